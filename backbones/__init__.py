@@ -1,0 +1,20 @@
+"""Foundation models by name: each a timm VisionTransformer with its weights, normalisation and provenance."""
+
+from backbones import dinov2, openclip, retfound  # noqa: F401  (importing registers them)
+from backbones.backbone import Backbone
+from backbones.registry import get, names
+from backbones.tower import attach_classifier, encode_at, encode_until, finish_from
+from backbones.weights import HubFile, WeightsError, sha256
+
+__all__ = [
+    "Backbone",
+    "HubFile",
+    "WeightsError",
+    "attach_classifier",
+    "encode_at",
+    "encode_until",
+    "finish_from",
+    "get",
+    "names",
+    "sha256",
+]

@@ -1,0 +1,45 @@
+"""DINOv2 (Oquab et al. 2024): self-distillation on LVD-142M, SwiGLU, LayerScale, class token pooled.
+
+The published towers are native to 518x518; at 224 the position embedding is resampled to a 16x16 grid on loading.
+"""
+
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from backbones.backbone import Backbone
+from backbones.registry import register
+from backbones.tiny import DEPTH, TINY, WIDTH
+from backbones.weights import HubFile
+
+ARCHITECTURE = "vit_giant_patch14_dinov2.lvd142m"
+
+register(
+    Backbone(
+        name="dinov2-vit-g14",
+        family="dinov2",
+        architecture=ARCHITECTURE,
+        mean=IMAGENET_DEFAULT_MEAN,
+        std=IMAGENET_DEFAULT_STD,
+        parameters=1_134_769_664,
+        width=1536,
+        depth=40,
+        licence="apache-2.0",
+        pretraining="self-distillation, LVD-142M",
+        weights=HubFile("timm/vit_giant_patch14_dinov2.lvd142m", "model.safetensors"),
+    )
+)
+register(
+    Backbone(
+        name="dinov2-tiny",
+        family="dinov2",
+        architecture=ARCHITECTURE,
+        mean=IMAGENET_DEFAULT_MEAN,
+        std=IMAGENET_DEFAULT_STD,
+        parameters=530_144,
+        width=WIDTH,
+        depth=DEPTH,
+        licence="none",
+        pretraining="none: untrained, for the demo",
+        # Published LayerScale starts at 1e-5, which only training lifts: untrained, the class token would see nothing.
+        overrides=TINY | {"init_values": 1.0},
+    )
+)

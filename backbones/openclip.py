@@ -1,0 +1,41 @@
+"""OpenCLIP's image towers (Cherti et al. 2023): contrastive pre-training on LAION, class token pooled, pre-norm."""
+
+from timm.data.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from backbones.backbone import Backbone
+from backbones.registry import register
+from backbones.tiny import DEPTH, TINY, WIDTH
+from backbones.weights import HubFile
+
+ARCHITECTURE = "vit_giant_patch14_clip_224.laion2b"
+
+register(
+    Backbone(
+        name="openclip-vit-g14",
+        family="openclip",
+        architecture=ARCHITECTURE,
+        mean=OPENAI_CLIP_MEAN,
+        std=OPENAI_CLIP_STD,
+        parameters=1_011_203_840,
+        width=1408,
+        depth=40,
+        licence="apache-2.0",
+        pretraining="contrastive image-text, LAION-2B (laion2b_s12b_b42k)",
+        weights=HubFile("timm/vit_giant_patch14_clip_224.laion2b", "model.safetensors"),
+    )
+)
+register(
+    Backbone(
+        name="openclip-tiny",
+        family="openclip",
+        architecture=ARCHITECTURE,
+        mean=OPENAI_CLIP_MEAN,
+        std=OPENAI_CLIP_STD,
+        parameters=555_208,
+        width=WIDTH,
+        depth=DEPTH,
+        licence="none",
+        pretraining="none: untrained, for the demo",
+        overrides=TINY,
+    )
+)

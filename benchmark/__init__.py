@@ -1,0 +1,1 @@
+"""The study: configuration, cohort, images, run directory, scheduling on Ray, leaderboard."""

@@ -1,0 +1,209 @@
+"""The study's configuration: one YAML file, checked before anything runs.
+
+Paths in a file are relative to the file's folder.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+import backbones
+import finetune
+from benchmark.errors import UserError
+from benchmark.synthetic import SyntheticCohort
+from xai.gradcam import Scaling
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / "configs" / "demo.yaml"
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Section(BaseModel):
+    model_config = _STRICT
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _Synthetic(SyntheticCohort):
+    pass
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _Recipe(finetune.Recipe):
+    pass
+
+
+class Shares(_Section):
+    """How people are divided where the manifest does not say."""
+
+    train: float = Field(0.5, gt=0, lt=1)
+    val: float = Field(0.2, gt=0, lt=1)
+    test: float = Field(0.3, gt=0, lt=1)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Shares":
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"train, val and test add up to {self.train + self.val + self.test:g}, not 1")
+        return self
+
+
+class Cohort(_Section):
+    """Where the photographs and labels are: a manifest (CSV, Parquet, or a folder of classes) or a synthetic cohort."""
+
+    manifest: Path | None = None
+    image_dir: Path | None = None
+    patient_pattern: str | None = None
+    synthetic: _Synthetic | None = None
+    shares: Shares = Shares()
+    max_rejected: float = Field(0.05, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Cohort":
+        if (self.manifest is None) == (self.synthetic is None):
+            raise ValueError("give either a manifest or a synthetic cohort")
+        return self
+
+
+class Vessels(_Section):
+    """Where artery and vein masks come from; `size` is the network's input side in pixels."""
+
+    source: str = "masks"
+    weights: Path | None = None
+    size: int | None = Field(None, gt=0)
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class BackboneChoice(_Section):
+    """A backbone and, where the published weights are not to be fetched, a local file of them."""
+
+    name: str
+    weights: Path | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "BackboneChoice":
+        backbones.get(self.name)
+        return self
+
+
+class StrategyChoice(BaseModel):
+    """A strategy and its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @model_validator(mode="after")
+    def _known(self) -> "StrategyChoice":
+        self.open()
+        return self
+
+    def open(self) -> finetune.Strategy:
+        """The strategy itself."""
+        return finetune.open_strategy(self.name, **(self.model_extra or {}))
+
+
+class Explain(_Section):
+    """Grad-CAM of the positive class (1); see `xai.gradcam` for what scaling means."""
+
+    target_class: Literal[0, 1] = 1
+    scaling: Scaling = "minmax"
+
+
+class Statistics(_Section):
+    """Bootstrap over people."""
+
+    resamples: int = Field(2000, ge=100)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    seed: int = 0
+
+
+class Resources(_Section):
+    """What one trial and one streaming actor take; `gpus: null` means one where there is one."""
+
+    cpus: int = Field(1, ge=1)
+    gpus: float | None = Field(None, ge=0)
+    batch_size: int = Field(32, ge=1)
+
+
+class Study(_Section):
+    """Everything that decides the numbers of a run, and the resources it may take."""
+
+    name: str
+    cohort: Cohort
+    vessels: Vessels = Vessels()
+    backbones: Annotated[list[Annotated[BackboneChoice, BeforeValidator(_named)]], Field(min_length=1)]
+    strategies: Annotated[list[Annotated[StrategyChoice, BeforeValidator(_named)]], Field(min_length=1)]
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    training: _Recipe = _Recipe()
+    explain: Explain = Explain()
+    statistics: Statistics = Statistics()
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _no_twins(self) -> "Study":
+        for what in ("backbones", "strategies"):
+            named = [choice.name for choice in getattr(self, what)]
+            twins = sorted({name for name in named if named.count(name) > 1})
+            if twins:
+                raise ValueError(f"{what}: {', '.join(twins)} is listed twice")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: the same seed is listed twice")
+        return self
+
+    def dump(self) -> dict[str, Any]:
+        """Plain values, as they are written into the run directory."""
+        return self.model_dump(mode="json")
+
+
+def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
+    """Read and check a configuration.
+
+    Args:
+        overrides: sections or single keys (nested mappings) that replace those of the file.
+
+    Raises:
+        UserError: one line per fault, each naming the file and the key.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected keys and values (name: …, cohort: …), found {type(values).__name__}")
+    _resolve_paths(values, path.resolve().parent)
+    try:
+        return Study.model_validate(_merged(values, overrides or {}))
+    except ValidationError as error:
+        lines = [
+            f"{path}: {_where(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()
+        ]
+        raise UserError("\n".join(lines)) from error
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) + ": " if location else ""
+
+
+def _merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(values)
+    for key, value in overrides.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
+    return result
+
+
+def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
+    sections = [values.get("cohort"), values.get("vessels"), *(values.get("backbones") or [])]
+    for section in sections:
+        if isinstance(section, dict):
+            for key in ("manifest", "image_dir", "weights"):
+                if isinstance(section.get(key), str):
+                    section[key] = str(folder / Path(section[key]).expanduser())

@@ -1,0 +1,65 @@
+"""From a file to what the study uses: the photograph, its field of view, and the square crop every model sees."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from benchmark.rundir import IMAGE_SIZE
+from benchmark.streaming import Row
+from xai.crop import crop_photo, square_around
+from xai.fov import find_fov
+
+
+class UnreadablePhoto(ValueError):
+    """A file that is no usable photograph; the message says why."""
+
+
+def read_photo(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, turned the way its EXIF block says.
+
+    Raises:
+        UnreadablePhoto: missing, damaged, or not a picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except FileNotFoundError as error:
+        raise UnreadablePhoto("no such file") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadablePhoto("larger than 178 million pixels") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadablePhoto(f"not a readable picture ({error})") from error
+
+
+def read_fov(path: str, rgb: np.ndarray) -> np.ndarray:
+    """The field of view (H, W) bool, from the manifest's mask where there is one, else found on the photograph."""
+    if not path:
+        return find_fov(rgb)
+    mask = read_photo(Path(path)).any(axis=2)
+    if mask.shape != rgb.shape[:2]:
+        raise UnreadablePhoto(
+            f"fov_mask {path} is {mask.shape[1]}x{mask.shape[0]}, the photograph {rgb.shape[1]}x{rgb.shape[0]}"
+        )
+    if not mask.any():
+        raise UnreadablePhoto(f"fov_mask {path} is empty")
+    return mask
+
+
+def crop_row(row: Row) -> Row:
+    """Streaming step: `path` and `fov_mask` -> the crop (224, 224, 3) uint8 and its square in the photograph.
+
+    A photograph that cannot be used comes back with the reason in `error` and an empty crop.
+    """
+    try:
+        rgb = read_photo(Path(row["path"]))
+        square = square_around(read_fov(row["fov_mask"], rgb))
+        crop = crop_photo(rgb, square, IMAGE_SIZE)
+    except (UnreadablePhoto, ValueError) as error:
+        blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        return {"row": row["row"], "error": str(error), "crop": blank} | dict.fromkeys(_PLACE, 0)
+    place = (rgb.shape[0], rgb.shape[1], square.top, square.left, square.side)
+    return {"row": row["row"], "error": "", "crop": crop} | dict(zip(_PLACE, place, strict=True))
+
+
+_PLACE = ("height", "width", "top", "left", "side")

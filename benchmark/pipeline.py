@@ -1,0 +1,43 @@
+"""The whole study: six stages, one after another."""
+
+from pathlib import Path
+
+from benchmark.cells import cells_of
+from benchmark.cluster import connect
+from benchmark.config import Study
+from benchmark.leaderboard import Leaderboard
+from benchmark.progress import Reporter, screen_apart_from
+from benchmark.run import Run
+from benchmark.rundir import RunDirectory
+from benchmark.stages.embed import embed
+from benchmark.stages.explain import explain
+from benchmark.stages.prepare import prepare
+from benchmark.stages.report import report
+from benchmark.stages.segment import segment
+from benchmark.stages.train import train
+
+
+def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bool = False) -> Leaderboard:
+    """Run or resume a study and return its leaderboard; cells that failed before are tried again.
+
+    Args:
+        out: the run directory; on a cluster, on a file system that every node sees under the same path.
+        cluster: address of a running Ray cluster (`auto` finds one on this machine); None starts Ray here.
+
+    Raises:
+        benchmark.errors.UserError: something in the input or the surroundings that the user can mend.
+    """
+    directory = RunDirectory(out)
+    directory.claim(study.dump(), resume)
+    for cell in cells_of(study):
+        directory.trial(cell).failure.unlink(missing_ok=True)
+    with (
+        screen_apart_from(directory.log) as console,
+        connect(cluster, log_file=directory.log) as connected,
+    ):
+        # Ray Data starves where Ray Tune holds every CPU: one stage at a time.
+        stages = (prepare, segment, embed, train, explain)
+        run = Run(study, directory, connected, Reporter(console, len(stages) + 1))
+        for stage in stages:
+            stage(run)
+        return report(run)

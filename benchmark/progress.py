@@ -1,0 +1,88 @@
+"""What runs, how far it is, how long it still takes: live on a terminal, a line per finished stage elsewhere."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Stage:
+    """A running stage; `advance` as its parts get done, `say` what is being worked on."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, parts: float = 1) -> None:
+        self._progress.advance(self._task, parts)
+
+    def say(self, doing: str) -> None:
+        self._progress.update(self._task, doing=doing)
+
+
+class Reporter:
+    """The study's progress on one console."""
+
+    def __init__(self, console: Console, stages: int) -> None:
+        self.console = console
+        self.seconds: dict[str, float] = {}
+        self._stages = stages
+        self._begun = 0
+
+    @contextmanager
+    def stage(self, name: str, total: float, unit: str) -> Iterator[Stage]:
+        """Show a stage of `total` parts while the block runs."""
+        self._begun += 1
+        title = f"[bold]{self._begun}/{self._stages} {name}"
+        began = time.perf_counter()
+        with Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn(f"{title:<18}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("[dim]{task.fields[doing]}"),
+            console=self.console,
+            transient=True,
+            refresh_per_second=4,
+        ) as progress:
+            yield Stage(progress, progress.add_task(name, total=total, doing=""))
+        self.seconds[name] = time.perf_counter() - began
+        self.console.print(f"[green]✓[/] {title:<18}[/] {total:>6.0f} {unit} in {self.seconds[name]:.1f} s")
+
+    def skip(self, name: str, why: str) -> None:
+        """Show that a stage has nothing to do."""
+        self._begun += 1
+        self.console.print(f"[dim]✓ {self._begun}/{self._stages} {name}: {why}")
+
+
+@contextmanager
+def screen_apart_from(log: Path) -> Iterator[Console]:
+    """A console on the real screen, while everything else that the process or its libraries print goes into `log`.
+
+    The file descriptors themselves are redirected, since Ray's core does not write through Python.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    screen, errors = os.dup(1), os.dup(2)
+    with log.open("ab") as file, os.fdopen(screen, "w", closefd=False) as stream:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield Console(file=stream)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            stream.flush()
+            os.dup2(screen, 1)
+            os.dup2(errors, 2)
+            os.close(screen)
+            os.close(errors)

@@ -1,0 +1,43 @@
+"""What every stage is given."""
+
+from dataclasses import dataclass
+
+from rich.markup import escape
+
+from benchmark.cells import Cell, cells_of
+from benchmark.cluster import Cluster
+from benchmark.config import Study
+from benchmark.progress import Reporter
+from benchmark.rundir import RunDirectory
+
+
+@dataclass(frozen=True)
+class Run:
+    """One study on its way through the stages."""
+
+    study: Study
+    directory: RunDirectory
+    cluster: Cluster
+    reporter: Reporter
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that one trial or one actor takes."""
+        configured = self.study.resources.gpus
+        return float(self.cluster.gpus > 0) if configured is None else configured
+
+    def actors(self, beside: int = 0) -> int:
+        """How many actors fit on the cluster, leaving CPUs for `beside` tasks that feed them."""
+        by_cpu = (self.cluster.cpus - beside) // self.study.resources.cpus
+        by_gpu = self.cluster.gpus // self.gpus if self.gpus else by_cpu
+        return max(1, int(min(by_cpu, by_gpu)))
+
+    def cells(self) -> list[Cell]:
+        """Cells that have not failed."""
+        return [cell for cell in cells_of(self.study) if not self.directory.trial(cell).failure.is_file()]
+
+    def fail(self, cell: Cell, reason: str) -> None:
+        """Note why a cell failed; it takes no further part."""
+        self.directory.trial(cell).path.mkdir(parents=True, exist_ok=True)
+        self.directory.trial(cell).failure.write_text(reason + "\n", encoding="utf-8")
+        self.reporter.console.print(f"[red]✗ {cell.name} failed[/]: {escape(reason)}")

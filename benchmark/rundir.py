@@ -1,0 +1,234 @@
+"""The run directory: every file name and format of a study is decided here, and nowhere else.
+
+    study.yaml                     the configuration the run was started with
+    run.json                       versions, machine, seconds per stage
+    logs/run.log                   everything that is not for the screen
+    synthetic/                     the synthetic cohort, where there is one
+    cohort.parquet                 one row an accepted image; `row` is its place in images.npy
+    rejected.csv                   images left out, with the reason
+    images.npy                     (n, 224, 224, 3) uint8
+    vessels/regions.npy            (test images, 4, 224, 224) uint8, share of a pixel inside artery, vein, vessel, fov
+    vessels/vessels.parquet        one row a test image, in the same order: vessel fractions, or why it has no masks
+    embeddings/<backbone>/         block<k>.npy float16, entry.npy
+    trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
+                                   mean_cam.png; failed.txt where it failed
+    leaderboard.csv|parquet|html, correlation.csv
+
+prepare and segment are complete when their marker `.<stage>.json` exists, an embedding when its `block<k>.npy` does, a
+trial when its `trial.json` does, its explanation when its `saliency.parquet` does: each is written last.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+
+from benchmark.cells import Cell, safe
+from benchmark.errors import UserError
+
+IMAGE_SIZE = 224
+
+
+@dataclass(frozen=True)
+class TrialDirectory:
+    """What one cell leaves behind."""
+
+    path: Path
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """image, patient_id, label, score, split; validation and test images."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def cams(self) -> Path:
+        """(test images, rows, columns) float32: signed Grad-CAM on the patch grid, in the order of the test rows."""
+        return self.path / "cam.npy"
+
+    @property
+    def saliency(self) -> Path:
+        """Test images: image, patient_id, region means and ratios."""
+        return self.path / "saliency.parquet"
+
+    @property
+    def mean_cam(self) -> Path:
+        return self.path / "mean_cam.png"
+
+    @property
+    def trial(self) -> Path:
+        """How the cell was trained; written last, so its presence says that training is complete."""
+        return self.path / "trial.json"
+
+    @property
+    def failure(self) -> Path:
+        """Why the cell failed, where it did."""
+        return self.path / "failed.txt"
+
+
+@dataclass(frozen=True)
+class EmbeddingDirectory:
+    """What one backbone's frozen front made of every image and view."""
+
+    path: Path
+
+    @property
+    def entry(self) -> Path:
+        """(images, views) int64: which entry of a block's array is that view; -1 where there is none."""
+        return self.path / "entry.npy"
+
+    def block(self, block: int) -> Path:
+        """(entries, ...) float16: what enters the block; there only when complete."""
+        return self.path / f"block{block}.npy"
+
+    def draft(self, block: int) -> Path:
+        """The same while it is being written."""
+        return self.path / f"block{block}.part.npy"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One study's folder. On a cluster it lies on a file system that every node sees under the same path."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.path.resolve())
+
+    @property
+    def log(self) -> Path:
+        return self.path / "logs" / "run.log"
+
+    @property
+    def study(self) -> Path:
+        return self.path / "study.yaml"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def synthetic(self) -> Path:
+        return self.path / "synthetic"
+
+    @property
+    def cohort(self) -> Path:
+        return self.path / "cohort.parquet"
+
+    @property
+    def rejected(self) -> Path:
+        return self.path / "rejected.csv"
+
+    @property
+    def images(self) -> Path:
+        return self.path / "images.npy"
+
+    @property
+    def regions(self) -> Path:
+        return self.path / "vessels" / "regions.npy"
+
+    @property
+    def vessels(self) -> Path:
+        return self.path / "vessels" / "vessels.parquet"
+
+    @property
+    def tune(self) -> Path:
+        """Ray Tune's own bookkeeping."""
+        return self.path / "logs" / "tune"
+
+    def embeddings(self, backbone: str) -> EmbeddingDirectory:
+        return EmbeddingDirectory(self.path / "embeddings" / safe(backbone))
+
+    def trial(self, cell: Cell) -> TrialDirectory:
+        return TrialDirectory(self.path / "trials" / cell.name)
+
+    def leaderboard(self, suffix: str) -> Path:
+        return self.path / f"leaderboard.{suffix}"
+
+    @property
+    def correlation(self) -> Path:
+        return self.path / "correlation.csv"
+
+    def completed(self, part: str) -> dict[str, Any] | None:
+        """What a finished stage noted of itself, or None where it has not finished."""
+        marker = self.path / f".{part}.json"
+        return json.loads(marker.read_text()) if marker.is_file() else None
+
+    def complete(self, part: str, **notes: Any) -> None:
+        """Note that a stage has finished."""
+        write_json(self.path / f".{part}.json", notes)
+
+    def claim(self, configuration: dict[str, Any], resume: bool) -> None:
+        """Make the folder this study's, or check that it is.
+
+        Raises:
+            UserError: a run is there already and is not to be resumed, or its configuration was another.
+        """
+        if self.study.is_file():
+            if not resume:
+                raise UserError(
+                    f"{self.path} holds a run already: add --resume to go on with it, or choose another --out"
+                )
+            changed = _changes(yaml.safe_load(self.study.read_text(encoding="utf-8")), configuration)
+            if changed:
+                raise UserError(
+                    f"{self.path} was started with another {', '.join(changed)}; "
+                    "choose another --out, or restore what changed"
+                )
+        elif resume and not self.path.is_dir():
+            raise UserError(f"{self.path}: no run to resume; leave --resume out to start one")
+        for folder in (self.log.parent, self.regions.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.study.write_text(yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Keys whose change would mix two studies. Cells may be added, statistics and resources chosen anew."""
+    changed = [key for key in ("cohort", "vessels", "training", "explain") if before[key] != now[key]]
+    for section in ("backbones", "strategies"):
+        named = {choice["name"]: choice for choice in before[section]}
+        changed += [
+            f"{section}.{choice['name']}" for choice in now[section] if named.get(choice["name"], choice) != choice
+        ]
+    return changed
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Whole or not at all: a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    frame.write_parquet(draft)
+    draft.replace(path)
+
+
+def write_array(path: Path, values: np.ndarray) -> None:
+    """Whole or not at all."""
+    draft = path.with_suffix(".part.npy")
+    np.save(draft, values, allow_pickle=False)
+    draft.replace(path)
+
+
+def create_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
+    """A new memory-mapped `.npy`, open for writing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+
+
+def open_array(path: Path) -> np.ndarray:
+    """A memory-mapped `.npy`, read only."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)

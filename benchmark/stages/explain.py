@@ -1,0 +1,137 @@
+"""explain: Grad-CAM of every test image under every trained cell, and what of it falls inside the vessels."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import polars as pl
+import torch
+from PIL import Image
+
+import backbones
+from benchmark.cells import Cell
+from benchmark.config import Study
+from benchmark.device import worker_device
+from benchmark.run import Run
+from benchmark.rundir import IMAGE_SIZE, RunDirectory, open_array, write_array, write_parquet
+from benchmark.streaming import Batched, Row, stream
+from benchmark.trial import trained_tower
+from finetune import Images
+from xai.gradcam import gradcam, saliency_maps
+from xai.saliency import MEANS, RATIOS, vessel_saliency
+
+MEASURES = (*MEANS, *RATIOS)
+
+
+def explain(run: Run) -> None:
+    """Add `cam.npy`, `saliency.parquet` and `mean_cam.png` to every trained cell that lacks them."""
+    waiting = [cell for cell in run.cells() if not run.directory.trial(cell).saliency.is_file()]
+    if not waiting:
+        run.reporter.skip("explain", "every cell is explained")
+        return
+    test = pl.read_parquet(run.directory.cohort).filter(pl.col("split") == "test")
+    size = run.study.resources.batch_size
+    # Cell after cell, so that an actor loads each tower once or twice.
+    units = [
+        {"cell": index, "positions": np.arange(first, min(first + size, len(test)))}
+        for index in range(len(waiting))
+        for first in range(0, len(test), size)
+    ]
+    options = {
+        "study": run.study.dump(),
+        "directory": run.directory.path,
+        "cells": waiting,
+        "rows": test["row"].to_numpy(),
+    }
+    actors = Batched(ExplainWorker, options, run.actors(), run.study.resources.cpus, run.gpus)
+    cams: dict[int, np.ndarray] = {}
+    measures = {index: np.full((len(test), len(MEASURES)), np.nan) for index in range(len(waiting))}
+    left = dict.fromkeys(measures, len(test))
+    with run.reporter.stage("explain", len(waiting) * len(test), "maps") as stage:
+        for result in stream(units, [actors], batch_size=1):
+            index, positions = int(result["cell"]), result["positions"]
+            cell = waiting[index]
+            stage.advance(len(positions))
+            stage.say(cell.name)
+            if result["error"]:
+                run.fail(cell, f"explain: {result['error']}")
+                continue
+            cams.setdefault(index, np.zeros((len(test), *result["grid"]), np.float32))
+            cams[index][positions] = result["cams"].reshape(-1, *result["grid"])
+            measures[index][positions] = result["measures"]
+            left[index] -= len(positions)
+            if left[index] == 0:
+                _finish(run, cell, test, cams.pop(index), measures.pop(index))
+
+
+def _finish(run: Run, cell: Cell, test: pl.DataFrame, cams: np.ndarray, measures: np.ndarray) -> None:
+    folder = run.directory.trial(cell)
+    write_array(folder.cams, cams)
+    mean = mean_map(
+        cams, mirrored=(test["eye"] == "left").fill_null(False).to_numpy(), scaling=run.study.explain.scaling
+    )
+    Image.fromarray(paint(mean)).save(folder.mean_cam)
+    columns = [pl.Series(name, measures[:, i]).fill_nan(None) for i, name in enumerate(MEASURES)]
+    write_parquet(folder.saliency, test.select("image", "patient_id", *columns))
+
+
+def mean_map(cams: np.ndarray, mirrored: np.ndarray, scaling: Any) -> np.ndarray:
+    """The average map (224, 224) over images; those `mirrored` are flipped, so that left eyes lie on right ones."""
+    total = np.zeros((IMAGE_SIZE, IMAGE_SIZE))
+    for first in range(0, len(cams), 64):
+        part = slice(first, first + 64)
+        maps = saliency_maps(torch.from_numpy(cams[part]), IMAGE_SIZE, scaling).numpy()
+        total += np.where(mirrored[part, None, None], maps[:, :, ::-1], maps).sum(axis=0)
+    return total / len(cams)
+
+
+def paint(values: np.ndarray) -> np.ndarray:
+    """A map (H, W) as a picture (H, W, 3) uint8, stretched to its own range."""
+    spread = np.ptp(values)
+    return (matplotlib.colormaps["inferno"]((values - values.min()) / (spread or 1))[..., :3] * 255).astype(np.uint8)
+
+
+class ExplainWorker:
+    """Streaming step: a cell and `positions` among the test images -> signed maps on the patch grid, and measures."""
+
+    def __init__(self, study: dict[str, Any], directory: Path, cells: list[Cell], rows: np.ndarray) -> None:
+        self.study = Study.model_validate(study)
+        self.directory = RunDirectory(directory)
+        self.cells, self.rows = cells, rows
+        self.device = worker_device(self.study.resources.cpus)
+        self.images = open_array(self.directory.images)
+        self.planes = open_array(self.directory.regions)
+        self.current: int | None = None
+
+    def __call__(self, units: list[Row]) -> list[Row]:
+        return [self._one(unit) for unit in units]
+
+    def _one(self, unit: Row) -> Row:
+        nothing = np.zeros((0, 0), np.float32)
+        try:
+            return unit | self._explain(int(unit["cell"]), unit["positions"]) | {"error": ""}
+        except (RuntimeError, ValueError, OSError) as error:  # one cell's trouble is not the others'
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            return unit | {"cams": nothing, "grid": np.zeros(2, int), "measures": nothing, "error": reason}
+
+    def _explain(self, index: int, positions: np.ndarray) -> Row:
+        settings = self.study.explain
+        if index != self.current:
+            cell = self.cells[index]
+            self.tower = trained_tower(cell, self.directory.trial(cell)).requires_grad_(False).to(self.device)
+            normalise = backbones.get(cell.backbone.name).normalise
+            self.inputs = Images(self.images, normalise, 0, self.device)
+            self.current = index
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            with torch.inference_mode():
+                batch = self.inputs.batch(self.rows[positions], np.zeros_like(positions))
+                tokens = backbones.encode_until(self.tower, batch, len(self.tower.blocks) - 1)
+            signed = gradcam(self.tower, tokens, settings.target_class)
+        maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).cpu().numpy()
+        found = vessel_saliency(maps, self.planes[positions])
+        return {
+            "cams": signed.flatten(1).cpu().numpy(),
+            "grid": np.array(signed.shape[1:]),
+            "measures": np.stack([found[name] for name in MEASURES], axis=1),
+        }

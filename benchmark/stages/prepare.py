@@ -1,0 +1,80 @@
+"""prepare: manifest and image files -> splits by person, and one memory-mapped array of square crops."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmark import synthetic
+from benchmark.errors import UserError
+from benchmark.manifest import read_manifest
+from benchmark.photos import crop_row
+from benchmark.run import Run
+from benchmark.rundir import IMAGE_SIZE, create_array, write_parquet
+from benchmark.splits import require_both_classes, split_people
+from benchmark.streaming import Each, Row, stream
+
+BLOCK = 16
+PLACE = ("height", "width", "top", "left", "side")
+
+
+def prepare(run: Run) -> None:
+    """Fill `images.npy`, `cohort.parquet` and `rejected.csv`."""
+    if run.directory.completed("prepare") is not None:
+        run.reporter.skip("prepare", "complete")
+        return
+    settings = run.study.cohort
+    manifest = _draw(run) if settings.synthetic is not None else settings.manifest
+    assert manifest is not None  # Cohort has one of the two
+    cohort = split_people(read_manifest(manifest, settings.image_dir, settings.patient_pattern), settings.shares)
+    require_both_classes(cohort)
+    cohort = cohort.with_columns(pl.int_range(pl.len()).alias("row"))
+
+    images = create_array(run.directory.images, (len(cohort), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    places, reasons = [], []
+    rows = cohort.select("row", "path", pl.col("fov_mask").fill_null("")).to_dicts()
+    with run.reporter.stage("prepare", len(rows), "images") as stage:
+        for result in stream(rows, [Each(crop_row)], BLOCK):
+            if result["error"]:
+                reasons.append({"row": result["row"], "reason": result["error"]})
+            else:
+                images[result["row"]] = result["crop"]
+                places.append({key: result[key] for key in ("row", *PLACE)})
+            stage.advance()
+    images.flush()
+
+    row = {"row": pl.Int64}
+    rejected = cohort.join(pl.DataFrame(reasons, schema=row | {"reason": pl.String}), on="row").sort("row")
+    rejected.select("image", "patient_id", "label", "split", "path", "reason").write_csv(run.directory.rejected)
+    if len(rejected) > settings.max_rejected * len(cohort):
+        image, reason = rejected.select("image", "reason").row(0)
+        raise UserError(
+            f"{len(rejected)} of {len(cohort)} images cannot be used, more than cohort.max_rejected "
+            f"({settings.max_rejected:.0%}) allows; the first: {image}: {reason}; all: {run.directory.rejected}"
+        )
+    accepted = cohort.join(pl.DataFrame(places, schema=row | dict.fromkeys(PLACE, pl.Int32)), on="row").sort("row")
+    require_both_classes(accepted)
+    write_parquet(run.directory.cohort, accepted)
+    run.directory.complete("prepare", images=len(accepted), rejected=len(rejected))
+
+
+def _draw(run: Run) -> Path:
+    cohort = run.study.cohort.synthetic
+    assert cohort is not None
+    rows = synthetic.plan(cohort)
+    with run.reporter.stage("draw", len(rows), "images") as stage:
+        for _ in stream(rows, [Each(_Draw(cohort, run.directory.synthetic))], BLOCK):
+            stage.advance()
+    return synthetic.write_manifest(rows, run.directory.synthetic)
+
+
+class _Draw:
+    """Streaming step: draw one eye of the synthetic cohort into the run directory."""
+
+    def __init__(self, cohort: synthetic.SyntheticCohort, folder: Path) -> None:
+        self.cohort = cohort
+        self.folder = folder
+
+    def __call__(self, row: Row) -> Row:
+        synthetic.write_eye(self.cohort, row, self.folder)
+        return {"image": row["image"]}

@@ -1,0 +1,131 @@
+"""report: trials -> leaderboard (CSV, Parquet, HTML) and the correlation of performance with explainability."""
+
+import datetime
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+
+import polars as pl
+
+import backbones
+from benchmark.cells import cells_of
+from benchmark.leaderboard import Leaderboard, build
+from benchmark.page import PageContent, render
+from benchmark.run import Run
+from benchmark.rundir import write_json, write_parquet
+from stats.metrics import auc
+
+PACKAGES = ("ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy")
+
+
+def report(run: Run) -> Leaderboard:
+    """Write the leaderboard; always done anew, since it is cheap."""
+    directory = run.directory
+    with run.reporter.stage("report", 1, "leaderboard") as stage:
+        leaderboard = build(directory, cells_of(run.study), run.study.statistics)
+        leaderboard.cells.write_csv(directory.leaderboard("csv"))
+        write_parquet(directory.leaderboard("parquet"), leaderboard.cells)
+        leaderboard.correlation.write_csv(directory.correlation)
+        facts = _facts(run)
+        directory.leaderboard("html").write_text(render(_content(run, leaderboard, facts)), encoding="utf-8")
+        write_json(directory.run, facts)
+        stage.advance()
+    return leaderboard
+
+
+def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str, str]]) -> PageContent:
+    directory = run.directory
+    cohort = pl.read_parquet(directory.cohort)
+    vessels = pl.read_parquet(directory.vessels)
+    masks_failed = vessels.filter(pl.col("error").is_not_null()).select(
+        "image", pl.lit("test").alias("split"), ("no vessel masks, so no saliency: " + pl.col("error")).alias("reason")
+    )
+    rejected = pl.read_csv(directory.rejected, infer_schema=False).select("image", "split", "reason")
+    pictures = {cell.name: directory.trial(cell).mean_cam for cell in run.cells()}
+    return PageContent(
+        title=run.study.name,
+        notices=notices(run),
+        leaderboard=leaderboard.cells,
+        correlation=leaderboard.correlation,
+        pictures={name: path for name, path in pictures.items() if path.is_file()},
+        photograph=None,
+        cohort=cohort.group_by("split")
+        .agg(
+            pl.len().alias("images"),
+            pl.col("patient_id").n_unique().alias("people"),
+            pl.col("label").sum().alias("positive"),
+        )
+        .sort(pl.col("split").replace_strict({"train": 0, "val": 1, "test": 2})),
+        left_out=pl.concat([rejected, masks_failed]),
+        facts=facts,
+        configuration=directory.study.read_text(encoding="utf-8"),
+        confidence=run.study.statistics.confidence,
+    )
+
+
+def notices(run: Run) -> list[str]:
+    """What a reader must know before any number."""
+    told = []
+    drawn = run.study.cohort.synthetic
+    if drawn is not None:
+        where = {"vessels": "in the vessels", "periphery": "in the periphery, away from the vessels"}[drawn.signal]
+        told.append(
+            f"Data are synthetic: the label's signal is {where}, and no model could do better than an AUC of "
+            f"{drawn.best_auc:.2f} in expectation ({_oracle(run):.3f} on these test images)."
+        )
+    chosen = [backbones.get(choice.name) for choice in run.study.backbones]
+    untrained = [
+        b.name for b, choice in zip(chosen, run.study.backbones, strict=True) if not (b.weights or choice.weights)
+    ]
+    if untrained:
+        told.append(
+            f"Towers are untrained ({', '.join(untrained)}): the numbers show that the chain works, "
+            "not how good a model is."
+        )
+    told += [f"{b.name}: weights under {b.licence}." for b in chosen if "non-commercial" in b.licence]
+    return told
+
+
+def _oracle(run: Run) -> float:
+    people = pl.read_csv(run.directory.synthetic / "cohort.csv").select("image", "severity")
+    test = pl.read_parquet(run.directory.cohort).filter(pl.col("split") == "test").join(people, on="image")
+    return auc(test["label"].to_numpy(), test["severity"].to_numpy())
+
+
+def _facts(run: Run) -> dict[str, dict[str, str]]:
+    study, drawn = run.study, run.study.cohort.synthetic
+    prepared, segmented = (run.directory.completed(stage) or {} for stage in ("prepare", "segment"))
+    return {
+        "Data": {
+            "cohort": "synthetic" if drawn else str(study.cohort.manifest),
+            "images used": str(prepared.get("images")),
+            "images left out": str(prepared.get("rejected")),
+        },
+        "Backbones": {
+            b.name: f"{b.parameters / 1e6:,.1f} M parameters, {b.width} wide, {b.depth} blocks; "
+            f"{b.pretraining}; licence: {b.licence}"
+            for b in (backbones.get(choice.name) for choice in study.backbones)
+        },
+        "Vessels": {key: str(value) for key, value in segmented.get("source", {}).items()}
+        | {"test images without masks": str(segmented.get("failed"))},
+        "Explanation": {
+            "method": "Grad-CAM at blocks[-1].norm1",
+            "class": "positive" if study.explain.target_class else "negative",
+            "scaling": study.explain.scaling,
+        },
+        "Statistics": {
+            "intervals": f"{study.statistics.confidence:.0%}, percentile bootstrap over people, stratified",
+            "resamples": str(study.statistics.resamples),
+            "seed": str(study.statistics.seed),
+            "threshold": "highest F1 on validation",
+        },
+        "Software": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "Machine": {
+            "nodes": str(run.cluster.nodes),
+            "CPUs": f"{run.cluster.cpus:g}",
+            "GPUs": f"{run.cluster.gpus:g} {' '.join(run.cluster.accelerators)}".strip(),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
+        "Seconds per stage": {name: f"{seconds:.1f}" for name, seconds in run.reporter.seconds.items()},
+    }

@@ -1,0 +1,103 @@
+"""segment: test photographs at full resolution -> the share of every crop pixel that is artery, vein, vessel, FOV."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmark.device import worker_device
+from benchmark.manifest import FILES
+from benchmark.photos import UnreadablePhoto, read_fov, read_photo
+from benchmark.run import Run
+from benchmark.rundir import IMAGE_SIZE, create_array, write_parquet
+from benchmark.streaming import Batched, Each, Row, stream
+from xai.crop import Square
+from xai.vessels import Photo, open_source, regions
+
+BLOCK = 4  # photographs at full resolution travel in a block
+
+
+def segment(run: Run) -> None:
+    """Fill `vessels/`, once a study."""
+    if run.directory.completed("segment") is not None:
+        run.reporter.skip("segment", "complete")
+        return
+    test = pl.read_parquet(run.directory.cohort).filter(pl.col("split") == "test").with_row_index("position")
+    planes = create_array(run.directory.regions, (len(test), 4, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    rows = test.select(
+        "position", "image", "path", "top", "left", "side", *(pl.col(column).fill_null("") for column in FILES)
+    ).to_dicts()
+    settings = run.study.vessels
+    # The parent checks the weights before actors are started: a wrong file is one line, not a crash on every node.
+    provenance = open_source(settings.source, weights=settings.weights, size=settings.size, device="cpu").provenance
+    actors = Batched(
+        SegmentWorker,
+        {
+            "source": settings.source,
+            "weights": settings.weights,
+            "size": settings.size,
+            "cpus": run.study.resources.cpus,
+        },
+        actors=run.actors(beside=1),
+        cpus=run.study.resources.cpus,
+        gpus=run.gpus,
+    )
+    found = []
+    with run.reporter.stage("segment", len(rows), "images") as stage:
+        for result in stream(rows, [Each(load_row), actors], BLOCK):
+            planes[result["position"]] = result["planes"]
+            found.append(_summary(result))
+            stage.advance()
+    planes.flush()
+    write_parquet(
+        run.directory.vessels, test.select("position", "image").join(_table(found), on="position").sort("position")
+    )
+    run.directory.complete("segment", source=provenance, failed=sum(row["error"] is not None for row in found))
+
+
+def load_row(row: Row) -> Row:
+    """Streaming step: read the photograph and its field of view; the reason in `error` where that fails."""
+    try:
+        rgb = read_photo(Path(row["path"]))
+        return row | {"rgb": rgb, "fov": read_fov(row["fov_mask"], rgb), "error": ""}
+    except (UnreadablePhoto, ValueError) as error:
+        return row | {"rgb": np.zeros((1, 1, 3), np.uint8), "fov": np.zeros((1, 1), bool), "error": str(error)}
+
+
+class SegmentWorker:
+    """Streaming step: vessel masks of a few photographs, as coverage of the crop's pixels."""
+
+    def __init__(self, source: str, weights: Path | None, size: int | None, cpus: int) -> None:
+        self.source = open_source(source, weights=weights, size=size, device=str(worker_device(cpus)))
+
+    def __call__(self, rows: list[Row]) -> list[Row]:
+        return [self._one(row) for row in rows]
+
+    def _one(self, row: Row) -> Row:
+        planes, error = np.zeros((4, IMAGE_SIZE, IMAGE_SIZE), np.uint8), str(row["error"])
+        if not error:
+            files = {column: str(row[column]) or None for column in FILES}
+            photo = Photo(rgb=row["rgb"], fov=row["fov"], row={"image": str(row["image"])} | files)
+            try:
+                (masks,) = self.source.segment([photo])
+                square = Square(int(row["top"]), int(row["left"]), int(row["side"]))
+                planes = regions(masks, photo.fov, square, IMAGE_SIZE)
+            except (UnreadablePhoto, ValueError) as fault:
+                error = str(fault)
+        return {"position": row["position"], "planes": planes, "error": error}
+
+
+def _summary(result: Row) -> Row:
+    artery, vein, vessel, fov = result["planes"].astype(np.float64).sum(axis=(1, 2)) / 255
+    shares = {"artery": artery, "vein": vein, "vessel": vessel}
+    return {
+        "position": result["position"],
+        **{name: area / fov if fov else None for name, area in shares.items()},
+        "fov": fov / IMAGE_SIZE**2,
+        "error": str(result["error"]) or None,
+    }
+
+
+def _table(found: list[Row]) -> pl.DataFrame:
+    numbers = dict.fromkeys(("artery", "vein", "vessel", "fov"), pl.Float64)
+    return pl.DataFrame(found, schema={"position": pl.UInt32} | numbers | {"error": pl.String})

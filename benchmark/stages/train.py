@@ -1,0 +1,50 @@
+"""train: every cell, scheduled by Ray Tune."""
+
+from functools import partial
+from typing import Any
+
+from benchmark.cells import Cell
+from benchmark.config import Study
+from benchmark.run import Run
+from benchmark.rundir import RunDirectory
+from benchmark.trial import train_cell
+from benchmark.tuning import Report, run_trials
+
+
+def train(run: Run) -> None:
+    """Fill `trials/<cell>/` with weights, history and predictions; cells that are complete are kept.
+
+    A cell that fails gets the reason in its `failed.txt`. One that failed before is tried again.
+    """
+    waiting = {cell.name: cell for cell in run.cells() if not run.directory.trial(cell).trial.is_file()}
+    if not waiting:
+        run.reporter.skip("train", "every cell is trained")
+        return
+    epochs = run.study.training.epochs
+    done = dict.fromkeys(waiting, 0)
+    with run.reporter.stage("train", len(waiting) * epochs, "epochs") as stage:
+
+        def on_report(name: str, result: dict[str, Any]) -> None:
+            stage.advance(result["epoch"] - done[name])
+            done[name] = result["epoch"]
+            stage.say(f"{name}: validation AUC {result['val_auc']:.3f}")
+
+        def on_end(name: str) -> None:
+            stage.advance(epochs - done[name])  # stopped early, or failed
+            done[name] = epochs
+
+        failures = run_trials(
+            list(waiting),
+            partial(_work, run.study, run.directory, waiting),
+            cpus=run.study.resources.cpus,
+            gpus=run.gpus,
+            storage=run.directory.tune,
+            on_report=on_report,
+            on_end=on_end,
+        )
+    for name, reason in failures.items():
+        run.fail(waiting[name], f"train: {reason}")
+
+
+def _work(study: Study, directory: RunDirectory, cells: dict[str, Cell], name: str, report: Report) -> None:
+    train_cell(study, directory, cells[name], on_epoch=lambda epoch: report(vars(epoch)))

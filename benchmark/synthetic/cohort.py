@@ -1,0 +1,99 @@
+"""Who is in the synthetic cohort: people with a label, the severity behind it, and the photographs taken of them.
+
+The label's signal has a set strength. A person's severity is Normal(0, 1) without the condition and Normal(d, 1) with
+it; the photograph shows the severity and knows nothing else of the label. The best any classifier can do is to read the
+severity, and its area under the ROC curve is then Phi(d / sqrt(2)), so d = sqrt(2) * Phi^-1(best_auc). Both eyes share
+the severity: the bound holds per photograph as well as per person.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from scipy.stats import norm
+
+Signal = Literal["vessels", "periphery"]
+EyeSide = Literal["right", "left"]
+
+
+@dataclass(frozen=True)
+class SyntheticCohort:
+    """What to draw. Raises ValueError where a field is out of range.
+
+    people: number of people, with one photograph of each eye.
+    image_size: height of a photograph in pixels; the width is 1.15 times that.
+    signal: where severity shows: "vessels" (arteries narrow and wind) or "periphery" (spots away from the vessels).
+    best_auc: area under the ROC curve of the best possible classifier, in [0.5, 1).
+    positives: share of people with label 1; exactly `round(people * positives)` of them.
+    low_quality: share of photographs that are blurred, hazy, dark or unevenly lit.
+    seed: the same seed draws the same cohort, on any machine.
+    """
+
+    people: int = 120
+    image_size: int = 448
+    signal: Signal = "vessels"
+    best_auc: float = 0.9
+    positives: float = 0.5
+    low_quality: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.people < 2:
+            raise ValueError(f"people is {self.people}: a cohort needs at least 2")
+        if self.image_size < 64:
+            raise ValueError(f"image_size is {self.image_size} pixels: no vessel is visible below 64")
+        if self.signal not in get_args(Signal):
+            raise ValueError(f"signal is {self.signal!r}: choose one of {', '.join(get_args(Signal))}")
+        if not 0.5 <= self.best_auc < 1:
+            raise ValueError(f"best_auc is {self.best_auc}: give a value from 0.5 (no signal) to below 1")
+        if not 0 < round(self.people * self.positives) < self.people:
+            raise ValueError(f"positives is {self.positives}: of {self.people} people, both labels need at least one")
+        if not 0 <= self.low_quality <= 1:
+            raise ValueError(f"low_quality is {self.low_quality}: give a share from 0 to 1")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}: give 0 or a positive integer")
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person: `label` 0 or 1, and the `severity` that photographs show, in standard deviations of the healthy."""
+
+    patient_id: str
+    label: int
+    severity: float
+
+
+def draw_people(cohort: SyntheticCohort) -> list[Person]:
+    """Everybody in the cohort, in the order of their identifiers."""
+    rng = np.random.default_rng([cohort.seed, 0])
+    label = rng.permutation(np.arange(cohort.people) < round(cohort.people * cohort.positives)).astype(int)
+    shift = np.sqrt(2) * norm.ppf(cohort.best_auc)
+    severity = rng.standard_normal(cohort.people) + shift * label
+    digits = max(4, len(str(cohort.people)))
+    return [Person(f"p{i + 1:0{digits}d}", int(label[i]), float(severity[i])) for i in range(cohort.people)]
+
+
+def plan(cohort: SyntheticCohort) -> list[dict[str, Any]]:
+    """The manifest: one row per photograph, each of which can be drawn on its own.
+
+    Keys: image, label, patient_id, eye, severity, low_quality, artery_mask, vein_mask, fov_mask. Paths are relative to
+    the cohort's folder. Exactly `round(low_quality * photographs)` rows are of low quality, whatever their label.
+    """
+    rng = np.random.default_rng([cohort.seed, 1])
+    images = 2 * cohort.people
+    low_quality = iter(rng.permutation(np.arange(images) < round(images * cohort.low_quality)))
+    return [
+        {
+            "image": f"images/{person.patient_id}_{eye}.jpg",
+            "label": person.label,
+            "patient_id": person.patient_id,
+            "eye": eye,
+            "severity": person.severity,
+            "low_quality": bool(next(low_quality)),
+            "artery_mask": f"masks/{person.patient_id}_{eye}_artery.png",
+            "vein_mask": f"masks/{person.patient_id}_{eye}_vein.png",
+            "fov_mask": f"masks/{person.patient_id}_{eye}_fov.png",
+        }
+        for person in draw_people(cohort)
+        for eye in get_args(EyeSide)
+    ]

@@ -1,0 +1,107 @@
+"""One eye of the synthetic cohort, and how severity shows in it."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from benchmark.synthetic import anatomy, render
+from benchmark.synthetic.cohort import EyeSide, SyntheticCohort
+
+SPOTS = 48
+MEANDER = {"wavelength": 0.40, "amplitude": 0.011}  # of every vessel, in radii of the field of view
+TORTUOSITY_WAVELENGTH = 0.17
+
+
+@dataclass(frozen=True)
+class Eye:
+    """A photograph `rgb`, uint8 (H, W, 3), and the exact masks `artery`, `vein` and `fov`, bool (H, W).
+
+    Where an artery crosses a vein, the pixels belong to both masks.
+    """
+
+    rgb: np.ndarray
+    artery: np.ndarray
+    vein: np.ndarray
+    fov: np.ndarray
+
+
+def narrowing(severity: float) -> float:
+    """Factor on the calibre of the arteries: 1.11 at severity -2, 0.63 at 2."""
+    return float(0.868 * np.exp(-0.16 * _saturating(severity)))
+
+
+def tortuosity(severity: float) -> float:
+    """RMS amplitude of the arteries' waves in radii of the field of view, from 0 up."""
+    return 0.0042 * float(np.logaddexp(0.0, 0.9 * _saturating(severity)))
+
+
+def spots_shown(severity: float) -> np.ndarray:
+    """How far each peripheral spot has developed, in [0, 1]: the first shows from -2.3, the last is full at 4."""
+    onset = -1.7 + 4.6 * np.linspace(0, 1, SPOTS) ** 0.7
+    return ((_saturating(severity) - onset) / 0.6).clip(0, 1)
+
+
+def _saturating(severity: float) -> float:
+    """Severity, unchanged about 1 (the middle of a usual cohort) and running flat far from there, towards -3 and 5."""
+    return float(1 + 4 * np.tanh((severity - 1) / 4))
+
+
+def draw_eye(cohort: SyntheticCohort, patient_id: str, eye: EyeSide, severity: float, low_quality: bool) -> Eye:
+    """Draw one eye of one person.
+
+    The same arguments give the same pixels, whatever was drawn before. Every random draw is the same at every severity,
+    so severity changes nothing but what `cohort.signal` names.
+    """
+    person = [cohort.seed, *patient_id.encode()]
+    shared = np.random.default_rng([*person, 0])
+    streams = np.random.default_rng([*person, 1 if eye == "right" else 2]).spawn(7)
+    shape, arterial, venous, tortuous, colour, lesions, camera = streams
+
+    complexion = render.Complexion(
+        pigmentation=shared.beta(2, 2), tessellation=shared.uniform() ** 2, cast=shared.normal(0, [0.04, 0.05, 0.10])
+    )
+    calibre = np.exp(shared.normal(0, 0.05))
+    height = cohort.image_size
+    radius = height * (0.49 if shared.uniform() < 0.85 else 0.53)  # beyond 0.5 the frame cuts top and bottom
+    x, y = height * (np.array([render.FRAME_ASPECT, 1]) / 2 + camera.normal(0, 0.003, 2))
+    frame = render.Frame(height, (float(x), float(y)), radius)
+    landmarks = anatomy.draw_landmarks(shape)
+
+    def tree(rng: np.random.Generator, kind: anatomy.Kind) -> list[anatomy.Vessels]:
+        grown = anatomy.grow_tree(rng, landmarks, kind)
+        return anatomy.wave(rng, grown, landmarks, **MEANDER)
+
+    in_vessels = severity if cohort.signal == "vessels" else 0.0
+    arteries = anatomy.wave(
+        tortuous, tree(arterial, anatomy.ARTERY), landmarks, TORTUOSITY_WAVELENGTH, tortuosity(in_vessels)
+    )
+    arteries = [replace(order, calibre=order.calibre * calibre * narrowing(in_vessels)) for order in arteries]
+    veins = [replace(order, calibre=order.calibre * calibre) for order in tree(venous, anatomy.VEIN)]
+    drawn_arteries = render.draw_tree(frame, arteries, anatomy.ARTERY.calibre, render.ARTERY_PROFILE)
+    drawn_veins = render.draw_tree(frame, veins, anatomy.VEIN.calibre, render.VEIN_PROFILE)
+
+    density = render.fundus(colour, frame, landmarks, complexion)
+    if cohort.signal == "periphery":
+        avoid = drawn_arteries.mask | drawn_veins.mask | (frame.distance(landmarks.disc) < 1.5 * anatomy.DISC_RADIUS)
+        density += render.spots(lesions, frame, landmarks, avoid, spots_shown(severity))
+    rgb = render.photograph(camera, frame, density, drawn_arteries, drawn_veins, _quality(camera, low_quality))
+
+    images = [rgb, drawn_arteries.mask, drawn_veins.mask, frame.fov]
+    if eye == "left":
+        images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+    return Eye(*images)
+
+
+def _quality(rng: np.random.Generator, low: bool) -> render.Quality:
+    """An exposure; a low one suffers from one or two of: defocus, haze, too little light, uneven light."""
+    faults = rng.permutation(4) < rng.integers(1, 3) if low else np.zeros(4, bool)
+    blur, haze, dim, uneven = faults
+    strength = rng.uniform(0, 1, 4).tolist()  # plain floats leave float32 images in float32
+    return render.Quality(
+        blur=0.009 + 0.008 * strength[0] if blur else 0.0025 + 0.001 * strength[0],
+        haze=0.35 + 0.25 * strength[1] if haze else 0.08 * strength[1],
+        exposure=0.35 + 0.2 * strength[2] if dim else 0.9 + 0.2 * strength[2],
+        unevenness=0.5 + 0.4 * strength[3] if uneven else 0.15 * strength[3],
+        shadow=rng.uniform(0, 2 * np.pi),
+        noise=rng.uniform(0.012, 0.02) * (1.8 if dim else 1.0),
+    )

@@ -1,0 +1,68 @@
+"""What a training step reads: photographs, or what the frozen part of the tower made of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from finetune.augment import augment
+
+
+class Inputs(Protocol):
+    """Batches of a tower's input, at the block where its trainable part begins."""
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
+        """The given view of each row, float on the device."""
+        ...
+
+
+@dataclass(frozen=True)
+class Images:
+    """Photographs, augmented and normalised on the device.
+
+    Attributes:
+        store: (n, H, W, 3) uint8, usually memory-mapped.
+        normalise: (B, 3, H, W) in 0..1 -> the tower's input.
+        seed: of the augmented views.
+    """
+
+    store: np.ndarray
+    normalise: Callable[[Tensor], Tensor]
+    seed: int
+    device: torch.device
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
+        pixels = torch.from_numpy(self.store[rows]).to(self.device).permute(0, 3, 1, 2)
+        return self.normalise(augment(pixels.float() / 255, rows, views, self.seed))
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Cached tokens or pooled features.
+
+    Attributes:
+        store: (entries, ...) float16, usually memory-mapped.
+        entry: (n, views) int, where each view of each row lies in the store; -1 where it was not computed.
+    """
+
+    store: np.ndarray
+    entry: np.ndarray
+    device: torch.device
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
+        entries = self.entry[rows, views]
+        if (entries < 0).any():
+            row, view = rows[entries < 0][0], views[entries < 0][0]
+            raise IndexError(f"view {view} of row {row} was not embedded")
+        return torch.from_numpy(self.store[entries]).to(self.device).float()
+
+
+def plan_views(n: int, augmented: np.ndarray, views: int) -> np.ndarray:
+    """The `entry` table of a cache that holds view 0 of all `n` rows and every view of the `augmented` rows."""
+    entry = np.full((n, views), -1, dtype=np.int64)
+    entry[:, 0] = np.arange(n)
+    entry[augmented, 1:] = n + np.arange(len(augmented) * (views - 1)).reshape(len(augmented), views - 1)
+    return entry

@@ -1,0 +1,134 @@
+"""Which parameters of a tower train.
+
+A strategy is a small dataclass whose fields are its options; `STRATEGIES` maps the names that users write to them.
+A new strategy is one class and one entry.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+
+class Strategy(Protocol):
+    """What trains, and how fast."""
+
+    name: ClassVar[str]
+    learning_rate: float
+
+    def frozen_blocks(self, depth: int) -> int:
+        """How many leading blocks of `depth` never change; all of them means that only the classifier trains."""
+        ...
+
+    def apply(self, tower: VisionTransformer) -> nn.Module:
+        """Mark in place what trains; returns the module whose parameters are to be trained and saved."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClassifierOnly:
+    """A linear classifier on the frozen tower's pooled features."""
+
+    name: ClassVar[str] = "classifier_only"
+    learning_rate: float = 1e-3
+
+    def frozen_blocks(self, depth: int) -> int:
+        return depth
+
+    def apply(self, tower: VisionTransformer) -> nn.Module:
+        return _train_only(tower, [tower.head])
+
+
+@dataclass(frozen=True)
+class Partial:
+    """The last `blocks` transformer blocks, the final norm and the classifier."""
+
+    name: ClassVar[str] = "partial"
+    learning_rate: float = 1e-4
+    blocks: int = 2
+
+    def __post_init__(self) -> None:
+        if self.blocks < 1:
+            raise ValueError(f"partial: blocks must be at least 1, not {self.blocks}; 0 blocks is classifier_only")
+
+    def frozen_blocks(self, depth: int) -> int:
+        if self.blocks >= depth:
+            raise ValueError(f"partial: {self.blocks} blocks of a tower of {depth}; use fewer, or strategy full")
+        return depth - self.blocks
+
+    def apply(self, tower: VisionTransformer) -> nn.Module:
+        start = self.frozen_blocks(len(tower.blocks))
+        return _train_only(tower, [*tower.blocks[start:], tower.norm, tower.fc_norm, tower.head])
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2022) on the attention of every block, through PEFT, and the classifier."""
+
+    name: ClassVar[str] = "lora"
+    learning_rate: float = 5e-4
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    # By full path: a bare `proj` would also catch the patch embedding's convolution.
+    targets: str = r"blocks\.\d+\.attn\.(qkv|proj)"
+
+    def frozen_blocks(self, depth: int) -> int:
+        return 0
+
+    def apply(self, tower: VisionTransformer) -> nn.Module:
+        from peft import LoraConfig, get_peft_model  # seconds to import, and most workers need none of it
+
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=self.targets,
+            modules_to_save=["head"],
+        )
+        return get_peft_model(tower, config)
+
+
+@dataclass(frozen=True)
+class Full:
+    """Every parameter."""
+
+    name: ClassVar[str] = "full"
+    learning_rate: float = 1e-5
+
+    def frozen_blocks(self, depth: int) -> int:
+        return 0
+
+    def apply(self, tower: VisionTransformer) -> nn.Module:
+        return tower.requires_grad_(True)
+
+
+STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (ClassifierOnly, Partial, Lora, Full)}
+
+
+def open_strategy(name: str, **options: Any) -> Strategy:
+    """The strategy of that name with its options.
+
+    Raises:
+        ValueError: unknown name or option, with the known ones.
+    """
+    if name not in STRATEGIES:
+        near = difflib.get_close_matches(name, STRATEGIES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(STRATEGIES)}"
+        raise ValueError(f"strategy {name!r} is unknown; {hint}")
+    kind = STRATEGIES[name]
+    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f"strategy {name}: no option {', '.join(unknown)}; known: {', '.join(known)}")
+    return kind(**options)
+
+
+def _train_only(tower: VisionTransformer, parts: Iterable[nn.Module]) -> nn.Module:
+    tower.requires_grad_(False)
+    for part in parts:
+        part.requires_grad_(True)
+    return tower

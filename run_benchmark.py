@@ -1,0 +1,131 @@
+"""Foundation models x fine-tuning strategies on fundus photographs: how well they predict, and whether they look at
+the vessels. `python run_benchmark.py --help` explains; `python run_benchmark.py` runs the demo study."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from benchmark.config import DEMO, load_study
+from benchmark.errors import UserError
+
+EPILOG = """
+\b
+Examples
+  python run_benchmark.py
+      the demo: a synthetic cohort, tiny untrained towers, nine cells, minutes on a laptop
+  python run_benchmark.py --config configs/paper.yaml --data cohort.csv --vessels wnet --vessel-weights wnet_hrf.safetensors --dry-run
+      what your own study would run, take and need, without running it
+  python run_benchmark.py --config configs/paper.yaml --data cohort.csv … --out runs/carotid --resume
+      go on with a run that was interrupted
+  python run_benchmark.py … --cluster
+      the same on the Ray cluster that this machine belongs to
+
+\b
+The manifest given to --data is a CSV or Parquet file with the columns image, label (0 or 1) and patient_id, and
+optionally eye, split (train, val, test), artery_mask, vein_mask and fov_mask; or a folder train|val|test/<class>/.
+"""
+
+
+def _listed(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+    return [part.strip() for part in value.split(",") if part.strip()] if value else None
+
+
+@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=DEMO,
+    help="The study, a YAML file.  [default: configs/demo.yaml]",
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Manifest of your photographs, in place of the study's cohort."
+)
+@click.option(
+    "--image-dir",
+    type=click.Path(path_type=Path),
+    help="What relative paths in the manifest resolve against.  [default: the manifest's folder]",
+)
+@click.option(
+    "--vessels",
+    metavar="SOURCE",
+    help="Where artery and vein masks come from: masks (files named in the manifest) or wnet.",
+)
+@click.option("--vessel-weights", type=click.Path(path_type=Path), help="Weights of the vessel network.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<name of the study>]")
+@click.option("--backbones", metavar="A,B", callback=_listed, help="Only these backbones, by name.")
+@click.option("--strategies", metavar="A,B", callback=_listed, help="Only these strategies, by name.")
+@click.option("--seeds", metavar="0,1", callback=_listed, help="A trial for every seed.")
+@click.option(
+    "--cluster",
+    metavar="[ADDRESS]",
+    is_flag=False,
+    flag_value="auto",
+    help="Run on a Ray cluster: HOST:PORT, or the one this machine belongs to.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in --out; what is complete is kept, failed cells are tried again.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan and what is missing, and run nothing.")
+def main(config: Path, out: Path | None, cluster: str | None, resume: bool, dry_run: bool, **changes: Any) -> None:
+    """Train every backbone with every strategy, look where each one looks, and rank them.
+
+    Writes a run directory with leaderboard.html, leaderboard.csv and everything they were computed from.
+    """
+    study = load_study(config, _overrides(config, changes))
+    out = out or _default_directory(study.name, resume)
+    console = Console()
+    if dry_run:
+        from benchmark.plan import print_plan
+
+        print_plan(study, out, cluster, console)
+        return
+    from benchmark.pipeline import run_study
+    from benchmark.table import print_leaderboard
+
+    leaderboard = run_study(study, out, cluster=cluster, resume=resume)
+    failed = print_leaderboard(leaderboard, out, console)
+    if failed:
+        raise SystemExit(3)
+
+
+def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """Command-line options as the sections of the configuration that they replace."""
+    result: dict[str, Any] = {}
+    if changes["data"]:
+        result["cohort"] = {"manifest": changes["data"].resolve(), "image_dir": None, "synthetic": None}
+    if changes["image_dir"]:
+        result.setdefault("cohort", {})["image_dir"] = changes["image_dir"].resolve()
+    if changes["vessels"]:
+        result["vessels"] = {"source": changes["vessels"], "weights": None}
+    if changes["vessel_weights"]:
+        result.setdefault("vessels", {})["weights"] = changes["vessel_weights"].resolve()
+    if changes["seeds"]:
+        result["seeds"] = changes["seeds"]
+    chosen = {key: changes[key] for key in ("backbones", "strategies") if changes[key]}
+    if chosen:
+        whole = load_study(config).dump()
+        for key, names in chosen.items():  # keep the options that the file gives them
+            configured = {choice["name"]: choice for choice in whole[key]}
+            result[key] = [configured.get(name, {"name": name}) for name in names]
+    return result
+
+
+def _default_directory(name: str, resume: bool) -> Path:
+    """`runs/<name>`, or the first free `runs/<name>-2`, … ; with --resume the latest that is there."""
+    taken, path, number = None, Path("runs") / name, 1
+    while path.exists():
+        number += 1
+        taken, path = path, Path("runs") / f"{name}-{number}"
+    return taken if resume and taken else path
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xai.crop import Square
+from xai.vessels import REGIONS, VesselMasks, open_source, regions, source_names, vessel_source
+
+
+def test_the_shipped_sources_are_registered():
+    assert {"masks", "wnet"} <= set(source_names())
+
+
+def test_an_unknown_name_gets_a_suggestion_and_the_list():
+    with pytest.raises(ValueError, match=r"unknown vessel source 'wnett': did you mean 'wnet'\? known: .*masks.*wnet"):
+        open_source("wnett")
+
+
+def test_a_name_like_no_other_gets_the_list():
+    with pytest.raises(ValueError, match=r"unknown vessel source '!': known: .*masks"):
+        open_source("!")
+
+
+def test_a_name_is_registered_once():
+    with pytest.raises(ValueError, match="'masks' is registered twice"):
+        vessel_source("masks")(lambda weights, size, device: None)
+
+
+def test_a_registered_factory_gets_what_the_user_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr("xai.vessels.source._FACTORIES", {})
+    vessel_source("echo")(lambda weights, size, device: (weights, size, device))
+    assert open_source("echo", tmp_path, 512, "cuda") == (tmp_path, 512, "cuda")
+    assert open_source("echo") == (None, None, "cpu")
+    assert source_names() == ["echo"]
+
+
+def test_uncertain_counts_as_artery_and_vein_and_once_in_the_union():
+    plane = np.zeros((4, 4), dtype=bool)
+    artery, vein, uncertain, fov = plane.copy(), plane.copy(), plane.copy(), ~plane
+    artery[0, 0] = vein[1, 1] = uncertain[2, 2] = artery[3, 3] = vein[3, 3] = True
+    fov[0, 3] = False
+    found = dict(zip(REGIONS, regions(VesselMasks(artery, vein, uncertain), fov, Square(0, 0, 4), 4), strict=True))
+    np.testing.assert_array_equal(found["artery"].diagonal(), [255, 0, 255, 255])
+    np.testing.assert_array_equal(found["vein"].diagonal(), [0, 255, 255, 255])
+    np.testing.assert_array_equal(found["vessel"].diagonal(), [255, 255, 255, 255])
+    assert found["vessel"].sum() == 4 * 255
+    assert found["fov"].sum() == 15 * 255
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), size=st.integers(1, 40))
+def test_regions_are_nested(seed, size):
+    artery, vein, uncertain, fov = np.random.default_rng(seed).random((4, 30, 50)) < [
+        [[0.2]],
+        [[0.2]],
+        [[0.1]],
+        [[0.8]],
+    ]
+    planes = regions(VesselMasks(artery, vein, uncertain), fov, Square(-10, 0, 50), size)
+    assert planes.dtype == np.uint8
+    assert planes.shape == (4, size, size)
+    in_artery, in_vein, in_vessel, in_fov = planes
+    assert (np.maximum(in_artery, in_vein) <= in_vessel).all()
+    assert (in_vessel <= in_fov).all()

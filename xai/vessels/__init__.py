@@ -1,0 +1,24 @@
+"""Artery and vein masks of photographs, from a choice of sources. A new source is one file and one line here."""
+
+from xai.vessels import masks, wnet  # noqa: F401 (importing a source registers it)
+from xai.vessels.source import (
+    REGIONS,
+    Photo,
+    VesselMasks,
+    VesselSource,
+    open_source,
+    regions,
+    source_names,
+    vessel_source,
+)
+
+__all__ = [
+    "REGIONS",
+    "Photo",
+    "VesselMasks",
+    "VesselSource",
+    "open_source",
+    "regions",
+    "source_names",
+    "vessel_source",
+]

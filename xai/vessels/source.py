@@ -1,0 +1,98 @@
+"""What a vessel source is: photographs in, artery and vein masks out. New sources register themselves by name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from xai.crop import Square, coverage
+
+REGIONS = ("artery", "vein", "vessel", "fov")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph at full resolution: `rgb` (H, W, 3) uint8, `fov` (H, W) bool, and its row of the manifest.
+
+    The row gives `image` and, where the manifest has them, the paths of mask files (absolute, or None).
+    """
+
+    rgb: np.ndarray
+    fov: np.ndarray
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class VesselMasks:
+    """(H, W) bool each, at the photograph's resolution. Uncertain: vessel, but artery, vein or both is undecided."""
+
+    artery: np.ndarray
+    vein: np.ndarray
+    uncertain: np.ndarray
+
+
+class VesselSource(Protocol):
+    """Segments photographs. `provenance` says what made the masks (name, size, SHA-256 of weights)."""
+
+    provenance: dict[str, str]
+
+    def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
+        """One result per photograph, in order. Raises ValueError where a photograph has no usable masks."""
+        ...
+
+
+Factory = Callable[[Path | None, int | None, str], VesselSource]
+
+_FACTORIES: dict[str, Factory] = {}
+
+
+def vessel_source(name: str) -> Callable[[Factory], Factory]:
+    """Register a factory `(weights, size, device) -> VesselSource` under the name that users type."""
+
+    def register(factory: Factory) -> Factory:
+        if name in _FACTORIES:
+            raise ValueError(f"vessel source {name!r} is registered twice: give one of them another name")
+        _FACTORIES[name] = factory
+        return factory
+
+    return register
+
+
+def source_names() -> list[str]:
+    """The registered names, in alphabetical order."""
+    return sorted(_FACTORIES)
+
+
+def open_source(name: str, weights: Path | None = None, size: int | None = None, device: str = "cpu") -> VesselSource:
+    """The vessel source of that name.
+
+    Args:
+        weights: file or folder the source needs; None for a source that needs none.
+        size: side in pixels at which a network sees the photograph; None for the side it was trained at.
+        device: torch device, for sources that are networks.
+
+    Raises:
+        ValueError: no source of that name; weights missing or not those of the source.
+    """
+    if name not in _FACTORIES:
+        close = get_close_matches(name, _FACTORIES, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"unknown vessel source {name!r}: {hint}known: {', '.join(source_names())}")
+    return _FACTORIES[name](weights, size, device)
+
+
+def regions(masks: VesselMasks, fov: np.ndarray, square: Square, size: int) -> np.ndarray:
+    """The regions of a photograph on its square crop, as coverage planes in the order of `REGIONS`.
+
+    Uncertain pixels (in AutoMorph mostly crossings) count as artery and as vein, and once in the union. Vessels count
+    inside the field of view alone, so artery and vein never exceed vessel, nor vessel the field of view.
+
+    Returns:
+        (4, size, size) uint8, 0 to 255 for a share of 0 to 1.
+    """
+    artery = (masks.artery | masks.uncertain) & fov
+    vein = (masks.vein | masks.uncertain) & fov
+    return np.stack([coverage(plane, square, size) for plane in (artery, vein, artery | vein, fov)])

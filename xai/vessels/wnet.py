@@ -1,0 +1,225 @@
+"""Vessel source "wnet": the W-Net of lwnet for arteries and veins.
+
+Galdran et al., "State-of-the-art retinal vessel segmentation with minimalistic models", Scientific Reports 2022;
+weights and processing: GitHub agaldran/lwnet (MIT), the weights as safetensors under upstream's names.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from scipy import ndimage, sparse
+from torch import nn
+
+from xai.crop import bounding_box
+from xai.vessels.source import Photo, VesselMasks, vessel_source
+
+_CHANNELS = (8, 16, 32, 64)
+_CLASSES = 4  # background, uncertain, artery, vein
+_FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+
+
+class _Block(nn.Module):
+    """Two times convolution, ReLU, BatchNorm (in that order), plus a linear shortcut."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(*_convolution(inputs, outputs), *_convolution(outputs, outputs))
+        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.block(x) + self.shortcut(x)
+
+
+def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True), nn.BatchNorm2d(outputs)
+
+
+class _Up(nn.Module):
+    """Doubles the deeper map's size, joins the encoder's map of that size (deeper first), and mixes both."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.up_layer = nn.ModuleDict({"block": nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 2, stride=2))})
+        self.conv_bridge_layer = nn.ModuleDict({"block": nn.Sequential(*_convolution(outputs, outputs))})
+        self.conv_layer = _Block(2 * outputs, outputs)
+
+    def forward(self, deep: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        joined = [self.up_layer["block"](deep), self.conv_bridge_layer["block"](skip)]
+        return self.conv_layer(torch.cat(joined, dim=1))
+
+
+class _UNet(nn.Module):
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.first = _Block(inputs, _CHANNELS[0])
+        self.down_path = nn.ModuleList(map(_Block, _CHANNELS[:-1], _CHANNELS[1:]))
+        self.up_path = nn.ModuleList(map(_Up, _CHANNELS[:0:-1], _CHANNELS[-2::-1]))
+        self.final = nn.Conv2d(_CHANNELS[0], _CLASSES, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = [self.first(x)]
+        for down in self.down_path:
+            maps.append(down(nn.functional.max_pool2d(maps[-1], 2)))
+        x = maps.pop()
+        for up in self.up_path:
+            x = up(x, maps.pop())
+        return self.final(x)
+
+
+class WNet(nn.Module):
+    """Two U-Nets in a row; the second sees the picture and the first one's raw logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unet1 = _UNet(3)
+        self.unet2 = _UNet(3 + _CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) float in 0..1, H and W multiples of 8 -> (B, 4, H, W) logits."""
+        return self.unet2(torch.cat([x, self.unet1(x)], dim=1))
+
+
+class WNetSource:
+    """Segments with a W-Net of lwnet. The uncertain class is shared out, so no pixel comes back as uncertain.
+
+    Args:
+        weights: `.safetensors` file with upstream's names.
+        size: side in pixels of the network's input, a multiple of 8; None for the one the weights were trained at.
+        flips: average over the four mirror images, as upstream does; a quarter of the time without.
+
+    Raises:
+        ValueError: the file is not a W-Net's, or `size` is None and the file does not tell it, or no multiple of 8.
+    """
+
+    def __init__(self, weights: Path, size: int | None = None, device: str = "cpu", flips: bool = True) -> None:
+        model, trained_size = load_wnet(weights)
+        size = size or trained_size
+        if size is None:
+            raise ValueError(f"{weights}: the file does not tell the size it was trained at (im_size): give a size")
+        if size % 8:
+            raise ValueError(f"W-Net needs a size that is a multiple of 8, not {size}")
+        self.size = size
+        self.device = torch.device(device)
+        self.flips = _FLIPS if flips else _FLIPS[:1]
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
+        self.provenance = {
+            "name": "wnet",
+            "weights": weights.name,
+            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "size": str(self.size),
+            "flips": str(len(self.flips)),
+        }
+
+    def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
+        """Artery and vein of each photograph, inside its field of view."""
+        if not photos:
+            return []
+        inputs = np.stack([network_input(photo, self.size) for photo in photos])
+        return [to_masks(maps, photo.fov) for maps, photo in zip(self.probabilities(inputs), photos, strict=True)]
+
+    @torch.inference_mode()
+    def probabilities(self, inputs: np.ndarray) -> np.ndarray:
+        """(B, S, S, 3) uint8 -> (B, 3, S, S) float32 of background, artery, vein; uncertain goes half to either."""
+        pictures = torch.tensor(inputs, device=self.device).permute(0, 3, 1, 2).float() / 255
+        # On a CPU one picture at a time is faster, as its maps stay in the cache.
+        batches = pictures.split(1 if self.device.type == "cpu" else len(pictures))
+        background, uncertain, artery, vein = torch.cat([self._average(batch) for batch in batches]).unbind(dim=1)
+        return torch.stack([background, artery + uncertain / 2, vein + uncertain / 2], dim=1).cpu().numpy()
+
+    def _average(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Softmax averaged over the mirror images."""
+        total = torch.zeros(())
+        for axes in self.flips:
+            mirrored = pictures.flip(axes).contiguous(memory_format=torch.channels_last)
+            total = total + self.model(mirrored).softmax(dim=1).flip(axes)
+        return total / len(self.flips)
+
+
+@vessel_source("wnet")
+def open_wnet(weights: Path | None, size: int | None, device: str) -> WNetSource:
+    """W-Net from its weights file, at `size` or the size it was trained at."""
+    if weights is None:
+        raise ValueError(
+            "vessel source 'wnet' needs weights: name the .safetensors file of a W-Net (GitHub agaldran/lwnet)"
+        )
+    return WNetSource(Path(weights), size, device)
+
+
+def load_wnet(weights: Path) -> tuple[WNet, int | None]:
+    """The network in eval mode, and the side in pixels it was trained at where the file's metadata tell it (`im_size`).
+
+    Raises:
+        ValueError: not a safetensors file, or its names and shapes are not exactly those of a W-Net.
+    """
+    try:
+        with safe_open(weights, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no dict)
+            trained_size = (file.metadata() or {}).get("im_size")
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{weights}: cannot be read as safetensors ({error})") from error
+    model = WNet()
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if found != expected:
+        missing, unexpected = sorted(expected.items() - found.items()), sorted(found.items() - expected.items())
+        raise ValueError(
+            f"{weights}: not the weights of a W-Net: missing {_few(missing)}; unexpected {_few(unexpected)}"
+        )
+    model.load_state_dict(state)
+    return model.eval(), int(trained_size) if trained_size else None
+
+
+def _few(tensors: list[tuple[str, tuple[int, ...]]]) -> str:
+    shown = ", ".join(f"{name} {shape}" for name, shape in tensors[:5])
+    return f"{len(tensors)} tensors ({shown}{', ...' if len(tensors) > 5 else ''})" if tensors else "none"
+
+
+def network_input(photo: Photo, size: int) -> np.ndarray:
+    """The field of view's bounding box as (size, size, 3) uint8, its aspect ratio not kept (Pillow bilinear)."""
+    box = Image.fromarray(photo.rgb[bounding_box(photo.fov)])
+    return np.asarray(box.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def to_masks(probabilities: np.ndarray, fov: np.ndarray) -> VesselMasks:
+    """The most probable class of each pixel inside the (H, W) field of view, from (3, S, S) maps of its bounding box.
+
+    The maps (background, artery, vein; they sum to 1) are brought to the box's size with cubic splines.
+    """
+    box = bounding_box(fov)
+    inside = fov[box]
+    artery, vein = (_resize_spline(plane, inside.shape) for plane in probabilities[1:])
+    background = 1 - artery - vein
+    masks = np.zeros((2, *fov.shape), dtype=bool)
+    masks[0][box] = inside & (artery > background) & (artery >= vein)
+    masks[1][box] = inside & (vein > background) & (vein > artery)
+    return VesselMasks(masks[0], masks[1], np.zeros_like(fov))
+
+
+def _resize_spline(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Cubic-spline resize of an (h, w) float map, equal to scikit-image's `resize(order=3)` without its clipping.
+
+    As the resize is separable, two sparse products replace an evaluation point by point: several times faster.
+    """
+    factors = np.divide(plane.shape, shape)
+    smooth = ndimage.gaussian_filter(plane, np.maximum(0, (factors - 1) / 2), mode="mirror")  # only where it shrinks
+    coefficients = ndimage.spline_filter(smooth, order=3, output=np.float32, mode="mirror")
+    rows, columns = map(_spline_weights, plane.shape, shape)
+    return (columns @ (rows @ coefficients).T).T
+
+
+def _spline_weights(length: int, resized: int) -> sparse.csr_array:
+    """(resized, length): the cubic B-splines around each new pixel's centre, mirrored at the ends."""
+    position = (np.arange(resized) + 0.5) * length / resized - 0.5
+    first = np.floor(position).astype(int)
+    t = position - first
+    weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (t + t**2 - t**3) + 1, t**3], axis=1) / 6
+    period = 2 * (length - 1)
+    knots = (first[:, None] + np.arange(-1, 3)) % period
+    knots = np.minimum(knots, period - knots)
+    targets = np.repeat(np.arange(resized), 4)
+    return sparse.csr_array((weights.ravel().astype(np.float32), (targets, knots.ravel())), shape=(resized, length))
