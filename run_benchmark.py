@@ -88,7 +88,7 @@ def main(config: Path, out: Path | None, cluster: str | None, resume: bool, dry_
     from benchmark.table import print_leaderboard
 
     leaderboard = run_study(study, out, cluster=cluster, resume=resume)
-    failed = print_leaderboard(leaderboard, out, console)
+    failed = print_leaderboard(leaderboard, out, study.statistics.confidence, console)
     if failed:
         raise SystemExit(3)
 
@@ -128,4 +128,4 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))

@@ -17,7 +17,6 @@ import ray
 import ray.data  # sets up its own logger on import, so it has to come before the loggers are turned to the log file
 from ray._private import services
 from ray._private.authentication import authentication_token_setup as token_setup
-from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -28,10 +27,9 @@ PACKAGES = ("backbones", "benchmark", "finetune", "stats", "xai")
 
 # Ray reads these while it runs, so they work however early Ray was imported.
 QUIET = {
-    "RAY_AIR_NEW_OUTPUT": "0",  # the newer Tune reporter prints tables even with RunConfig(verbose=0), the older does not
+    "RAY_AIR_NEW_OUTPUT": "0",  # with RunConfig(verbose=0) the older Tune reporter is silent; the newer still prints
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no second copy of every metric as CSV, JSON and TensorBoard events
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_enable_metrics_collection": "0",  # nobody listens without a dashboard, and the exporter complains about that
 }
 
 ANSWER_SECONDS = 5.0  # of a running head node; Ray itself would try for a quarter of an hour
@@ -41,10 +39,13 @@ HOW_TO_START = (
     "start one with `ray start --head` on the head and `ray start --address=HEAD:6379` on each worker, "
     "or with `ray up ray_cluster.yaml`"
 )
-HOW_TO_SHARE_TOKEN = "copy the head's ~/.ray/auth_token to this machine's, or give its text in RAY_AUTH_TOKEN, and set RAY_AUTH_MODE=token"
+HOW_TO_SHARE_TOKEN = (
+    "copy the head's ~/.ray/auth_token to this machine's, "
+    "or give its text in RAY_AUTH_TOKEN together with RAY_AUTH_MODE=token"
+)
 
 
-class ClusterNotFound(UserError, RuntimeError):
+class ClusterNotFound(UserError, RuntimeError):  # noqa: N818 - reads as what happened
     """No cluster could be joined; the message is one line that says why and what to do."""
 
 
@@ -127,7 +128,7 @@ def _running_head(address: str) -> str:
         # Ray sends the token by itself only where it found the cluster itself; a named cluster wants it just as well.
         token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         token_setup.ensure_token_if_auth_enabled(create_token_if_missing=False)
-        nodes = GcsClient(address=found).get_all_node_info(timeout=ANSWER_SECONDS)
+        nodes = services.GcsClient(address=found).get_all_node_info(timeout=ANSWER_SECONDS)
     except AuthenticationError:
         raise ClusterNotFound(f"the Ray cluster at {found} wants its token: {HOW_TO_SHARE_TOKEN}") from None
     except RayError as error:
@@ -226,7 +227,7 @@ def _no_progress_bars() -> Iterator[None]:
 
 @contextmanager
 def _native_messages_to(log_file: Path) -> Iterator[None]:
-    """File descriptor 2 in `log_file` for a while: Ray's C++ part reports a refused connection there, past any logger."""
+    """File descriptor 2 points at `log_file` for a while: there, past any logger, Ray's C++ part tells of refusals."""
     sys.stderr.flush()
     screen = os.dup(2)
     with log_file.open("ab") as file:

@@ -124,7 +124,7 @@ class Statistics(_Section):
 
 
 class Resources(_Section):
-    """What one trial and one streaming actor take; `gpus: null` means one where there is one."""
+    """What one trial and one streaming actor take; `gpus: null` means one where the cluster has any."""
 
     cpus: int = Field(1, ge=1)
     gpus: float | None = Field(None, ge=0)

@@ -1,9 +1,14 @@
-"""Where a worker computes: the GPU that Ray gave it, else as many CPU threads as it asked for."""
+"""Where a worker computes."""
 
 import torch
 
+from benchmark.config import Resources
 
-def worker_device(cpus: int) -> torch.device:
-    """The device of this worker process; also sets its number of threads."""
-    torch.set_num_threads(cpus)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+def worker_device(resources: Resources) -> torch.device:
+    """The device of this worker process: the GPU it was granted, else the CPU; also sets its number of threads.
+
+    What was granted decides, not what can be seen: a Ray worker that asked for no GPU sees them all the same.
+    """
+    torch.set_num_threads(resources.cpus)
+    return torch.device("cuda" if resources.gpus and torch.cuda.is_available() else "cpu")

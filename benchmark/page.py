@@ -7,6 +7,7 @@ axis. The template escapes all text.
 import base64
 import math
 import mimetypes
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from benchmark.cells import safe
 from benchmark.leaderboard import OK
+from finetune import STRATEGIES
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 NOTHING = "–"
@@ -92,11 +95,21 @@ class Measure:
 
 def render(content: PageContent) -> str:
     """The page as HTML text: inline style, script and pictures, so that it opens offline and loads nothing."""
-    rows = content.leaderboard.to_dicts()
+    rows = content.leaderboard.fill_nan(None).to_dicts()
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "interval": _interval, "p_value": _p_value, "words": _words}
+    environment.filters |= {
+        "number": _number,
+        "interval": _interval,
+        "p_value": _p_value,
+        "words": _words,
+        "breakable": _breakable,
+    }
     return environment.get_template("leaderboard.html.j2").render(
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
@@ -104,7 +117,7 @@ def render(content: PageContent) -> str:
         failed=[row for row in rows if row["status"] != OK],
         several_seeds=content.leaderboard["seed"].n_unique() > 1,
         measures=_measures(content.leaderboard),
-        correlation=content.correlation.to_dicts(),
+        correlation=content.correlation.fill_nan(None).to_dicts(),
         saliency=_saliency_rows(content),
         photograph=_inline(content.photograph) if content.photograph else None,
         cohort=content.cohort.to_dicts(),
@@ -122,7 +135,10 @@ def _measures(leaderboard: pl.DataFrame) -> dict[str, list[Measure]]:
     around = [0.9, 1.1, *_bounds(leaderboard, names[""] + names["_fov"])]
     axis = Axis(_floor(around), _ceil(around), reference=1.0)
     ratios = {
-        suffix: [Measure(name, region.capitalize(), region, 2, axis) for name, region in zip(names[suffix], _REGIONS, strict=True)]
+        suffix: [
+            Measure(name, region.capitalize(), region, 2, axis)
+            for name, region in zip(names[suffix], _REGIONS, strict=True)
+        ]
         for suffix in names
     }
     return {"prediction": prediction, "ratios": ratios[""], "fov_ratios": ratios["_fov"]}
@@ -130,7 +146,7 @@ def _measures(leaderboard: pl.DataFrame) -> dict[str, list[Measure]]:
 
 def _bounds(leaderboard: pl.DataFrame, names: list[str]) -> list[float]:
     columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
-    return [value for column in columns for value in leaderboard[column] if _known(value)]
+    return [value for column in columns for value in leaderboard[column].drop_nulls().drop_nans()]
 
 
 def _floor(values: list[float]) -> float:
@@ -144,8 +160,11 @@ def _ceil(values: list[float]) -> float:
 
 def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
     """One row of pictures for each backbone and seed, one picture or None for each strategy."""
-    cells = content.leaderboard.sort("backbone", "seed")
-    strategies = sorted(set(cells["strategy"]))
+    cells = content.leaderboard.fill_nan(None).sort("backbone", "seed")
+    order = list(STRATEGIES)
+    strategies = sorted(
+        set(cells["strategy"]), key=lambda name: (order.index(name) if name in order else len(order), name)
+    )
     rows = []
     for (backbone, seed), group in cells.group_by("backbone", "seed", maintain_order=True):
         by_strategy = {cell["strategy"]: cell for cell in group.to_dicts()}
@@ -163,23 +182,21 @@ def _inline(path: Path) -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
-def _known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
 def _number(value: float | None, digits: int = 0) -> str:
-    if value is None or not math.isfinite(value):
+    if value is None:
         return NOTHING
     return f"{value:,.{digits}f}".replace("-", "−").replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _interval(row: Mapping[str, Any], name: str, digits: int, joined: str = "–") -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{_number(low, digits)}{joined}{_number(high, digits)}" if _known(low) and _known(high) else NOTHING
+    return NOTHING if low is None or high is None else f"{_number(low, digits)}{joined}{_number(high, digits)}"
 
 
-def _p_value(value: float) -> str:
+def _p_value(value: float | None) -> str:
     """Three decimals; below 0.001 two significant digits, since an exact p-value is not merely small."""
+    if value is None:
+        return NOTHING
     if value >= 0.001:
         return f"{value:.3f}"
     mantissa, exponent = f"{value:.1e}".split("e")
@@ -189,3 +206,8 @@ def _p_value(value: float) -> str:
 def _words(name: str) -> str:
     """A column's name as it is said in a sentence."""
     return _ACRONYMS.get(name, name.replace("_", " "))
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may go on in the next line after its punctuation."""
+    return Markup("<wbr>").join(part for part in re.split(r"(?<=[_.:/-])", name) if part)

@@ -11,7 +11,7 @@ from xai.crop import crop_photo, square_around
 from xai.fov import find_fov
 
 
-class UnreadablePhoto(ValueError):
+class PhotoError(ValueError):
     """A file that is no usable photograph; the message says why."""
 
 
@@ -19,30 +19,30 @@ def read_photo(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB, turned the way its EXIF block says.
 
     Raises:
-        UnreadablePhoto: missing, damaged, or not a picture.
+        PhotoError: missing, damaged, or not a picture.
     """
     try:
         with Image.open(path) as picture:
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except FileNotFoundError as error:
-        raise UnreadablePhoto("no such file") from error
+        raise PhotoError("no such file") from error
     except Image.DecompressionBombError as error:
-        raise UnreadablePhoto("larger than 178 million pixels") from error
+        raise PhotoError("larger than 178 million pixels") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadablePhoto(f"not a readable picture ({error})") from error
+        raise PhotoError(f"not a readable picture ({error})") from error
 
 
 def read_fov(path: str, rgb: np.ndarray) -> np.ndarray:
     """The field of view (H, W) bool, from the manifest's mask where there is one, else found on the photograph."""
     if not path:
         return find_fov(rgb)
-    mask = read_photo(Path(path)).any(axis=2)
+    mask = (read_photo(Path(path)) > 0).max(axis=2)
     if mask.shape != rgb.shape[:2]:
-        raise UnreadablePhoto(
+        raise PhotoError(
             f"fov_mask {path} is {mask.shape[1]}x{mask.shape[0]}, the photograph {rgb.shape[1]}x{rgb.shape[0]}"
         )
     if not mask.any():
-        raise UnreadablePhoto(f"fov_mask {path} is empty")
+        raise PhotoError(f"fov_mask {path} is empty")
     return mask
 
 
@@ -55,7 +55,7 @@ def crop_row(row: Row) -> Row:
         rgb = read_photo(Path(row["path"]))
         square = square_around(read_fov(row["fov_mask"], rgb))
         crop = crop_photo(rgb, square, IMAGE_SIZE)
-    except (UnreadablePhoto, ValueError) as error:
+    except (PhotoError, ValueError) as error:
         blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         return {"row": row["row"], "error": str(error), "crop": blank} | dict.fromkeys(_PLACE, 0)
     place = (rgb.shape[0], rgb.shape[1], square.top, square.left, square.side)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmark.cells import cells_of
-from benchmark.cluster import connect
+from benchmark.cluster import Cluster, connect
 from benchmark.config import Study
 from benchmark.leaderboard import Leaderboard
 from benchmark.progress import Reporter, screen_apart_from
@@ -37,7 +37,15 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
     ):
         # Ray Data starves where Ray Tune holds every CPU: one stage at a time.
         stages = (prepare, segment, embed, train, explain)
-        run = Run(study, directory, connected, Reporter(console, len(stages) + 1))
+        study = _with_gpus(study, connected)
+        names = [stage.__name__ for stage in (*stages, report)]
+        run = Run(study, directory, connected, Reporter(console, names))
         for stage in stages:
             stage(run)
         return report(run)
+
+
+def _with_gpus(study: Study, cluster: Cluster) -> Study:
+    if study.resources.gpus is not None:
+        return study
+    return study.model_copy(update={"resources": study.resources.model_copy(update={"gpus": float(cluster.gpus > 0)})})

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,41 +26,42 @@ class Stage:
 
 
 class Reporter:
-    """The study's progress on one console."""
+    """The study's progress on one console; `stages` are the names that are counted."""
 
-    def __init__(self, console: Console, stages: int) -> None:
+    def __init__(self, console: Console, stages: Sequence[str]) -> None:
         self.console = console
         self.seconds: dict[str, float] = {}
         self._stages = stages
-        self._begun = 0
 
     @contextmanager
     def stage(self, name: str, total: float, unit: str) -> Iterator[Stage]:
         """Show a stage of `total` parts while the block runs."""
-        self._begun += 1
-        title = f"[bold]{self._begun}/{self._stages} {name}"
+        title = self._title(name)
         began = time.perf_counter()
         with Progress(
             SpinnerColumn(finished_text="[green]✓"),
-            TextColumn(f"{title:<18}"),
-            BarColumn(bar_width=24),
+            TextColumn(title),
+            BarColumn(bar_width=20),
             TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
+            TimeRemainingColumn(),
             TextColumn("[dim]{task.fields[doing]}"),
             console=self.console,
             transient=True,
-            refresh_per_second=4,
+            disable=not self.console.is_terminal,
         ) as progress:
             yield Stage(progress, progress.add_task(name, total=total, doing=""))
         self.seconds[name] = time.perf_counter() - began
-        self.console.print(f"[green]✓[/] {title:<18}[/] {total:>6.0f} {unit} in {self.seconds[name]:.1f} s")
+        self.console.print(f"[green]✓[/] {title} {total:>6.0f} {unit} in {self.seconds[name]:.1f} s")
 
     def skip(self, name: str, why: str) -> None:
         """Show that a stage has nothing to do."""
-        self._begun += 1
-        self.console.print(f"[dim]✓ {self._begun}/{self._stages} {name}: {why}")
+        self.console.print(f"[green]✓[/] {self._title(name)} [dim]{why}")
+
+    def _title(self, name: str) -> str:
+        number = f"{self._stages.index(name) + 1}/{len(self._stages)}" if name in self._stages else "   "
+        return f"[bold]{number} {name:<8}[/]"
 
 
 @contextmanager

@@ -20,16 +20,11 @@ class Run:
     cluster: Cluster
     reporter: Reporter
 
-    @property
-    def gpus(self) -> float:
-        """GPUs that one trial or one actor takes."""
-        configured = self.study.resources.gpus
-        return float(self.cluster.gpus > 0) if configured is None else configured
-
     def actors(self, beside: int = 0) -> int:
         """How many actors fit on the cluster, leaving CPUs for `beside` tasks that feed them."""
-        by_cpu = (self.cluster.cpus - beside) // self.study.resources.cpus
-        by_gpu = self.cluster.gpus // self.gpus if self.gpus else by_cpu
+        needed = self.study.resources
+        by_cpu = (self.cluster.cpus - beside) // needed.cpus
+        by_gpu = self.cluster.gpus // needed.gpus if needed.gpus else by_cpu
         return max(1, int(min(by_cpu, by_gpu)))
 
     def cells(self) -> list[Cell]:

@@ -29,11 +29,11 @@ class Each:
 class Batched:
     """A class built with `options` once per actor, whose instances take a list of rows and return as many or fewer."""
 
-    worker: type[Callable[[list[Row]], list[Row]]]
+    worker: Callable[..., Callable[[list[Row]], list[Row]]]
     options: Mapping[str, Any] = field(default_factory=dict)
     actors: int = 1
     cpus: float = 1
-    gpus: float = 0
+    gpus: float | None = 0
 
 
 def stream(rows: Sequence[Row], steps: Sequence[Each | Batched], batch_size: int) -> Iterator[Row]:
@@ -56,13 +56,13 @@ def stream(rows: Sequence[Row], steps: Sequence[Each | Batched], batch_size: int
                 batch_format="numpy",
                 compute=ActorPoolStrategy(size=step.actors),
                 num_cpus=step.cpus,
-                num_gpus=step.gpus,
+                num_gpus=step.gpus or 0,
             )
     yield from dataset.iter_rows()
 
 
 class _Actor:
-    def __init__(self, worker: type[Callable[[list[Row]], list[Row]]], options: dict[str, Any]) -> None:
+    def __init__(self, worker: Callable[..., Callable[[list[Row]], list[Row]]], options: dict[str, Any]) -> None:
         self.worker = worker(**options)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

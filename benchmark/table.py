@@ -1,7 +1,9 @@
 """The leaderboard as a table on the terminal."""
 
 from pathlib import Path
+from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -9,36 +11,30 @@ from rich.table import Table
 from benchmark.leaderboard import OK, Leaderboard
 from benchmark.rundir import RunDirectory
 
-_COLUMNS = {
-    "AUC": ("auc", 3),
-    "F1": ("f1", 3),
-    "artery": ("artery_ratio", 2),
-    "vein": ("vein_ratio", 2),
-    "vessel": ("vessel_ratio", 2),
-}
+_COLUMNS = {"AUC": "auc", "F1": "f1", "artery": "artery_ratio", "vein": "vein_ratio", "vessel": "vessel_ratio"}
 
 
-def print_leaderboard(leaderboard: Leaderboard, out: Path, console: Console) -> int:
+def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, console: Console) -> int:
     """Print the cells, the correlation and where the page is; returns how many cells failed."""
     several_seeds = leaderboard.cells["seed"].n_unique() > 1
     table = Table(
-        title="Leaderboard",
-        caption="95 % intervals; ratios: mean Grad-CAM inside over outside the vessels",
-        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        caption=f"In brackets {confidence:.0%} intervals over people. Artery, vein, vessel: mean Grad-CAM inside, over that "
+        "outside all vessels.",
         caption_justify="left",
     )
-    for heading in ("backbone", "strategy", *(["seed"] if several_seeds else [])):
-        table.add_column(heading, overflow="fold")
+    table.add_column("cell", no_wrap=True)
     for heading in _COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
     failed = 0
     for row in leaderboard.cells.iter_rows(named=True):
-        name = [row["backbone"], row["strategy"], *([str(row["seed"])] if several_seeds else [])]
+        seed = f" seed {row['seed']}" if several_seeds else ""
+        name = f"{row['backbone']}\n{row['strategy']}{seed}"
         if row["status"] == OK:
-            table.add_row(*name, *(_interval(row, key, digits) for key, digits in _COLUMNS.values()))
+            table.add_row(name, *(_estimate(row, key) for key in _COLUMNS.values()))
         else:
             failed += 1
-            table.add_row(*name, "[red]failed", style="dim")
+            table.add_row(name, "[red]failed")
     console.print(table)
     for row in leaderboard.cells.filter(leaderboard.cells["status"] != OK).iter_rows(named=True):
         console.print(f"[red]✗[/] {row['backbone']} {row['strategy']} seed {row['seed']}: {escape(row['status'])}")
@@ -53,9 +49,9 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, console: Console) -> 
     return failed
 
 
-def _interval(row: dict, key: str, digits: int) -> str:
+def _estimate(row: dict[str, Any], key: str) -> str:
     if row[key] is None:
         return "–"
     if row[f"{key}_low"] is None:
-        return f"{row[key]:.{digits}f}"
-    return f"{row[key]:.{digits}f} [dim]{row[f'{key}_low']:.{digits}f}–{row[f'{key}_high']:.{digits}f}[/]"
+        return f"{row[key]:.3f}"
+    return f"{row[key]:.3f}\n[dim]{row[f'{key}_low']:.2f}–{row[f'{key}_high']:.2f}[/]"

@@ -20,7 +20,7 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
     """Train a cell and write its weights, history and predictions into its trial directory."""
     folder = directory.trial(cell)
     folder.path.mkdir(parents=True, exist_ok=True)
-    device = worker_device(study.resources.cpus)
+    device = worker_device(study.resources)
     backbone, strategy = backbones.get(cell.backbone.name), cell.strategy.open()
     start = strategy.frozen_blocks(backbone.depth)
     tower = new_tower(cell)
@@ -28,8 +28,9 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
 
     cohort = pl.read_parquet(directory.cohort)
     inputs = _inputs(study, directory, backbone, start, device)
-    labels = np.zeros(cohort["row"].max() + 1, dtype=np.int64)
-    labels[cohort["row"].to_numpy()] = cohort["label"].to_numpy()
+    rows = cohort["row"].to_numpy()
+    labels = np.zeros(rows.max() + 1, dtype=np.int64)
+    labels[rows] = cohort["label"].to_numpy()
     split = finetune.Split(train=_rows(cohort, "train"), val=_rows(cohort, "val"), labels=labels)
     history = finetune.train(
         module, tower, start, inputs, split, study.training, strategy.learning_rate, cell.seed, on_epoch

@@ -14,7 +14,7 @@ def run_trials(
     work: Callable[[str, Report], None],
     *,
     cpus: float,
-    gpus: float,
+    gpus: float | None,
     storage: Path,
     on_report: Callable[[str, dict[str, Any]], None],
     on_end: Callable[[str], None],
@@ -33,7 +33,7 @@ def run_trials(
         work(config["name"], tune.report)
 
     tuner = tune.Tuner(
-        tune.with_resources(trial, {"cpu": cpus, "gpu": gpus}),
+        tune.with_resources(trial, {"cpu": cpus, "gpu": gpus or 0}),
         param_space={"name": tune.grid_search(list(names))},
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(

@@ -1,6 +1,7 @@
 """What a trained cell leaves behind: a PEFT adapter folder, or the tensors that trained as safetensors."""
 
 from pathlib import Path
+from typing import Any, cast
 
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
@@ -18,7 +19,7 @@ def save_trained(module: nn.Module, folder: Path) -> None:
             `peft.PeftModel.from_pretrained` reads, any other `weights.safetensors` with timm's key names.
     """
     if hasattr(module, "peft_config"):
-        module.save_pretrained(folder)
+        cast(Any, module).save_pretrained(folder)
         return
     trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
     state = module.state_dict()

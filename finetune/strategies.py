@@ -106,7 +106,9 @@ class Full:
         return tower.requires_grad_(True)
 
 
-STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (ClassifierOnly, Partial, Lora, Full)}
+STRATEGIES: dict[str, type[ClassifierOnly | Partial | Lora | Full]] = {
+    kind.name: kind for kind in (ClassifierOnly, Partial, Lora, Full)
+}
 
 
 def open_strategy(name: str, **options: Any) -> Strategy:

@@ -8,7 +8,7 @@ import polars as pl
 import torch
 
 import backbones
-from benchmark.config import Study
+from benchmark.config import Resources, Study
 from benchmark.device import worker_device
 from benchmark.run import Run
 from benchmark.rundir import create_array, open_array, write_array
@@ -49,13 +49,17 @@ def embed(run: Run) -> None:
         "blocks": [missing[choice.name] for choice in wanted],
         "images": run.directory.images,
         "seed": run.study.training.view_seed,
-        "cpus": run.study.resources.cpus,
+        "resources": run.study.resources,
     }
-    actors = Batched(EmbedWorker, options, run.actors(), run.study.resources.cpus, run.gpus)
+    actors = Batched(EmbedWorker, options, run.actors(), run.study.resources.cpus, run.study.resources.gpus)
     stores: dict[tuple[int, int], np.memmap] = {}
+    failed: dict[int, str] = {}
     with run.reporter.stage("embed", len(rows) * len(wanted), "views") as stage:
         for result in stream(units, [actors], batch_size=1):
             index, block = int(result["backbone"]), int(result["block"])
+            if result["error"]:
+                failed.setdefault(index, str(result["error"]))
+                continue
             folder = run.directory.embeddings(wanted[index].name)
             if (index, block) not in stores:
                 shape = (int(entry.max()) + 1, *result["shape"].tolist())
@@ -64,29 +68,45 @@ def embed(run: Run) -> None:
             stores[index, block][entries] = result["values"].reshape(len(entries), *result["shape"])
             stage.say(wanted[index].name)
             stage.advance(len(entries) / len(missing[wanted[index].name]))
+    for cell in run.cells():
+        reason = failed.get(wanted.index(cell.backbone)) if cell.backbone in wanted else None
+        if reason is not None:
+            run.fail(cell, f"embed: {reason}")
     for (index, block), store in stores.items():
+        if index in failed:
+            continue
         store.flush()
         folder = run.directory.embeddings(wanted[index].name)
         write_array(folder.entry, entry)
         folder.draft(block).rename(folder.block(block))
 
 
+_NOTHING = np.zeros((0, 0), np.float16)
+
+
 class EmbedWorker:
     """Streaming step: a backbone, `rows` and `views` -> for each block its `values`, (views, -1) float16."""
 
     def __init__(
-        self, choices: list[dict[str, Any]], blocks: list[list[int]], images: Path, seed: int, cpus: int
+        self, choices: list[dict[str, Any]], blocks: list[list[int]], images: Path, seed: int, resources: Resources
     ) -> None:
         self.choices, self.blocks = choices, blocks
         self.images, self.seed = open_array(images), seed
-        self.device = worker_device(cpus)
+        self.device = worker_device(resources)
         self.current: int | None = None
 
     @torch.inference_mode()
     def __call__(self, units: list[Row]) -> list[Row]:
-        return [result for unit in units for result in self._one(unit)]
+        results = []
+        for unit in units:
+            try:
+                results += self._embed(unit)
+            except (RuntimeError, ArithmeticError, ValueError) as error:  # one backbone's trouble is not the others'
+                reason = f"{type(error).__name__}: {error}"
+                results.append(unit | {"block": -1, "shape": np.zeros(1, int), "values": _NOTHING, "error": reason})
+        return results
 
-    def _one(self, unit: Row) -> list[Row]:
+    def _embed(self, unit: Row) -> list[Row]:
         index = int(unit["backbone"])
         backbone = backbones.get(self.choices[index]["name"])
         if index != self.current:
@@ -102,5 +122,5 @@ class EmbedWorker:
             if not torch.isfinite(half).all():
                 raise FloatingPointError(f"{backbone.name}: what enters block {block} does not fit into float16")
             shape = np.array(half.shape[1:])
-            results.append(unit | {"block": block, "shape": shape, "values": half.flatten(1).numpy()})
+            results.append(unit | {"block": block, "shape": shape, "values": half.flatten(1).numpy(), "error": ""})
         return results

@@ -39,12 +39,12 @@ def explain(run: Run) -> None:
         for first in range(0, len(test), size)
     ]
     options = {
-        "study": run.study.dump(),
+        "study": run.study,
         "directory": run.directory.path,
         "cells": waiting,
         "rows": test["row"].to_numpy(),
     }
-    actors = Batched(ExplainWorker, options, run.actors(), run.study.resources.cpus, run.gpus)
+    actors = Batched(ExplainWorker, options, run.actors(), run.study.resources.cpus, run.study.resources.gpus)
     cams: dict[int, np.ndarray] = {}
     measures = {index: np.full((len(test), len(MEASURES)), np.nan) for index in range(len(waiting))}
     left = dict.fromkeys(measures, len(test))
@@ -95,11 +95,11 @@ def paint(values: np.ndarray) -> np.ndarray:
 class ExplainWorker:
     """Streaming step: a cell and `positions` among the test images -> signed maps on the patch grid, and measures."""
 
-    def __init__(self, study: dict[str, Any], directory: Path, cells: list[Cell], rows: np.ndarray) -> None:
-        self.study = Study.model_validate(study)
+    def __init__(self, study: Study, directory: Path, cells: list[Cell], rows: np.ndarray) -> None:
+        self.study = study
         self.directory = RunDirectory(directory)
         self.cells, self.rows = cells, rows
-        self.device = worker_device(self.study.resources.cpus)
+        self.device = worker_device(self.study.resources)
         self.images = open_array(self.directory.images)
         self.planes = open_array(self.directory.regions)
         self.current: int | None = None

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmark.config import Resources
 from benchmark.device import worker_device
 from benchmark.manifest import FILES
-from benchmark.photos import UnreadablePhoto, read_fov, read_photo
+from benchmark.photos import PhotoError, read_fov, read_photo
 from benchmark.run import Run
 from benchmark.rundir import IMAGE_SIZE, create_array, write_parquet
 from benchmark.streaming import Batched, Each, Row, stream
@@ -36,11 +37,11 @@ def segment(run: Run) -> None:
             "source": settings.source,
             "weights": settings.weights,
             "size": settings.size,
-            "cpus": run.study.resources.cpus,
+            "resources": run.study.resources,
         },
         actors=run.actors(beside=1),
         cpus=run.study.resources.cpus,
-        gpus=run.gpus,
+        gpus=run.study.resources.gpus,
     )
     found = []
     with run.reporter.stage("segment", len(rows), "images") as stage:
@@ -60,15 +61,15 @@ def load_row(row: Row) -> Row:
     try:
         rgb = read_photo(Path(row["path"]))
         return row | {"rgb": rgb, "fov": read_fov(row["fov_mask"], rgb), "error": ""}
-    except (UnreadablePhoto, ValueError) as error:
+    except (PhotoError, ValueError) as error:
         return row | {"rgb": np.zeros((1, 1, 3), np.uint8), "fov": np.zeros((1, 1), bool), "error": str(error)}
 
 
 class SegmentWorker:
     """Streaming step: vessel masks of a few photographs, as coverage of the crop's pixels."""
 
-    def __init__(self, source: str, weights: Path | None, size: int | None, cpus: int) -> None:
-        self.source = open_source(source, weights=weights, size=size, device=str(worker_device(cpus)))
+    def __init__(self, source: str, weights: Path | None, size: int | None, resources: Resources) -> None:
+        self.source = open_source(source, weights=weights, size=size, device=str(worker_device(resources)))
 
     def __call__(self, rows: list[Row]) -> list[Row]:
         return [self._one(row) for row in rows]
@@ -82,7 +83,7 @@ class SegmentWorker:
                 (masks,) = self.source.segment([photo])
                 square = Square(int(row["top"]), int(row["left"]), int(row["side"]))
                 planes = regions(masks, photo.fov, square, IMAGE_SIZE)
-            except (UnreadablePhoto, ValueError) as fault:
+            except (PhotoError, ValueError) as fault:
                 error = str(fault)
         return {"position": row["position"], "planes": planes, "error": error}
 

@@ -37,7 +37,7 @@ def train(run: Run) -> None:
             list(waiting),
             partial(_work, run.study, run.directory, waiting),
             cpus=run.study.resources.cpus,
-            gpus=run.gpus,
+            gpus=run.study.resources.gpus,
             storage=run.directory.tune,
             on_report=on_report,
             on_end=on_end,

@@ -1,6 +1,5 @@
 """Joining, refusing and leaving Ray; two real nodes on this machine for the cluster's part."""
 
-import logging
 import os
 import socket
 import subprocess
@@ -13,8 +12,10 @@ import psutil
 import pytest
 import ray
 import yaml
+from ray._raylet import GcsClient
+from ray.autoscaler._private.util import prepare_config, validate_config
 
-from benchmark.cluster import PACKAGES, ROOT, Cluster, ClusterNotFound, connect
+from benchmark.cluster import PACKAGES, ROOT, ClusterNotFound, connect
 
 DRIVER = """
     import sys, time
@@ -57,17 +58,6 @@ def drive(address: str, folder: Path, **environment: str) -> subprocess.Complete
     )
 
 
-@pytest.fixture
-def ray_processes() -> set[int]:
-    return _ray_processes()
-
-
-def _ray_processes() -> set[int]:
-    """Ids of this process's descendants that belong to Ray."""
-    children = psutil.Process().children(recursive=True)
-    return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
-
-
 def test_joins_a_running_cluster_with_the_projects_code(two_nodes: str, tmp_path: Path) -> None:
     done = drive(two_nodes, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -93,32 +83,75 @@ def test_a_wrong_or_missing_token_is_one_line(two_nodes: str, tmp_path: Path, to
     assert done.stderr == ""
 
 
-def test_local_keeps_away_from_a_running_cluster(two_nodes: str, tmp_path: Path) -> None:
-    os.environ["RAY_ADDRESS"] = two_nodes
-    try:
-        with connect(None, log_file=tmp_path / "ray.log", cpus=2) as cluster:
-            assert cluster.nodes == 1
-            assert cluster.is_local
-    finally:
-        del os.environ["RAY_ADDRESS"]
-    done = drive(two_nodes, tmp_path)
-    assert "nodes 2 cpus 2 local False" in done.stdout, "the cluster outlives the local instance"
+def test_local_keeps_away_from_a_running_cluster(
+    two_nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", two_nodes)
+    with connect(None, log_file=tmp_path / "ray.log", cpus=2) as cluster:
+        assert (cluster.nodes, cluster.cpus, cluster.is_local) == (1, 2, True)
+    assert len(_alive_nodes(two_nodes)) == 2, "the cluster outlives the local instance"
 
 
-def test_local_starts_and_ends_again_and_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def _alive_nodes(address: str) -> dict:
+    return GcsClient(address=address).get_all_node_info(timeout=5)
+
+
+def test_local_is_silent_and_ends_with_its_block(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "logs" / "ray.log"
-    for _ in range(2):
-        with connect(None, log_file=log, cpus=2) as cluster:
-            assert cluster == Cluster(
-                nodes=1,
-                cpus=2,
-                gpus=cluster.gpus,
-                gpu_memory=cluster.gpu_memory,
-                accelerators=cluster.accelerators,
-                is_local=True,
-            )
-            assert ray.get(ray.remote(lambda: 1 + 1).remote()) == 2
-        assert not ray.is_initialized()
-    printed = capfd.readouterr()
-    assert (printed.out, printed.err) == ("", "")
-    assert log.read_text(encoding="utf-8").count("Started a local Ray instance") == 2
+    others = set(psutil.Process().children(recursive=True))
+    with pytest.raises(KeyboardInterrupt), connect(None, log_file=log, cpus=1):
+        assert ray.get(ray.remote(lambda: 1 + 1).remote()) == 2
+        ours = set(psutil.Process().children(recursive=True)) - others
+        raise KeyboardInterrupt
+    assert ours
+    assert not [process.name() for process in ours if process.is_running()]
+    assert not ray.is_initialized()
+    assert tuple(capfd.readouterr()) == ("", "")
+    assert "Started a local Ray instance" in log.read_text(encoding="utf-8")
+
+
+def test_no_cluster_is_one_line_that_says_how_to_start_one(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: nobody answers, and nobody else can take the port
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        began = time.monotonic()
+        how_to = r"ray start --head.*ray up ray_cluster.yaml"
+        with pytest.raises(ClusterNotFound, match=how_to) as caught, connect(address, log_file=tmp_path / "ray.log"):
+            pass
+    assert time.monotonic() - began < 15
+    assert "\n" not in str(caught.value)
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:port"])
+def test_an_address_that_is_none_is_named(tmp_path: Path, address: str) -> None:
+    refused = pytest.raises(ClusterNotFound, match=f"'{address}' is not a cluster's address")
+    with refused, connect(address, log_file=tmp_path / "ray.log"):
+        pass
+
+
+@pytest.fixture(scope="module")
+def cluster_file() -> dict:
+    return yaml.safe_load((ROOT / "ray_cluster.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_cluster_file_is_valid_to_ray(cluster_file: dict) -> None:
+    validate_config(prepare_config(cluster_file))
+
+
+def test_the_cluster_file_keeps_work_off_the_head_and_gpus_on_the_workers(cluster_file: dict) -> None:
+    types = cluster_file["available_node_types"]
+    head = types.pop(cluster_file["head_node_type"])
+    assert head["resources"]["CPU"] == 0
+    assert "GPU" not in head["resources"]
+    assert all(worker["resources"]["GPU"] >= 1 for worker in types.values())
+    assert len({node["node_config"]["ImageId"] for node in (head, *types.values())}) == 1
+
+
+def test_the_cluster_file_ships_this_project_and_its_lock(cluster_file: dict) -> None:
+    shipped = {local for local in cluster_file["file_mounts"].values() if not local.startswith("~")}
+    assert shipped >= {*PACKAGES, "requirements.lock", "run_benchmark.py", "configs"}
+    assert all((ROOT / local).exists() for local in shipped)
+    assert any(
+        "--require-hashes -r ~/retina-benchmark/requirements.lock" in step for step in cluster_file["setup_commands"]
+    )

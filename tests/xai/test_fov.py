@@ -116,6 +116,6 @@ def test_a_black_photograph_is_refused():
 def test_a_large_photograph_is_quick():
     rgb = np.zeros((2336, 3504, 3), dtype=np.uint8)
     rgb[disc(rgb.shape[:2], (1168, 1752), (1600, 1600))] = (200, 90, 40)
-    start = time.perf_counter()
+    start = time.process_time()
     find_fov(rgb)
-    assert time.perf_counter() - start < 2  # a fifth of a second on an idle core
+    assert time.process_time() - start < 1.5  # a fifth of a second of one core; the rest is for slow machines

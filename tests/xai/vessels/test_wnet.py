@@ -128,11 +128,11 @@ def test_segment_gives_masks_of_each_photograph_inside_its_field_of_view(wnet_av
 
 
 def test_without_flips_the_masks_are_nearly_the_same(wnet_av):
-    rgb = picture(wnet_av / "input_11_512.png")[None]
+    rgb = picture(wnet_av / "input_11_512.png")[None, 128:384, 128:384]
     averaged = WNetSource(wnet_av / "wnet_drive.safetensors").probabilities(rgb)
     single = WNetSource(wnet_av / "wnet_drive.safetensors", flips=False).probabilities(rgb)
     changed = (averaged.argmax(axis=1) != single.argmax(axis=1)).mean()
-    assert 0 < changed < 0.02
+    assert 0 < changed < 0.03
 
 
 @pytest.mark.parametrize("shape", [(150, 97), (40, 64), (64, 50)])
