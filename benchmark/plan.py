@@ -145,10 +145,8 @@ def _weights(choice: BackboneChoice) -> str:
     backbone = backbones.get(choice.name)
     licence = f" Licence: {backbone.licence}." if "non-commercial" in backbone.licence else ""
     if choice.weights is not None:
-        held = "found" if choice.weights.is_file() else "[red]missing: no such file"
-        return f"Weights of {choice.name}: {escape(str(choice.weights))} {held}[/].{licence}".replace(
-            "found[/]", "found"
-        )
+        held = "found" if choice.weights.is_file() else "[red]missing: no such file[/]"
+        return f"Weights of {choice.name}: {escape(str(choice.weights))} {held}.{licence}"
     if backbone.weights is None:
         return f"Weights of {choice.name}: untrained, none needed."
     if backbone.weights.cached():

@@ -19,8 +19,8 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
     several_seeds = leaderboard.cells["seed"].n_unique() > 1
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption=f"In brackets {confidence:.0%} intervals over people. Artery, vein, vessel: mean Grad-CAM inside, over that "
-        "outside all vessels.",
+        caption=f"Below each number its {confidence:.0%} interval over people. "
+        "Artery, vein, vessel: mean Grad-CAM inside over that outside all vessels.",
         caption_justify="left",
     )
     table.add_column("cell", no_wrap=True)

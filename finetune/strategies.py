@@ -17,7 +17,9 @@ class Strategy(Protocol):
     """What trains, and how fast."""
 
     name: ClassVar[str]
-    learning_rate: float
+
+    @property
+    def learning_rate(self) -> float: ...
 
     def frozen_blocks(self, depth: int) -> int:
         """How many leading blocks of `depth` never change; all of them means that only the classifier trains."""
@@ -122,7 +124,7 @@ def open_strategy(name: str, **options: Any) -> Strategy:
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(STRATEGIES)}"
         raise ValueError(f"strategy {name!r} is unknown; {hint}")
     kind = STRATEGIES[name]
-    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    known = kind.__dataclass_fields__
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"strategy {name}: no option {', '.join(unknown)}; known: {', '.join(known)}")
