@@ -8,7 +8,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmark.config import DEMO, load_study
 from benchmark.errors import UserError
 
 EPILOG = """
@@ -16,7 +15,7 @@ EPILOG = """
 Examples
   python run_benchmark.py
       the demo: a synthetic cohort, tiny untrained towers, nine cells, minutes on a laptop
-  python run_benchmark.py --config configs/paper.yaml --data cohort.csv --vessels wnet --vessel-weights wnet_hrf.safetensors --dry-run
+  python run_benchmark.py --config configs/paper.yaml --data cohort.csv --vessel-weights wnet.safetensors --dry-run
       what your own study would run, take and need, without running it
   python run_benchmark.py --config configs/paper.yaml --data cohort.csv … --out runs/carotid --resume
       go on with a run that was interrupted
@@ -27,6 +26,9 @@ Examples
 The manifest given to --data is a CSV or Parquet file with the columns image, label (0 or 1) and patient_id, and
 optionally eye, split (train, val, test), artery_mask, vein_mask and fov_mask; or a folder train|val|test/<class>/.
 """
+
+
+DEMO = Path(__file__).resolve().parent / "configs" / "demo.yaml"
 
 
 def _listed(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
@@ -76,16 +78,19 @@ def main(config: Path, out: Path | None, cluster: str | None, resume: bool, dry_
 
     Writes a run directory with leaderboard.html, leaderboard.csv and everything they were computed from.
     """
-    study = load_study(config, _overrides(config, changes))
-    out = out or _default_directory(study.name, resume)
     console = Console()
-    if dry_run:
+    with console.status("Reading the study"):
+        # Imported here: --help and a faulty option should not wait for Ray and torch.
+        from benchmark.config import load_study
+        from benchmark.pipeline import run_study
         from benchmark.plan import print_plan
+        from benchmark.table import print_leaderboard
 
+        study = load_study(config, _overrides(config, changes))
+        out = out or _default_directory(study.name, resume)
+    if dry_run:
         print_plan(study, out, cluster, console)
         return
-    from benchmark.pipeline import run_study
-    from benchmark.table import print_leaderboard
 
     leaderboard = run_study(study, out, cluster=cluster, resume=resume)
     failed = print_leaderboard(leaderboard, out, study.statistics.confidence, console)
@@ -108,6 +113,8 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
         result["seeds"] = changes["seeds"]
     chosen = {key: changes[key] for key in ("backbones", "strategies") if changes[key]}
     if chosen:
+        from benchmark.config import load_study
+
         whole = load_study(config).dump()
         for key, names in chosen.items():  # keep the options that the file gives them
             configured = {choice["name"]: choice for choice in whole[key]}

@@ -17,8 +17,6 @@ from benchmark.errors import UserError
 from benchmark.synthetic import SyntheticCohort
 from xai.gradcam import Scaling
 
-ROOT = Path(__file__).resolve().parent.parent
-DEMO = ROOT / "configs" / "demo.yaml"
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 

@@ -13,7 +13,7 @@ from benchmark.stages.embed import embed
 from benchmark.stages.explain import explain
 from benchmark.stages.prepare import prepare
 from benchmark.stages.report import report
-from benchmark.stages.segment import segment
+from benchmark.stages.segment import open_vessels, segment
 from benchmark.stages.train import train
 
 
@@ -27,6 +27,7 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
     Raises:
         benchmark.errors.UserError: something in the input or the surroundings that the user can mend.
     """
+    open_vessels(study)  # what is missing is said before anything is started
     directory = RunDirectory(out)
     directory.claim(study.dump(), resume)
     for cell in cells_of(study):

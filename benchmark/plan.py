@@ -20,8 +20,8 @@ from benchmark.errors import UserError
 from benchmark.manifest import SPLITS, read_manifest
 from benchmark.splits import require_both_classes, split_people
 from benchmark.stages.embed import frozen_fronts
+from benchmark.stages.segment import open_vessels
 from benchmark.synthetic import plan as plan_synthetic
-from xai.vessels import open_source
 
 BACKWARD = 2  # a backward pass costs about two forward passes
 ACTIVATION_BYTES = 34  # a token and channel of a block keep for the backward pass (Korthikanti et al. 2022, 16-bit)
@@ -159,12 +159,11 @@ def _weights(choice: BackboneChoice) -> str:
 
 
 def _vessels(study: Study) -> str:
-    settings = study.vessels
     try:
-        open_source(settings.source, weights=settings.weights, size=settings.size, device="cpu")
-    except ValueError as error:
-        return f"Vessels: [red]{escape(str(error))}[/]"
-    return f"Vessels: {settings.source} {settings.weights or ''}".rstrip() + ", ready."
+        provenance = open_vessels(study).provenance
+    except UserError as error:
+        return f"[red]{escape(str(error))}[/]"
+    return f"Vessels: {escape(', '.join(f'{key} {value}' for key, value in provenance.items()))}; ready."
 
 
 def _bytes(count: float) -> str:

@@ -176,7 +176,7 @@ class RunDirectory:
                 raise UserError(
                     f"{self.path} holds a run already: add --resume to go on with it, or choose another --out"
                 )
-            changed = _changes(yaml.safe_load(self.study.read_text(encoding="utf-8")), configuration)
+            changed = self._changes(yaml.safe_load(self.study.read_text(encoding="utf-8")), configuration)
             if changed:
                 raise UserError(
                     f"{self.path} was started with another {', '.join(changed)}; "
@@ -188,16 +188,26 @@ class RunDirectory:
             folder.mkdir(parents=True, exist_ok=True)
         self.study.write_text(yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
+    def _changes(self, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+        """Keys whose change would mix two studies.
 
-def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Keys whose change would mix two studies. Cells may be added, statistics and resources chosen anew."""
-    changed = [key for key in ("cohort", "vessels", "training", "explain") if before[key] != now[key]]
-    for section in ("backbones", "strategies"):
-        named = {choice["name"]: choice for choice in before[section]}
-        changed += [
-            f"{section}.{choice['name']}" for choice in now[section] if named.get(choice["name"], choice) != choice
-        ]
-    return changed
+        Cells may be added, statistics and resources chosen anew, and a backbone or strategy of which nothing has been
+        computed yet may be mended.
+        """
+        changed = [key for key in ("cohort", "vessels", "training", "explain") if before[key] != now[key]]
+        computed = {
+            "backbones": ("embeddings/{}/entry.npy", "trials/{}-*/trial.json"),
+            "strategies": ("trials/*-{}-s*/trial.json",),
+        }
+        for section, traces in computed.items():
+            named = {choice["name"]: choice for choice in before[section]}
+            for choice in now[section]:
+                name = choice["name"]
+                if named.get(name, choice) != choice and any(
+                    any(self.path.glob(trace.format(safe(name)))) for trace in traces
+                ):
+                    changed.append(f"{section}.{name}")
+        return changed
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -28,6 +28,7 @@ def prepare(run: Run) -> None:
     assert manifest is not None  # Cohort has one of the two
     cohort = split_people(read_manifest(manifest, settings.image_dir, settings.patient_pattern), settings.shares)
     require_both_classes(cohort)
+    _require_masks(cohort, run.study.vessels.source)
     cohort = cohort.with_columns(pl.int_range(pl.len()).alias("row"))
 
     images = create_array(run.directory.images, (len(cohort), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
@@ -56,6 +57,15 @@ def prepare(run: Run) -> None:
     require_both_classes(accepted)
     write_parquet(run.directory.cohort, accepted)
     run.directory.complete("prepare", images=len(accepted), rejected=len(rejected))
+
+
+def _require_masks(cohort: pl.DataFrame, source: str) -> None:
+    test = cohort.filter(pl.col("split") == "test")
+    if source == "masks" and test["artery_mask"].null_count() == len(test):
+        raise UserError(
+            "vessels: source masks needs the columns artery_mask and vein_mask in the manifest, and no test image has "
+            "them; add them, or choose --vessels wnet"
+        )
 
 
 def _draw(run: Run) -> Path:

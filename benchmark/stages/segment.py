@@ -5,17 +5,31 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmark.config import Resources
+from benchmark.config import Resources, Study
 from benchmark.device import worker_device
+from benchmark.errors import UserError
 from benchmark.manifest import FILES
 from benchmark.photos import PhotoError, read_fov, read_photo
 from benchmark.run import Run
 from benchmark.rundir import IMAGE_SIZE, create_array, write_parquet
 from benchmark.streaming import Batched, Each, Row, stream
 from xai.crop import Square
-from xai.vessels import Photo, open_source, regions
+from xai.vessels import Photo, VesselSource, open_source, regions
 
 BLOCK = 4  # photographs at full resolution travel in a block
+
+
+def open_vessels(study: Study) -> VesselSource:
+    """The study's vessel source on the CPU, to see that it can be had.
+
+    Raises:
+        UserError: no such source, or its weights are missing or do not fit.
+    """
+    settings = study.vessels
+    try:
+        return open_source(settings.source, weights=settings.weights, size=settings.size, device="cpu")
+    except (ValueError, OSError) as error:
+        raise UserError(f"vessels: {error}") from error
 
 
 def segment(run: Run) -> None:
@@ -29,23 +43,26 @@ def segment(run: Run) -> None:
         "position", "image", "path", "top", "left", "side", *(pl.col(column).fill_null("") for column in FILES)
     ).to_dicts()
     settings = run.study.vessels
-    # The parent checks the weights before actors are started: a wrong file is one line, not a crash on every node.
-    provenance = open_source(settings.source, weights=settings.weights, size=settings.size, device="cpu").provenance
+    provenance = open_vessels(run.study).provenance
+    needed = run.study.resources
+    # Without a GPU, reading asks for what an actor asks for, and Ray Data fuses the two: no task waits for a CPU that
+    # the actors hold. With one, reading runs beside the actors.
+    loading = Each(load_row, cpus=1 if needed.gpus else needed.cpus)
     actors = Batched(
         SegmentWorker,
         {
             "source": settings.source,
             "weights": settings.weights,
             "size": settings.size,
-            "resources": run.study.resources,
+            "resources": needed,
         },
-        actors=run.actors(beside=1),
-        cpus=run.study.resources.cpus,
-        gpus=run.study.resources.gpus,
+        actors=run.actors(beside=1 if needed.gpus else 0),
+        cpus=needed.cpus,
+        gpus=needed.gpus,
     )
     found = []
     with run.reporter.stage("segment", len(rows), "images") as stage:
-        for result in stream(rows, [Each(load_row), actors], BLOCK):
+        for result in stream(rows, [loading, actors], BLOCK):
             planes[result["position"]] = result["planes"]
             found.append(_summary(result))
             stage.advance()
