@@ -24,7 +24,7 @@ format: .venv/dev
 	$(BIN)/ruff format .
 
 lock: .venv/dev  ## Resolve pyproject.toml anew; the locks name versions and hashes, never an index
-	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	for extra in "" "--extra dev"; do \
 		$(BIN)/uv pip compile pyproject.toml $$extra --universal --generate-hashes --no-annotate \
 			--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \

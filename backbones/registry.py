@@ -43,13 +43,16 @@ def get(name: str) -> Backbone:
 
 def _from_timm(name: str) -> Backbone:
     architecture = name.removeprefix("timm:")
-    if not timm.is_model(architecture):
+    if not timm.is_model(architecture) or ("." in architecture and not timm.is_model_pretrained(architecture)):
         near = difflib.get_close_matches(architecture, timm.list_models("*vit*", pretrained=True), n=2, cutoff=0.4)
         raise ValueError(f"timm has no model {architecture!r}; did you mean {' or '.join(near) or 'another name'}?")
-    with torch.device("meta"):
-        tower = timm.create_model(architecture, pretrained=False, num_classes=0, img_size=224)
-    if not isinstance(tower, VisionTransformer):
-        raise ValueError(f"{name}: a {type(tower).__name__}; only timm's VisionTransformer family is supported")
+    try:
+        with torch.device("meta"):
+            tower = timm.create_model(architecture, pretrained=False, num_classes=0, img_size=224)
+    except TypeError as error:  # a convolutional network takes no img_size
+        raise ValueError(f"{name}: no vision transformer; only timm's VisionTransformer is supported") from error
+    if type(tower) is not VisionTransformer:  # a subclass has a head of its own, DeiT's distilled one for example
+        raise ValueError(f"{name}: a {type(tower).__name__}; only timm's VisionTransformer is supported")
     published = tower.pretrained_cfg
     hub = published.get("hf_hub_id")
     return Backbone(

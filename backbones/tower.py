@@ -19,10 +19,12 @@ def encode_at(tower: VisionTransformer, images: Tensor, blocks: Collection[int])
         images: (B, 3, H, W) float, already normalised with the backbone's mean and standard deviation.
         blocks: 0 gives the images as they are; 1 to depth-1 the tokens (B, N, C) entering that block;
             depth the pooled features (B, C) that the classifier reads.
+
+    Raises:
+        ValueError: no block, or one outside 0..depth.
     """
+    _require_blocks(tower, blocks)
     depth = len(tower.blocks)
-    if not blocks or not all(0 <= block <= depth for block in blocks):
-        raise ValueError(f"blocks {sorted(blocks)} are not within 0..{depth}")
     reached = {0: images} if 0 in blocks else {}
     last = max(blocks)
     if last == 0:
@@ -44,6 +46,7 @@ def encode_until(tower: VisionTransformer, images: Tensor, block: int) -> Tensor
 
 def finish_from(tower: VisionTransformer, inputs: Tensor, block: int) -> Tensor:
     """Class logits (B, classes) from what enters `block`; `inputs` as `encode_until` returns them."""
+    _require_blocks(tower, (block,))
     if block == 0:
         return tower(inputs)
     if block == len(tower.blocks):
@@ -58,3 +61,9 @@ def attach_classifier(tower: VisionTransformer, classes: int, seed: int) -> None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tower.reset_classifier(classes)
+
+
+def _require_blocks(tower: VisionTransformer, blocks: Collection[int]) -> None:
+    depth = len(tower.blocks)
+    if not blocks or not all(0 <= block <= depth for block in blocks):
+        raise ValueError(f"blocks {sorted(blocks)} are not within 0..{depth}")

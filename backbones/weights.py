@@ -1,8 +1,9 @@
 """Checkpoint files: found on disk or on the hub, read without running any code in them, loaded strictly."""
 
+import argparse
 import hashlib
 import pickle
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.serialization import safe_globals
+
+# What a download gone wrong (a web page, a Git LFS pointer) does not begin with: torch.save's zip, and a bare pickle.
+_PICKLE_STARTS = (b"PK", b"\x80")
 
 
 class WeightsError(RuntimeError):
@@ -53,31 +58,50 @@ class HubFile:
 def read_state(path: Path) -> dict[str, Tensor]:
     """Everything a checkpoint file holds; pickled code is refused, not run.
 
+    Besides tensors and plain containers an `argparse.Namespace` of plain values passes: training scripts, RETFound's
+    among them, keep their arguments in one, and it has no code of its own.
+
     Raises:
-        WeightsError: no such file, damaged, or holding more than tensors and plain containers.
+        WeightsError: no such file, damaged, holding other Python objects, or no dictionary.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals([argparse.Namespace]):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        with path.open("rb") as file:
+            if not file.read(2).startswith(_PICKLE_STARTS):
+                raise WeightsError(f"{path}: not a checkpoint at all; download it again") from error
         raise WeightsError(
             f"{path}: holds Python objects besides tensors, which are never loaded; "
             "save its state dict as .safetensors and name that file"
         ) from error
     except Exception as error:
-        raise WeightsError(f"{path}: not a readable checkpoint ({error}); download it again") from error
+        raise WeightsError(f"{path}: not a readable checkpoint ({error!r}); download it again") from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path}: holds a {type(state).__name__}, not a state dict; save the model's state_dict()")
+    return state
 
 
-def load_strictly(module: nn.Module, state: dict[str, Tensor], fresh: Sequence[str], source: Path) -> None:
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], fresh: Collection[str], source: Path) -> None:
     """Load `state`; only the keys in `fresh` may be missing, none may be left over.
 
     Raises:
         WeightsError: naming the keys or shapes that do not fit.
     """
-    own = module.state_dict()
+    require_fit(module.state_dict(), state, fresh, source)
+    module.load_state_dict(state, strict=False)
+
+
+def require_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], fresh: Collection[str], source: Path) -> None:
+    """Check that `state` has the keys and shapes of a module's `own`, save for those in `fresh`, which may be missing.
+
+    Raises:
+        WeightsError: naming the keys or shapes that do not fit.
+    """
     missing = sorted(set(own) - set(state) - set(fresh))
     unexpected = sorted(set(state) - set(own))
     misshapen = [f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}" for key in sorted(set(own) & set(state))
@@ -89,7 +113,6 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], fresh: Sequence[s
     ]
     if faults:
         raise WeightsError(f"{source}: the checkpoint does not fit the architecture; {'; '.join(faults)}")
-    module.load_state_dict(state, strict=False)
 
 
 def sha256(path: Path) -> str:

@@ -12,7 +12,7 @@
     embeddings/<backbone>/         block<k>.npy float16, entry.npy
     trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
                                    mean_cam.png; failed.txt where it failed
-    leaderboard.csv|parquet|html, correlation.csv
+    leaderboard.csv|parquet|html, correlation.csv, mean_photograph.png
 
 prepare and segment are complete when their marker `.<stage>.json` exists, an embedding when its `block<k>.npy` does, a
 trial when its `trial.json` does, its explanation when its `saliency.parquet` does: each is written last.
@@ -151,6 +151,10 @@ class RunDirectory:
 
     def leaderboard(self, suffix: str) -> Path:
         return self.path / f"leaderboard.{suffix}"
+
+    @property
+    def mean_photograph(self) -> Path:
+        return self.path / "mean_photograph.png"
 
     @property
     def correlation(self) -> Path:

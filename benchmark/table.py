@@ -19,7 +19,7 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
     several_seeds = leaderboard.cells["seed"].n_unique() > 1
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption=f"Below each number its {confidence:.0%} interval over people. "
+        caption=f"Below each number its {100 * confidence:g} % interval over people. "
         "Artery, vein, vessel: mean Grad-CAM inside over that outside all vessels.",
         caption_justify="left",
     )

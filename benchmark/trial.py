@@ -24,7 +24,7 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
     backbone, strategy = backbones.get(cell.backbone.name), cell.strategy.open()
     start = strategy.frozen_blocks(backbone.depth)
     tower = new_tower(cell)
-    module = strategy.apply(tower).to(device)
+    module = strategy.apply(tower, cell.seed).to(device)
 
     cohort = pl.read_parquet(directory.cohort)
     inputs = _inputs(study, directory, backbone, start, device)

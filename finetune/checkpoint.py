@@ -7,8 +7,11 @@ from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from backbones.weights import load_strictly, require_fit
+
 WEIGHTS_FILE = "weights.safetensors"
-ADAPTER_FILE = "adapter_config.json"
+ADAPTER_FILE = "adapter_config.json"  # this and the next are PEFT's names
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 
 
 def save_trained(module: nn.Module, folder: Path) -> None:
@@ -30,14 +33,18 @@ def load_trained(tower: VisionTransformer, folder: Path) -> VisionTransformer:
     """Put a trained cell's weights into its tower (built by the same backbone, classifier attached).
 
     Raises:
-        ValueError: the folder holds weights that the tower does not have.
+        backbones.WeightsError: the weights have keys or shapes that the tower has not; for an adapter also the reverse.
     """
     if (folder / ADAPTER_FILE).is_file():
-        from peft import PeftModel  # seconds to import; see finetune.strategies
+        # Seconds to import; see finetune.strategies. PeftModel.from_pretrained would pass over keys that do not fit.
+        from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
-        return PeftModel.from_pretrained(tower, folder).eval().get_base_model()
+        module = get_peft_model(tower, PeftConfig.from_pretrained(folder))
+        state = load_file(folder / ADAPTER_WEIGHTS_FILE)
+        require_fit(get_peft_model_state_dict(module), state, fresh=(), source=folder / ADAPTER_WEIGHTS_FILE)
+        set_peft_model_state_dict(module, state)
+        return module.eval().get_base_model()
     state = load_file(folder / WEIGHTS_FILE)
-    unexpected = tower.load_state_dict(state, strict=False).unexpected_keys
-    if unexpected:
-        raise ValueError(f"{folder / WEIGHTS_FILE} does not fit the tower: it holds {', '.join(unexpected[:5])}")
+    frozen = tower.state_dict().keys() - state.keys()
+    load_strictly(tower, state, fresh=frozen, source=folder / WEIGHTS_FILE)
     return tower.eval()

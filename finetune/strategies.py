@@ -6,9 +6,10 @@ A new strategy is one class and one entry.
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
+import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -25,8 +26,12 @@ class Strategy(Protocol):
         """How many leading blocks of `depth` never change; all of them means that only the classifier trains."""
         ...
 
-    def apply(self, tower: VisionTransformer) -> nn.Module:
-        """Mark in place what trains; returns the module whose parameters are to be trained and saved."""
+    def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
+        """Mark in place what trains; returns the module whose parameters are to be trained and saved.
+
+        Args:
+            seed: of the initialisation of what the strategy adds to the tower.
+        """
         ...
 
 
@@ -40,7 +45,7 @@ class ClassifierOnly:
     def frozen_blocks(self, depth: int) -> int:
         return depth
 
-    def apply(self, tower: VisionTransformer) -> nn.Module:
+    def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
         return _train_only(tower, [tower.head])
 
 
@@ -61,7 +66,7 @@ class Partial:
             raise ValueError(f"partial: {self.blocks} blocks of a tower of {depth}; use fewer, or strategy full")
         return depth - self.blocks
 
-    def apply(self, tower: VisionTransformer) -> nn.Module:
+    def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
         start = self.frozen_blocks(len(tower.blocks))
         return _train_only(tower, [*tower.blocks[start:], tower.norm, tower.fc_norm, tower.head])
 
@@ -81,7 +86,7 @@ class Lora:
     def frozen_blocks(self, depth: int) -> int:
         return 0
 
-    def apply(self, tower: VisionTransformer) -> nn.Module:
+    def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
         from peft import LoraConfig, get_peft_model  # seconds to import, and most workers need none of it
 
         config = LoraConfig(
@@ -91,7 +96,9 @@ class Lora:
             target_modules=self.targets,
             modules_to_save=["head"],
         )
-        return get_peft_model(tower, config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return get_peft_model(tower, config)
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class Full:
     def frozen_blocks(self, depth: int) -> int:
         return 0
 
-    def apply(self, tower: VisionTransformer) -> nn.Module:
+    def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
         return tower.requires_grad_(True)
 
 
@@ -124,7 +131,7 @@ def open_strategy(name: str, **options: Any) -> Strategy:
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(STRATEGIES)}"
         raise ValueError(f"strategy {name!r} is unknown; {hint}")
     kind = STRATEGIES[name]
-    known = kind.__dataclass_fields__
+    known = [field.name for field in fields(kind)]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"strategy {name}: no option {', '.join(unknown)}; known: {', '.join(known)}")

@@ -52,11 +52,17 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of the images in each part, and every row's label."""
+    """Row numbers of the images in each part, and every row's label; each part needs both classes."""
 
     train: np.ndarray
     val: np.ndarray
     labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        for part, rows in (("train", self.train), ("val", self.val)):
+            present = np.unique(self.labels[rows]).tolist()
+            if present != [0, 1]:
+                raise ValueError(f"the {part} split needs images of both classes 0 and 1; its labels are {present}")
 
 
 def train(
@@ -84,6 +90,9 @@ def train(
 
     Returns:
         The history, one entry an epoch.
+
+    Raises:
+        FloatingPointError: the loss is no longer finite.
     """
     torch.manual_seed(seed)
     device = next(tower.parameters()).device
@@ -118,6 +127,8 @@ def train(
             total += loss.item() * len(rows)
         logits = predict_logits(module, tower, start, inputs, split.val, recipe.batch_size)
         val_loss = F.cross_entropy(logits, targets[split.val].cpu(), weight=class_weights.cpu()).item()
+        if not math.isfinite(total + val_loss):
+            raise FloatingPointError(f"the loss is no longer finite in epoch {number}; lower the learning rate")
         val_auc = auc(split.labels[split.val], positive_score(logits))
         history.append(
             Epoch(
@@ -130,8 +141,6 @@ def train(
             )
         )
         on_epoch(history[-1])
-        if not math.isfinite(history[-1].train_loss):
-            raise FloatingPointError(f"the training loss became {total} in epoch {number}; lower the learning rate")
         if (val_auc, -val_loss) > best:
             best, best_epoch = (val_auc, -val_loss), number
             best_weights = [parameter.detach().clone() for parameter in trainable]

@@ -4,15 +4,18 @@ import datetime
 import importlib.metadata
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import polars as pl
+from PIL import Image
 
 import backbones
 from benchmark.cells import cells_of
 from benchmark.leaderboard import Leaderboard, build
 from benchmark.page import PageContent, render
 from benchmark.run import Run
-from benchmark.rundir import write_json, write_parquet
+from benchmark.rundir import RunDirectory, open_array, write_json, write_parquet
 from stats.metrics import auc
 
 PACKAGES = ("ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy")
@@ -48,7 +51,7 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         leaderboard=leaderboard.cells,
         correlation=leaderboard.correlation,
         pictures={name: path for name, path in pictures.items() if path.is_file()},
-        photograph=None,
+        photograph=_mean_photograph(directory, cohort.filter(pl.col("split") == "test")),
         cohort=cohort.group_by("split")
         .agg(
             pl.len().alias("images"),
@@ -61,6 +64,16 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         configuration=directory.study.read_text(encoding="utf-8"),
         confidence=run.study.statistics.confidence,
     )
+
+
+def _mean_photograph(directory: RunDirectory, test: pl.DataFrame) -> Path:
+    """The average of the test images, left eyes mirrored: what the mean maps lie on."""
+    images = open_array(directory.images)
+    total = np.zeros(images.shape[1:])
+    for row, eye in test.select("row", "eye").iter_rows():
+        total += images[row][:, ::-1] if eye == "left" else images[row]
+    Image.fromarray((total / len(test)).astype(np.uint8)).save(directory.mean_photograph)
+    return directory.mean_photograph
 
 
 def notices(run: Run) -> list[str]:
@@ -114,7 +127,7 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
             "scaling": study.explain.scaling,
         },
         "Statistics": {
-            "intervals": f"{study.statistics.confidence:.0%}, percentile bootstrap over people, stratified",
+            "intervals": f"{100 * study.statistics.confidence:g} %, percentile bootstrap over people, stratified",
             "resamples": str(study.statistics.resamples),
             "seed": str(study.statistics.seed),
             "threshold": "highest F1 on validation",

@@ -1,0 +1,99 @@
+"""Both halves of a tower give what the whole gives, wherever it is cut."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import linear
+
+import backbones
+from backbones.tiny import TINY
+
+REGISTERS = "timm:vit_giant_patch14_reg4_dinov2.lvd142m"
+
+
+def small(name):
+    """A family's tower at the demo's size, also of a model that has no entry of its own."""
+    backbone = backbones.get(name)
+    if name == REGISTERS:
+        backbone = replace(backbone, weights=None, overrides=TINY | {"init_values": 1.0})
+    return backbone.build(seed=1)
+
+
+@pytest.fixture(scope="module", params=["openclip-tiny", "dinov2-tiny", "retfound-tiny", REGISTERS])
+def tower(request):
+    tower = small(request.param)
+    backbones.attach_classifier(tower, classes=3, seed=2)
+    return tower
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def reached(tower, images):
+    with torch.inference_mode():
+        return backbones.encode_at(tower, images, range(len(tower.blocks) + 1))
+
+
+def test_the_families_differ_where_it_matters(tower):
+    assert (tower.global_pool, tower.num_prefix_tokens) in {("token", 1), ("avg", 1), ("token", 5)}
+
+
+@torch.inference_mode()
+def test_finishing_from_any_block_equals_the_whole_tower(tower, images, reached):
+    whole = tower(images)
+    assert whole.shape == (2, 3)
+    for block, entering in reached.items():
+        torch.testing.assert_close(backbones.finish_from(tower, entering, block), whole, atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_one_pass_equals_one_pass_a_block(tower, images, reached):
+    for block, entering in reached.items():
+        torch.testing.assert_close(backbones.encode_until(tower, images, block), entering, atol=0, rtol=0)
+
+
+def test_what_enters_each_block(tower, images, reached):
+    depth, width = len(tower.blocks), tower.embed_dim
+    tokens = tower.patch_embed.num_patches + tower.num_prefix_tokens
+    assert reached[0] is images
+    assert all(reached[block].shape == (2, tokens, width) for block in range(1, depth))
+    assert reached[depth].shape == (2, width)
+    with torch.inference_mode():
+        logits = linear(reached[depth], tower.head.weight, tower.head.bias)
+        torch.testing.assert_close(logits, tower(images), atol=1e-5, rtol=1e-5)
+
+
+def test_only_the_blocks_asked_for_come_back(tower, images):
+    with torch.inference_mode():
+        assert set(backbones.encode_at(tower, images, [3, 1])) == {1, 3}
+
+
+@pytest.mark.parametrize("blocks", [[], [-1], [1, 5]])
+def test_blocks_outside_the_tower_are_refused(tower, images, blocks):
+    with pytest.raises(ValueError, match=r"not within 0\.\.4"):
+        backbones.encode_at(tower, images, blocks)
+
+
+@pytest.mark.parametrize("block", [-1, 5])
+def test_a_half_cannot_begin_outside_the_tower(tower, images, block):
+    with pytest.raises(ValueError, match=r"not within 0\.\.4"):
+        backbones.encode_until(tower, images, block)
+    with pytest.raises(ValueError, match=r"not within 0\.\.4"):
+        backbones.finish_from(tower, torch.zeros(2, tower.embed_dim), block)
+
+
+def test_the_same_seed_gives_the_same_classifier():
+    tower = small("openclip-tiny")
+    before = torch.get_rng_state()
+    heads = []
+    for seed in (5, 5, 6):
+        backbones.attach_classifier(tower, classes=2, seed=seed)
+        heads.append(tower.head.weight.detach().clone())
+    assert heads[0].shape == (2, 96)
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,29 @@
+"""A leaderboard's numbers from a trial's Parquet files, by other means than the project's own."""
+
+import polars as pl
+from sklearn.metrics import f1_score, roc_auc_score
+
+
+def recomputed(trial):
+    """auc, f1, threshold, the ratios and the counts of one trial directory."""
+    predictions = pl.read_parquet(trial / "predictions.parquet")
+    validation = predictions.filter(pl.col("split") == "val")
+    test = predictions.filter(pl.col("split") == "test")
+    candidates = sorted(validation["score"].unique(), reverse=True)
+    scored = [(f1_score(validation["label"], validation["score"] >= t), t) for t in candidates]
+    threshold = max(scored, key=lambda pair: pair[0])[1]  # the first of equals: the highest threshold
+    saliency = pl.read_parquet(trial / "saliency.parquet")
+    ratios = {}
+    for region in ("artery", "vein", "vessel"):
+        for suffix in ("", "_fov"):
+            per_image = saliency[region] / saliency[f"non_vessel{suffix}"]
+            ratios[f"{region}_ratio{suffix}"] = per_image.drop_nulls().drop_nans().mean()
+    return {
+        "auc": roc_auc_score(test["label"], test["score"]),
+        "f1": f1_score(test["label"], test["score"] >= threshold),
+        "threshold": threshold,
+        "n_images": len(test),
+        "n_patients": test["patient_id"].n_unique(),
+        "n_positive": test["label"].sum(),
+        **ratios,
+    }

@@ -1,0 +1,155 @@
+"""The whole way on a tiny study: a manifest with a broken file, a backbone without weights, then mended and resumed."""
+
+import json
+
+import cv2
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.torch import save_file
+
+import backbones
+from benchmark import synthetic
+from benchmark.cells import cells_of
+from benchmark.config import Study
+from benchmark.errors import UserError
+from benchmark.pipeline import run_study
+from benchmark.rundir import RunDirectory
+from tests.benchmark.recompute import recomputed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="module")
+def manifest(folder):
+    """24 people with masks; one photograph is damaged and one vessel mask is missing."""
+    cohort = synthetic.SyntheticCohort(people=24, image_size=128, seed=3)
+    path = synthetic.write_cohort(cohort, folder / "cohort")
+    table = pl.read_csv(path).with_columns(
+        pl.int_range(pl.len())
+        .map_elements(lambda i: ("train", "train", "val", "test")[i // 2 % 4], pl.String)
+        .alias("split")
+    )
+    table.write_csv(path)
+    (path.parent / table.filter(pl.col("split") == "train")["image"][0]).write_bytes(b"no picture")
+    (path.parent / table.filter(pl.col("split") == "test")["vein_mask"][0]).unlink()
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(folder):
+    return folder / "retfound.safetensors"
+
+
+def study_of(manifest, weights, **changes):
+    return Study.model_validate(
+        {
+            "name": "tiny",
+            "cohort": {"manifest": manifest, "max_rejected": 0.1},
+            "backbones": ["dinov2-tiny", {"name": "retfound-tiny", "weights": weights}],
+            "strategies": ["classifier_only", {"name": "partial", "blocks": 1}, {"name": "lora", "rank": 2}],
+            "training": {"epochs": 2, "batch_size": 8, "views": 2},
+            "statistics": {"resamples": 200},
+        }
+        | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def first(folder, manifest, weights):
+    """The run in which one backbone has no weights."""
+    return run_study(study_of(manifest, weights), folder / "run")
+
+
+@pytest.fixture(scope="module")
+def resumed(folder, manifest, weights, first):
+    """The same after the weights have been put where the configuration says."""
+    save_file(backbones.get("retfound-tiny").build(seed=5).state_dict(), weights)
+    directory = RunDirectory(folder / "run")
+    kept = {path: path.stat().st_mtime_ns for path in directory.path.glob("trials/dinov2*/*")}
+    images = directory.images.stat().st_mtime_ns
+    board = run_study(study_of(manifest, weights), folder / "run", resume=True)
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}, "what was complete is not done again"
+    assert images == directory.images.stat().st_mtime_ns
+    return board
+
+
+def test_a_failing_backbone_leaves_the_other_cells_alone(first, folder, weights):
+    assert len(first.cells) == 6
+    failed = first.cells.filter(pl.col("status") != "ok")
+    assert failed["backbone"].unique().to_list() == ["retfound-tiny"]
+    assert all(str(weights) in reason and "no such weights file" in reason for reason in failed["status"])
+    done = first.cells.filter(pl.col("status") == "ok")
+    assert len(done) == 3
+    assert done["auc"].null_count() == 0
+
+
+def test_nothing_is_dropped_in_silence(first, folder):
+    directory = RunDirectory(folder / "run")
+    rejected = pl.read_csv(directory.rejected)
+    assert len(rejected) == 1
+    assert "not a readable picture" in rejected["reason"][0]
+    vessels = pl.read_parquet(directory.vessels)
+    assert vessels["error"].null_count() == len(vessels) - 1
+    page = directory.leaderboard("html").read_text(encoding="utf-8").replace("<wbr>", "")
+    assert rejected["image"][0] in page
+    assert vessels.filter(pl.col("error").is_not_null())["image"][0] in page
+    assert "no such weights file" in page
+    done = first.cells.filter(pl.col("status") == "ok")
+    assert (done["n_ratio"] < done["n_images"]).all(), "the image without masks has no ratio"
+
+
+def test_a_directory_that_holds_a_run_is_not_overwritten(first, folder, manifest, weights):
+    with pytest.raises(UserError, match="--resume"):
+        run_study(study_of(manifest, weights), folder / "run")
+    longer = study_of(manifest, weights, training={"epochs": 3, "batch_size": 8, "views": 2})
+    with pytest.raises(UserError, match="another training"):
+        run_study(longer, folder / "run", resume=True)
+
+
+def test_resuming_completes_the_study(resumed, folder, manifest, weights):
+    assert resumed.cells["status"].to_list() == ["ok"] * 6
+    directory = RunDirectory(folder / "run")
+    for cell in cells_of(study_of(manifest, weights)):
+        trial = directory.trial(cell)
+        assert not trial.failure.exists()
+        noted = json.loads(trial.trial.read_text())
+        if cell.backbone.name == "retfound-tiny":
+            assert noted["backbone"]["sha256"] == backbones.sha256(weights)
+
+
+def test_every_number_comes_out_again_from_the_parquet_files(resumed, folder):
+    """By code that shares nothing with stats/ and xai/."""
+    directory = RunDirectory(folder / "run")
+    table = pl.read_csv(directory.leaderboard("csv"))
+    for row in table.iter_rows(named=True):
+        trial = directory.path / "trials" / f"{row['backbone']}-{row['strategy']}-s{row['seed']}"
+        for name, value in recomputed(trial).items():
+            assert row[name] == (None if value is None else pytest.approx(value, abs=1e-12)), (trial.name, name)
+        for name in ("auc", "f1"):
+            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+
+
+def test_ratios_come_out_again_from_the_maps(resumed, folder):
+    """saliency.parquet from the stored maps and coverage planes, one image at a time with OpenCV's resize."""
+    directory = RunDirectory(folder / "run")
+    planes = np.load(directory.regions) / 255.0
+    compared = 0
+    for trial in directory.path.glob("trials/*"):
+        saliency = pl.read_parquet(trial / "saliency.parquet")
+        for signed, (_, _, vessel, _), row in zip(
+            np.load(trial / "cam.npy"), planes, saliency.iter_rows(named=True), strict=True
+        ):
+            positive = np.maximum(signed, 0)
+            if not positive.any() or not vessel.any():
+                assert row["vessel_ratio"] is None
+                continue
+            enlarged = cv2.resize(positive, (224, 224), interpolation=cv2.INTER_LINEAR).astype(np.float64)
+            stretched = (enlarged - enlarged.min()) / np.ptp(enlarged)
+            expected = np.average(stretched, weights=vessel) / np.average(stretched, weights=1 - vessel)
+            assert row["vessel_ratio"] == pytest.approx(expected, rel=1e-3)
+            compared += 1
+    assert compared

@@ -1,0 +1,100 @@
+"""What a trained cell leaves behind brings the same predictions back."""
+
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import backbones
+from finetune import STRATEGIES, load_trained, open_strategy, save_trained
+
+IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module", params=STRATEGIES)
+def saved(request, new_tower, tmp_path_factory):
+    """A strategy's name, its folder, and the logits of the tower that is saved there."""
+    tower = new_tower().eval()
+    untrained = tower(IMAGES)
+    module = open_strategy(request.param).apply(tower)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():  # as if it had been trained
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    folder = tmp_path_factory.mktemp(request.param)
+    save_trained(module, folder)
+    with torch.inference_mode():
+        logits = backbones.finish_from(tower, IMAGES, 0)
+    assert not torch.allclose(logits, untrained, atol=1e-2)
+    return request.param, folder, logits
+
+
+def with_another_head(new_tower):
+    """A fresh tower whose classifier is not the one that training began with."""
+    tower = new_tower()
+    backbones.attach_classifier(tower, classes=2, seed=99)
+    return tower
+
+
+@torch.inference_mode()
+def test_the_same_logits_come_back(saved, new_tower):
+    _, folder, logits = saved
+    tower = load_trained(with_another_head(new_tower), folder)
+    assert not tower.training
+    torch.testing.assert_close(backbones.finish_from(tower, IMAGES, 0), logits, atol=1e-6, rtol=1e-6)
+
+
+@torch.inference_mode()
+def test_the_folder_is_read_by_the_libraries_too(saved, new_tower):
+    strategy, folder, logits = saved
+    tower = with_another_head(new_tower).eval()
+    if strategy == "lora":
+        from peft import PeftModel
+
+        tower = PeftModel.from_pretrained(tower, folder)
+    else:
+        tower.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
+    torch.testing.assert_close(tower(IMAGES), logits, atol=1e-6, rtol=1e-6)
+
+
+TRAINED = {
+    "classifier_only": r"head\.(weight|bias)",
+    "partial": r"(blocks\.[12]|fc_norm|head)\..*",
+    "lora": r"base_model\.model\.(blocks\.\d\.attn\.(qkv|proj)\.lora_[AB]\.weight|head\.(weight|bias))",
+    "full": r".*",
+}
+
+
+def test_only_what_trained_is_written(saved, new_tower):
+    strategy, folder, _ = saved
+    written = load_file(folder / ("adapter_model.safetensors" if strategy == "lora" else "weights.safetensors"))
+    assert all(re.fullmatch(TRAINED[strategy], key) for key in written)
+    expected = {key for key in new_tower().state_dict() if re.fullmatch(TRAINED[strategy], key)}
+    if strategy == "lora":
+        assert len(written) == 3 * 2 * 2 + 2
+    else:
+        assert written.keys() == expected
+
+
+def test_a_narrower_tower_is_refused(saved, new_tower):
+    _, folder, _ = saved
+    with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* of another shape: .*head\.weight"):
+        load_trained(new_tower(embed_dim=16), folder)
+
+
+def test_a_shallower_tower_is_refused(saved, new_tower):
+    strategy, folder, _ = saved
+    if strategy == "classifier_only":
+        pytest.skip("a classifier of the same width fits a tower of any depth")
+    with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* unexpected: .*blocks\.2\."):
+        load_trained(new_tower(depth=2), folder)
+
+
+def test_an_adapter_does_not_fit_a_deeper_tower(saved, new_tower):
+    strategy, folder, _ = saved
+    if strategy != "lora":
+        pytest.skip("a part of a tower says nothing of the blocks that it leaves out")
+    with pytest.raises(backbones.WeightsError, match=r"missing: .*blocks\.3\.attn"):
+        load_trained(new_tower(depth=4), folder)

@@ -1,0 +1,60 @@
+"""The walls between the folders."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MAY_IMPORT = {
+    "stats": {"stats"},
+    "backbones": {"backbones"},
+    "finetune": {"finetune", "backbones", "stats"},
+    "xai": {"xai", "backbones"},
+    "benchmark": {"benchmark", "finetune", "xai", "backbones", "stats"},
+}
+SCHEDULING = {"benchmark/cluster.py", "benchmark/streaming.py", "benchmark/tuning.py"}
+
+
+def imported(file: Path) -> set[str]:
+    """The first parts of all modules that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_one_way(package):
+    for file in (ROOT / package).rglob("*.py"):
+        foreign = imported(file) & set(MAY_IMPORT) - MAY_IMPORT[package]
+        assert not foreign, f"{file.relative_to(ROOT)} imports {foreign}"
+
+
+def test_ray_is_imported_where_something_is_scheduled_and_nowhere_else():
+    with_ray = {
+        str(file.relative_to(ROOT)) for package in MAY_IMPORT for file in (ROOT / package).rglob("*.py")
+        if "ray" in imported(file)
+    }  # fmt: skip
+    assert with_ray == SCHEDULING
+
+
+@pytest.mark.parametrize("package", ["backbones", "finetune", "xai", "stats"])
+def test_importable_without_ray_polars_and_pydantic(package):
+    """On a GPU machine that has torch, timm, peft, numpy, scipy and scikit-learn alone."""
+    modules = [
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for file in (ROOT / package).rglob("*.py")
+    ]
+    absent = ["ray", "polars", "pydantic", "open_clip", "pytorch_grad_cam"]
+    script = f"""
+import sys, importlib
+for name in {absent}: sys.modules[name] = None
+for name in {modules}: importlib.import_module(name)
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=120)
