@@ -115,7 +115,7 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
     if chosen:
         from benchmark.config import load_study
 
-        whole = load_study(config).dump()
+        whole = load_study(config, result).dump()
         for key, names in chosen.items():  # keep the options that the file gives them
             configured = {choice["name"]: choice for choice in whole[key]}
             result[key] = [configured.get(name, {"name": name}) for name in names]

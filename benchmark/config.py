@@ -3,13 +3,25 @@
 Paths in a file are relative to the file's folder.
 """
 
+import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
 import backbones
 import finetune
@@ -31,7 +43,12 @@ class _Synthetic(SyntheticCohort):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class _Recipe(finetune.Recipe):
-    pass
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "patience", "views"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} must be at least 1, not {getattr(self, key)}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is a share of all steps, from 0 to below 1, not {self.warmup:g}")
 
 
 class Shares(_Section):
@@ -58,6 +75,17 @@ class Cohort(_Section):
     synthetic: _Synthetic | None = None
     shares: Shares = Shares()
     max_rejected: float = Field(0.05, ge=0, le=1)
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _has_group(cls, pattern: str | None) -> str | None:
+        try:
+            groups = re.compile(pattern or "()").groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
+        if not groups:
+            raise ValueError(f"{pattern!r} has no group: put parentheses around the patient id")
+        return pattern
 
     @model_validator(mode="after")
     def _one_source(self) -> "Cohort":
@@ -95,6 +123,20 @@ class StrategyChoice(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _typed(cls, values: Any) -> Any:
+        """Options in the types of the strategy's fields: YAML reads 1e-3 as text, for one."""
+        kind = finetune.STRATEGIES.get(values.get("name")) if isinstance(values, dict) else None
+        typed = {}
+        for field in dataclasses.fields(kind) if kind else ():
+            if field.name in values:
+                try:
+                    typed[field.name] = TypeAdapter(field.type).validate_python(values[field.name])
+                except ValidationError as error:
+                    raise ValueError(f"{field.name}: {error.errors()[0]['msg']}") from error
+        return values | typed if typed else values
 
     @model_validator(mode="after")
     def _known(self) -> "StrategyChoice":
@@ -154,6 +196,16 @@ class Study(_Section):
             raise ValueError("seeds: the same seed is listed twice")
         return self
 
+    @model_validator(mode="after")
+    def _fitting(self) -> "Study":
+        for backbone in self.backbones:
+            for strategy in self.strategies:
+                try:
+                    strategy.open().frozen_blocks(backbones.get(backbone.name).depth)
+                except ValueError as error:
+                    raise ValueError(f"strategies: on {backbone.name}, {error}") from error
+        return self
+
     def dump(self) -> dict[str, Any]:
         """Plain values, as they are written into the run directory."""
         return self.model_dump(mode="json")
@@ -169,10 +221,11 @@ def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
         UserError: one line per fault, each naming the file and the key.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            values = yaml.load(file, _Loader)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values (name: …, cohort: …), found {type(values).__name__}")
@@ -180,14 +233,38 @@ def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     try:
         return Study.model_validate(_merged(values, overrides or {}))
     except ValidationError as error:
-        lines = [
-            f"{path}: {_where(fault['loc'])}{fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()
-        ]
-        raise UserError("\n".join(lines)) from error
+        raise UserError("\n".join(f"{path}: {_line(fault)}" for fault in error.errors())) from error
 
 
-def _where(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) + ": " if location else ""
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, where PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for place, (key, _) in enumerate(node.value):
+            if key.value in keys[:place]:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _line(fault: ErrorDetails) -> str:
+    where = ".".join(map(str, fault["loc"])) + ": " if fault["loc"] else ""
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{where}unknown key; known: {', '.join(_known_keys(fault['loc'][:-1]))}"
+    if fault["type"] == "missing":
+        return f"{where}is missing"
+    return where + fault["msg"].removeprefix("Value error, ")
+
+
+def _known_keys(section: tuple[int | str, ...]) -> list[str]:
+    """The keys of the section at this place of a study."""
+    whole = schema = Study.model_json_schema()
+    for part in section:
+        schema = schema["items"] if isinstance(part, int) else schema["properties"][part]
+        for option in (schema, *schema.get("anyOf", ())):
+            if "$ref" in option:
+                schema = whole["$defs"][option["$ref"].rpartition("/")[2]]
+    return list(schema["properties"])
 
 
 def _merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,8 +276,8 @@ def _merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str
 
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
-    sections = [values.get("cohort"), values.get("vessels"), *(values.get("backbones") or [])]
-    for section in sections:
+    chosen = values.get("backbones")
+    for section in (values.get("cohort"), values.get("vessels"), *(chosen if isinstance(chosen, list) else ())):
         if isinstance(section, dict):
             for key in ("manifest", "image_dir", "weights"):
                 if isinstance(section.get(key), str):

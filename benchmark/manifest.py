@@ -42,14 +42,21 @@ def read_manifest(manifest: Path, image_dir: Path | None = None, patient_pattern
             f"{manifest}: no column {', '.join(missing)}; needed are {', '.join(REQUIRED)}, "
             f"and it has {', '.join(table.columns)}"
         )
-    first_row = 2 if manifest.suffix != ".parquet" else 1  # a CSV's header is its line 1
-    text = table.select(
-        pl.col(column).cast(pl.String).str.strip_chars().replace("", None)
-        if column in table.columns
-        else pl.lit(None, pl.String).alias(column)
-        for column in (*REQUIRED, *OPTIONAL)
-    ).with_row_index("row", first_row)
-    text = text.with_columns(pl.col("eye").str.to_lowercase(), pl.col("split").str.to_lowercase())
+    columns = (*REQUIRED, *OPTIONAL)
+    first_row = 1 if manifest.suffix.lower() == ".parquet" else 2  # a CSV's header is its line 1
+    text = (
+        table.select(
+            pl.col(column).str.strip_chars().replace("", None)
+            if column in table.columns
+            else pl.lit(None, pl.String).alias(column)
+            for column in columns
+        )
+        .with_row_index("row", first_row)
+        .filter(pl.any_horizontal(pl.col(columns).is_not_null()))  # spreadsheets leave blank lines behind
+        .with_columns(pl.col("eye", "split").str.to_lowercase())
+    )
+    if text.is_empty():
+        raise UserError(f"{manifest}: has no row below its header; list one photograph a row")
     _refuse(manifest, _faults(text))
 
     base = (image_dir or manifest.parent).resolve()
@@ -65,16 +72,26 @@ def read_manifest(manifest: Path, image_dir: Path | None = None, patient_pattern
 
 
 def _read_table(manifest: Path) -> pl.DataFrame:
+    """The columns as they stand in the file, all of them text."""
+    kind = manifest.suffix.lower()
+    if not manifest.exists():
+        raise UserError(f"{manifest}: no such file; name a CSV, a Parquet file, or a folder of classes")
+    if kind not in (".csv", ".parquet"):
+        raise UserError(f"{manifest}: a manifest is a .csv, a .parquet, or a folder laid out train|val|test/<class>/")
     try:
-        if manifest.suffix == ".parquet":
-            return pl.read_parquet(manifest)
-        if manifest.suffix == ".csv":
-            return pl.read_csv(manifest, infer_schema=False)
-    except FileNotFoundError as error:
-        raise UserError(f"{manifest}: no such file; name a CSV, a Parquet file, or a folder of classes") from error
+        if kind == ".parquet":
+            return pl.read_parquet(manifest).cast(pl.String)
+        return pl.read_csv(manifest, infer_schema=False, separator=_separator(manifest)).rename(str.strip)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{manifest}: cannot be read as a table ({' '.join(str(error).split())[:160]})") from error
-    raise UserError(f"{manifest}: a manifest is a .csv, a .parquet, or a folder laid out train|val|test/<class>/")
+        reason = " ".join(str(error).split())[:160]
+        mend = "write it anew" if kind == ".parquet" else "save it as comma-separated text in UTF-8"
+        raise UserError(f"{manifest}: cannot be read as a table ({reason}); {mend}") from error
+
+
+def _separator(manifest: Path) -> str:
+    """Comma, or what a spreadsheet writes where the comma is the decimal point."""
+    with manifest.open(encoding="utf-8", errors="replace") as file:
+        return max(",;\t", key=file.readline().count)
 
 
 def _faults(text: pl.DataFrame) -> list[str]:
@@ -127,7 +144,14 @@ def _from_folder(folder: Path, patient_pattern: str | None) -> pl.DataFrame:
     if len(present) < len(SPLITS):
         absent = ", ".join(sorted(set(SPLITS) - set(present)))
         raise UserError(f"{folder}: no folder {absent}; a folder cohort is laid out train|val|test/<class>/")
-    classes = sorted({child.name for split in SPLITS for child in (folder / split).iterdir() if child.is_dir()})
+    classes = sorted(
+        {
+            child.name
+            for split in SPLITS
+            for child in (folder / split).iterdir()
+            if child.is_dir() and not child.name.startswith(".")
+        }
+    )
     if len(classes) != 2:
         raise UserError(f"{folder}: needs exactly two class folders, found {', '.join(classes) or 'none'}")
     files = [
@@ -136,22 +160,23 @@ def _from_folder(folder: Path, patient_pattern: str | None) -> pl.DataFrame:
         for label, name in enumerate(classes)
         for file in _images(folder / split / name)
     ]
+    if not files:
+        raise UserError(f"{folder}: no image in the folders train|val|test/{'|'.join(classes)}/")
     rows = [
         {
             "image": str(file.relative_to(folder)),
             "path": str(file.resolve()),
             "label": label,
-            "patient_id": _patient(file, patient_pattern),
+            "patient_id": _patient(file, patient_pattern) if patient_pattern else str(file.relative_to(folder)),
             "split": split,
         }
         for split, label, file in files
     ]
     table = pl.DataFrame(rows, schema_overrides={"label": pl.Int8})
-    shared = table.group_by("patient_id").agg(pl.col("split").unique().sort()).filter(pl.col("split").list.len() > 1)
-    _refuse(
-        folder,
-        [f"person {patient} is in {' and '.join(splits)}" for patient, splits in shared.sort("patient_id").iter_rows()],
-    )
+    in_split = table.group_by("patient_id", "split", maintain_order=True).agg(pl.col("image").first())
+    places = in_split.group_by("patient_id", maintain_order=True).agg(pl.format("{} ({})", "split", "image"))
+    shared = places.filter(pl.col("split").list.len() > 1)
+    _refuse(folder, [f"person {patient} is in {' and in '.join(where)}" for patient, where in shared.iter_rows()])
     return table.select(
         "image", "path", "label", "patient_id", pl.lit(None, pl.String).alias("eye"), "split",
         *(pl.lit(None, pl.String).alias(column) for column in FILES),
@@ -161,13 +186,13 @@ def _from_folder(folder: Path, patient_pattern: str | None) -> pl.DataFrame:
 def _images(folder: Path) -> Iterable[Path]:
     if not folder.is_dir():
         return []
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+    return sorted(
+        file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES and not file.name.startswith(".")
+    )
 
 
-def _patient(file: Path, pattern: str | None) -> str:
-    if pattern is None:
-        return file.stem
+def _patient(file: Path, pattern: str) -> str:
     found = re.search(pattern, file.name)
-    if found is None or not found.groups():
-        raise UserError(f"{file}: patient_pattern {pattern!r} finds no group in the file's name")
+    if found is None or not found.group(1):
+        raise UserError(f"{file}: cohort.patient_pattern {pattern!r} finds no patient id in the file's name")
     return found.group(1)

@@ -23,7 +23,7 @@ def read_photo(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+            return np.asarray(_eight_bit(ImageOps.exif_transpose(picture)).convert("RGB"))
     except FileNotFoundError as error:
         raise PhotoError("no such file") from error
     except Image.DecompressionBombError as error:
@@ -32,11 +32,25 @@ def read_photo(path: Path) -> np.ndarray:
         raise PhotoError(f"not a readable picture ({error})") from error
 
 
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Grey levels of up to 16 bits brought to 8: Pillow would clip them at 255 and make the picture white."""
+    if picture.mode in ("I", "F"):
+        raise ValueError("32 bits a pixel: save it with 8 or 16")
+    if not picture.mode.startswith("I;16"):
+        return picture
+    levels = np.asarray(picture)
+    spare = max(0, int(levels.max()).bit_length() - 8)  # cameras of 12 bits fill 12 of the 16
+    return Image.fromarray((levels >> spare).astype(np.uint8))
+
+
 def read_fov(path: str, rgb: np.ndarray) -> np.ndarray:
     """The field of view (H, W) bool, from the manifest's mask where there is one, else found on the photograph."""
     if not path:
         return find_fov(rgb)
-    mask = (read_photo(Path(path)) > 0).max(axis=2)
+    try:
+        mask = (read_photo(Path(path)) > 0).any(axis=2)
+    except PhotoError as error:
+        raise PhotoError(f"fov_mask {path}: {error}") from error
     if mask.shape != rgb.shape[:2]:
         raise PhotoError(
             f"fov_mask {path} is {mask.shape[1]}x{mask.shape[0]}, the photograph {rgb.shape[1]}x{rgb.shape[0]}"

@@ -51,8 +51,9 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
     console.print(f"[bold]{escape(study.name)}[/]: {len(cells)} cells, run directory {escape(str(out))}")
     console.print(images)
     table = Table(box=box.SIMPLE_HEAD, caption="Rough: measured on one block of each backbone on this machine.")
-    for heading, justify in (("cell", "left"), ("trains", "right"), ("memory", "right"), ("time", "right")):
-        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("cell", overflow="fold")
+    for heading in ("trains", "memory", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for cell, cost in costs.items():
         table.add_row(cell.name, f"{cost.trainable:,}", _bytes(cost.memory), _duration(cost.seconds))
     console.print(table)
@@ -70,23 +71,27 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
 
 
 def _images(study: Study) -> tuple[dict[str, int], str]:
-    settings = study.cohort
+    settings, absent = study.cohort, []
     if settings.synthetic is not None:
         rows = pl.DataFrame(plan_synthetic(settings.synthetic)).with_columns(pl.lit(None, pl.String).alias("split"))
     else:
         assert settings.manifest is not None
         rows = read_manifest(settings.manifest, settings.image_dir, settings.patient_pattern)
         absent = [path for path in rows["path"] if not Path(path).is_file()]
-        if absent:
-            raise UserError(f"{len(absent)} of {len(rows)} image files are missing, the first: {absent[0]}")
+        if len(absent) > settings.max_rejected * len(rows):
+            raise UserError(
+                f"{len(absent)} of {len(rows)} image files are missing, the first: {absent[0]}; "
+                "relative paths count from --image-dir, else from the manifest's folder"
+            )
     rows = split_people(rows, settings.shares)
     require_both_classes(rows)
     parts = {split: rows.filter(pl.col("split") == split) for split in SPLITS}
     told = ", ".join(f"{split} {len(part)} ({part['label'].sum()} positive)" for split, part in parts.items())
     source = "synthetic cohort" if settings.synthetic else str(settings.manifest)
+    lost = f"; [yellow]{len(absent)} files are missing[/], the first: {escape(absent[0])}" if absent else ""
     return (
         {split: len(part) for split, part in parts.items()},
-        f"Images: {len(rows)} of {rows['patient_id'].n_unique()} people from {escape(source)}; {told}",
+        f"Images: {len(rows)} of {rows['patient_id'].n_unique()} people from {escape(source)}; {told}{lost}",
     )
 
 

@@ -50,6 +50,8 @@ class Reporter:
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
+            redirect_stdout=False,  # what others print stays where it goes, which is the log
+            redirect_stderr=False,
         ) as progress:
             yield Stage(progress, progress.add_task(name, total=total, doing=""))
         self.seconds[name] = time.perf_counter() - began

@@ -19,6 +19,8 @@ trial when its `trial.json` does, its explanation when its `saliency.parquet` do
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,7 +175,8 @@ class RunDirectory:
         """Make the folder this study's, or check that it is.
 
         Raises:
-            UserError: a run is there already and is not to be resumed, or its configuration was another.
+            UserError: a run is there already and is not to be resumed, or its configuration was another; or the
+                folder cannot be made.
         """
         if self.study.is_file():
             if not resume:
@@ -188,17 +191,33 @@ class RunDirectory:
                 )
         elif resume and not self.path.is_dir():
             raise UserError(f"{self.path}: no run to resume; leave --resume out to start one")
-        for folder in (self.log.parent, self.regions.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.study.write_text(yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        try:
+            for folder in (self.log.parent, self.regions.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            with _whole(self.study) as draft:
+                draft.write_text(yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be made a run directory ({error.strerror}); choose another --out"
+            ) from error
 
     def _changes(self, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         """Keys whose change would mix two studies.
 
-        Cells may be added, statistics and resources chosen anew, and a backbone or strategy of which nothing has been
-        computed yet may be mended.
+        Cells may be added, statistics and resources chosen anew, and whatever nothing has been computed from yet may be
+        mended: a manifest that was refused, a backbone whose weights were missing.
         """
-        changed = [key for key in ("cohort", "vessels", "training", "explain") if before[key] != now[key]]
+        used = {
+            "cohort": (".prepare.json",),
+            "vessels": (".segment.json",),
+            "training": ("embeddings/*/entry.npy", "trials/*/trial.json"),
+            "explain": ("trials/*/saliency.parquet",),
+        }
+        changed = [
+            key
+            for key, traces in used.items()
+            if before[key] != now[key] and any(any(self.path.glob(trace)) for trace in traces)
+        ]
         computed = {
             "backbones": ("embeddings/{}/entry.npy", "trials/{}-*/trial.json"),
             "strategies": ("trials/*-{}-s*/trial.json",),
@@ -214,27 +233,31 @@ class RunDirectory:
         return changed
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Whole or not at all: a reader never meets half a file."""
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A draft that becomes the file when the block ends well: a reader never meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".part")
-    draft.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
+    yield draft
     draft.replace(path)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Whole or not at all."""
+    with _whole(path) as draft:
+        draft.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def write_parquet(path: Path, frame: pl.DataFrame) -> None:
     """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    frame.write_parquet(draft)
-    draft.replace(path)
+    with _whole(path) as draft:
+        frame.write_parquet(draft)
 
 
 def write_array(path: Path, values: np.ndarray) -> None:
     """Whole or not at all."""
-    draft = path.with_suffix(".part.npy")
-    np.save(draft, values, allow_pickle=False)
-    draft.replace(path)
+    with _whole(path) as draft, draft.open("wb") as file:
+        np.save(file, values, allow_pickle=False)
 
 
 def create_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:

@@ -23,12 +23,12 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
         "Artery, vein, vessel: mean Grad-CAM inside over that outside all vessels.",
         caption_justify="left",
     )
-    table.add_column("cell", no_wrap=True)
+    table.add_column("cell", overflow="fold")
     for heading in _COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
     failed = 0
     for row in leaderboard.cells.iter_rows(named=True):
-        seed = f" seed {row['seed']}" if several_seeds else ""
+        seed = f" s{row['seed']}" if several_seeds else ""
         name = f"{row['backbone']}\n{row['strategy']}{seed}"
         if row["status"] == OK:
             table.add_row(name, *(_estimate(row, key) for key in _COLUMNS.values()))

@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,6 +65,11 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         configuration=directory.study.read_text(encoding="utf-8"),
         confidence=run.study.statistics.confidence,
     )
+
+
+def _seconds_before(directory: RunDirectory) -> dict[str, str]:
+    """What the stages took that a run before this one completed."""
+    return json.loads(directory.run.read_text(encoding="utf-8"))["Seconds per stage"] if directory.run.is_file() else {}
 
 
 def _mean_photograph(directory: RunDirectory, test: pl.DataFrame) -> Path:
@@ -140,5 +146,6 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
             "GPUs": f"{run.cluster.gpus:g} {' '.join(run.cluster.accelerators)}".strip(),
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
-        "Seconds per stage": {name: f"{seconds:.1f}" for name, seconds in run.reporter.seconds.items()},
+        "Seconds per stage": _seconds_before(run.directory)
+        | {name: f"{seconds:.1f}" for name, seconds in run.reporter.seconds.items()},
     }
