@@ -7,16 +7,14 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from backbones.backbone import Backbone
 from backbones.registry import register
-from backbones.tiny import DEPTH, TINY, WIDTH
+from backbones.tiny import tiny
 from backbones.weights import HubFile
 
-ARCHITECTURE = "vit_giant_patch14_dinov2.lvd142m"
-
-register(
+PUBLISHED = register(
     Backbone(
         name="dinov2-vit-g14",
         family="dinov2",
-        architecture=ARCHITECTURE,
+        architecture="vit_giant_patch14_dinov2.lvd142m",
         mean=IMAGENET_DEFAULT_MEAN,
         std=IMAGENET_DEFAULT_STD,
         parameters=1_134_769_664,
@@ -27,19 +25,5 @@ register(
         weights=HubFile("timm/vit_giant_patch14_dinov2.lvd142m", "model.safetensors"),
     )
 )
-register(
-    Backbone(
-        name="dinov2-tiny",
-        family="dinov2",
-        architecture=ARCHITECTURE,
-        mean=IMAGENET_DEFAULT_MEAN,
-        std=IMAGENET_DEFAULT_STD,
-        parameters=530_144,
-        width=WIDTH,
-        depth=DEPTH,
-        licence="none",
-        pretraining="none: untrained, for the demo",
-        # Published LayerScale starts at 1e-5, which only training lifts: untrained, the class token would see nothing.
-        overrides=TINY | {"init_values": 1.0},
-    )
-)
+# Published LayerScale starts at 1e-5, which only training lifts: untrained, the class token would see nothing.
+register(tiny(PUBLISHED, parameters=530_144, init_values=1.0))

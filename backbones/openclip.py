@@ -4,16 +4,14 @@ from timm.data.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from backbones.backbone import Backbone
 from backbones.registry import register
-from backbones.tiny import DEPTH, TINY, WIDTH
+from backbones.tiny import tiny
 from backbones.weights import HubFile
 
-ARCHITECTURE = "vit_giant_patch14_clip_224.laion2b"
-
-register(
+PUBLISHED = register(
     Backbone(
         name="openclip-vit-g14",
         family="openclip",
-        architecture=ARCHITECTURE,
+        architecture="vit_giant_patch14_clip_224.laion2b",
         mean=OPENAI_CLIP_MEAN,
         std=OPENAI_CLIP_STD,
         parameters=1_011_203_840,
@@ -24,18 +22,4 @@ register(
         weights=HubFile("timm/vit_giant_patch14_clip_224.laion2b", "model.safetensors"),
     )
 )
-register(
-    Backbone(
-        name="openclip-tiny",
-        family="openclip",
-        architecture=ARCHITECTURE,
-        mean=OPENAI_CLIP_MEAN,
-        std=OPENAI_CLIP_STD,
-        parameters=555_208,
-        width=WIDTH,
-        depth=DEPTH,
-        licence="none",
-        pretraining="none: untrained, for the demo",
-        overrides=TINY,
-    )
-)
+register(tiny(PUBLISHED, parameters=555_208))

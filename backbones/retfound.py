@@ -5,11 +5,8 @@ from torch import Tensor
 
 from backbones.backbone import Backbone
 from backbones.registry import register
-from backbones.tiny import DEPTH, TINY, WIDTH
+from backbones.tiny import tiny
 from backbones.weights import HubFile
-
-ARCHITECTURE = "vit_large_patch16_224"
-POOLING = {"global_pool": "avg"}
 
 
 def from_mae(state: dict) -> dict[str, Tensor]:
@@ -23,11 +20,11 @@ def from_mae(state: dict) -> dict[str, Tensor]:
     return {key: value for key, value in encoder.items() if not key.startswith(dropped)}
 
 
-register(
+PUBLISHED = register(
     Backbone(
         name="retfound-vit-l16",
         family="retfound",
-        architecture=ARCHITECTURE,
+        architecture="vit_large_patch16_224",
         mean=IMAGENET_DEFAULT_MEAN,
         std=IMAGENET_DEFAULT_STD,
         parameters=303_301_632,
@@ -36,23 +33,9 @@ register(
         licence="CC BY-NC 4.0 (non-commercial)",
         pretraining="masked auto-encoding, 0.9 M colour fundus photographs (natureCFP)",
         weights=HubFile("YukunZhou/RETFound_mae_natureCFP", "RETFound_mae_natureCFP.pth", gated=True),
-        overrides=POOLING,
+        overrides={"global_pool": "avg"},
         convert=from_mae,
         fresh=("fc_norm.weight", "fc_norm.bias"),
     )
 )
-register(
-    Backbone(
-        name="retfound-tiny",
-        family="retfound",
-        architecture=ARCHITECTURE,
-        mean=IMAGENET_DEFAULT_MEAN,
-        std=IMAGENET_DEFAULT_STD,
-        parameters=540_384,
-        width=WIDTH,
-        depth=DEPTH,
-        licence="none",
-        pretraining="none: untrained, for the demo",
-        overrides=POOLING | TINY,
-    )
-)
+register(tiny(PUBLISHED, parameters=540_384))

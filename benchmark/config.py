@@ -3,11 +3,10 @@
 Paths in a file are relative to the file's folder.
 """
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
 from pydantic import (
@@ -91,6 +90,8 @@ class Cohort(_Section):
     def _one_source(self) -> "Cohort":
         if (self.manifest is None) == (self.synthetic is None):
             raise ValueError("give either a manifest or a synthetic cohort")
+        if self.synthetic is not None and (self.image_dir or self.patient_pattern):
+            raise ValueError("image_dir and patient_pattern belong to a manifest: give one, or leave them out")
         return self
 
 
@@ -128,15 +129,16 @@ class StrategyChoice(BaseModel):
     @classmethod
     def _typed(cls, values: Any) -> Any:
         """Options in the types of the strategy's fields: YAML reads 1e-3 as text, for one."""
-        kind = finetune.STRATEGIES.get(values.get("name")) if isinstance(values, dict) else None
+        if not isinstance(values, dict):
+            return values
+        types = get_type_hints(finetune.STRATEGIES.get(str(values.get("name")), object))
         typed = {}
-        for field in dataclasses.fields(kind) if kind else ():
-            if field.name in values:
-                try:
-                    typed[field.name] = TypeAdapter(field.type).validate_python(values[field.name])
-                except ValidationError as error:
-                    raise ValueError(f"{field.name}: {error.errors()[0]['msg']}") from error
-        return values | typed if typed else values
+        for option in [key for key in values if key in types and key != "name"]:
+            try:
+                typed[option] = TypeAdapter(types[option]).validate_python(values[option])
+            except ValidationError as error:
+                raise ValueError(f"{option}: {error.errors()[0]['msg']}") from error
+        return values | typed
 
     @model_validator(mode="after")
     def _known(self) -> "StrategyChoice":

@@ -72,7 +72,7 @@ def read_manifest(manifest: Path, image_dir: Path | None = None, patient_pattern
 
 
 def _read_table(manifest: Path) -> pl.DataFrame:
-    """The columns as they stand in the file, all of them text."""
+    """The file's columns; those of a manifest are text."""
     kind = manifest.suffix.lower()
     if not manifest.exists():
         raise UserError(f"{manifest}: no such file; name a CSV, a Parquet file, or a folder of classes")
@@ -80,7 +80,8 @@ def _read_table(manifest: Path) -> pl.DataFrame:
         raise UserError(f"{manifest}: a manifest is a .csv, a .parquet, or a folder laid out train|val|test/<class>/")
     try:
         if kind == ".parquet":
-            return pl.read_parquet(manifest).cast(pl.String)
+            table = pl.read_parquet(manifest)
+            return table.cast({column: pl.String for column in (*REQUIRED, *OPTIONAL) if column in table.columns})
         return pl.read_csv(manifest, infer_schema=False, separator=_separator(manifest)).rename(str.strip)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = " ".join(str(error).split())[:160]

@@ -48,7 +48,7 @@ def read_fov(path: str, rgb: np.ndarray) -> np.ndarray:
     if not path:
         return find_fov(rgb)
     try:
-        mask = (read_photo(Path(path)) > 0).any(axis=2)
+        mask = (read_photo(Path(path)) > 0).max(axis=2)
     except PhotoError as error:
         raise PhotoError(f"fov_mask {path}: {error}") from error
     if mask.shape != rgb.shape[:2]:

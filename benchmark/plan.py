@@ -88,7 +88,7 @@ def _images(study: Study) -> tuple[dict[str, int], str]:
     parts = {split: rows.filter(pl.col("split") == split) for split in SPLITS}
     told = ", ".join(f"{split} {len(part)} ({part['label'].sum()} positive)" for split, part in parts.items())
     source = "synthetic cohort" if settings.synthetic else str(settings.manifest)
-    lost = f"; [yellow]{len(absent)} files are missing[/], the first: {escape(absent[0])}" if absent else ""
+    lost = f"; [yellow]files missing: {len(absent)}[/], the first: {escape(absent[0])}" if absent else ""
     return (
         {split: len(part) for split, part in parts.items()},
         f"Images: {len(rows)} of {rows['patient_id'].n_unique()} people from {escape(source)}; {told}{lost}",
@@ -168,7 +168,8 @@ def _vessels(study: Study) -> str:
         provenance = open_vessels(study).provenance
     except UserError as error:
         return f"[red]{escape(str(error))}[/]"
-    return f"Vessels: {escape(', '.join(f'{key} {value}' for key, value in provenance.items()))}; ready."
+    details = ", ".join(f"{key} {value}" for key, value in provenance.items() if key != "name")
+    return f"Vessels: {escape(provenance['name'] + (f' ({details})' if details else ''))}; ready."
 
 
 def _bytes(count: float) -> str:

@@ -80,7 +80,7 @@ def test_only_what_trained_is_written(saved, new_tower):
 
 def test_a_narrower_tower_is_refused(saved, new_tower):
     _, folder, _ = saved
-    with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* of another shape: \S+ \(.*32.*\) for \(.*16.*\)"):
+    with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* of another shape: \S+ \(.*32.*\) for"):
         load_trained(new_tower(embed_dim=16), folder)
 
 

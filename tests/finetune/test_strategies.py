@@ -110,7 +110,7 @@ def test_a_name_like_no_other_is_answered_with_all_of_them():
 
 
 def test_an_unknown_option_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="strategy partial: no option depth; known: learning_rate, blocks$"):
+    with pytest.raises(ValueError, match=r"strategy partial: no option depth; known: learning_rate, blocks$"):
         open_strategy("partial", depth=2)
 
 

@@ -1,0 +1,148 @@
+"""The dry run: what it tells, without decoding, training, downloading or starting anything."""
+
+import io
+import socket
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmark.config import load_study
+from benchmark.errors import UserError
+from benchmark.plan import print_plan
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+DEMO, PAPER = CONFIGS / "demo.yaml", CONFIGS / "paper.yaml"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path):
+    """No connection, and a hub cache that holds nothing."""
+
+    def refuse(*args, **options):
+        raise AssertionError("the plan opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def manifest(tmp_path) -> Path:
+    """40 photographs of 40 people, whose files are empty: the plan does not decode them."""
+    (tmp_path / "photos").mkdir()
+    for person in range(40):
+        (tmp_path / "photos" / f"{person}.jpg").touch()
+    rows = [f"photos/{person}.jpg,{person % 2},p{person}" for person in range(40)]
+    path = tmp_path / "cohort.csv"
+    path.write_text("\n".join(["image,label,patient_id", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def told(config: Path, cluster: str | None = None, width: int = 400, **overrides) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_plan(load_study(config, overrides), Path("runs/x"), cluster, console)
+    return console.file.getvalue()
+
+
+def own(manifest: Path, **cohort) -> dict:
+    return {"manifest": manifest, "synthetic": None, **cohort}
+
+
+def test_the_demo():
+    text = told(DEMO, width=80)
+    lines = text.splitlines()
+    assert lines[0] == "demo: 9 cells, run directory runs/x"
+    assert max(map(len, lines)) <= 80
+    cells = [line.split() for line in lines if line.strip().endswith("-s0") or "-s0 " in line]
+    assert [cell[0] for cell in cells] == [
+        f"{family}-tiny-{strategy}-s0"
+        for family in ("openclip", "dinov2", "retfound")
+        for strategy in ("classifier_only", "partial", "lora")
+    ]
+    trained = {cell[0]: int(cell[1].replace(",", "")) for cell in cells}
+    assert trained["openclip-tiny-classifier_only-s0"] == 2 * 96 + 2  # width of the tower, and two classes
+    memory = [f"{cell[2]} {cell[3]}" for cell in cells]
+    assert all(value.endswith("MiB") for value in memory)
+    assert "from synthetic cohort" in text
+    assert "Device: " in text
+    assert "In all about" in text
+    assert text.count("untrained, none needed") == 3
+    assert "Vessels: masks; ready." in text
+
+
+def test_images_are_counted_by_split(manifest):
+    text = told(DEMO, cohort=own(manifest))
+    counts = "train 20 (10 positive), val 6 (3 positive), test 14 (7 positive)"
+    assert f"Images: 40 of 40 people from {manifest}; {counts}\n" in text
+
+
+def test_a_plan_for_a_cluster_says_what_the_estimate_is_of():
+    assert "--cluster" in told(DEMO, cluster="auto", backbones=["openclip-tiny"])
+    assert "--cluster" not in told(DEMO, backbones=["openclip-tiny"])
+
+
+def test_gated_weights_are_named_with_the_mend_and_the_licence():
+    text = told(DEMO, backbones=["retfound-vit-l16"], strategies=["classifier_only"])
+    (line,) = (line for line in text.splitlines() if line.startswith("Weights of"))
+    assert "missing here" in line
+    assert "huggingface.co/YukunZhou/RETFound_mae_natureCFP" in line
+    assert "gated: accept its terms there and set HF_TOKEN; or name a local file as `weights:`" in line
+    assert "CC BY-NC 4.0 (non-commercial)" in line
+
+
+def test_a_file_of_weights_is_looked_for(tmp_path):
+    (tmp_path / "here.pth").touch()
+    for name, held in {"here.pth": "found.", "gone.pth": "missing: no such file"}.items():
+        chosen = [{"name": "openclip-tiny", "weights": str(tmp_path / name)}]
+        assert f"{tmp_path / name} {held}" in told(DEMO, backbones=chosen, strategies=["classifier_only"])
+
+
+@pytest.mark.parametrize(
+    ("vessels", "reason"),
+    [
+        ({"source": "wnet"}, "vessel source 'wnet' needs weights: name the .safetensors file"),
+        ({"source": "wnet", "weights": "/gone.safetensors"}, "/gone.safetensors: "),
+        ({"source": "mask"}, "unknown vessel source 'mask': did you mean 'masks'?"),
+    ],
+)
+def test_a_vessel_source_that_cannot_be_had(vessels, reason):
+    text = told(DEMO, backbones=["openclip-tiny"], strategies=["classifier_only"], vessels=vessels)
+    assert f"vessels: {reason}" in text.splitlines()[-1]
+    assert "ready" not in text
+
+
+def test_a_few_missing_files_are_told_and_many_refused(manifest):
+    (manifest.parent / "photos" / "7.jpg").unlink()
+    gone = manifest.parent / "photos" / "7.jpg"
+    text = told(DEMO, cohort=own(manifest), backbones=["openclip-tiny"])
+    assert f"files missing: 1, the first: {gone}" in text
+    with pytest.raises(
+        UserError, match=f"^1 of 40 image files are missing, the first: {gone}; relative paths count fr"
+    ):
+        told(DEMO, cohort=own(manifest, max_rejected=0))
+
+
+def test_a_faulty_manifest_is_refused(manifest):
+    with manifest.open("a", encoding="utf-8") as file:
+        file.write("photos/1.jpg,yes,p1\n")
+    with pytest.raises(UserError, match=r"row 42 \(photos/1.jpg\): label is 'yes'"):
+        told(DEMO, cohort=own(manifest))
+
+
+def test_a_split_with_one_class_is_refused(manifest):
+    manifest.write_text("\n".join(manifest.read_text(encoding="utf-8").splitlines()[:5]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="split val has no image; both classes are needed"):
+        told(DEMO, cohort=own(manifest))
+
+
+@pytest.mark.slow
+def test_the_published_study_full_size(manifest):
+    """Three giant towers without weights, one block of each timed."""
+    text = told(PAPER, cohort=own(manifest))
+    assert text.startswith("paper: 9 cells")
+    assert text.count("missing here") == 3
+    assert " h" in text.split("In all about")[1].split(",")[0]
+    trained = {line.split()[0]: int(line.split()[1].replace(",", "")) for line in text.splitlines() if "-s0 " in line}
+    assert trained["openclip-vit-g14-classifier_only-s0"] == 2 * 1408 + 2
+    attention = 40 * 8 * ((1536 + 3 * 1536) + (1536 + 1536))  # rank 8 on qkv and proj of every block
+    assert trained["dinov2-vit-g14-lora-s0"] == attention + 2 * 1536 + 2

@@ -1,0 +1,188 @@
+"""The command line: what options mean, and how faults are told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+import run_benchmark
+from benchmark.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDY = {
+    "name": "small",
+    "cohort": {"synthetic": {"people": 10}, "max_rejected": 0.2},
+    "vessels": {"size": 512},
+    "backbones": ["openclip-tiny", {"name": "retfound-vit-l16", "weights": "/weights/retfound.pth"}],
+    "strategies": ["classifier_only", {"name": "lora", "rank": 2}],
+}
+
+
+def process(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(STUDY), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def planned(config, tmp_path, monkeypatch):
+    """What `--dry-run` with these options would print the plan of: study, run directory, cluster."""
+    monkeypatch.chdir(tmp_path)
+    calls = []
+    monkeypatch.setattr(
+        "benchmark.plan.print_plan", lambda study, out, cluster, console: calls.append((study, out, cluster))
+    )
+
+    def planned(*arguments: str):
+        options = [] if "--config" in arguments else ["--config", str(config)]
+        result = CliRunner().invoke(run_benchmark.main, [*options, *arguments, "--dry-run"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return calls.pop()
+
+    return planned
+
+
+def test_help_teaches_without_waiting_for_torch_or_ray():
+    script = """
+import sys, run_benchmark
+try:
+    run_benchmark.main(["--help"])
+except SystemExit as ended:
+    assert ended.code == 0
+assert not {"torch", "ray", "polars", "pydantic"} & set(sys.modules), "a heavy module was imported"
+"""
+    result = process("-c", script)
+    assert result.returncode == 0, result.stderr
+    for option in (
+        "--config", "--data", "--image-dir", "--vessels", "--vessel-weights", "--out", "--backbones", "--strategies",
+        "--seeds", "--cluster [ADDRESS]", "--resume", "--dry-run",
+    ):  # fmt: skip
+        assert option in result.stdout
+    for lesson in ("Examples", "python run_benchmark.py", "patient_id", "train|val|test/<class>/"):
+        assert lesson in result.stdout
+
+
+def test_an_unknown_option_is_refused_with_the_nearest():
+    result = CliRunner().invoke(run_benchmark.main, ["--backbone", "x"])
+    assert result.exit_code == 2
+    assert "No such option" in result.output
+    assert "--backbones" in result.output
+
+
+def test_a_fault_in_the_input_is_one_line_each_without_a_traceback(tmp_path):
+    config = tmp_path / "study.yaml"
+    config.write_text("name: x\nfoo: 1\n", encoding="utf-8")
+    result = process("run_benchmark.py", "--config", str(config))
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 4  # three sections missing, one key unknown
+    assert all(line.startswith(f"error: {config}: ") for line in lines)
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_without_options_it_is_the_demo(planned):
+    study, out, cluster = planned("--config", str(run_benchmark.DEMO))
+    assert (study.name, out, cluster) == ("demo", Path("runs/demo"), None)
+    parameters = {parameter.name: parameter.default for parameter in run_benchmark.main.params}
+    assert parameters["config"] == run_benchmark.DEMO == ROOT / "configs" / "demo.yaml"
+
+
+def test_a_dry_run_runs_and_writes_nothing(planned, tmp_path, config):
+    planned()
+    assert list(tmp_path.iterdir()) == [config]
+
+
+def test_data_takes_the_place_of_the_cohort(planned, tmp_path):
+    study, _, _ = planned("--data", "cohort.csv", "--image-dir", "photos")
+    assert study.cohort.synthetic is None
+    assert study.cohort.manifest == tmp_path / "cohort.csv"
+    assert study.cohort.image_dir == tmp_path / "photos"
+    assert study.cohort.max_rejected == 0.2
+
+
+def test_data_leaves_an_image_folder_of_the_configuration_behind(planned, config, tmp_path):
+    config.write_text(yaml.safe_dump(STUDY | {"cohort": {"manifest": "a.csv", "image_dir": "b"}}), encoding="utf-8")
+    study, _, _ = planned("--data", "other/cohort.csv")
+    assert study.cohort.manifest == tmp_path / "other" / "cohort.csv"
+    assert study.cohort.image_dir is None
+
+
+def test_a_source_of_vessels_and_its_weights(planned, config, tmp_path):
+    study, _, _ = planned("--vessels", "wnet", "--vessel-weights", "wnet.safetensors")
+    assert (study.vessels.source, study.vessels.size) == ("wnet", 512)
+    assert study.vessels.weights == tmp_path / "wnet.safetensors"
+
+    config.write_text(yaml.safe_dump(STUDY | {"vessels": {"source": "wnet", "weights": "w.st"}}), encoding="utf-8")
+    assert planned("--vessels", "masks")[0].vessels.weights is None  # they are another source's
+    assert planned("--vessel-weights", "v.st")[0].vessels.source == "wnet"
+
+
+def test_chosen_backbones_and_strategies_keep_their_options(planned):
+    study, _, _ = planned("--backbones", "retfound-vit-l16, dinov2-tiny", "--strategies", "full,lora")
+    assert [(choice.name, choice.weights) for choice in study.backbones] == [
+        ("retfound-vit-l16", Path("/weights/retfound.pth")),
+        ("dinov2-tiny", None),
+    ]
+    assert [choice.name for choice in study.strategies] == ["full", "lora"]
+    assert study.strategies[1].open().rank == 2
+
+
+def test_a_configuration_without_a_cohort_may_be_completed_by_data(planned, config):
+    config.write_text(yaml.safe_dump(STUDY | {"cohort": {}}), encoding="utf-8")
+    study, _, _ = planned("--data", "cohort.csv", "--strategies", "lora")
+    assert study.cohort.manifest.name == "cohort.csv"
+    assert study.strategies[0].open().rank == 2
+
+
+def test_seeds(planned):
+    assert planned("--seeds", "0, 3")[0].seeds == [0, 3]
+    with pytest.raises(UserError) as caught:
+        planned("--seeds", "0,three")
+    assert "seeds.1: Input should be a valid integer" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_names_that_do_not_exist_are_one_line_with_the_nearest(planned):
+    for option, name, near in (("--backbones", "openclip", "openclip-tiny"), ("--strategies", "lara", "lora")):
+        with pytest.raises(UserError, match=rf"{option[2:]}\.0: .* {name!r} is unknown; did you mean {near}"):
+            planned(option, name)
+
+
+def test_the_run_directory_is_the_first_that_is_free(planned, tmp_path):
+    assert planned()[1] == Path("runs/small")
+    (tmp_path / "runs" / "small").mkdir(parents=True)
+    assert planned()[1] == Path("runs/small-2")
+    (tmp_path / "runs" / "small-2").mkdir()
+    assert planned()[1] == Path("runs/small-3")
+    assert planned("--out", "elsewhere")[1] == Path("elsewhere")
+
+
+def test_resume_goes_on_with_the_latest(planned, tmp_path):
+    assert planned("--resume")[1] == Path("runs/small")
+    for name in ("small", "small-2"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    assert planned("--resume")[1] == Path("runs/small-2")
+
+
+def test_a_cluster_with_and_without_an_address(planned):
+    assert planned("--cluster")[2] == "auto"
+    assert planned("--cluster", "10.0.0.1:6379")[2] == "10.0.0.1:6379"
+
+
+@pytest.mark.parametrize(("failed", "code"), [(0, 0), (2, 3)])
+def test_the_exit_code_tells_of_failed_cells(config, monkeypatch, failed, code):
+    calls = {}
+    monkeypatch.setattr("benchmark.pipeline.run_study", lambda study, out, **options: calls.update(options) or "board")
+    monkeypatch.setattr("benchmark.table.print_leaderboard", lambda board, *arguments: failed)
+    result = CliRunner().invoke(run_benchmark.main, ["--config", str(config), "--out", "x", "--resume"])
+    assert result.exit_code == code
+    assert calls == {"cluster": None, "resume": True}
