@@ -92,7 +92,10 @@ def main(config: Path, out: Path | None, cluster: str | None, resume: bool, dry_
         print_plan(study, out, cluster, console)
         return
 
-    leaderboard = run_study(study, out, cluster=cluster, resume=resume)
+    try:
+        leaderboard = run_study(study, out, cluster=cluster, resume=resume)
+    except KeyboardInterrupt:
+        raise UserError(f"interrupted; the same command with --out {out} --resume goes on") from None
     failed = print_leaderboard(leaderboard, out, study.statistics.confidence, console)
     if failed:
         raise SystemExit(3)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from benchmark.cells import cells_of
 from benchmark.cluster import Cluster, connect
+from benchmark.cohort import read_cohort
 from benchmark.config import Study
 from benchmark.leaderboard import Leaderboard
 from benchmark.progress import Reporter, screen_apart_from
@@ -27,7 +28,10 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
     Raises:
         benchmark.errors.UserError: something in the input or the surroundings that the user can mend.
     """
-    open_vessels(study)  # what is missing is said before anything is started
+    # What is missing or faulty is said before anything is started or written.
+    open_vessels(study)
+    if study.cohort.manifest is not None:
+        read_cohort(study, study.cohort.manifest)
     directory = RunDirectory(out)
     directory.claim(study.dump(), resume)
     for cell in cells_of(study):

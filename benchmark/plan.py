@@ -15,10 +15,11 @@ from rich.table import Table
 
 import backbones
 from benchmark.cells import Cell, cells_of
+from benchmark.cohort import read_cohort
 from benchmark.config import BackboneChoice, Study
 from benchmark.errors import UserError
-from benchmark.manifest import SPLITS, read_manifest
-from benchmark.splits import require_both_classes, split_people
+from benchmark.manifest import SPLITS
+from benchmark.splits import split_people
 from benchmark.stages.embed import frozen_fronts
 from benchmark.stages.segment import open_vessels
 from benchmark.synthetic import plan as plan_synthetic
@@ -73,18 +74,17 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
 def _images(study: Study) -> tuple[dict[str, int], str]:
     settings, absent = study.cohort, []
     if settings.synthetic is not None:
-        rows = pl.DataFrame(plan_synthetic(settings.synthetic)).with_columns(pl.lit(None, pl.String).alias("split"))
+        drawn = pl.DataFrame(plan_synthetic(settings.synthetic)).with_columns(pl.lit(None, pl.String).alias("split"))
+        rows = split_people(drawn, settings.shares)
     else:
         assert settings.manifest is not None
-        rows = read_manifest(settings.manifest, settings.image_dir, settings.patient_pattern)
+        rows = read_cohort(study, settings.manifest)
         absent = [path for path in rows["path"] if not Path(path).is_file()]
         if len(absent) > settings.max_rejected * len(rows):
             raise UserError(
                 f"{len(absent)} of {len(rows)} image files are missing, the first: {absent[0]}; "
                 "relative paths count from --image-dir, else from the manifest's folder"
             )
-    rows = split_people(rows, settings.shares)
-    require_both_classes(rows)
     parts = {split: rows.filter(pl.col("split") == split) for split in SPLITS}
     told = ", ".join(f"{split} {len(part)} ({part['label'].sum()} positive)" for split, part in parts.items())
     source = "synthetic cohort" if settings.synthetic else str(settings.manifest)

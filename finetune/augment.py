@@ -25,7 +25,7 @@ def augment(images: Tensor, rows: np.ndarray, views: np.ndarray, seed: int) -> T
         views: (B,) int, which of its views to make.
 
     Returns:
-        (B, 3, H, W) float in 0..1, corners filled with black.
+        (B, 3, H, W) float in 0..1; corners are filled with black before brightness and contrast change.
     """
     if not views.any():
         return images

@@ -1,8 +1,11 @@
-"""Shared fixtures: where the reference material lies, and a quiet, deterministic torch."""
+"""Shared fixtures, and one thread for torch: on two cores, threads of several processes stand in each other's way."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 
 from benchmark import synthetic
+from benchmark.cohort import read_cohort
 from benchmark.errors import UserError
-from benchmark.manifest import read_manifest
 from benchmark.photos import crop_row
 from benchmark.run import Run
 from benchmark.rundir import IMAGE_SIZE, create_array, write_parquet
-from benchmark.splits import require_both_classes, split_people
+from benchmark.splits import require_both_classes
 from benchmark.streaming import Each, Row, stream
 
 BLOCK = 16
@@ -26,10 +26,7 @@ def prepare(run: Run) -> None:
     settings = run.study.cohort
     manifest = _draw(run) if settings.synthetic is not None else settings.manifest
     assert manifest is not None  # Cohort has one of the two
-    cohort = split_people(read_manifest(manifest, settings.image_dir, settings.patient_pattern), settings.shares)
-    require_both_classes(cohort)
-    _require_masks(cohort, run.study.vessels.source)
-    cohort = cohort.with_columns(pl.int_range(pl.len()).alias("row"))
+    cohort = read_cohort(run.study, manifest).with_columns(pl.int_range(pl.len()).alias("row"))
 
     images = create_array(run.directory.images, (len(cohort), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     places, reasons = [], []
@@ -57,15 +54,6 @@ def prepare(run: Run) -> None:
     require_both_classes(accepted)
     write_parquet(run.directory.cohort, accepted)
     run.directory.complete("prepare", images=len(accepted), rejected=len(rejected))
-
-
-def _require_masks(cohort: pl.DataFrame, source: str) -> None:
-    test = cohort.filter(pl.col("split") == "test")
-    if source == "masks" and test["artery_mask"].null_count() == len(test):
-        raise UserError(
-            "vessels: source masks needs the columns artery_mask and vein_mask in the manifest, and no test image has "
-            "them; add them, or choose --vessels wnet"
-        )
 
 
 def _draw(run: Run) -> Path:
