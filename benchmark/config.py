@@ -1,12 +1,13 @@
 """The study's configuration: one YAML file, checked before anything runs.
 
-Paths in a file are relative to the file's folder.
+Paths in a file are relative to the file's folder. What needs torch is imported where a configuration is checked: every
+worker unpickles a study, and many of them need no torch.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import yaml
 from pydantic import (
@@ -22,11 +23,12 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-import backbones
-import finetune
 from benchmark.errors import UserError
 from benchmark.synthetic import SyntheticCohort
-from xai.gradcam import Scaling
+from finetune.recipe import Recipe
+
+if TYPE_CHECKING:
+    from finetune.strategies import Strategy
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,13 +43,8 @@ class _Synthetic(SyntheticCohort):
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class _Recipe(finetune.Recipe):
-    def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size", "patience", "views"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key} must be at least 1, not {getattr(self, key)}")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is a share of all steps, from 0 to below 1, not {self.warmup:g}")
+class _Recipe(Recipe):
+    pass
 
 
 class Shares(_Section):
@@ -115,6 +112,8 @@ class BackboneChoice(_Section):
 
     @model_validator(mode="after")
     def _known(self) -> "BackboneChoice":
+        import backbones
+
         backbones.get(self.name)
         return self
 
@@ -131,7 +130,9 @@ class StrategyChoice(BaseModel):
         """Options in the types of the strategy's fields: YAML reads 1e-3 as text, for one."""
         if not isinstance(values, dict):
             return values
-        types = get_type_hints(finetune.STRATEGIES.get(str(values.get("name")), object))
+        from finetune.strategies import STRATEGIES
+
+        types = get_type_hints(STRATEGIES.get(str(values.get("name")), object))
         typed = {}
         for option in [key for key in values if key in types and key != "name"]:
             try:
@@ -145,16 +146,18 @@ class StrategyChoice(BaseModel):
         self.open()
         return self
 
-    def open(self) -> finetune.Strategy:
+    def open(self) -> "Strategy":
         """The strategy itself."""
-        return finetune.open_strategy(self.name, **(self.model_extra or {}))
+        from finetune.strategies import open_strategy
+
+        return open_strategy(self.name, **(self.model_extra or {}))
 
 
 class Explain(_Section):
     """Grad-CAM of the positive class (1); see `xai.gradcam` for what scaling means."""
 
     target_class: Literal[0, 1] = 1
-    scaling: Scaling = "minmax"
+    scaling: Literal["minmax", "raw"] = "minmax"
 
 
 class Statistics(_Section):
@@ -200,6 +203,8 @@ class Study(_Section):
 
     @model_validator(mode="after")
     def _fitting(self) -> "Study":
+        import backbones
+
         for backbone in self.backbones:
             for strategy in self.strategies:
                 try:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from benchmark.cells import safe
 from benchmark.leaderboard import OK
-from finetune import STRATEGIES
+from finetune.strategies import STRATEGIES
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 NOTHING = "–"

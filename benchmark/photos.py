@@ -1,14 +1,15 @@
 """From a file to what the study uses: the photograph, its field of view, and the square crop every model sees."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from benchmark.rundir import IMAGE_SIZE
-from benchmark.streaming import Row
 from xai.crop import crop_photo, square_around
 from xai.fov import find_fov
+
+IMAGE_SIZE = 224  # every model sees the crop at this side
 
 
 class PhotoError(ValueError):
@@ -60,7 +61,7 @@ def read_fov(path: str, rgb: np.ndarray) -> np.ndarray:
     return mask
 
 
-def crop_row(row: Row) -> Row:
+def crop_row(row: dict[str, Any]) -> dict[str, Any]:
     """Streaming step: `path` and `fov_mask` -> the crop (224, 224, 3) uint8 and its square in the photograph.
 
     A photograph that cannot be used comes back with the reason in `error` and an empty crop.

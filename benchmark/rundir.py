@@ -32,8 +32,6 @@ import yaml
 from benchmark.cells import Cell, safe
 from benchmark.errors import UserError
 
-IMAGE_SIZE = 224
-
 
 @dataclass(frozen=True)
 class TrialDirectory:

@@ -9,14 +9,16 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 import backbones
-import finetune
 from benchmark.cells import Cell
 from benchmark.config import Study
 from benchmark.device import worker_device
 from benchmark.rundir import RunDirectory, TrialDirectory, open_array, write_json, write_parquet
+from finetune.checkpoint import load_trained, save_trained
+from finetune.inputs import Embeddings, Images, Inputs
+from finetune.training import Epoch, Split, positive_score, predict_logits, train
 
 
-def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Callable[[finetune.Epoch], None]) -> None:
+def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Callable[[Epoch], None]) -> None:
     """Train a cell and write its weights, history and predictions into its trial directory."""
     folder = directory.trial(cell)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -31,18 +33,14 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
     rows = cohort["row"].to_numpy()
     labels = np.zeros(rows.max() + 1, dtype=np.int64)
     labels[rows] = cohort["label"].to_numpy()
-    split = finetune.Split(train=_rows(cohort, "train"), val=_rows(cohort, "val"), labels=labels)
-    history = finetune.train(
-        module, tower, start, inputs, split, study.training, strategy.learning_rate, cell.seed, on_epoch
-    )
+    split = Split(train=_rows(cohort, "train"), val=_rows(cohort, "val"), labels=labels)
+    history = train(module, tower, start, inputs, split, study.training, strategy.learning_rate, cell.seed, on_epoch)
 
-    finetune.save_trained(module, folder.path)
+    save_trained(module, folder.path)
     pl.DataFrame([asdict(epoch) for epoch in history]).write_csv(folder.history)
     held_out = cohort.filter(pl.col("split") != "train")
-    logits = finetune.predict_logits(
-        module, tower, start, inputs, held_out["row"].to_numpy(), study.training.batch_size
-    )
-    scores = pl.Series("score", finetune.positive_score(logits))
+    logits = predict_logits(module, tower, start, inputs, held_out["row"].to_numpy(), study.training.batch_size)
+    scores = pl.Series("score", positive_score(logits))
     write_parquet(folder.predictions, held_out.select("image", "patient_id", "label", scores, "split"))
     weights = cell.backbone.weights
     write_json(
@@ -62,7 +60,7 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
 
 def trained_tower(cell: Cell, folder: TrialDirectory) -> VisionTransformer:
     """The cell's tower with what it learned, in eval mode, on the CPU."""
-    return finetune.load_trained(new_tower(cell), folder.path)
+    return load_trained(new_tower(cell), folder.path)
 
 
 def new_tower(cell: Cell) -> VisionTransformer:
@@ -74,11 +72,11 @@ def new_tower(cell: Cell) -> VisionTransformer:
 
 def _inputs(
     study: Study, directory: RunDirectory, backbone: backbones.Backbone, start: int, device: torch.device
-) -> finetune.Inputs:
+) -> Inputs:
     if start == 0:
-        return finetune.Images(open_array(directory.images), backbone.normalise, study.training.view_seed, device)
+        return Images(open_array(directory.images), backbone.normalise, study.training.view_seed, device)
     cache = directory.embeddings(backbone.name)
-    return finetune.Embeddings(open_array(cache.block(start)), np.load(cache.entry), device)
+    return Embeddings(open_array(cache.block(start)), np.load(cache.entry), device)
 
 
 def _rows(cohort: pl.DataFrame, split: str) -> np.ndarray:

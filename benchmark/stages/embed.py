@@ -13,7 +13,7 @@ from benchmark.device import worker_device
 from benchmark.run import Run
 from benchmark.rundir import create_array, open_array, write_array
 from benchmark.streaming import Batched, Row, stream
-from finetune import Images, plan_views
+from finetune.inputs import Images, plan_views
 
 
 def frozen_fronts(study: Study, backbone: str) -> list[int]:

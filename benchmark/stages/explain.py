@@ -13,11 +13,12 @@ import backbones
 from benchmark.cells import Cell
 from benchmark.config import Study
 from benchmark.device import worker_device
+from benchmark.photos import IMAGE_SIZE
 from benchmark.run import Run
-from benchmark.rundir import IMAGE_SIZE, RunDirectory, open_array, write_array, write_parquet
+from benchmark.rundir import RunDirectory, open_array, write_array, write_parquet
 from benchmark.streaming import Batched, Row, stream
 from benchmark.trial import trained_tower
-from finetune import Images
+from finetune.inputs import Images
 from xai.gradcam import gradcam, saliency_maps
 from xai.saliency import MEANS, RATIOS, vessel_saliency
 

@@ -1,5 +1,7 @@
 """prepare: manifest and image files -> splits by person, and one memory-mapped array of square crops."""
 
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,11 @@ import polars as pl
 from benchmark import synthetic
 from benchmark.cohort import read_cohort
 from benchmark.errors import UserError
-from benchmark.photos import crop_row
+from benchmark.photos import IMAGE_SIZE, crop_row
 from benchmark.run import Run
-from benchmark.rundir import IMAGE_SIZE, create_array, write_parquet
+from benchmark.rundir import create_array, write_parquet
 from benchmark.splits import require_both_classes
-from benchmark.streaming import Each, Row, stream
+from benchmark.streaming import Each, stream
 
 BLOCK = 16
 PLACE = ("height", "width", "top", "left", "side")
@@ -61,18 +63,8 @@ def _draw(run: Run) -> Path:
     assert cohort is not None
     rows = synthetic.plan(cohort)
     with run.reporter.stage("draw", len(rows), "images") as stage:
-        for _ in stream(rows, [Each(_Draw(cohort, run.directory.synthetic))], BLOCK):
+        # A plain SyntheticCohort, not the configuration's checked one: drawing then imports neither.
+        plain = synthetic.SyntheticCohort(**asdict(cohort))
+        for _ in stream(rows, [Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))], BLOCK):
             stage.advance()
     return synthetic.write_manifest(rows, run.directory.synthetic)
-
-
-class _Draw:
-    """Streaming step: draw one eye of the synthetic cohort into the run directory."""
-
-    def __init__(self, cohort: synthetic.SyntheticCohort, folder: Path) -> None:
-        self.cohort = cohort
-        self.folder = folder
-
-    def __call__(self, row: Row) -> Row:
-        synthetic.write_eye(self.cohort, row, self.folder)
-        return {"image": row["image"]}

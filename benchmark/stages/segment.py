@@ -9,9 +9,9 @@ from benchmark.config import Resources, Study
 from benchmark.device import worker_device
 from benchmark.errors import UserError
 from benchmark.manifest import FILES
-from benchmark.photos import PhotoError, read_fov, read_photo
+from benchmark.photos import IMAGE_SIZE, PhotoError, read_fov, read_photo
 from benchmark.run import Run
-from benchmark.rundir import IMAGE_SIZE, create_array, write_parquet
+from benchmark.rundir import create_array, write_parquet
 from benchmark.streaming import Batched, Each, Row, stream
 from xai.crop import Square
 from xai.vessels import Photo, VesselSource, open_source, regions

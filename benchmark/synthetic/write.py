@@ -21,8 +21,8 @@ the best possible classifier, and no model may train on it. `low_quality` marks 
 """
 
 
-def write_eye(cohort: SyntheticCohort, row: dict[str, Any], folder: Path) -> None:
-    """Draw one row of the plan and write its photograph (JPEG) and its three masks (PNG, 0 or 255) below `folder`."""
+def write_eye(cohort: SyntheticCohort, row: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Draw a row of the plan; write its photograph (JPEG) and masks (PNG, 0 or 255) below `folder`. Returns the row."""
     eye = draw_eye(cohort, row["patient_id"], row["eye"], row["severity"], row["low_quality"])
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -30,6 +30,7 @@ def write_eye(cohort: SyntheticCohort, row: dict[str, Any], folder: Path) -> Non
     for mask in ("artery", "vein", "fov"):
         _, encoded = cv2.imencode(".png", getattr(eye, mask).astype(np.uint8) * 255)  # three times as fast as Pillow
         (folder / row[f"{mask}_mask"]).write_bytes(encoded.tobytes())
+    return row
 
 
 def write_manifest(rows: list[dict[str, Any]], folder: Path) -> Path:

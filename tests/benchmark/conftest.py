@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 # Ray reads its token once per process. Set here, before Ray is imported, every node and driver of the tests shares it
@@ -54,10 +55,11 @@ def _node(*options: str) -> Iterator[None]:
             time.sleep(0.1)
         yield
     finally:
-        process.terminate()  # it ends the processes it started, and only those
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        node = psutil.Process(process.pid)
+        started = [node, *node.children(recursive=True)] if process.poll() is None else []
+        process.terminate()  # it ends the processes it started, though after a study not all of them
+        _, survivors = psutil.wait_procs(started, timeout=6)
+        for survivor in survivors:
+            survivor.kill()
+        process.wait()
         shutil.rmtree(folder, ignore_errors=True)

@@ -32,9 +32,9 @@ def manifest(tmp_path) -> Path:
     (tmp_path / "photos").mkdir()
     for person in range(40):
         (tmp_path / "photos" / f"{person}.jpg").touch()
-    rows = [f"photos/{person}.jpg,{person % 2},p{person}" for person in range(40)]
+    rows = [f"photos/{person}.jpg,{person % 2},p{person},a{person}.png,v{person}.png" for person in range(40)]
     path = tmp_path / "cohort.csv"
-    path.write_text("\n".join(["image,label,patient_id", *rows]) + "\n", encoding="utf-8")
+    path.write_text("\n".join(["image,label,patient_id,artery_mask,vein_mask", *rows]) + "\n", encoding="utf-8")
     return path
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from finetune import Embeddings, Images, plan_views
 from finetune.augment import augment
+from finetune.inputs import Embeddings, Images, plan_views
 
 CPU = torch.device("cpu")
 

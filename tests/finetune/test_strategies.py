@@ -7,7 +7,10 @@ import pytest
 import torch
 
 import backbones
-from finetune import STRATEGIES, Images, Recipe, Split, open_strategy, train
+from finetune.inputs import Images
+from finetune.recipe import Recipe
+from finetune.strategies import STRATEGIES, open_strategy
+from finetune.training import Split, train
 
 FAMILIES = ["openclip-tiny", "dinov2-tiny", "retfound-tiny"]
 # By full name, as the module that is trained spells it; the tiny towers have 4 blocks.

@@ -9,18 +9,10 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 
 import backbones
-from finetune import (
-    STRATEGIES,
-    Embeddings,
-    Images,
-    Recipe,
-    Split,
-    open_strategy,
-    plan_views,
-    positive_score,
-    predict_logits,
-    train,
-)
+from finetune.inputs import Embeddings, Images, plan_views
+from finetune.recipe import Recipe
+from finetune.strategies import STRATEGIES, open_strategy
+from finetune.training import Split, positive_score, predict_logits, train
 
 CPU = torch.device("cpu")
 N = 72

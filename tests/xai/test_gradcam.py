@@ -9,7 +9,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from safetensors.torch import load_file
 
 import backbones
-from finetune import open_strategy
+from finetune.strategies import open_strategy
 from xai.gradcam import gradcam, saliency_maps
 
 VARIANTS = {
