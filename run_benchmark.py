@@ -1,6 +1,7 @@
 """Foundation models x fine-tuning strategies on fundus photographs: how well they predict, and whether they look at
 the vessels. `python run_benchmark.py --help` explains; `python run_benchmark.py` runs the demo study."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,19 +36,30 @@ def _listed(context: click.Context, parameter: click.Parameter, value: str | Non
     return [part.strip() for part in value.split(",") if part.strip()] if value else None
 
 
+def _mounted(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
+        raise click.BadParameter(f"{value} is an address; mount the storage on every node and name its path there")
+    return value
+
+
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
+    callback=_mounted,
     default=DEMO,
     help="The study, a YAML file.  [default: configs/demo.yaml]",
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Manifest of your photographs, in place of the study's cohort."
+    "--data",
+    type=click.Path(path_type=Path),
+    callback=_mounted,
+    help="Manifest of your photographs, in place of the study's cohort.",
 )
 @click.option(
     "--image-dir",
     type=click.Path(path_type=Path),
+    callback=_mounted,
     help="What relative paths in the manifest resolve against.  [default: the manifest's folder]",
 )
 @click.option(
@@ -55,8 +67,15 @@ def _listed(context: click.Context, parameter: click.Parameter, value: str | Non
     metavar="SOURCE",
     help="Where artery and vein masks come from: masks (files named in the manifest) or wnet.",
 )
-@click.option("--vessel-weights", type=click.Path(path_type=Path), help="Weights of the vessel network.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<name of the study>]")
+@click.option(
+    "--vessel-weights", type=click.Path(path_type=Path), callback=_mounted, help="Weights of the vessel network."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=_mounted,
+    help="Run directory.  [default: runs/<name of the study>]",
+)
 @click.option("--backbones", metavar="A,B", callback=_listed, help="Only these backbones, by name.")
 @click.option("--strategies", metavar="A,B", callback=_listed, help="Only these strategies, by name.")
 @click.option("--seeds", metavar="0,1", callback=_listed, help="A trial for every seed.")

@@ -186,3 +186,10 @@ def test_the_exit_code_tells_of_failed_cells(config, monkeypatch, failed, code):
     result = CliRunner().invoke(run_benchmark.main, ["--config", str(config), "--out", "x", "--resume"])
     assert result.exit_code == code
     assert calls == {"cluster": None, "resume": True}
+
+
+@pytest.mark.parametrize("option", ["--data", "--out"])
+def test_an_address_is_no_path(option):
+    result = CliRunner().invoke(run_benchmark.main, [option, "s3://lab/cohort.csv"])
+    assert result.exit_code == 2
+    assert "mount the storage" in result.output
