@@ -1,8 +1,12 @@
-"""The OpenCLIP entry agrees with what timm publishes."""
+"""The OpenCLIP entry against what timm publishes, and the converted tower against open_clip's own."""
 
+import open_clip
 import timm
+import torch
+from safetensors.torch import save_file
 
 import backbones
+from backbones.tiny import DEPTH, TINY, WIDTH
 
 
 def test_the_entry_agrees_with_timm():
@@ -10,3 +14,21 @@ def test_the_entry_agrees_with_timm():
     published = timm.get_pretrained_cfg(backbone.architecture)
     assert (backbone.mean, backbone.std) == (published.mean, published.std)
     assert backbone.weights.repository == published.hf_hub_id
+
+
+def test_open_clips_own_file_gives_the_features_of_its_own_tower(tmp_path):
+    """A whole CLIP model's state, at the tiny tower's size and with ViT-g-14's MLP ratio."""
+    torch.manual_seed(0)
+    ratio = open_clip.get_model_config("ViT-g-14")["vision_cfg"]["mlp_ratio"]
+    visual = {"image_size": 224, "patch_size": 14, "width": WIDTH, "layers": DEPTH, "mlp_ratio": ratio}
+    text = {"context_length": 8, "vocab_size": 32, "width": 32, "heads": 2, "layers": 1}
+    model = open_clip.CLIP(64, visual | {"head_width": WIDTH // TINY["num_heads"]}, text).eval()
+    for parameter in model.visual.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    file = tmp_path / "open_clip_model.safetensors"
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, file)
+    tower = backbones.get("openclip-tiny").build(file)
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        features = backbones.encode_until(tower, images, DEPTH)
+        torch.testing.assert_close(features @ model.visual.proj, model.visual(images), atol=1e-4, rtol=1e-4)
