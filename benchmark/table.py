@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -36,8 +37,14 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
             failed += 1
             table.add_row(name, "[red]failed")
     console.print(table)
-    for row in leaderboard.cells.filter(leaderboard.cells["status"] != OK).iter_rows(named=True):
+    for row in leaderboard.cells.filter(pl.col("status") != OK).iter_rows(named=True):
         console.print(f"[red]✗[/] {row['backbone']} {row['strategy']} seed {row['seed']}: {escape(row['status'])}")
+    without = leaderboard.cells.filter((pl.col("status") == OK) & pl.col("vessel_ratio").is_null())
+    for row in without.iter_rows(named=True):
+        console.print(
+            f"– {row['backbone']} {row['strategy']} seed {row['seed']}: no ratio, since no test image has both vessels "
+            "and a Grad-CAM that is not all zero"
+        )
     first = leaderboard.correlation.row(0, named=True)
     if first["rho"] is not None:
         interval = f" [{first['rho_low']:.2f}, {first['rho_high']:.2f}]" if first["rho_low"] is not None else ""

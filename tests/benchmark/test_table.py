@@ -86,6 +86,12 @@ def test_numbers_that_there_are_none_of():
     assert lines[row + 1].split() == ["lora", *["0.50–0.70"] * 3]
 
 
+def test_a_cell_without_a_ratio_is_explained():
+    lines, _ = printed(cell("a", "lora", vessel_ratio=None), cell("b", "lora"))
+    (told,) = [line for line in lines if line.startswith("–")]
+    assert told.startswith("– a lora seed 0: no ratio")
+
+
 def test_seeds_are_told_apart():
     lines, _ = printed(cell("a", "lora", 0), cell("a", "lora", 1))
     assert [line.split()[1] for line in lines if line.split()[:1] == ["lora"]] == ["s0", "s1"]
