@@ -42,6 +42,10 @@ def train(run: Run) -> None:
             on_report=on_report,
             on_end=on_end,
         )
+        if any(
+            name not in failures and not run.directory.trial(cell).trial.is_file() for name, cell in waiting.items()
+        ):
+            raise KeyboardInterrupt  # Ray Tune takes the signal for itself and returns what it has
     for name, reason in failures.items():
         run.fail(waiting[name], f"train: {reason}")
 
