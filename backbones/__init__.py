@@ -2,15 +2,18 @@
 
 from backbones import dinov2, openclip, retfound  # noqa: F401  (importing registers them)
 from backbones.backbone import Backbone
+from backbones.checkpoint import sha256
+from backbones.hub import HubFile
 from backbones.registry import get, names
-from backbones.tower import attach_classifier, encode_at, encode_until, finish_from
-from backbones.weights import HubFile, WeightsError, sha256
+from backbones.tower import attach_classifier, autocast, encode_at, encode_until, finish_from
+from backbones.weights import WeightsError
 
 __all__ = [
     "Backbone",
     "HubFile",
     "WeightsError",
     "attach_classifier",
+    "autocast",
     "encode_at",
     "encode_until",
     "finish_from",

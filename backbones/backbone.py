@@ -1,18 +1,19 @@
 """What a backbone is: an architecture, where its weights come from, and how its pictures are normalised."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from backbones.weights import HubFile, load_strictly, read_state
-
-State = dict[str, Tensor]
+from backbones.checkpoint import find_checkpoint, read_state, require_digest
+from backbones.hub import HubFile
+from backbones.weights import State, WeightsError, load_tower
 
 
 def without_classifier(state: State) -> State:
@@ -38,6 +39,8 @@ class Backbone:
         overrides: constructor arguments that differ from `architecture`.
         convert: published state dict -> timm's key names.
         fresh: keys that the published file does not hold and that start from initialisation.
+        resampling: how position embeddings of another grid are brought to 224, where it is not timm's usual way
+            (bicubic, antialiased); options of its `checkpoint_filter_fn`.
     """
 
     name: str
@@ -54,29 +57,74 @@ class Backbone:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     convert: Callable[[State], State] = without_classifier
     fresh: tuple[str, ...] = ()
+    resampling: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self, weights: Path | None = None, seed: int = 0) -> VisionTransformer:
+    def at(self, revision: str) -> "Backbone":
+        """The same with the hub's files at another revision: a branch, a tag or a commit.
+
+        Raises:
+            ValueError: no weights on the hub.
+        """
+        if self.weights is None:
+            raise ValueError(f"{self.name} has no weights on the hub, so no `revision:` either")
+        return replace(self, weights=replace(self.weights, revision=revision))
+
+    def locate(self, weights: Path | str | None = None) -> Path | None:
+        """The checkpoint file that `build` loads; None for an untrained backbone.
+
+        Args:
+            weights: a file, or a folder that holds it under its published name, as `<repository>.safetensors`,
+                `.pth` or `.bin`, or as the only checkpoint. None takes the hub's cache, or else the hub.
+
+        Raises:
+            backbones.WeightsError: not to be had, or not to be told from others in the folder.
+        """
+        if weights is None:
+            return self.weights.fetch() if self.weights else None
+        names: list[str] = []
+        if self.weights:
+            repository = self.weights.repository.rpartition("/")[2]
+            names = [*self.weights.names, *(f"{repository}{suffix}" for suffix in (".safetensors", ".pth", ".bin"))]
+        return find_checkpoint(Path(weights), list(dict.fromkeys(names)))
+
+    def build(self, weights: Path | str | None = None, seed: int = 0, sha256: str | None = None) -> VisionTransformer:
         """The tower without a classifier, in eval mode, on the CPU, float32.
 
         Args:
-            weights: a checkpoint file (`.safetensors`, or `.pth` without pickled code). None takes the published
-                weights from the hub's cache, or the hub itself; an untrained backbone takes none.
+            weights: as in `locate`; `.safetensors`, or PyTorch's format without pickled code.
             seed: of the initialisation of everything the checkpoint does not hold.
+            sha256: hex digest that the checkpoint must have.
 
         Raises:
-            backbones.weights.WeightsError: missing, gated, damaged, or of another architecture.
+            backbones.WeightsError: missing, gated, damaged, of another digest, or of another architecture.
         """
+        path = self.locate(weights)
+        if sha256 is not None:
+            if path is None:
+                raise WeightsError(f"{self.name} is untrained: there is no file that `sha256:` could belong to")
+            require_digest(path, sha256)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            tower = timm.create_model(
-                self.architecture, pretrained=False, img_size=224, num_classes=0, **dict(self.overrides)
-            )
-        if weights is None and self.weights is not None:
-            weights = self.weights.fetch()
-        if weights is not None:
-            state = checkpoint_filter_fn(self.convert(read_state(weights)), tower)
-            load_strictly(tower, state, fresh=self.fresh, source=weights)
+            tower = self._create(classes=0)
+        if path is not None:
+            load_tower(tower, self.convert(read_state(path)), self.fresh, path, self.resampling)
         return tower.eval()
+
+    def skeleton(self, classes: int = 0) -> VisionTransformer:
+        """The tower without memory or weights (on the meta device), for counting; with a classifier for `classes`."""
+        with torch.device("meta"):
+            return self._create(classes)
+
+    def _create(self, classes: int) -> VisionTransformer:
+        return timm.create_model(
+            self.architecture, pretrained=False, img_size=224, num_classes=classes, **dict(self.overrides)
+        )
+
+    @cached_property
+    def tokens(self) -> int:
+        """How many tokens travel through the blocks at 224x224: patches, class token and registers."""
+        tower = self.skeleton()
+        return tower.patch_embed.num_patches + tower.num_prefix_tokens
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> the tower's input."""

@@ -3,12 +3,14 @@
 The published towers are native to 518x518; at 224 the position embedding is resampled to a 16x16 grid on loading.
 """
 
+from dataclasses import replace
+
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from backbones.backbone import Backbone
+from backbones.hub import HubFile
 from backbones.registry import register
 from backbones.tiny import tiny
-from backbones.weights import HubFile
 
 PUBLISHED = register(
     Backbone(
@@ -23,6 +25,17 @@ PUBLISHED = register(
         licence="apache-2.0",
         pretraining="self-distillation, LVD-142M",
         weights=HubFile("timm/vit_giant_patch14_dinov2.lvd142m", "model.safetensors"),
+    )
+)
+# Darcet et al. 2024: four registers beside the class token take up what patches of empty background used to store.
+register(
+    replace(
+        PUBLISHED,
+        name="dinov2-vit-g14-reg",
+        architecture="vit_giant_patch14_reg4_dinov2.lvd142m",
+        parameters=1_134_774_272,
+        pretraining="self-distillation with four registers, LVD-142M",
+        weights=HubFile("timm/vit_giant_patch14_reg4_dinov2.lvd142m", "model.safetensors"),
     )
 )
 # Published LayerScale starts at 1e-5, which only training lifts: untrained, the class token would see nothing.

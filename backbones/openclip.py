@@ -1,18 +1,14 @@
 """OpenCLIP's image towers (Cherti et al. 2023): contrastive pre-training on LAION, class token pooled, pre-norm."""
 
+from dataclasses import replace
+
 from timm.data.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
-from torch import Tensor
 
 from backbones.backbone import Backbone
+from backbones.hub import HubFile
+from backbones.open_clip_layout import image_tower, published_by_open_clip
 from backbones.registry import register
 from backbones.tiny import tiny
-from backbones.weights import HubFile
-
-
-def image_tower(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """timm's file or open_clip's own, without the projection into the space shared with text."""
-    return {key: value for key, value in state.items() if not key.startswith(("head.", "visual.proj"))}
-
 
 PUBLISHED = register(
     Backbone(
@@ -28,6 +24,15 @@ PUBLISHED = register(
         pretraining="contrastive image-text, LAION-2B (laion2b_s12b_b42k)",
         convert=image_tower,
         weights=HubFile("timm/vit_giant_patch14_clip_224.laion2b", "model.safetensors"),
+    )
+)
+register(
+    replace(
+        PUBLISHED,
+        name="openclip-vit-g14-s34b",
+        licence="mit",
+        pretraining="contrastive image-text, LAION-2B (laion2b_s34b_b88k)",
+        weights=published_by_open_clip("laion/CLIP-ViT-g-14-laion2B-s34B-b88K"),
     )
 )
 register(tiny(PUBLISHED, parameters=555_208))

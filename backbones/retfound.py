@@ -1,26 +1,48 @@
-"""RETFound (Zhou et al. 2023): ViT-L/16, masked auto-encoding of colour fundus photographs, patch tokens averaged."""
+"""RETFound: ViT-L on colour fundus photographs, by masked auto-encoding (Zhou et al. 2023) or DINOv2 (2026).
+
+Besides the published files those that RETFound's fine-tuning script writes load too, without their classifier.
+"""
+
+from dataclasses import replace
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from torch import Tensor
 
 from backbones.backbone import Backbone
+from backbones.hub import HubFile
 from backbones.registry import register
 from backbones.tiny import tiny
-from backbones.weights import HubFile
+from backbones.weights import State
+
+COHORTS = {"meh": "Moorfields Eye Hospital", "shanghai": "Shanghai Diabetes Prevention Program"}
 
 
-def from_mae(state: dict) -> dict[str, Tensor]:
-    """The encoder of a masked auto-encoder's checkpoint.
+def from_mae(state: State) -> State:
+    """The encoder of a masked auto-encoder, or of RETFound's fine-tuning script.
 
     The decoder goes before timm sees the keys (its filter takes `mask_token` for a DINOv2 file). The encoder's final
-    norm goes too: RETFound pools before a norm of its own (`fc_norm`), which starts fresh.
+    norm goes too: RETFound pools before a norm of its own (`fc_norm`), which starts fresh unless it was fine-tuned.
     """
-    encoder = state.get("model", state)
     dropped = ("decoder_", "mask_token", "head.", "norm.")
-    return {key: value for key, value in encoder.items() if not key.startswith(dropped)}
+    return {key: value for key, value in state.items() if not key.startswith(dropped)}
 
 
-PUBLISHED = register(
+def from_teacher(state: State) -> State:
+    """The backbone of a DINOv2 teacher without the heads it was trained with, or of RETFound's fine-tuning script."""
+    dropped = ("dino_head.", "ibot_head.", "mask_token", "head.")
+    backbone = {key.removeprefix("backbone."): value for key, value in state.items()}
+    return {
+        key.replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2."): value
+        for key, value in backbone.items()
+        if not key.startswith(dropped)
+    }
+
+
+def published(name: str) -> HubFile:
+    """RETFound's repositories hold one file of the same name."""
+    return HubFile(f"YukunZhou/{name}", f"{name}.pth", gated=True)
+
+
+MAE = register(
     Backbone(
         name="retfound-vit-l16",
         family="retfound",
@@ -32,10 +54,37 @@ PUBLISHED = register(
         depth=24,
         licence="CC BY-NC 4.0 (non-commercial)",
         pretraining="masked auto-encoding, 0.9 M colour fundus photographs (natureCFP)",
-        weights=HubFile("YukunZhou/RETFound_mae_natureCFP", "RETFound_mae_natureCFP.pth", gated=True),
+        weights=published("RETFound_mae_natureCFP"),
         overrides={"global_pool": "avg"},
         convert=from_mae,
         fresh=("fc_norm.weight", "fc_norm.bias"),
+        resampling={"antialias": False},  # as RETFound's script does
     )
 )
-register(tiny(PUBLISHED, parameters=540_384))
+DINOV2 = replace(
+    MAE,
+    architecture="vit_large_patch14_dinov2.lvd142m",
+    parameters=303_227_904,
+    overrides={},
+    convert=from_teacher,
+    fresh=(),
+)
+for cohort, site in COHORTS.items():
+    data = f"0.9 M colour fundus photographs ({site})"
+    register(
+        replace(
+            MAE,
+            name=f"retfound-vit-l16-{cohort}",
+            pretraining=f"masked auto-encoding, {data}",
+            weights=published(f"RETFound_mae_{cohort}"),
+        )
+    )
+    register(
+        replace(
+            DINOV2,
+            name=f"retfound-dinov2-vit-l14-{cohort}",
+            pretraining=f"self-distillation (DINOv2), {data}",
+            weights=published(f"RETFound_dinov2_{cohort}"),
+        )
+    )
+register(tiny(MAE, parameters=540_384))

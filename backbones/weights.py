@@ -1,89 +1,56 @@
-"""Checkpoint files: found on disk or on the hub, read without running any code in them, loaded strictly."""
+"""Loading a state dict into a tower: everything in its place, nothing left over, or one message that says why not."""
 
-import argparse
-import hashlib
-import pickle
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
-from torch.serialization import safe_globals
 
-# What a download gone wrong (a web page, a Git LFS pointer) does not begin with: torch.save's zip, and a bare pickle.
-_PICKLE_STARTS = (b"PK", b"\x80")
+State = dict[str, Tensor]
 
 
 class WeightsError(RuntimeError):
     """Weights that cannot be had or do not fit; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class HubFile:
-    """A file in a Hugging Face repository."""
+def load_tower(
+    tower: VisionTransformer, state: State, fresh: Collection[str], source: Path, resampling: Mapping[str, Any]
+) -> None:
+    """Load a tower without a classifier from any layout that timm reads.
 
-    repository: str
-    file: str
-    gated: bool = False
+    Position embeddings of another grid are resampled to the tower's; no other tensor may change its shape.
 
-    def __str__(self) -> str:
-        return f"{self.repository}/{self.file}"
-
-    def cached(self) -> Path | None:
-        """Where the hub's cache holds the file, or None."""
-        path = try_to_load_from_cache(self.repository, self.file)
-        return Path(path) if isinstance(path, str) else None
-
-    def fetch(self) -> Path:
-        """The file, from the hub's cache or downloaded."""
-        mend = f"download {self.file} from huggingface.co/{self.repository} and name it as `weights:` of the backbone"
-        try:
-            return Path(hf_hub_download(self.repository, self.file))
-        except GatedRepoError as error:
-            raise WeightsError(
-                f"{self} is gated: accept its terms on huggingface.co/{self.repository}, then set HF_TOKEN; or {mend}"
-            ) from error
-        except RepositoryNotFoundError as error:
-            raise WeightsError(f"{self} was not found on the hub; {mend}") from error
-        except LocalEntryNotFoundError as error:
-            raise WeightsError(f"{self} is not in the hub's cache and the hub cannot be reached; {mend}") from error
-        except (HfHubHTTPError, OSError) as error:
-            raise WeightsError(f"{self} could not be downloaded ({type(error).__name__}); {mend}") from error
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Everything a checkpoint file holds; pickled code is refused, not run.
-
-    Besides tensors and plain containers an `argparse.Namespace` of plain values passes: training scripts, RETFound's
-    among them, keep their arguments in one, and it has no code of its own.
+    Args:
+        fresh: keys that may be missing.
+        source: the file, for messages.
+        resampling: of position embeddings; options of timm's `checkpoint_filter_fn`.
 
     Raises:
-        WeightsError: no such file, damaged, holding other Python objects, or no dictionary.
+        WeightsError: of another architecture, or with keys that are missing or left over.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
+    own = tower.patch_embed.proj.weight
+    # timm would quietly resample the patch embedding too. In a vision transformer no other tensor convolves 3 colours.
+    for kernel in (value for value in state.values() if value.ndim == 4 and value.shape[1] == 3):
+        _require_equal("patches of {} pixels", kernel.shape[-1], own.shape[-1], source)
+        _require_equal("a width of {}", kernel.shape[0], own.shape[0], source)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with safe_globals([argparse.Namespace]):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        with path.open("rb") as file:
-            if not file.read(2).startswith(_PICKLE_STARTS):
-                raise WeightsError(f"{path}: not a checkpoint at all; download it again") from error
+        state = checkpoint_filter_fn(dict(state), tower, **resampling)
+    except RuntimeError as error:
+        raise WeightsError(f"{source}: its position embedding is of no square grid that this tower knows") from error
+    blocks = [int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\.", key))]
+    if blocks:
+        _require_equal("a depth of {} blocks", max(blocks) + 1, len(tower.blocks), source)
+    load_strictly(tower, state, fresh, source)
+
+
+def _require_equal(what: str, found: int, own: int, source: Path) -> None:
+    if found != own:
         raise WeightsError(
-            f"{path}: holds Python objects besides tensors, which are never loaded; "
-            "save its state dict as .safetensors and name that file"
-        ) from error
-    except Exception as error:
-        raise WeightsError(f"{path}: not a readable checkpoint ({error!r}); download it again") from error
-    if not isinstance(state, dict):
-        raise WeightsError(f"{path}: holds a {type(state).__name__}, not a state dict; save the model's state_dict()")
-    return state
+            f"{source}: of another architecture: it has {what.format(found)}, the backbone {what.format(own)}; "
+            "name the file that belongs to this backbone, or the backbone that belongs to the file"
+        )
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], fresh: Collection[str], source: Path) -> None:
@@ -107,7 +74,7 @@ def require_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], fresh: C
     misshapen = [f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}" for key in sorted(set(own) & set(state))
                  if own[key].shape != state[key].shape]  # fmt: skip
     faults = [
-        f"{what}: {', '.join(keys[:8])}{f' and {len(keys) - 8} more' if len(keys) > 8 else ''}"
+        f"{what}: {listed(keys)}"
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
         if keys
     ]
@@ -115,7 +82,6 @@ def require_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], fresh: C
         raise WeightsError(f"{source}: the checkpoint does not fit the architecture; {'; '.join(faults)}")
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def listed(keys: Sequence[str]) -> str:
+    """The first of them, and how many more."""
+    return f"{', '.join(keys[:8])}{f' and {len(keys) - 8} more' if len(keys) > 8 else ''}"

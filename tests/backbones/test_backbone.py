@@ -1,5 +1,6 @@
 """Building a tower: reproducibly, from a checkpoint file, and normalising what goes into it."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -61,12 +62,14 @@ def test_a_published_classifier_is_left_behind(tmp_path):
 
 def test_a_checkpoint_of_another_family_is_refused(tmp_path):
     file = write(backbones.get("retfound-tiny").build().state_dict(), tmp_path / "retfound.safetensors")
-    with pytest.raises(backbones.WeightsError, match=r"retfound\.safetensors.*missing: blocks\.0\.ls1\.gamma"):
+    with pytest.raises(backbones.WeightsError, match=r"retfound\.safetensors: .*patches of 16 pixels, .* of 14 pixels"):
         backbones.get("dinov2-tiny").build(file)
 
 
 class Published:
     """Stands for a file on the hub."""
+
+    repository, names = "lab/tower-b16", ("model.safetensors", "pytorch_model.bin")
 
     def __init__(self, file):
         self.file, self.fetched = file, 0
@@ -86,6 +89,66 @@ def test_published_weights_are_fetched_only_where_no_file_is_named(tmp_path):
     assert published.fetched == 0
     assert same(backbone.build().state_dict(), untrained.build(seed=1).state_dict())
     assert published.fetched == 1
+
+
+def test_an_untrained_backbone_has_no_file():
+    assert backbones.get("openclip-tiny").locate() is None
+    with pytest.raises(backbones.WeightsError, match="openclip-tiny is untrained: there is no file that `sha256:`"):
+        backbones.get("openclip-tiny").build(sha256="0" * 64)
+
+
+@pytest.mark.parametrize("files", [("model.safetensors", "tower-b16.pth"), ("tower-b16.pth", "a.pth"), ("a.bin",)])
+def test_a_folder_of_weights(files, tmp_path):
+    """The published name first, then the repository's, then whatever is the only one."""
+    backbone = replace(backbones.get("openclip-tiny"), weights=Published(None))
+    for seed, file in enumerate(files):
+        torch.save(backbones.get("openclip-tiny").build(seed=seed).state_dict(), tmp_path / file)
+    assert backbone.locate(tmp_path) == tmp_path / files[0]
+    assert backbone.locate(tmp_path / files[-1]) == tmp_path / files[-1]
+
+
+def test_weights_in_a_folder_are_loaded(tmp_path):
+    backbone = backbones.get("openclip-tiny")
+    saved = backbone.build(seed=1).state_dict()
+    write(saved, tmp_path / "tower.safetensors")
+    assert same(backbone.build(tmp_path).state_dict(), saved)
+    assert same(backbone.build(str(tmp_path)).state_dict(), saved)
+
+
+def test_a_folder_without_weights(tmp_path):
+    told = r"retfound-here: RETFound_mae_natureCFP\.pth or RETFound_mae_natureCFP\.safetensors or .*is not there"
+    (tmp_path / "retfound-here").mkdir()
+    with pytest.raises(backbones.WeightsError, match=told):
+        backbones.get("retfound-vit-l16").locate(tmp_path / "retfound-here")
+    with pytest.raises(backbones.WeightsError, match=r"absent: no such weights file or folder"):
+        backbones.get("retfound-vit-l16").build(tmp_path / "absent")
+
+
+def test_only_the_file_of_the_right_digest_is_loaded(tmp_path):
+    backbone = backbones.get("openclip-tiny")
+    file = write(backbone.build(seed=1).state_dict(), tmp_path / "tower.safetensors")
+    assert same(backbone.build(file, sha256=backbones.sha256(file)).state_dict(), backbone.build(seed=1).state_dict())
+    with pytest.raises(
+        backbones.WeightsError, match=rf"SHA-256 begins {backbones.sha256(file)[:12]}, expected was abc"
+    ):
+        backbone.build(file, sha256="abc" + "0" * 61)
+
+
+def test_another_revision():
+    backbone = backbones.get("retfound-vit-l16")
+    at = backbone.at("v2")
+    assert at.weights == replace(backbone.weights, revision="v2")
+    assert replace(at, weights=None) == replace(backbone, weights=None)
+    with pytest.raises(ValueError, match="openclip-tiny has no weights on the hub, so no `revision:` either"):
+        backbones.get("openclip-tiny").at("v2")
+
+
+@pytest.mark.parametrize("name", ["retfound-vit-l16", "dinov2-tiny", "open_clip:ViT-H-14-CLIPA/datacomp1b"])
+def test_a_backbone_travels_to_other_processes(name):
+    backbone = backbones.get(name)
+    there = pickle.loads(pickle.dumps(backbone))
+    assert (there.name, there.weights, there.parameters) == (backbone.name, backbone.weights, backbone.parameters)
+    assert there.skeleton().state_dict().keys() == backbone.skeleton().state_dict().keys()
 
 
 @pytest.mark.parametrize("name", FAMILIES)

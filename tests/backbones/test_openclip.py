@@ -16,6 +16,17 @@ def test_the_entry_agrees_with_timm():
     assert backbone.weights.repository == published.hf_hub_id
 
 
+def test_the_other_tag_comes_from_open_clips_own_repository():
+    """One tower, two trainings."""
+    first, second = backbones.get("openclip-vit-g14"), backbones.get("openclip-vit-g14-s34b")
+    named = backbones.get("open_clip:ViT-g-14/laion2b_s34b_b88k")
+    assert second.weights == named.weights
+    assert second.architecture == first.architecture
+    assert (second.parameters, second.mean, second.std) == (named.parameters, named.mean, named.std)
+    shapes = [{key: value.shape for key, value in entry.skeleton().state_dict().items()} for entry in (second, named)]
+    assert shapes[0] == shapes[1]
+
+
 def test_open_clips_own_file_gives_the_features_of_its_own_tower(tmp_path):
     """A whole CLIP model's state, at the tiny tower's size and with ViT-g-14's MLP ratio."""
     torch.manual_seed(0)

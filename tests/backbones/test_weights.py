@@ -1,118 +1,21 @@
-"""Checkpoint files are found, read without running anything in them, and loaded key by key."""
+"""A state dict is loaded whole or refused with what does not fit."""
 
-import argparse
-import hashlib
-import pickle
 from pathlib import Path
 
-import huggingface_hub
 import pytest
+import timm
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from backbones.weights import HubFile, WeightsError, load_strictly, read_state, require_fit, sha256
+import backbones
+from backbones.weights import WeightsError, load_strictly, load_tower, require_fit
 
-
-class Malicious:
-    """Runs code where it is unpickled: writes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
+SOURCE = Path("a.pth")
 
 
 @pytest.fixture
 def state():
     return {"weight": torch.arange(6.0).view(2, 3), "bias": torch.ones(2)}
-
-
-@pytest.mark.parametrize("file", ["a.safetensors", "a.pth", "a.pt", "a.bin"])
-def test_a_state_dict_is_read_as_it_was_written(state, tmp_path, file):
-    save = save_file if file.endswith("safetensors") else torch.save
-    save(state, tmp_path / file)
-    found = read_state(tmp_path / file)
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[key], state[key]) for key in state)
-
-
-def test_the_arguments_of_a_training_script_pass(state, tmp_path):
-    arguments = argparse.Namespace(model="mae_vit_large_patch16", lr=1e-3, betas=(0.9, 0.95), resume=None)
-    torch.save({"model": state, "args": arguments}, tmp_path / "a.pth")
-    found = read_state(tmp_path / "a.pth")
-    assert found["args"] == arguments
-    assert torch.equal(found["model"]["weight"], state["weight"])
-    assert argparse.Namespace not in torch.serialization.get_safe_globals()
-
-
-def with_code(path, target):
-    torch.save({"weight": torch.ones(2), "extra": Malicious(target)}, path)
-
-
-def with_code_in_the_old_format(path, target):
-    torch.save({"extra": Malicious(target)}, path, _use_new_zipfile_serialization=False)
-
-
-def with_code_in_the_arguments(path, target):
-    torch.save({"args": argparse.Namespace(model="vit", hook=Malicious(target))}, path)
-
-
-def with_code_in_a_bare_pickle(path, target):
-    path.write_bytes(pickle.dumps({"extra": Malicious(target)}, protocol=2))
-
-
-@pytest.mark.parametrize(
-    "write", [with_code, with_code_in_the_old_format, with_code_in_the_arguments, with_code_in_a_bare_pickle]
-)
-def test_pickled_code_is_refused_and_not_run(write, tmp_path):
-    write(tmp_path / "a.pth", tmp_path / "was_run")
-    with pytest.raises(WeightsError, match=r"a\.pth: holds Python objects .* save its state dict as \.safetensors"):
-        read_state(tmp_path / "a.pth")
-    assert not (tmp_path / "was_run").exists()
-
-
-def test_the_malicious_files_would_have_run(tmp_path):
-    """Otherwise the test above would prove nothing."""
-    pickle.loads(pickle.dumps(Malicious(tmp_path / "was_run")))
-    assert (tmp_path / "was_run").exists()
-
-
-def test_a_pickled_module_is_refused(tmp_path):
-    torch.save(nn.Linear(2, 2), tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match="holds Python objects"):
-        read_state(tmp_path / "a.pth")
-
-
-@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
-@pytest.mark.parametrize("file", ["a.safetensors", "a.pth"])
-def test_a_truncated_file(file, kept, tmp_path):
-    (save_file if file.endswith("safetensors") else torch.save)({"weight": torch.ones(5000)}, tmp_path / file)
-    whole = (tmp_path / file).read_bytes()
-    (tmp_path / file).write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(WeightsError, match=rf"{file}: not a readable checkpoint .* download it again"):
-        read_state(tmp_path / file)
-
-
-@pytest.mark.parametrize("content", [b"<html>404</html>", b"version https://git-lfs.github.com/spec/v1\noid sha256:ab"])
-@pytest.mark.parametrize("file", ["a.safetensors", "a.pth"])
-def test_a_download_that_went_wrong(file, content, tmp_path):
-    (tmp_path / file).write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"{file}: not a .*download it again"):
-        read_state(tmp_path / file)
-
-
-def test_no_such_file(tmp_path):
-    with pytest.raises(WeightsError, match=r"absent\.pth: no such weights file"):
-        read_state(tmp_path / "absent.pth")
-
-
-@pytest.mark.parametrize(("content", "kind"), [(torch.ones(2), "Tensor"), ([torch.ones(2)], "list")])
-def test_something_other_than_a_state_dict(content, kind, tmp_path):
-    torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match=rf"a\.pth: holds a {kind}, not a state dict"):
-        read_state(tmp_path / "a.pth")
 
 
 def test_loading_puts_every_tensor_in_its_place(state):
@@ -146,33 +49,59 @@ def test_a_long_list_of_faults_is_cut_short():
         require_fit({}, state, fresh=(), source=Path("a.pth"))
 
 
-def test_digest(tmp_path):
-    (tmp_path / "a.bin").write_bytes(b"fundus" * 100_000)
-    assert sha256(tmp_path / "a.bin") == hashlib.sha256(b"fundus" * 100_000).hexdigest()
+SIZES = {"img_size": 224, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 0}
 
 
-@pytest.fixture
-def hub_cache(tmp_path, monkeypatch):
-    """An empty cache of the hub, on a machine without network."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    return tmp_path / "hub"
+def tower(**differently):
+    return timm.create_model("vit_tiny_patch16_224", **SIZES | differently)
 
 
-HUB_FILE = HubFile("lab/tower", "model.safetensors")
+@pytest.mark.parametrize(
+    ("differently", "told"),
+    [
+        ({"patch_size": 14}, "patches of 14 pixels, the backbone patches of 16 pixels"),
+        ({"patch_size": 32}, "patches of 32 pixels, the backbone patches of 16 pixels"),
+        ({"embed_dim": 48}, "a width of 48, the backbone a width of 32"),
+        ({"depth": 3}, "a depth of 3 blocks, the backbone a depth of 2 blocks"),
+        ({"depth": 1}, "a depth of 1 blocks, the backbone a depth of 2 blocks"),
+    ],
+)
+def test_another_architecture_is_named_and_refused(differently, told):
+    """timm's own loader would resample a patch embedding of another patch size."""
+    own = tower()
+    before = {key: value.clone() for key, value in own.state_dict().items()}
+    with pytest.raises(WeightsError, match=rf"^a\.pth: of another architecture: it has {told}; name the file that"):
+        load_tower(own, tower(**differently).state_dict(), fresh=(), source=SOURCE, resampling={})
+    assert all(torch.equal(value, before[key]) for key, value in own.state_dict().items())
 
 
-def test_offline_and_not_in_the_cache(hub_cache):
-    assert HUB_FILE.cached() is None
-    with pytest.raises(WeightsError, match=r"lab/tower/model\.safetensors is not in the hub's cache.*`weights:`"):
-        HUB_FILE.fetch()
+@pytest.mark.parametrize(
+    ("differently", "told"),
+    [
+        ({"mlp_ratio": 3}, r"of another shape: blocks\.0\.mlp\.fc1\.bias \(96,\) for \(128,\)"),
+        ({"init_values": 0.1}, r"unexpected: blocks\.0\.ls1\.gamma"),
+        ({"qkv_bias": False}, r"missing: blocks\.0\.attn\.qkv\.bias, blocks\.1\.attn\.qkv\.bias$"),
+        ({"class_token": False, "global_pool": "avg"}, r"position embedding is of no square grid"),
+        ({"reg_tokens": 4}, r"position embedding is of no square grid"),
+        ({"in_chans": 1}, r"of another shape: patch_embed\.proj\.weight"),
+    ],
+)
+def test_nothing_but_positions_may_change_its_shape(differently, told):
+    with pytest.raises(WeightsError, match=rf"^a\.pth: .*{told}"):
+        load_tower(tower(), tower(**differently).state_dict(), fresh=(), source=SOURCE, resampling={})
 
 
-def test_offline_and_in_the_cache(hub_cache):
-    snapshot = hub_cache / "models--lab--tower" / "snapshots" / ("a" * 40)
-    snapshot.mkdir(parents=True)
-    (snapshot / "model.safetensors").write_bytes(b"weights")
-    refs = hub_cache / "models--lab--tower" / "refs"
-    refs.mkdir()
-    (refs / "main").write_text("a" * 40)
-    assert HUB_FILE.cached() == HUB_FILE.fetch() == snapshot / "model.safetensors"
+@pytest.mark.parametrize("resampling", [{}, {"antialias": False}])
+def test_positions_of_another_grid_are_resampled(resampling):
+    native, own = tower(img_size=448), tower()
+    torch.nn.init.normal_(native.pos_embed)
+    load_tower(own, native.state_dict(), fresh=(), source=SOURCE, resampling=resampling)
+    grid = native.pos_embed[:, 1:].reshape(1, 28, 28, 32).permute(0, 3, 1, 2)
+    small = nn.functional.interpolate(grid, (14, 14), mode="bicubic", antialias=not resampling)
+    torch.testing.assert_close(own.pos_embed[:, 1:], small.flatten(2).transpose(1, 2), atol=1e-6, rtol=0)
+    assert torch.equal(own.pos_embed[:, :1], native.pos_embed[:, :1])
+
+
+def test_only_retfound_resamples_without_antialiasing():
+    named = {name for name in backbones.names() if backbones.get(name).resampling == {"antialias": False}}
+    assert named == {name for name in backbones.names() if name.startswith("retfound")}

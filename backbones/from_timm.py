@@ -1,0 +1,66 @@
+"""`timm:<model>`: any vision transformer of timm, with its published weights, without registration."""
+
+from functools import cache
+
+import timm
+import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models.vision_transformer import VisionTransformer
+
+from backbones.backbone import Backbone
+from backbones.hub import HubFile
+from backbones.spelling import did_you_mean
+
+PREFIX = "timm:"
+
+
+@cache
+def from_timm(architecture: str) -> Backbone:
+    """timm's model of that name, with or without a tag of its weights.
+
+    Raises:
+        ValueError: no such model or tag, with the nearest ones; or none that is timm's `VisionTransformer`.
+    """
+    if not timm.is_model(architecture) or ("." in architecture and not timm.is_model_pretrained(architecture)):
+        hint = did_you_mean(architecture, _supported(), "timm.list_models('vit*') lists some")
+        raise ValueError(f"timm has no model {architecture!r}; {hint}")
+    tower = _build(architecture)
+    published = tower.pretrained_cfg
+    hub = published.get("hf_hub_id")
+    licence = published.get("license") or "see the model's page"
+    origin = published.get("origin_url") or f"timm tag {published.get('tag')}"
+    return Backbone(
+        name=f"{PREFIX}{architecture}",
+        family="timm",
+        architecture=architecture,
+        mean=published.get("mean", IMAGENET_DEFAULT_MEAN),
+        std=published.get("std", IMAGENET_DEFAULT_STD),
+        parameters=sum(p.numel() for p in tower.parameters()),
+        width=tower.embed_dim,
+        depth=len(tower.blocks),
+        licence=f"{licence} (non-commercial)" if "-nc" in licence else licence,
+        pretraining=origin if hub else "none: timm has no weights of it on the hub, untrained unless a file is named",
+        weights=HubFile(hub, "model.safetensors", fallback="pytorch_model.bin") if hub else None,
+        # timm resamples these so, too: they were trained with it.
+        resampling={"interpolation": "bilinear", "antialias": False} if "flexivit" in architecture else {},
+    )
+
+
+def _supported() -> list[str]:
+    return timm.list_models(
+        module=("vision_transformer", "deit"), pretrained=True, exclude_filters=["*distilled*", "*radio*"]
+    )
+
+
+def _build(architecture: str) -> VisionTransformer:
+    only = "only timm's VisionTransformer is supported"
+    if "radio" in architecture:
+        raise ValueError(f"{PREFIX}{architecture}: RADIO resamples positions in a way of its own; {only}")
+    try:
+        with torch.device("meta"):
+            tower = timm.create_model(architecture, pretrained=False, num_classes=0, img_size=224)
+    except TypeError as error:  # a convolutional network takes no img_size
+        raise ValueError(f"{PREFIX}{architecture}: no vision transformer; {only}") from error
+    if type(tower) is not VisionTransformer:  # a subclass has a head of its own, DeiT's distilled one for example
+        raise ValueError(f"{PREFIX}{architecture}: a {type(tower).__name__}; {only}")
+    return tower

@@ -1,0 +1,47 @@
+"""The files that open_clip publishes: their names, and the image tower in them under timm's names."""
+
+from backbones.backbone import without_classifier
+from backbones.hub import HubFile
+from backbones.weights import State
+
+# Everything of a CLIP model that is not its image tower.
+TEXT = ("positional_embedding", "transformer.", "token_embedding.", "ln_final.", "text_projection", "text.", "logit_")
+# open_clip's names of the image tower's parts, and timm's.
+RENAMED = {
+    "class_embedding": "cls_token",
+    "positional_embedding": "pos_embed",
+    "conv1.": "patch_embed.proj.",
+    "ln_pre.": "norm_pre.",
+    "ln_post.": "norm.",
+    "transformer.resblocks.": "blocks.",
+    ".ln_1.": ".norm1.",
+    ".ln_2.": ".norm2.",
+    ".ls_1.": ".ls1.",
+    ".ls_2.": ".ls2.",
+    ".attn.in_proj_": ".attn.qkv.",
+    ".attn.out_proj.": ".attn.proj.",
+    ".mlp.c_fc.": ".mlp.fc1.",
+    ".mlp.c_proj.": ".mlp.fc2.",
+}
+
+
+def image_tower(state: State) -> State:
+    """timm's file, or a whole CLIP model of open_clip's: the image tower without the projection it shares with text."""
+    if "visual.class_embedding" not in state:
+        return without_classifier(state)
+    tower = {}
+    for key, value in state.items():
+        if key.startswith(TEXT) or key == "visual.proj":
+            continue
+        key = key.removeprefix("visual.")
+        for theirs, ours in RENAMED.items():
+            key = key.replace(theirs, ours)
+        tower[key] = value
+    tower["cls_token"] = tower["cls_token"].reshape(1, 1, -1)
+    tower["pos_embed"] = tower["pos_embed"].unsqueeze(0)
+    return tower
+
+
+def published_by_open_clip(repository: str) -> HubFile:
+    """A repository laid out by open_clip; the older ones hold a pickle of the same tensors only."""
+    return HubFile(repository, "open_clip_model.safetensors", fallback="open_clip_pytorch_model.bin")

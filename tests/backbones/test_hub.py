@@ -1,0 +1,282 @@
+"""Published weights come from the hub's cache or the hub: here a small HTTP server on loopback that plays it."""
+
+import errno
+import hashlib
+import threading
+import time
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+
+from backbones.hub import HubFile
+from backbones.weights import WeightsError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+OLDER = "f" * 40
+CONTENT = {"model.safetensors": b"new weights " * 9000, "pytorch_model.bin": b"weights in the old format"}
+OWN_TOKEN = "hf_granted"
+
+FILE = HubFile("lab/tower", "model.safetensors")
+GATED = HubFile("lab/gated", "model.safetensors", gated=True)
+
+
+class PretendHub(BaseHTTPRequestHandler):
+    """What the hub's client needs of it, and what goes wrong, by the name of the repository."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.answer(with_body=False)
+
+    def do_GET(self):
+        self.answer(with_body=True)
+
+    def answer(self, with_body):
+        if "/resolve/" not in self.path:  # the client asks for its own ends, too
+            return self.refuse(404)
+        self.server.requests.append(f"{self.command} {self.path}")
+        _, name, _, revision, file = self.path.strip("/").split("/", 4)
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if name == "gated" and token != OWN_TOKEN:
+            return self.refuse(403 if token else 401, "GatedRepo")
+        if name == "absent":
+            return self.refuse(404 if token else 401, "RepoNotFound")
+        if name == "fine-grained":
+            return self.refuse(403)
+        if name == "bad-token":
+            return self.refuse(401, message="Invalid credentials in Authorization header")
+        if name == "broken":
+            return self.refuse(503)
+        if name == "no-hub":
+            return self.send({"Content-Length": "0"}, b"")
+        if revision not in ("main", "v1", COMMIT, OLDER):
+            return self.refuse(404, "RevisionNotFound")
+        if file not in CONTENT or (name == "old-format" and file == "model.safetensors"):
+            return self.refuse(404, "EntryNotFound")
+        content = CONTENT[file]
+        headers = {
+            "X-Repo-Commit": OLDER if revision in ("v1", OLDER) else COMMIT,
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "Content-Length": str(len(content)),
+        }
+        if not with_body:
+            return self.send(headers, b"")
+        if name == "cut":
+            start = b"" if "Range" in self.headers else content[:5000]
+            self.close_connection = True
+            return self.send(headers, start)
+        if name == "short":
+            return self.send(headers | {"Content-Length": "5000"}, content[:5000])
+        return self.send(headers, content)
+
+    def refuse(self, status, code="", message=""):
+        codes = {"X-Error-Code": code, "X-Error-Message": message}
+        self.send({"Content-Length": "0"} | {key: value for key, value in codes.items() if value}, b"", status)
+
+    def send(self, headers, body, status=200):
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), PretendHub)
+    server.requests = []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache; nobody's token, no proxy, and no waiting before the client tries again."""
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    huggingface_hub.close_session()  # the client keeps the proxy it was made with
+    return tmp_path / "hub"
+
+
+def point_to(address, monkeypatch):
+    endpoint = f"http://{address[0]}:{address[1]}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+@pytest.fixture
+def requests(server, cache, monkeypatch):
+    """What the hub is asked for from now on."""
+    point_to(server.server_address, monkeypatch)
+    server.requests.clear()
+    return server.requests
+
+
+@pytest.fixture
+def offline(cache, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+
+def test_found_downloaded_and_from_then_on_in_the_cache(requests, cache):
+    assert FILE.cached() is None
+    path = FILE.fetch()
+    assert path.read_bytes() == CONTENT["model.safetensors"]
+    assert path.is_relative_to(cache)
+    assert FILE.commit(path) == COMMIT
+    assert [request.split()[0] for request in requests] == ["HEAD", "GET"]
+    assert FILE.cached() == FILE.fetch() == path
+    assert len(requests) == 2
+
+
+def test_what_is_in_the_cache_needs_no_connection(requests, monkeypatch):
+    path = FILE.fetch()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert FILE.fetch() == path
+    assert replace(FILE, revision=COMMIT).fetch() == path
+
+
+def test_a_revision_is_honoured_and_its_commit_known(requests):
+    tagged = replace(FILE, revision="v1")
+    path = tagged.fetch()
+    assert requests[0] == "HEAD /lab/tower/resolve/v1/model.safetensors"
+    assert tagged.commit(path) == OLDER
+    assert FILE.cached() is None
+    assert replace(FILE, revision=OLDER).cached() == path
+    assert FILE.commit(FILE.fetch()) == COMMIT
+    assert tagged.cached() == path
+
+
+def test_an_older_repository_has_the_other_file(requests):
+    file = HubFile("lab/old-format", "model.safetensors", fallback="pytorch_model.bin")
+    path = file.fetch()
+    assert path.read_bytes() == CONTENT["pytorch_model.bin"]
+    assert path.name == "pytorch_model.bin"
+    assert file.cached() == path
+    assert file.commit(path) == COMMIT
+    assert replace(file, repository="lab/tower").fetch().name == "model.safetensors"
+
+
+def test_a_token_with_access_opens_a_gated_repository(requests, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", OWN_TOKEN)
+    assert GATED.fetch().read_bytes() == CONTENT["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("file", "token", "told"),
+    [
+        (
+            GATED,
+            None,
+            r"gated, and no token was sent \(401\): accept the terms on huggingface\.co/lab/gated, then set",
+        ),
+        (
+            GATED,
+            "hf_other",
+            r"your token has no access \(403\): accept the terms on huggingface\.co/lab/gated",
+        ),
+        (
+            HubFile("lab/fine-grained", "a.pth"),
+            "hf_other",
+            r"no access \(403\): .* gated repositories",
+        ),
+        (
+            HubFile("lab/bad-token", "a.pth"),
+            "hf_expired",
+            r"the hub refuses your token \(401\): set HF_TOKEN",
+        ),
+        (HubFile("lab/absent", "a.pth"), None, "no such repository, or a private one: if you have access.*HF_TOKEN"),
+        (HubFile("lab/absent", "a.pth"), "hf_other", "no such repository, or a private one"),
+        (replace(FILE, file="b.pth"), None, "the repository has no such file at revision 'main': correct `revision:`"),
+        (replace(FILE, file="b.pth", fallback="b.bin"), None, "the repository has no such file at revision 'main'"),
+        (replace(FILE, revision="v9"), None, "the repository has no revision 'v9': correct `revision:`"),
+        (HubFile("lab/cut", "model.safetensors"), None, r"the download broke off \(\w+\): run the same"),
+        (
+            HubFile("lab/short", "model.safetensors"),
+            None,
+            r"the download broke off \(\w+\): run the same",
+        ),
+        (HubFile("lab/broken", "model.safetensors"), None, r"the hub answers with an error \(503\): try again later"),
+        (
+            HubFile("lab/no-hub", "model.safetensors"),
+            None,
+            r"the hub cannot be reached \(FileMetadataError\): check",
+        ),
+    ],
+)
+def test_what_goes_wrong_is_told_in_one_line_with_its_mend(file, token, told, requests, cache, monkeypatch):
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+    by_hand = f"; or download {file.file} from huggingface.co/{file.repository} elsewhere and name it as `weights:`$"
+    with pytest.raises(WeightsError, match=rf"^{file.repository}/{file.file}: .*{told}.*{by_hand}") as error:
+        file.fetch()
+    assert "\n" not in str(error.value)
+    assert requests
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size > 1000]
+    assert file.cached() is None
+
+
+def test_no_hub_within_reach(cache, monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), PretendHub) as closed:
+        address = closed.server_address
+    point_to(address, monkeypatch)
+    with pytest.raises(WeightsError, match=r"not in the hub's cache, and the hub cannot be reached \(ConnectError\): "):
+        FILE.fetch()
+
+
+def test_offline_by_choice(offline):
+    assert FILE.cached() is None
+    with pytest.raises(WeightsError, match=r"not in the hub's cache, and HF_HUB_OFFLINE forbids to download it: unset"):
+        FILE.fetch()
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "no space left for it in .*hub: make some, or set HF_HOME"),
+        (errno.EACCES, "cannot be written .*"),
+    ],
+)
+def test_a_disk_that_does_not_take_it(number, told, requests, monkeypatch):
+    """The failing write is the client's own, into the file that the download grows in."""
+    opened = Path.open
+
+    def full(path, *arguments, **options):
+        if path.suffix == ".incomplete":
+            raise OSError(number, "told by the system", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(WeightsError, match=told):
+        FILE.fetch()
+
+
+def test_a_file_outside_the_cache_has_no_commit(cache, tmp_path):
+    snapshot = cache / "models--lab--tower" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    assert FILE.commit(snapshot / "model.safetensors") == COMMIT
+    assert FILE.commit(snapshot / "weights" / "model.safetensors") == COMMIT
+    assert FILE.commit(snapshot.parent / "model.safetensors") is None
+    assert FILE.commit(tmp_path / "model.safetensors") is None
+    assert replace(FILE, repository="lab/another").commit(snapshot / "model.safetensors") is None
+
+
+def test_a_file_goes_by_repository_and_name():
+    assert str(FILE) == "lab/tower/model.safetensors"
+    assert FILE.revision == "main"
