@@ -15,9 +15,14 @@ class Cell:
     seed: int
 
     @property
+    def pair(self) -> str:
+        """What cells that differ in their seed alone have in common: `<backbone>-<strategy>`."""
+        return f"{safe(self.backbone.name)}-{self.strategy.name}"
+
+    @property
     def name(self) -> str:
         """The trial's folder: `<backbone>-<strategy>-s<seed>`."""
-        return f"{safe(self.backbone.name)}-{self.strategy.name}-s{self.seed}"
+        return f"{self.pair}-s{self.seed}"
 
 
 def cells_of(study: Study) -> list[Cell]:

@@ -28,6 +28,7 @@ from benchmark.synthetic import SyntheticCohort
 from finetune.recipe import Recipe
 
 if TYPE_CHECKING:
+    from backbones import Backbone
     from finetune.strategies import Strategy
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -105,17 +106,27 @@ def _named(value: Any) -> Any:
 
 
 class BackboneChoice(_Section):
-    """A backbone and, where the published weights are not to be fetched, a local file of them."""
+    """A backbone and where its weights come from: a local file or folder, else the hub at `revision`.
+
+    `sha256`, where given, is what the weights file must have.
+    """
 
     name: str
     weights: Path | None = None
+    revision: str | None = None
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
 
     @model_validator(mode="after")
     def _known(self) -> "BackboneChoice":
+        self.open()
+        return self
+
+    def open(self) -> "Backbone":
+        """The backbone itself."""
         import backbones
 
-        backbones.get(self.name)
-        return self
+        backbone = backbones.get(self.name)
+        return backbone.at(self.revision) if self.revision else backbone
 
 
 class StrategyChoice(BaseModel):
@@ -153,6 +164,31 @@ class StrategyChoice(BaseModel):
         return open_strategy(self.name, **(self.model_extra or {}))
 
 
+class Embeddings(_Section):
+    """The cache of what frozen blocks make of every image and view.
+
+    `max_gib` bounds it on disk, and nine tenths of the free space do in any case; a cell whose tokens do not fit
+    trains from images. float16 is the finer of the two types, bfloat16 takes values beyond 65,504.
+    """
+
+    dtype: Literal["float16", "bfloat16"] = "float16"
+    max_gib: float = Field(100, ge=0)
+
+
+class Search(_Section):
+    """A search for every cell's learning rate by Ray Tune, with the same budget for every cell.
+
+    `candidates` rates, evenly spaced on a logarithmic scale, from the strategy's own divided by `span` to the same
+    times `span`; ASHA (Li et al. 2020) on validation AUC ends a candidate from `grace` epochs on, at each rung keeping
+    the best 1 / `reduction`.
+    """
+
+    candidates: int = Field(5, ge=2)
+    span: float = Field(10, gt=1)
+    grace: int = Field(2, ge=1)
+    reduction: int = Field(3, ge=2)
+
+
 class Explain(_Section):
     """Grad-CAM of the positive class (1); see `xai.gradcam` for what scaling means."""
 
@@ -186,6 +222,8 @@ class Study(_Section):
     strategies: Annotated[list[Annotated[StrategyChoice, BeforeValidator(_named)]], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
     training: _Recipe = _Recipe()
+    embeddings: Embeddings = Embeddings()
+    search: Search | None = None
     explain: Explain = Explain()
     statistics: Statistics = Statistics()
     resources: Resources = Resources()
@@ -203,12 +241,10 @@ class Study(_Section):
 
     @model_validator(mode="after")
     def _fitting(self) -> "Study":
-        import backbones
-
         for backbone in self.backbones:
             for strategy in self.strategies:
                 try:
-                    strategy.open().frozen_blocks(backbones.get(backbone.name).depth)
+                    strategy.open().frozen_blocks(backbone.open().depth)
                 except ValueError as error:
                     raise ValueError(f"strategies: on {backbone.name}, {error}") from error
         return self

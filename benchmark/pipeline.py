@@ -1,4 +1,4 @@
-"""The whole study: six stages, one after another."""
+"""The whole study: stages, one after another."""
 
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from benchmark.stages.embed import embed
 from benchmark.stages.explain import explain
 from benchmark.stages.prepare import prepare
 from benchmark.stages.report import report
+from benchmark.stages.search import search
 from benchmark.stages.segment import open_vessels, segment
 from benchmark.stages.train import train
+from benchmark.stages.weights import weights
 
 
 def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bool = False) -> Leaderboard:
@@ -41,7 +43,8 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
         connect(cluster, log_file=directory.log) as connected,
     ):
         # Ray Data starves where Ray Tune holds every CPU: one stage at a time.
-        stages = (prepare, segment, embed, train, explain)
+        searching = (search,) if study.search else ()
+        stages = (weights, prepare, segment, embed, *searching, train, explain)
         study = _with_gpus(study, connected)
         names = [stage.__name__ for stage in (*stages, report)]
         run = Run(study, directory, connected, Reporter(console, names))

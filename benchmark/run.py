@@ -1,6 +1,8 @@
 """What every stage is given."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rich.markup import escape
 
@@ -9,6 +11,7 @@ from benchmark.cluster import Cluster
 from benchmark.config import Study
 from benchmark.progress import Reporter
 from benchmark.rundir import RunDirectory
+from benchmark.streaming import Batched, Row
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,12 @@ class Run:
         by_cpu = (self.cluster.cpus - beside) // needed.cpus
         by_gpu = self.cluster.gpus // needed.gpus if needed.gpus else by_cpu
         return max(1, int(min(by_cpu, by_gpu)))
+
+    def batched(
+        self, worker: Callable[..., Callable[[list[Row]], list[Row]]], options: Mapping[str, Any], beside: int = 0
+    ) -> Batched:
+        """A streaming step with as many actors as `actors` says, each with the study's resources."""
+        return Batched(worker, options, self.actors(beside), self.study.resources.cpus, self.study.resources.gpus)
 
     def cells(self) -> list[Cell]:
         """Cells that have not failed."""

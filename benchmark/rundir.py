@@ -9,7 +9,9 @@
     images.npy                     (n, 224, 224, 3) uint8
     vessels/regions.npy            (test images, 4, 224, 224) uint8, share of a pixel inside artery, vein, vessel, fov
     vessels/vessels.parquet        one row a test image, in the same order: vessel fractions, or why it has no masks
-    embeddings/<backbone>/         block<k>.npy float16, entry.npy
+    weights.json                   which weights file each backbone has: path, SHA-256, revision
+    embeddings/<backbone>/         block<k>.npy, entry.npy
+    search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC each reached
     trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
                                    mean_cam.png; failed.txt where it failed
     leaderboard.csv|parquet|html, correlation.csv, mean_photograph.png
@@ -28,6 +30,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import yaml
+from numpy.typing import DTypeLike
 
 from benchmark.cells import Cell, safe
 from benchmark.errors import UserError
@@ -85,7 +88,7 @@ class EmbeddingDirectory:
         return self.path / "entry.npy"
 
     def block(self, block: int) -> Path:
-        """(entries, ...) float16: what enters the block; there only when complete."""
+        """(entries, ...) float16, or bfloat16 as int16: what enters the block; there only when complete."""
         return self.path / f"block{block}.npy"
 
     def draft(self, block: int) -> Path:
@@ -142,6 +145,16 @@ class RunDirectory:
     def tune(self) -> Path:
         """Ray Tune's own bookkeeping."""
         return self.path / "logs" / "tune"
+
+    @property
+    def weights(self) -> Path:
+        """By backbone, what identifies its weights: path, sha256, revision; null for an untrained one."""
+        return self.path / "weights.json"
+
+    def search(self, cell: Cell) -> Path:
+        """learning_rate, epochs, val_auc and val_loss of the best epoch (null where it failed), error; a row a
+        candidate, written when all have ended."""
+        return self.path / "search" / f"{cell.pair}.csv"
 
     def embeddings(self, backbone: str) -> EmbeddingDirectory:
         return EmbeddingDirectory(self.path / "embeddings" / safe(backbone))
@@ -203,32 +216,41 @@ class RunDirectory:
         """Keys whose change would mix two studies.
 
         Cells may be added, statistics and resources chosen anew, and whatever nothing has been computed from yet may be
-        mended: a manifest that was refused, a backbone whose weights were missing.
+        mended: a manifest that was refused, for one. stages/weights.py looks after backbones.
         """
         used = {
             "cohort": (".prepare.json",),
             "vessels": (".segment.json",),
-            "training": ("embeddings/*/entry.npy", "trials/*/trial.json"),
+            "training": ("embeddings/*/entry.npy", "search/*.csv", "trials/*/trial.json"),
+            "embeddings": ("embeddings/*/entry.npy",),
+            "search": ("search/*.csv", "trials/*/trial.json"),
             "explain": ("trials/*/saliency.parquet",),
         }
         changed = [
             key
             for key, traces in used.items()
-            if before[key] != now[key] and any(any(self.path.glob(trace)) for trace in traces)
+            if _numbers(before, key) != _numbers(now, key) and any(any(self.path.glob(trace)) for trace in traces)
         ]
-        computed = {
-            "backbones": ("embeddings/{}/entry.npy", "trials/{}-*/trial.json"),
-            "strategies": ("trials/*-{}-s*/trial.json",),
-        }
-        for section, traces in computed.items():
-            named = {choice["name"]: choice for choice in before[section]}
-            for choice in now[section]:
-                name = choice["name"]
-                if named.get(name, choice) != choice and any(
-                    any(self.path.glob(trace.format(safe(name)))) for trace in traces
-                ):
-                    changed.append(f"{section}.{name}")
+        named = {choice["name"]: choice for choice in before["strategies"]}
+        for choice in now["strategies"]:
+            name = choice["name"]
+            if named.get(name, choice) != choice and any(
+                any(self.path.glob(trace)) for trace in (f"trials/*-{name}-s*/trial.json", f"search/*-{name}.csv")
+            ):
+                changed.append(f"strategies.{name}")
         return changed
+
+
+# Decides what fits, not what comes out: who ran out of memory or disk may change it and go on.
+_WITHOUT_EFFECT = {"training": {"micro_batch", "checkpointing"}, "embeddings": {"max_gib"}}
+
+
+def _numbers(configuration: dict[str, Any], section: str) -> Any:
+    """A section without the keys that its results do not depend on."""
+    values = configuration.get(section)
+    if section not in _WITHOUT_EFFECT or values is None:
+        return values
+    return {key: value for key, value in values.items() if key not in _WITHOUT_EFFECT[section]}
 
 
 @contextmanager
@@ -252,13 +274,19 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> None:
         frame.write_parquet(draft)
 
 
+def write_csv(path: Path, frame: pl.DataFrame) -> None:
+    """Whole or not at all."""
+    with _whole(path) as draft:
+        frame.write_csv(draft)
+
+
 def write_array(path: Path, values: np.ndarray) -> None:
     """Whole or not at all."""
     with _whole(path) as draft, draft.open("wb") as file:
         np.save(file, values, allow_pickle=False)
 
 
-def create_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap:
+def create_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap:
     """A new memory-mapped `.npy`, open for writing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any, cast
 
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from backbones import WeightsError
 from backbones.weights import load_strictly, require_fit
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -14,37 +16,57 @@ ADAPTER_FILE = "adapter_config.json"  # this and the next are PEFT's names
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 
 
-def save_trained(module: nn.Module, folder: Path) -> None:
+def save_trained(module: nn.Module, folder: Path, backbone: str) -> None:
     """Write what trained and nothing else, so that a cell of a 4 GB tower takes megabytes.
 
     Args:
         module: what `Strategy.apply` returned. A PEFT model becomes an adapter folder that
             `peft.PeftModel.from_pretrained` reads, any other `weights.safetensors` with timm's key names.
+        backbone: name of the tower inside, kept as the adapter's `base_model_name_or_path` or in the file's metadata.
     """
     if hasattr(module, "peft_config"):
-        cast(Any, module).save_pretrained(folder)
+        adapted = cast(Any, module)
+        adapted.peft_config["default"].base_model_name_or_path = backbone
+        # Looking for changed embeddings, PEFT would ask the hub for a model of that name.
+        adapted.save_pretrained(folder, save_embedding_layers=False)
         return
     trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
     state = module.state_dict()
-    save_file({name: state[name].contiguous().cpu() for name in sorted(trained)}, folder / WEIGHTS_FILE)
+    save_file(
+        {name: state[name].contiguous().cpu() for name in sorted(trained)},
+        folder / WEIGHTS_FILE,
+        metadata={"backbone": backbone},
+    )
 
 
-def load_trained(tower: VisionTransformer, folder: Path) -> VisionTransformer:
+def load_trained(tower: VisionTransformer, folder: Path, backbone: str) -> VisionTransformer:
     """Put a trained cell's weights into its tower (built by the same backbone, classifier attached).
 
     Raises:
-        backbones.WeightsError: the weights have keys or shapes that the tower has not; for an adapter also the reverse.
+        backbones.WeightsError: they were trained on another backbone; or they have keys or shapes that the tower has
+            not, for an adapter also the reverse.
     """
     if (folder / ADAPTER_FILE).is_file():
         # Seconds to import; see finetune.strategies. PeftModel.from_pretrained would pass over keys that do not fit.
         from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
-        module = get_peft_model(tower, PeftConfig.from_pretrained(folder))
+        config = PeftConfig.from_pretrained(folder)
+        _require_backbone(config.base_model_name_or_path, backbone, folder)
+        config.base_model_name_or_path = None  # PEFT would warn that the tower does not know its name
+        module = get_peft_model(tower, config)
         state = load_file(folder / ADAPTER_WEIGHTS_FILE)
-        require_fit(get_peft_model_state_dict(module), state, fresh=(), source=folder / ADAPTER_WEIGHTS_FILE)
+        own = get_peft_model_state_dict(module, save_embedding_layers=False)
+        require_fit(own, state, fresh=(), source=folder / ADAPTER_WEIGHTS_FILE)
         set_peft_model_state_dict(module, state)
         return module.eval().get_base_model()
+    with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
+        _require_backbone((file.metadata() or {}).get("backbone"), backbone, folder)
     state = load_file(folder / WEIGHTS_FILE)
     frozen = tower.state_dict().keys() - state.keys()
     load_strictly(tower, state, fresh=frozen, source=folder / WEIGHTS_FILE)
     return tower.eval()
+
+
+def _require_backbone(trained: str | None, given: str, folder: Path) -> None:
+    if trained != given:
+        raise WeightsError(f"{folder}: trained on backbone {trained}, not on {given}; build that one")

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from backbones import autocast, encode_until
 from finetune.augment import augment
+
+RESIDENT = 2**30  # bytes; a smaller cache is kept on the device whole
 
 
 class Inputs(Protocol):
@@ -40,24 +45,51 @@ class Images:
 
 
 @dataclass(frozen=True)
+class FrozenFront:
+    """What the frozen blocks make of photographs, computed anew for every batch: `Embeddings` without a disk.
+
+    Attributes:
+        block: where the trainable part of `tower` begins.
+        dtype: of the cache that this stands in for; values are rounded to it, so that both train alike.
+    """
+
+    images: Images
+    tower: VisionTransformer
+    block: int
+    dtype: torch.dtype
+
+    @torch.no_grad()
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
+        photographs = self.images.batch(rows, views)
+        with autocast(self.images.device):
+            return encode_until(self.tower, photographs, self.block).to(self.dtype).float()
+
+
+@dataclass(frozen=True)
 class Embeddings:
     """Cached tokens or pooled features.
 
     Attributes:
-        store: (entries, ...) float16, usually memory-mapped.
+        store: (entries, ...) float16 or bfloat16, memory-mapped or on the device.
         entry: (n, views) int, where each view of each row lies in the store; -1 where it was not computed.
     """
 
-    store: np.ndarray
+    store: Tensor
     entry: np.ndarray
     device: torch.device
+
+    @classmethod
+    def open(cls, path: Path, entry: np.ndarray, dtype: torch.dtype, device: torch.device) -> "Embeddings":
+        """A cache on disk: `.npy` of float16, or of bfloat16 stored as int16, for NumPy has no bfloat16."""
+        store = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)).view(dtype)
+        return cls(store.to(device, copy=True) if store.nbytes <= RESIDENT else store, entry, device)
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
         entries = self.entry[rows, views]
         if (entries < 0).any():
             row, view = rows[entries < 0][0], views[entries < 0][0]
             raise IndexError(f"view {view} of row {row} was not embedded")
-        return torch.from_numpy(self.store[entries]).to(self.device).float()
+        return self.store[torch.from_numpy(entries).to(self.store.device)].to(self.device).float()
 
 
 def plan_views(n: int, augmented: np.ndarray, views: int) -> np.ndarray:

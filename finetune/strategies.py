@@ -22,6 +22,9 @@ class Strategy(Protocol):
     @property
     def learning_rate(self) -> float: ...
 
+    @property
+    def layer_decay(self) -> float: ...
+
     def frozen_blocks(self, depth: int) -> int:
         """How many leading blocks of `depth` never change; all of them means that only the classifier trains."""
         ...
@@ -40,7 +43,11 @@ class ClassifierOnly:
     """A linear classifier on the frozen tower's pooled features."""
 
     name: ClassVar[str] = "classifier_only"
+    layer_decay: ClassVar[float] = 1.0
     learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _require_rate(self)
 
     def frozen_blocks(self, depth: int) -> int:
         return depth
@@ -54,10 +61,12 @@ class Partial:
     """The last `blocks` transformer blocks, the final norm and the classifier."""
 
     name: ClassVar[str] = "partial"
+    layer_decay: ClassVar[float] = 1.0
     learning_rate: float = 1e-4
     blocks: int = 2
 
     def __post_init__(self) -> None:
+        _require_rate(self)
         if self.blocks < 1:
             raise ValueError(f"partial: blocks must be at least 1, not {self.blocks}; 0 blocks is classifier_only")
 
@@ -76,12 +85,22 @@ class Lora:
     """Low-rank adapters (Hu et al. 2022) on the attention of every block, through PEFT, and the classifier."""
 
     name: ClassVar[str] = "lora"
+    layer_decay: ClassVar[float] = 1.0
     learning_rate: float = 5e-4
     rank: int = 8
     alpha: int = 16
     dropout: float = 0.0
     # By full path: a bare `proj` would also catch the patch embedding's convolution.
     targets: str = r"blocks\.\d+\.attn\.(qkv|proj)"
+
+    def __post_init__(self) -> None:
+        _require_rate(self)
+        if self.rank < 1:
+            raise ValueError(f"lora: rank must be at least 1, not {self.rank}")
+        if self.alpha < 1:
+            raise ValueError(f"lora: alpha must be at least 1, not {self.alpha}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"lora: dropout is a probability, from 0 to below 1, not {self.dropout:g}")
 
     def frozen_blocks(self, depth: int) -> int:
         return 0
@@ -103,10 +122,21 @@ class Lora:
 
 @dataclass(frozen=True)
 class Full:
-    """Every parameter."""
+    """Every parameter, the earlier blocks at a lower rate; the defaults are RETFound's (Zhou et al. 2023).
+
+    Attributes:
+        learning_rate: of the classifier.
+        layer_decay: each block's learning rate is that of the block above times this.
+    """
 
     name: ClassVar[str] = "full"
-    learning_rate: float = 1e-5
+    learning_rate: float = 3e-4
+    layer_decay: float = 0.65
+
+    def __post_init__(self) -> None:
+        _require_rate(self)
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"full: layer_decay is above 0 and at most 1, not {self.layer_decay:g}")
 
     def frozen_blocks(self, depth: int) -> int:
         return 0
@@ -136,6 +166,11 @@ def open_strategy(name: str, **options: Any) -> Strategy:
     if unknown:
         raise ValueError(f"strategy {name}: no option {', '.join(unknown)}; known: {', '.join(known)}")
     return kind(**options)
+
+
+def _require_rate(strategy: Strategy) -> None:
+    if strategy.learning_rate < 0:
+        raise ValueError(f"{strategy.name}: learning_rate must not be negative, as {strategy.learning_rate:g} is")
 
 
 def _train_only(tower: VisionTransformer, parts: Iterable[nn.Module]) -> nn.Module:

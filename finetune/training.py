@@ -2,16 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
+from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
-from backbones import finish_from
+from backbones import autocast, finish_from
+from finetune.footprint import Footprint
 from finetune.inputs import Inputs
 from finetune.recipe import Recipe
 from stats.metrics import auc
@@ -19,13 +21,18 @@ from stats.metrics import auc
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of a trial's history."""
+    """One row of a trial's history.
+
+    `learning_rate` is the classifier's; `micro_batch` and `checkpointing` are what memory allowed at the epoch's end.
+    """
 
     epoch: int
     train_loss: float
     val_loss: float
     val_auc: float
     learning_rate: float
+    micro_batch: int
+    checkpointing: bool
     seconds: float
 
 
@@ -53,18 +60,22 @@ def train(
     recipe: Recipe,
     learning_rate: float,
     seed: int,
+    layer_decay: float = 1.0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> list[Epoch]:
     """Train what `module` has marked as trainable; it ends with the weights of the best epoch.
 
-    Best means the highest validation AUC, then the lowest validation loss. AdamW without weight decay on norms and
-    biases, linear warm-up, cosine decay, cross-entropy weighted inversely to class frequency, bfloat16 autocast on GPU.
+    Best means the highest validation AUC, then the lowest validation loss. AdamW without weight decay on norms, biases
+    and embeddings, linear warm-up, cosine decay, cross-entropy, bfloat16 autocast where the device computes in it. The
+    global random state is left as it was.
 
     Args:
         module: what `Strategy.apply` returned.
         tower: the transformer inside `module`, with its classifier.
-        start: the block that `inputs` enter.
+        start: the block that `inputs` enter; everything before it stays in eval mode.
+        learning_rate: of the classifier.
         seed: of the order of images, the choice of views, and dropout.
+        layer_decay: every block's learning rate is that of the block above times this (Clark et al. 2020).
         on_epoch: called after each epoch.
 
     Returns:
@@ -72,59 +83,73 @@ def train(
 
     Raises:
         FloatingPointError: the loss is no longer finite.
+        torch.OutOfMemoryError: a single image does not fit.
     """
-    torch.manual_seed(seed)
     device = next(tower.parameters()).device
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(_decay_groups(trainable, recipe.weight_decay), lr=learning_rate)
-    steps_per_epoch = math.ceil(len(split.train) / recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(recipe, steps_per_epoch))
-    targets = torch.as_tensor(split.labels, dtype=torch.long, device=device)
-    counts = torch.bincount(targets[torch.as_tensor(split.train, device=device)], minlength=2).float()
-    class_weights = counts.sum() / (2 * counts)
+    optimizer = _adamw(tower, learning_rate, layer_decay, recipe)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(recipe, len(split.train)))
+    targets = torch.tensor(split.labels, dtype=torch.long, device=device)
+    val_targets = torch.tensor(split.labels[split.val], dtype=torch.long)
+    class_weights = _class_weights(split, recipe).to(device)
+    footprint = Footprint(recipe.micro_batch or recipe.batch_size, recipe.checkpointing)
+
+    def backward(rows: np.ndarray, views: np.ndarray) -> Tensor:
+        """Gradients of the whole effective batch, one micro batch after another; returns its mean loss."""
+        optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=device)
+        weight = class_weights[targets[rows]].sum()
+        for part in _pieces(len(rows), footprint.micro_batch):
+            with autocast(device):
+                logits = finish_from(tower, inputs.batch(rows[part], views[part]), start, footprint.checkpointing)
+            loss = F.cross_entropy(logits.float(), targets[rows[part]], class_weights, reduction="sum") / weight
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def validate() -> Tensor:
+        return predict_logits(module, tower, start, inputs, split.val, footprint.micro_batch)
 
     history: list[Epoch] = []
     best: tuple[float, float] = (-math.inf, -math.inf)
-    best_epoch, best_weights = 0, [parameter.detach().clone() for parameter in trainable]
-    for number in range(1, recipe.epochs + 1):
-        began = time.perf_counter()
-        generator = np.random.default_rng([seed, number])
-        order = generator.permutation(split.train)
-        views = generator.integers(0, recipe.views, size=len(order))
-        module.train()
-        total = 0.0
-        for first in range(0, len(order), recipe.batch_size):
-            rows = order[first : first + recipe.batch_size]
-            with _autocast(device):
-                outputs = finish_from(tower, inputs.batch(rows, views[first : first + recipe.batch_size]), start)
-            loss = F.cross_entropy(outputs.float(), targets[rows], weight=class_weights)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(trainable, recipe.max_grad_norm)
-            optimizer.step()
-            schedule.step()
-            total += loss.item() * len(rows)
-        logits = predict_logits(module, tower, start, inputs, split.val, recipe.batch_size)
-        val_loss = F.cross_entropy(logits, targets[split.val].cpu(), weight=class_weights.cpu()).item()
-        if not math.isfinite(total + val_loss):
-            raise FloatingPointError(f"the loss is no longer finite in epoch {number}; lower the learning rate")
-        val_auc = auc(split.labels[split.val], positive_score(logits))
-        history.append(
-            Epoch(
-                epoch=number,
-                train_loss=total / len(order),
-                val_loss=val_loss,
-                val_auc=val_auc,
-                learning_rate=optimizer.param_groups[0]["lr"],
-                seconds=time.perf_counter() - began,
+    best_epoch, best_weights = 0, _copies(trainable)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for number in range(1, recipe.epochs + 1):
+            began = time.perf_counter()
+            order, views = _draw(split, recipe, np.random.default_rng([seed, number]))
+            module.train()
+            tower.blocks[:start].eval()
+            total = torch.zeros((), device=device)
+            for part in _pieces(len(order), recipe.batch_size):
+                total += footprint.run(backward, order[part], views[part]) * len(order[part])
+                nn.utils.clip_grad_norm_(trainable, recipe.max_grad_norm)
+                optimizer.step()
+                schedule.step()
+            logits = footprint.run(validate)
+            train_loss = total.item() / len(order)
+            val_loss = F.cross_entropy(logits, val_targets, class_weights.cpu()).item()
+            if not math.isfinite(train_loss + val_loss):
+                raise FloatingPointError(f"the loss is no longer finite in epoch {number}; lower the learning rate")
+            val_auc = auc(split.labels[split.val], positive_score(logits))
+            history.append(
+                Epoch(
+                    epoch=number,
+                    train_loss=train_loss,
+                    val_loss=val_loss,
+                    val_auc=val_auc,
+                    learning_rate=max(float(rate) for rate in schedule.get_last_lr()),
+                    micro_batch=footprint.micro_batch,
+                    checkpointing=footprint.checkpointing,
+                    seconds=time.perf_counter() - began,
+                )
             )
-        )
-        on_epoch(history[-1])
-        if (val_auc, -val_loss) > best:
-            best, best_epoch = (val_auc, -val_loss), number
-            best_weights = [parameter.detach().clone() for parameter in trainable]
-        elif number - best_epoch >= recipe.patience:
-            break
+            on_epoch(history[-1])
+            if (val_auc, -val_loss) > best:
+                best, best_epoch = (val_auc, -val_loss), number
+                best_weights = _copies(trainable)
+            elif number - best_epoch >= recipe.patience:
+                break
     with torch.no_grad():
         for parameter, weights in zip(trainable, best_weights, strict=True):
             parameter.copy_(weights)
@@ -140,10 +165,10 @@ def predict_logits(
     module.eval()
     device = next(tower.parameters()).device
     parts = []
-    for first in range(0, len(rows), batch_size):
-        part = rows[first : first + batch_size]
-        with _autocast(device):
-            parts.append(finish_from(tower, inputs.batch(part, np.zeros(len(part), dtype=np.int64)), start))
+    for piece in _pieces(len(rows), batch_size):
+        with autocast(device):
+            batch = inputs.batch(rows[piece], np.zeros(len(rows[piece]), dtype=np.int64))
+            parts.append(finish_from(tower, batch, start))
     return torch.cat(parts).float().cpu()
 
 
@@ -152,18 +177,43 @@ def positive_score(logits: Tensor) -> np.ndarray:
     return logits.double().softmax(dim=1)[:, 1].numpy()
 
 
-def _autocast(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+def _draw(split: Split, recipe: Recipe, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """An epoch's rows in order, and the view of each."""
+    if recipe.balance == "sampling":
+        labels = split.labels[split.train]
+        share = 0.5 / np.bincount(labels, minlength=2)[labels]
+        order = generator.choice(split.train, size=len(split.train), p=share)
+    else:
+        order = generator.permutation(split.train)
+    return order, generator.integers(0, recipe.views, size=len(order))
 
 
-def _decay_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict]:
-    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
-    vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+def _class_weights(split: Split, recipe: Recipe) -> Tensor:
+    if recipe.balance != "weights":
+        return torch.ones(2)
+    counts = np.bincount(split.labels[split.train], minlength=2)
+    return torch.tensor(counts.sum() / (2 * counts), dtype=torch.float32)
 
 
-def _warmup_cosine(recipe: Recipe, steps_per_epoch: int) -> Callable[[int], float]:
-    total = recipe.epochs * steps_per_epoch
+def _pieces(length: int, size: int) -> Iterator[slice]:
+    for first in range(0, length, size):
+        yield slice(first, min(first + size, length))
+
+
+def _copies(parameters: list[nn.Parameter]) -> list[Tensor]:
+    # On the CPU: beside a fully trained giant and its optimizer a GPU has no room for another copy.
+    return [parameter.detach().to("cpu", copy=True) for parameter in parameters]
+
+
+def _adamw(tower: VisionTransformer, learning_rate: float, layer_decay: float, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = param_groups_layer_decay(tower, recipe.weight_decay, tower.no_weight_decay(), layer_decay=layer_decay)
+    for group in groups:
+        group["lr"] = learning_rate * group.pop("lr_scale")
+    return torch.optim.AdamW(groups, fused=True)
+
+
+def _warmup_cosine(recipe: Recipe, images: int) -> Callable[[int], float]:
+    total = recipe.epochs * math.ceil(images / recipe.batch_size)
     warmup = max(1, round(recipe.warmup * total))
 
     def factor(step: int) -> float:

@@ -1,18 +1,21 @@
 """embed: the frozen front of every backbone, run once over all images and their augmented views."""
 
-from pathlib import Path
-from typing import Any
+import math
+import shutil
 
 import numpy as np
 import polars as pl
 import torch
+from rich.markup import escape
 
 import backbones
-from benchmark.config import Resources, Study
+from benchmark.config import BackboneChoice, Study
 from benchmark.device import worker_device
 from benchmark.run import Run
-from benchmark.rundir import create_array, open_array, write_array
-from benchmark.streaming import Batched, Row, stream
+from benchmark.rundir import RunDirectory, create_array, open_array, write_array
+from benchmark.streaming import Row, stream
+from benchmark.weights import build_tower
+from finetune.footprint import Footprint
 from finetune.inputs import Images, plan_views
 
 
@@ -22,20 +25,51 @@ def frozen_fronts(study: Study, backbone: str) -> list[int]:
     return sorted({strategy.open().frozen_blocks(depth) for strategy in study.strategies} - {0})
 
 
+def entry_shape(backbone: str, block: int) -> tuple[int, ...]:
+    """Of what enters a block: (tokens, width), or at the depth of the tower the pooled features (width,)."""
+    chosen = backbones.get(backbone)
+    return (chosen.width,) if block == chosen.depth else (chosen.tokens, chosen.width)
+
+
+def plan_cache(study: Study, images: int, train_images: int, free_bytes: float) -> dict[str, list[int]]:
+    """By backbone, the blocks whose cache fits the budget: the least first, so that pooled features always come in.
+
+    Args:
+        free_bytes: on the disk of the run directory, what caches of this run hold already included.
+    """
+    entries = images + train_images * (study.training.views - 1)
+    costs = sorted(
+        (2 * entries * math.prod(entry_shape(choice.name, block)), choice.name, block)
+        for choice in study.backbones
+        for block in frozen_fronts(study, choice.name)
+    )
+    budget = min(study.embeddings.max_gib * 2**30, 0.9 * free_bytes)
+    planned: dict[str, list[int]] = {choice.name: [] for choice in study.backbones}
+    for cost, name, block in costs:
+        if cost <= budget:
+            budget -= cost
+            planned[name].append(block)
+    return planned
+
+
 def embed(run: Run) -> None:
-    """Fill `embeddings/`; blocks that are there already are kept."""
+    """Fill `embeddings/`; blocks that are there already are kept, and those beyond the budget left out."""
+    cohort = pl.read_parquet(run.directory.cohort)
+    train = cohort.filter(pl.col("split") == "train")["row"].to_numpy()
+    entry = plan_views(len(open_array(run.directory.images)), train, run.study.training.views)
+    planned = plan_cache(run.study, len(entry), len(train), _free_bytes(run))
+    usable = {cell.backbone.name for cell in run.cells()}
     missing = {
-        choice.name: [block for block in frozen_fronts(run.study, choice.name) if not folder.block(block).is_file()]
-        for choice in run.study.backbones
-        for folder in [run.directory.embeddings(choice.name)]
+        name: [
+            block for block in blocks if name in usable and not run.directory.embeddings(name).block(block).is_file()
+        ]
+        for name, blocks in planned.items()
     }
+    _say_what_is_left_out(run, planned)
     wanted = [choice for choice in run.study.backbones if missing[choice.name]]
     if not wanted:
         run.reporter.skip("embed", "complete, or every strategy trains the whole tower")
         return
-    cohort = pl.read_parquet(run.directory.cohort)
-    train = cohort.filter(pl.col("split") == "train")["row"].to_numpy()
-    entry = plan_views(len(open_array(run.directory.images)), train, run.study.training.views)
     rows, views = np.nonzero(entry >= 0)
     size = run.study.resources.batch_size
     # Backbone after backbone, so that an actor builds each tower once.
@@ -45,27 +79,25 @@ def embed(run: Run) -> None:
         for i in range(0, len(rows), size)
     ]
     options = {
-        "choices": [choice.model_dump() for choice in wanted],
+        "study": run.study,
+        "directory": run.directory,
+        "choices": wanted,
         "blocks": [missing[choice.name] for choice in wanted],
-        "images": run.directory.images,
-        "seed": run.study.training.view_seed,
-        "resources": run.study.resources,
     }
-    actors = Batched(EmbedWorker, options, run.actors(), run.study.resources.cpus, run.study.resources.gpus)
     stores: dict[tuple[int, int], np.memmap] = {}
     failed: dict[int, str] = {}
     with run.reporter.stage("embed", len(rows) * len(wanted), "views") as stage:
-        for result in stream(units, [actors], batch_size=1):
-            index, block = int(result["backbone"]), int(result["block"])
+        for result in stream(units, [run.batched(EmbedWorker, options)], batch_size=1):
+            index, block, values = int(result["backbone"]), int(result["block"]), result["values"]
             if result["error"]:
                 failed.setdefault(index, str(result["error"]))
                 continue
             folder = run.directory.embeddings(wanted[index].name)
             if (index, block) not in stores:
                 shape = (int(entry.max()) + 1, *result["shape"].tolist())
-                stores[index, block] = create_array(folder.draft(block), shape, np.float16)
+                stores[index, block] = create_array(folder.draft(block), shape, values.dtype)
             entries = entry[result["rows"], result["views"]]
-            stores[index, block][entries] = result["values"].reshape(len(entries), *result["shape"])
+            stores[index, block][entries] = values.reshape(len(entries), *result["shape"])
             stage.say(wanted[index].name)
             stage.advance(len(entries) / len(missing[wanted[index].name]))
     for cell in run.cells():
@@ -81,18 +113,35 @@ def embed(run: Run) -> None:
         folder.draft(block).rename(folder.block(block))
 
 
+def _free_bytes(run: Run) -> float:
+    held = sum(file.stat().st_size for file in run.directory.path.glob("embeddings/*/*.npy"))
+    return shutil.disk_usage(run.directory.path).free + held
+
+
+def _say_what_is_left_out(run: Run, planned: dict[str, list[int]]) -> None:
+    for cell in run.cells():
+        start = cell.strategy.open().frozen_blocks(cell.backbone.open().depth)
+        if start and start not in planned[cell.backbone.name]:
+            run.reporter.console.print(
+                f"{escape(cell.name)} trains from images: its embeddings do not fit into embeddings.max_gib "
+                f"({run.study.embeddings.max_gib:g}) and nine tenths of the free disk"
+            )
+
+
 _NOTHING = np.zeros((0, 0), np.float16)
 
 
 class EmbedWorker:
-    """Streaming step: a backbone, `rows` and `views` -> for each block its `values`, (views, -1) float16."""
+    """Streaming step: a backbone, `rows` and `views` -> for each block its `values`, (views, -1) float16 or int16."""
 
     def __init__(
-        self, choices: list[dict[str, Any]], blocks: list[list[int]], images: Path, seed: int, resources: Resources
+        self, study: Study, directory: RunDirectory, choices: list[BackboneChoice], blocks: list[list[int]]
     ) -> None:
+        self.study, self.directory = study, directory
         self.choices, self.blocks = choices, blocks
-        self.images, self.seed = open_array(images), seed
-        self.device = worker_device(resources)
+        self.images = open_array(directory.images)
+        self.device = worker_device(study.resources)
+        self.footprint = Footprint(study.resources.batch_size)
         self.current: int | None = None
 
     @torch.inference_mode()
@@ -108,19 +157,31 @@ class EmbedWorker:
 
     def _embed(self, unit: Row) -> list[Row]:
         index = int(unit["backbone"])
-        backbone = backbones.get(self.choices[index]["name"])
+        choice = self.choices[index]
         if index != self.current:
-            self.tower = backbone.build(self.choices[index]["weights"]).to(self.device)
-            self.inputs = Images(self.images, backbone.normalise, self.seed, self.device)
+            self.tower = build_tower(choice, self.directory).to(self.device)
+            self.inputs = Images(self.images, choice.open().normalise, self.study.training.view_seed, self.device)
             self.current = index
-        batch = self.inputs.batch(unit["rows"], unit["views"])
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            reached = backbones.encode_at(self.tower, batch, self.blocks[index])
+        dtype = getattr(torch, self.study.embeddings.dtype)
         results = []
-        for block, values in reached.items():
-            half = values.half().cpu()
-            if not torch.isfinite(half).all():
-                raise FloatingPointError(f"{backbone.name}: what enters block {block} does not fit into float16")
-            shape = np.array(half.shape[1:])
-            results.append(unit | {"block": block, "shape": shape, "values": half.flatten(1).numpy(), "error": ""})
+        for block, values in self.footprint.run(self._reached, unit["rows"], unit["views"]).items():
+            stored = values.to(dtype).cpu()
+            if not torch.isfinite(stored).all():
+                raise FloatingPointError(
+                    f"{choice.name}: what enters block {block} does not fit into {self.study.embeddings.dtype}; "
+                    "set embeddings.dtype to bfloat16"
+                )
+            shape = np.array(stored.shape[1:])
+            array = (stored.view(torch.int16) if dtype == torch.bfloat16 else stored).flatten(1).numpy()
+            results.append(unit | {"block": block, "shape": shape, "values": array, "error": ""})
         return results
+
+    def _reached(self, rows: np.ndarray, views: np.ndarray) -> dict[int, torch.Tensor]:
+        assert self.current is not None
+        size, blocks = self.footprint.micro_batch, self.blocks[self.current]
+        parts = []
+        for first in range(0, len(rows), size):
+            batch = self.inputs.batch(rows[first : first + size], views[first : first + size])
+            with backbones.autocast(self.device):
+                parts.append(backbones.encode_at(self.tower, batch, blocks))
+        return {block: torch.cat([part[block] for part in parts]) for block in blocks}

@@ -1,6 +1,5 @@
 """explain: Grad-CAM of every test image under every trained cell, and what of it falls inside the vessels."""
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -16,7 +15,7 @@ from benchmark.device import worker_device
 from benchmark.photos import IMAGE_SIZE
 from benchmark.run import Run
 from benchmark.rundir import RunDirectory, open_array, write_array, write_parquet
-from benchmark.streaming import Batched, Row, stream
+from benchmark.streaming import Row, stream
 from benchmark.trial import trained_tower
 from finetune.inputs import Images
 from xai.gradcam import gradcam, saliency_maps
@@ -41,16 +40,15 @@ def explain(run: Run) -> None:
     ]
     options = {
         "study": run.study,
-        "directory": run.directory.path,
+        "directory": run.directory,
         "cells": waiting,
         "rows": test["row"].to_numpy(),
     }
-    actors = Batched(ExplainWorker, options, run.actors(), run.study.resources.cpus, run.study.resources.gpus)
     cams: dict[int, np.ndarray] = {}
     measures = {index: np.full((len(test), len(MEASURES)), np.nan) for index in range(len(waiting))}
     left = dict.fromkeys(measures, len(test))
     with run.reporter.stage("explain", len(waiting) * len(test), "maps") as stage:
-        for result in stream(units, [actors], batch_size=1):
+        for result in stream(units, [run.batched(ExplainWorker, options)], batch_size=1):
             index, positions = int(result["cell"]), result["positions"]
             cell = waiting[index]
             stage.advance(len(positions))
@@ -97,9 +95,8 @@ def paint(values: np.ndarray) -> np.ndarray:
 class ExplainWorker:
     """Streaming step: a cell and `positions` among the test images -> signed maps on the patch grid, and measures."""
 
-    def __init__(self, study: Study, directory: Path, cells: list[Cell], rows: np.ndarray) -> None:
-        self.study = study
-        self.directory = RunDirectory(directory)
+    def __init__(self, study: Study, directory: RunDirectory, cells: list[Cell], rows: np.ndarray) -> None:
+        self.study, self.directory = study, directory
         self.cells, self.rows = cells, rows
         self.device = worker_device(self.study.resources)
         self.images = open_array(self.directory.images)
@@ -121,11 +118,11 @@ class ExplainWorker:
         settings = self.study.explain
         if index != self.current:
             cell = self.cells[index]
-            self.tower = trained_tower(cell, self.directory.trial(cell)).requires_grad_(False).to(self.device)
-            normalise = backbones.get(cell.backbone.name).normalise
+            self.tower = trained_tower(cell, self.directory).requires_grad_(False).to(self.device)
+            normalise = cell.backbone.open().normalise
             self.inputs = Images(self.images, normalise, 0, self.device)
             self.current = index
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+        with backbones.autocast(self.device):
             with torch.inference_mode():
                 batch = self.inputs.batch(self.rows[positions], np.zeros_like(positions))
                 tokens = backbones.encode_until(self.tower, batch, len(self.tower.blocks) - 1)

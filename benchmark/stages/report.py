@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-import backbones
 from benchmark.cells import cells_of
 from benchmark.leaderboard import Leaderboard, build
 from benchmark.page import PageContent, render
 from benchmark.run import Run
-from benchmark.rundir import RunDirectory, open_array, write_json, write_parquet
+from benchmark.rundir import RunDirectory, TrialDirectory, open_array, write_json, write_parquet
+from benchmark.weights import Record, read_records
 from stats.metrics import auc
 
 PACKAGES = ("ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy")
@@ -67,6 +67,21 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
     )
 
 
+def _weights(record: Record | None) -> str:
+    if record is None:
+        return "untrained"
+    where = "{repository}/{file} at {revision}".format(**record) if "repository" in record else record["path"]
+    return f"{where}, SHA-256 {record['sha256']}"
+
+
+def _training(trial: TrialDirectory) -> str:
+    noted = json.loads(trial.trial.read_text(encoding="utf-8"))
+    return (
+        f"{noted['trainable_parameters']:,} parameters from {noted['inputs']}, learning rate "
+        f"{noted['learning_rate']:.3g}, best epoch {noted['best_epoch']} of {noted['epochs']}, {noted['seconds']:.3g} s"
+    )
+
+
 def _seconds_before(directory: RunDirectory) -> dict[str, str]:
     """What the stages took that a run before this one completed."""
     return json.loads(directory.run.read_text(encoding="utf-8"))["Seconds per stage"] if directory.run.is_file() else {}
@@ -92,7 +107,7 @@ def notices(run: Run) -> list[str]:
             f"Data are synthetic: the label's signal is {where}, and no model could do better than an AUC of "
             f"{drawn.best_auc:.2f} in expectation ({_oracle(run):.3f} on these test images)."
         )
-    chosen = [backbones.get(choice.name) for choice in run.study.backbones]
+    chosen = [choice.open() for choice in run.study.backbones]
     untrained = [
         b.name for b, choice in zip(chosen, run.study.backbones, strict=True) if not (b.weights or choice.weights)
     ]
@@ -123,8 +138,10 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
         "Backbones": {
             b.name: f"{b.parameters / 1e6:,.1f} M parameters, {b.width} wide, {b.depth} blocks; "
             f"{b.pretraining}; licence: {b.licence}"
-            for b in (backbones.get(choice.name) for choice in study.backbones)
+            for b in (choice.open() for choice in study.backbones)
         },
+        "Weights": {name: _weights(record) for name, record in read_records(run.directory).items()},
+        "Training": {cell.name: _training(run.directory.trial(cell)) for cell in run.cells()},
         "Vessels": {key: str(value) for key, value in segmented.get("source", {}).items()}
         | {"test images without masks": str(segmented.get("failed"))},
         "Explanation": {

@@ -12,7 +12,7 @@ from benchmark.manifest import FILES
 from benchmark.photos import IMAGE_SIZE, PhotoError, read_fov, read_photo
 from benchmark.run import Run
 from benchmark.rundir import create_array, write_parquet
-from benchmark.streaming import Batched, Each, Row, stream
+from benchmark.streaming import Each, Row, stream
 from xai.crop import Square
 from xai.vessels import Photo, VesselSource, open_source, regions
 
@@ -48,21 +48,11 @@ def segment(run: Run) -> None:
     # Without a GPU, reading asks for what an actor asks for, and Ray Data fuses the two: no task waits for a CPU that
     # the actors hold. With one, reading runs beside the actors.
     loading = Each(load_row, cpus=1 if needed.gpus else needed.cpus)
-    actors = Batched(
-        SegmentWorker,
-        {
-            "source": settings.source,
-            "weights": settings.weights,
-            "size": settings.size,
-            "resources": needed,
-        },
-        actors=run.actors(beside=1 if needed.gpus else 0),
-        cpus=needed.cpus,
-        gpus=needed.gpus,
-    )
+    options = {"source": settings.source, "weights": settings.weights, "size": settings.size, "resources": needed}
+    segmenting = run.batched(SegmentWorker, options, beside=1 if needed.gpus else 0)
     found = []
     with run.reporter.stage("segment", len(rows), "images") as stage:
-        for result in stream(rows, [loading, actors], BLOCK):
+        for result in stream(rows, [loading, segmenting], BLOCK):
             planes[result["position"]] = result["planes"]
             found.append(_summary(result))
             stage.advance()

@@ -29,11 +29,13 @@ def train(run: Run) -> None:
             done[name] = result["epoch"]
             stage.say(f"{name}: validation AUC {result['val_auc']:.3f}")
 
-        def on_end(name: str) -> None:
+        def on_end(name: str, error: str | None) -> None:
             stage.advance(epochs - done[name])  # stopped early, or failed
             done[name] = epochs
+            if error is not None:
+                run.fail(waiting[name], f"train: {error}")
 
-        failures = run_trials(
+        run_trials(
             list(waiting),
             partial(_work, run.study, run.directory, waiting),
             cpus=run.study.resources.cpus,
@@ -42,12 +44,6 @@ def train(run: Run) -> None:
             on_report=on_report,
             on_end=on_end,
         )
-        if any(
-            name not in failures and not run.directory.trial(cell).trial.is_file() for name, cell in waiting.items()
-        ):
-            raise KeyboardInterrupt  # Ray Tune takes the signal for itself and returns what it has
-    for name, reason in failures.items():
-        run.fail(waiting[name], f"train: {reason}")
 
 
 def _work(study: Study, directory: RunDirectory, cells: dict[str, Cell], name: str, report: Report) -> None:

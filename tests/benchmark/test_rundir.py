@@ -79,7 +79,7 @@ def test_a_path_that_cannot_be_a_folder_is_one_line(tmp_path, study):
 
 def changed(study: dict, section: str, **values) -> dict:
     study = deepcopy(study)
-    study[section] |= values
+    study[section] = (study[section] or {}) | values
     return study
 
 
@@ -87,6 +87,8 @@ MIXING = {
     "cohort": {"max_rejected": 0.5},
     "vessels": {"size": 99},
     "training": {"epochs": 99},
+    "embeddings": {"dtype": "bfloat16"},
+    "search": {"candidates": 7},
     "explain": {"scaling": "raw"},
 }
 
@@ -121,27 +123,21 @@ def test_cells_statistics_and_resources_may_change(finished, study):
     assert yaml.safe_load(finished.study.read_text(encoding="utf-8")) == now
 
 
-@pytest.mark.parametrize(
-    ("section", "place", "value"),
-    [("backbones", 0, {"name": "openclip-tiny", "weights": "/w.pth"}), ("strategies", 0, {"name": "lora", "rank": 2})],
-)
-def test_a_choice_that_was_computed_with_may_not_change(finished, study, section, place, value):
+def test_a_strategy_that_was_computed_with_may_not_change(finished, study):
     now = deepcopy(study)
-    now[section][place] = value
-    with pytest.raises(UserError, match=f"another {section}.{value['name']};"):
+    now["strategies"][0] = {"name": "lora", "rank": 2}
+    with pytest.raises(UserError, match=r"another strategies\.lora;"):
         finished.claim(now, resume=True)
 
 
-@pytest.mark.parametrize(
-    ("section", "place", "value"),
-    [
-        ("backbones", 1, {"name": "dinov2-tiny", "weights": "/w.pth"}),
-        ("strategies", 1, {"name": "partial", "blocks": 1}),
-    ],
-)
-def test_a_choice_that_nothing_was_computed_with_may_change(finished, study, section, place, value):
+def test_a_strategy_that_nothing_was_computed_with_may_change(finished, study):
     now = deepcopy(study)
-    now[section][place] = value
+    now["strategies"][1] = {"name": "partial", "blocks": 1}
+    finished.claim(now, resume=True)
+
+
+def test_what_ran_out_of_memory_or_disk_may_be_cut_to_fit(finished, study):
+    now = changed(changed(study, "embeddings", max_gib=1), "training", micro_batch=2, checkpointing=True)
     finished.claim(now, resume=True)
 
 

@@ -25,7 +25,7 @@ def saved(request, new_tower, tmp_path_factory):
             if parameter.requires_grad:
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     folder = tmp_path_factory.mktemp(request.param)
-    save_trained(module, folder)
+    save_trained(module, folder, backbone="retfound-tiny")
     with torch.inference_mode():
         logits = backbones.finish_from(tower, IMAGES, 0)
     assert not torch.allclose(logits, untrained, atol=1e-2)
@@ -42,7 +42,7 @@ def with_another_head(new_tower):
 @torch.inference_mode()
 def test_the_same_logits_come_back(saved, new_tower):
     _, folder, logits = saved
-    tower = load_trained(with_another_head(new_tower), folder)
+    tower = load_trained(with_another_head(new_tower), folder, backbone="retfound-tiny")
     assert not tower.training
     torch.testing.assert_close(backbones.finish_from(tower, IMAGES, 0), logits, atol=1e-6, rtol=1e-6)
 
@@ -82,18 +82,25 @@ def test_only_what_trained_is_written(saved, new_tower):
 def test_a_narrower_tower_is_refused(saved, new_tower):
     _, folder, _ = saved
     with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* of another shape: \S+ \(.*32.*\) for"):
-        load_trained(new_tower(embed_dim=16), folder)
+        load_trained(new_tower(embed_dim=16), folder, backbone="retfound-tiny")
 
 
 @pytest.mark.parametrize("saved", ["partial", "lora", "full"], indirect=True)
 def test_a_shallower_tower_is_refused(saved, new_tower):
     _, folder, _ = saved
     with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* unexpected: .*blocks\.2\."):
-        load_trained(new_tower(depth=2), folder)
+        load_trained(new_tower(depth=2), folder, backbone="retfound-tiny")
 
 
 @pytest.mark.parametrize("saved", ["lora"], indirect=True)
 def test_a_deeper_tower_is_refused_by_an_adapter(saved, new_tower):
     _, folder, _ = saved
     with pytest.raises(backbones.WeightsError, match=r"missing: .*blocks\.3\.attn"):
-        load_trained(new_tower(depth=4), folder)
+        load_trained(new_tower(depth=4), folder, backbone="retfound-tiny")
+
+
+def test_weights_of_another_backbone_are_refused(saved, new_tower):
+    """A tower of another family may have the very same keys and shapes."""
+    _, folder, _ = saved
+    with pytest.raises(backbones.WeightsError, match="trained on backbone retfound-tiny, not on dinov2-tiny"):
+        load_trained(new_tower(), folder, backbone="dinov2-tiny")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+import backbones
 from finetune.augment import augment
-from finetune.inputs import Embeddings, Images, plan_views
+from finetune.inputs import Embeddings, FrozenFront, Images, plan_views
 
 CPU = torch.device("cpu")
 
@@ -41,20 +42,37 @@ def test_photographs_may_lie_in_a_read_only_file(pixels, tmp_path):
     assert torch.equal(from_file, from_memory)
 
 
-def test_embeddings_are_found_through_their_table(tmp_path):
-    store = np.arange(24, dtype=np.float16).reshape(6, 2, 2)
-    np.save(tmp_path / "tokens.npy", store)
+@pytest.mark.parametrize("resident", [0, 2**30])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_embeddings_are_found_through_their_table(tmp_path, monkeypatch, dtype, resident):
+    """Whether they stay in the file or come to the device whole."""
+    monkeypatch.setattr("finetune.inputs.RESIDENT", resident)
+    store = torch.arange(24).reshape(6, 2, 2).to(dtype)
+    np.save(tmp_path / "tokens.npy", (store.view(torch.int16) if dtype == torch.bfloat16 else store).numpy())
     entry = np.array([[0, 4, -1], [1, 5, 3], [2, -1, -1]])
-    embeddings = Embeddings(np.load(tmp_path / "tokens.npy", mmap_mode="r"), entry, CPU)
+    embeddings = Embeddings.open(tmp_path / "tokens.npy", entry, dtype, CPU)
     batch = embeddings.batch(np.array([1, 0, 1]), np.array([2, 1, 0]))
     assert batch.dtype == torch.float32
-    np.testing.assert_array_equal(batch.numpy(), store[[3, 4, 1]])
+    assert torch.equal(batch, store[[3, 4, 1]].float())
 
 
 def test_a_view_that_was_not_embedded():
-    embeddings = Embeddings(np.zeros((2, 4), np.float16), np.array([[0, -1], [1, -1]]), CPU)
+    embeddings = Embeddings(torch.zeros(2, 4), np.array([[0, -1], [1, -1]]), CPU)
     with pytest.raises(IndexError, match="view 1 of row 0 was not embedded"):
         embeddings.batch(np.array([1, 0]), np.array([0, 1]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_front_gives_what_the_cache_would(new_tower, dtype):
+    tower = new_tower().eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    images = Images(pixels, lambda batch: (batch - 0.5) / 0.25, seed=0, device=CPU)
+    rows, views = np.array([4, 1, 1]), np.array([0, 2, 0])
+    batch = FrozenFront(images, tower, 2, dtype).batch(rows, views)
+    expected = backbones.encode_until(tower, images.batch(rows, views), 2).detach()
+    assert torch.equal(batch, expected.to(dtype).float())
+    assert not batch.requires_grad
+    batch.requires_grad_(True)  # an inference tensor would refuse, and with it the backward pass
 
 
 def test_a_plan_has_every_photograph_and_the_views_of_some():

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 
 import backbones
-from finetune.inputs import Embeddings, Images, plan_views
+from finetune.inputs import Embeddings, FrozenFront, Images, plan_views
 from finetune.recipe import Recipe
 from finetune.strategies import STRATEGIES, open_strategy
 from finetune.training import Split, positive_score, predict_logits, train
@@ -36,7 +36,7 @@ def photographs():
 @pytest.fixture(scope="module")
 def noise():
     """Features that say nothing of the label."""
-    store = np.random.default_rng(1).normal(size=(N, 32)).astype(np.float16)
+    store = torch.randn(N, 32, generator=torch.Generator().manual_seed(1))
     return Embeddings(store, np.arange(N)[:, None], CPU)
 
 
@@ -45,17 +45,18 @@ def constant():
     """The same features for every image, and one positive in eight."""
     labels = (np.arange(64) % 8 == 0).astype(int)
     split = Split(train=np.arange(32), val=np.arange(32, 64), labels=labels)
-    return Embeddings(np.ones((64, 32), np.float16), np.arange(64)[:, None], CPU), split
+    return Embeddings(torch.ones(64, 32), np.arange(64)[:, None], CPU), split
 
 
-def cached(photographs, tower, block, dtype):
-    """What enters a block, for the views of the recipe."""
+def cached(photographs, tower, block, dtype, folder):
+    """What enters a block, for the views of the recipe, by way of the disk."""
     entry = plan_views(N, SPLIT.train, RECIPE.views)
     rows, views = np.nonzero(entry >= 0)
     order = np.argsort(entry[rows, views])
     with torch.inference_mode():
-        store = backbones.encode_until(tower, photographs.batch(rows[order], views[order]), block)
-    return Embeddings(store.numpy().astype(dtype), entry, CPU)
+        store = backbones.encode_until(tower, photographs.batch(rows[order], views[order]), block).to(dtype)
+    np.save(folder / "block.npy", (store.view(torch.int16) if dtype == torch.bfloat16 else store).numpy())
+    return Embeddings.open(folder / "block.npy", entry, dtype, CPU)
 
 
 def trained(tower, inputs, *, strategy="classifier_only", start=0, recipe=RECIPE, rate=5e-3, seed=0, split=SPLIT):
@@ -127,24 +128,132 @@ def test_the_same_seed_gives_the_same_training(new_tower, photographs, strategy)
     assert first[0] != other[0]
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float16, 1e-2)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("pooling", ["token", "avg"])
 @pytest.mark.parametrize("strategy", ["classifier_only", "partial"])
 def test_training_from_the_cache_equals_training_from_photographs(
-    new_tower, photographs, strategy, pooling, dtype, tolerance
+    new_tower, photographs, strategy, pooling, dtype, tmp_path
 ):
-    recipe = replace(RECIPE, epochs=4)
+    recipe = replace(RECIPE, epochs=6)
     start = open_strategy(strategy).frozen_blocks(3)
     scores = []
     for from_cache in (False, True):
         tower = new_tower(global_pool=pooling).eval()
-        inputs = cached(photographs, tower, start, dtype) if from_cache else photographs
-        block = start if from_cache else 0
-        module, history = trained(tower, inputs, strategy=strategy, start=block, recipe=recipe, rate=1e-3)
-        scores.append(positive_score(predict_logits(module, tower, block, inputs, SPLIT.val, batch_size=24)))
-    assert len(history) == 4
+        if from_cache:
+            inputs = cached(photographs, tower, start, dtype, tmp_path)
+        else:
+            inputs = FrozenFront(photographs, tower, start, dtype)
+        module, history = trained(tower, inputs, strategy=strategy, start=start, recipe=recipe, rate=1e-3)
+        scores.append(positive_score(predict_logits(module, tower, start, inputs, SPLIT.val, batch_size=24)))
+    assert len(history) == 6
     assert np.std(scores[0]) > 0.01, "predictions that all agree would prove nothing"
-    np.testing.assert_allclose(scores[1], scores[0], atol=tolerance)
+    np.testing.assert_allclose(scores[1], scores[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(("micro_batch", "checkpointing"), [(5, False), (1, False), (16, True), (7, True)])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_neither_accumulation_nor_checkpointing_changes_the_result(
+    new_tower, photographs, strategy, micro_batch, checkpointing
+):
+    """Classes are uneven, so that a mean of the pieces' means would not be the mean of the batch."""
+    split = replace(SPLIT, labels=(np.arange(N) % 5 == 0).astype(int))
+    whole = replace(RECIPE, epochs=2)
+    pieces = replace(whole, micro_batch=micro_batch, checkpointing=checkpointing)
+    states, losses = [], []
+    for recipe in (whole, pieces):
+        module, history = trained(new_tower(), photographs, strategy=strategy, recipe=recipe, rate=1e-3, split=split)
+        states.append(module.state_dict())
+        losses.append([epoch.train_loss for epoch in history])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, atol=2e-4, rtol=1e-3)
+
+
+class Cramped:
+    """Inputs on a device with room for `room` images at once, or four times as many with checkpointing."""
+
+    def __init__(self, inputs, room):
+        self.inputs, self.room, self.sizes = inputs, room, []
+
+    def batch(self, rows, views):
+        self.sizes.append(len(rows))
+        if len(rows) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has none")
+        return self.inputs.batch(rows, views)
+
+
+def test_running_out_of_memory_halves_the_batch_and_changes_nothing_else(new_tower, photographs):
+    recipe = replace(RECIPE, epochs=2)
+    module, history = trained(new_tower(), photographs, strategy="full", recipe=recipe, rate=1e-3)
+    cramped = Cramped(photographs, room=3)
+    other, told = trained(new_tower(), cramped, strategy="full", recipe=recipe, rate=1e-3)
+    assert cramped.sizes[:5] == [16, 8, 8, 4, 2], "at 8, gradient checkpointing is tried before 4"
+    assert {epoch.micro_batch for epoch in told} == {2}
+    assert all(epoch.checkpointing for epoch in told)
+    assert [epoch.train_loss for epoch in told] == pytest.approx([epoch.train_loss for epoch in history], abs=1e-5)
+    for key, value in module.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[key], value, atol=2e-4, rtol=1e-3)
+
+
+def test_where_a_single_image_does_not_fit_the_message_says_what_would_help(new_tower, photographs):
+    with pytest.raises(torch.OutOfMemoryError, match=r"one image at a time .* take a larger GPU, a smaller backbone"):
+        trained(new_tower(), Cramped(photographs, room=0), strategy="full")
+
+
+def test_sampling_draws_both_classes_equally_often(new_tower, noise):
+    read = []
+
+    class Recorded:
+        def batch(self, rows, views):
+            read.extend(rows.tolist())
+            return noise.batch(rows, np.zeros_like(views))
+
+    labels = (np.arange(N) % 6 == 0).astype(int)
+    recipe = Recipe(epochs=40, batch_size=48, views=1, patience=40, balance="sampling")
+    trained(new_tower(), Recorded(), start=3, recipe=recipe, split=replace(SPLIT, labels=labels))
+    drawn = np.array(read)
+    drawn = drawn[drawn < 48]
+    assert len(drawn) == 40 * 48
+    assert labels[drawn].mean() == pytest.approx(0.5, abs=0.05)
+    assert set(drawn) == set(range(48)), "every image comes up in time"
+
+
+def test_without_balance_the_score_is_the_share_of_positives(new_tower, constant):
+    inputs, split = constant
+    recipe = Recipe(epochs=60, batch_size=32, views=1, patience=60, balance="none")
+    tower = new_tower()
+    module, _ = trained(tower, inputs, start=3, recipe=recipe, rate=2e-2, split=split)
+    scores = positive_score(predict_logits(module, tower, 3, inputs, split.val, batch_size=32))
+    assert scores == pytest.approx(np.full(32, 1 / 8), abs=0.02)
+
+
+def test_earlier_blocks_move_less_by_the_layer_decay(new_tower, photographs):
+    """AdamW's first step is as long as the learning rate, whatever the gradient."""
+    tower = new_tower()
+    before = {name: value.clone() for name, value in tower.state_dict().items()}
+    module = open_strategy("full").apply(tower)
+    recipe = Recipe(epochs=1, batch_size=48, views=1, warmup=0, weight_decay=0)
+    train(module, tower, 0, photographs, SPLIT, recipe, learning_rate=1e-3, seed=0, layer_decay=0.5)
+    moved = {name: (value - before[name]).abs().max().item() for name, value in tower.state_dict().items()}
+    expected = {"head.weight": 1, "blocks.2.mlp.fc1.weight": 1 / 2, "blocks.1.mlp.fc1.weight": 1 / 4,
+                "blocks.0.mlp.fc1.weight": 1 / 8, "patch_embed.proj.weight": 1 / 16, "pos_embed": 1 / 16}  # fmt: skip
+    assert {name: moved[name] / 1e-3 for name in expected} == pytest.approx(expected, rel=0.02)
+
+
+def test_the_global_random_state_is_left_alone(new_tower, noise):
+    before = torch.get_rng_state()
+    trained(new_tower(), noise, start=3, recipe=replace(RECIPE, views=1, epochs=1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_frozen_in_front_does_not_drop_out(new_tower, photographs):
+    """Its output is a cache's content: the same in every epoch."""
+    tower, modes = new_tower(proj_drop_rate=0.5), []
+    tower.blocks[1].register_forward_hook(lambda block, *_: modes.append(block.training))
+    inputs = FrozenFront(photographs, tower, 2, torch.float16)
+    trained(tower, inputs, strategy="partial", start=2, recipe=replace(RECIPE, epochs=1))
+    assert modes
+    assert not any(modes)
 
 
 def test_classes_weigh_the_same_whatever_their_number(new_tower, constant):
@@ -157,12 +266,14 @@ def test_classes_weigh_the_same_whatever_their_number(new_tower, constant):
     assert scores == pytest.approx(np.full(32, 0.5), abs=0.02)
 
 
-def test_weight_decay_spares_norms_and_biases(new_tower, photographs):
+def test_weight_decay_spares_norms_biases_and_embeddings(new_tower, photographs):
     tower = new_tower()
     before = tower.blocks[0].attn.qkv.weight.norm().item()
+    embedded = tower.pos_embed.norm().item()
     trained(tower, photographs, strategy="full", recipe=replace(RECIPE, epochs=1, weight_decay=50.0), rate=1e-3)
     assert tower.blocks[0].attn.qkv.weight.norm().item() < 0.95 * before
     assert tower.blocks[0].norm1.weight.min().item() > 0.98
+    assert tower.pos_embed.norm().item() == pytest.approx(embedded, rel=0.02)
 
 
 def test_the_rate_warms_up_and_falls_as_a_cosine(new_tower, noise):
@@ -208,7 +319,7 @@ def test_every_epoch_is_told_as_it_ends(new_tower, noise):
 
 
 def test_a_loss_that_is_no_number_ends_the_training(new_tower):
-    inputs = Embeddings(np.full((N, 32), np.nan, np.float16), np.arange(N)[:, None], CPU)
+    inputs = Embeddings(torch.full((N, 32), torch.nan), np.arange(N)[:, None], CPU)
     with pytest.raises(FloatingPointError, match=r"no longer finite in epoch 1; lower the learning rate"):
         trained(new_tower(), inputs, start=3, recipe=replace(RECIPE, views=1))
 

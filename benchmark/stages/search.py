@@ -1,0 +1,129 @@
+"""search: a learning rate for every pair of backbone and strategy, where the study asks for one; by Ray Tune."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmark.cells import Cell
+from benchmark.config import Search, Study
+from benchmark.run import Run
+from benchmark.rundir import RunDirectory, write_csv
+from benchmark.trial import fit
+from benchmark.tuning import GroupedASHA, Report, run_trials
+from finetune.training import Epoch
+
+
+@dataclass
+class Candidate:
+    """A learning rate tried for a pair, and how far it came; AUC and loss are those of the best epoch so far."""
+
+    cell: Cell
+    learning_rate: float
+    epochs: int = 0
+    val_auc: float | None = None
+    val_loss: float | None = None
+    error: str | None = None
+    ended: bool = False
+
+
+def learning_rates(own: float, search: Search) -> list[float]:
+    """The candidates around a strategy's own rate, ascending, evenly spaced on a logarithmic scale, to six digits."""
+    rates = np.geomspace(own / search.span, own * search.span, search.candidates)
+    return [float(f"{rate:.6g}") for rate in rates]
+
+
+def search(run: Run) -> None:
+    """Fill `search/`, a table for every pair, with the study's first seed; pairs that have theirs are kept.
+
+    Every pair has the same budget: as many candidates, as many epochs, the same rungs. A candidate that fails is noted
+    in its table; where all of a pair's fail, the pair's cells do. The candidates are a study's own, but which of them
+    ASHA ends early may depend on timing where several devices work.
+    """
+    settings = run.study.search
+    if settings is None:
+        return
+    waiting = [
+        cell for cell in run.cells() if cell.seed == run.study.seeds[0] and not run.directory.search(cell).is_file()
+    ]
+    if not waiting:
+        run.reporter.skip("search", "every pair has its learning rate")
+        return
+    candidates: dict[str, Candidate] = {}
+    for cell in waiting:
+        own = cell.strategy.open().learning_rate
+        # Nearest to the strategy's own first: on one device, ASHA holds every rate against those before it, and the
+        # sooner a good one has run, the sooner it ends a bad one.
+        for rate in sorted(learning_rates(own, settings), key=lambda rate: abs(math.log(rate / own))):
+            candidates[f"{cell.pair}-{len(candidates)}"] = Candidate(cell, rate)
+    epochs = run.study.training.epochs
+    with run.reporter.stage("search", len(candidates) * epochs, "epochs") as stage:
+
+        def on_report(name: str, result: dict[str, Any]) -> None:
+            tried = candidates[name]
+            stage.advance(result["epoch"] - tried.epochs)
+            tried.epochs, tried.val_auc, tried.val_loss = (result[key] for key in ("epoch", "val_auc", "val_loss"))
+            stage.say(f"{tried.cell.pair} at {tried.learning_rate:.2g}: validation AUC {tried.val_auc:.3f}")
+
+        def on_end(name: str, error: str | None) -> None:
+            tried = candidates[name]
+            stage.advance(epochs - tried.epochs)  # ended early, or failed
+            tried.ended, tried.error = True, error
+            of_pair = [other for other in candidates.values() if other.cell == tried.cell]
+            if all(other.ended for other in of_pair):
+                _conclude(run, tried.cell, of_pair)
+
+        run_trials(
+            list(candidates),
+            partial(_work, run.study, run.directory, candidates),
+            cpus=run.study.resources.cpus,
+            gpus=run.study.resources.gpus,
+            storage=run.directory.tune,
+            on_report=on_report,
+            on_end=on_end,
+            scheduler=GroupedASHA(
+                {name: tried.cell.pair for name, tried in candidates.items()},
+                epochs=epochs,
+                grace=min(settings.grace, epochs),
+                reduction=settings.reduction,
+            ),
+        )
+
+
+def _work(study: Study, directory: RunDirectory, candidates: dict[str, Candidate], name: str, report: Report) -> None:
+    best = (-math.inf, -math.inf)
+
+    # The best so far and not the last: training keeps the best epoch's weights, so this is what the candidate would be
+    # recorded with if it ended here. As it never falls, no rate ends early that is better than all that go on.
+    def on_epoch(epoch: Epoch) -> None:
+        nonlocal best
+        best = max(best, (epoch.val_auc, -epoch.val_loss))
+        report({"epoch": epoch.epoch, "val_auc": best[0], "val_loss": -best[1]})
+
+    fit(study, directory, candidates[name].cell, candidates[name].learning_rate, on_epoch)
+
+
+def _conclude(run: Run, cell: Cell, candidates: list[Candidate]) -> None:
+    """Write the pair's table, or fail its cells; without a table, a run that is resumed tries again."""
+    candidates = sorted(candidates, key=lambda tried: tried.learning_rate)
+    if all(tried.error for tried in candidates):
+        lowest = candidates[0]
+        for failed in [other for other in run.cells() if other.pair == cell.pair]:
+            run.fail(failed, f"search: every learning rate failed; {lowest.learning_rate:.2g}: {lowest.error}")
+        return
+    rows = [
+        {
+            "learning_rate": tried.learning_rate,
+            "epochs": tried.epochs,
+            "val_auc": None if tried.error else tried.val_auc,
+            "val_loss": None if tried.error else tried.val_loss,
+            "error": tried.error,
+        }
+        for tried in candidates
+    ]
+    measures = dict.fromkeys(("val_auc", "val_loss"), pl.Float64)
+    schema = {"learning_rate": pl.Float64, "epochs": pl.Int64, **measures, "error": pl.String}
+    write_csv(run.directory.search(cell), pl.DataFrame(rows, schema=schema))

@@ -1,0 +1,43 @@
+"""weights: every backbone's file, found or downloaded once, before anything is computed from it."""
+
+import backbones
+from benchmark.cells import safe
+from benchmark.errors import UserError
+from benchmark.run import Run
+from benchmark.rundir import write_json
+from benchmark.weights import find_weights, read_records
+
+
+def weights(run: Run) -> None:
+    """Fill `weights.json`; a backbone whose weights are not to be had fails its cells, and the others go on.
+
+    Raises:
+        UserError: the run began with other weights of a backbone.
+    """
+    records = read_records(run.directory)
+    with run.reporter.stage("weights", len(run.study.backbones), "backbones") as stage:
+        for choice in run.study.backbones:
+            stage.say(choice.name)
+            try:
+                found = find_weights(choice)
+            except backbones.WeightsError as error:
+                for cell in run.cells():
+                    if cell.backbone == choice:
+                        run.fail(cell, f"weights: {error}")
+                stage.advance()
+                continue
+            before = records.get(choice.name, found)
+            if (found and found["sha256"]) != (before and before["sha256"]) and _used(run, choice.name):
+                raise UserError(
+                    f"the run began with other weights of {choice.name} ({before and before['path']}, SHA-256 "
+                    f"{before and before['sha256']}); name those again, or choose another --out"
+                )
+            records[choice.name] = found
+            stage.advance()
+    write_json(run.directory.weights, records)
+
+
+def _used(run: Run, name: str) -> bool:
+    root = run.directory.path
+    traces = (f"embeddings/{safe(name)}/entry.npy", f"search/{safe(name)}-*.csv", f"trials/{safe(name)}-*/trial.json")
+    return any(any(root.glob(trace)) for trace in traces)

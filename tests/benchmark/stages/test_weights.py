@@ -1,0 +1,110 @@
+"""Weights are found once, recorded, and stay the same for the length of a run."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+from safetensors.torch import save_file
+
+import backbones
+from benchmark.cells import cells_of
+from benchmark.cluster import Cluster
+from benchmark.config import Study
+from benchmark.errors import UserError
+from benchmark.progress import Reporter
+from benchmark.run import Run
+from benchmark.rundir import RunDirectory
+from benchmark.stages.weights import weights
+from benchmark.weights import build_tower
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "retfound.safetensors"
+    save_file(backbones.get("retfound-tiny").build(seed=5).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def run_with(tmp_path):
+    """A run whose first backbone is untrained and whose second has these weights."""
+
+    def build(**choice):
+        study = Study.model_validate(
+            {
+                "name": "x",
+                "cohort": {"manifest": "x.csv"},
+                "backbones": ["dinov2-tiny", {"name": "retfound-tiny"} | choice],
+                "strategies": ["classifier_only", "lora"],
+            }
+        )
+        cluster = Cluster(nodes=1, cpus=1, gpus=0, gpu_memory=None, accelerators=(), is_local=True)
+        reporter = Reporter(Console(file=io.StringIO()), ["weights"])
+        return Run(study, RunDirectory(tmp_path / "run"), cluster, reporter)
+
+    return build
+
+
+def test_what_identifies_them_is_noted(run_with, file):
+    run = run_with(weights=file)
+    weights(run)
+    noted = json.loads(run.directory.weights.read_text())
+    assert noted == {
+        "dinov2-tiny": None,
+        "retfound-tiny": {"path": str(file), "sha256": backbones.sha256(file)},
+    }
+
+
+def test_a_folder_will_do(run_with, file):
+    run = run_with(weights=file.parent)
+    weights(run)
+    assert json.loads(run.directory.weights.read_text())["retfound-tiny"]["path"] == str(file)
+
+
+def test_missing_weights_fail_the_cells_of_that_backbone_alone(run_with, tmp_path):
+    run = run_with(weights=tmp_path / "none.pth")
+    weights(run)
+    failed = {cell.name for cell in cells_of(run.study)} - {cell.name for cell in run.cells()}
+    assert failed == {"retfound-tiny-classifier_only-s0", "retfound-tiny-lora-s0"}
+    reason = run.directory.trial(cells_of(run.study)[2]).failure.read_text()
+    assert "none.pth: no such" in reason
+
+
+def test_a_digest_in_the_configuration_is_held_against_the_file(run_with, file):
+    run = run_with(weights=file, sha256="0" * 64)
+    weights(run)
+    reason = run.directory.trial(cells_of(run.study)[2]).failure.read_text()
+    assert backbones.sha256(file) in reason
+    assert "0" * 64 in reason
+    assert "`sha256:`" in reason
+
+
+def test_a_run_does_not_go_on_with_other_weights(run_with, file):
+    run = run_with(weights=file)
+    weights(run)
+    trial = run.directory.trial(cells_of(run.study)[2])
+    trial.path.mkdir(parents=True)
+    trial.trial.write_text("{}")
+    weights(run)  # the same file is no change
+    save_file(backbones.get("retfound-tiny").build(seed=6).state_dict(), file)
+    with pytest.raises(UserError, match="began with other weights of retfound-tiny"):
+        weights(run)
+
+
+def test_weights_may_be_changed_while_nothing_was_computed_from_them(run_with, file):
+    weights(run_with(weights=file))
+    save_file(backbones.get("retfound-tiny").build(seed=6).state_dict(), file)
+    run = run_with(weights=file)
+    weights(run)
+    assert json.loads(run.directory.weights.read_text())["retfound-tiny"]["sha256"] == backbones.sha256(file)
+
+
+def test_a_worker_refuses_a_file_that_changed_behind_the_runs_back(run_with, file):
+    run = run_with(weights=file)
+    weights(run)
+    choice = run.study.backbones[1]
+    build_tower(choice, run.directory)
+    save_file(backbones.get("retfound-tiny").build(seed=6).state_dict(), file)
+    with pytest.raises(backbones.WeightsError, match="SHA-256"):
+        build_tower(choice, run.directory)

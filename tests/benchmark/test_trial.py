@@ -1,0 +1,116 @@
+"""A cell trained in a run directory made by hand, without Ray."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+import backbones
+from benchmark.cells import cells_of
+from benchmark.config import Study
+from benchmark.rundir import RunDirectory, write_array, write_json, write_parquet
+from benchmark.stages.embed import EmbedWorker
+from benchmark.trial import chosen_learning_rate, train_cell, trained_tower
+from finetune.inputs import Images, plan_views
+from finetune.training import positive_score, predict_logits
+
+SPLITS = ["train"] * 16 + ["val"] * 8 + ["test"] * 4
+
+
+def study_of(backbone="dinov2-tiny", strategy="partial", **changes):
+    return Study.model_validate(
+        {
+            "name": "x",
+            "cohort": {"manifest": "x.csv"},
+            "backbones": [backbone],
+            "strategies": [
+                {"name": strategy, "learning_rate": 1e-3} | ({"blocks": 1} if strategy == "partial" else {})
+            ],
+            "training": {"epochs": 3, "batch_size": 8, "views": 2},
+        }
+        | changes
+    )
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """28 pictures of noise, positives brighter; the untrained towers' weights noted."""
+    run = RunDirectory(tmp_path)
+    labels = np.arange(28) % 2
+    pixels = np.random.default_rng(0).integers(0, 180, (28, 224, 224, 3))
+    pixels[labels == 1] += 60
+    write_array(run.images, pixels.astype(np.uint8))
+    people = [f"p{row}" for row in range(28)]
+    frame = {"row": np.arange(28), "image": people, "patient_id": people, "label": labels, "split": SPLITS}
+    write_parquet(run.cohort, pl.DataFrame(frame))
+    write_json(run.weights, dict.fromkeys(("openclip-tiny", "dinov2-tiny", "retfound-tiny")))
+    return run
+
+
+def embed(study, run):
+    """The cache as the stage fills it."""
+    [choice], [cell] = study.backbones, cells_of(study)
+    backbone = backbones.get(choice.name)
+    block = cell.strategy.open().frozen_blocks(backbone.depth)
+    entry = plan_views(28, np.arange(16), study.training.views)
+    rows, views = np.nonzero(entry >= 0)
+    [result] = EmbedWorker(study, run, [choice], [[block]])([{"backbone": 0, "rows": rows, "views": views}])
+    assert not result["error"]
+    store = np.empty((len(rows), *result["shape"]), result["values"].dtype)
+    store[entry[rows, views]] = result["values"].reshape(store.shape)
+    folder = run.embeddings(choice.name)
+    write_array(folder.entry, entry)
+    write_array(folder.block(block), store)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "strategy", "dtype"),
+    [
+        ("openclip-tiny", "classifier_only", "float16"),
+        ("dinov2-tiny", "partial", "float16"),
+        ("retfound-tiny", "partial", "bfloat16"),
+    ],
+)
+def test_without_a_cache_a_cell_trains_from_images_to_the_same_predictions(directory, backbone, strategy, dtype):
+    study = study_of(backbone, strategy, embeddings={"dtype": dtype})
+    [cell] = cells_of(study)
+    told = {}
+    for inputs in ("images", "embeddings"):
+        if inputs == "embeddings":
+            embed(study, directory)
+        train_cell(study, directory, cell, on_epoch=lambda epoch: None)
+        noted = json.loads(directory.trial(cell).trial.read_text())
+        assert noted["inputs"] == inputs
+        told[inputs] = pl.read_parquet(directory.trial(cell).predictions)["score"].to_numpy()
+    assert np.std(told["images"]) > 1e-3, "predictions that all agree would prove nothing"
+    np.testing.assert_allclose(told["embeddings"], told["images"], atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["classifier_only", "partial", "lora", "full"])
+def test_a_trained_cell_predicts_again_what_it_wrote(directory, strategy):
+    study = study_of("retfound-tiny", strategy)
+    [cell] = cells_of(study)
+    train_cell(study, directory, cell, on_epoch=lambda epoch: None)
+    written = pl.read_parquet(directory.trial(cell).predictions)
+    assert written["split"].unique().sort().to_list() == ["test", "val"]
+    tower = trained_tower(cell, directory)
+    images = Images(np.load(directory.images), cell.backbone.open().normalise, 0, torch.device("cpu"))
+    scores = positive_score(predict_logits(tower, tower, 0, images, np.arange(16, 28), batch_size=12))
+    np.testing.assert_allclose(written["score"].to_numpy(), scores, atol=2e-3)  # float16 of a cache apart
+    history = pl.read_csv(directory.trial(cell).history)
+    assert history["epoch"].to_list() == [1, 2, 3]
+    assert set(history["micro_batch"]) == {8}
+
+
+def test_the_learning_rate_is_the_searched_one_where_the_study_searches(directory):
+    [cell] = cells_of(study_of())
+    assert chosen_learning_rate(study_of(), directory, cell) == 1e-3
+    directory.search(cell).parent.mkdir()
+    directory.search(cell).write_text(
+        "learning_rate,epochs,val_auc,val_loss,error\n0.1,0,,,diverged\n0.02,3,0.8,0.5,\n0.01,3,0.8,0.4,\n"
+        "0.001,3,0.8,0.6,\n0.0001,3,0.7,0.1,\n"
+    )
+    searching = study_of(search={"candidates": 5})
+    assert chosen_learning_rate(searching, directory, cell) == 0.01, "of equal AUCs the lowest loss, never a failed one"

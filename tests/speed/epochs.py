@@ -1,0 +1,144 @@
+"""Seconds an epoch: this project's training beside a plain timm + PEFT loop without caches.
+
+    python -m tests.speed.epochs [--images 160] [--epochs 3] [--tower vit_small_patch16_224]
+
+Both loops train the same tower (random weights) on the same pictures, already cropped and in memory, with AdamW, the
+same batch and augmentation of the same kind, and validate after every epoch. They take turns, strategy by strategy; the
+table gives medians and, in brackets, the range.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import peft
+import timm
+import torch
+from sklearn.metrics import roc_auc_score
+from torchvision.transforms import v2
+
+import backbones
+from finetune.inputs import Embeddings, Images, plan_views
+from finetune.recipe import Recipe
+from finetune.strategies import open_strategy
+from finetune.training import Split, train
+
+STRATEGIES = ("classifier_only", "partial", "lora", "full")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def plain_epochs(architecture, strategy, pictures, split, normalise, batch_size, epochs):
+    """The loop one writes by hand: every picture through the whole tower, every epoch; yields seconds."""
+    tower = timm.create_model(architecture, num_classes=2)
+    if strategy == "lora":
+        targets = open_strategy("lora").targets
+        tower = peft.get_peft_model(
+            tower, peft.LoraConfig(r=8, lora_alpha=16, target_modules=targets, modules_to_save=["head"])
+        )
+    elif strategy != "full":
+        tower.requires_grad_(False)
+        for part in (tower.head, *((*tower.blocks[-2:], tower.norm) if strategy == "partial" else ())):
+            part.requires_grad_(True)
+    tower = tower.to(DEVICE)
+    augmenting = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomRotation(15), v2.ColorJitter(0.15, 0.15)])
+    scaled = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Lambda(lambda one: normalise(one[None])[0])])
+    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+
+    def loader(rows, transform, shuffle):
+        data = [(transform, pixels[row], int(split.labels[row])) for row in rows]
+        collate = lambda items: (torch.stack([change(one) for change, one, _ in items]),  # noqa: E731
+                                 torch.tensor([label for *_, label in items]))  # fmt: skip
+        return torch.utils.data.DataLoader(data, batch_size=batch_size, shuffle=shuffle, collate_fn=collate)
+
+    training = loader(split.train, v2.Compose([augmenting, scaled]), shuffle=True)
+    validation = loader(split.val, scaled, shuffle=False)
+    optimizer = torch.optim.AdamW([p for p in tower.parameters() if p.requires_grad], lr=1e-4)
+    for _ in range(epochs):
+        began = time.perf_counter()
+        tower.train()
+        for images, labels in training:
+            with backbones.autocast(DEVICE):
+                loss = torch.nn.functional.cross_entropy(tower(images.to(DEVICE)).float(), labels.to(DEVICE))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        tower.eval()
+        with torch.inference_mode(), backbones.autocast(DEVICE):
+            logits = torch.cat([tower(images.to(DEVICE)).float().cpu() for images, _ in validation])
+        roc_auc_score(split.labels[split.val], logits.softmax(1)[:, 1].double())
+        yield time.perf_counter() - began
+
+
+def own_epochs(backbone, strategy, images, split, batch_size, epochs, folder):
+    """This project's way: seconds of the one pass that the cache costs (0 without), and seconds of every epoch."""
+    chosen = open_strategy(strategy)
+    tower = backbone.build().to(DEVICE)
+    backbones.attach_classifier(tower, classes=2, seed=0)
+    tower.to(DEVICE)
+    start, passed = chosen.frozen_blocks(backbone.depth), 0.0
+    recipe = Recipe(epochs=epochs, batch_size=batch_size, patience=epochs, views=4)
+    inputs = images
+    if start:
+        began = time.perf_counter()
+        entry = plan_views(len(images.store), split.train, recipe.views)
+        rows, views = np.nonzero(entry >= 0)
+        with torch.inference_mode(), backbones.autocast(DEVICE):
+            parts = [
+                backbones.encode_until(tower, images.batch(rows[i : i + 32], views[i : i + 32]), start).half().cpu()
+                for i in range(0, len(rows), 32)
+            ]
+        store = torch.empty((len(rows), *parts[0].shape[1:]), dtype=torch.float16)
+        store[torch.from_numpy(entry[rows, views])] = torch.cat(parts)
+        np.save(folder / "block.npy", store.numpy())
+        inputs = Embeddings.open(folder / "block.npy", entry, torch.float16, DEVICE)
+        passed = time.perf_counter() - began
+    module = chosen.apply(tower).to(DEVICE)
+    history = train(module, tower, start, inputs, split, recipe, 1e-4, 0, chosen.layer_decay)
+    return passed, [epoch.seconds for epoch in history]
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--tower", default="vit_small_patch16_224")
+    options.add_argument("--images", type=int, default=160)
+    options.add_argument("--epochs", type=int, default=3)
+    options.add_argument("--batch", type=int, default=32)
+    chosen = options.parse_args()
+
+    backbone = replace(backbones.get(f"timm:{chosen.tower}"), weights=None)
+    generator = np.random.default_rng(0)
+    pictures = generator.integers(0, 256, (chosen.images, 224, 224, 3), dtype=np.uint8)
+    labels = np.arange(chosen.images) % 2
+    split = Split(np.arange(chosen.images * 4 // 5), np.arange(chosen.images * 4 // 5, chosen.images), labels)
+    images = Images(pictures, backbone.normalise, seed=0, device=DEVICE)
+
+    print(f"{chosen.tower}, {len(split.train)} + {len(split.val)} images, batch {chosen.batch}, {DEVICE}, "
+          f"{torch.get_num_threads()} threads, torch {torch.__version__}")  # fmt: skip
+    print(f"{'strategy':16} {'plain loop s/epoch':>26} {'here s/epoch':>30} {'times':>8} {'one pass s':>11}")
+    with tempfile.TemporaryDirectory() as folder:
+        for strategy in STRATEGIES:
+            plain, own = [], []
+            hand = plain_epochs(
+                chosen.tower, strategy, pictures, split, backbone.normalise, chosen.batch, chosen.epochs + 1
+            )
+            next(hand)  # the first epoch also warms up
+            for _ in range(chosen.epochs):
+                plain.append(next(hand))
+                passed, seconds = own_epochs(
+                    backbone, strategy, images, split, chosen.batch, 3 if strategy != "full" else 2, Path(folder)
+                )
+                own += seconds[1:]
+            ratio = statistics.median(plain) / statistics.median(own)
+            print(f"{strategy:16} {_spread(plain):>26} {_spread(own):>30} {ratio:8.2f} {passed:11.1f}", flush=True)
+
+
+def _spread(seconds):
+    return f"{statistics.median(seconds):.4g} ({min(seconds):.4g}-{max(seconds):.4g})"
+
+
+if __name__ == "__main__":
+    main()
