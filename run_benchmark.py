@@ -3,10 +3,12 @@ the vessels. `python run_benchmark.py --help` explains; `python run_benchmark.py
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from benchmark.errors import UserError
@@ -20,6 +22,8 @@ Examples
       what your own study would run, take and need, without running it
   python run_benchmark.py --config configs/paper.yaml --data cohort.csv … --out runs/carotid --resume
       go on with a run that was interrupted
+  python run_benchmark.py doctor --config configs/paper.yaml --data cohort.csv --vessel-weights wnet.safetensors
+      whether it can run here, and what to mend
   python run_benchmark.py … --cluster
       the same on the Ray cluster that this machine belongs to
 
@@ -42,61 +46,91 @@ def _mounted(context: click.Context, parameter: click.Parameter, value: Path | N
     return value
 
 
-@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    callback=_mounted,
-    default=DEMO,
-    help="The study, a YAML file.  [default: configs/demo.yaml]",
+_STUDY_OPTIONS = (
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        callback=_mounted,
+        default=DEMO,
+        help="The study, a YAML file.  [default: configs/demo.yaml]",
+    ),
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        callback=_mounted,
+        help="Manifest of your photographs, in place of the study's cohort.",
+    ),
+    click.option(
+        "--image-dir",
+        type=click.Path(path_type=Path),
+        callback=_mounted,
+        help="What relative paths in the manifest resolve against.  [default: the manifest's folder]",
+    ),
+    click.option(
+        "--vessels",
+        metavar="SOURCE",
+        help="Where artery and vein masks come from: masks (files named in the manifest) or wnet.",
+    ),
+    click.option(
+        "--vessel-weights", type=click.Path(path_type=Path), callback=_mounted, help="Weights of the vessel network."
+    ),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        callback=_mounted,
+        help="Run directory.  [default: runs/<name of the study>]",
+    ),
+    click.option("--backbones", metavar="A,B", callback=_listed, help="Only these backbones, by name."),
+    click.option("--strategies", metavar="A,B", callback=_listed, help="Only these strategies, by name."),
+    click.option("--seeds", metavar="0,1", callback=_listed, help="A trial for every seed."),
+    click.option(
+        "--cluster",
+        metavar="[ADDRESS]",
+        is_flag=False,
+        flag_value="auto",
+        help="Run on a Ray cluster: HOST:PORT, or the one this machine belongs to.",
+    ),
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    callback=_mounted,
-    help="Manifest of your photographs, in place of the study's cohort.",
+
+
+def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which study it is about."""
+    for option in reversed(_STUDY_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(
+    epilog=EPILOG,
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND]",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.option(
-    "--image-dir",
-    type=click.Path(path_type=Path),
-    callback=_mounted,
-    help="What relative paths in the manifest resolve against.  [default: the manifest's folder]",
-)
-@click.option(
-    "--vessels",
-    metavar="SOURCE",
-    help="Where artery and vein masks come from: masks (files named in the manifest) or wnet.",
-)
-@click.option(
-    "--vessel-weights", type=click.Path(path_type=Path), callback=_mounted, help="Weights of the vessel network."
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    callback=_mounted,
-    help="Run directory.  [default: runs/<name of the study>]",
-)
-@click.option("--backbones", metavar="A,B", callback=_listed, help="Only these backbones, by name.")
-@click.option("--strategies", metavar="A,B", callback=_listed, help="Only these strategies, by name.")
-@click.option("--seeds", metavar="0,1", callback=_listed, help="A trial for every seed.")
-@click.option(
-    "--cluster",
-    metavar="[ADDRESS]",
-    is_flag=False,
-    flag_value="auto",
-    help="Run on a Ray cluster: HOST:PORT, or the one this machine belongs to.",
-)
+@study_options
 @click.option(
     "--resume",
     is_flag=True,
     help="Go on with the run in --out; what is complete is kept, failed cells are tried again.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and what is missing, and run nothing.")
-def main(config: Path, out: Path | None, cluster: str | None, resume: bool, dry_run: bool, **changes: Any) -> None:
+@click.pass_context
+def main(
+    context: click.Context,
+    config: Path,
+    out: Path | None,
+    cluster: str | None,
+    resume: bool,
+    dry_run: bool,
+    **changes: Any,
+) -> None:
     """Train every backbone with every strategy, look where each one looks, and rank them.
 
-    Writes a run directory with leaderboard.html, leaderboard.csv and everything they were computed from.
+    Writes a run directory with leaderboard.html, leaderboard.csv and everything they were computed from. The options
+    are those of a run; a command has its own behind it.
     """
+    if context.invoked_subcommand is not None:
+        _require_no_options(context)
+        return
     console = Console()
     with console.status("Reading the study"):
         # Imported here: --help and a faulty option should not wait for Ray and torch.
@@ -118,6 +152,30 @@ def main(config: Path, out: Path | None, cluster: str | None, resume: bool, dry_
     failed = print_leaderboard(leaderboard, out, study.statistics.confidence, console)
     if failed:
         raise SystemExit(3)
+
+
+@main.command()
+@study_options
+def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) -> None:
+    """Check whether a study can run here, and say what to mend.
+
+    Looks at this machine, the weights, the hub and the photographs. Trains, downloads and writes nothing.
+    """
+    with Console().status("Reading the study"):
+        from benchmark.config import load_study
+        from benchmark.doctor import diagnose
+
+        study = load_study(config, _overrides(config, changes))
+    if diagnose(study, out or _default_directory(study.name, resume=False), cluster):
+        raise SystemExit(1)
+
+
+def _require_no_options(context: click.Context) -> None:
+    """Options before a command would be taken for the run's and pass unheard."""
+    for parameter in context.command.params:
+        if context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE:
+            name, command = parameter.opts[0], context.invoked_subcommand
+            raise click.UsageError(f"write {name} behind {command}: {command} {name} …", context)
 
 
 def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
     pl.DataFrame([asdict(epoch) for epoch in done.history]).write_csv(folder.history)
     held_out = pl.read_parquet(directory.cohort).filter(pl.col("split") != "train")
     logits = predict_logits(
-        done.module, done.tower, done.start, done.inputs, held_out["row"].to_numpy(), done.best.micro_batch
+        done.module, done.tower, done.start, done.inputs, held_out["row"].to_numpy(), done.history[-1].micro_batch
     )
     scores = pl.Series("score", positive_score(logits))
     write_parquet(folder.predictions, held_out.select("image", "patient_id", "label", scores, "split"))

@@ -71,6 +71,48 @@ assert not {"torch", "ray", "polars", "pydantic"} & set(sys.modules), "a heavy m
         assert lesson in result.stdout
 
 
+def test_help_names_the_commands():
+    for arguments in (["--help"], ["doctor", "--help"]):
+        result = CliRunner().invoke(run_benchmark.main, arguments)
+        assert result.exit_code == 0
+        assert "doctor" in result.output
+        assert "--vessel-weights" in result.output
+    assert "--resume" not in result.output
+    assert "--dry-run" not in result.output
+
+
+def test_an_unknown_command_is_refused_with_the_nearest():
+    result = CliRunner().invoke(run_benchmark.main, ["docter"])
+    assert result.exit_code == 2
+    assert result.output.splitlines()[-1] == "Error: No such command 'docter'. Did you mean 'doctor'?"
+
+
+def test_options_before_a_command_are_refused_rather_than_ignored(config):
+    result = CliRunner().invoke(run_benchmark.main, ["--config", str(config), "doctor"])
+    assert result.exit_code == 2
+    assert result.output.splitlines()[-1] == "Error: write --config behind doctor: doctor --config …"
+
+
+@pytest.mark.parametrize(("failures", "code"), [(0, 0), (2, 1)])
+def test_the_doctor_takes_the_options_of_a_study_and_ends_with_1_on_failures(config, monkeypatch, failures, code):
+    calls = []
+    monkeypatch.setattr("benchmark.doctor.diagnose", lambda *arguments: calls.append(arguments) or failures)
+    arguments = ["doctor", "--config", str(config), "--data", "c.csv", "--strategies", "full", "--cluster"]
+    result = CliRunner().invoke(run_benchmark.main, arguments, catch_exceptions=False)
+    assert result.exit_code == code
+    ((study, out, cluster),) = calls
+    assert study.cohort.manifest == Path.cwd() / "c.csv"
+    assert [choice.name for choice in study.strategies] == ["full"]
+    assert (out.name, cluster) == ("small", "auto")
+
+
+def test_the_doctor_looks_at_the_demo_without_options(monkeypatch):
+    calls = []
+    monkeypatch.setattr("benchmark.doctor.diagnose", lambda *arguments: calls.append(arguments))
+    assert CliRunner().invoke(run_benchmark.main, ["doctor"], catch_exceptions=False).exit_code == 0
+    assert calls[0][0].name == "demo"
+
+
 def test_an_unknown_option_is_refused_with_the_nearest():
     result = CliRunner().invoke(run_benchmark.main, ["--backbone", "x"])
     assert result.exit_code == 2

@@ -62,11 +62,14 @@ def test_the_demo():
     trained = {cell[0]: int(cell[1].replace(",", "")) for cell in cells}
     assert trained["openclip-tiny-classifier_only-s0"] == 2 * 96 + 2  # width of the tower, and two classes
     memory = [f"{cell[2]} {cell[3]}" for cell in cells]
-    assert all(value.endswith("MiB") for value in memory)
+    assert all(value.endswith("GiB") for value in memory)  # the process itself, above all
     assert "from synthetic cohort" in text
     assert "Device: " in text
-    assert "In all about" in text
-    assert text.count("untrained, none needed") == 3
+    unwrapped = " ".join(text.split())
+    assert "In all about" in unwrapped
+    assert unwrapped.count("untrained, none needed") == 3
+    assert "Search" not in text
+    assert "Train from images" not in text
     assert "Vessels: masks; ready." in text
 
 
@@ -81,20 +84,64 @@ def test_a_plan_for_a_cluster_says_what_the_estimate_is_of():
     assert "--cluster" not in told(DEMO, backbones=["openclip-tiny"])
 
 
+def backbone_lines(text: str, *names: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(tuple(f"{name}: " for name in names))]
+
+
 def test_gated_weights_are_named_with_the_mend_and_the_licence():
     text = told(DEMO, backbones=["retfound-vit-l16"], strategies=["classifier_only"])
-    (line,) = (line for line in text.splitlines() if line.startswith("Weights of"))
+    (line,) = backbone_lines(text, "retfound-vit-l16")
     assert "missing here" in line
     assert "huggingface.co/YukunZhou/RETFound_mae_natureCFP" in line
     assert "gated: accept its terms there and set HF_TOKEN; or name a local file as `weights:`" in line
-    assert "CC BY-NC 4.0 (non-commercial)" in line
+
+
+def test_every_backbone_is_shown_with_licence_and_pretraining():
+    text = told(DEMO, backbones=["retfound-vit-l16", "dinov2-tiny"], strategies=["classifier_only"])
+    retfound, tiny = backbone_lines(text, "retfound-vit-l16", "dinov2-tiny")
+    assert "pre-training: masked auto-encoding" in retfound
+    assert "licence: CC BY-NC 4.0 (non-commercial)" in retfound
+    assert "pre-training: none: untrained, for the demo; licence: none" in tiny
+
+
+def test_a_non_commercial_licence_catches_the_eye(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")  # whatever the surroundings say of colours
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    console = Console(file=io.StringIO(), width=400, force_terminal=True, color_system="standard")
+    chosen = {"backbones": ["retfound-vit-l16", "dinov2-vit-g14"], "strategies": ["classifier_only"]}
+    print_plan(load_study(DEMO, chosen), Path("runs/x"), None, console)
+    assert "\x1b[33mCC BY-NC" in console.file.getvalue()
+    assert "\x1b[33mapache" not in console.file.getvalue()
 
 
 def test_a_file_of_weights_is_looked_for(tmp_path):
     (tmp_path / "here.pth").touch()
-    for name, held in {"here.pth": "found.", "gone.pth": "missing: no such file"}.items():
+    for name, held in {"here.pth": " found", "gone.pth": ""}.items():
         chosen = [{"name": "openclip-tiny", "weights": str(tmp_path / name)}]
-        assert f"{tmp_path / name} {held}" in told(DEMO, backbones=chosen, strategies=["classifier_only"])
+        (line,) = backbone_lines(told(DEMO, backbones=chosen, strategies=["classifier_only"]), "openclip-tiny")
+        assert f"{tmp_path / name}{held}" in line
+        assert line.endswith(" found") == bool(held)
+
+
+def test_cells_whose_embeddings_do_not_fit_train_from_images():
+    text = told(DEMO, backbones=["dinov2-tiny"], embeddings={"max_gib": 0.001})  # room for pooled features alone
+    (line,) = (line for line in text.splitlines() if line.startswith("Train from images"))
+    assert line.endswith(": dinov2-tiny-partial-s0")
+    assert "embeddings.max_gib" in line
+
+
+def test_cells_beyond_the_memory_are_named(monkeypatch):
+    monkeypatch.setattr("benchmark.costs.main_memory", lambda: 2**30)
+    text = told(DEMO, backbones=["dinov2-tiny"])
+    (line,) = (line for line in text.splitlines() if line.startswith("More memory"))
+    assert "dinov2-tiny-lora-s0" in line
+    assert "doctor" in line
+
+
+def test_a_search_is_priced():
+    text = told(DEMO, backbones=["dinov2-tiny"], seeds=[0, 1], search={"candidates": 6}, training={"epochs": 7})
+    assert "Search: 6 learning rates for each of 3 pairs of backbone and strategy, at most 42 epochs a pair" in text
+    assert "more." in text.split("at most")[-1]
 
 
 @pytest.mark.parametrize(

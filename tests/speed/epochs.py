@@ -31,7 +31,7 @@ STRATEGIES = ("classifier_only", "partial", "lora", "full")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def plain_epochs(architecture, strategy, pictures, split, normalise, batch_size, epochs):
+def plain_epochs(architecture, strategy, pictures, split, normalise, batch_size):
     """The loop one writes by hand: every picture through the whole tower, every epoch; yields seconds."""
     tower = timm.create_model(architecture, num_classes=2)
     if strategy == "lora":
@@ -57,7 +57,7 @@ def plain_epochs(architecture, strategy, pictures, split, normalise, batch_size,
     training = loader(split.train, v2.Compose([augmenting, scaled]), shuffle=True)
     validation = loader(split.val, scaled, shuffle=False)
     optimizer = torch.optim.AdamW([p for p in tower.parameters() if p.requires_grad], lr=1e-4)
-    for _ in range(epochs):
+    while True:
         began = time.perf_counter()
         tower.train()
         for images, labels in training:
@@ -73,17 +73,13 @@ def plain_epochs(architecture, strategy, pictures, split, normalise, batch_size,
         yield time.perf_counter() - began
 
 
-def own_epochs(backbone, strategy, images, split, batch_size, epochs, folder):
-    """This project's way: seconds of the one pass that the cache costs (0 without), and seconds of every epoch."""
+def own_epochs(backbone, strategy, images, split, batch_size, folder):
+    """This project's way: first the seconds of the one pass that fills the cache (0 without), then those of epochs."""
     chosen = open_strategy(strategy)
-    tower = backbone.build().to(DEVICE)
-    backbones.attach_classifier(tower, classes=2, seed=0)
-    tower.to(DEVICE)
-    start, passed = chosen.frozen_blocks(backbone.depth), 0.0
-    recipe = Recipe(epochs=epochs, batch_size=batch_size, patience=epochs, views=4)
-    inputs = images
+    start, recipe = chosen.frozen_blocks(backbone.depth), Recipe(batch_size=batch_size, views=4)
+    inputs, passed = images, 0.0
     if start:
-        began = time.perf_counter()
+        tower, began = backbone.build().to(DEVICE), time.perf_counter()
         entry = plan_views(len(images.store), split.train, recipe.views)
         rows, views = np.nonzero(entry >= 0)
         with torch.inference_mode(), backbones.autocast(DEVICE):
@@ -96,9 +92,13 @@ def own_epochs(backbone, strategy, images, split, batch_size, epochs, folder):
         np.save(folder / "block.npy", store.numpy())
         inputs = Embeddings.open(folder / "block.npy", entry, torch.float16, DEVICE)
         passed = time.perf_counter() - began
-    module = chosen.apply(tower).to(DEVICE)
-    history = train(module, tower, start, inputs, split, recipe, 1e-4, 0, chosen.layer_decay)
-    return passed, [epoch.seconds for epoch in history]
+    yield passed
+    while True:
+        tower = backbone.build().to(DEVICE)
+        backbones.attach_classifier(tower, classes=2, seed=0)
+        module = chosen.apply(tower.to(DEVICE)).to(DEVICE)
+        [epoch] = train(module, tower, start, inputs, split, replace(recipe, epochs=1), 1e-4, 0, chosen.layer_decay)
+        yield epoch.seconds
 
 
 def main():
@@ -121,17 +121,11 @@ def main():
     print(f"{'strategy':16} {'plain loop s/epoch':>26} {'here s/epoch':>30} {'times':>8} {'one pass s':>11}")
     with tempfile.TemporaryDirectory() as folder:
         for strategy in STRATEGIES:
-            plain, own = [], []
-            hand = plain_epochs(
-                chosen.tower, strategy, pictures, split, backbone.normalise, chosen.batch, chosen.epochs + 1
-            )
-            next(hand)  # the first epoch also warms up
-            for _ in range(chosen.epochs):
-                plain.append(next(hand))
-                passed, seconds = own_epochs(
-                    backbone, strategy, images, split, chosen.batch, 3 if strategy != "full" else 2, Path(folder)
-                )
-                own += seconds[1:]
+            by_hand = plain_epochs(chosen.tower, strategy, pictures, split, backbone.normalise, chosen.batch)
+            here = own_epochs(backbone, strategy, images, split, chosen.batch, Path(folder))
+            passed = next(here)
+            next(by_hand), next(here)  # warm up
+            plain, own = zip(*((next(by_hand), next(here)) for _ in range(chosen.epochs)), strict=True)
             ratio = statistics.median(plain) / statistics.median(own)
             print(f"{strategy:16} {_spread(plain):>26} {_spread(own):>30} {ratio:8.2f} {passed:11.1f}", flush=True)
 
