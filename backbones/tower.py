@@ -6,9 +6,10 @@ cut at a block: `encode_until` runs the frozen front, `finish_from` the rest, an
 """
 
 from collections.abc import Collection
+from functools import partial
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -31,12 +32,15 @@ def encode_at(tower: VisionTransformer, images: Tensor, blocks: Collection[int])
     if last == 0:
         return reached
     tokens = _tokens(tower, images)
-    for block in range(1, last + 1):
+    for block in range(1, last):
         tokens = tower.blocks[block - 1](tokens)
         if block in blocks:
             reached[block] = tokens
     if last == depth:
-        reached[depth] = tower.forward_head(tower.norm(tokens), pre_logits=True)
+        pooled = _last_block(tower, tokens)
+        reached[depth] = tower.forward_head(tower.norm(pooled), pre_logits=True)
+    else:
+        reached[last] = tower.blocks[last - 1](tokens)
     return reached
 
 
@@ -56,7 +60,7 @@ def finish_from(tower: VisionTransformer, inputs: Tensor, block: int, checkpoint
     if block == len(tower.blocks):
         return tower.head(inputs)
     tokens = inputs if block else _tokens(tower, inputs)
-    for layer in tower.blocks[block:]:
+    for layer in (*tower.blocks[block:-1], partial(_last_block, tower)):
         # The reentrant kind would lose the gradients of adapters in a block whose input needs none.
         tokens = checkpoint(layer, tokens, use_reentrant=False) if checkpointing else layer(tokens)
     return tower.forward_head(tower.norm(tokens))
@@ -77,6 +81,16 @@ def attach_classifier(tower: VisionTransformer, classes: int, seed: int) -> None
 
 def _tokens(tower: VisionTransformer, images: Tensor) -> Tensor:
     return tower.norm_pre(tower.patch_drop(tower._pos_embed(tower.patch_embed(images))))
+
+
+def _last_block(tower: VisionTransformer, tokens: Tensor) -> Tensor:
+    """The last block. Where the head reads the class token alone, only that goes through the MLP: (B, 1, C) then."""
+    block = tower.blocks[-1]
+    if tower.global_pool != "token" or tower.attn_pool is not None or type(block) is not Block:
+        return block(tokens)
+    tokens = tokens + block.drop_path1(block.ls1(block.attn(block.norm1(tokens))))
+    class_token = tokens[:, :1]
+    return class_token + block.drop_path2(block.ls2(block.mlp(block.norm2(class_token))))
 
 
 def _require_blocks(tower: VisionTransformer, blocks: Collection[int]) -> None:

@@ -50,6 +50,22 @@ def test_finishing_from_any_block_equals_the_whole_tower(tower, images, reached)
         torch.testing.assert_close(backbones.finish_from(tower, entering, block), whole, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_are_those_of_the_whole_tower(tower, images, checkpointing):
+    """Also where only the class token goes through the last MLP."""
+    parameters = dict(tower.named_parameters())
+    with torch.enable_grad():
+        expected = torch.autograd.grad(tower(images)[:, 1].sum(), list(parameters.values()))
+        logits = backbones.finish_from(tower, images, 0, checkpointing)
+        found = torch.autograd.grad(logits[:, 1].sum(), list(parameters.values()))
+    for name, one, other in zip(parameters, expected, found, strict=True):
+        torch.testing.assert_close(other, one, atol=1e-5 * max(1.0, one.abs().max().item()), rtol=1e-4, msg=name)
+
+
+def test_attention_is_fused(tower):
+    assert all(block.attn.fused_attn for block in tower.blocks)
+
+
 @torch.inference_mode()
 def test_one_pass_equals_one_pass_a_block(tower, images, reached):
     for block, entering in reached.items():
