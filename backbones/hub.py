@@ -19,6 +19,9 @@ from huggingface_hub.file_download import repo_folder_name
 
 from backbones.weights import WeightsError
 
+# By name: from release to release of the hub, its HTTP client is httpx or httpx2.
+UNREACHED = ("ConnectError", "ConnectTimeout", "ReadTimeout", "ProxyError", "UnsupportedProtocol")
+
 
 @dataclass(frozen=True)
 class HubFile:
@@ -69,23 +72,15 @@ class HubFile:
         folder = path.parent.resolve()  # not of the file: in the cache it is a link to elsewhere
         return folder.relative_to(snapshots).parts[0] if snapshots in folder.parents else None
 
-    def _download(self) -> Path:
-        try:
-            try:
-                return Path(hf_hub_download(self.repository, self.file, revision=self.revision))
-            except RemoteEntryNotFoundError:
-                if not self.fallback:
-                    raise
-                return Path(hf_hub_download(self.repository, self.fallback, revision=self.revision))
-        except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError is what the hub's Xet client raises
-            by_hand = f"download {self.file} from huggingface.co/{self.repository} elsewhere and name it as `weights:`"
-            raise WeightsError(f"{self}: {self._reason(error)}; or {by_hand}") from error
+    def reason(self, error: Exception) -> str:
+        """Why the file is not to be had, and the mend behind a colon, in one line.
 
-    def _reason(self, error: Exception) -> str:
-        """What is wrong and what to do about it."""
+        Args:
+            error: what `huggingface_hub` raised when it was asked for the file, or for its metadata alone.
+        """
         # What stopped the first request is the cause of an error that says no more than "not in the cache".
-        unreached = isinstance(error, LocalEntryNotFoundError)
-        cause = error.__cause__ if unreached and error.__cause__ else error
+        absent = isinstance(error, LocalEntryNotFoundError)
+        cause = error.__cause__ if absent and error.__cause__ else error
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
         page = f"huggingface.co/{self.repository}"
         if isinstance(cause, OfflineModeIsEnabled):
@@ -107,7 +102,7 @@ class HubFile:
             return "the hub refuses your token (401): set HF_TOKEN to a valid one"
         if status is not None:
             return f"the hub answers with an error ({status}): try again later"
-        if unreached:
+        if absent or type(cause).__name__ in UNREACHED:
             return (
                 f"not in the hub's cache, and the hub cannot be reached ({type(cause).__name__}): check the network, "
                 "the proxy and HF_ENDPOINT"
@@ -118,3 +113,15 @@ class HubFile:
         if number is not None:
             return f"the hub's cache cannot be written ({error}): set HF_HOME to a folder that can"
         return f"the download broke off ({type(error).__name__}): run the same command again"
+
+    def _download(self) -> Path:
+        try:
+            try:
+                return Path(hf_hub_download(self.repository, self.file, revision=self.revision))
+            except RemoteEntryNotFoundError:
+                if not self.fallback:
+                    raise
+                return Path(hf_hub_download(self.repository, self.fallback, revision=self.revision))
+        except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError is what the hub's Xet client raises
+            by_hand = f"download {self.file} from huggingface.co/{self.repository} elsewhere and name it as `weights:`"
+            raise WeightsError(f"{self}: {self.reason(error)}; or {by_hand}") from error

@@ -164,7 +164,8 @@ def footprint_on(study: Study, cell: Cell, machine: Machine) -> Footprint | None
 def step_bytes(backbone: str, strategy: StrategyChoice, batch: int, checkpointing: bool, half: bool) -> float:
     """Bytes alive at the peak of one forward and backward pass: activations, gradients and casts, no parameters.
 
-    Where the blocks that are trained through are of one kind, two and three of them tell of all.
+    Where the blocks that are trained through are of one kind, three and four of them tell of all: from the third on
+    memory grows evenly.
 
     Args:
         half: bfloat16 autocast.
@@ -176,9 +177,9 @@ def step_bytes(backbone: str, strategy: StrategyChoice, batch: int, checkpointin
     def peak(blocks: int) -> int:
         return _peak(backbone, strategy, blocks, batch, checkpointing, half)
 
-    if len(kinds) != 1 or len(trained) <= 3:
+    if len(kinds) != 1 or len(trained) <= 4:
         return peak(len(trained))
-    return peak(2) + (len(trained) - 2) * (peak(3) - peak(2))
+    return peak(3) + (len(trained) - 3) * (peak(4) - peak(3))
 
 
 def _peak(backbone: str, strategy: StrategyChoice, trained: int, batch: int, checkpointing: bool, half: bool) -> int:

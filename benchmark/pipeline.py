@@ -5,7 +5,8 @@ from pathlib import Path
 from benchmark.cells import cells_of
 from benchmark.cluster import Cluster, connect
 from benchmark.cohort import read_cohort
-from benchmark.config import Study
+from benchmark.config import Resources, Study
+from benchmark.errors import UserError
 from benchmark.leaderboard import Leaderboard
 from benchmark.progress import Reporter, screen_apart_from
 from benchmark.run import Run
@@ -42,6 +43,7 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
         screen_apart_from(directory.log) as console,
         connect(cluster, log_file=directory.log) as connected,
     ):
+        _refuse_to_wait(study.resources, connected)
         # Ray Data starves where Ray Tune holds every CPU: one stage at a time.
         searching = (search,) if study.search else ()
         stages = (weights, prepare, segment, embed, *searching, train, explain)
@@ -51,6 +53,21 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
         for stage in stages:
             stage(run)
         return report(run)
+
+
+def unmet(needed: Resources, cluster: Cluster) -> dict[str, str]:
+    """What a trial asks for beyond all that a cluster has, by key of the configuration; Ray would wait for it."""
+    asked = {"CPUs": (needed.cpus, cluster.cpus), "GPUs": (needed.gpus or 0, cluster.gpus)}
+    return {f"resources.{what.lower()}": f"{count:g} {what}" for what, (count, there) in asked.items() if count > there}
+
+
+def _refuse_to_wait(needed: Resources, cluster: Cluster) -> None:
+    short = unmet(needed, cluster)
+    if short and cluster.is_local:  # another may grow
+        raise UserError(
+            f"a trial asks for {' and '.join(short.values())}, but this machine has {cluster.cpus} CPUs and "
+            f"{cluster.gpus} GPUs: lower {' and '.join(short)} in the configuration"
+        )
 
 
 def _with_gpus(study: Study, cluster: Cluster) -> Study:

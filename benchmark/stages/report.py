@@ -77,7 +77,7 @@ def _weights(record: Record | None) -> str:
 def _training(trial: TrialDirectory) -> str:
     noted = json.loads(trial.trial.read_text(encoding="utf-8"))
     return (
-        f"{noted['trainable_parameters']:,} parameters from {noted['inputs']}, learning rate "
+        f"{noted['trainable_parameters']:,} parameters, trained from {noted['inputs']}; learning rate "
         f"{noted['learning_rate']:.3g}, best epoch {noted['best_epoch']} of {noted['epochs']}, {noted['seconds']:.3g} s"
     )
 

@@ -232,12 +232,29 @@ def test_what_goes_wrong_is_told_in_one_line_with_its_mend(file, token, told, re
     assert file.cached() is None
 
 
-def test_no_hub_within_reach(cache, monkeypatch):
+@pytest.fixture
+def nobody(cache, monkeypatch):
+    """An address where nothing listens."""
     with ThreadingHTTPServer(("127.0.0.1", 0), PretendHub) as closed:
         address = closed.server_address
     point_to(address, monkeypatch)
+
+
+def test_no_hub_within_reach(nobody):
     with pytest.raises(WeightsError, match=r"not in the hub's cache, and the hub cannot be reached \(ConnectError\): "):
         FILE.fetch()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "error"), [(None, "ConnectError"), ("huggingface.co", "UnsupportedProtocol")], ids=["closed", "no-url"]
+)
+def test_a_plain_failure_to_connect_is_no_broken_download(endpoint, error, nobody):
+    """As who only asks for the size meets it, without the client's own words around it."""
+    url = huggingface_hub.hf_hub_url(FILE.repository, FILE.file, endpoint=endpoint)
+    with pytest.raises(huggingface_hub.errors.HTTPError) as raised:
+        huggingface_hub.get_hf_file_metadata(url)
+    told = f"not in the hub's cache, and the hub cannot be reached ({error}): check the network, the proxy and HF_ENDP"
+    assert FILE.reason(raised.value).startswith(told)
 
 
 def test_offline_by_choice(offline):

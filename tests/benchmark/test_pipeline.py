@@ -1,6 +1,7 @@
 """The whole way on a tiny study: a manifest with a broken file, a backbone without weights, then mended and resumed."""
 
 import json
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from safetensors.torch import save_file
 
 import backbones
-from benchmark import synthetic
+from benchmark import pipeline, synthetic
 from benchmark.cells import cells_of
+from benchmark.cluster import Cluster
 from benchmark.config import Study
 from benchmark.errors import UserError
 from benchmark.pipeline import run_study
@@ -153,3 +155,39 @@ def test_ratios_come_out_again_from_the_maps(resumed, folder):
             assert row["vessel_ratio"] == pytest.approx(expected, rel=1e-3)
             compared += 1
     assert compared
+
+
+@pytest.fixture
+def two_cpus(monkeypatch):
+    """A Ray of two CPUs that is never started, and a first stage that only says that it began."""
+
+    def weights(run):
+        raise NotImplementedError("the first stage began")
+
+    def found(is_local):
+        ray = Cluster(nodes=1, cpus=2, gpus=0, gpu_memory=None, accelerators=(), is_local=is_local)
+        monkeypatch.setattr(pipeline, "connect", lambda address, log_file: nullcontext(ray))
+
+    monkeypatch.setattr(pipeline, "weights", weights)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("resources", "told"),
+    [
+        ({"cpus": 999}, "999 CPUs, but this machine has 2 CPUs and 0 GPUs: lower resources.cpus in the configuration"),
+        ({"gpus": 0.5}, "0.5 GPUs, but this machine has 2 CPUs and 0 GPUs: lower resources.gpus in the configuration"),
+        ({"cpus": 3, "gpus": 1}, "3 CPUs and 1 GPUs, but .*: lower resources.cpus and resources.gpus in the"),
+    ],
+)
+def test_what_this_machine_will_never_have_is_refused(resources, told, two_cpus, manifest, weights, tmp_path):
+    two_cpus(is_local=True)
+    with pytest.raises(UserError, match=f"^a trial asks for {told}"):
+        run_study(study_of(manifest, weights, resources=resources), tmp_path / "run")
+
+
+def test_what_is_there_or_may_still_come_is_not_refused(two_cpus, manifest, weights, tmp_path):
+    for is_local, resources in ((True, {"cpus": 2, "gpus": 0}), (True, {"cpus": 1}), (False, {"cpus": 999, "gpus": 8})):
+        two_cpus(is_local)
+        with pytest.raises(NotImplementedError, match="the first stage began"):
+            run_study(study_of(manifest, weights, resources=resources), tmp_path / f"{is_local}{resources['cpus']}")

@@ -1,6 +1,6 @@
 """Seconds an epoch: this project's training beside a plain timm + PEFT loop without caches.
 
-    python -m tests.speed.epochs [--images 160] [--epochs 3] [--tower vit_small_patch16_224]
+    python -m tests.speed.epochs [--images 160] [--epochs 3] [--tower vit_small_patch16_224] [--strategies lora]
 
 Both loops train the same tower (random weights) on the same pictures, already cropped and in memory, with AdamW, the
 same batch and augmentation of the same kind, and validate after every epoch. They take turns, strategy by strategy; the
@@ -107,6 +107,7 @@ def main():
     options.add_argument("--images", type=int, default=160)
     options.add_argument("--epochs", type=int, default=3)
     options.add_argument("--batch", type=int, default=32)
+    options.add_argument("--strategies", nargs="+", default=STRATEGIES)
     chosen = options.parse_args()
 
     backbone = replace(backbones.get(f"timm:{chosen.tower}"), weights=None)
@@ -120,7 +121,7 @@ def main():
           f"{torch.get_num_threads()} threads, torch {torch.__version__}")  # fmt: skip
     print(f"{'strategy':16} {'plain loop s/epoch':>26} {'here s/epoch':>30} {'times':>8} {'one pass s':>11}")
     with tempfile.TemporaryDirectory() as folder:
-        for strategy in STRATEGIES:
+        for strategy in chosen.strategies:
             by_hand = plain_epochs(chosen.tower, strategy, pictures, split, backbone.normalise, chosen.batch)
             here = own_epochs(backbone, strategy, images, split, chosen.batch, Path(folder))
             passed = next(here)

@@ -1,0 +1,59 @@
+"""What would keep a study from running, or make it slow: `doctor`. No cell runs, and nothing is written in --out.
+
+Every check is a function that returns what it finds; `CHECKS` lists them. Nothing is downloaded: the hub is only asked.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from benchmark.cells import cells_of
+from benchmark.config import Study
+from benchmark.doctor.case import Case
+from benchmark.doctor.data import check_cohort, check_photographs, check_vessels
+from benchmark.doctor.finding import Finding, Status, print_findings
+from benchmark.doctor.machine import check_device, check_disk, check_memory, check_ray, check_shared_memory
+from benchmark.doctor.software import check_packages, check_python
+from benchmark.doctor.weights import check_token, check_weights
+from benchmark.errors import UserError
+from benchmark.progress import screen_apart_from
+
+CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
+    "Python": check_python,
+    "packages": check_packages,
+    "device": check_device,
+    "Ray": check_ray,
+    "shared memory": check_shared_memory,
+    "cohort": check_cohort,
+    "photographs": check_photographs,
+    "vessels": check_vessels,
+    "memory": check_memory,
+    "disk": check_disk,
+    "weights": check_weights,
+    "hub token": check_token,
+}
+
+
+def diagnose(study: Study, out: Path, cluster: str | None) -> int:
+    """Print all findings as they are made; returns how many are in the way of the study."""
+    with tempfile.TemporaryDirectory() as scratch, screen_apart_from(Path(scratch) / "doctor.log") as console:
+        console.print(f"[bold]{escape(study.name)}[/]: {len(cells_of(study))} cells, run directory {escape(str(out))}")
+        findings = examine(Case(study, out, cluster), console)
+        return print_findings(findings, console, width=max(map(len, CHECKS)))
+
+
+def examine(case: Case, console: Console) -> Iterator[Finding]:
+    """The findings of every check; one that breaks down is a failure among them."""
+    for name, check in CHECKS.items():
+        with console.status(f"Checking {name}"):
+            try:
+                findings = check(case)
+            except UserError as error:  # told where it belongs to
+                findings = [Finding(Status.WARN, name, f"not checked: {str(error).splitlines()[0]}")]
+            except Exception as error:
+                reason = f"the check itself failed: {type(error).__name__}: {error}"
+                findings = [Finding(Status.FAIL, name, reason, "report it with this line")]
+        yield from findings

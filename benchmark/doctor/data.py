@@ -1,0 +1,72 @@
+"""Cohort, photographs and vessel masks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from benchmark.doctor.case import Case
+from benchmark.doctor.finding import Finding, Status
+from benchmark.errors import UserError
+from benchmark.manifest import SPLITS
+from benchmark.photos import crop_row
+from benchmark.stages.segment import open_vessels
+
+SAMPLE = 3  # photographs of each split
+
+
+def check_cohort(case: Case) -> list[Finding]:
+    try:
+        cohort = case.cohort
+    except UserError as error:
+        return [Finding(Status.FAIL, "cohort", line) for line in str(error).splitlines()]
+    parts = {split: cohort.filter(pl.col("split") == split)["label"] for split in SPLITS}
+    told = ", ".join(f"{split} {len(labels)} ({labels.sum()} positive)" for split, labels in parts.items())
+    source = case.study.cohort.manifest or "synthetic"
+    people = cohort["patient_id"].n_unique()
+    return [Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images of {people} people; {told}")]
+
+
+def check_photographs(case: Case) -> list[Finding]:
+    if case.study.cohort.synthetic is not None:
+        return [Finding(Status.PASS, "photographs", "drawn when the study runs")]
+    cohort, allowed = case.cohort, case.study.cohort.max_rejected
+    absent = [path for path in cohort["path"] if not Path(path).is_file()]
+    if absent:
+        mend = "relative paths count from --image-dir, else from the manifest's folder"
+        status = Status.FAIL if len(absent) > allowed * len(cohort) else Status.WARN
+        detail = f"{len(absent)} of {len(cohort)} files are missing, the first: {absent[0]}"
+        return [Finding(status, "photographs", detail, mend)]
+    sample = pl.concat([cohort.filter(pl.col("split") == split).head(SAMPLE) for split in SPLITS])
+    rows = sample.select("path", pl.col("fov_mask").fill_null("")).with_row_index("row").to_dicts()
+    faults = [(row["path"], error) for row in rows if (error := crop_row(row)["error"])]
+    if not faults:
+        return [Finding(Status.PASS, "photographs", f"all files are there, {len(rows)} of them were decoded")]
+    status = Status.FAIL if len(faults) == len(rows) else Status.WARN
+    mend = f"replace them, or leave them out: the study goes on while no more than {allowed:.0%} are lost"
+    findings = [Finding(status, "photographs", f"{path}: {error}") for path, error in faults]
+    return [*findings[:-1], replace(findings[-1], mend=mend)]
+
+
+def check_vessels(case: Case) -> list[Finding]:
+    try:
+        provenance = open_vessels(case.study).provenance
+    except UserError as error:
+        return [Finding(Status.FAIL, "vessels", str(error).removeprefix("vessels: "))]
+    told = ", ".join(f"{key} {value}" for key, value in provenance.items())
+    findings = [Finding(Status.PASS, "vessels", told.removeprefix("name "))]
+    if case.study.vessels.source == "masks" and case.study.cohort.synthetic is None:
+        findings += _masks(case.cohort.filter(pl.col("split") == "test"))
+    return findings
+
+
+def _masks(test: pl.DataFrame) -> list[Finding]:
+    named = test.filter(pl.all_horizontal(pl.col("artery_mask", "vein_mask").is_not_null()))
+    there = sum(
+        Path(artery).is_file() and Path(vein).is_file() for artery, vein in named["artery_mask", "vein_mask"].rows()
+    )
+    if there == len(test):
+        return []
+    status = Status.WARN if there else Status.FAIL
+    mend = "an image without both takes no part in the ratios: mend the manifest, or choose --vessels wnet"
+    return [Finding(status, "vessels", f"{there} of {len(test)} test images have both mask files", mend)]

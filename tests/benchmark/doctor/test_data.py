@@ -1,0 +1,104 @@
+"""A study's own photographs and masks: in order, missing, unreadable."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.doctor import data
+from benchmark.doctor.finding import Status
+
+PASS, WARN, FAIL = Status
+
+
+@pytest.fixture
+def manifest(tmp_path) -> Path:
+    """40 photographs of 40 people with their masks."""
+    side = np.linspace(-1, 1, 96)
+    disc = (side[:, None] ** 2 + side**2 < 0.8)[..., None] * np.array([180, 90, 40])
+    for person in range(40):
+        Image.fromarray(disc.astype(np.uint8)).save(tmp_path / f"{person}.png")
+        for vessel in "av":
+            (tmp_path / f"{vessel}{person}.png").touch()
+    rows = [f"{person}.png,{person % 2},p{person},a{person}.png,v{person}.png" for person in range(40)]
+    path = tmp_path / "cohort.csv"
+    path.write_text("\n".join(["image,label,patient_id,artery_mask,vein_mask", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def own(manifest, case):
+    """A study of these photographs, with other settings of its cohort."""
+    return lambda **cohort: case(cohort={"manifest": manifest, "synthetic": None, **cohort})
+
+
+def test_a_cohort_in_order(statuses, own):
+    patient = own()
+    (cohort,) = data.check_cohort(patient)
+    assert cohort.status is PASS
+    assert "40 images of 40 people; train 20 (10 positive), val 6 (3 positive), test 14 (7 positive)" in cohort.detail
+    (photographs,) = data.check_photographs(patient)
+    assert (photographs.status, "9 of them were decoded" in photographs.detail) == (PASS, True)
+    assert statuses(data.check_vessels(patient)) == [PASS]
+
+
+def test_the_demo_draws_its_photographs(case, statuses):
+    demo = case()
+    for check in (data.check_cohort, data.check_photographs, data.check_vessels):
+        assert statuses(check(demo)) == [PASS]
+
+
+def test_every_fault_of_a_manifest_is_a_finding(manifest, statuses, own):
+    with manifest.open("a", encoding="utf-8") as file:
+        file.write("x.png,yes,p90,,\ny.png,1,,,\n")
+    findings = data.check_cohort(own())
+    assert statuses(findings) == [FAIL, FAIL]
+    assert "row 42 (x.png): label is 'yes'" in findings[0].detail
+    assert "row 43: patient_id is empty" in findings[1].detail
+
+
+def test_one_class_alone(manifest, own):
+    manifest.write_text("\n".join(manifest.read_text(encoding="utf-8").splitlines()[:5]) + "\n", encoding="utf-8")
+    findings = data.check_cohort(own())
+    assert all(finding.status is FAIL for finding in findings)
+    assert any("split val has no image" in finding.detail for finding in findings)
+
+
+def test_photographs_that_cannot_be_read(statuses, own):
+    patient = own()
+    first = Path(patient.cohort.filter(split="test")["path"][0])
+    first.write_bytes(b"no picture")
+    (finding,) = data.check_photographs(patient)
+    assert finding.status is WARN
+    assert f"{first}: not a readable picture" in finding.detail
+    assert "5%" in finding.mend
+    for path in patient.cohort["path"]:
+        Path(path).write_bytes(b"no picture")
+    findings = data.check_photographs(patient)
+    assert statuses(findings) == [FAIL] * 9
+    assert [bool(finding.mend) for finding in findings] == [False] * 8 + [True]
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(0.05, WARN), (0, FAIL)])
+def test_files_that_are_missing(allowed, status, manifest, own):
+    (manifest.parent / "7.png").unlink()
+    (finding,) = data.check_photographs(own(max_rejected=allowed))
+    assert finding.status is status
+    assert f"1 of 40 files are missing, the first: {manifest.parent / '7.png'}" in finding.detail
+
+
+def test_masks_that_are_missing(statuses, own):
+    patient = own()
+    test = patient.cohort.filter(split="test")
+    Path(test["vein_mask"][0]).unlink()
+    _, finding = data.check_vessels(patient)
+    assert (finding.status, finding.detail) == (WARN, "13 of 14 test images have both mask files")
+    for path in test["artery_mask"]:
+        Path(path).unlink()
+    assert statuses(data.check_vessels(patient)) == [PASS, FAIL]
+
+
+def test_a_vessel_network_without_weights(case):
+    (finding,) = data.check_vessels(case(vessels={"source": "wnet"}))
+    assert (finding.status, "needs weights" in finding.detail) == (FAIL, True)

@@ -1,0 +1,56 @@
+"""One training step; run as a program, the resident memory that steps take in a process of their own."""
+
+import gc
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import backbones
+from finetune.strategies import open_strategy
+
+
+def prepare(name: str, strategy: str, batch: int, checkpointing: bool, half: bool) -> tuple[Tensor, Callable[[], None]]:
+    """The inputs, and the step on them: forward and backward, through what the strategy trains through."""
+    backbone, opened = backbones.get(name), open_strategy(strategy)
+    tower = backbone.skeleton(classes=2).to_empty(device="cpu")
+    for parameter in tower.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    opened.apply(tower).train()
+    start = opened.frozen_blocks(backbone.depth)
+    inputs = torch.randn(batch, *((backbone.tokens, backbone.width) if start else (3, 224, 224)))
+    labels = torch.zeros(batch, dtype=torch.long)
+
+    def step() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            logits = backbones.finish_from(tower, inputs, start, checkpointing)
+        F.cross_entropy(logits.float(), labels).backward()
+
+    gc.collect()
+    return inputs, step
+
+
+def resident_rise(name: str, strategy: str, batch: int, checkpointing: bool, half: bool) -> int:
+    """Bytes by which the process's resident memory rises at most in one step, and those of the inputs."""
+    inputs, step = prepare(name, strategy, batch, checkpointing, half)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = _resident("VmRSS")
+    step()
+    return _resident("VmHWM") - before + inputs.nbytes
+
+
+def _resident(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    cases = json.loads(sys.argv[1])
+    for name, strategy, _, *rest in cases:
+        resident_rise(name, strategy, 1, *rest)  # what it imports and prepares is no part of it
+    print(json.dumps([resident_rise(*case) for case in cases]))
