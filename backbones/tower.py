@@ -9,6 +9,8 @@ from collections.abc import Collection
 from functools import partial
 
 import torch
+import torch.nn.functional as F
+from timm.layers import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -84,13 +86,25 @@ def _tokens(tower: VisionTransformer, images: Tensor) -> Tensor:
 
 
 def _last_block(tower: VisionTransformer, tokens: Tensor) -> Tensor:
-    """The last block. Where the head reads the class token alone, only that goes through the MLP: (B, 1, C) then."""
+    """The last block. Where the head reads the class token alone, only that asks and goes on: (B, 1, C) then."""
     block = tower.blocks[-1]
     if tower.global_pool != "token" or tower.attn_pool is not None or type(block) is not Block:
         return block(tokens)
-    tokens = tokens + block.drop_path1(block.ls1(block.attn(block.norm1(tokens))))
-    class_token = tokens[:, :1]
+    normed, class_token = block.norm1(tokens), tokens[:, :1]
+    plain = type(block.attn) is Attention and block.attn.gate is None
+    attended = _ask_class_token(block.attn, normed) if plain else block.attn(normed)[:, :1]
+    class_token = class_token + block.drop_path1(block.ls1(attended))
     return class_token + block.drop_path2(block.ls2(block.mlp(block.norm2(class_token))))
+
+
+def _ask_class_token(attention: Attention, tokens: Tensor) -> Tensor:
+    """The class token's row of what timm's attention returns: (B, 1, C)."""
+    qkv = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, attention.head_dim))
+    query, key, value = qkv.permute(2, 0, 3, 1, 4)
+    query, key = attention.q_norm(query[:, :, :1]), attention.k_norm(key)
+    dropout = attention.attn_drop.p if attention.training else 0.0
+    mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout).transpose(1, 2).flatten(2)
+    return attention.proj_drop(attention.proj(attention.norm(mixed)))
 
 
 def _require_blocks(tower: VisionTransformer, blocks: Collection[int]) -> None:
