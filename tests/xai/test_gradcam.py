@@ -1,4 +1,4 @@
-"""Grad-CAM against pytorch-grad-cam's stored outputs, and against the library itself on a LoRA-wrapped tower."""
+"""Grad-CAM against pytorch-grad-cam's stored outputs, and against the library itself: with LoRA, at other layers."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import backbones
 from finetune.strategies import open_strategy
-from xai.gradcam import gradcam, saliency_maps
+from xai.gradcam import gradcam, not_finite, saliency_maps
 
 VARIANTS = {
     "cls": {"global_pool": "token"},
@@ -70,13 +70,73 @@ def test_agrees_with_the_library_through_lora(name):
     np.testing.assert_allclose(maps.numpy(), expected, atol=1e-4)
 
 
-def test_pictures_of_a_batch_do_not_mix():
+@pytest.fixture
+def tower():
     tower = backbones.get("openclip-tiny").build()
     backbones.attach_classifier(tower, 2, seed=0)
-    tokens = backbones.encode_until(tower, torch.rand(3, 3, 224, 224), 3).detach()
+    return tower
+
+
+@pytest.fixture
+def tokens(tower):
+    """Three pictures, entering the last block."""
+    with torch.inference_mode():
+        return backbones.encode_until(tower, torch.rand(3, 3, 224, 224, generator=torch.manual_seed(0)), 3)
+
+
+@pytest.mark.parametrize("block", [0, 1, -2])
+def test_any_block_can_be_the_target_layer(tower, block):
+    images = torch.rand(2, 3, 224, 224, generator=torch.manual_seed(1))
+    to_grid = lambda tokens: tokens[:, 1:].unflatten(1, (16, 16)).permute(0, 3, 1, 2)  # noqa: E731
+    with GradCAM(tower, [tower.blocks[block].norm1], reshape_transform=to_grid) as library:
+        expected = library(images, [ClassifierOutputTarget(1)] * 2)
+    entering = backbones.encode_until(tower, images, block % 4)
+    np.testing.assert_allclose(saliency_maps(gradcam(tower, entering, block=block), 224), expected, atol=3e-5)
+
+
+def test_pictures_of_a_batch_do_not_mix(tower, tokens):
     together = gradcam(tower, tokens)
     alone = torch.cat([gradcam(tower, tokens[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-4)
+
+
+def test_a_poisoned_picture_is_named_and_the_others_keep_their_maps(tower, tokens):
+    poisoned = tokens.clone()
+    poisoned[1, 7, 3] = torch.nan
+    maps = gradcam(tower, poisoned)
+    assert not_finite(maps) == [1]
+    assert maps[1].isnan().all()
+    torch.testing.assert_close(maps[[0, 2]], gradcam(tower, tokens)[[0, 2]], atol=1e-6, rtol=1e-4)
+    assert saliency_maps(maps, 224)[1].isnan().all(), "never zeros, which would read as: it looks nowhere"
+    assert not_finite(saliency_maps(maps, 224, "raw")) == [1]
+
+
+def test_maps_are_the_same_inside_inference_mode(tower, tokens):
+    expected = gradcam(tower, tokens)
+    with torch.inference_mode():
+        found = gradcam(tower, tokens)
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
+def test_nothing_of_the_tower_changes(tower, tokens):
+    tower.blocks[0].requires_grad_(False)
+    trainable = [parameter.requires_grad for parameter in tower.parameters()]
+    gradcam(tower, tokens)
+    assert [parameter.requires_grad for parameter in tower.parameters()] == trainable
+    assert all(parameter.grad is None for parameter in tower.parameters())
+    assert not any(module._forward_hooks for module in tower.modules())
+
+
+def test_what_cannot_be_explained_is_refused(tower, tokens):
+    with pytest.raises(ValueError, match="target class 2 of a tower with 2 classes"):
+        gradcam(tower, tokens, target_class=2)
+    with pytest.raises(ValueError, match=r"call tower.eval\(\) first"):
+        gradcam(tower.train(), tokens)
+    parallel = timm.models.vision_transformer.VisionTransformer(
+        embed_dim=64, depth=1, num_heads=4, num_classes=2, block_fn=timm.models.vision_transformer.ParallelScalingBlock
+    ).eval()
+    with pytest.raises(ValueError, match="ParallelScalingBlock, has no norm1"):
+        gradcam(parallel, torch.rand(1, 197, 64))
 
 
 def test_scaling():

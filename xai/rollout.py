@@ -1,0 +1,100 @@
+"""Gradient-weighted attention rollout (Chefer et al. 2021, "Generic Attention-model Explainability").
+
+The attention matrix of every block, times the gradient of the class's logit with respect to it, averaged over heads
+where positive, says which tokens the block mixed in favour of the class. Multiplied through the blocks, each with the
+identity added for its skip connection, these say which patches of the picture did.
+
+Only the row of that product that the classifier reads is needed. It is carried from the last block to the first, and
+each block is computed again from what entered it: memory holds the attention of one block, however deep the tower.
+"""
+
+import torch
+from timm.layers import Attention
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor
+
+from backbones import encode_until
+from xai.gradcam import require_explainable
+
+
+def rollout(tower: VisionTransformer, images: Tensor, target_class: int = 1) -> Tensor:
+    """Relevance of every patch for one class, through all blocks.
+
+    With average pooling the map is the mean over the rows of all patches, without the identity: that a patch reaches
+    its own token through the skip connections tells nothing. Pictures of a batch do not mix: one that is not finite
+    gets a map of NaN. Nothing of the tower changes.
+
+    Args:
+        tower: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
+        images: (B, 3, H, W) float, already normalised with the backbone's mean and standard deviation.
+        target_class: the class whose logit is explained; 1 is the positive class.
+
+    Returns:
+        (B, rows, columns) float32, at least 0, on the tower's patch grid and device.
+
+    Raises:
+        ValueError: training mode, no such class, blocks that are not timm's plain ones, or a pooling that is neither
+            the class token nor the average.
+    """
+    require_explainable(tower, target_class)
+    for block in tower.blocks:
+        if type(block) is not Block or type(block.attn) is not Attention:
+            raise ValueError(f"rollout knows timm's plain Block and Attention, not a {type(block).__name__}'s")
+    with torch.inference_mode(False):
+        entering = _entering(tower, images)
+        pooled = _pooled(tower, entering[-1])
+        relevance = torch.zeros_like(pooled)
+        upstream: Tensor | None = None
+        for block, tokens in zip(reversed(tower.blocks), reversed(entering), strict=True):
+            with torch.enable_grad():
+                inputs = tokens.detach().clone().requires_grad_()
+                output, attention = _attend(block, inputs)
+                if upstream is None:
+                    output = tower.forward_head(tower.norm(output))[:, target_class].sum()
+                upstream, gradient = torch.autograd.grad(output, (inputs, attention), upstream)
+            mixed = (gradient * attention.detach()).clamp(min=0).mean(dim=1).float()
+            # A product and a sum, because autocast would round a matrix product to bfloat16.
+            relevance = relevance + ((pooled + relevance)[:, :, None] * mixed).sum(dim=1)
+    return relevance[:, tower.num_prefix_tokens :].unflatten(1, tower.patch_embed.grid_size)
+
+
+def _entering(tower: VisionTransformer, images: Tensor) -> list[Tensor]:
+    """The tokens (B, N, C) that enter each block."""
+    entering: list[Tensor] = []
+    handles = [
+        block.norm1.register_forward_pre_hook(lambda module, args: entering.append(args[0])) for block in tower.blocks
+    ]
+    try:
+        with torch.no_grad():
+            encode_until(tower, images, len(tower.blocks))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return entering
+
+
+def _pooled(tower: VisionTransformer, tokens: Tensor) -> Tensor:
+    """(B, N): the share of each token of the last block in what the classifier reads."""
+    shares = tokens.new_zeros(tokens.shape[:2], dtype=torch.float32)
+    if tower.attn_pool is None and tower.global_pool == "token":
+        shares[:, 0] = 1
+    elif tower.attn_pool is None and tower.global_pool == "avg":
+        first = 0 if tower.pool_include_prefix else tower.num_prefix_tokens
+        shares[:, first:] = 1 / (tokens.shape[1] - first)
+    else:
+        pooling = tower.global_pool if tower.attn_pool is None else "attention"
+        raise ValueError(f"rollout knows pooling by class token and by average, not {pooling!r}")
+    return shares
+
+
+def _attend(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The block's output (B, N, C), and its attention matrices (B, heads, N, N), which fused attention never forms."""
+    attention: list[Tensor] = []
+    handle = block.attn.attn_drop.register_forward_hook(lambda module, args, output: attention.append(output))
+    fused, block.attn.fused_attn = block.attn.fused_attn, False
+    try:
+        output = block(tokens)
+    finally:
+        block.attn.fused_attn = fused
+        handle.remove()
+    return output, attention[0]
