@@ -1,6 +1,6 @@
 """Artery and vein masks of photographs, from a choice of sources. A new source is one file and one line here."""
 
-from xai.vessels import masks, wnet  # noqa: F401 (importing a source registers it)
+from xai.vessels import automorph_results, bfnet, masks, wnet  # noqa: F401 (importing a source registers it)
 from xai.vessels.source import (
     REGIONS,
     Photo,

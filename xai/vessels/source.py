@@ -27,11 +27,15 @@ class Photo:
 
 @dataclass(frozen=True)
 class VesselMasks:
-    """(H, W) bool each, at the photograph's resolution. Uncertain: vessel, but artery, vein or both is undecided."""
+    """(H, W) bool each, at the photograph's resolution. Uncertain: vessel, but artery, vein or both is undecided.
+
+    Disagreement: how far apart an ensemble's members are, 0 (agreed) to 0.5; None for sources that are no ensemble.
+    """
 
     artery: np.ndarray
     vein: np.ndarray
     uncertain: np.ndarray
+    disagreement: float | None = None
 
 
 class VesselSource(Protocol):

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from xai.crop import square_around
+from xai.vessels import VesselMasks, regions
+from xai.vessels.quality import ARTERY_SHARE, FEW_VESSELS, FLAGS, NO_VESSELS, SMALL_FOV, quality_flags
+
+SIDE = 100
+
+
+def planes(vessel=0.08, artery=0.45, fov=0.785):
+    """(4, 100, 100) coverage: `vessel` of the field of view, `artery` of the vessels, `fov` of the picture."""
+    areas = np.array([vessel * artery, vessel * (1 - artery), vessel, 1]) * fov * SIDE**2
+    result = np.zeros((4, SIDE**2), np.uint8)
+    for plane, area in zip(result, areas, strict=True):
+        whole = int(area)
+        plane[:whole] = 255
+        plane[whole] = round(255 * (area - whole))
+    return result.reshape(4, SIDE, SIDE)
+
+
+@pytest.mark.parametrize(
+    ("case", "flags"),
+    [
+        (planes(), ()),
+        (planes(vessel=0), ("no_vessels",)),
+        (planes(vessel=NO_VESSELS * 0.9), ("no_vessels",)),
+        (planes(vessel=NO_VESSELS * 1.1), ("few_vessels",)),
+        (planes(vessel=FEW_VESSELS * 0.9), ("few_vessels",)),
+        (planes(vessel=FEW_VESSELS * 1.1), ()),
+        (planes(artery=0), ("artery_vein_unbalanced",)),
+        (planes(artery=ARTERY_SHARE[0] - 0.02), ("artery_vein_unbalanced",)),
+        (planes(artery=ARTERY_SHARE[0] + 0.02), ()),
+        (planes(artery=ARTERY_SHARE[1] - 0.02), ()),
+        (planes(artery=ARTERY_SHARE[1] + 0.02), ("artery_vein_unbalanced",)),
+        (planes(artery=1), ("artery_vein_unbalanced",)),
+        (planes(fov=SMALL_FOV + 0.01), ()),
+        (planes(fov=SMALL_FOV - 0.01), ("small_fov",)),
+        (planes(vessel=0.01, artery=0.9, fov=0.3), ("few_vessels", "artery_vein_unbalanced", "small_fov")),
+        (np.zeros((4, SIDE, SIDE), np.uint8), ("no_vessels", "small_fov")),
+    ],
+)
+def test_flags(case, flags):
+    assert quality_flags(case[None]) == [flags]
+    assert set(flags) <= set(FLAGS)
+
+
+def test_images_of_a_batch_do_not_mix():
+    batch = np.stack([planes(), planes(vessel=0), planes(artery=0.9), planes()])
+    assert quality_flags(batch) == [(), ("no_vessels",), ("artery_vein_unbalanced",), ()]
+    assert quality_flags(batch[:0]) == []
+
+
+def test_pixels_partly_vessel_count_by_their_share():
+    case = planes()
+    case[:3] = 0
+    case[:2, :20] = 13  # 5 % of 2,000 pixels: vessels cover 1.3 % of the field of view
+    case[2, :20] = 13
+    assert quality_flags(case[None]) == [("few_vessels",)]
+
+
+@pytest.mark.parametrize("name", ["hrf_01_dr", "lesav_304", "lesav_12"])
+def test_experts_masks_are_not_flagged(shared, name):
+    """The photographs of least vessel, least artery and most artery among 23."""
+    folder = shared / "data" / "av_gt"
+    artery, uncertain, vein = (np.asarray(Image.open(folder / "av" / f"{name}.png")) > 0).transpose(2, 0, 1)
+    fov = np.asarray(Image.open(folder / "fov" / f"{name}.png")) > 0
+    case = regions(VesselMasks(artery, vein, uncertain), fov, square_around(fov), 224)
+    assert quality_flags(case[None]) == [()]
+    assert quality_flags((case // [[[50]], [[50]], [[50]], [[1]]]).astype(np.uint8)[None]) == [("no_vessels",)]

@@ -1,0 +1,145 @@
+"""Vessel source "automorph_results": the Results folder of a finished AutoMorph run (GitHub rmaphoh/AutoMorph)."""
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from xai.vessels.automorph import ARTERY, BACKGROUND, UNCERTAIN, VEIN, Crop, to_masks
+from xai.vessels.source import Photo, VesselMasks, vessel_source
+
+_COLOURS = {BACKGROUND: (0, 0, 0), ARTERY: (255, 0, 0), VEIN: (0, 0, 255), UNCERTAIN: (0, 255, 0)}
+_UNASSIGNED = 255
+_SAME = 1.5  # grey levels on average; JPEG at quality 75 changes 1.2, another eye 30, a shift by 2 pixels 1.6
+
+Circle = tuple[int, int, int]  # row, column, radius
+
+
+class AutomorphResults:
+    """Reads `M2/artery_vein/raw` and puts each map back where `M0/crop_info.csv` says it was cut out.
+
+    A photograph's results are found by its file name up to the first dot, as AutoMorph names them.
+
+    Args:
+        folder: `Results`, with `M0/images` where it is still there, to check that the photographs are the same.
+
+    Raises:
+        ValueError: no such folder, or its `crop_info.csv` cannot be used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        crop_info = folder / "M0" / "crop_info.csv"
+        self.crops = folder / "M0" / "images"
+        self.maps = folder / "M2" / "artery_vein" / "raw"
+        for needed in (crop_info, self.maps):
+            if not needed.exists():
+                raise ValueError(f"{needed}: not there: name the Results folder of a finished AutoMorph run")
+        self.circles = _read_circles(crop_info)
+        self.provenance = {
+            "name": "automorph_results",
+            "weights": folder.name,
+            "crop_info_sha256": hashlib.sha256(crop_info.read_bytes()).hexdigest(),
+        }
+
+    def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
+        """AutoMorph's map of each photograph, at the photograph's size.
+
+        Raises:
+            ValueError: there is no result for a photograph, it cannot be read, or it belongs to another photograph.
+        """
+        return [self._masks(photo) for photo in photos]
+
+    def _masks(self, photo: Photo) -> VesselMasks:
+        image = photo.row["image"]
+        name = f"{Path(image).name.split('.')[0]}.png"
+        circles = self.circles.get(name, [])
+        if len(circles) != 1:
+            raise ValueError(
+                f"{image}: {len(circles)} rows for {name} in AutoMorph's crop_info.csv where one is needed: "
+                "run its M0 anew on photographs whose names differ before the first dot"
+            )
+        path = self.maps / name
+        if not path.is_file():
+            raise ValueError(
+                f"{image}: no {path}: AutoMorph leaves out photographs that its M1 finds of poor quality; "
+                "leave it out too, or use another source"
+            )
+        try:
+            crop = Crop(*circles[0], (photo.rgb.shape[0], photo.rgb.shape[1]))
+        except ValueError as error:
+            raise ValueError(f"{image}: {error}: crop_info.csv is of another photograph") from error
+        picture = _read_picture(path, crop.side, image)
+        self._require_same_photo(name, photo, crop)
+        return to_masks(_to_labels(picture, path), crop)
+
+    def _require_same_photo(self, name: str, photo: Photo, crop: Crop) -> None:
+        path, image = self.crops / name, photo.row["image"]
+        if not path.is_file():
+            return
+        theirs = _read_picture(path, crop.side, image).astype(np.int16)
+        difference = np.abs(crop.apply(photo.rgb) - theirs).mean()
+        if difference > _SAME:
+            raise ValueError(
+                f"{image}: not what AutoMorph saw: its crop {path} differs by {difference:.0f} grey levels on average; "
+                "give both the same photographs"
+            )
+
+
+@vessel_source("automorph_results")
+def open_automorph_results(weights: Path | None, size: int | None, device: str) -> AutomorphResults:
+    """The results in the folder that `weights` names; they have their size."""
+    if weights is None:
+        raise ValueError(
+            "vessel source 'automorph_results' needs weights: name the Results folder of a finished AutoMorph run"
+        )
+    return AutomorphResults(Path(weights))
+
+
+def _read_circles(path: Path) -> dict[str, list[Circle]]:
+    """The circles in `crop_info.csv` by file name. What it calls `centre_w` is the row, `centre_h` the column."""
+    circles = defaultdict(list)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                circles[row["Name"]].append((int(row["centre_w"]), int(row["centre_h"]), int(row["radius"])))
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{path}: line {number} has no Name with whole numbers centre_w, centre_h and radius: "
+                    "take the file as AutoMorph wrote it"
+                ) from error
+    return dict(circles)
+
+
+def _read_picture(path: Path, side: int, image: str) -> np.ndarray:
+    """(side, side, 3) uint8."""
+    try:
+        with Image.open(path) as file:
+            picture = np.asarray(file.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path}: cannot be read as a picture ({error})") from error
+    if picture.shape[:2] != (side, side):
+        height, width = picture.shape[:2]
+        raise ValueError(
+            f"{path}: {width}x{height} pixels, but by crop_info.csv the crop of {image} has {side}x{side}: "
+            "the results are of another photograph or size"
+        )
+    return picture
+
+
+def _to_labels(picture: np.ndarray, path: Path) -> np.ndarray:
+    """The four classes of an (S, S, 3) map in AutoMorph's colours: (S, S) uint8."""
+    labels = np.full(picture.shape[:2], _UNASSIGNED, np.uint8)
+    for label, colour in _COLOURS.items():
+        labels[(picture == colour).all(axis=2)] = label
+    unassigned = labels == _UNASSIGNED
+    if unassigned.any():
+        colour = tuple(picture[unassigned][0].tolist())
+        raise ValueError(
+            f"{path}: {unassigned.sum()} pixels have colours that AutoMorph does not use, such as {colour}: "
+            "take the file as AutoMorph wrote it"
+        )
+    return labels
