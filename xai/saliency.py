@@ -56,3 +56,41 @@ def vessel_saliency(maps: np.ndarray, planes: np.ndarray) -> dict[str, np.ndarra
             ratio = np.divide(result[name], outside, out=np.full(len(maps), np.nan), where=outside > 0)
             result[f"{name}_ratio{suffix}"] = ratio
     return result
+
+
+def mean_of_ratios(ratios: np.ndarray) -> float:
+    """The average of per-image ratios (B,), the study's number: every image counts alike, those without one not.
+
+    NaN where no image has a ratio. An image with next to nothing outside the region can dominate it; see
+    `ratio_of_means`.
+    """
+    known = ratios[~np.isnan(ratios)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def ratio_of_means(inside: np.ndarray, outside: np.ndarray) -> float:
+    """Sum of region means over sum of non-vessel means, both (B,), over the images that have both.
+
+    Images count by the strength of their map outside the region, so no single one can take over. NaN where no image
+    has both means, or nothing lies outside.
+    """
+    both = ~(np.isnan(inside) | np.isnan(outside))
+    total = outside[both].sum()
+    return float(inside[both].sum() / total) if total > 0 else float("nan")
+
+
+def person_means(values: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each person's average over their images, so that a person with more photographs weighs no more.
+
+    Args:
+        values: (B,) float; NaN is an image without an answer and is left out.
+        people: (B,) the person on each image.
+
+    Returns:
+        ids (P,), sorted, and means (P,) float64; NaN for a person of whom no image has an answer.
+    """
+    ids, person = np.unique(people, return_inverse=True)
+    known = ~np.isnan(values)
+    sums = np.bincount(person[known], weights=values[known], minlength=len(ids))
+    counts = np.bincount(person[known], minlength=len(ids))
+    return ids, np.divide(sums, counts, out=np.full(len(ids), np.nan), where=counts > 0)

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from xai.saliency import MEANS, RATIOS, mean_inside, vessel_saliency
+from xai.saliency import (
+    MEANS,
+    RATIOS,
+    mean_inside,
+    mean_of_ratios,
+    person_means,
+    ratio_of_means,
+    vessel_saliency,
+)
 
 
 def planes_of(artery, vein, fov=None):
@@ -82,3 +90,64 @@ def test_ratios_do_not_depend_on_the_maps_scale(maps, region, factor):
     one, scaled = vessel_saliency(maps, planes), vessel_saliency(maps * factor, planes)
     for name in RATIOS:
         np.testing.assert_allclose(one[name], scaled[name], rtol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.uint8, (6, 6), elements=st.sampled_from([0, 255])),
+    hnp.arrays(np.bool_, (6, 6)),
+    st.floats(0.01, 100),
+    st.floats(0.01, 100),
+)
+def test_a_binary_region_gives_the_planted_ratio(vessel, artery, inside, outside):
+    """Map = a in the vessels, b elsewhere: the ratio is a / b, in arteries and in veins alike."""
+    planes = np.stack([vessel * artery, vessel * ~artery, vessel, np.full_like(vessel, 255)])[None]
+    found = vessel_saliency(np.where(vessel > 0, inside, outside)[None], planes)
+    for name, plane in zip(("artery", "vein", "vessel"), planes[0], strict=False):
+        if plane.any() and not vessel.all():
+            for suffix in ("", "_fov"):
+                assert found[f"{name}_ratio{suffix}"][0] == pytest.approx(inside / outside, rel=1e-12)
+        else:
+            assert np.isnan(found[f"{name}_ratio"][0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.uint8, (6, 6), elements=st.integers(0, 255)), st.floats(0.01, 100), st.floats(0.01, 100))
+def test_shares_of_pixels_give_the_closed_form(vessel, inside, outside):
+    """A pixel with the share s of vessel shows s a + (1 - s) b; its blur towards b is in the answer, and known."""
+    share = vessel / 255
+    area, rest, square = share.sum(), (1 - share).sum(), (share**2).sum()
+    planes = np.stack([vessel, np.zeros_like(vessel), vessel, np.full_like(vessel, 255)])[None]
+    found = vessel_saliency((share * inside + (1 - share) * outside)[None], planes)["vessel_ratio"][0]
+    if area == 0 or rest == 0:
+        assert np.isnan(found)
+    else:
+        mean_inside_vessels = (inside * square + outside * (area - square)) / area
+        mean_outside = (inside * (area - square) + outside * (rest - area + square)) / rest
+        assert found == pytest.approx(mean_inside_vessels / mean_outside, rel=1e-5)
+
+
+def test_two_averages_of_ratios():
+    inside, outside = np.array([2.0, 3.0, np.nan, 5.0]), np.array([1.0, 0.1, 1.0, np.nan])
+    assert mean_of_ratios(inside / outside) == pytest.approx((2 + 30) / 2)
+    assert ratio_of_means(inside, outside) == pytest.approx(5 / 1.1), "the image with little outside counts for little"
+
+
+def test_averages_of_nothing():
+    nothing = np.full(3, np.nan)
+    assert np.isnan(mean_of_ratios(nothing))
+    assert np.isnan(ratio_of_means(nothing, np.ones(3)))
+    assert np.isnan(ratio_of_means(np.ones(3), np.zeros(3)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(hnp.arrays(np.float64, 5, elements=st.floats(0.1, 10)), st.floats(0.1, 100))
+def test_the_ratio_of_means_is_the_mean_where_all_outside_are_alike(ratios, outside):
+    assert ratio_of_means(ratios * outside, np.full(5, outside)) == pytest.approx(mean_of_ratios(ratios))
+
+
+def test_each_person_counts_once():
+    people = np.array(["b", "a", "b", "b", "c"])
+    ids, means = person_means(np.array([1.0, 5.0, 3.0, np.nan, np.nan]), people)
+    np.testing.assert_array_equal(ids, ["a", "b", "c"])
+    np.testing.assert_array_equal(means, [5, 2, np.nan])

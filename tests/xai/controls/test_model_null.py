@@ -1,0 +1,136 @@
+"""The cascade takes everything that was learned, in order, and nothing of the original; the similarities are right."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.stats import spearmanr
+from skimage.metrics import structural_similarity as skimage_ssim
+
+import backbones
+from finetune.strategies import open_strategy
+from xai.controls.model_null import cascade, mean_sd, rank_correlation, structural_similarity
+
+DEPTH = 4
+
+
+def trained(name, strategy="full"):
+    """A tiny tower whose every parameter has moved from where it began."""
+    tower = backbones.get(name).build()
+    backbones.attach_classifier(tower, 2, seed=0)
+    open_strategy(strategy).apply(tower)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in tower.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return tower.eval()
+
+
+def part_of(key):
+    """The step at which a parameter of a plain tower goes."""
+    if key.startswith("head."):
+        return 1
+    if key.startswith("blocks."):
+        return DEPTH + 1 - int(key.split(".")[1])
+    return 2 if key.startswith(("norm.", "fc_norm.")) else DEPTH + 2
+
+
+@pytest.mark.parametrize("name", ["openclip-tiny", "dinov2-tiny", "retfound-tiny"])
+def test_the_trained_weights_go_from_the_head_down(name):
+    tower = trained(name)
+    before = copy.deepcopy(tower.state_dict())
+    random_before = torch.random.get_rng_state()
+    previous = before
+    for step, changed in cascade(tower, seed=3):
+        now = copy.deepcopy(changed.state_dict())
+        for key, value in now.items():
+            if part_of(key) == step:
+                assert not (value == before[key]).all(), f"{key} is still the trained one at step {step}"
+            else:
+                assert torch.equal(value, previous[key]), f"{key} changed at step {step}"
+        previous = now
+        assert not changed.training
+    assert step == DEPTH + 2
+    assert all(torch.equal(value, before[key]) for key, value in tower.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), random_before)
+
+
+def test_fresh_weights_are_spread_as_in_a_new_tower():
+    new = backbones.get("dinov2-tiny").build().state_dict()
+    *_, (_, changed) = cascade(trained("dinov2-tiny"))
+    for key, value in changed.state_dict().items():
+        if not key.startswith("head."):
+            assert float(value.std()) == pytest.approx(float(new[key].std()), rel=0.3, abs=1e-6), key
+            assert float(value.mean()) == pytest.approx(float(new[key].mean()), abs=0.02), key
+
+
+def test_the_seed_decides():
+    def last(seed):
+        *_, (_, changed) = cascade(trained("retfound-tiny"), seed)
+        return changed.blocks[2].attn.qkv.weight
+
+    assert torch.equal(last(1), last(1))
+    assert not torch.equal(last(1), last(2))
+
+
+@torch.inference_mode()
+def test_adapters_are_merged_and_go_with_their_block():
+    tower = trained("retfound-tiny", "lora")
+    before = copy.deepcopy(tower.state_dict())
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    entering = backbones.encode_until(tower, images, DEPTH - 1)
+    for step, changed in cascade(tower):
+        assert not any("lora" in key or "base_layer" in key for key in changed.state_dict())
+        same = torch.allclose(backbones.encode_until(changed, images, DEPTH - 1), entering, atol=1e-4)
+        assert same == (step <= 2), "adapters of blocks not yet reached still work"
+    assert all(torch.equal(value, before[key]) for key, value in tower.state_dict().items())
+
+
+def test_a_classifier_is_never_zero():
+    """timm's "jax" initialisation would make it so, and no map has a gradient then."""
+    tower = trained("openclip-tiny")
+    assert tower.weight_init_mode == "jax"
+    _, changed = next(cascade(tower))
+    assert changed.head.weight.abs().min() > 0
+
+
+maps = hnp.arrays(np.float64, (2, 4, 4), elements=st.integers(-5, 5))
+
+
+@settings(max_examples=40, deadline=None)
+@given(maps, maps)
+def test_rank_correlation_is_spearmans(one, other):
+    for a, b, found in zip(one, other, rank_correlation(one, other), strict=True):
+        if np.ptp(a) == 0 or np.ptp(b) == 0:
+            assert np.isnan(found)
+        else:
+            assert found == pytest.approx(spearmanr(a.ravel(), b.ravel()).statistic, abs=1e-12)
+
+
+def test_ssim_is_that_of_scikit_image():
+    generator = np.random.default_rng(0)
+    one = generator.random((3, 40, 56)).astype(np.float32)
+    other = np.clip(one + generator.normal(0, [[[0.0]], [[0.1]], [[0.4]]], one.shape), 0, 1).astype(np.float32)
+    expected = [
+        skimage_ssim(a, b, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+        for a, b in zip(one.astype(float), other.astype(float), strict=True)
+    ]
+    found = structural_similarity(one, other)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert found[0] == pytest.approx(1)
+
+
+def test_a_map_of_zeros_has_no_similarity():
+    one, blank = np.random.default_rng(0).random((1, 16, 16)), np.zeros((1, 16, 16))
+    assert np.isnan(structural_similarity(one, blank)).all()
+    assert np.isnan(rank_correlation(one, blank)).all()
+
+
+def test_mean_and_spread_over_images():
+    assert mean_sd(np.array([1.0, 3.0, np.nan])) == (2, pytest.approx(2**0.5))
+    assert np.isnan(mean_sd(np.array([np.nan]))).all()
+    assert np.isnan(mean_sd(np.array([1.0]))[1])
