@@ -185,6 +185,7 @@ def test_ctrl_c_keeps_the_pairs_that_are_complete(tmp_path, monkeypatch):
     assert len(run.cells()) == 4, "nothing has failed"
 
 
+@pytest.mark.slow
 def test_a_study_in_earnest(cluster, tmp_path):
     """Images in which the label shows as brightness; the best rate's AUC comes out again when it is trained alone."""
     study = study_of(
