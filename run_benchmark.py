@@ -69,11 +69,16 @@ _STUDY_OPTIONS = (
     click.option(
         "--vessels",
         metavar="SOURCE",
-        help="Where artery and vein masks come from: masks (files named in the manifest) or wnet.",
+        help="Where artery and vein masks come from: masks (files named in the manifest), wnet, bfnet (AutoMorph's "
+        "network) or automorph_results (a finished run of AutoMorph).",
     ),
     click.option(
-        "--vessel-weights", type=click.Path(path_type=Path), callback=_mounted, help="Weights of the vessel network."
+        "--vessel-weights",
+        type=click.Path(path_type=Path),
+        callback=_mounted,
+        help="Weights of the vessel network: a file, for bfnet AutoMorph's folder of them; or AutoMorph's Results.",
     ),
+    click.option("--cam", metavar="METHOD", help="How to explain: gradcam, hirescam, layercam, eigencam, rollout, …"),
     click.option(
         "--out",
         type=click.Path(path_type=Path),
@@ -187,8 +192,12 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
         result.setdefault("cohort", {})["image_dir"] = changes["image_dir"].resolve()
     if changes["vessels"]:
         result["vessels"] = {"source": changes["vessels"], "weights": None}
+        if changes["vessels"] != "wnet":  # the side that a configuration gives is W-Net's
+            result["vessels"]["size"] = None
     if changes["vessel_weights"]:
         result.setdefault("vessels", {})["weights"] = changes["vessel_weights"].resolve()
+    if changes["cam"]:
+        result["explain"] = {"method": changes["cam"]}
     if changes["seeds"]:
         result["seeds"] = changes["seeds"]
     chosen = {key: changes[key] for key in ("backbones", "strategies") if changes[key]}

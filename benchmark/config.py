@@ -30,6 +30,7 @@ from finetune.recipe import Recipe
 if TYPE_CHECKING:
     from backbones import Backbone
     from finetune.strategies import Strategy
+    from xai.methods import Method
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -190,10 +191,24 @@ class Search(_Section):
 
 
 class Explain(_Section):
-    """Grad-CAM of the positive class (1); see `xai.gradcam` for what scaling means."""
+    """A method of `xai.methods`, with the block whose `norm1` is the target layer, for the positive class (1); see
+    `xai.gradcam` for what scaling means."""
 
+    method: str = "gradcam"
+    block: int = -1
     target_class: Literal[0, 1] = 1
     scaling: Literal["minmax", "raw"] = "minmax"
+
+    @model_validator(mode="after")
+    def _known(self) -> "Explain":
+        self.open()
+        return self
+
+    def open(self) -> "Method":
+        """The method itself."""
+        from xai.methods import open_method
+
+        return open_method(self.method, self.block)
 
 
 class Statistics(_Section):
@@ -242,6 +257,10 @@ class Study(_Section):
     @model_validator(mode="after")
     def _fitting(self) -> "Study":
         for backbone in self.backbones:
+            try:
+                self.explain.open().start(backbone.open().depth)
+            except ValueError as error:
+                raise ValueError(f"explain: on {backbone.name}, {error}") from error
             for strategy in self.strategies:
                 try:
                     strategy.open().frozen_blocks(backbone.open().depth)

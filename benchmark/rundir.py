@@ -8,7 +8,8 @@
     rejected.csv                   images left out, with the reason
     images.npy                     (n, 224, 224, 3) uint8
     vessels/regions.npy            (test images, 4, 224, 224) uint8, share of a pixel inside artery, vein, vessel, fov
-    vessels/vessels.parquet        one row a test image, in the same order: vessel fractions, or why it has no masks
+    vessels/vessels.parquet        one row a test image, in the same order: vessel fractions, quality flags,
+                                   or why it has no masks
     weights.json                   which weights file each backbone has: path, SHA-256, revision
     embeddings/<backbone>/         block<k>.npy, entry.npy
     search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC each reached

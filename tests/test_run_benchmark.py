@@ -64,7 +64,7 @@ assert not {"torch", "ray", "polars", "pydantic"} & set(sys.modules), "a heavy m
     assert result.returncode == 0, result.stderr
     for option in (
         "--config", "--data", "--image-dir", "--vessels", "--vessel-weights", "--out", "--backbones", "--strategies",
-        "--seeds", "--cluster [ADDRESS]", "--resume", "--dry-run",
+        "--seeds", "--cam", "--cluster [ADDRESS]", "--resume", "--dry-run",
     ):  # fmt: skip
         assert option in result.stdout
     for lesson in ("Examples", "python run_benchmark.py", "patient_id", "train|val|test/<class>/"):
@@ -162,10 +162,18 @@ def test_a_source_of_vessels_and_its_weights(planned, config, tmp_path):
     study, _, _ = planned("--vessels", "wnet", "--vessel-weights", "wnet.safetensors")
     assert (study.vessels.source, study.vessels.size) == ("wnet", 512)
     assert study.vessels.weights == tmp_path / "wnet.safetensors"
+    assert planned("--vessels", "bfnet")[0].vessels.size is None, "the configured side is W-Net's"
 
     config.write_text(yaml.safe_dump(STUDY | {"vessels": {"source": "wnet", "weights": "w.st"}}), encoding="utf-8")
     assert planned("--vessels", "masks")[0].vessels.weights is None  # they are another source's
     assert planned("--vessel-weights", "v.st")[0].vessels.source == "wnet"
+
+
+def test_a_method_of_explanation(planned):
+    study, _, _ = planned("--cam", "layercam")
+    assert (study.explain.method, study.explain.scaling) == ("layercam", "minmax")
+    with pytest.raises(UserError, match="explain: explanation method 'layercan' is unknown; did you mean layercam"):
+        planned("--cam", "layercan")
 
 
 def test_chosen_backbones_and_strategies_keep_their_options(planned):

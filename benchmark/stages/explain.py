@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import torch
 from PIL import Image
+from rich.markup import escape
 
 import backbones
 from benchmark.cells import Cell
@@ -18,7 +19,7 @@ from benchmark.rundir import RunDirectory, open_array, write_array, write_parque
 from benchmark.streaming import Row, stream
 from benchmark.trial import trained_tower
 from finetune.inputs import Images
-from xai.gradcam import gradcam, saliency_maps
+from xai.gradcam import not_finite, saliency_maps
 from xai.saliency import MEANS, RATIOS, vessel_saliency
 
 MEASURES = (*MEANS, *RATIOS)
@@ -68,9 +69,15 @@ def explain(run: Run) -> None:
 def _finish(run: Run, cell: Cell, test: pl.DataFrame, cams: np.ndarray, measures: np.ndarray) -> None:
     folder = run.directory.trial(cell)
     write_array(folder.cams, cams)
-    mean = mean_map(
-        cams, mirrored=(test["eye"] == "left").fill_null(False).to_numpy(), scaling=run.study.explain.scaling
-    )
+    poisoned = not_finite(torch.from_numpy(cams))
+    if poisoned:
+        run.reporter.console.print(
+            f"{escape(cell.name)}: no map of {len(poisoned)} test images, whose tokens are not finite; the first: "
+            f"{escape(test['image'][poisoned[0]])}"
+        )
+    kept = np.setdiff1d(np.arange(len(test)), poisoned)
+    mirrored = (test["eye"] == "left").fill_null(False).to_numpy()
+    mean = mean_map(cams[kept], mirrored[kept], run.study.explain.scaling)
     Image.fromarray(paint(mean)).save(folder.mean_cam)
     columns = [pl.Series(name, measures[:, i]).fill_nan(None) for i, name in enumerate(MEASURES)]
     write_parquet(folder.saliency, test.select("image", "patient_id", *columns))
@@ -83,7 +90,7 @@ def mean_map(cams: np.ndarray, mirrored: np.ndarray, scaling: Any) -> np.ndarray
         part = slice(first, first + 64)
         maps = saliency_maps(torch.from_numpy(cams[part]), IMAGE_SIZE, scaling).numpy()
         total += np.where(mirrored[part, None, None], maps[:, :, ::-1], maps).sum(axis=0)
-    return total / len(cams)
+    return total / max(1, len(cams))
 
 
 def paint(values: np.ndarray) -> np.ndarray:
@@ -122,11 +129,12 @@ class ExplainWorker:
             normalise = cell.backbone.open().normalise
             self.inputs = Images(self.images, normalise, 0, self.device)
             self.current = index
+        method = settings.open()
         with backbones.autocast(self.device):
             with torch.inference_mode():
                 batch = self.inputs.batch(self.rows[positions], np.zeros_like(positions))
-                tokens = backbones.encode_until(self.tower, batch, len(self.tower.blocks) - 1)
-            signed = gradcam(self.tower, tokens, settings.target_class)
+                inputs = backbones.encode_until(self.tower, batch, method.start(len(self.tower.blocks)))
+            signed = method(self.tower, inputs, settings.target_class)
         maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).cpu().numpy()
         found = vessel_saliency(maps, self.planes[positions])
         return {

@@ -18,6 +18,7 @@ from benchmark.run import Run
 from benchmark.rundir import RunDirectory, TrialDirectory, open_array, write_json, write_parquet
 from benchmark.weights import Record, read_records
 from stats.metrics import auc
+from xai.vessels.quality import FLAGS
 
 PACKAGES = ("ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy")
 
@@ -82,6 +83,13 @@ def _training(trial: TrialDirectory) -> str:
     )
 
 
+def _flagged(directory: RunDirectory) -> dict[str, str]:
+    """How many test images have masks that look wrong, by what is wrong with them."""
+    flags = pl.read_parquet(directory.vessels)["flags"]
+    counts = {flag: int(flags.str.split(", ").list.contains(flag).sum()) for flag in FLAGS}
+    return {f"flagged {flag}": f"{count} of {len(flags)}" for flag, count in counts.items() if count}
+
+
 def _seconds_before(directory: RunDirectory) -> dict[str, str]:
     """What the stages took that a run before this one completed."""
     return json.loads(directory.run.read_text(encoding="utf-8"))["Seconds per stage"] if directory.run.is_file() else {}
@@ -143,9 +151,10 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
         "Weights": {name: _weights(record) for name, record in read_records(run.directory).items()},
         "Training": {cell.name: _training(run.directory.trial(cell)) for cell in run.cells()},
         "Vessels": {key: str(value) for key, value in segmented.get("source", {}).items()}
-        | {"test images without masks": str(segmented.get("failed"))},
+        | {"test images without masks": str(segmented.get("failed"))}
+        | _flagged(run.directory),
         "Explanation": {
-            "method": "Grad-CAM at blocks[-1].norm1",
+            "method": f"{study.explain.method} at {study.explain.open().layer}",
             "class": "positive" if study.explain.target_class else "negative",
             "scaling": study.explain.scaling,
         },

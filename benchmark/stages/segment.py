@@ -15,6 +15,7 @@ from benchmark.rundir import create_array, write_parquet
 from benchmark.streaming import Each, Row, stream
 from xai.crop import Square
 from xai.vessels import Photo, VesselSource, open_source, regions
+from xai.vessels.quality import quality_flags
 
 BLOCK = 4  # photographs at full resolution travel in a block
 
@@ -83,6 +84,7 @@ class SegmentWorker:
 
     def _one(self, row: Row) -> Row:
         planes, error = np.zeros((4, IMAGE_SIZE, IMAGE_SIZE), np.uint8), str(row["error"])
+        disagreement = None
         if not error:
             files = {column: str(row[column]) or None for column in FILES}
             photo = Photo(rgb=row["rgb"], fov=row["fov"], row={"image": str(row["image"])} | files)
@@ -90,22 +92,30 @@ class SegmentWorker:
                 (masks,) = self.source.segment([photo])
                 square = Square(int(row["top"]), int(row["left"]), int(row["side"]))
                 planes = regions(masks, photo.fov, square, IMAGE_SIZE)
+                disagreement = masks.disagreement
             except (PhotoError, ValueError) as fault:
                 error = str(fault)
-        return {"position": row["position"], "planes": planes, "error": error}
+        told = np.nan if disagreement is None else disagreement
+        return {"position": row["position"], "planes": planes, "disagreement": told, "error": error}
 
 
 def _summary(result: Row) -> Row:
-    artery, vein, vessel, fov = result["planes"].astype(np.float64).sum(axis=(1, 2)) / 255
+    error, planes = str(result["error"]) or None, result["planes"]
+    artery, vein, vessel, fov = planes.astype(np.float64).sum(axis=(1, 2)) / 255
     shares = {"artery": artery, "vein": vein, "vessel": vessel}
+    (flags,) = quality_flags(planes[None]) if error is None else ((),)
     return {
         "position": result["position"],
         **{name: area / fov if fov else None for name, area in shares.items()},
         "fov": fov / IMAGE_SIZE**2,
-        "error": str(result["error"]) or None,
+        "disagreement": None if np.isnan(result["disagreement"]) else float(result["disagreement"]),
+        "flags": ", ".join(flags),
+        "error": error,
     }
 
 
 def _table(found: list[Row]) -> pl.DataFrame:
-    numbers = dict.fromkeys(("artery", "vein", "vessel", "fov"), pl.Float64)
-    return pl.DataFrame(found, schema={"position": pl.UInt32} | numbers | {"error": pl.String})
+    numbers = dict.fromkeys(("artery", "vein", "vessel", "fov", "disagreement"), pl.Float64)
+    texts = dict.fromkeys(("flags", "error"), pl.String)
+    schema: dict[str, type[pl.DataType]] = {"position": pl.UInt32, **numbers, **texts}
+    return pl.DataFrame(found, schema=schema)

@@ -161,6 +161,17 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"backbones": ["openclip-tiny", "openclip-tiny"]}, "backbones: openclip-tiny is listed twice"),
         ({"seeds": [1, 1]}, "seeds: the same seed is listed twice"),
         ({"seeds": ["one"]}, "seeds.0: Input should be a valid integer"),
+        ({"backbones": [{"name": "dinov2-vit-g14", "sha256": "abc"}]}, "backbones.0.sha256: String should match patte"),
+        ({"backbones": [{"name": "dinov2-tiny", "revision": "v1"}]}, "backbones.0: dinov2-tiny has no weights on the"),
+        ({"strategies": [{"name": "lora", "rank": 0}]}, "strategies.0: lora: rank must be at least 1, not 0"),
+        ({"strategies": [{"name": "full", "layer_decay": 2}]}, "strategies.0: full: layer_decay is above 0 and at mo"),
+        ({"strategies": [{"name": "lora", "learning_rate": -1}]}, "strategies.0: lora: learning_rate must not be neg"),
+        ({"training": {"micro_batch": 64}}, "training: micro_batch (64) is larger than batch_size (32)"),
+        ({"training": {"balance": "sample"}}, "training.balance: Input should be 'weights', 'sampling' or 'none'"),
+        ({"embeddings": {"dtype": "int8"}}, "embeddings.dtype: Input should be 'float16' or 'bfloat16'"),
+        ({"search": {"candidates": 1}}, "search.candidates: Input should be greater than or equal to 2"),
+        ({"explain": {"method": "gradcan"}}, "explain: explanation method 'gradcan' is unknown; did you mean gradcam"),
+        ({"explain": {"block": 9}}, "explain: on openclip-tiny, gradcam: block 9 of a tower of 4"),
     ],
 )  # fmt: skip
 def test_a_fault_is_one_line_that_names_the_key(refusal, change, told):
