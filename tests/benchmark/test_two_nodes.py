@@ -1,10 +1,13 @@
 """The same study on this machine alone and on a cluster of two nodes: the same numbers."""
 
+import pytest
+
 from benchmark.config import Study
 from benchmark.pipeline import run_study
 from benchmark.rundir import RunDirectory
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_leaderboard(two_nodes, tmp_path):
     study = Study.model_validate(
         {
