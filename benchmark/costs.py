@@ -29,7 +29,7 @@ from benchmark.cells import Cell, cells_of
 from benchmark.config import StrategyChoice, Study
 from benchmark.photos import IMAGE_SIZE
 from benchmark.rundir import RunDirectory
-from benchmark.stages.embed import entry_shape, plan_cache
+from benchmark.stages.embed import entry_shape, plan_cache, trains_from_images
 from finetune.footprint import Footprint
 
 GIB = 2**30
@@ -125,12 +125,6 @@ def cost_of(study: Study, cell: Cell, sizes: Sizes, cached: Blocks, machine: Mac
         epoch=epoch,
         seconds=recipe.epochs * epoch + sizes["test"] * backbone.depth * block,
     )
-
-
-def trains_from_images(cell: Cell, cached: Blocks) -> bool:
-    """Whether a cell runs its frozen blocks anew in every epoch, because their output is not kept."""
-    start = cell.strategy.open().frozen_blocks(cell.backbone.open().depth)
-    return start > 0 and start not in cached[cell.backbone.name]
 
 
 def memory(cell: Cell, micro_batch: int, checkpointing: bool, machine: Machine) -> float:
@@ -265,8 +259,8 @@ def embedding_seconds(study: Study, sizes: Sizes, cached: Blocks, machine: Machi
 
 def cached_blocks(study: Study, sizes: Sizes, out: Path) -> Blocks:
     """The blocks for whose inputs the run directory has room, within the configuration's budget."""
-    held = sum(file.stat().st_size for file in RunDirectory(out).path.glob("embeddings/*/*.npy"))
-    return plan_cache(study, sum(sizes.values()), sizes["train"], free_bytes(out) + held)
+    free = free_bytes(out) + RunDirectory(out).embedded_bytes
+    return plan_cache(study, sum(sizes.values()), sizes["train"], free)
 
 
 def disk_bytes(study: Study, sizes: Sizes, cached: Blocks) -> dict[str, float]:

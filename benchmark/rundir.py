@@ -160,6 +160,11 @@ class RunDirectory:
     def embeddings(self, backbone: str) -> EmbeddingDirectory:
         return EmbeddingDirectory(self.path / "embeddings" / safe(backbone))
 
+    @property
+    def embedded_bytes(self) -> int:
+        """What the embeddings take on disk."""
+        return sum(file.stat().st_size for file in self.path.glob("embeddings/*/*.npy"))
+
     def trial(self, cell: Cell) -> TrialDirectory:
         return TrialDirectory(self.path / "trials" / cell.name)
 

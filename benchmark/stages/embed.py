@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ import torch
 from rich.markup import escape
 
 import backbones
+from benchmark.cells import Cell
 from benchmark.config import BackboneChoice, Study
 from benchmark.device import worker_device
 from benchmark.run import Run
@@ -52,12 +54,19 @@ def plan_cache(study: Study, images: int, train_images: int, free_bytes: float) 
     return planned
 
 
+def trains_from_images(cell: Cell, cached: Mapping[str, list[int]]) -> bool:
+    """Whether a cell runs its frozen blocks anew in every epoch, because `plan_cache` does not keep their output."""
+    start = cell.strategy.open().frozen_blocks(cell.backbone.open().depth)
+    return start > 0 and start not in cached[cell.backbone.name]
+
+
 def embed(run: Run) -> None:
     """Fill `embeddings/`; blocks that are there already are kept, and those beyond the budget left out."""
     cohort = pl.read_parquet(run.directory.cohort)
     train = cohort.filter(pl.col("split") == "train")["row"].to_numpy()
     entry = plan_views(len(open_array(run.directory.images)), train, run.study.training.views)
-    planned = plan_cache(run.study, len(entry), len(train), _free_bytes(run))
+    free = shutil.disk_usage(run.directory.path).free + run.directory.embedded_bytes
+    planned = plan_cache(run.study, len(entry), len(train), free)
     usable = {cell.backbone.name for cell in run.cells()}
     missing = {
         name: [
@@ -113,15 +122,9 @@ def embed(run: Run) -> None:
         folder.draft(block).rename(folder.block(block))
 
 
-def _free_bytes(run: Run) -> float:
-    held = sum(file.stat().st_size for file in run.directory.path.glob("embeddings/*/*.npy"))
-    return shutil.disk_usage(run.directory.path).free + held
-
-
-def _say_what_is_left_out(run: Run, planned: dict[str, list[int]]) -> None:
+def _say_what_is_left_out(run: Run, planned: Mapping[str, list[int]]) -> None:
     for cell in run.cells():
-        start = cell.strategy.open().frozen_blocks(cell.backbone.open().depth)
-        if start and start not in planned[cell.backbone.name]:
+        if trains_from_images(cell, planned):
             run.reporter.console.print(
                 f"{escape(cell.name)} trains from images: its embeddings do not fit into embeddings.max_gib "
                 f"({run.study.embeddings.max_gib:g}) and nine tenths of the free disk"
