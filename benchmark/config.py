@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
+import numpy as np
 import yaml
 from pydantic import (
     BaseModel,
@@ -192,12 +193,18 @@ class Search(_Section):
 
 class Explain(_Section):
     """A method of `xai.methods`, with the block whose `norm1` is the target layer, for the positive class (1); see
-    `xai.gradcam` for what scaling means."""
+    `xai.gradcam` for what scaling means.
+
+    `coverage` says how much of a pixel counts as vessel: the share of it that is, or `binary`, all or none. `examples`
+    is how many of the best, of the median and of the worst images have their panel drawn.
+    """
 
     method: str = "gradcam"
     block: int = -1
     target_class: Literal[0, 1] = 1
     scaling: Literal["minmax", "raw"] = "minmax"
+    coverage: Literal["share", "binary"] = "share"
+    examples: int = Field(3, ge=0)
 
     @model_validator(mode="after")
     def _known(self) -> "Explain":
@@ -209,6 +216,27 @@ class Explain(_Section):
         from xai.methods import open_method
 
         return open_method(self.method, self.block)
+
+    def masks(self, planes: np.ndarray) -> np.ndarray:
+        """Coverage planes as they count."""
+        from xai.vessels import binary
+
+        return binary(planes) if self.coverage == "binary" else planes
+
+
+class Controls(_Section):
+    """What a ratio is held against; docs/controls.md says what each control asks. Each can be switched off.
+
+    `draws` of other people's vessels for the mask null; `seeds` of random weights for the model null, whose maps are
+    compared on `images` test images, spread evenly.
+    """
+
+    mask_null: bool = True
+    model_null: bool = True
+    erasure: bool = True
+    draws: int = Field(1000, ge=1)
+    seeds: int = Field(3, ge=1)
+    images: int = Field(32, ge=1)
 
 
 class Statistics(_Section):
@@ -240,6 +268,7 @@ class Study(_Section):
     embeddings: Embeddings = Embeddings()
     search: Search | None = None
     explain: Explain = Explain()
+    controls: Controls = Controls()
     statistics: Statistics = Statistics()
     resources: Resources = Resources()
 

@@ -9,7 +9,7 @@ import polars as pl
 from benchmark.errors import UserError
 
 REQUIRED = ("image", "label", "patient_id")
-FILES = ("artery_mask", "vein_mask", "fov_mask")
+FILES = ("artery_mask", "vein_mask", "disc_mask", "fov_mask")
 OPTIONAL = ("eye", "split", *FILES)
 SPLITS = ("train", "val", "test")
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}

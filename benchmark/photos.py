@@ -48,16 +48,26 @@ def read_fov(path: str, rgb: np.ndarray) -> np.ndarray:
     """The field of view (H, W) bool, from the manifest's mask where there is one, else found on the photograph."""
     if not path:
         return find_fov(rgb)
+    mask = read_mask("fov_mask", path, rgb)
+    if not mask.any():
+        raise PhotoError(f"fov_mask {path} is empty")
+    return mask
+
+
+def read_mask(column: str, path: str, rgb: np.ndarray) -> np.ndarray:
+    """A mask (H, W) bool of the photograph, from the file that a column of the manifest names: non-zero is inside.
+
+    Raises:
+        PhotoError: no picture, or of another size than the photograph.
+    """
     try:
         mask = (read_photo(Path(path)) > 0).max(axis=2)
     except PhotoError as error:
-        raise PhotoError(f"fov_mask {path}: {error}") from error
+        raise PhotoError(f"{column} {path}: {error}") from error
     if mask.shape != rgb.shape[:2]:
         raise PhotoError(
-            f"fov_mask {path} is {mask.shape[1]}x{mask.shape[0]}, the photograph {rgb.shape[1]}x{rgb.shape[0]}"
+            f"{column} {path} is {mask.shape[1]}x{mask.shape[0]}, the photograph {rgb.shape[1]}x{rgb.shape[0]}"
         )
-    if not mask.any():
-        raise PhotoError(f"fov_mask {path} is empty")
     return mask
 
 

@@ -9,11 +9,11 @@ from benchmark.config import Resources, Study
 from benchmark.device import worker_device
 from benchmark.errors import UserError
 from benchmark.manifest import FILES
-from benchmark.photos import IMAGE_SIZE, PhotoError, read_fov, read_photo
+from benchmark.photos import IMAGE_SIZE, PhotoError, read_fov, read_mask, read_photo
 from benchmark.run import Run
 from benchmark.rundir import create_array, write_parquet
 from benchmark.streaming import Each, Row, stream
-from xai.crop import Square
+from xai.crop import Square, coverage
 from xai.vessels import Photo, VesselSource, open_source, regions
 from xai.vessels.quality import quality_flags
 
@@ -40,6 +40,9 @@ def segment(run: Run) -> None:
         return
     test = pl.read_parquet(run.directory.cohort).filter(pl.col("split") == "test").with_row_index("position")
     planes = create_array(run.directory.regions, (len(test), 4, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    discs = None  # where no photograph has a mask of it
+    if test["disc_mask"].count():
+        discs = create_array(run.directory.disc, (len(test), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     rows = test.select(
         "position", "image", "path", "top", "left", "side", *(pl.col(column).fill_null("") for column in FILES)
     ).to_dicts()
@@ -55,9 +58,13 @@ def segment(run: Run) -> None:
     with run.reporter.stage("segment", len(rows), "images") as stage:
         for result in stream(rows, [loading, segmenting], BLOCK):
             planes[result["position"]] = result["planes"]
+            if discs is not None:
+                discs[result["position"]] = result["disc"]
             found.append(_summary(result))
             stage.advance()
     planes.flush()
+    if discs is not None:
+        discs.flush()
     write_parquet(
         run.directory.vessels, test.select("position", "image").join(_table(found), on="position").sort("position")
     )
@@ -65,12 +72,15 @@ def segment(run: Run) -> None:
 
 
 def load_row(row: Row) -> Row:
-    """Streaming step: read the photograph and its field of view; the reason in `error` where that fails."""
+    """Streaming step: the photograph, its field of view and optic disc; the reason in `error` where that fails."""
     try:
         rgb = read_photo(Path(row["path"]))
-        return row | {"rgb": rgb, "fov": read_fov(row["fov_mask"], rgb), "error": ""}
+        fov, named = read_fov(row["fov_mask"], rgb), row["disc_mask"]
+        disc = read_mask("disc_mask", named, rgb) if named else np.zeros_like(fov)
+        return row | {"rgb": rgb, "fov": fov, "disc": disc, "error": ""}
     except (PhotoError, ValueError) as error:
-        return row | {"rgb": np.zeros((1, 1, 3), np.uint8), "fov": np.zeros((1, 1), bool), "error": str(error)}
+        nothing = np.zeros((1, 1), bool)
+        return row | {"rgb": np.zeros((1, 1, 3), np.uint8), "fov": nothing, "disc": nothing, "error": str(error)}
 
 
 class SegmentWorker:
@@ -84,6 +94,7 @@ class SegmentWorker:
 
     def _one(self, row: Row) -> Row:
         planes, error = np.zeros((4, IMAGE_SIZE, IMAGE_SIZE), np.uint8), str(row["error"])
+        disc = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
         disagreement = None
         if not error:
             files = {column: str(row[column]) or None for column in FILES}
@@ -92,11 +103,14 @@ class SegmentWorker:
                 (masks,) = self.source.segment([photo])
                 square = Square(int(row["top"]), int(row["left"]), int(row["side"]))
                 planes = regions(masks, photo.fov, square, IMAGE_SIZE)
+                disc = coverage(row["disc"] & photo.fov, square, IMAGE_SIZE)
                 disagreement = masks.disagreement
             except (PhotoError, ValueError) as fault:
                 error = str(fault)
         told = np.nan if disagreement is None else disagreement
-        return {"position": row["position"], "planes": planes, "disagreement": told, "error": error}
+        return {
+            "position": row["position"], "planes": planes, "disc": disc, "disagreement": told, "error": error,
+        }  # fmt: skip
 
 
 def _summary(result: Row) -> Row:

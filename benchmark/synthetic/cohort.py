@@ -76,8 +76,9 @@ def draw_people(cohort: SyntheticCohort) -> list[Person]:
 def plan(cohort: SyntheticCohort) -> list[dict[str, Any]]:
     """The manifest: one row per photograph, each of which can be drawn on its own.
 
-    Keys: image, label, patient_id, eye, severity, low_quality, artery_mask, vein_mask, fov_mask. Paths are relative to
-    the cohort's folder. Exactly `round(low_quality * photographs)` rows are of low quality, whatever their label.
+    Keys: image, label, patient_id, eye, severity, low_quality, artery_mask, vein_mask, disc_mask, fov_mask. Paths are
+    relative to the cohort's folder. Exactly `round(low_quality * photographs)` rows are of low quality, whatever their
+    label.
     """
     rng = np.random.default_rng([cohort.seed, 1])
     images = 2 * cohort.people
@@ -92,6 +93,7 @@ def plan(cohort: SyntheticCohort) -> list[dict[str, Any]]:
             "low_quality": bool(next(low_quality)),
             "artery_mask": f"masks/{person.patient_id}_{eye}_artery.png",
             "vein_mask": f"masks/{person.patient_id}_{eye}_vein.png",
+            "disc_mask": f"masks/{person.patient_id}_{eye}_disc.png",
             "fov_mask": f"masks/{person.patient_id}_{eye}_fov.png",
         }
         for person in draw_people(cohort)

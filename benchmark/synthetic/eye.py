@@ -14,7 +14,7 @@ TORTUOSITY_WAVELENGTH = 0.17
 
 @dataclass(frozen=True)
 class Eye:
-    """A photograph `rgb`, uint8 (H, W, 3), and the exact masks `artery`, `vein` and `fov`, bool (H, W).
+    """A photograph `rgb`, uint8 (H, W, 3), and the exact masks `artery`, `vein`, `disc` and `fov`, bool (H, W).
 
     Where an artery crosses a vein, the pixels belong to both masks.
     """
@@ -22,6 +22,7 @@ class Eye:
     rgb: np.ndarray
     artery: np.ndarray
     vein: np.ndarray
+    disc: np.ndarray
     fov: np.ndarray
 
 
@@ -80,13 +81,13 @@ def draw_eye(cohort: SyntheticCohort, patient_id: str, eye: EyeSide, severity: f
     drawn_arteries = render.draw_tree(frame, arteries, anatomy.ARTERY.calibre, render.ARTERY_PROFILE)
     drawn_veins = render.draw_tree(frame, veins, anatomy.VEIN.calibre, render.VEIN_PROFILE)
 
-    density = render.fundus(colour, frame, landmarks, complexion)
+    density, disc = render.fundus(colour, frame, landmarks, complexion)
     if cohort.signal == "periphery":
         avoid = drawn_arteries.mask | drawn_veins.mask | (frame.distance(landmarks.disc) < 1.5 * anatomy.DISC_RADIUS)
         density += render.spots(lesions, frame, landmarks, avoid, spots_shown(severity))
     rgb = render.photograph(camera, frame, density, drawn_arteries, drawn_veins, _quality(camera, low_quality))
 
-    images = [rgb, drawn_arteries.mask, drawn_veins.mask, frame.fov]
+    images = [rgb, drawn_arteries.mask, drawn_veins.mask, disc, frame.fov]
     if eye == "left":
         images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
     return Eye(*images)

@@ -162,13 +162,20 @@ class Quality:
     noise: float
 
 
-def fundus(rng: np.random.Generator, frame: Frame, landmarks: Landmarks, complexion: Complexion) -> np.ndarray:
-    """The optical density (3, H, W) of a fundus without vessels."""
-    density = _coarse_fundus(rng, frame.halved(), landmarks, complexion)  # nothing in it is sharp
-    return np.stack([cv2.resize(plane, frame.size, interpolation=cv2.INTER_LINEAR) for plane in density])
+def fundus(
+    rng: np.random.Generator, frame: Frame, landmarks: Landmarks, complexion: Complexion
+) -> tuple[np.ndarray, np.ndarray]:
+    """The optical density (3, H, W) of a fundus without vessels, and its optic disc, bool (H, W)."""
+    coarse = frame.halved()  # nothing in it is sharp
+    density = _tinted_fundus(rng, coarse, landmarks, complexion)
+    disc = _paint_disc(rng, coarse, landmarks, density)
+    *planes, inside = (
+        cv2.resize(plane, frame.size, interpolation=cv2.INTER_LINEAR) for plane in (*density, disc.astype(np.float32))
+    )
+    return np.stack(planes), inside > 0.5
 
 
-def _coarse_fundus(rng: np.random.Generator, frame: Frame, landmarks: Landmarks, complexion: Complexion) -> np.ndarray:
+def _tinted_fundus(rng: np.random.Generator, frame: Frame, landmarks: Landmarks, complexion: Complexion) -> np.ndarray:
     from_centre = frame.from_centre
     from_fovea = frame.distance(landmarks.fovea)
     from_disc = frame.distance(landmarks.disc)
@@ -190,13 +197,11 @@ def _coarse_fundus(rng: np.random.Generator, frame: Frame, landmarks: Landmarks,
     maps = np.stack([values for values, _ in layers]).reshape(len(layers), -1)
     tints = np.stack([tint for _, tint in layers], axis=1).astype(np.float32)
     base = PALE_FUNDUS + complexion.pigmentation * (DARK_FUNDUS - PALE_FUNDUS) + complexion.cast
-    density = (tints @ maps + base[:, None].astype(np.float32)).reshape(3, frame.height, frame.width)
-    _paint_disc(rng, frame, landmarks, density)
-    return density
+    return (tints @ maps + base[:, None].astype(np.float32)).reshape(3, frame.height, frame.width)
 
 
-def _paint_disc(rng: np.random.Generator, frame: Frame, landmarks: Landmarks, density: np.ndarray) -> None:
-    """Lay the optic disc over the fundus: a pink rim, widest on the nasal side, and a pale cup."""
+def _paint_disc(rng: np.random.Generator, frame: Frame, landmarks: Landmarks, density: np.ndarray) -> np.ndarray:
+    """Lay the optic disc over the fundus: a pink rim, widest on the nasal side, and a pale cup. Returns where."""
     window, x, y = frame.window(landmarks.disc, 1.8 * DISC_RADIUS)
     u, v = x / DISC_RADIUS, y / DISC_RADIUS
     width, height, slant = rng.normal(0.95, 0.03), rng.normal(1.06, 0.03), rng.normal(0.0, 0.12)
@@ -211,6 +216,9 @@ def _paint_disc(rng: np.random.Generator, frame: Frame, landmarks: Landmarks, de
     disc += _layer(0.10 * np.clip(u, -1, 1), MELANIN) + rng.normal(0.06, 0.03)
     density[window] += _layer(crescent, MELANIN)
     density[window] += _fade(radius, 1.0, 0.10) * (disc - density[window])
+    inside = np.zeros(density.shape[1:], bool)
+    inside[window] = radius <= 1
+    return inside
 
 
 def spots(

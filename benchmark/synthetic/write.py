@@ -15,9 +15,10 @@ JPEG_QUALITY = 92
 README = """\
 Synthetic fundus photographs, drawn by a computer program. Nobody's eye is shown, and nothing here is medical evidence.
 
-cohort.csv names one photograph per row, with its label (0 or 1) and the exact masks (255 inside) of arteries, veins
-and field of view; a crossing belongs to arteries and veins. `severity` is what the label shows by: it is the score of
-the best possible classifier, and no model may train on it. `low_quality` marks blurred, hazy, dark or uneven pictures.
+cohort.csv names one photograph per row, with its label (0 or 1) and the exact masks (255 inside) of arteries, veins,
+optic disc and field of view; a crossing belongs to arteries and veins. `severity` is what the label shows by: it is the
+score of the best possible classifier, and no model may train on it. `low_quality` marks blurred, hazy, dark or uneven
+pictures.
 """
 
 
@@ -27,7 +28,7 @@ def write_eye(cohort: SyntheticCohort, row: dict[str, Any], folder: Path) -> dic
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     Image.fromarray(eye.rgb).save(folder / row["image"], quality=JPEG_QUALITY)
-    for mask in ("artery", "vein", "fov"):
+    for mask in ("artery", "vein", "disc", "fov"):
         _, encoded = cv2.imencode(".png", getattr(eye, mask).astype(np.uint8) * 255)  # three times as fast as Pillow
         (folder / row[f"{mask}_mask"]).write_bytes(encoded.tobytes())
     return row

@@ -40,7 +40,7 @@ def test_a_csv_becomes_one_row_a_photograph(csv, tmp_path):
             "path": str(tmp_path / image),
             "label": label,
             "patient_id": patient,
-            **dict.fromkeys(("eye", "split", "artery_mask", "vein_mask", "fov_mask")),
+            **dict.fromkeys(("eye", "split", "artery_mask", "vein_mask", "disc_mask", "fov_mask")),
         }
         for image, label, patient in (("eyes/a.jpg", 0, "7"), ("b.jpg", 1, "p8"))
     ]

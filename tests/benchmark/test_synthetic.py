@@ -61,6 +61,19 @@ def test_the_plan_has_both_eyes_of_everybody_with_one_severity():
         assert (right["severity"], right["label"]) == (left["severity"], left["label"])
 
 
+def test_the_disc_is_pale_round_and_on_the_nasal_side():
+    for eye, sign in (("right", 1), ("left", -1)):
+        drawn = draw_eye(replace(SMALL, image_size=224), "p7", eye, 0.0, False)
+        rows, columns = np.nonzero(drawn.disc)
+        middle = drawn.rgb.shape[1] / 2
+        assert sign * (columns.mean() - middle) > 0.3 * 112
+        assert np.ptp(rows) == pytest.approx(np.ptp(columns), rel=0.25)
+        off_vessels = ~(drawn.artery | drawn.vein)
+        beside = (_dilated(drawn.disc, 12) & ~_dilated(drawn.disc, 4)) & off_vessels
+        green = drawn.rgb[..., 1].astype(float)
+        assert green[drawn.disc & off_vessels].mean() > green[beside].mean() + 20
+
+
 def test_masks_lie_in_the_field_of_view_and_on_dark_vessels():
     for eye in ("right", "left"):
         drawn = draw_eye(SyntheticCohort(), "p0001", eye, severity=0.0, low_quality=False)
@@ -155,7 +168,7 @@ def test_a_written_cohort_reads_back(tmp_path):
         photograph = np.asarray(Image.open(manifest.parent / row["image"]).convert("RGB")).astype(float)
         assert photograph.shape == drawn.rgb.shape
         assert abs(photograph - drawn.rgb).mean() < 4  # JPEG
-        for mask in ("artery", "vein", "fov"):
+        for mask in ("artery", "vein", "disc", "fov"):
             stored = np.asarray(Image.open(manifest.parent / row[f"{mask}_mask"]))
             assert np.array_equal(stored, getattr(drawn, mask) * 255)
 
@@ -163,7 +176,7 @@ def test_a_written_cohort_reads_back(tmp_path):
         write_eye(cohort, row, tmp_path / "any order")
     write_manifest(plan(cohort), tmp_path / "any order")
     files = sorted(p.relative_to(tmp_path / "serial") for p in (tmp_path / "serial").rglob("*.*"))
-    assert len(files) == 4 * 4 + 2
+    assert len(files) == 4 * 5 + 2
     assert all((tmp_path / "serial" / f).read_bytes() == (tmp_path / "any order" / f).read_bytes() for f in files)
 
 

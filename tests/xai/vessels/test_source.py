@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xai.crop import Square
-from xai.vessels import REGIONS, VesselMasks, open_source, regions, source_names, vessel_source
+from xai.vessels import REGIONS, VesselMasks, binary, open_source, regions, source_names, vessel_source
 
 
 def test_the_shipped_sources_are_registered():
-    assert {"masks", "wnet"} <= set(source_names())
+    assert {"automorph_results", "bfnet", "masks", "wnet"} <= set(source_names())
 
 
 def test_an_unknown_name_gets_a_suggestion_and_the_list():
@@ -62,3 +62,18 @@ def test_regions_are_nested(seed, size):
     in_artery, in_vein, in_vessel, in_fov = planes
     assert (np.maximum(in_artery, in_vein) <= in_vessel).all()
     assert (in_vessel <= in_fov).all()
+
+
+def test_binary_takes_a_pixel_of_which_half_is_vessel_and_loses_a_thin_one():
+    """A vessel one full-resolution pixel wide in output pixels of 2 is half of them; of 4, a quarter."""
+    fov = np.ones((16, 16), dtype=bool)
+    artery = np.zeros_like(fov)
+    artery[:, 4] = True
+    masks = VesselMasks(artery, np.zeros_like(fov), np.zeros_like(fov))
+    halved, quartered = (regions(masks, fov, Square(0, 0, 16), size) for size in (8, 4))
+    np.testing.assert_array_equal(binary(halved)[0], np.where(halved[0] > 0, 255, 0))
+    assert binary(halved)[0].any()
+    assert quartered[0].any()
+    assert not binary(quartered)[0].any()
+    assert binary(quartered).dtype == np.uint8
+    assert (binary(quartered)[3] == 255).all()

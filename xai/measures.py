@@ -1,0 +1,51 @@
+"""Everything that is measured on a signed map: one row of `saliency.parquet`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from xai.gradcam import Scaling, saliency_maps
+from xai.regions import region_names, region_saliency
+from xai.saliency import MEANS, RATIOS, vessel_saliency
+
+VESSEL_MEASURES = (*MEANS, *RATIOS)
+
+
+def other_scaling(scaling: Scaling) -> Scaling:
+    """The one that was not chosen."""
+    return "raw" if scaling == "minmax" else "minmax"
+
+
+def measure_names(scaling: Scaling, sided: bool, disc: bool) -> tuple[str, ...]:
+    """The columns of `measure`, in order."""
+    others = region_names(sided, disc)
+    again = tuple(f"{name}_{other_scaling(scaling)}" for name in VESSEL_MEASURES)
+    return (*VESSEL_MEASURES, "fov", *(column for name in others for column in (name, f"{name}_ratio")), *again)
+
+
+def measure(
+    signed: Tensor,
+    planes: np.ndarray,
+    scaling: Scaling = "minmax",
+    eyes: Sequence[str | None] | None = None,
+    disc: np.ndarray | None = None,
+) -> np.ndarray:
+    """Region means and ratios of signed maps, vessels under both scalings.
+
+    Args:
+        signed: (B, rows, columns), as every method of `xai.methods` returns them.
+        planes: (B, 4, H, W) uint8 coverage of `xai.vessels.REGIONS`, H equal to W.
+        scaling: of the columns without a suffix; the vessels' under the other one end in its name.
+        eyes, disc: as in `xai.regions.other_regions`.
+
+    Returns:
+        (B, columns) float64 in the order of `measure_names`; NaN where there is no answer.
+    """
+    size = planes.shape[2]
+    maps = saliency_maps(signed, size, scaling).cpu().numpy()
+    found = vessel_saliency(maps, planes) | region_saliency(maps, planes, eyes, disc)
+    other = other_scaling(scaling)
+    again = vessel_saliency(saliency_maps(signed, size, other).cpu().numpy(), planes)
+    found |= {f"{name}_{other}": values for name, values in again.items()}
+    return np.stack([found[name] for name in measure_names(scaling, eyes is not None, disc is not None)], axis=1)
