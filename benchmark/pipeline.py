@@ -11,6 +11,7 @@ from benchmark.leaderboard import Leaderboard
 from benchmark.progress import Reporter, screen_apart_from
 from benchmark.run import Run
 from benchmark.rundir import RunDirectory
+from benchmark.stages.control import control
 from benchmark.stages.embed import embed
 from benchmark.stages.explain import explain
 from benchmark.stages.prepare import prepare
@@ -46,7 +47,7 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
         _refuse_to_wait(study.resources, connected)
         # Ray Data starves where Ray Tune holds every CPU: one stage at a time.
         searching = (search,) if study.search else ()
-        stages = (weights, prepare, segment, embed, *searching, train, explain)
+        stages = (weights, prepare, segment, embed, *searching, train, explain, control)
         study = _with_gpus(study, connected)
         names = [stage.__name__ for stage in (*stages, report)]
         run = Run(study, directory, connected, Reporter(console, names))

@@ -10,15 +10,22 @@
     vessels/regions.npy            (test images, 4, 224, 224) uint8, share of a pixel inside artery, vein, vessel, fov
     vessels/vessels.parquet        one row a test image, in the same order: vessel fractions, quality flags,
                                    or why it has no masks
+    vessels/disc.npy               (test images, 224, 224) uint8, share of a pixel inside the optic disc; only where the
+                                   manifest names masks of it
+    vessels/erased.npy             (test images, 2, 224, 224, 3) uint8: without the vessels, and the control
+    vessels/erased.parquet         image, share of the field of view that was painted; null: no answer
     weights.json                   which weights file each backbone has: path, SHA-256, revision
-    embeddings/<backbone>/         block<k>.npy, entry.npy
+    embeddings/<backbone>/         block<k>.npy: what enters block k, of every image and view, as entry.npy has them;
+                                   test<k>.npy: the same of the test images alone, in the order of the test rows
     search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC each reached
     trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
-                                   mean_cam.png; failed.txt where it failed
-    leaderboard.csv|parquet|html, correlation.csv, mean_photograph.png
+                                   mean_cam.png; mask_null.json, model_null.json, erasure.parquet; failed.txt where it
+                                   failed
+    leaderboard.csv|parquet|html, ratios.csv, correlation.csv, mean_photograph.png
 
-prepare and segment are complete when their marker `.<stage>.json` exists, an embedding when its `block<k>.npy` does, a
-trial when its `trial.json` does, its explanation when its `saliency.parquet` does: each is written last.
+prepare and segment are complete when their marker `.<stage>.json` exists, an embedding when its `block<k>.npy` or
+`test<k>.npy` does, a trial when its `trial.json` does, its explanation when its `saliency.parquet` does, erased
+photographs when their `erased.parquet` does, a control when its file does: each is written last.
 """
 
 import json
@@ -59,12 +66,35 @@ class TrialDirectory:
 
     @property
     def saliency(self) -> Path:
-        """Test images: image, patient_id, region means and ratios."""
+        """Test images: image, patient_id, and the columns of `xai.measures`."""
         return self.path / "saliency.parquet"
 
     @property
     def mean_cam(self) -> Path:
         return self.path / "mean_cam.png"
+
+    @property
+    def mask_null(self) -> Path:
+        """By ratio: what it is against the vessels of other people, or the reason why it has no answer."""
+        return self.path / "mask_null.json"
+
+    @property
+    def model_null(self) -> Path:
+        """How like the trained model's the maps are after each step of re-initialisation."""
+        return self.path / "model_null.json"
+
+    @property
+    def erasure(self) -> Path:
+        """image, patient_id, label; score of the photograph, erased, and control; share painted. Null: no answer."""
+        return self.path / "erasure.parquet"
+
+    def control(self, name: str) -> Path:
+        """What the control of that name (`benchmark.controls.CONTROLS`) found."""
+        return {"mask_null": self.mask_null, "model_null": self.model_null, "erasure": self.erasure}[name]
+
+    def control_failure(self, name: str) -> Path:
+        """Why that control could not be computed, where it could not."""
+        return self.path / f"{name}.failed.txt"
 
     @property
     def trial(self) -> Path:
@@ -85,16 +115,21 @@ class EmbeddingDirectory:
 
     @property
     def entry(self) -> Path:
-        """(images, views) int64: which entry of a block's array is that view; -1 where there is none."""
+        """(images, views) int64: which entry of `block` is that view, -1 where there is none; there with any cache."""
         return self.path / "entry.npy"
 
     def block(self, block: int) -> Path:
         """(entries, ...) float16, or bfloat16 as int16: what enters the block; there only when complete."""
         return self.path / f"block{block}.npy"
 
-    def draft(self, block: int) -> Path:
-        """The same while it is being written."""
-        return self.path / f"block{block}.part.npy"
+    def test(self, block: int) -> Path:
+        """(test images, ...): the same of the test images alone, where `block` would be more than is needed."""
+        return self.path / f"test{block}.npy"
+
+    @staticmethod
+    def draft(file: Path) -> Path:
+        """One of them while it is being written."""
+        return file.with_suffix(".part.npy")
 
 
 @dataclass(frozen=True)
@@ -143,6 +178,18 @@ class RunDirectory:
         return self.path / "vessels" / "vessels.parquet"
 
     @property
+    def disc(self) -> Path:
+        return self.path / "vessels" / "disc.npy"
+
+    @property
+    def erased(self) -> Path:
+        return self.path / "vessels" / "erased.npy"
+
+    @property
+    def painted(self) -> Path:
+        return self.path / "vessels" / "erased.parquet"
+
+    @property
     def tune(self) -> Path:
         """Ray Tune's own bookkeeping."""
         return self.path / "logs" / "tune"
@@ -174,6 +221,11 @@ class RunDirectory:
     @property
     def mean_photograph(self) -> Path:
         return self.path / "mean_photograph.png"
+
+    @property
+    def ratios(self) -> Path:
+        """Every ratio of every cell, under every convention."""
+        return self.path / "ratios.csv"
 
     @property
     def correlation(self) -> Path:
@@ -231,6 +283,7 @@ class RunDirectory:
             "embeddings": ("embeddings/*/entry.npy",),
             "search": ("search/*.csv", "trials/*/trial.json"),
             "explain": ("trials/*/saliency.parquet",),
+            "controls": ("trials/*/m*_null.json",),
         }
         changed = [
             key
@@ -247,8 +300,12 @@ class RunDirectory:
         return changed
 
 
-# Decides what fits, not what comes out: who ran out of memory or disk may change it and go on.
-_WITHOUT_EFFECT = {"training": {"micro_batch", "checkpointing"}, "embeddings": {"max_gib"}}
+# Decides what fits or what is done, not what comes out: who ran out of memory or disk may change it and go on.
+_WITHOUT_EFFECT = {
+    "training": {"micro_batch", "checkpointing"},
+    "embeddings": {"max_gib"},
+    "controls": {"mask_null", "model_null", "erasure"},  # each has its own file
+}
 
 
 def _numbers(configuration: dict[str, Any], section: str) -> Any:

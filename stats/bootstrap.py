@@ -128,6 +128,41 @@ def mean_resampled(values: ArrayLike, resamples: PeopleResamples) -> np.ndarray:
     return _quotients(sums, counts)
 
 
+def ratio_of_sums_resampled(numerators: ArrayLike, denominators: ArrayLike, resamples: PeopleResamples) -> np.ndarray:
+    """Sum of numerators over sum of denominators in each resample, (resamples,) float64; NaN for a denominator of 0.
+
+    numerators (n,) and denominators (n,), the latter at least 0: an image without either is NaN in one or both, and is
+    left out of both sums.
+
+    Raises ValueError for an infinite value, or a length that differs from the resampled images.
+    """
+    above, below = (
+        as_nullable_numbers(name, values)
+        for name, values in (("numerators", numerators), ("denominators", denominators))
+    )
+    require_same_length(numerators=above, denominators=below, resampled_images=resamples.person_of_image)
+    known = ~(np.isnan(above) | np.isnan(below))
+    return _quotients(*resamples.totals(np.stack([np.where(known, above, 0), np.where(known, below, 0)], axis=1)).T)
+
+
+def people_mean_resampled(values: ArrayLike, resamples: PeopleResamples) -> np.ndarray:
+    """Mean over the people of each resample of each one's mean over images, (resamples,) float64.
+
+    A person counts once for each time drawn, however many images there are. values (n,): NaN is a null; a person of
+    nulls alone is left out.
+
+    Raises ValueError for an infinite value, or a length that differs from the resampled images.
+    """
+    values = as_nullable_numbers("values", values)
+    require_same_length(values=values, resampled_images=resamples.person_of_image)
+    people, known = resamples.counts.shape[1], ~np.isnan(values)
+    person = resamples.person_of_image[known]
+    means = _quotients(
+        np.bincount(person, weights=values[known], minlength=people), np.bincount(person, minlength=people)
+    )
+    return mean_resampled(means, PeopleResamples(resamples.counts, np.arange(people)))
+
+
 def percentile_interval(samples: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
     """The percentile bootstrap interval (Efron & Tibshirani 1993, chapter 13), with linear interpolation.
 

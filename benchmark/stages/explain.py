@@ -20,9 +20,7 @@ from benchmark.streaming import Row, stream
 from benchmark.trial import trained_tower
 from finetune.inputs import Images
 from xai.gradcam import not_finite, saliency_maps
-from xai.saliency import MEANS, RATIOS, vessel_saliency
-
-MEASURES = (*MEANS, *RATIOS)
+from xai.measures import measure, measure_names
 
 
 def explain(run: Run) -> None:
@@ -32,6 +30,7 @@ def explain(run: Run) -> None:
         run.reporter.skip("explain", "every cell is explained")
         return
     test = pl.read_parquet(run.directory.cohort).filter(pl.col("split") == "test")
+    eyes = test["eye"].to_list() if test["eye"].count() else None
     size = run.study.resources.batch_size
     # Cell after cell, so that an actor loads each tower once or twice.
     units = [
@@ -44,9 +43,11 @@ def explain(run: Run) -> None:
         "directory": run.directory,
         "cells": waiting,
         "rows": test["row"].to_numpy(),
+        "eyes": eyes,
     }
     cams: dict[int, np.ndarray] = {}
-    measures = {index: np.full((len(test), len(MEASURES)), np.nan) for index in range(len(waiting))}
+    columns = measure_names(run.study.explain.scaling, eyes is not None, run.directory.disc.is_file())
+    measures = {index: np.full((len(test), len(columns)), np.nan) for index in range(len(waiting))}
     left = dict.fromkeys(measures, len(test))
     with run.reporter.stage("explain", len(waiting) * len(test), "maps") as stage:
         for result in stream(units, [run.batched(ExplainWorker, options)], batch_size=1):
@@ -63,10 +64,11 @@ def explain(run: Run) -> None:
             measures[index][positions] = result["measures"]
             left[index] -= len(positions)
             if left[index] == 0:
-                _finish(run, cell, test, cams.pop(index), measures.pop(index))
+                table = pl.DataFrame(measures.pop(index), schema=columns).fill_nan(None)
+                _finish(run, cell, test, cams.pop(index), table)
 
 
-def _finish(run: Run, cell: Cell, test: pl.DataFrame, cams: np.ndarray, measures: np.ndarray) -> None:
+def _finish(run: Run, cell: Cell, test: pl.DataFrame, cams: np.ndarray, measures: pl.DataFrame) -> None:
     folder = run.directory.trial(cell)
     write_array(folder.cams, cams)
     poisoned = not_finite(torch.from_numpy(cams))
@@ -79,8 +81,7 @@ def _finish(run: Run, cell: Cell, test: pl.DataFrame, cams: np.ndarray, measures
     mirrored = (test["eye"] == "left").fill_null(False).to_numpy()
     mean = mean_map(cams[kept], mirrored[kept], run.study.explain.scaling)
     Image.fromarray(paint(mean)).save(folder.mean_cam)
-    columns = [pl.Series(name, measures[:, i]).fill_nan(None) for i, name in enumerate(MEASURES)]
-    write_parquet(folder.saliency, test.select("image", "patient_id", *columns))
+    write_parquet(folder.saliency, pl.concat([test.select("image", "patient_id"), measures], how="horizontal"))
 
 
 def mean_map(cams: np.ndarray, mirrored: np.ndarray, scaling: Any) -> np.ndarray:
@@ -102,12 +103,20 @@ def paint(values: np.ndarray) -> np.ndarray:
 class ExplainWorker:
     """Streaming step: a cell and `positions` among the test images -> signed maps on the patch grid, and measures."""
 
-    def __init__(self, study: Study, directory: RunDirectory, cells: list[Cell], rows: np.ndarray) -> None:
+    def __init__(
+        self,
+        study: Study,
+        directory: RunDirectory,
+        cells: list[Cell],
+        rows: np.ndarray,
+        eyes: list[str | None] | None,
+    ) -> None:
         self.study, self.directory = study, directory
-        self.cells, self.rows = cells, rows
+        self.cells, self.rows, self.eyes = cells, rows, eyes
         self.device = worker_device(self.study.resources)
         self.images = open_array(self.directory.images)
         self.planes = open_array(self.directory.regions)
+        self.discs = open_array(directory.disc) if directory.disc.is_file() else None
         self.current: int | None = None
 
     def __call__(self, units: list[Row]) -> list[Row]:
@@ -135,10 +144,10 @@ class ExplainWorker:
                 batch = self.inputs.batch(self.rows[positions], np.zeros_like(positions))
                 inputs = backbones.encode_until(self.tower, batch, method.start(len(self.tower.blocks)))
             signed = method(self.tower, inputs, settings.target_class)
-        maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).cpu().numpy()
-        found = vessel_saliency(maps, self.planes[positions])
+        eyes = None if self.eyes is None else [self.eyes[position] for position in positions]
+        disc = None if self.discs is None else self.discs[positions]
         return {
             "cams": signed.flatten(1).cpu().numpy(),
             "grid": np.array(signed.shape[1:]),
-            "measures": np.stack([found[name] for name in MEASURES], axis=1),
+            "measures": measure(signed, settings.masks(self.planes[positions]), settings.scaling, eyes, disc),
         }

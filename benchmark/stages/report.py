@@ -27,9 +27,10 @@ def report(run: Run) -> Leaderboard:
     """Write the leaderboard; always done anew, since it is cheap."""
     directory = run.directory
     with run.reporter.stage("report", 1, "leaderboard") as stage:
-        leaderboard = build(directory, cells_of(run.study), run.study.statistics)
+        leaderboard = build(directory, cells_of(run.study), run.study.statistics, run.study.explain.scaling)
         leaderboard.cells.write_csv(directory.leaderboard("csv"))
         write_parquet(directory.leaderboard("parquet"), leaderboard.cells)
+        leaderboard.ratios.write_csv(directory.ratios)
         leaderboard.correlation.write_csv(directory.correlation)
         facts = _facts(run)
         directory.leaderboard("html").write_text(render(_content(run, leaderboard, facts)), encoding="utf-8")

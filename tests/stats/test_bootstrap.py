@@ -14,7 +14,9 @@ from stats.bootstrap import (
     draw_people,
     f1_resampled,
     mean_resampled,
+    people_mean_resampled,
     percentile_interval,
+    ratio_of_sums_resampled,
 )
 from stats.metrics import auc, f1
 
@@ -160,6 +162,26 @@ def test_one_class_leaves_the_auc_undefined(label):
     values = auc_resampled(np.full(5, label), np.arange(5), resamples)
     assert np.isnan(values).all()
     assert all(math.isnan(bound) for bound in percentile_interval(values))
+
+
+@given(studies())
+@settings(max_examples=20, deadline=None)
+def test_ratios_of_sums_and_means_of_people_are_those_of_the_drawn_rows(study):
+    """Row by row: every person's images as often as drawn; a null in either part leaves the image out."""
+    people, labels, scores = study
+    outside = np.where(scores == 0, np.nan, scores)
+    inside = np.where(scores == 1, np.nan, 2 * scores + labels)
+    resamples = draw_people(people, labels, 25, seed=3)
+    ids = np.unique(people)
+    ratios, means = ratio_of_sums_resampled(inside, outside, resamples), people_mean_resampled(inside, resamples)
+    for counts, ratio, mean in zip(resamples.counts, ratios, means, strict=True):
+        drawn = np.repeat(np.arange(len(ids)), counts)
+        rows = [row for person in drawn for row in np.flatnonzero(people == ids[person])]
+        both = [row for row in rows if not math.isnan(inside[row] + outside[row])]
+        expected = sum(inside[both]) / sum(outside[both]) if both else math.nan
+        assert ratio == pytest.approx(expected, nan_ok=True)
+        of_people = [np.nanmean(part) for p in drawn if not np.isnan(part := inside[people == ids[p]]).all()]
+        assert mean == pytest.approx(np.mean(of_people) if of_people else math.nan, nan_ok=True)
 
 
 def test_a_mean_of_nulls_alone_is_undefined():

@@ -1,0 +1,176 @@
+"""The controls of one explained cell: plain functions that know nothing of scheduling; docs/controls.md has the why."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+import backbones
+from benchmark.cells import Cell
+from benchmark.config import Study
+from benchmark.device import worker_device
+from benchmark.leaderboard import HELD_AGAINST_CHANCE
+from benchmark.photos import IMAGE_SIZE
+from benchmark.rundir import RunDirectory, open_array, write_json, write_parquet
+from benchmark.trial import trained_tower
+from finetune.inputs import Images
+from finetune.training import positive_score, predict_logits
+from xai.controls.mask_null import mask_null
+from xai.controls.model_null import cascade, mean_sd, rank_correlation, structural_similarity
+from xai.gradcam import saliency_maps
+
+_STEPS = 10  # at most so many depths of re-initialisation are looked at, the first ones and the last among them
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """A cell with its maps, and what its controls need."""
+
+    study: Study
+    directory: RunDirectory
+    cell: Cell
+
+    @cached_property
+    def test(self) -> pl.DataFrame:
+        """The test images, in the order of `cam.npy` and of the vessels."""
+        return pl.read_parquet(self.directory.cohort).filter(pl.col("split") == "test")
+
+    @cached_property
+    def device(self) -> torch.device:
+        return worker_device(self.study.resources)
+
+    @cached_property
+    def tower(self) -> VisionTransformer:
+        """The trained tower on the device, with nothing left to train."""
+        return trained_tower(self.cell, self.directory).requires_grad_(False).to(self.device)
+
+    def images(self, store: np.ndarray) -> Images:
+        """Photographs (n, 224, 224, 3) uint8 as the tower takes them, unaugmented for view 0."""
+        return Images(store, self.cell.backbone.open().normalise, 0, self.device)
+
+
+def find_mask_null(cell: Explained) -> None:
+    """Write `mask_null.json`: the cell's mean ratios beside those of its maps against other people's vessels."""
+    settings = cell.study.explain
+    signed = torch.from_numpy(np.load(cell.directory.trial(cell.cell).cams))
+    maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
+    planes = settings.masks(open_array(cell.directory.regions))
+    people, eyes = cell.test["patient_id"].to_numpy(), cell.test["eye"].to_list()
+    found: dict[str, dict[str, Any]] = {}
+    for ratio in HELD_AGAINST_CHANCE:
+        try:
+            null = mask_null(maps, planes, people, cell.study.controls.draws, eyes=eyes, ratio=ratio)
+        except ValueError as error:  # a map of nothing, or one person with vessels: no answer, and why
+            found[ratio] = {"reason": str(error)}
+            continue
+        found[ratio] = {
+            "ratio": null.observed,
+            "null": null.mean,
+            "null_sd": _number(null.sd),
+            "p_value": null.p_greater,
+            "p_two_sided": null.p_two_sided,
+            "draws": len(null.draws),
+            "n_images": int(np.isfinite(null.ratios).sum()),
+        }
+    write_json(cell.directory.trial(cell.cell).mask_null, found)
+
+
+def find_model_null(cell: Explained) -> None:
+    """Write `model_null.json`: how like the trained model's the maps stay while its weights are re-initialised."""
+    settings = cell.study.controls
+    rows = cell.test["row"].to_numpy()
+    spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), settings.images)).round().astype(int))
+    depth = len(cell.tower.blocks)
+    steps = _steps(depth + 2)
+    trained = _signed_maps(cell, cell.tower, rows[spread])
+    likeness = {step: np.full((settings.seeds, 2, len(spread)), np.nan) for step in steps}
+    for seed in range(settings.seeds):
+        for step, tower in cascade(cell.tower, seed):
+            if step in likeness:
+                signed = _signed_maps(cell, tower, rows[spread])
+                # A random classifier is as likely to turn a map round as not.
+                likeness[step][seed, 0] = abs(rank_correlation(signed.numpy(), trained.numpy()))
+                stretched = (saliency_maps(maps, IMAGE_SIZE, "minmax").numpy() for maps in (signed, trained))
+                likeness[step][seed, 1] = structural_similarity(*stretched)
+    table = []
+    for step, found in likeness.items():
+        row: dict[str, Any] = {"step": step, "reinitialised": _told(step, depth)}
+        for name, values in zip(("rank_correlation", "ssim"), found.swapaxes(0, 1), strict=True):
+            row[name], row[f"{name}_sd"] = map(_number, mean_sd(_mean_of_seeds(values)))
+        table.append(row)
+    write_json(
+        cell.directory.trial(cell.cell).model_null,
+        {"n_images": len(spread), "seeds": settings.seeds, "steps": table},
+    )
+
+
+def find_erasure(cell: Explained) -> None:
+    """Write `erasure.parquet`: the score of every photograph, without its vessels, and painted elsewhere."""
+    rows, size = cell.test["row"].to_numpy(), cell.study.resources.batch_size
+    erased = open_array(cell.directory.erased)
+    versions = {"score": (open_array(cell.directory.images), rows)} | {
+        name: (erased[:, index], np.arange(len(rows))) for index, name in enumerate(("erased", "control"))
+    }
+    scores = {
+        name: positive_score(predict_logits(cell.tower, cell.tower, 0, cell.images(store), which, size))
+        for name, (store, which) in versions.items()
+    }
+    painted = pl.read_parquet(cell.directory.painted)["painted"]
+    without_answer = painted.is_null().to_numpy()
+    table = cell.test.select("image", "patient_id", "label").with_columns(
+        pl.Series(name, np.where(without_answer, np.nan, values)).fill_nan(None) for name, values in scores.items()
+    )
+    write_parquet(cell.directory.trial(cell.cell).erasure, table.with_columns(painted))
+
+
+CONTROLS: dict[str, Callable[[Explained], None]] = {
+    "mask_null": find_mask_null,
+    "model_null": find_model_null,
+    "erasure": find_erasure,
+}
+
+
+def _signed_maps(cell: Explained, tower: VisionTransformer, rows: np.ndarray) -> Tensor:
+    """(len(rows), rows, columns) float32 on the CPU; from photographs, for every block may have changed."""
+    method = cell.study.explain.open()
+    images = cell.images(open_array(cell.directory.images))
+    parts = []
+    for first in range(0, len(rows), cell.study.resources.batch_size):
+        chosen = rows[first : first + cell.study.resources.batch_size]
+        with backbones.autocast(cell.device):
+            with torch.inference_mode():
+                batch = images.batch(chosen, np.zeros_like(chosen))
+                inputs = backbones.encode_until(tower, batch, method.start(len(tower.blocks)))
+            parts.append(method(tower, inputs, cell.study.explain.target_class))
+    return torch.cat(parts).float().cpu()
+
+
+def _steps(last: int) -> list[int]:
+    """Depths to look at: all of a shallow tower; of a deep one 1, 2, 3 and others spread evenly up to the last."""
+    if last <= _STEPS:
+        return list(range(1, last + 1))
+    return [1, 2, *np.linspace(3, last, _STEPS - 2).round().astype(int).tolist()]
+
+
+def _told(step: int, depth: int) -> str:
+    if step == 1:
+        return "classifier"
+    return "everything" if step == depth + 2 else f"classifier and last {step - 1} blocks"
+
+
+def _mean_of_seeds(values: np.ndarray) -> np.ndarray:
+    """(seeds, n) -> (n,), over the seeds that have a value; NaN where none has."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=0)
+    return np.divide(total, known.sum(axis=0), out=np.full(values.shape[1], np.nan), where=known.any(axis=0))
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if np.isfinite(value) else None

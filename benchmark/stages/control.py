@@ -1,0 +1,89 @@
+"""control: what every cell's saliency is held against, so that a ratio says something."""
+
+from functools import partial
+
+import numpy as np
+import polars as pl
+from rich.markup import escape
+
+from benchmark.cells import Cell
+from benchmark.config import Study
+from benchmark.controls import CONTROLS, Explained
+from benchmark.photos import IMAGE_SIZE
+from benchmark.run import Run
+from benchmark.rundir import RunDirectory, create_array, open_array, write_parquet
+from benchmark.streaming import Each, Row, stream
+from xai.controls.erasure import erase_all
+
+BLOCK = 16
+
+
+def control(run: Run) -> None:
+    """Add to every explained cell the controls that the study asks for and that it lacks."""
+    wanted = [name for name in CONTROLS if getattr(run.study.controls, name)]
+    waiting = [
+        (cell, name) for cell in run.cells() for name in wanted if not run.directory.trial(cell).control(name).is_file()
+    ]
+    for cell, name in waiting:
+        run.directory.trial(cell).control_failure(name).unlink(missing_ok=True)
+    if not waiting:
+        run.reporter.skip("control", "complete" if wanted else "no control is asked for")
+        return
+    if any(name == "erasure" for _, name in waiting) and not run.directory.painted.is_file():
+        _erase(run)
+    units = [{"unit": unit} for unit in range(len(waiting))]
+    options = {"study": run.study, "directory": run.directory, "units": waiting}
+    with run.reporter.stage("control", len(units), "controls") as stage:
+        for result in stream(units, [run.batched(ControlWorker, options)], batch_size=1):
+            cell, name = waiting[int(result["unit"])]
+            stage.advance()
+            stage.say(f"{cell.name}: {name.replace('_', ' ')}")
+            if result["error"]:  # the cell's own numbers stand
+                run.directory.trial(cell).control_failure(name).write_text(result["error"] + "\n", encoding="utf-8")
+                told = f"{cell.name}: {name.replace('_', ' ')} failed: {result['error']}"
+                run.reporter.console.print(f"[red]✗[/] {escape(told)}")
+
+
+def _erase(run: Run) -> None:
+    """Fill `erased.npy` and `erased.parquet`, once a study: the photographs are the same for every cell."""
+    test = pl.read_parquet(run.directory.cohort).filter(pl.col("split") == "test").select("row", "image")
+    store = create_array(run.directory.erased, (len(test), 2, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    painted = np.full(len(test), np.nan)
+    rows = test.with_row_index("position").select("position", "row").to_dicts()
+    with run.reporter.stage("erase", len(rows), "images") as stage:
+        for result in stream(rows, [Each(partial(erase_row, run.directory))], BLOCK):
+            store[result["position"]] = result["versions"]
+            painted[result["position"]] = result["share"]
+            stage.advance()
+    store.flush()
+    write_parquet(run.directory.painted, test.select("image", pl.Series("painted", painted).fill_nan(None)))
+
+
+def erase_row(directory: RunDirectory, row: Row) -> Row:
+    """Streaming step: a test image -> (2, 224, 224, 3) uint8, without its vessels and painted elsewhere; the share of
+    the field of view that was painted, NaN where it has no vessels to erase."""
+    image = open_array(directory.images)[row["row"]]
+    planes = open_array(directory.regions)[row["position"]]
+    erased, elsewhere, share = erase_all(image[None], planes[None])
+    return {"position": row["position"], "versions": np.stack([erased[0], elsewhere[0]]), "share": share[0]}
+
+
+class ControlWorker:
+    """Streaming step: a cell and a control -> that control's file."""
+
+    def __init__(self, study: Study, directory: RunDirectory, units: list[tuple[Cell, str]]) -> None:
+        self.study, self.directory, self.units = study, directory, units
+        self.explained: Explained | None = None
+
+    def __call__(self, units: list[Row]) -> list[Row]:
+        return [unit | {"error": self._one(int(unit["unit"]))} for unit in units]
+
+    def _one(self, unit: int) -> str:
+        cell, name = self.units[unit]
+        if self.explained is None or self.explained.cell != cell:
+            self.explained = Explained(self.study, self.directory, cell)
+        try:
+            CONTROLS[name](self.explained)
+        except (RuntimeError, ValueError, OSError) as error:  # one cell's trouble is not the others'
+            return f"{type(error).__name__}: {error}".splitlines()[0]
+        return ""
