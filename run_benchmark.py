@@ -78,6 +78,12 @@ _STUDY_OPTIONS = (
         callback=_mounted,
         help="Weights of the vessel network: a file, for bfnet AutoMorph's folder of them; or AutoMorph's Results.",
     ),
+    click.option(
+        "--controls",
+        metavar="A,B",
+        callback=_listed,
+        help="Only these controls of the ratios: mask_null, model_null, erasure; or none.  [default: all]",
+    ),
     click.option("--cam", metavar="METHOD", help="How to explain: gradcam, hirescam, layercam, eigencam, rollout, …"),
     click.option(
         "--out",
@@ -196,6 +202,8 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
             result["vessels"]["size"] = None
     if changes["vessel_weights"]:
         result.setdefault("vessels", {})["weights"] = changes["vessel_weights"].resolve()
+    if changes["controls"]:
+        result["controls"] = _switched(changes["controls"])
     if changes["cam"]:
         result["explain"] = {"method": changes["cam"]}
     if changes["seeds"]:
@@ -209,6 +217,17 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
             configured = {choice["name"]: choice for choice in whole[key]}
             result[key] = [configured.get(name, {"name": name}) for name in names]
     return result
+
+
+def _switched(names: list[str]) -> dict[str, bool]:
+    """The controls' switches: on for those named, off for the others."""
+    from benchmark.config import SWITCHES
+
+    wanted = [] if names == ["none"] else names
+    unknown = [name for name in wanted if name not in SWITCHES]
+    if unknown:
+        raise click.BadParameter(f"{', '.join(unknown)}; known: {', '.join(SWITCHES)}, none", param_hint="--controls")
+    return {name: name in wanted for name in SWITCHES}
 
 
 def _default_directory(name: str, resume: bool) -> Path:

@@ -2,7 +2,8 @@
 
 Every strategy freezes a leading part of the tower, so what that part computes can be computed once. Both halves are
 cut at a block: `encode_until` runs the frozen front, `finish_from` the rest, and for every block `b`
-`finish_from(tower, encode_until(tower, x, b), b)` equals `tower(x)`.
+`finish_from(tower, encode_until(tower, x, b), b)` equals `tower(x)`. The front, too, can be cut: for every block `a` up
+to `b`, `encode_until(tower, encode_until(tower, x, a), b, start=a)` equals `encode_until(tower, x, b)`.
 """
 
 from collections.abc import Collection
@@ -16,25 +17,29 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def encode_at(tower: VisionTransformer, images: Tensor, blocks: Collection[int]) -> dict[int, Tensor]:
+def encode_at(
+    tower: VisionTransformer, inputs: Tensor, blocks: Collection[int], start: int = 0
+) -> dict[int, Tensor]:
     """What enters each of `blocks`, in one pass that ends at the last of them.
 
     Args:
-        images: (B, 3, H, W) float, already normalised with the backbone's mean and standard deviation.
+        inputs: what enters block `start`; for 0 images (B, 3, H, W) float, already normalised with the backbone's mean
+            and standard deviation.
         blocks: 0 gives the images as they are; 1 to depth-1 the tokens (B, N, C) entering that block;
             depth the pooled features (B, C) that the classifier reads.
 
     Raises:
-        ValueError: no block, or one outside 0..depth.
+        ValueError: no block, or one outside `start`..depth.
     """
-    _require_blocks(tower, blocks)
+    _require_blocks(tower, (start,))
+    _require_blocks(tower, blocks, start)
     depth = len(tower.blocks)
-    reached = {0: images} if 0 in blocks else {}
+    reached = {start: inputs} if start in blocks else {}
     last = max(blocks)
-    if last == 0:
+    if last == start:
         return reached
-    tokens = _tokens(tower, images)
-    for block in range(1, last):
+    tokens = inputs if start else _tokens(tower, inputs)
+    for block in range(start + 1, last):
         tokens = tower.blocks[block - 1](tokens)
         if block in blocks:
             reached[block] = tokens
@@ -46,9 +51,9 @@ def encode_at(tower: VisionTransformer, images: Tensor, blocks: Collection[int])
     return reached
 
 
-def encode_until(tower: VisionTransformer, images: Tensor, block: int) -> Tensor:
+def encode_until(tower: VisionTransformer, inputs: Tensor, block: int, start: int = 0) -> Tensor:
     """What enters one block; as `encode_at`."""
-    return encode_at(tower, images, (block,))[block]
+    return encode_at(tower, inputs, (block,), start)[block]
 
 
 def finish_from(tower: VisionTransformer, inputs: Tensor, block: int, checkpointing: bool = False) -> Tensor:
@@ -107,7 +112,7 @@ def _ask_class_token(attention: Attention, tokens: Tensor) -> Tensor:
     return attention.proj_drop(attention.proj(attention.norm(mixed)))
 
 
-def _require_blocks(tower: VisionTransformer, blocks: Collection[int]) -> None:
+def _require_blocks(tower: VisionTransformer, blocks: Collection[int], first: int = 0) -> None:
     depth = len(tower.blocks)
-    if not blocks or not all(0 <= block <= depth for block in blocks):
-        raise ValueError(f"blocks {sorted(blocks)} are not within 0..{depth}")
+    if not blocks or not all(first <= block <= depth for block in blocks):
+        raise ValueError(f"blocks {sorted(blocks)} are not within {first}..{depth}")

@@ -224,6 +224,9 @@ class Explain(_Section):
         return binary(planes) if self.coverage == "binary" else planes
 
 
+SWITCHES = ("mask_null", "model_null", "erasure")
+
+
 class Controls(_Section):
     """What a ratio is held against; docs/controls.md says what each control asks. Each can be switched off.
 

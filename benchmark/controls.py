@@ -87,7 +87,7 @@ def find_model_null(cell: Explained) -> None:
     rows = cell.test["row"].to_numpy()
     spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), settings.images)).round().astype(int))
     depth = len(cell.tower.blocks)
-    steps = _steps(depth + 2)
+    steps = depths(depth + 2)
     trained = _signed_maps(cell, cell.tower, rows[spread])
     likeness = {step: np.full((settings.seeds, 2, len(spread)), np.nan) for step in steps}
     for seed in range(settings.seeds):
@@ -151,7 +151,7 @@ def _signed_maps(cell: Explained, tower: VisionTransformer, rows: np.ndarray) ->
     return torch.cat(parts).float().cpu()
 
 
-def _steps(last: int) -> list[int]:
+def depths(last: int) -> list[int]:
     """Depths to look at: all of a shallow tower; of a deep one 1, 2, 3 and others spread evenly up to the last."""
     if last <= _STEPS:
         return list(range(1, last + 1))
@@ -159,9 +159,10 @@ def _steps(last: int) -> list[int]:
 
 
 def _told(step: int, depth: int) -> str:
-    if step == 1:
-        return "classifier"
-    return "everything" if step == depth + 2 else f"classifier and last {step - 1} blocks"
+    if step == depth + 2:
+        return "everything"
+    blocks = {1: "", 2: " and last block"}.get(step, f" and last {step - 1} blocks")
+    return f"classifier{blocks}"
 
 
 def _mean_of_seeds(values: np.ndarray) -> np.ndarray:

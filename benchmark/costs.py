@@ -25,11 +25,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import backbones
+from benchmark.cache import CachePlan, entry_shape, explained_from, plan_cache, trains_from_images
 from benchmark.cells import Cell, cells_of
 from benchmark.config import StrategyChoice, Study
 from benchmark.photos import IMAGE_SIZE
 from benchmark.rundir import RunDirectory
-from benchmark.stages.embed import entry_shape, plan_cache, trains_from_images
 from finetune.footprint import Footprint
 
 GIB = 2**30
@@ -38,7 +38,6 @@ USABLE = 0.9  # of a GPU: the allocator loses some to fragmentation, and kernels
 BESIDE_OBJECTS = 0.7  # of main memory: Ray's object store may take 30 %
 
 Sizes = Mapping[str, int]  # split -> images
-Blocks = Mapping[str, list[int]]  # backbone -> blocks whose inputs are cached, as `plan_cache` gives them
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def main_memory() -> float:
     return min(physical, float(allowed)) if allowed.isdigit() else physical
 
 
-def cost_of(study: Study, cell: Cell, sizes: Sizes, cached: Blocks, machine: Machine) -> Cost:
+def cost_of(study: Study, cell: Cell, sizes: Sizes, cached: CachePlan, machine: Machine) -> Cost:
     """The estimate for one cell."""
     backbone, recipe = cell.backbone.open(), study.training
     parameters = _parameters(cell.backbone.name, cell.strategy)
@@ -118,12 +117,13 @@ def cost_of(study: Study, cell: Cell, sizes: Sizes, cached: Blocks, machine: Mac
     # A backward pass takes a forward pass for the gradients of what enters, and another for those of what trains.
     passes = 2 + parameters.share + recipe.checkpointing
     block = block_seconds(cell.backbone.name, machine.device, machine.threads)
+    explained = backbone.depth - explained_from(study, cell, cached.blocks(cell.backbone.name))
     epoch = block * (sizes["train"] * (front + passes * trained) + sizes["val"] * (front + trained))
     return Cost(
         trainable=parameters.trainable,
         memory=memory(cell, recipe.micro_batch or recipe.batch_size, recipe.checkpointing, machine),
         epoch=epoch,
-        seconds=recipe.epochs * epoch + sizes["test"] * backbone.depth * block,
+        seconds=recipe.epochs * epoch + sizes["test"] * explained * block,
     )
 
 
@@ -250,27 +250,36 @@ def _seconds(block: nn.Module, tokens: Tensor) -> float:
     return time.perf_counter() - began
 
 
-def embedding_seconds(study: Study, sizes: Sizes, cached: Blocks, machine: Machine) -> float:
+def embedding_seconds(study: Study, sizes: Sizes, cached: CachePlan, machine: Machine) -> float:
     """Of the one pass over all images and views that fills the cache, on one device."""
-    return _entries(study, sizes) * sum(
-        max(blocks) * block_seconds(name, machine.device, machine.threads) for name, blocks in cached.items() if blocks
-    )
+    total = 0.0
+    for name, blocks in cached.every.items():
+        last = max(blocks, default=0)
+        further = max(0, max(cached.test[name], default=0) - last)
+        if passes := _entries(study, sizes) * last + sizes["test"] * further:
+            total += passes * block_seconds(name, machine.device, machine.threads)
+    return total
 
 
-def cached_blocks(study: Study, sizes: Sizes, out: Path) -> Blocks:
+def cached_blocks(study: Study, sizes: Sizes, out: Path) -> CachePlan:
     """The blocks for whose inputs the run directory has room, within the configuration's budget."""
     free = free_bytes(out) + RunDirectory(out).embedded_bytes
-    return plan_cache(study, sum(sizes.values()), sizes["train"], free)
+    return plan_cache(study, sum(sizes.values()), sizes["train"], sizes["test"], free)
 
 
-def disk_bytes(study: Study, sizes: Sizes, cached: Blocks) -> dict[str, float]:
+def disk_bytes(study: Study, sizes: Sizes, cached: CachePlan) -> dict[str, float]:
     """Bytes that the parts of a run directory take."""
-    per_entry = sum(2 * math.prod(entry_shape(name, block)) for name, blocks in cached.items() for block in blocks)
+    embeddings = sum(
+        2 * entries * math.prod(entry_shape(name, block))
+        for entries, part in ((_entries(study, sizes), cached.every), (sizes["test"], cached.test))
+        for name, blocks in part.items()
+        for block in blocks
+    )
     trainable = (_parameters(cell.backbone.name, cell.strategy).trainable for cell in cells_of(study))
     return {
         "images": 3 * IMAGE_SIZE**2 * sum(sizes.values()),
         "vessels": 4 * IMAGE_SIZE**2 * sizes["test"],
-        "embeddings": _entries(study, sizes) * per_entry,
+        "embeddings": embeddings,
         "trials": 4 * sum(trainable),
     }
 

@@ -24,9 +24,12 @@ from finetune.strategies import STRATEGIES
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 NOTHING = "–"
 LEFT_OUT_SHOWN = 50
+CONTROL_COLUMNS = ("vessel_ratio_fov_null", "model_null", "n_erased")
 _REGIONS = ("vessel", "artery", "vein")
 _ACRONYMS = {"auc": "AUC", "f1": "F1"}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+CellKey = tuple[str, str, int]  # backbone, strategy, seed
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class PageContent:
         notices: what a reader must know before any number; shown above everything else.
         leaderboard: one row a cell in the order to be shown, columns as `benchmark.leaderboard.SCHEMA`; `status` is
             "ok", or the reason why the cell failed.
+        ratios: columns as `benchmark.ratios.SCHEMA`; the first row of a region has the study's own conventions.
+        failed_controls: one line each.
         correlation: columns as `benchmark.leaderboard.CORRELATION_SCHEMA`; the first row is told first.
         pictures: cell name (`benchmark.cells.Cell.name`) -> mean Grad-CAM; cells may lack one.
         photograph: the mean photograph to show beside them, where there is one.
@@ -51,6 +56,8 @@ class PageContent:
     title: str
     notices: list[str]
     leaderboard: pl.DataFrame
+    ratios: pl.DataFrame
+    failed_controls: list[str]
     correlation: pl.DataFrame
     pictures: Mapping[str, Path]
     photograph: Path | None
@@ -96,6 +103,7 @@ class Measure:
 def render(content: PageContent) -> str:
     """The page as HTML text: inline style, script and pictures, so that it opens offline and loads nothing."""
     rows = content.leaderboard.fill_nan(None).to_dicts()
+    done = [row for row in rows if row["status"] == OK]
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -105,6 +113,7 @@ def render(content: PageContent) -> str:
     )
     environment.filters |= {
         "number": _number,
+        "signed": _signed,
         "interval": _interval,
         "p_value": _p_value,
         "words": _words,
@@ -113,10 +122,13 @@ def render(content: PageContent) -> str:
     return environment.get_template("leaderboard.html.j2").render(
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
-        done=[row for row in rows if row["status"] == OK],
+        done=done,
         failed=[row for row in rows if row["status"] != OK],
         several_seeds=content.leaderboard["seed"].n_unique() > 1,
         measures=_measures(content.leaderboard),
+        controlled=any(row[name] is not None for row in done for name in CONTROL_COLUMNS),
+        conventions=_conventions(content.ratios),
+        regions=_regions(content.ratios),
         correlation=content.correlation.fill_nan(None).to_dicts(),
         saliency=_saliency_rows(content),
         photograph=_inline(content.photograph) if content.photograph else None,
@@ -142,6 +154,33 @@ def _measures(leaderboard: pl.DataFrame) -> dict[str, list[Measure]]:
         for suffix in names
     }
     return {"prediction": prediction, "ratios": ratios[""], "fov_ratios": ratios["_fov"]}
+
+
+def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]]]:
+    """By heading, the vessel ratio of every cell with one convention changed at a time; the first has none changed."""
+    vessel = ratios.filter(pl.col("region") == "vessel")
+    if vessel.is_empty():
+        return {}
+    own = {"against": "non_vessel", "scaling": vessel["scaling"][0], "average": "images"}
+    other = "raw" if own["scaling"] == "minmax" else "minmax"
+    changes: dict[str, dict[str, str]] = {
+        "As above": {},
+        "Inside the field of view": {"against": "non_vessel_fov"},
+        f"{'Raw' if other == 'raw' else 'Min-max'} maps": {"scaling": other},
+        "Every person alike": {"average": "people"},
+        "Ratio of sums": {"average": "sums"},
+    }
+    return {heading: _by_cell(vessel.filter(**{**own, **changed})) for heading, changed in changes.items()}
+
+
+def _regions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]]]:
+    """By region beyond artery and vein, every cell's mean of its images' ratios to the field of view."""
+    others = ratios.filter(against="fov", average="images")
+    return {str(region): _by_cell(group) for (region,), group in others.group_by("region", maintain_order=True)}
+
+
+def _by_cell(ratios: pl.DataFrame) -> dict[CellKey, dict[str, Any]]:
+    return {(row["backbone"], row["strategy"], row["seed"]): row for row in ratios.fill_nan(None).to_dicts()}
 
 
 def _bounds(leaderboard: pl.DataFrame, names: list[str]) -> list[float]:
@@ -188,8 +227,13 @@ def _number(value: float | None, digits: int = 0) -> str:
     return f"{value:,.{digits}f}".replace("-", "−").replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
+def _signed(value: float | None, digits: int = 0) -> str:
+    """A difference: with a plus where it is one."""
+    return _number(value, digits) if value is None or value < 0 else f"+{_number(value, digits)}"
+
+
 def _interval(row: Mapping[str, Any], name: str, digits: int, joined: str = "–") -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    low, high = (row[f"{name}_low"], row[f"{name}_high"]) if name else (row["low"], row["high"])
     return NOTHING if low is None or high is None else f"{_number(low, digits)}{joined}{_number(high, digits)}"
 
 

@@ -9,11 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 import backbones
+from benchmark.cache import CachePlan
 from benchmark.cells import Cell, cells_of
 from benchmark.cohort import read_cohort
 from benchmark.config import BackboneChoice, Study
 from benchmark.costs import (
-    Blocks,
     Cost,
     Machine,
     cached_blocks,
@@ -120,7 +120,7 @@ def _table(costs: dict[Cell, Cost]) -> Table:
     return table
 
 
-def _limits(cells: list[Cell], costs: dict[Cell, Cost], machine: Machine, cached: Blocks) -> list[str]:
+def _limits(cells: list[Cell], costs: dict[Cell, Cost], machine: Machine, cached: CachePlan) -> list[str]:
     """A line for each limit of this machine that cells run into."""
     lines = []
     uncached = [cell.name for cell in cells if trains_from_images(cell, cached)]

@@ -41,6 +41,7 @@ import yaml
 from numpy.typing import DTypeLike
 
 from benchmark.cells import Cell, safe
+from benchmark.config import SWITCHES
 from benchmark.errors import UserError
 
 
@@ -283,7 +284,7 @@ class RunDirectory:
             "embeddings": ("embeddings/*/entry.npy",),
             "search": ("search/*.csv", "trials/*/trial.json"),
             "explain": ("trials/*/saliency.parquet",),
-            "controls": ("trials/*/m*_null.json",),
+            "controls": ("trials/*/m*_null.json",),  # erasure has no setting
         }
         changed = [
             key
@@ -304,7 +305,7 @@ class RunDirectory:
 _WITHOUT_EFFECT = {
     "training": {"micro_batch", "checkpointing"},
     "embeddings": {"max_gib"},
-    "controls": {"mask_null", "model_null", "erasure"},  # each has its own file
+    "controls": set(SWITCHES),  # each control has its own file
 }
 
 

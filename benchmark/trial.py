@@ -7,16 +7,17 @@ import numpy as np
 import polars as pl
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
 import backbones
+from benchmark.cache import explained_from
 from benchmark.cells import Cell
 from benchmark.config import Study
-from benchmark.device import worker_device
+from benchmark.device import forward_batch, worker_device
 from benchmark.rundir import RunDirectory, open_array, write_json, write_parquet
 from benchmark.weights import build_tower, read_records
 from finetune.checkpoint import load_trained, save_trained
-from finetune.inputs import Embeddings, FrozenFront, Images, Inputs
+from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, plan_rows
 from finetune.training import Epoch, Split, positive_score, predict_logits, train
 
 
@@ -112,6 +113,44 @@ def new_tower(cell: Cell, directory: RunDirectory) -> VisionTransformer:
     tower = build_tower(cell.backbone, directory)
     backbones.attach_classifier(tower, classes=2, seed=cell.seed)
     return tower
+
+
+def explained_inputs(
+    study: Study, directory: RunDirectory, cell: Cell, tower: VisionTransformer
+) -> Callable[[np.ndarray], Tensor]:
+    """Rows of test images -> what enters the block where the study's explanation begins, on the tower's device.
+
+    The way there is from the last block that `explained_from` finds on disk, rounded to the cache's type, else from
+    photographs; `tower` is the cell's trained one, and what of it comes before a cached block is never run.
+    """
+    device = next(tower.parameters()).device
+    start = study.explain.open().start(len(tower.blocks))
+    cache = directory.embeddings(cell.backbone.name)
+    cached = [block for block in range(1, start + 1) if cache.block(block).is_file() or cache.test(block).is_file()]
+    begin = explained_from(study, cell, cached)
+    inputs: Inputs
+    if begin == 0:
+        normalise = cell.backbone.open().normalise
+        inputs = Images(open_array(directory.images), normalise, study.training.view_seed, device)
+    else:
+        file, entry = cache.block(begin), np.load(cache.entry)
+        if not file.is_file():
+            test = _rows(pl.read_parquet(directory.cohort), "test")
+            file, entry = cache.test(begin), plan_rows(len(entry), test)
+        inputs = Embeddings.open(file, entry, getattr(torch, study.embeddings.dtype), device, once=True)
+
+    @torch.inference_mode()
+    def entering(rows: np.ndarray) -> Tensor:
+        size = len(rows) if begin == start else forward_batch(device, len(rows))
+        parts = []
+        for first in range(0, len(rows), size):
+            part = rows[first : first + size]
+            with backbones.autocast(device):
+                entering = inputs.batch(part, np.zeros_like(part))
+                parts.append(backbones.encode_until(tower, entering, start, begin))
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    return entering
 
 
 def _inputs(study: Study, directory: RunDirectory, cell: Cell, tower: VisionTransformer, start: int) -> Inputs:

@@ -79,10 +79,17 @@ class Embeddings:
     device: torch.device
 
     @classmethod
-    def open(cls, path: Path, entry: np.ndarray, dtype: torch.dtype, device: torch.device) -> "Embeddings":
-        """A cache on disk: `.npy` of float16, or of bfloat16 stored as int16, for NumPy has no bfloat16."""
+    def open(
+        cls, path: Path, entry: np.ndarray, dtype: torch.dtype, device: torch.device, once: bool = False
+    ) -> "Embeddings":
+        """A cache on disk: `.npy` of float16, or of bfloat16 stored as int16, for NumPy has no bfloat16.
+
+        Args:
+            once: no entry is read twice, so that a copy on the device would be for nothing.
+        """
         store = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)).view(dtype)
-        return cls(store.to(device, copy=True) if store.nbytes <= RESIDENT else store, entry, device)
+        resident = not once and store.nbytes <= RESIDENT
+        return cls(store.to(device, copy=True) if resident else store, entry, device)
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
         entries = self.entry[rows, views]
@@ -90,6 +97,13 @@ class Embeddings:
             row, view = rows[entries < 0][0], views[entries < 0][0]
             raise IndexError(f"view {view} of row {row} was not embedded")
         return self.store[torch.from_numpy(entries).to(self.store.device)].to(self.device).float()
+
+
+def plan_rows(n: int, rows: np.ndarray) -> np.ndarray:
+    """The `entry` table of a cache that holds view 0 of some of `n` rows alone, in their order."""
+    entry = np.full((n, 1), -1, dtype=np.int64)
+    entry[rows, 0] = np.arange(len(rows))
+    return entry
 
 
 def plan_views(n: int, augmented: np.ndarray, views: int) -> np.ndarray:

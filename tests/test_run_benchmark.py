@@ -64,7 +64,7 @@ assert not {"torch", "ray", "polars", "pydantic"} & set(sys.modules), "a heavy m
     assert result.returncode == 0, result.stderr
     for option in (
         "--config", "--data", "--image-dir", "--vessels", "--vessel-weights", "--out", "--backbones", "--strategies",
-        "--seeds", "--cam", "--cluster [ADDRESS]", "--resume", "--dry-run",
+        "--seeds", "--cam", "--controls", "--cluster [ADDRESS]", "--resume", "--dry-run",
     ):  # fmt: skip
         assert option in result.stdout
     for lesson in ("Examples", "python run_benchmark.py", "patient_id", "train|val|test/<class>/"):
@@ -174,6 +174,19 @@ def test_a_method_of_explanation(planned):
     assert (study.explain.method, study.explain.scaling) == ("layercam", "minmax")
     with pytest.raises(UserError, match="explain: explanation method 'layercan' is unknown; did you mean layercam"):
         planned("--cam", "layercan")
+
+
+def test_controls_are_switches(planned):
+    def switched(*arguments):
+        controls = planned(*arguments)[0].controls
+        return controls.mask_null, controls.model_null, controls.erasure
+
+    assert switched() == (True, True, True)
+    assert switched("--controls", "erasure, mask_null") == (True, False, True)
+    assert switched("--controls", "none") == (False, False, False)
+    result = CliRunner().invoke(run_benchmark.main, ["--controls", "erase", "--dry-run"])
+    assert result.exit_code == 2
+    assert "erase; known: mask_null, model_null, erasure, none" in result.output
 
 
 def test_chosen_backbones_and_strategies_keep_their_options(planned):

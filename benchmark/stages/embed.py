@@ -1,8 +1,9 @@
-"""embed: the frozen front of every backbone, run once over all images and their augmented views."""
+"""embed: the frozen front of every backbone, run once over all images and their augmented views.
 
-import math
+The same pass keeps what explanations of the test images begin with."""
+
 import shutil
-from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -10,141 +11,146 @@ import torch
 from rich.markup import escape
 
 import backbones
-from benchmark.cells import Cell
+from benchmark.cache import CachePlan, explained_from, explained_fronts, plan_cache, trains_from_images
 from benchmark.config import BackboneChoice, Study
-from benchmark.device import worker_device
+from benchmark.device import forward_batch, worker_device
 from benchmark.run import Run
-from benchmark.rundir import RunDirectory, create_array, open_array, write_array
+from benchmark.rundir import EmbeddingDirectory, RunDirectory, create_array, open_array, write_array
 from benchmark.streaming import Row, stream
 from benchmark.weights import build_tower
 from finetune.footprint import Footprint
-from finetune.inputs import Images, plan_views
-
-
-def frozen_fronts(study: Study, backbone: str) -> list[int]:
-    """The blocks where this study's strategies begin to train, without those that train the tower from its start."""
-    depth = backbones.get(backbone).depth
-    return sorted({strategy.open().frozen_blocks(depth) for strategy in study.strategies} - {0})
-
-
-def entry_shape(backbone: str, block: int) -> tuple[int, ...]:
-    """Of what enters a block: (tokens, width), or at the depth of the tower the pooled features (width,)."""
-    chosen = backbones.get(backbone)
-    return (chosen.width,) if block == chosen.depth else (chosen.tokens, chosen.width)
-
-
-def plan_cache(study: Study, images: int, train_images: int, free_bytes: float) -> dict[str, list[int]]:
-    """By backbone, the blocks whose cache fits the budget: the least first, so that pooled features always come in.
-
-    Args:
-        free_bytes: on the disk of the run directory, what caches of this run hold already included.
-    """
-    entries = images + train_images * (study.training.views - 1)
-    costs = sorted(
-        (2 * entries * math.prod(entry_shape(choice.name, block)), choice.name, block)
-        for choice in study.backbones
-        for block in frozen_fronts(study, choice.name)
-    )
-    budget = min(study.embeddings.max_gib * 2**30, 0.9 * free_bytes)
-    planned: dict[str, list[int]] = {choice.name: [] for choice in study.backbones}
-    for cost, name, block in costs:
-        if cost <= budget:
-            budget -= cost
-            planned[name].append(block)
-    return planned
-
-
-def trains_from_images(cell: Cell, cached: Mapping[str, list[int]]) -> bool:
-    """Whether a cell runs its frozen blocks anew in every epoch, because `plan_cache` does not keep their output."""
-    start = cell.strategy.open().frozen_blocks(cell.backbone.open().depth)
-    return start > 0 and start not in cached[cell.backbone.name]
+from finetune.inputs import Images, plan_rows, plan_views
 
 
 def embed(run: Run) -> None:
-    """Fill `embeddings/`; blocks that are there already are kept, and those beyond the budget left out."""
+    """Fill `embeddings/`; what is there already is kept, and what is beyond the budget left out."""
     cohort = pl.read_parquet(run.directory.cohort)
-    train = cohort.filter(pl.col("split") == "train")["row"].to_numpy()
-    entry = plan_views(len(open_array(run.directory.images)), train, run.study.training.views)
+    train, test = (cohort.filter(pl.col("split") == split)["row"].to_numpy() for split in ("train", "test"))
+    images = len(open_array(run.directory.images))
+    entry = plan_views(images, train, run.study.training.views)
     free = shutil.disk_usage(run.directory.path).free + run.directory.embedded_bytes
-    planned = plan_cache(run.study, len(entry), len(train), free)
-    usable = {cell.backbone.name for cell in run.cells()}
-    missing = {
-        name: [
-            block for block in blocks if name in usable and not run.directory.embeddings(name).block(block).is_file()
-        ]
-        for name, blocks in planned.items()
-    }
-    _say_what_is_left_out(run, planned)
-    wanted = [choice for choice in run.study.backbones if missing[choice.name]]
+    plan = plan_cache(run.study, images, len(train), len(test), free)
+    missing = _missing(run, plan)
+    _say_what_is_left_out(run, plan)
+    wanted = [choice for choice in run.study.backbones if missing.blocks(choice.name)]
     if not wanted:
         run.reporter.skip("embed", "complete, or every strategy trains the whole tower")
         return
+    # Where each block goes, and which entry of it is which view of which row.
+    targets = {
+        (choice.name, block): (run.directory.embeddings(choice.name).block(block), entry)
+        for choice in wanted
+        for block in missing.every[choice.name]
+    } | {
+        (choice.name, block): (run.directory.embeddings(choice.name).test(block), plan_rows(images, test))
+        for choice in wanted
+        for block in missing.test[choice.name]
+    }
     rows, views = np.nonzero(entry >= 0)
+    tested = np.isin(rows, test)
     size = run.study.resources.batch_size
-    # Backbone after backbone, so that an actor builds each tower once.
-    units = [
-        {"backbone": index, "rows": rows[i : i + size], "views": views[i : i + size]}
-        for index in range(len(wanted))
-        for i in range(0, len(rows), size)
+    # Backbone after backbone, so that an actor builds each tower once; test images apart, for they may go further.
+    units: list[Row] = [
+        {"backbone": index, "test": part is tested, "rows": rows[part][first:last], "views": views[part][first:last]}
+        for index, choice in enumerate(wanted)
+        for part in ((tested, ~tested) if missing.every[choice.name] else (tested,))
+        for first, last in pairwise([*range(0, part.sum(), size), part.sum()])
     ]
     options = {
         "study": run.study,
         "directory": run.directory,
         "choices": wanted,
-        "blocks": [missing[choice.name] for choice in wanted],
+        "blocks": [missing.every[choice.name] for choice in wanted],
+        "test_blocks": [missing.test[choice.name] for choice in wanted],
     }
-    stores: dict[tuple[int, int], np.memmap] = {}
-    failed: dict[int, str] = {}
-    with run.reporter.stage("embed", len(rows) * len(wanted), "views") as stage:
+    stores: dict[tuple[str, int], np.memmap] = {}
+    failed: dict[tuple[str, int], str] = {}
+    with run.reporter.stage("embed", sum(len(unit["rows"]) for unit in units), "views") as stage:
         for result in stream(units, [run.batched(EmbedWorker, options)], batch_size=1):
-            index, block, values = int(result["backbone"]), int(result["block"]), result["values"]
+            name, block, values = wanted[int(result["backbone"])].name, int(result["block"]), result["values"]
             if result["error"]:
-                failed.setdefault(index, str(result["error"]))
+                failed.setdefault((name, block), str(result["error"]))
                 continue
-            folder = run.directory.embeddings(wanted[index].name)
-            if (index, block) not in stores:
-                shape = (int(entry.max()) + 1, *result["shape"].tolist())
-                stores[index, block] = create_array(folder.draft(block), shape, values.dtype)
-            entries = entry[result["rows"], result["views"]]
-            stores[index, block][entries] = values.reshape(len(entries), *result["shape"])
-            stage.say(wanted[index].name)
-            stage.advance(len(entries) / len(missing[wanted[index].name]))
+            file, table = targets[name, block]
+            if (name, block) not in stores:
+                shape = (int(table.max()) + 1, *result["shape"].tolist())
+                stores[name, block] = create_array(EmbeddingDirectory.draft(file), shape, values.dtype)
+            entries = table[result["rows"], result["views"]]
+            stores[name, block][entries] = values.reshape(len(entries), *result["shape"])
+            stage.say(name)
+            stage.advance(len(entries) / len(missing.blocks(name) if result["test"] else missing.every[name]))
     for cell in run.cells():
-        reason = failed.get(wanted.index(cell.backbone)) if cell.backbone in wanted else None
+        reason = failed.get((cell.backbone.name, WHOLE))
         if reason is not None:
             run.fail(cell, f"embed: {reason}")
-    for (index, block), store in stores.items():
-        if index in failed:
+    for (name, block), store in stores.items():
+        if {(name, WHOLE), (name, block)} & failed.keys():
             continue
         store.flush()
-        folder = run.directory.embeddings(wanted[index].name)
-        write_array(folder.entry, entry)
-        folder.draft(block).rename(folder.block(block))
+        file, _ = targets[name, block]
+        write_array(run.directory.embeddings(name).entry, entry)
+        EmbeddingDirectory.draft(file).rename(file)
+    for (name, block), reason in failed.items():
+        if block != WHOLE:
+            run.reporter.console.print(f"{escape(name)} is explained from images or an earlier block: {escape(reason)}")
 
 
-def _say_what_is_left_out(run: Run, planned: Mapping[str, list[int]]) -> None:
+def _missing(run: Run, plan: CachePlan) -> CachePlan:
+    """What of the plan is not on disk, and has a cell that will read it."""
+    cells = run.cells()
+    waiting = [cell for cell in cells if not run.directory.trial(cell).saliency.is_file()]
+    every, test = {}, {}
+    for choice in run.study.backbones:
+        folder, usable = run.directory.embeddings(choice.name), any(cell.backbone == choice for cell in cells)
+        every[choice.name] = [
+            block for block in plan.every[choice.name] if usable and not folder.block(block).is_file()
+        ]
+        test[choice.name] = [
+            block
+            for block in plan.test[choice.name]
+            if any(cell.backbone == choice and explained_from(run.study, cell, [block]) for cell in waiting)
+            and not (folder.block(block).is_file() or folder.test(block).is_file())
+        ]
+    return CachePlan(every, test)
+
+
+def _say_what_is_left_out(run: Run, plan: CachePlan) -> None:
+    beyond = f"not fit into embeddings.max_gib ({run.study.embeddings.max_gib:g}) and nine tenths of the free disk"
     for cell in run.cells():
-        if trains_from_images(cell, planned):
+        if trains_from_images(cell, plan):
+            run.reporter.console.print(f"{escape(cell.name)} trains from images: its embeddings do {beyond}")
+    for name in {cell.backbone.name: None for cell in run.cells()}:
+        for block in set(explained_fronts(run.study, name)) - set(plan.blocks(name)):
             run.reporter.console.print(
-                f"{escape(cell.name)} trains from images: its embeddings do not fit into embeddings.max_gib "
-                f"({run.study.embeddings.max_gib:g}) and nine tenths of the free disk"
+                f"{escape(name)} is explained from images or an earlier block: what enters block {block} of it for the "
+                f"test images does {beyond}"
             )
 
 
+WHOLE = -1  # in place of a block: the trouble is that of all of them
 _NOTHING = np.zeros((0, 0), np.float16)
 
 
 class EmbedWorker:
-    """Streaming step: a backbone, `rows` and `views` -> for each block its `values`, (views, -1) float16 or int16."""
+    """Streaming step: a backbone, `rows` and `views` -> for each block its `values`, (views, -1) float16 or int16.
+
+    `test_blocks` are those that are kept of `test` units alone. One that does not fit into the type is an error of its
+    own, for nothing but time hangs on it.
+    """
 
     def __init__(
-        self, study: Study, directory: RunDirectory, choices: list[BackboneChoice], blocks: list[list[int]]
+        self,
+        study: Study,
+        directory: RunDirectory,
+        choices: list[BackboneChoice],
+        blocks: list[list[int]],
+        test_blocks: list[list[int]],
     ) -> None:
         self.study, self.directory = study, directory
-        self.choices, self.blocks = choices, blocks
+        self.choices, self.blocks, self.test_blocks = choices, blocks, test_blocks
         self.images = open_array(directory.images)
         self.device = worker_device(study.resources)
-        self.footprint = Footprint(study.resources.batch_size)
+        self.footprint = Footprint(forward_batch(self.device, study.resources.batch_size))
         self.current: int | None = None
 
     @torch.inference_mode()
@@ -155,7 +161,7 @@ class EmbedWorker:
                 results += self._embed(unit)
             except (RuntimeError, ArithmeticError, ValueError) as error:  # one backbone's trouble is not the others'
                 reason = f"{type(error).__name__}: {error}"
-                results.append(unit | {"block": -1, "shape": np.zeros(1, int), "values": _NOTHING, "error": reason})
+                results.append(unit | {"block": WHOLE, "shape": np.zeros(1, int), "values": _NOTHING, "error": reason})
         return results
 
     def _embed(self, unit: Row) -> list[Row]:
@@ -167,21 +173,23 @@ class EmbedWorker:
             self.current = index
         dtype = getattr(torch, self.study.embeddings.dtype)
         results = []
-        for block, values in self.footprint.run(self._reached, unit["rows"], unit["views"]).items():
-            stored = values.to(dtype).cpu()
+        blocks = [*self.blocks[index], *(self.test_blocks[index] if unit["test"] else ())]
+        for block, values in self.footprint.run(self._reached, unit["rows"], unit["views"], blocks).items():
+            stored, error = values.to(dtype).cpu(), ""
             if not torch.isfinite(stored).all():
-                raise FloatingPointError(
+                error = (
                     f"{choice.name}: what enters block {block} does not fit into {self.study.embeddings.dtype}; "
                     "set embeddings.dtype to bfloat16"
                 )
+                if block in self.blocks[index]:
+                    raise FloatingPointError(error)
             shape = np.array(stored.shape[1:])
             array = (stored.view(torch.int16) if dtype == torch.bfloat16 else stored).flatten(1).numpy()
-            results.append(unit | {"block": block, "shape": shape, "values": array, "error": ""})
+            results.append(unit | {"block": block, "shape": shape, "values": array, "error": error})
         return results
 
-    def _reached(self, rows: np.ndarray, views: np.ndarray) -> dict[int, torch.Tensor]:
-        assert self.current is not None
-        size, blocks = self.footprint.micro_batch, self.blocks[self.current]
+    def _reached(self, rows: np.ndarray, views: np.ndarray, blocks: list[int]) -> dict[int, torch.Tensor]:
+        size = self.footprint.micro_batch
         parts = []
         for first in range(0, len(rows), size):
             batch = self.inputs.batch(rows[first : first + size], views[first : first + size])

@@ -17,8 +17,7 @@ from benchmark.photos import IMAGE_SIZE
 from benchmark.run import Run
 from benchmark.rundir import RunDirectory, open_array, write_array, write_parquet
 from benchmark.streaming import Row, stream
-from benchmark.trial import trained_tower
-from finetune.inputs import Images
+from benchmark.trial import explained_inputs, trained_tower
 from xai.gradcam import not_finite, saliency_maps
 from xai.measures import measure, measure_names
 
@@ -114,7 +113,6 @@ class ExplainWorker:
         self.study, self.directory = study, directory
         self.cells, self.rows, self.eyes = cells, rows, eyes
         self.device = worker_device(self.study.resources)
-        self.images = open_array(self.directory.images)
         self.planes = open_array(self.directory.regions)
         self.discs = open_array(directory.disc) if directory.disc.is_file() else None
         self.current: int | None = None
@@ -135,15 +133,11 @@ class ExplainWorker:
         if index != self.current:
             cell = self.cells[index]
             self.tower = trained_tower(cell, self.directory).requires_grad_(False).to(self.device)
-            normalise = cell.backbone.open().normalise
-            self.inputs = Images(self.images, normalise, 0, self.device)
+            self.entering = explained_inputs(self.study, self.directory, cell, self.tower)
             self.current = index
-        method = settings.open()
+        inputs = self.entering(self.rows[positions])
         with backbones.autocast(self.device):
-            with torch.inference_mode():
-                batch = self.inputs.batch(self.rows[positions], np.zeros_like(positions))
-                inputs = backbones.encode_until(self.tower, batch, method.start(len(self.tower.blocks)))
-            signed = method(self.tower, inputs, settings.target_class)
+            signed = settings.open()(self.tower, inputs, settings.target_class)
         eyes = None if self.eyes is None else [self.eyes[position] for position in positions]
         disc = None if self.discs is None else self.discs[positions]
         return {

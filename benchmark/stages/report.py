@@ -12,6 +12,7 @@ import polars as pl
 from PIL import Image
 
 from benchmark.cells import cells_of
+from benchmark.controls import CONTROLS
 from benchmark.leaderboard import Leaderboard, build
 from benchmark.page import PageContent, render
 from benchmark.run import Run
@@ -52,6 +53,8 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         title=run.study.name,
         notices=notices(run),
         leaderboard=leaderboard.cells,
+        ratios=leaderboard.ratios,
+        failed_controls=_failed_controls(run),
         correlation=leaderboard.correlation,
         pictures={name: path for name, path in pictures.items() if path.is_file()},
         photograph=_mean_photograph(directory, cohort.filter(pl.col("split") == "test")),
@@ -67,6 +70,15 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         configuration=directory.study.read_text(encoding="utf-8"),
         confidence=run.study.statistics.confidence,
     )
+
+
+def _failed_controls(run: Run) -> list[str]:
+    reasons = {
+        f"{cell.name}, {name.replace('_', ' ')}": run.directory.trial(cell).control_failure(name)
+        for cell in run.cells()
+        for name in CONTROLS
+    }
+    return [f"{what}: {file.read_text(encoding='utf-8').strip()}" for what, file in reasons.items() if file.is_file()]
 
 
 def _weights(record: Record | None) -> str:

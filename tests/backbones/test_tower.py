@@ -72,6 +72,15 @@ def test_one_pass_equals_one_pass_a_block(tower, images, reached):
         torch.testing.assert_close(backbones.encode_until(tower, images, block), entering, atol=0, rtol=0)
 
 
+@torch.inference_mode()
+def test_the_front_can_be_cut_anywhere(tower, reached):
+    for start in reached:
+        onward = backbones.encode_at(tower, reached[start], range(start, len(tower.blocks) + 1), start)
+        assert list(onward) == list(range(start, len(tower.blocks) + 1))
+        for block, entering in onward.items():
+            torch.testing.assert_close(entering, reached[block], atol=0, rtol=0)
+
+
 def test_what_enters_each_block(tower, images, reached):
     depth, width = len(tower.blocks), tower.embed_dim
     tokens = tower.patch_embed.num_patches + tower.num_prefix_tokens
@@ -92,6 +101,13 @@ def test_only_the_blocks_asked_for_come_back(tower, images):
 def test_blocks_outside_the_tower_are_refused(tower, images, blocks):
     with pytest.raises(ValueError, match=r"not within 0\.\.4"):
         backbones.encode_at(tower, images, blocks)
+
+
+def test_a_front_does_not_run_backwards(tower, reached):
+    with pytest.raises(ValueError, match=r"blocks \[1, 3\] are not within 2\.\.4"):
+        backbones.encode_at(tower, reached[2], [1, 3], start=2)
+    with pytest.raises(ValueError, match=r"not within 0\.\.4"):
+        backbones.encode_until(tower, reached[2], 5, start=5)
 
 
 @pytest.mark.parametrize("block", [-1, 5])

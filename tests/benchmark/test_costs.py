@@ -14,6 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmark import costs
+from benchmark.cache import CachePlan
 from benchmark.cells import cells_of
 from benchmark.config import StrategyChoice, load_study
 from benchmark.costs import (
@@ -142,8 +143,8 @@ def test_what_trains():
 def test_time_counts_passes_through_blocks(monkeypatch):
     monkeypatch.setattr(costs, "block_seconds", lambda name, device, threads: 1.0)
     made = study(strategies=["classifier_only", {"name": "partial", "blocks": 1}, "full"], training={"epochs": 5})
-    cached = {name: [3, 4] for name in ("openclip-tiny", "dinov2-tiny", "retfound-tiny")}
-    uncached = {name: [] for name in cached}
+    names = ("openclip-tiny", "dinov2-tiny", "retfound-tiny")
+    cached, uncached = (CachePlan(dict.fromkeys(names, blocks), {n: [] for n in names}) for blocks in ([3, 4], []))
 
     def times(strategy, cached, study=made):
         return cost_of(study, cell(study, "dinov2-tiny", strategy), SIZES, cached, CPU)
@@ -155,15 +156,23 @@ def test_time_counts_passes_through_blocks(monkeypatch):
     assert times("full", uncached).epoch == 100 * 3 * 4 + 20 * 4
     again = made.model_copy(update={"training": replace(made.training, checkpointing=True)})
     assert times("full", uncached, again).epoch == 100 * 4 * 4 + 20 * 4
-    assert times("partial", cached).seconds == 5 * (100 * 3 + 20) + 50 * 4  # Grad-CAM of the test images
+    assert times("partial", cached).seconds == 5 * (100 * 3 + 20) + 50 * 1  # Grad-CAM of the test images
+    assert times("partial", uncached).seconds == 5 * (100 * 6 + 20 * 4) + 50 * 4
     views = 170 + 100 * 3
     assert embedding_seconds(made, SIZES, cached, CPU) == views * 4 * 3
     assert embedding_seconds(made, SIZES, uncached, CPU) == 0
+    pooled = CachePlan({"dinov2-tiny": [4]}, {"dinov2-tiny": [3]})
+    assert embedding_seconds(made, SIZES, pooled, CPU) == views * 4, "in the same pass"
+    further = CachePlan({"dinov2-tiny": [2]}, {"dinov2-tiny": [3]})
+    assert embedding_seconds(made, SIZES, further, CPU) == views * 2 + 50 * 1
+    alone = CachePlan({"dinov2-tiny": [4]}, {"dinov2-tiny": []})
+    assert [times("classifier_only", plan).seconds for plan in (pooled, alone)] == [50 * 1, 50 * 4]
 
 
 def test_adapters_spare_most_of_the_weights_gradients(monkeypatch):
     monkeypatch.setattr(costs, "block_seconds", lambda name, device, threads: 1.0)
-    epoch = cost_of(study(), cell(study(), "dinov2-tiny", "lora"), SIZES, {"dinov2-tiny": []}, CPU).epoch
+    none = CachePlan({"dinov2-tiny": []}, {"dinov2-tiny": []})
+    epoch = cost_of(study(), cell(study(), "dinov2-tiny", "lora"), SIZES, none, CPU).epoch
     assert 100 * 2 * 4 + 20 * 4 < epoch < 100 * 2.1 * 4 + 20 * 4
 
 
@@ -176,10 +185,11 @@ def test_a_block_is_timed_and_the_number_of_threads_given_back():
 def test_disk():
     made = study(backbones=["retfound-tiny"])
     entries = 170 + 100 * 3
-    found = disk_bytes(made, SIZES, {"retfound-tiny": [3, 4]})
+    found = disk_bytes(made, SIZES, CachePlan({"retfound-tiny": [3, 4]}, {"retfound-tiny": [2]}))
     assert found["images"] == 170 * 224 * 224 * 3
     assert found["vessels"] == 50 * 224 * 224 * 4
-    assert found["embeddings"] == entries * 2 * (197 * 96 + 96)  # 196 patches and a class token
+    # 196 patches and a class token
+    assert found["embeddings"] == entries * 2 * (197 * 96 + 96) + 50 * 2 * 197 * 96
     assert found["trials"] > 4 * 194
 
 
@@ -192,12 +202,12 @@ def test_without_room_for_embeddings_cells_train_from_images(tmp_path):
 
 def test_embeddings_that_are_there_need_no_further_room(tmp_path, monkeypatch):
     monkeypatch.setattr(costs, "free_bytes", lambda path: 0)
-    assert not any(cached_blocks(study(), SIZES, tmp_path).values())
+    assert not any(cached_blocks(study(), SIZES, tmp_path).every.values())
     folder = tmp_path / "embeddings" / "openclip-tiny"
     folder.mkdir(parents=True)
     with (folder / "block3.npy").open("wb") as file:
         file.truncate(GIB)  # sparse
-    assert cached_blocks(study(), SIZES, tmp_path)["openclip-tiny"] == [4, 3]
+    assert cached_blocks(study(), SIZES, tmp_path).every["openclip-tiny"] == [4, 3]
 
 
 def test_a_footprint_shrinks_as_training_shrinks_it():

@@ -8,6 +8,7 @@ from benchmark.cells import Cell
 from benchmark.config import BackboneChoice, Statistics, StrategyChoice
 from benchmark.leaderboard import CORRELATION_SCHEMA, SCHEMA, build
 from benchmark.rundir import RunDirectory, write_parquet
+from xai.measures import VESSEL_MEASURES
 from xai.saliency import MEANS, RATIOS
 
 SETTINGS = Statistics(resamples=400)
@@ -47,6 +48,7 @@ def write_trial(directory, which, strength, ratio, seed=0):
     test = cohort.filter(pl.col("split") == "test").select("image", "patient_id")
     values = {name: np.ones(len(test)) for name in MEANS}
     values |= {name: ratio + 0.1 * generator.normal(size=len(test)) for name in RATIOS}
+    values |= {f"{name}_raw": values[name] for name in VESSEL_MEASURES}
     saliency = test.with_columns(**values)
     saliency = saliency.with_columns(
         pl.when(pl.int_range(pl.len()) < 5).then(None).otherwise(pl.col(RATIOS)).name.keep()

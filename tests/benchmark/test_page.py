@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmark import ratios
 from benchmark.leaderboard import CORRELATION_SCHEMA, SCHEMA
 from benchmark.page import Axis, PageContent, render
 
@@ -88,11 +89,35 @@ def cells(seeds: tuple[int, ...] = (0,)) -> pl.DataFrame:
                 f"{region}_ratio": 1.2 + offset / 10 + place / 50,
                 f"{region}_ratio_fov": 1.1 + offset / 10 + place / 50,
             }
+        estimates |= {"auc_drop_erased": 0.05, "auc_drop_control": -0.01, "auc_drop_difference": 0.06}
+        nulls = {"vessel_ratio_fov_null": 1.05, "vessel_ratio_fov_null_p": 0.0123}
+        models = {"model_null_classifier": 0.31, "model_null": 0.12, "n_erased": 1200}
         bounds = {f"{k}_low": v - 0.05 for k, v in estimates.items()} | {
             f"{k}_high": v + 0.06 for k, v in estimates.items()
         }
-        made.append(cell | counts | estimates | bounds)
+        made.append(cell | counts | estimates | nulls | models | bounds)
     return pl.DataFrame(made, schema=SCHEMA).sort("auc", descending=True, nulls_last=True)
+
+
+def every_ratio(leaderboard: pl.DataFrame) -> pl.DataFrame:
+    """Ratios that tell by their value where they come from."""
+    conventions = [
+        ("vessel", against, scaling, average)
+        for scaling in ("minmax", "raw")
+        for against in ("non_vessel", "non_vessel_fov")
+        for average in ("images", "people", "sums")
+    ]
+    conventions += [("ring", "fov", "minmax", "images"), ("superior_nasal", "fov", "minmax", "images")]
+    return pl.DataFrame(
+        [
+            dict(zip(("region", "against", "scaling", "average"), convention, strict=True))
+            | {"backbone": row["backbone"], "strategy": row["strategy"], "seed": row["seed"]}
+            | {"ratio": 1 + place / 10, "low": 0.9 + place / 10, "high": 1.1 + place / 10}
+            for row in leaderboard.filter(pl.col("status") == "ok").iter_rows(named=True)
+            for place, convention in enumerate(conventions)
+        ],
+        schema=ratios.SCHEMA,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +138,8 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> PageContent:
         title="Carotid study",
         notices=["Data are synthetic.", "Towers are untrained."],
         leaderboard=cells(),
+        ratios=every_ratio(cells()),
+        failed_controls=["dinov2-tiny-partial-s0, model null: out of memory"],
         correlation=pl.DataFrame([correlation], schema=CORRELATION_SCHEMA),
         pictures={"openclip-tiny-lora-s0": picture, "timm_vit_tiny-partial-s0": picture},
         photograph=None,
@@ -174,6 +201,41 @@ def test_every_bar_lies_on_its_axis(page: Element) -> None:
     lines = [line for svg in page.iter("svg") for line in svg.iter("line")]
     places = [float(line.get(end, "").rstrip("%")) for line in lines for end in ("x1", "x2")]
     assert (min(places), max(places)) == (0, 100)
+
+
+def test_controls_stand_beside_the_ratio_they_question(page: Element, content: PageContent) -> None:
+    shown = [text(cell) for cell in row_of(page, "openclip-tiny", "classifier_only", "table-controls").iter("td")]
+    assert shown == [
+        "1.30", "1.05", "0.012", "0.31", "0.12",
+        "+0.050 0.000 to 0.110", "−0.010 −0.060 to 0.050", "+0.060 0.010 to 0.120",
+    ]  # fmt: skip
+    assert "Not computed: dinov2-tiny-partial-s0, model null: out of memory" in text(page)
+    unasked = [pl.lit(None).alias(name) for name in ("vessel_ratio_fov_null", "model_null", "n_erased")]
+    assert not having(changed(content, leaderboard=content.leaderboard.with_columns(unasked)), "id", "table-controls")
+
+
+def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
+    (table,) = having(page, "id", "table-conventions")
+    heads = [text(th) for th in table.iter("th") if th.get("scope") == "col"][2:]
+    shown = [text(cell) for cell in row_of(page, "openclip-tiny", "partial", "table-conventions").iter("td")]
+    # As `every_ratio` counts its conventions.
+    assert dict(zip(heads, shown, strict=True)) == {
+        "As above": "1.00 0.90–1.10",
+        "Inside the field of view": "1.30 1.20–1.40",
+        "Raw maps": "1.60 1.50–1.70",
+        "Every person alike": "1.10 1.00–1.20",
+        "Ratio of sums": "1.20 1.10–1.30",
+    }
+
+
+def test_other_regions_are_columns(page: Element, content: PageContent) -> None:
+    (table,) = having(page, "id", "table-regions")
+    assert [text(th) for th in table.iter("th") if th.get("scope") == "col"][2:] == ["Ring", "Superior nasal"]
+    shown = [text(cell) for cell in row_of(page, "openclip-tiny", "lora", "table-regions").iter("td")]
+    assert shown == ["2.20 2.10–2.30", "2.30 2.20–2.40"]
+    without = changed(content, ratios=content.ratios.clear())
+    assert not having(without, "id", "table-regions")
+    assert not having(without, "id", "table-conventions")
 
 
 def test_a_failed_cell_comes_last_and_says_why(page: Element) -> None:
@@ -269,6 +331,7 @@ def test_nothing_is_loaded(page: Element, content: PageContent) -> None:
     assert {address for address in addresses if not address.startswith("data:")} == {
         "leaderboard.csv",
         "leaderboard.parquet",
+        "ratios.csv",
         "correlation.csv",
     }
     style = "".join(text(style) for style in page.iter("style"))
@@ -287,6 +350,8 @@ def test_text_from_outside_is_never_markup(content: PageContent, page: Element) 
         content,
         title=ATTACK,
         notices=[ATTACK],
+        failed_controls=[ATTACK],
+        ratios=attack(content.ratios, "region"),
         leaderboard=attack(pl.concat([done, attack(failed, "status")]), "backbone", "strategy"),
         correlation=attack(content.correlation, "performance", "explainability", "method"),
         cohort=attack(content.cohort, "split"),

@@ -1,8 +1,10 @@
 """Rows through real Ray Data on a Ray of its own."""
 
 import os
+import threading
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmark.cluster import connect
@@ -57,3 +59,51 @@ def test_a_batched_step_may_return_more_rows():
 
 def test_no_rows_is_no_result():
     assert list(stream([], [Each(square)], batch_size=4)) == []
+
+
+def photograph(row):
+    return row | {"rgb": np.full((2000, 2000, 3), row["number"] % 256, np.uint8)}
+
+
+class Masking:
+    """What segmentation does to a photograph of 12 MB: 200 kB remain."""
+
+    def __call__(self, rows):
+        return [{"number": row["number"], "planes": row["rgb"][:224, :224].repeat(2, axis=2)} for row in rows]
+
+
+def peak_memory(photographs):
+    """Most bytes that this process and all that it started (Ray's object store among them) held while streaming."""
+    ended, most = threading.Event(), [0]
+
+    def watch():
+        while not ended.wait(0.1):
+            held = 0
+            for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+                try:
+                    held += process.memory_full_info().pss
+                except psutil.Error:  # it has just ended
+                    continue
+            most[0] = max(most[0], held)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        rows = [{"number": number} for number in range(photographs)]
+        seen = sum(
+            int(row["planes"][0, 0, 0] == row["number"] % 256)
+            for row in stream(rows, [Each(photograph), Batched(Masking)], 4)
+        )
+    finally:
+        ended.set()
+        watching.join()
+    assert seen == photographs
+    return most[0]
+
+
+@pytest.mark.slow
+def test_memory_is_flat_as_photographs_grow_in_number():
+    """240 photographs more are 2.9 GB more to read; they may not take a tenth of that more memory."""
+    peak_memory(20)  # what workers load once
+    few, many = peak_memory(40), peak_memory(280)
+    assert many - few < 0.1 * 240 * 12e6, (few / 2**20, many / 2**20)

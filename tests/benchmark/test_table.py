@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from benchmark import ratios
 from benchmark.leaderboard import CORRELATION_SCHEMA, MEASURES, OK, SCHEMA, Leaderboard
 from benchmark.table import print_leaderboard
 
@@ -30,7 +31,9 @@ def printed(*cells: dict, **correlation) -> tuple[list[str], int]:
     """The lines on a terminal of 80 columns, and how many cells failed."""
     first = {"performance": "auc", "explainability": "vessel_ratio", "n_cells": len(cells), "method": "undefined"}
     board = Leaderboard(
-        pl.DataFrame(list(cells), schema=SCHEMA), pl.DataFrame([first | correlation], schema=CORRELATION_SCHEMA)
+        cells=pl.DataFrame(list(cells), schema=SCHEMA),
+        ratios=pl.DataFrame(schema=ratios.SCHEMA),
+        correlation=pl.DataFrame([first | correlation], schema=CORRELATION_SCHEMA),
     )
     console = Console(file=io.StringIO(), width=80)
     count = print_leaderboard(board, Path("runs/x"), 0.95, console)

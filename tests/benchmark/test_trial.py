@@ -6,15 +6,18 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 import backbones
 from benchmark.cells import cells_of
 from benchmark.config import Study
 from benchmark.rundir import RunDirectory, write_array, write_json, write_parquet
 from benchmark.stages.embed import EmbedWorker
-from benchmark.trial import chosen_learning_rate, train_cell, trained_tower
+from benchmark.trial import chosen_learning_rate, explained_inputs, new_tower, train_cell, trained_tower
+from finetune.checkpoint import save_trained
 from finetune.inputs import Images, plan_views
 from finetune.training import positive_score, predict_logits
+from xai.gradcam import saliency_maps
 
 SPLITS = ["train"] * 16 + ["val"] * 8 + ["test"] * 4
 
@@ -56,7 +59,8 @@ def embed(study, run):
     block = cell.strategy.open().frozen_blocks(backbone.depth)
     entry = plan_views(28, np.arange(16), study.training.views)
     rows, views = np.nonzero(entry >= 0)
-    [result] = EmbedWorker(study, run, [choice], [[block]])([{"backbone": 0, "rows": rows, "views": views}])
+    unit = {"backbone": 0, "test": False, "rows": rows, "views": views}
+    [result] = EmbedWorker(study, run, [choice], [[block]], [[]])([unit])
     assert not result["error"]
     store = np.empty((len(rows), *result["shape"]), result["values"].dtype)
     store[entry[rows, views]] = result["values"].reshape(store.shape)
@@ -102,6 +106,111 @@ def test_a_trained_cell_predicts_again_what_it_wrote(directory, strategy):
     history = pl.read_csv(directory.trial(cell).history)
     assert history["epoch"].to_list() == [1, 2, 3]
     assert set(history["micro_batch"]) == {8}
+
+
+TEST = np.arange(24, 28)
+
+
+def keep_test_tokens(study, run, block):
+    """As the stage does, of the test images alone."""
+    [choice] = study.backbones
+    unit = {"backbone": 0, "test": True, "rows": TEST, "views": np.zeros_like(TEST)}
+    [result] = EmbedWorker(study, run, [choice], [[]], [[block]])([unit])
+    folder = run.embeddings(choice.name)
+    write_array(folder.entry, plan_views(28, np.arange(16), study.training.views))
+    write_array(folder.test(block), result["values"].reshape(len(TEST), *result["shape"]))
+
+
+def pretend_training(run, cell):
+    """A trial whose every trainable weight has moved far."""
+    module = cell.strategy.open().apply(new_tower(cell, run), cell.seed)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter += 0.05 * torch.randn_like(parameter)
+    run.trial(cell).path.mkdir(parents=True)
+    save_trained(module, run.trial(cell).path, backbone=cell.backbone.name)
+
+
+def explain(study, run, cell, rows=TEST):
+    """Signed maps, the way the explain stage makes them."""
+    tower = trained_tower(cell, run).requires_grad_(False)
+    entering = explained_inputs(study, run, cell, tower)(rows)
+    return study.explain.open()(tower, entering, 1)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "strategy", "blocks", "dtype", "cache"),
+    [
+        ("openclip-tiny", "classifier_only", None, "float16", "test"),
+        ("dinov2-tiny", "classifier_only", None, "float16", "test"),
+        ("retfound-tiny", "classifier_only", None, "bfloat16", "test"),
+        ("retfound-tiny", "partial", 1, "float16", "test"),
+        ("dinov2-tiny", "partial", 1, "float16", "every"),
+        ("openclip-tiny", "partial", 2, "float16", "every"),
+    ],
+)
+def test_maps_from_the_cache_are_those_from_images(directory, backbone, strategy, blocks, dtype, cache):
+    options = {"name": strategy, "learning_rate": 1e-3} | ({"blocks": blocks} if blocks else {})
+    study = study_of(backbone, embeddings={"dtype": dtype}, strategies=[options])
+    [cell] = cells_of(study)
+    pretend_training(directory, cell)
+    expected = explain(study, directory, cell)
+    if cache == "every":
+        embed(study, directory)
+    if cache == "test" or blocks == 2:  # then the untrained backbone's, behind what this cell trained
+        keep_test_tokens(study, directory, block=3)
+    write_array(directory.images, np.zeros((28, 224, 224, 3), np.uint8))  # none of them is read any more
+    found = explain(study, directory, cell)
+    maps, plain = (saliency_maps(signed, 224).numpy() for signed in (found, expected))
+    assert plain.std() > 0.05, "flat maps would prove nothing"
+    np.testing.assert_allclose(maps, plain, atol=1e-3 if dtype == "float16" else 1e-2)
+    for one, other in zip(found, expected, strict=True):
+        assert spearmanr(one.flatten(), other.flatten()).statistic > (0.9999 if dtype == "float16" else 0.999)
+    order = np.array([3, 0, 2])
+    torch.testing.assert_close(explain(study, directory, cell, TEST[order]), found[order], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["lora", "full"])
+def test_a_cell_that_trains_the_whole_tower_is_explained_from_images(directory, strategy):
+    study = study_of("dinov2-tiny", strategy)
+    [cell] = cells_of(study)
+    pretend_training(directory, cell)
+    expected = explain(study, directory, cell)
+    keep_test_tokens(study, directory, block=3)  # another cell's
+    assert torch.equal(explain(study, directory, cell), expected)
+
+
+@pytest.mark.parametrize("explanation", [{"block": 1}, {"block": 2}, {"method": "rollout"}])
+def test_a_cache_of_another_block_is_not_taken_for_this_one(directory, explanation):
+    """It helps where it lies before, and is left where it lies behind."""
+    study = study_of("retfound-tiny", "classifier_only", explain=explanation)
+    [cell] = cells_of(study)
+    pretend_training(directory, cell)
+    expected = explain(study, directory, cell)
+    for block in (1, 3):
+        keep_test_tokens(study, directory, block)
+    torch.testing.assert_close(explain(study, directory, cell), expected, atol=1e-5, rtol=1e-2)
+
+
+def test_a_batch_in_pieces_is_the_batch(directory, monkeypatch):
+    study = study_of("retfound-tiny", "full")
+    [cell] = cells_of(study)
+    entering = explained_inputs(study, directory, cell, new_tower(cell, directory))
+    whole = entering(TEST)
+    monkeypatch.setattr("benchmark.device.CPU_BATCH", 3)
+    torch.testing.assert_close(entering(TEST), whole)
+    assert whole.shape == (4, 197, 96)
+
+
+def test_tokens_of_the_test_images_alone_are_no_other_images(directory):
+    study = study_of("retfound-tiny", "classifier_only")
+    [cell] = cells_of(study)
+    keep_test_tokens(study, directory, block=3)
+    entering = explained_inputs(study, directory, cell, new_tower(cell, directory))
+    with pytest.raises(IndexError, match="view 0 of row 5 was not embedded"):
+        entering(np.array([24, 5]))
 
 
 def test_the_learning_rate_is_the_searched_one_where_the_study_searches(directory):

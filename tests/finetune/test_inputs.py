@@ -6,7 +6,7 @@ import torch
 
 import backbones
 from finetune.augment import augment
-from finetune.inputs import Embeddings, FrozenFront, Images, plan_views
+from finetune.inputs import Embeddings, FrozenFront, Images, plan_rows, plan_views
 
 CPU = torch.device("cpu")
 
@@ -56,6 +56,20 @@ def test_embeddings_are_found_through_their_table(tmp_path, monkeypatch, dtype, 
     assert torch.equal(batch, store[[3, 4, 1]].float())
 
 
+def test_embeddings_that_are_read_once_stay_in_the_file(tmp_path):
+    store = np.arange(8, dtype=np.float16).reshape(4, 2)
+    np.save(tmp_path / "tokens.npy", store)
+    entry = plan_rows(6, np.array([5, 0, 2, 1]))
+    often, once = (Embeddings.open(tmp_path / "tokens.npy", entry, torch.float16, CPU, once) for once in (False, True))
+    rows = np.array([2, 5])
+    for embeddings in (often, once):
+        assert embeddings.batch(rows, np.zeros_like(rows)).tolist() == [[4, 5], [0, 1]]
+    np.save(tmp_path / "other.npy", -store)
+    (tmp_path / "tokens.npy").write_bytes((tmp_path / "other.npy").read_bytes())
+    assert often.batch(rows, np.zeros_like(rows))[0].tolist() == [4, 5]
+    assert once.batch(rows, np.zeros_like(rows))[0].tolist() == [-4, -5]
+
+
 def test_a_view_that_was_not_embedded():
     embeddings = Embeddings(torch.zeros(2, 4), np.array([[0, -1], [1, -1]]), CPU)
     with pytest.raises(IndexError, match="view 1 of row 0 was not embedded"):
@@ -73,6 +87,10 @@ def test_a_front_gives_what_the_cache_would(new_tower, dtype):
     assert torch.equal(batch, expected.to(dtype).float())
     assert not batch.requires_grad
     batch.requires_grad_(True)  # an inference tensor would refuse, and with it the backward pass
+
+
+def test_a_plan_of_some_rows_has_them_in_their_order():
+    np.testing.assert_array_equal(plan_rows(5, np.array([3, 0, 4])), [[1], [-1], [-1], [0], [2]])
 
 
 def test_a_plan_has_every_photograph_and_the_views_of_some():

@@ -1,57 +1,189 @@
-"""Which caches the disk budget allows; the pass itself runs in test_pipeline.py and test_trial.py."""
+"""What the pass leaves on disk, with a stand-in for Ray Data; under Ray it runs in test_pipeline.py."""
 
+import io
+
+import numpy as np
+import polars as pl
 import pytest
+import torch
+from rich.console import Console
 
 import backbones
+from benchmark.cells import cells_of
+from benchmark.cluster import Cluster
 from benchmark.config import Study
-from benchmark.stages.embed import entry_shape, frozen_fronts, plan_cache
+from benchmark.progress import Reporter
+from benchmark.run import Run
+from benchmark.rundir import RunDirectory, open_array, write_array, write_json, write_parquet
+from benchmark.stages import embed as stage
+from benchmark.stages.embed import embed
+from finetune.inputs import Images
 
-GIB = 2**30
+# The order of the test rows is the cohort's; row 4 was rejected.
+ROWS = {0: "test", 1: "train", 2: "val", 3: "train", 5: "test", 6: "train", 7: "test"}
+TEST = [0, 5, 7]
 
 
-def study_of(max_gib, views=4):
-    return Study.model_validate(
-        {
+@pytest.fixture
+def passes(monkeypatch):
+    """(images, blocks) of every forward pass."""
+    passes = []
+    encode_at = backbones.encode_at
+
+    def counted(tower, images, blocks):
+        passes.append((len(images), sorted(blocks)))
+        return encode_at(tower, images, blocks)
+
+    def stream(units, steps, batch_size):
+        (step,) = steps
+        worker = step.worker(**step.options)
+        for unit in units:
+            yield from worker([unit])
+
+    monkeypatch.setattr(backbones, "encode_at", counted)
+    monkeypatch.setattr(stage, "stream", stream)
+    return passes
+
+
+@pytest.fixture
+def run_with(tmp_path, passes):
+    """Photographs and splits of a run, and its configuration."""
+    directory = RunDirectory(tmp_path)
+    write_array(directory.images, np.random.default_rng(0).integers(0, 255, (8, 224, 224, 3), dtype=np.uint8))
+    write_parquet(directory.cohort, pl.DataFrame({"row": list(ROWS), "split": list(ROWS.values())}))
+    write_json(directory.weights, {"dinov2-tiny": None})
+
+    def build(**changes):
+        settings = {
             "name": "x",
             "cohort": {"manifest": "x.csv"},
-            "backbones": ["dinov2-vit-g14", "retfound-vit-l16"],
-            "strategies": ["classifier_only", {"name": "partial", "blocks": 2}, "lora", "full"],
-            "training": {"views": views},
-            "embeddings": {"max_gib": max_gib},
+            "backbones": ["dinov2-tiny"],
+            "strategies": ["classifier_only", {"name": "partial", "blocks": 2}, "lora"],
+            "training": {"views": 2},
+            "resources": {"batch_size": 2},
         }
-    )
+        cluster = Cluster(nodes=1, cpus=1, gpus=0, gpu_memory=None, accelerators=(), is_local=True)
+        reporter = Reporter(Console(file=io.StringIO(), width=400), ["embed"])
+        return Run(Study.model_validate(settings | changes), directory, cluster, reporter)
+
+    return build
 
 
-@pytest.mark.parametrize("name", ["dinov2-tiny", "openclip-tiny", "retfound-tiny"])
-def test_shapes_are_those_that_come_out(name):
-    import torch
+def said(run):
+    return run.reporter.console.file.getvalue()
 
-    tower = backbones.get(name).build()
+
+def held(run):
+    return sorted(file.name for file in run.directory.embeddings("dinov2-tiny").path.iterdir())
+
+
+def explain_all(run):
+    """As if the explain stage had been here."""
+    for cell in cells_of(run.study):
+        write_parquet(run.directory.trial(cell).saliency, pl.DataFrame({"image": ["a"]}))
+
+
+def test_one_pass_keeps_what_training_and_explanations_read(run_with, passes):
+    run = run_with()
+    embed(run)
+    assert held(run) == ["block2.npy", "block4.npy", "entry.npy", "test3.npy"]
+    assert sum(images for images, _ in passes) == 8 + 3, "each image once, and a second view of the training images"
+    assert {tuple(blocks) for _, blocks in passes} == {(2, 3, 4), (2, 4)}
+    assert "11 views" in said(run)
+
+    tower, normalise = backbones.get("dinov2-tiny").build(), backbones.get("dinov2-tiny").normalise
+    images = Images(open_array(run.directory.images), normalise, 0, torch.device("cpu"))
     with torch.inference_mode():
-        reached = backbones.encode_at(tower, torch.rand(1, 3, 224, 224), (2, 4))
-    assert {block: tuple(values.shape[1:]) for block, values in reached.items()} == {
-        block: entry_shape(name, block) for block in (2, 4)
-    }
+        whole = backbones.encode_at(tower, images.batch(np.arange(8), np.zeros(8, int)), [2, 3, 4])
+    folder = run.directory.embeddings("dinov2-tiny")
+    entry = open_array(folder.entry)
+    for block in (2, 4):
+        stored = open_array(folder.block(block))
+        assert stored.dtype == np.float16
+        np.testing.assert_allclose(stored[entry[:, 0]], whole[block], atol=2e-3)
+    test = open_array(folder.test(3))
+    assert test.dtype == np.float16
+    np.testing.assert_allclose(test, whole[3][TEST], atol=2e-3)
+    assert np.abs(test[0] - test[1].astype(np.float32)).max() > 0.1, "rows that all agree would prove nothing"
 
 
-def test_strategies_that_train_the_whole_tower_have_no_cache():
-    assert frozen_fronts(study_of(100), "dinov2-vit-g14") == [38, 40]
+def test_a_run_embedded_without_it_has_the_test_images_embedded_again(run_with, passes):
+    """As one that an earlier version began, or one whose target layer was changed before anything was explained."""
+    embed(run_with(explain={"block": 1}))
+    assert held(run_with()) == ["block2.npy", "block4.npy", "entry.npy", "test1.npy"]
+    passes.clear()
+    embed(run_with())
+    assert held(run_with()) == ["block2.npy", "block4.npy", "entry.npy", "test1.npy", "test3.npy"]
+    assert passes == [(2, [3]), (1, [3])]
+    passes.clear()
+    embed(run_with())
+    assert not passes, "complete"
 
 
-# 1,000 images, 700 of them for training with 4 views: 3,100 entries. RETFound's tokens take 197 * 1024 * 2 bytes an
-# entry, 1.16 GiB together, DINOv2's 257 * 1536 * 2 bytes, 2.28 GiB; pooled features 16 MiB together.
-@pytest.mark.parametrize(
-    ("max_gib", "free", "dinov2", "retfound"),
-    [
-        (100, 100 * GIB, [40, 38], [24, 22]),
-        (3.4, 100 * GIB, [40], [24, 22]),
-        (3.5, 100 * GIB, [40, 38], [24, 22]),
-        (1, 100 * GIB, [40], [24]),
-        (100, 1.35 * GIB, [40], [24, 22]),
-        (100, 1.25 * GIB, [40], [24]),
-        (0, 100 * GIB, [], []),
-    ],
-)
-def test_the_budget_takes_the_smallest_first(max_gib, free, dinov2, retfound):
-    planned = plan_cache(study_of(max_gib), images=1000, train_images=700, free_bytes=free)
-    assert planned == {"dinov2-vit-g14": dinov2, "retfound-vit-l16": retfound}
+def test_what_is_explained_already_needs_nothing(run_with, passes):
+    run = run_with()
+    embed(run)
+    run.directory.embeddings("dinov2-tiny").test(3).unlink()
+    explain_all(run)
+    passes.clear()
+    embed(run)
+    assert not passes
+
+
+def test_a_block_that_is_kept_of_every_image_is_not_kept_twice(run_with):
+    run = run_with(strategies=["classifier_only", {"name": "partial", "blocks": 1}])
+    embed(run)
+    assert held(run) == ["block3.npy", "block4.npy", "entry.npy"]
+
+
+def test_strategies_that_train_the_whole_tower_leave_nothing_to_keep(run_with, passes):
+    embed(run_with(strategies=["lora", "full"]))
+    assert not passes
+
+
+def test_the_test_images_are_kept_alone_where_the_others_do_not_fit(run_with, passes):
+    """257 tokens of 96 in float16: 144,375 bytes more for three than there is room for eleven."""
+    run = run_with(strategies=[{"name": "partial", "blocks": 1}], embeddings={"max_gib": 3.5 * 257 * 96 * 2 / 2**30})
+    embed(run)
+    assert held(run) == ["entry.npy", "test3.npy"]
+    assert passes == [(2, [3]), (1, [3])]
+    assert "dinov2-tiny-partial-s0 trains from images" in said(run)
+    assert "explained from images" not in said(run)
+
+
+def test_what_does_not_fit_is_said(run_with):
+    run = run_with(embeddings={"max_gib": 0.0001})
+    embed(run)
+    assert held(run) == ["block4.npy", "entry.npy"]
+    assert (
+        "dinov2-tiny is explained from images or an earlier block: what enters block 3 of it for the test images does "
+        "not fit into embeddings.max_gib (0.0001)"
+    ) in said(run)
+
+
+def overflow_in(monkeypatch, spoilt):
+    encode_at = backbones.encode_at
+
+    def overflowing(tower, images, blocks):
+        reached = encode_at(tower, images, blocks)
+        return {block: values * (1e6 if block == spoilt else 1) for block, values in reached.items()}
+
+    monkeypatch.setattr(backbones, "encode_at", overflowing)
+
+
+def test_tokens_beyond_the_type_cost_explanations_time_and_nothing_else(run_with, monkeypatch):
+    overflow_in(monkeypatch, spoilt=3)
+    run = run_with()
+    embed(run)
+    assert held(run) == ["block2.npy", "block4.npy", "entry.npy"]
+    assert len(run.cells()) == 3
+    reason = "what enters block 3 does not fit into float16; set embeddings.dtype to bfloat16"
+    assert f"dinov2-tiny is explained from images or an earlier block: dinov2-tiny: {reason}" in said(run)
+
+
+def test_tokens_beyond_the_type_that_training_needs_fail_the_cells(run_with, monkeypatch):
+    overflow_in(monkeypatch, spoilt=2)
+    run = run_with()
+    embed(run)
+    assert not run.cells()
+    assert "what enters block 2 does not fit into float16" in said(run)

@@ -1,0 +1,79 @@
+"""A cell's ratios under every convention, from a table of saliency made by hand."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmark.ratios import SCHEMA, ratio_rows
+from stats.bootstrap import PeopleResamples, draw_people
+from xai.measures import measure_names
+
+PEOPLE = ["a", "a", "a", "b", "c"]
+
+
+@pytest.fixture
+def saliency():
+    """Means drawn at random, ratios as they follow from them; the last image has no vessels."""
+    rng = np.random.default_rng(4)
+    table = {name: rng.uniform(0.2, 1.0, 5) for name in measure_names("minmax", True, True) if "ratio" not in name}
+    for suffix in ("", "_raw"):
+        for region in ("artery", "vein", "vessel"):
+            table[f"{region}{suffix}"][4] = np.nan
+            for outside in ("", "_fov"):
+                table[f"{region}_ratio{outside}{suffix}"] = (
+                    table[f"{region}{suffix}"] / table[f"non_vessel{outside}{suffix}"]
+                )
+    names = measure_names("minmax", True, True)
+    for name in names:
+        if name not in table:
+            table[name] = table[name.removesuffix("_ratio")] / table["fov"]
+    return pl.DataFrame({name: table[name] for name in names}).fill_nan(None).with_columns(patient_id=pl.Series(PEOPLE))
+
+
+@pytest.fixture
+def rows(saliency):
+    resamples = draw_people(PEOPLE, [0, 0, 0, 1, 1], 200, seed=0)
+    return pl.DataFrame(ratio_rows(saliency, resamples, "minmax", 0.95), schema=SCHEMA)
+
+
+def test_every_combination_is_there_once(rows):
+    key = ["region", "against", "scaling", "average"]
+    assert len(rows) == len(rows.unique(key)) == 3 * 2 * 2 * 3 + 7 * 3
+    others = rows.filter(against="fov")["region"].unique(maintain_order=True).to_list()
+    assert others == [
+        "ring", "centre", "superior_temporal", "superior_nasal", "inferior_temporal", "inferior_nasal", "disc",
+    ]  # fmt: skip
+    assert rows.row(0, named=True) | dict.fromkeys(("ratio", "low", "high")) == dict.fromkeys(SCHEMA) | {
+        "region": "artery", "against": "non_vessel", "scaling": "minmax", "average": "images",
+        "n_images": 4, "n_people": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("region", "against", "scaling", "inside", "outside"),
+    [
+        ("vessel", "non_vessel", "minmax", "vessel", "non_vessel"),
+        ("vein", "non_vessel_fov", "raw", "vein_raw", "non_vessel_fov_raw"),
+        ("disc", "fov", "minmax", "disc", "fov"),
+    ],
+)
+def test_three_averages(saliency, rows, region, against, scaling, inside, outside):
+    found = {
+        row["average"]: row["ratio"]
+        for row in rows.filter(region=region, against=against, scaling=scaling).iter_rows(named=True)
+    }
+    known = saliency.drop_nulls([inside, outside])
+    ratio = known[inside] / known[outside]
+    assert found["images"] == pytest.approx(ratio.mean())
+    assert found["sums"] == pytest.approx(known[inside].sum() / known[outside].sum())
+    by_person = known.with_columns(ratio=ratio).group_by("patient_id").agg(pl.col("ratio").mean())
+    assert found["people"] == pytest.approx(by_person["ratio"].mean())
+
+
+def test_intervals_are_over_people(saliency):
+    """With a resample that holds person b alone, every average is b's own ratio."""
+    only_b = PeopleResamples(np.tile([0, 1, 0], (100, 1)), np.array([0, 0, 0, 1, 2]))
+    own = saliency["vessel"][3] / saliency["non_vessel"][3]
+    rows = [row for row in ratio_rows(saliency, only_b, "minmax", 0.95) if row["region"] == "vessel"]
+    for row in rows[:3]:
+        assert (row["low"], row["high"]) == (pytest.approx(own), pytest.approx(own))
