@@ -197,9 +197,7 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
     if changes["image_dir"]:
         result.setdefault("cohort", {})["image_dir"] = changes["image_dir"].resolve()
     if changes["vessels"]:
-        result["vessels"] = {"source": changes["vessels"], "weights": None}
-        if changes["vessels"] != "wnet":  # the side that a configuration gives is W-Net's
-            result["vessels"]["size"] = None
+        result["vessels"] = {"source": changes["vessels"], "weights": None, "size": None}  # those were another source's
     if changes["vessel_weights"]:
         result.setdefault("vessels", {})["weights"] = changes["vessel_weights"].resolve()
     if changes["controls"]:

@@ -17,9 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def encode_at(
-    tower: VisionTransformer, inputs: Tensor, blocks: Collection[int], start: int = 0
-) -> dict[int, Tensor]:
+def encode_at(tower: VisionTransformer, inputs: Tensor, blocks: Collection[int], start: int = 0) -> dict[int, Tensor]:
     """What enters each of `blocks`, in one pass that ends at the last of them.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 
 from benchmark.config import Resources
 
-CPU_BATCH = 8  # of 32 images each takes a fifth longer (ViT-S): their activations do not stay in the processor's cache
+CPU_BATCH = 8  # of 32 images each takes about a tenth longer (ViT-S), for fewer activations stay in the cache
 
 
 def forward_batch(device: torch.device, batch_size: int) -> int:

@@ -160,13 +160,15 @@ def test_data_leaves_an_image_folder_of_the_configuration_behind(planned, config
 
 def test_a_source_of_vessels_and_its_weights(planned, config, tmp_path):
     study, _, _ = planned("--vessels", "wnet", "--vessel-weights", "wnet.safetensors")
-    assert (study.vessels.source, study.vessels.size) == ("wnet", 512)
+    assert (study.vessels.source, study.vessels.size) == ("wnet", None)
     assert study.vessels.weights == tmp_path / "wnet.safetensors"
-    assert planned("--vessels", "bfnet")[0].vessels.size is None, "the configured side is W-Net's"
 
-    config.write_text(yaml.safe_dump(STUDY | {"vessels": {"source": "wnet", "weights": "w.st"}}), encoding="utf-8")
-    assert planned("--vessels", "masks")[0].vessels.weights is None  # they are another source's
-    assert planned("--vessel-weights", "v.st")[0].vessels.source == "wnet"
+    configured = {"source": "wnet", "weights": "w.st", "size": 512}
+    config.write_text(yaml.safe_dump(STUDY | {"vessels": configured}), encoding="utf-8")
+    vessels = planned("--vessels", "bfnet")[0].vessels
+    assert (vessels.weights, vessels.size) == (None, None), "they are another source's"
+    vessels = planned("--vessel-weights", "v.st")[0].vessels
+    assert (vessels.source, vessels.size) == ("wnet", 512)
 
 
 def test_a_method_of_explanation(planned):

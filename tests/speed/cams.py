@@ -1,26 +1,46 @@
-"""Grad-CAM maps a second: this project's, from images and from cached tokens, beside pytorch-grad-cam.
+"""Grad-CAM maps a second: this project's, from images and from a trial's cache, beside pytorch-grad-cam.
 
     python -m tests.speed.cams [--tower vit_small_patch16_224] [--batches 1 8 32] [--rounds 7] [--threads 1]
 
 pytorch-grad-cam is used as its README says: the whole tower, target layer `blocks[-1].norm1`, tokens reshaped to a
-grid, made once and called for every batch. All three explain the same pictures (random, already normalised and on the
-device) with the same tower (random weights) and end with maps at the pictures' size, scaled, in main memory. They take
-turns; the table gives medians and, in brackets, the range. The differences are the largest of any pixel, of 1.
+grid, made once and called for every batch. Its images are normalised and on the device before the clock starts, and
+its tower's parameters require gradients, as a loaded model's do; where none does, it fails. This project's maps are
+those of a classifier-only trial in a run directory, by the functions that the explain stage calls: from its
+photographs, and then from the tokens that the embed stage keeps in float16, read from the file each time. All three
+explain the same pictures (random) with the same tower (random weights) and end with maps at the pictures' size, scaled,
+in main memory. They take turns.
+
+The table gives medians and, in brackets, the range. `times` is the median of the ratios within a turn, so that what
+else the machine does falls on all alike; `of CPU` is the same by processor time, which other programs disturb less. The
+differences are the largest of any pixel, of 1: from images with the library, and from the cache with from images; the
+last column is the least rank correlation, over a picture's pixels, of the latter two.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from safetensors.torch import save_file
+from scipy.stats import spearmanr
 
 import backbones
-from finetune.inputs import Embeddings
-from xai.gradcam import gradcam, saliency_maps
+from benchmark.cells import cells_of
+from benchmark.config import Study
+from benchmark.rundir import RunDirectory, open_array, write_array, write_json, write_parquet
+from benchmark.stages.embed import EmbedWorker
+from benchmark.trial import explained_inputs, new_tower, trained_tower
+from benchmark.weights import find_weights
+from finetune.checkpoint import save_trained
+from finetune.inputs import Images, plan_views
+from xai.gradcam import saliency_maps
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SIDE = 224
@@ -36,22 +56,55 @@ def by_library(tower):
     return lambda images: cam(input_tensor=images, targets=[ClassifierOutputTarget(1)] * len(images))
 
 
-def from_images(tower):
-    def maps(images):
-        with torch.inference_mode():
-            tokens = backbones.encode_until(tower, images, len(tower.blocks) - 1)
-        return saliency_maps(gradcam(tower, tokens), SIDE).cpu().numpy()
+def new_trial(directory, name, photographs, threads):
+    """A study of one trial, whose classifier did not train; its images are test images, its weights random."""
+    # timm's default initialisation leaves the class token almost blind to the picture; this one does not.
+    backbone = replace(backbones.get(f"timm:{name}"), weights=None, overrides={"weight_init": "jax"})
+    weights = directory.path / "tower.safetensors"
+    save_file(backbone.build().state_dict(), weights)
+    study = Study.model_validate(
+        {
+            "name": "speed",
+            "cohort": {"manifest": "none.csv"},
+            "backbones": [{"name": backbone.name, "weights": weights}],
+            "strategies": ["classifier_only"],
+            "resources": {"cpus": threads, "gpus": int(DEVICE.type == "cuda")},
+        }
+    )
+    [cell] = cells_of(study)
+    write_array(directory.images, photographs)
+    rows = np.arange(len(photographs))
+    write_parquet(directory.cohort, pl.DataFrame({"row": rows}).with_columns(split=pl.lit("test")))
+    write_json(directory.weights, {backbone.name: find_weights(cell.backbone)})
+    directory.trial(cell).path.mkdir(parents=True)
+    save_trained(cell.strategy.open().apply(new_tower(cell, directory)), directory.trial(cell).path, backbone.name)
+    return study, cell
+
+
+def keep_tokens(study, directory, cell, block):
+    """As the embed stage does."""
+    rows = np.arange(len(open_array(directory.images)))
+    folder = directory.embeddings(cell.backbone.name)
+    unit = {"backbone": 0, "test": True, "rows": rows, "views": np.zeros_like(rows)}
+    [result] = EmbedWorker(study, directory, [cell.backbone], [[]], [[block]])([unit])
+    write_array(folder.entry, plan_views(len(rows), rows[:0], views=1))
+    write_array(folder.test(block), result["values"].reshape(len(rows), *result["shape"]))
+
+
+def explainer(study, directory, cell):
+    """Rows -> (B, 224, 224), as the explain stage makes its maps."""
+    settings = study.explain
+    method = settings.open()
+    tower = trained_tower(cell, directory).requires_grad_(False).to(DEVICE)
+    entering = explained_inputs(study, directory, cell, tower)
+
+    def maps(rows):
+        inputs = entering(rows)
+        with backbones.autocast(DEVICE):
+            signed = method(tower, inputs, settings.target_class)
+        return saliency_maps(signed, SIDE, settings.scaling).cpu().numpy()
 
     return maps
-
-
-def from_cache(tower, images):
-    """The tokens of these images are cached as a study's are: float16, on the device."""
-    with torch.inference_mode():
-        store = backbones.encode_until(tower, images, len(tower.blocks) - 1).half()
-    rows = np.arange(len(images))
-    cache = Embeddings(store, rows[:, None], DEVICE)
-    return lambda _: saliency_maps(gradcam(tower, cache.batch(rows, np.zeros_like(rows))), SIDE).cpu().numpy()
 
 
 def main():
@@ -61,35 +114,43 @@ def main():
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     chosen = options.parse_args()
-    torch.set_num_threads(chosen.threads)
 
-    # timm's default initialisation leaves the class token almost blind to the picture; this one does not.
-    backbone = replace(backbones.get(f"timm:{chosen.tower}"), weights=None, overrides={"weight_init": "jax"})
-    towers = [backbone.build(), backbone.build()]  # the library fills .grad, so that each has its own
-    for tower in towers:
-        backbones.attach_classifier(tower, classes=2, seed=0)
-        tower.eval().to(DEVICE)
-    theirs, ours = towers[0], towers[1].requires_grad_(False)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = RunDirectory(Path(folder))
+        shape = (max(chosen.batches), SIDE, SIDE, 3)
+        photographs = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        study, cell = new_trial(directory, chosen.tower, photographs, chosen.threads)
+        here = explainer(study, directory, cell)
+        keep_tokens(study, directory, cell, block=cell.backbone.open().depth - 1)  # also sets the number of threads
+        cached = explainer(study, directory, cell)
+        library = by_library(trained_tower(cell, directory).requires_grad_(True).to(DEVICE))
+        normalised = Images(photographs, cell.backbone.open().normalise, 0, DEVICE)
 
-    print(f"{chosen.tower}, {DEVICE}, {chosen.threads} threads, torch {torch.__version__}, maps a second")
-    print(f"{'batch':>5} {'pytorch-grad-cam':>26} {'from images':>26} {'times':>6} {'from cache':>26} {'times':>6}"
-          f" {'difference':>11} {'cached':>8}")  # fmt: skip
-    for batch in chosen.batches:
-        images = torch.rand(batch, 3, SIDE, SIDE, generator=torch.manual_seed(batch)).to(DEVICE) * 2 - 1
-        ways = (by_library(theirs), from_images(ours), from_cache(ours, images))
-        expected, found, cached = (way(images) for way in ways)  # warms up, too
-        seconds = [[_time(way, images) for way in ways] for _ in range(chosen.rounds)]
-        library, here, cache = ([batch / one for one in way] for way in zip(*seconds, strict=True))
-        base = statistics.median(library)
-        print(f"{batch:5} {_spread(library):>26} {_spread(here):>26} {statistics.median(here) / base:6.1f} "
-              f"{_spread(cache):>26} {statistics.median(cache) / base:6.1f} "
-              f"{np.abs(found - expected).max():11.1e} {np.abs(cached - expected).max():8.1e}", flush=True)  # fmt: skip
+        print(f"{chosen.tower}, {DEVICE}, {torch.get_num_threads()} threads, torch {torch.__version__}, maps a second")
+        print(f"{'batch':>5} {'pytorch-grad-cam':>24} {'from images':>24} {'times':>6} {'of CPU':>6} "
+              f"{'from cache':>24} {'times':>6} {'of CPU':>6} {'difference':>10} {'cached':>7} {'rank':>7}",
+              flush=True)  # fmt: skip
+        for batch in chosen.batches:
+            rows = np.arange(batch)
+            images = normalised.batch(rows, np.zeros_like(rows))
+            ways = ((library, images), (here, rows), (cached, rows))
+            expected, plain, kept = (way(given) for way, given in ways)  # warms up, too
+            turns = np.array([[_time(way, given) for way, given in ways] for _ in range(chosen.rounds)])
+            rates = batch / turns[..., 0]
+            times = np.median(turns[:, :1] / turns, axis=0)  # (3 ways, wall and CPU)
+            ranks = min(spearmanr(plain[i].ravel(), kept[i].ravel()).statistic for i in range(batch))
+            print(f"{batch:5} {_spread(rates[:, 0]):>24} "
+                  f"{_spread(rates[:, 1]):>24} {times[1, 0]:6.2f} {times[1, 1]:6.2f} "
+                  f"{_spread(rates[:, 2]):>24} {times[2, 0]:6.1f} {times[2, 1]:6.1f} "
+                  f"{np.abs(plain - expected).max():10.1e} {np.abs(kept - plain).max():7.1e} {ranks:7.5f}",
+                  flush=True)  # fmt: skip
 
 
-def _time(way, images):
-    began = time.perf_counter()
-    way(images)  # ends with a copy to main memory, so that nothing is left running on a GPU
-    return time.perf_counter() - began
+def _time(way, given):
+    """Seconds by the clock and of the processor."""
+    began, used = time.perf_counter(), time.process_time()
+    way(given)  # ends with a copy to main memory, so that nothing is left running on a GPU
+    return time.perf_counter() - began, time.process_time() - used
 
 
 def _spread(rates):

@@ -20,6 +20,7 @@ from xai.vessels.source import Photo, VesselMasks, vessel_source
 
 _CHANNELS = (8, 16, 32, 64)
 _CLASSES = 4  # background, uncertain, artery, vein
+_STEP = 8  # three times halved, without padding
 _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
@@ -89,7 +90,8 @@ class WNetSource:
 
     Args:
         weights: `.safetensors` file with upstream's names.
-        size: side in pixels of the network's input, a multiple of 8; None for the one the weights were trained at.
+        size: side in pixels of the network's input, a multiple of 8; None for the one the weights were trained at, or
+            the field of view's own where that is smaller: on enlarged photographs arteries are taken for veins.
         flips: average over the four mirror images, as upstream does; a quarter of the time without.
 
     Raises:
@@ -98,11 +100,12 @@ class WNetSource:
 
     def __init__(self, weights: Path, size: int | None = None, device: str = "cpu", flips: bool = True) -> None:
         model, trained_size = load_wnet(weights)
-        size = size or trained_size
+        self.may_enlarge = size is not None
+        size = trained_size if size is None else size
         if size is None:
             raise ValueError(f"{weights}: the file does not tell the size it was trained at (im_size): give a size")
-        if size % 8:
-            raise ValueError(f"W-Net needs a size that is a multiple of 8, not {size}")
+        if size < _STEP or size % _STEP:
+            raise ValueError(f"W-Net needs a size that is a multiple of {_STEP}, not {size}")
         self.size = size
         self.device = torch.device(device)
         self.flips = _FLIPS if flips else _FLIPS[:1]
@@ -111,24 +114,30 @@ class WNetSource:
             "name": "wnet",
             "weights": weights.name,
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-            "size": str(self.size),
+            "size": str(size) if self.may_enlarge else f"{size} or the photograph's",
             "flips": str(len(self.flips)),
         }
 
     def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
         """Artery and vein of each photograph, inside its field of view."""
-        if not photos:
-            return []
-        inputs = np.stack([network_input(photo, self.size) for photo in photos])
-        return [to_masks(maps, photo.fov) for maps, photo in zip(self.probabilities(inputs), photos, strict=True)]
+        return [self._masks(photo) for photo in photos]
+
+    def _masks(self, photo: Photo) -> VesselMasks:
+        (maps,) = self.probabilities(network_input(photo, self._size(photo.fov))[None])
+        return to_masks(maps, photo.fov)
+
+    def _size(self, fov: np.ndarray) -> int:
+        """The input's side for a photograph with that field of view."""
+        if self.may_enlarge:
+            return self.size
+        longest = max(side.stop - side.start for side in bounding_box(fov))
+        return min(self.size, max(longest // _STEP, 1) * _STEP)
 
     @torch.inference_mode()
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
         """(B, S, S, 3) uint8 -> (B, 3, S, S) float32 of background, artery, vein; uncertain goes half to either."""
         pictures = torch.tensor(inputs, device=self.device).permute(0, 3, 1, 2).float() / 255
-        # On a CPU one picture at a time is faster, as its maps stay in the cache.
-        batches = pictures.split(1 if self.device.type == "cpu" else len(pictures))
-        background, uncertain, artery, vein = torch.cat([self._average(batch) for batch in batches]).unbind(dim=1)
+        background, uncertain, artery, vein = self._average(pictures).unbind(dim=1)
         return torch.stack([background, artery + uncertain / 2, vein + uncertain / 2], dim=1).cpu().numpy()
 
     def _average(self, pictures: torch.Tensor) -> torch.Tensor:

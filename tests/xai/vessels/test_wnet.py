@@ -127,6 +127,27 @@ def test_segment_gives_masks_of_each_photograph_inside_its_field_of_view(wnet_av
     assert source.segment([]) == []
 
 
+def test_a_small_photograph_is_not_enlarged_unless_a_size_is_asked_for(wnet_av):
+    photo = Photo(picture(wnet_av / "input_11_512.png")[100:225, 100:220], np.ones((125, 120), bool), {"image": "a"})
+    found, same, enlarged = (
+        WNetSource(wnet_av / "wnet_drive.safetensors", size).segment([photo])[0].vein for size in (None, 120, 192)
+    )
+    assert found.any()
+    np.testing.assert_array_equal(found, same)
+    assert (found != enlarged).any()
+
+
+def test_a_large_photograph_is_reduced_to_the_size_of_training(wnet_av):
+    rgb = picture(wnet_av / "input_11_512.png").repeat(2, axis=0).repeat(2, axis=1)
+    photo = Photo(rgb, np.ones(rgb.shape[:2], bool), {"image": "a"})
+    found, expected = (
+        WNetSource(wnet_av / "wnet_drive.safetensors", size, flips=False).segment([photo])[0].vein
+        for size in (None, 512)
+    )
+    assert found.any()
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_without_flips_the_masks_are_nearly_the_same(wnet_av):
     rgb = picture(wnet_av / "input_11_512.png")[None, 128:384, 128:384]
     averaged = WNetSource(wnet_av / "wnet_drive.safetensors").probabilities(rgb)
@@ -148,7 +169,7 @@ def test_provenance_names_the_weights(wnet_av):
     source = open_source("wnet", wnet_av / "wnet_hrf.safetensors")
     assert source.provenance["name"] == "wnet"
     assert source.provenance["weights"] == "wnet_hrf.safetensors"
-    assert source.provenance["size"] == "1024"
+    assert source.provenance["size"] == "1024 or the photograph's"
     assert len(source.provenance["sha256"]) == 64
 
 
