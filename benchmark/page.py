@@ -5,10 +5,11 @@ axis. The template escapes all text.
 """
 
 import base64
+import io
 import math
 import mimetypes
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from benchmark.cells import safe
 from benchmark.leaderboard import OK
 from finetune.strategies import STRATEGIES
+from xai.examples import RULE
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 NOTHING = "–"
@@ -38,6 +41,7 @@ class PageContent:
 
     Attributes:
         title: the study's name.
+        method: what made the maps, as it is called in a sentence.
         notices: what a reader must know before any number; shown above everything else.
         leaderboard: one row a cell in the order to be shown, columns as `benchmark.leaderboard.SCHEMA`; `status` is
             "ok", or the reason why the cell failed.
@@ -46,6 +50,7 @@ class PageContent:
         correlation: columns as `benchmark.leaderboard.CORRELATION_SCHEMA`; the first row is told first.
         pictures: cell name (`benchmark.cells.Cell.name`) -> mean Grad-CAM; cells may lack one.
         photograph: the mean photograph to show beside them, where there is one.
+        examples: cell, as it is called -> its figures, each with what it shows in words.
         cohort: split, images, people, positive; no person is in two splits.
         left_out: image, split, reason.
         facts: section -> key -> value.
@@ -54,6 +59,7 @@ class PageContent:
     """
 
     title: str
+    method: str
     notices: list[str]
     leaderboard: pl.DataFrame
     ratios: pl.DataFrame
@@ -61,6 +67,7 @@ class PageContent:
     correlation: pl.DataFrame
     pictures: Mapping[str, Path]
     photograph: Path | None
+    examples: Mapping[str, Sequence[tuple[Path, str]]]
     cohort: pl.DataFrame
     left_out: pl.DataFrame
     facts: Mapping[str, Mapping[str, str]]
@@ -132,6 +139,10 @@ def render(content: PageContent) -> str:
         correlation=content.correlation.fill_nan(None).to_dicts(),
         saliency=_saliency_rows(content),
         photograph=_inline(content.photograph) if content.photograph else None,
+        examples={
+            cell: [(_compressed(path), alt) for path, alt in figures] for cell, figures in content.examples.items()
+        },
+        rule=RULE,
         cohort=content.cohort.to_dicts(),
         left_out=content.left_out.head(LEFT_OUT_SHOWN).to_dicts(),
     )
@@ -219,6 +230,14 @@ def _inline(path: Path) -> str:
     """A picture file as a data: address."""
     kind = mimetypes.guess_type(path.name)[0] or "image/png"
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _compressed(path: Path) -> str:
+    """A figure as a data: address of a fifth of its size; the file beside the page has every pixel."""
+    file = io.BytesIO()
+    with Image.open(path) as figure:
+        figure.convert("RGB").save(file, "WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def _number(value: float | None, digits: int = 0) -> str:

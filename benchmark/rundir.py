@@ -19,8 +19,8 @@
                                    test<k>.npy: the same of the test images alone, in the order of the test rows
     search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC each reached
     trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
-                                   mean_cam.png; mask_null.json, model_null.json, erasure.parquet; failed.txt where it
-                                   failed
+                                   mean_cam.png, figures/; mask_null.json, model_null.json, erasure.parquet;
+                                   failed.txt where it failed
     leaderboard.csv|parquet|html, ratios.csv, correlation.csv, mean_photograph.png
 
 prepare and segment are complete when their marker `.<stage>.json` exists, an embedding when its `block<k>.npy` or
@@ -73,6 +73,15 @@ class TrialDirectory:
     @property
     def mean_cam(self) -> Path:
         return self.path / "mean_cam.png"
+
+    @property
+    def figures(self) -> Path:
+        """What is in the folder: file, group, image, label, score, ratio and its rank, description."""
+        return self.path / "figures" / "figures.csv"
+
+    def figure(self, name: str) -> Path:
+        """`mean`: the mean maps; `best-1`, `median-1`, `worst-1`, …: the panels of examples."""
+        return self.path / "figures" / f"{name}.png"
 
     @property
     def mask_null(self) -> Path:

@@ -21,7 +21,7 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
     table = Table(
         box=box.SIMPLE_HEAD,
         caption=f"Below each number its {100 * confidence:g} % interval over people. "
-        "Artery, vein, vessel: mean Grad-CAM inside over that outside all vessels.",
+        "Artery, vein, vessel: mean saliency inside over that outside all vessels.",
         caption_justify="left",
     )
     table.add_column("cell", overflow="fold")
@@ -43,7 +43,7 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
     for row in without.iter_rows(named=True):
         console.print(
             f"– {row['backbone']} {row['strategy']} seed {row['seed']}: no ratio, since no test image has both vessels "
-            "and a Grad-CAM that is not all zero"
+            "and a map that is not all zero"
         )
     first = leaderboard.correlation.row(0, named=True)
     if first["rho"] is not None:

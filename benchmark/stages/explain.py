@@ -1,24 +1,20 @@
 """explain: Grad-CAM of every test image under every trained cell, and what of it falls inside the vessels."""
 
-from typing import Any
-
-import matplotlib
 import numpy as np
 import polars as pl
 import torch
-from PIL import Image
 from rich.markup import escape
 
 import backbones
 from benchmark.cells import Cell
 from benchmark.config import Study
 from benchmark.device import worker_device
-from benchmark.photos import IMAGE_SIZE
+from benchmark.figures import draw_figures
 from benchmark.run import Run
 from benchmark.rundir import RunDirectory, open_array, write_array, write_parquet
 from benchmark.streaming import Row, stream
 from benchmark.trial import explained_inputs, trained_tower
-from xai.gradcam import not_finite, saliency_maps
+from xai.gradcam import not_finite
 from xai.measures import measure, measure_names
 
 
@@ -76,27 +72,8 @@ def _finish(run: Run, cell: Cell, test: pl.DataFrame, cams: np.ndarray, measures
             f"{escape(cell.name)}: no map of {len(poisoned)} test images, whose tokens are not finite; the first: "
             f"{escape(test['image'][poisoned[0]])}"
         )
-    kept = np.setdiff1d(np.arange(len(test)), poisoned)
-    mirrored = (test["eye"] == "left").fill_null(False).to_numpy()
-    mean = mean_map(cams[kept], mirrored[kept], run.study.explain.scaling)
-    Image.fromarray(paint(mean)).save(folder.mean_cam)
+    draw_figures(run.study, run.directory, cell, test, cams, measures)
     write_parquet(folder.saliency, pl.concat([test.select("image", "patient_id"), measures], how="horizontal"))
-
-
-def mean_map(cams: np.ndarray, mirrored: np.ndarray, scaling: Any) -> np.ndarray:
-    """The average map (224, 224) over images; those `mirrored` are flipped, so that left eyes lie on right ones."""
-    total = np.zeros((IMAGE_SIZE, IMAGE_SIZE))
-    for first in range(0, len(cams), 64):
-        part = slice(first, first + 64)
-        maps = saliency_maps(torch.from_numpy(cams[part]), IMAGE_SIZE, scaling).numpy()
-        total += np.where(mirrored[part, None, None], maps[:, :, ::-1], maps).sum(axis=0)
-    return total / max(1, len(cams))
-
-
-def paint(values: np.ndarray) -> np.ndarray:
-    """A map (H, W) as a picture (H, W, 3) uint8, stretched to its own range."""
-    spread = np.ptp(values)
-    return (matplotlib.colormaps["inferno"]((values - values.min()) / (spread or 1))[..., :3] * 255).astype(np.uint8)
 
 
 class ExplainWorker:

@@ -13,12 +13,14 @@ from PIL import Image
 
 from benchmark.cells import cells_of
 from benchmark.controls import CONTROLS
+from benchmark.figures import method_name
 from benchmark.leaderboard import Leaderboard, build
 from benchmark.page import PageContent, render
 from benchmark.run import Run
 from benchmark.rundir import RunDirectory, TrialDirectory, open_array, write_json, write_parquet
 from benchmark.weights import Record, read_records
 from stats.metrics import auc
+from xai.pictures import mirrored_mean
 from xai.vessels.quality import FLAGS
 
 PACKAGES = ("ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy")
@@ -51,6 +53,7 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
     pictures = {cell.name: directory.trial(cell).mean_cam for cell in run.cells()}
     return PageContent(
         title=run.study.name,
+        method=method_name(run.study.explain.method),
         notices=notices(run),
         leaderboard=leaderboard.cells,
         ratios=leaderboard.ratios,
@@ -58,6 +61,10 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         correlation=leaderboard.correlation,
         pictures={name: path for name, path in pictures.items() if path.is_file()},
         photograph=_mean_photograph(directory, cohort.filter(pl.col("split") == "test")),
+        examples={
+            f"{cell.backbone.name}, {cell.strategy.name}, seed {cell.seed}": _examples(directory.trial(cell))
+            for cell in run.cells()
+        },
         cohort=cohort.group_by("split")
         .agg(
             pl.len().alias("images"),
@@ -70,6 +77,14 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         configuration=directory.study.read_text(encoding="utf-8"),
         confidence=run.study.statistics.confidence,
     )
+
+
+def _examples(trial: TrialDirectory) -> list[tuple[Path, str]]:
+    """The mean maps and the first example of each group; the others stay in the trial's folder."""
+    if not trial.figures.is_file():
+        return []
+    listed = pl.read_csv(trial.figures).unique("group", keep="first", maintain_order=True)
+    return [(trial.figures.parent / file, alt) for file, alt in listed.select("file", "alt").iter_rows()]
 
 
 def _failed_controls(run: Run) -> list[str]:
@@ -110,11 +125,9 @@ def _seconds_before(directory: RunDirectory) -> dict[str, str]:
 
 def _mean_photograph(directory: RunDirectory, test: pl.DataFrame) -> Path:
     """The average of the test images, left eyes mirrored: what the mean maps lie on."""
-    images = open_array(directory.images)
-    total = np.zeros(images.shape[1:])
-    for row, eye in test.select("row", "eye").iter_rows():
-        total += images[row][:, ::-1] if eye == "left" else images[row]
-    Image.fromarray((total / len(test)).astype(np.uint8)).save(directory.mean_photograph)
+    mirrored = (test["eye"] == "left").fill_null(False).to_numpy()
+    mean = mirrored_mean(open_array(directory.images), test["row"].to_numpy(), mirrored)
+    Image.fromarray(mean.astype(np.uint8)).save(directory.mean_photograph)
     return directory.mean_photograph
 
 

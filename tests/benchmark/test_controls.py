@@ -10,84 +10,35 @@ from sklearn.metrics import roc_auc_score
 
 import backbones
 from benchmark.cells import cells_of
-from benchmark.config import SWITCHES, Statistics, Study
+from benchmark.config import SWITCHES, Statistics
 from benchmark.controls import CONTROLS, Explained, depths
 from benchmark.leaderboard import build
-from benchmark.rundir import RunDirectory, write_array, write_json, write_parquet
-from benchmark.trial import new_tower
-from finetune.checkpoint import save_trained
+from benchmark.rundir import write_array, write_parquet
+from tests.benchmark.explained import N, study_of, write_trained
 from xai.controls.erasure import erase_all
 from xai.gradcam import gradcam, saliency_maps
 from xai.measures import measure, measure_names
 from xai.saliency import vessel_saliency
 
-N = 10
-SPLITS = ["test"] * N + ["val"] * 4
-
-
-def study_of(**controls):
-    return Study.model_validate(
-        {
-            "name": "x",
-            "cohort": {"manifest": "x.csv"},
-            "backbones": ["dinov2-tiny"],
-            "strategies": ["classifier_only"],
-            "controls": {"draws": 20, "seeds": 2, "images": 4} | controls,
-            "resources": {"batch_size": 4},
-        }
-    )
-
-
-def eyes():
-    """Photographs with dark vessels, and their coverage: crosses in different places; the last has no vessels."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(120, 160, (len(SPLITS), 224, 224, 3)).astype(np.uint8)
-    planes = np.zeros((N, 4, 224, 224), np.uint8)
-    y, x = np.mgrid[:224, :224]
-    planes[:, 3] = 255 * (np.hypot(x - 112, y - 112) < 110)
-    for index in range(N - 1):
-        row, column = 60 + 10 * index, 150 - 9 * index
-        planes[index, 0, row : row + 4], planes[index, 1, :, column : column + 5] = 255, 255
-        planes[index, :2] &= planes[index, 3]
-        planes[index, 2] = planes[index, 0] | planes[index, 1]
-        images[index][planes[index, 2] > 0] = 40
-    return images, planes
-
 
 @pytest.fixture
 def explained(tmp_path):
-    """A cell of an untrained tower with a random classifier, and its maps."""
-    run = RunDirectory(tmp_path)
-    images, planes = eyes()
-    labels = np.arange(len(SPLITS)) % 2
-    people = [f"p{row // 2}" for row in range(len(SPLITS))]
-    names = [f"{row}.png" for row in range(len(SPLITS))]
-    sides = [("left", "right")[row % 2] for row in range(len(SPLITS))]
-    frame = {"row": range(len(SPLITS)), "image": names, "patient_id": people, "label": labels, "eye": sides}
-    cohort = pl.DataFrame(frame | {"split": SPLITS})
-    write_parquet(run.cohort, cohort)
-    write_array(run.images, images)
-    write_array(run.regions, planes)
-    write_json(run.weights, {"dinov2-tiny": None})
-    study = study_of()
+    """A cell and its maps."""
+    study = study_of(controls={"draws": 20, "seeds": 2, "images": 4})
+    run = write_trained(study, tmp_path)
     [cell] = cells_of(study)
-    folder = run.trial(cell)
-    folder.path.mkdir(parents=True)
-    tower = cell.strategy.open().apply(new_tower(cell, run), seed=0)
-    save_trained(tower, folder.path, backbone="dinov2-tiny")
+    folder, images, planes = run.trial(cell), np.load(run.images), np.load(run.regions)
+    test = pl.read_parquet(run.cohort).filter(pl.col("split") == "test")
     erased, elsewhere, painted = erase_all(images[:N], planes)
     write_array(run.erased, np.stack([erased, elsewhere], axis=1))
-    write_parquet(run.painted, pl.DataFrame({"image": names[:N], "painted": painted}).fill_nan(None))
+    write_parquet(run.painted, test.select("image", pl.Series("painted", painted).fill_nan(None)))
     this = Explained(study, run, cell)
     with torch.no_grad():
         tokens = backbones.encode_until(this.tower, this.images(images).batch(np.arange(N), np.zeros(N, int)), 3)
     cams = gradcam(this.tower, tokens)
     write_array(folder.cams, cams.numpy())
     values = pl.DataFrame(measure(cams, planes), schema=measure_names("minmax", False, False)).fill_nan(None)
-    test = cohort.filter(pl.col("split") == "test").select("image", "patient_id")
-    write_parquet(folder.saliency, pl.concat([test, values], how="horizontal"))
-    scores = cohort.select("image", "patient_id", "label", pl.lit(0.5).alias("score"), "split")
-    write_parquet(folder.predictions, scores)
+    write_parquet(folder.saliency, pl.concat([test.select("image", "patient_id"), values], how="horizontal"))
     return this
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import io
 import itertools
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from benchmark import ratios
 from benchmark.leaderboard import CORRELATION_SCHEMA, SCHEMA
 from benchmark.page import Axis, PageContent, render
+from xai.examples import RULE
 
 BACKBONES = ("openclip-tiny", "dinov2-tiny", "timm:vit_tiny")
 STRATEGIES = ("classifier_only", "partial", "lora")
@@ -136,6 +138,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> PageContent:
     }
     return PageContent(
         title="Carotid study",
+        method="Grad-CAM",
         notices=["Data are synthetic.", "Towers are untrained."],
         leaderboard=cells(),
         ratios=every_ratio(cells()),
@@ -143,6 +146,10 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> PageContent:
         correlation=pl.DataFrame([correlation], schema=CORRELATION_SCHEMA),
         pictures={"openclip-tiny-lora-s0": picture, "timm_vit_tiny-partial-s0": picture},
         photograph=None,
+        examples={
+            "openclip-tiny, lora, seed 0": [(picture, "Photograph and its map")],
+            "dinov2-tiny, lora, seed 0": [],
+        },
         cohort=pl.DataFrame(
             {"split": ["train", "test"], "images": [1500, 500], "people": [750, 250], "positive": [600, 125]}
         ),
@@ -266,7 +273,9 @@ def test_several_seeds_get_a_column_and_a_row_of_pictures_each(page: Element, co
 
 
 def test_pictures_are_embedded_and_absent_ones_said(page: Element, content: PageContent) -> None:
-    pictures = {image.get("alt"): image.get("src", "") for image in page.iter("img")}
+    pictures = {
+        image.get("alt"): image.get("src", "") for line in having(page, "class", "maps") for image in line.iter("img")
+    }
     assert set(pictures) == {"Mean Grad-CAM of openclip-tiny, lora", "Mean Grad-CAM of timm:vit_tiny, partial"}
     kind, data = pictures["Mean Grad-CAM of openclip-tiny, lora"].split(",")
     assert kind == "data:image/png;base64"
@@ -274,6 +283,18 @@ def test_pictures_are_embedded_and_absent_ones_said(page: Element, content: Page
     assert sorted(text(box) for box in having(page, "class", "no-picture")) == ["failed"] + 6 * ["no picture"]
     for line in having(page, "class", "maps"):
         assert [text(caption).split()[0] for caption in line.iter("figcaption")] == list(STRATEGIES)
+
+
+def test_examples_are_embedded_with_their_description(page: Element, content: PageContent) -> None:
+    (figure,) = having(page, "class", "example")
+    (image,) = figure.iter("img")
+    assert image.get("alt") == "Photograph and its map"
+    kind, data = image.get("src", "").split(",")
+    assert kind == "data:image/webp;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as embedded:
+        assert embedded.size == (224, 224)
+    assert RULE in text(page)
+    assert not having(changed(content, examples={}), "id", "examples")
 
 
 def test_the_mean_photograph_is_shown_where_there_is_one(content: PageContent, tmp_path: Path) -> None:
@@ -373,7 +394,9 @@ def test_text_from_outside_is_never_markup(content: PageContent, page: Element) 
 @settings(max_examples=15, deadline=None)
 @given(st.text(st.characters(blacklist_categories=("C", "Z")), min_size=1, max_size=20))
 def test_any_text_comes_back_as_it_was(content: PageContent, written: str) -> None:
-    page = changed(content, title=written, configuration=written, facts={"Data": {written: written}}, pictures={})
+    page = changed(
+        content, title=written, configuration=written, facts={"Data": {written: written}}, pictures={}, examples={}
+    )
     for tag in ("h1", "pre", "dt", "dd"):
         assert "".join(next(page.iter(tag)).itertext()) == written
 

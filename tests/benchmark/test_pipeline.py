@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
 
 import backbones
 from benchmark import pipeline, synthetic
@@ -54,6 +55,8 @@ def study_of(manifest, weights, **changes):
             "backbones": ["dinov2-tiny", {"name": "retfound-tiny", "weights": weights}],
             "strategies": ["classifier_only", {"name": "partial", "blocks": 1}, {"name": "lora", "rank": 2}],
             "training": {"epochs": 2, "batch_size": 8, "views": 2},
+            "explain": {"examples": 1},
+            "controls": {"draws": 50, "seeds": 1, "images": 4},
             "statistics": {"resamples": 200},
         }
         | changes
@@ -133,6 +136,32 @@ def test_every_number_comes_out_again_from_the_parquet_files(resumed, folder):
             assert row[name] == (None if value is None else pytest.approx(value, abs=1e-12)), (trial.name, name)
         for name in ("auc", "f1"):
             assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+
+
+def test_every_cell_has_its_controls_figures_and_conventions(resumed, folder, manifest, weights):
+    directory = RunDirectory(folder / "run")
+    conventions = pl.read_csv(directory.ratios)
+    painted = pl.read_parquet(directory.painted)["painted"]
+    assert painted.null_count() == 1, "the image without masks"
+    for cell in cells_of(study_of(manifest, weights)):
+        trial = directory.trial(cell)
+        named = {"backbone": cell.backbone.name, "strategy": cell.strategy.name}
+        row = resumed.cells.filter(**named).row(0, named=True)
+        scores = pl.read_parquet(trial.erasure).drop_nulls()
+        assert row["n_erased"] == len(scores) == len(painted) - 1
+        original, erased = (roc_auc_score(scores["label"], scores[name]) for name in ("score", "erased"))
+        assert row["auc_drop_erased"] == pytest.approx(original - erased)
+        predicted = pl.read_parquet(trial.predictions).join(
+            scores.select("image", "score"), on="image", suffix="_again"
+        )
+        np.testing.assert_allclose(predicted["score"], predicted["score_again"], atol=1e-2)  # from a float16 cache
+        assert 0 <= row["model_null"] <= 1
+        own = conventions.filter(**named, region="vessel", average="images", scaling="minmax")
+        expected = [row[f"vessel_ratio{suffix}"] for suffix in ("", "_fov")]
+        assert own["ratio"].to_list() == pytest.approx(expected)
+        disc = pl.read_parquet(trial.saliency)["disc"]
+        assert disc.null_count() < len(disc), "the synthetic cohort names masks of the optic disc"
+        assert (trial.figures.parent / pl.read_csv(trial.figures)["file"][0]).is_file()
 
 
 def test_ratios_come_out_again_from_the_maps(resumed, folder):

@@ -1,0 +1,75 @@
+"""A run directory made by hand, whose one cell can be explained without Ray."""
+
+import numpy as np
+import polars as pl
+
+from benchmark.cells import cells_of
+from benchmark.config import Study
+from benchmark.rundir import RunDirectory, write_array, write_json, write_parquet
+from benchmark.trial import new_tower
+from finetune.checkpoint import save_trained
+
+N = 10  # test images; the last has no vessels
+SPLITS = ["test"] * N + ["val"] * 4
+
+
+def study_of(**changes):
+    """One untrained tower with a random classifier."""
+    return Study.model_validate(
+        {
+            "name": "x",
+            "cohort": {"manifest": "x.csv"},
+            "backbones": ["dinov2-tiny"],
+            "strategies": ["classifier_only"],
+            "resources": {"batch_size": 4},
+        }
+        | changes
+    )
+
+
+def photographs():
+    """Dark vessels, and their coverage: crosses in different places."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(120, 160, (len(SPLITS), 224, 224, 3)).astype(np.uint8)
+    planes = np.zeros((N, 4, 224, 224), np.uint8)
+    y, x = np.mgrid[:224, :224]
+    planes[:, 3] = 255 * (np.hypot(x - 112, y - 112) < 110)
+    for index in range(N - 1):
+        row, column = 60 + 10 * index, 150 - 9 * index
+        planes[index, 0, row : row + 4], planes[index, 1, :, column : column + 5] = 255, 255
+        planes[index, :2] &= planes[index, 3]
+        planes[index, 2] = planes[index, 0] | planes[index, 1]
+        images[index][planes[index, 2] > 0] = 40
+    return images, planes
+
+
+def write_trained(study, path):
+    """The directory as it is after training; people have two images each, a left and a right eye."""
+    run = RunDirectory(path)
+    images, planes = photographs()
+    count = len(SPLITS)
+    names = [f"{row}.png" for row in range(count)]
+    cohort = pl.DataFrame(
+        {
+            "row": range(count),
+            "image": names,
+            "patient_id": [f"p{row // 2}" for row in range(count)],
+            "label": [row % 2 for row in range(count)],
+            "eye": [("left", "right")[row % 2] for row in range(count)],
+            "split": SPLITS,
+        }
+    )
+    write_parquet(run.cohort, cohort)
+    write_array(run.images, images)
+    write_array(run.regions, planes)
+    write_parquet(run.vessels, pl.DataFrame({"image": names[:N], "flags": [""] * (N - 1) + ["no_vessels"]}))
+    write_json(run.weights, {"dinov2-tiny": None})
+    for cell in cells_of(study):
+        folder = run.trial(cell)
+        folder.path.mkdir(parents=True)
+        tower = cell.strategy.open().apply(new_tower(cell, run), seed=cell.seed)
+        save_trained(tower, folder.path, backbone="dinov2-tiny")
+        scores = pl.Series("score", np.linspace(0.1, 0.9, count))
+        write_parquet(folder.predictions, cohort.select("image", "patient_id", "label", scores, "split"))
+        write_json(folder.trial, {})
+    return run

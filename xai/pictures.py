@@ -1,0 +1,408 @@
+"""Figures that show where a model looks: one person's photograph, map and vessels, and a cell's mean maps.
+
+Every figure is a finished picture with its captions drawn in, and says the same in words (`Figure.alt`).
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import gaussian_filter
+
+from xai.gradcam import Scaling, saliency_maps
+from xai.saliency import vessel_saliency
+from xai.vessels.source import REGIONS
+
+_BLOCK = 64  # pictures averaged at once: 26 MB of maps at 224x224
+_INK, _QUIET, _PAPER = (29, 28, 26), (93, 89, 82), (255, 255, 255)
+_LEFT_OUT = (86, 92, 100)  # a cool grey, which inferno does not have: black would read as its zero
+_ARTERY, _VEIN, _LINE = (240, 112, 100), (116, 170, 245), (205, 212, 220)
+_MIDDLE, _ENGRAVED = (221, 81, 58), (122, 45, 32)  # inferno at 0.6, and the same under engraving
+_DENSE = 0.25  # share of the picture inside the line on mean maps
+_ENGRAVING, _DEEPEST = 1.6, 0.45  # contrast of engraved vessels, and the most that they darken a map
+_PLACES = (
+    ("at the upper left", "at the top", "at the upper right"),
+    ("at the left", "in the centre", "at the right"),
+    ("at the lower left", "at the bottom", "at the lower right"),
+)
+
+# Pixels at scale 1. The lettering is large for its tiles: a telephone shows four of them at less than half size.
+_TILE, _GAP, _MARGIN, _LINE_HEIGHT, _SWATCH, _BAR = 224, 10, 12, 28, 14, 110
+_LARGE, _SMALL = 20, 17
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+# Pillow's own font needs no file of the system's, and has little beyond ASCII.
+_LETTERS = {chr(code) for code in range(32, 127)} | {"·"}
+_SPELT = str.maketrans({"–": "-", "—": "-", "−": "-", "×": "x", "’": "'"})
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """`rgb` (H, W, 3) uint8, and what it shows in words."""
+
+    rgb: np.ndarray
+    alt: str
+
+
+@dataclass(frozen=True, eq=False)
+class MeanMap:
+    """The average map of some images.
+
+    Attributes:
+        values: (H, W) float64, at least 0; all zero where `used` is 0.
+        used: how many images it is the average of.
+        images: how many there were; the others' maps are empty or not finite.
+    """
+
+    values: np.ndarray
+    used: int
+    images: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Tile:
+    caption: str
+    note: str
+    picture: np.ndarray  # (H, W, 3), 0..255
+
+
+@dataclass(frozen=True, eq=False)
+class _Key:
+    """An entry of the legend: a swatch (h, w, 3) in 0..255 between two texts."""
+
+    before: str
+    swatch: np.ndarray
+    after: str
+
+
+def mean_maps(
+    cams: np.ndarray, labels: np.ndarray, mirrored: np.ndarray, size: int, scaling: Scaling = "minmax"
+) -> dict[str, MeanMap]:
+    """Average maps of all images, of the positives and of the negatives.
+
+    An empty map (nothing speaks for the class) has no ratio, and no part in the average; `MeanMap.used` counts.
+
+    Args:
+        cams: (n, rows, columns) float, signed, as every method of `xai.methods` returns them; may be memory-mapped.
+        labels: (n,) 0 or 1.
+        mirrored: (n,) bool, the images to be flipped, so that left eyes lie on right ones.
+        size: side in pixels of the photographs.
+
+    Returns:
+        `all`, `positive` and `negative`, each (size, size).
+    """
+    totals, used = np.zeros((2, size, size)), np.zeros(2, int)
+    for first in range(0, len(cams), _BLOCK):
+        part = slice(first, first + _BLOCK)
+        maps = saliency_maps(torch.from_numpy(np.array(cams[part])), size, scaling).numpy()
+        there = np.isfinite(maps).all(axis=(1, 2)) & maps.any(axis=(1, 2))
+        maps = np.where(mirrored[part, None, None], maps[:, :, ::-1], maps)
+        for label in (0, 1):
+            chosen = there & (labels[part] == label)
+            totals[label] += maps[chosen].sum(axis=0, dtype=np.float64)
+            used[label] += chosen.sum()
+    groups = {"all": [0, 1], "positive": [1], "negative": [0]}
+    return {
+        name: MeanMap(
+            values=totals[group].sum(axis=0) / max(1, used[group].sum()),
+            used=int(used[group].sum()),
+            images=int(np.isin(labels, group).sum()),
+        )
+        for name, group in groups.items()
+    }
+
+
+def mirrored_mean(pictures: np.ndarray, rows: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """The average of photographs or of coverage planes.
+
+    Args:
+        pictures: (N, H, W) or (N, H, W, 3); may be memory-mapped.
+        rows: (n,) which of them.
+        mirrored: (n,) bool, those to be flipped left to right.
+
+    Returns:
+        (H, W) or (H, W, 3) float64; zeros for no rows.
+    """
+    total = np.zeros(pictures.shape[1:])
+    for row, flip in zip(rows, mirrored, strict=True):
+        total += pictures[row][:, ::-1] if flip else pictures[row]
+    return total / max(1, len(rows))
+
+
+def colours(saliency: np.ndarray, top: float) -> np.ndarray:
+    """A map (H, W) on the scale from 0 to `top`, as (H, W, 3) float in 0..255."""
+    return 255 * matplotlib.colormaps["inferno"](np.asarray(saliency, dtype=float) / (top or 1))[..., :3]
+
+
+def overlay(photograph: np.ndarray, saliency: np.ndarray, fov: np.ndarray, top: float) -> np.ndarray:
+    """A map in which the photograph's vessels are engraved: whatever is narrow and darker than its surroundings.
+
+    They keep more than half of the map's brightness, so as not to pass for a map that spares them. Nothing is made
+    brighter, so no bright spot of the photograph passes for one of the map.
+
+    Args:
+        photograph: (H, W, 3) uint8.
+        saliency: (H, W) float, at least 0.
+        fov: (H, W) coverage by the field of view in 0..1; nothing is engraved outside.
+        top: the value at the upper end of the colour scale.
+
+    Returns:
+        (H, W, 3) float in 0..255.
+    """
+    green = photograph[..., 1].astype(float)  # where vessels have the most contrast
+    reach = len(green) / 40
+    around = gaussian_filter(green * fov, reach) / np.maximum(gaussian_filter(fov, reach), 1e-6)
+    contrast = (around - gaussian_filter(green, 0.6)) / np.maximum(around, 1)
+    depth = (_ENGRAVING * contrast).clip(0, _DEEPEST) * fov
+    return colours(saliency, top) * (1 - depth[..., None])
+
+
+def panel(
+    photograph: np.ndarray,
+    saliency: np.ndarray,
+    planes: np.ndarray,
+    name: str,
+    facts: str,
+    method: str = "Grad-CAM",
+    inside_fov: bool = False,
+    columns: int = 4,
+    scale: int = 1,
+) -> Figure:
+    """One photograph, its map, its vessels, and its map inside and outside them, after the published study.
+
+    All maps share one colour scale, from 0 to the map's highest value. A pixel that lies in a region by half has half
+    its colour, and half the grey of what is left out. A line marks the edge of the field of view.
+
+    Args:
+        photograph: (H, W, 3) uint8.
+        saliency: (H, W) float, at least 0.
+        planes: (4, H, W) uint8 coverage of `REGIONS`.
+        name: of the image; shortened in the middle where it is too long.
+        facts: what stands below the name: label, score, ratio.
+        method: what made the map.
+        inside_fov: non-vessel is what lies inside the field of view, as for the ratios `*_fov`.
+        columns: tiles in a row; 2 suit a narrow screen.
+        scale: 1 for tiles of 224 pixels; larger for print.
+
+    Raises:
+        ValueError: the map is not finite, or the arrays differ in size.
+    """
+    if not photograph.shape[:2] == saliency.shape == planes.shape[1:]:
+        raise ValueError(f"{name}: photograph {photograph.shape}, map {saliency.shape}, planes {planes.shape}")
+    if not np.isfinite(saliency).all():
+        raise ValueError(f"{name}: its map is not finite, so there is nothing to show")
+    share = dict(zip(REGIONS, planes / 255, strict=True))
+    share["non_vessel"] = (share["fov"] - share["vessel"]).clip(min=0) if inside_fov else 1 - share["vessel"]
+    means = {key: float(value[0]) for key, value in vessel_saliency(saliency[None], planes[None]).items()}
+    means["non_vessel"] = means["non_vessel_fov" if inside_fov else "non_vessel"]
+    top = float(saliency.max())
+    heat, edge = colours(saliency, top), _outline(share["fov"])
+    view = share["fov"].sum()
+    artery, vein = (f"{100 * share[name].sum() / view:.1f} % of FOV" if view else "" for name in ("artery", "vein"))
+
+    def inside(region: str, above: np.ndarray) -> np.ndarray:
+        return _blend(_blend(_plain(heat, _LEFT_OUT), above, share[region]), _plain(heat, _LINE), edge)
+
+    tiles = [
+        _Tile("Original", "", photograph),
+        _Tile(method, "", _blend(overlay(photograph, saliency, share["fov"], top), _plain(heat, _LINE), edge)),
+        _Tile("Artery mask", artery, inside("artery", _plain(heat, _ARTERY))),
+        _Tile("Vein mask", vein, inside("vein", _plain(heat, _VEIN))),
+        *(
+            _Tile(caption, _mean(means[region]), inside(region, heat))
+            for region, caption in (
+                ("artery", "Inside artery"),
+                ("vein", "Inside vein"),
+                ("vessel", "Inside both"),
+                ("non_vessel", "Non-vessel"),
+            )
+        ),
+    ]
+    keys = [
+        _bar(method, top),
+        _Key("", _plain(_SQUARE, _LEFT_OUT), "left out"),
+        _line("field of view", _LEFT_OUT, _LINE),
+        _line("dark detail of the photograph", _MIDDLE, _ENGRAVED),
+    ]
+    alt = (
+        f"{name}, {facts}: photograph, {method}, artery mask, vein mask, and {method} inside arteries "
+        f"({_mean(means['artery'])}), veins ({_mean(means['vein'])}), both ({_mean(means['vessel'])}) and non-vessel "
+        f"({_mean(means['non_vessel'])}). {method} peaks {_place(saliency)}."
+    )
+    return Figure(_compose(name, facts, tiles, keys, columns, scale), " ".join(alt.split()))
+
+
+def mean_panel(
+    maps: dict[str, MeanMap],
+    photograph: np.ndarray,
+    vessels: np.ndarray,
+    name: str,
+    facts: str,
+    method: str = "Grad-CAM",
+    columns: int = 4,
+    scale: int = 1,
+) -> Figure:
+    """The mean maps beside the mean photograph, on one colour scale from 0 to the highest mean.
+
+    A line encloses the quarter of the picture where vessels are most frequent: optic disc and arcades.
+
+    Args:
+        maps: as `mean_maps` returns them.
+        photograph: (H, W, 3), 0..255, the `mirrored_mean` of the images.
+        vessels: (H, W), that of their vessels; all zero for no line.
+        name, facts, method, columns, scale: as for `panel`.
+    """
+    top = max(float(one.values.max()) for one in maps.values())
+    edge = _outline(_densest(vessels))
+
+    def lined(picture: np.ndarray) -> np.ndarray:
+        return _blend(picture, _plain(picture, _LINE), edge)
+
+    tiles, told = [_Tile("Mean photograph", "", lined(photograph))], []
+    for group, caption in (("all", "All"), ("positive", "Positives"), ("negative", "Negatives")):
+        one = maps[group]
+        n = f"n = {one.used}" if one.used == one.images else f"n = {one.used} of {one.images}"
+        if one.used:
+            tiles.append(_Tile(caption, n, lined(colours(one.values, top))))
+            told.append(f"{caption.lower()} ({n}): peaks {_place(one.values)}")
+        else:
+            tiles.append(_Tile(caption, n, _plain(one.values, _LEFT_OUT)))
+            told.append(f"{caption.lower()} ({n}): no map")
+    keys = [_bar(f"Mean {method}", top)] if top else []
+    if vessels.any():
+        keys.append(_line("where vessels are most frequent", _LEFT_OUT, _LINE))
+    if not all(one.used for one in maps.values()):
+        keys.append(_Key("", _plain(_SQUARE, _LEFT_OUT), "no map"))
+    alt = f"{name}, {facts}: mean photograph and mean {method}; {'; '.join(told)}."
+    return Figure(_compose(name, facts, tiles, keys, columns, scale), " ".join(alt.split()))
+
+
+def _mean(value: float) -> str:
+    return "no mean" if np.isnan(value) else f"mean {_number(value)}"
+
+
+def _number(value: float) -> str:
+    """Two significant digits."""
+    return f"{value:#.2g}".rstrip(".")
+
+
+def _place(saliency: np.ndarray) -> str:
+    """In which ninth of the picture a map peaks."""
+    height, width = saliency.shape
+    row, column = divmod(int(saliency.argmax()), width)
+    return _PLACES[3 * row // height][3 * column // width]
+
+
+def _blend(below: np.ndarray, above: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """`above` to the share (H, W) in 0..1, `below` for the rest."""
+    return below + share[..., None] * (above - below)
+
+
+def _plain(like: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    return np.full((*like.shape[:2], 3), colour, dtype=float)
+
+
+def _densest(vessels: np.ndarray) -> np.ndarray:
+    """The part of the picture where vessels are most frequent, as shares of 0 and 1."""
+    smooth = gaussian_filter(vessels, len(vessels) / 32)
+    return (smooth > np.quantile(smooth, 1 - _DENSE)).astype(float)
+
+
+def _outline(region: np.ndarray) -> np.ndarray:
+    """A line of about two pixels along the edge of a region (H, W) of shares, as shares."""
+    smooth = gaussian_filter((region >= 0.5).astype(float), 0.7)
+    return 0.9 * 4 * smooth * (1 - smooth)
+
+
+_SQUARE = np.zeros((_SWATCH, _SWATCH))
+
+
+def _bar(what: str, top: float) -> _Key:
+    return _Key(f"{what} 0", colours(np.tile(np.linspace(0, 1, _BAR), (_SWATCH, 1)), 1), _number(top))
+
+
+def _line(what: str, ground: tuple[int, int, int], line: tuple[int, int, int]) -> _Key:
+    swatch = _plain(_SQUARE, ground)
+    swatch[_SWATCH // 2 - 1 : _SWATCH // 2 + 1] = line
+    return _Key("", swatch, what)
+
+
+def _compose(
+    name: str, facts: str, tiles: Sequence[_Tile], keys: Sequence[_Key], columns: int, scale: int
+) -> np.ndarray:
+    """Name and facts, tiles in rows under their captions, and the legend: (H, W, 3) uint8."""
+    tile, gap, margin, line = (scale * pixels for pixels in (_TILE, _GAP, _MARGIN, _LINE_HEIGHT))
+    large, small = (ImageFont.load_default(scale * size) for size in (_LARGE, _SMALL))
+    room = columns * tile + (columns - 1) * gap
+    told = _wrap(facts, small, room)
+    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
+    most = (1 + len(told) + len(keys)) * line + len(rows) * (line + tile + gap) + 3 * margin
+    canvas = Image.new("RGB", (room + 2 * margin, most), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    baseline = round(0.72 * line)
+
+    y = margin
+    draw.text((margin, y + baseline), _shorten(name, large, room), _INK, large, "ls")
+    for text in told:
+        y += line
+        draw.text((margin, y + baseline), text, _QUIET, small, "ls")
+    y += line + gap // 2
+    for row in rows:
+        for column, one in enumerate(row):
+            x = margin + column * (tile + gap)
+            left = tile - small.getlength(one.note) - gap
+            draw.text((x, y + baseline), _shorten(one.caption, large, left), _INK, large, "ls")
+            draw.text((x + tile, y + baseline), one.note, _QUIET, small, "rs")
+            _paste(canvas, one.picture, (x, y + line, tile, tile))
+        y += line + tile + gap
+    x = margin
+    for key in keys:
+        before, after = small.getlength(key.before), small.getlength(key.after)
+        height, width = (scale * side for side in key.swatch.shape[:2])
+        if x > margin and x + before + width + after + 2 * gap > margin + room:
+            x, y = margin, y + line
+        draw.text((x, y + baseline), key.before, _QUIET, small, "ls")
+        x += round(before) + gap * bool(key.before)
+        _paste(canvas, key.swatch, (x, y + baseline - height + scale, width, height))
+        x += width + gap
+        draw.text((x, y + baseline), key.after, _QUIET, small, "ls")
+        x += round(after) + 2 * gap
+    return np.asarray(canvas)[: y + line + margin // 2]
+
+
+def _paste(canvas: Image.Image, picture: np.ndarray, box: tuple[int, int, int, int]) -> None:
+    """A picture (H, W, 3) in 0..255 into x, y, width, height."""
+    x, y, width, height = box
+    values = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    canvas.paste(Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC), (x, y))
+
+
+def _writable(text: str) -> str:
+    """The text in one line, of characters that Pillow's own font has; a question mark for each of the others."""
+    plain = unicodedata.normalize("NFKD", " ".join(text.split())).translate(_SPELT)
+    return "".join(one if one in _LETTERS else "?" for one in plain if not unicodedata.combining(one))
+
+
+def _shorten(text: str, font: _Font, room: float) -> str:
+    """The text with as much of its middle left out as does not fit into so many pixels."""
+    text = kept = _writable(text)
+    while kept and font.getlength(text) > room:
+        kept = kept[: len(kept) // 2] + kept[len(kept) // 2 + 1 :]
+        text = f"{kept[: len(kept) // 2]}…{kept[len(kept) // 2 :]}"
+    return text
+
+
+def _wrap(text: str, font: _Font, room: float) -> list[str]:
+    """The text in lines of at most so many pixels, broken at spaces."""
+    lines: list[str] = []
+    for word in _writable(text).split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(_shorten(word, font, room))
+    return lines
