@@ -150,6 +150,8 @@ def notices(run: Run) -> list[str]:
             f"Towers are untrained ({', '.join(untrained)}): the numbers show that the chain works, "
             "not how good a model is."
         )
+    caution = (run.directory.completed("segment") or {}).get("source", {}).get("caution")
+    told += [caution] if caution else []
     told += [f"{b.name}: weights under {b.licence}." for b in chosen if "non-commercial" in b.licence]
     return told
 
@@ -176,7 +178,7 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
         },
         "Weights": {name: _weights(record) for name, record in read_records(run.directory).items()},
         "Training": {cell.name: _training(run.directory.trial(cell)) for cell in run.cells()},
-        "Vessels": {key: str(value) for key, value in segmented.get("source", {}).items()}
+        "Vessels": {key: str(value) for key, value in segmented.get("source", {}).items() if key != "caution"}
         | {"test images without masks": str(segmented.get("failed"))}
         | _flagged(run.directory),
         "Explanation": {

@@ -39,7 +39,8 @@ class VesselMasks:
 
 
 class VesselSource(Protocol):
-    """Segments photographs. `provenance` says what made the masks (name, size, SHA-256 of weights)."""
+    """Segments photographs. `provenance` says what made the masks (name, size, SHA-256 of weights), and under
+    `caution`, where there is one, what a reader of any number made from them must know."""
 
     provenance: dict[str, str]
 
