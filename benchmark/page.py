@@ -243,12 +243,13 @@ def _compressed(path: Path) -> str:
 def _number(value: float | None, digits: int = 0) -> str:
     if value is None:
         return NOTHING
+    value = round(value, digits) or 0  # no minus before a zero
     return f"{value:,.{digits}f}".replace("-", "−").replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _signed(value: float | None, digits: int = 0) -> str:
     """A difference: with a plus where it is one."""
-    return _number(value, digits) if value is None or value < 0 else f"+{_number(value, digits)}"
+    return f"+{_number(value, digits)}" if value is not None and round(value, digits) > 0 else _number(value, digits)
 
 
 def _interval(row: Mapping[str, Any], name: str, digits: int, joined: str = "–") -> str:
