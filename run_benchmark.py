@@ -29,7 +29,8 @@ Examples
 
 \b
 The manifest given to --data is a CSV or Parquet file with the columns image, label (0 or 1) and patient_id, and
-optionally eye, split (train, val, test), artery_mask, vein_mask and fov_mask; or a folder train|val|test/<class>/.
+optionally eye, split (train, val, test), artery_mask, vein_mask, disc_mask and fov_mask; or a folder
+train|val|test/<class>/.
 """
 
 
