@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 from rich.console import Console
+from rich.markup import escape
 
 from benchmark.errors import UserError
 
@@ -24,6 +25,10 @@ Examples
       go on with a run that was interrupted
   python run_benchmark.py doctor --config configs/paper.yaml --data cohort.csv --vessel-weights wnet.safetensors
       whether it can run here, and what to mend
+  python run_benchmark.py compare runs/carotid runs/carotid-2
+      two runs side by side, with paired differences where the test people are the same
+  python run_benchmark.py leaderboard lab_a/results.json lab_b/results.json
+      many runs on one page
   python run_benchmark.py … --cluster
       the same on the Ray cluster that this machine belongs to
 
@@ -180,6 +185,52 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
         study = load_study(config, _overrides(config, changes))
     if diagnose(study, out or _default_directory(study.name, resume=False), cluster):
         raise SystemExit(1)
+
+
+@main.command()
+def reference() -> None:
+    """Recompute the published study's correlation from its two printed tables, and say what comes out."""
+    from benchmark.reference import summary
+
+    click.echo("\n".join(summary()))
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("comparison.csv"), show_default=True)
+def compare(runs: tuple[Path, ...], out: Path) -> None:
+    """Hold run directories against the first one, cell by cell.
+
+    Differences are paired where the test people are the same; every measure goes to the file named by --out.
+    """
+    console = Console()
+    with console.status("Comparing"):
+        from benchmark.compare import compare_runs, print_comparison
+        from benchmark.config import load_study
+        from benchmark.rundir import RunDirectory
+
+        table = compare_runs(runs)
+        table.write_csv(out)
+        confidence = load_study(RunDirectory(runs[0]).study).statistics.confidence
+    print_comparison(table, confidence, console)
+    console.print(f"Every measure: [bold]{escape(str(out))}", soft_wrap=True)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("overview"), show_default=True)
+def leaderboard(runs: tuple[Path, ...], out: Path) -> None:
+    """One leaderboard over many runs (several cohorts, several labs), from their results.json alone.
+
+    RUNS are results.json files, or run directories that hold one. Writes overview.html, cells.csv and models.csv into
+    the folder named by --out.
+    """
+    console = Console()
+    with console.status("Reading the runs"):
+        from benchmark.overview import write_overview
+
+        page = write_overview(runs, out)
+    console.print(f"Page: [bold]{escape(str(page))}", soft_wrap=True)
 
 
 def _require_no_options(context: click.Context) -> None:

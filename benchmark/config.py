@@ -243,11 +243,12 @@ class Controls(_Section):
 
 
 class Statistics(_Section):
-    """Bootstrap over people."""
+    """Bootstrap over people; `interval`: percentile, or bias-corrected and accelerated."""
 
     resamples: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     seed: int = 0
+    interval: Literal["percentile", "bca"] = "percentile"
 
 
 class Resources(_Section):
@@ -273,6 +274,7 @@ class Study(_Section):
     explain: Explain = Explain()
     controls: Controls = Controls()
     statistics: Statistics = Statistics()
+    published: bool = False  # the published study's nine cells beside the run's own, on the page
     resources: Resources = Resources()
 
     @model_validator(mode="after")

@@ -1,36 +1,38 @@
 """From what the trials left behind to one row a cell, with intervals from one bootstrap over people for all of them."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from benchmark import ratios
+from benchmark import comparisons, curves, ratios
 from benchmark.cells import Cell
+from benchmark.comparisons import CELL, CellKey
 from benchmark.config import Statistics
+from benchmark.measures import CALLS, MEASURES, PREDICTION, Estimates, Resampled, Tested, calls, estimate, measured
 from benchmark.rundir import RunDirectory, TrialDirectory
-from stats.bootstrap import (
-    PeopleResamples,
-    auc_resampled,
-    draw_people,
-    f1_resampled,
-    mean_resampled,
-    percentile_interval,
-)
-from stats.correlation import spearman, spearman_resampled
-from stats.metrics import auc, best_f1_threshold, f1
+from stats.bootstrap import auc_resampled
+from stats.delong import delong
+from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
+from stats.resamples import PeopleResamples, draw_people
 from xai.gradcam import Scaling
 from xai.saliency import RATIOS
 
 OK = "ok"
-MEASURES = ("auc", "f1", *RATIOS)
-CORRELATED = ("vessel_ratio", "artery_ratio", "vein_ratio")
 HELD_AGAINST_CHANCE = ("vessel_ratio", "vessel_ratio_fov")
 # AUC of the photographs less that without their vessels, less that of the control; the first drop less the second.
 AUC_DROPS = ("auc_drop_erased", "auc_drop_control", "auc_drop_difference")
+OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "best_f1": best_f1_threshold,
+    "sensitivity_80": partial(threshold_at_sensitivity, target=0.8),
+    "sensitivity_90": partial(threshold_at_sensitivity, target=0.9),
+    "specificity_80": partial(threshold_at_specificity, target=0.8),
+    "specificity_90": partial(threshold_at_specificity, target=0.9),
+}
 
 
 def _bounded(names: Sequence[str]) -> dict[str, type[pl.DataType]]:
@@ -38,42 +40,68 @@ def _bounded(names: Sequence[str]) -> dict[str, type[pl.DataType]]:
 
 
 SCHEMA: dict[str, type[pl.DataType]] = {
-    "backbone": pl.String,
-    "strategy": pl.String,
-    "seed": pl.Int64,
+    **CELL,
     "n_images": pl.Int64,
     "n_patients": pl.Int64,
     "n_positive": pl.Int64,
-    **_bounded(MEASURES),
+    "rank": pl.Float64,
+    "rank_low": pl.Float64,
+    "rank_high": pl.Float64,
+    "group": pl.String,
+    "tied_best": pl.Boolean,
+    **_bounded(PREDICTION[:1]),
+    "auc_delong_low": pl.Float64,
+    "auc_delong_high": pl.Float64,
+    **_bounded(PREDICTION[1:2]),
     "threshold": pl.Float64,
+    **_bounded(PREDICTION[2:]),
+    **_bounded(RATIOS),
     "n_ratio": pl.Int64,
+    **_bounded(MEASURES[len(PREDICTION) + len(RATIOS) :]),
     **{f"{name}_{what}": pl.Float64 for name in HELD_AGAINST_CHANCE for what in ("null", "null_p")},
     "model_null_classifier": pl.Float64,
     "model_null": pl.Float64,
+    "n_model_null": pl.Int64,
     **_bounded(AUC_DROPS),
     "n_erased": pl.Int64,
     "status": pl.String,
 }
-CORRELATION_SCHEMA: dict[str, type[pl.DataType]] = {
-    "performance": pl.String,
-    "explainability": pl.String,
-    "rho": pl.Float64,
-    "rho_low": pl.Float64,
-    "rho_high": pl.Float64,
-    "p_value": pl.Float64,
-    "n_cells": pl.Int64,
-    "method": pl.String,
+OPERATING_SCHEMA: dict[str, type[pl.DataType]] = {
+    **CELL,
+    "point": pl.String,
+    "threshold": pl.Float64,
+    "measure": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
 }
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """`cells`: one row a cell, best AUC first, failed ones last. `ratios`: each cell's under every convention, columns
-    as `benchmark.ratios.SCHEMA`. `correlation`: AUC against each ratio, over cells."""
+    """What the report computes, a frame for each file.
+
+    Attributes:
+        cells: one row a cell, best AUC first, failed ones last; columns as `SCHEMA`.
+        operating: what each cell does at thresholds chosen on validation; `OPERATING_SCHEMA`.
+        curves: ROC, calibration and decision curves; `benchmark.curves.SCHEMA`.
+        ratios: each cell's under every convention; `benchmark.ratios.SCHEMA`.
+        comparisons: every pair of cells; `benchmark.comparisons.COMPARISON_SCHEMA`.
+        seeds: cells with several seeds; `benchmark.comparisons.SEEDS_SCHEMA`.
+        correlation: performance against explainability over cells; `benchmark.comparisons.CORRELATION_SCHEMA`.
+    """
 
     cells: pl.DataFrame
+    operating: pl.DataFrame
+    curves: pl.DataFrame
     ratios: pl.DataFrame
+    comparisons: pl.DataFrame
+    seeds: pl.DataFrame
     correlation: pl.DataFrame
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Every frame but the cells, under the name of its file."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "cells"}
 
 
 def build(
@@ -85,67 +113,128 @@ def build(
         scaling: of the maps behind the columns of `saliency.parquet` without a suffix.
     """
     test = pl.read_parquet(directory.cohort).filter(pl.col("split") == "test")
-    resamples = draw_people(test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed)
-    rows, samples, conventions = [], [], []
+    people, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
+    resamples = draw_people(people, labels, settings.resamples, settings.seed)
+    failed: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    operating: list[dict[str, Any]] = []
+    points: list[dict[str, Any]] = []
+    conventions: list[dict[str, Any]] = []
+    keys: list[CellKey] = []
+    all_tested: list[Tested] = []
+    estimates: list[Estimates] = []
     for cell in cells:
-        row = {"backbone": cell.backbone.name, "strategy": cell.strategy.name, "seed": cell.seed}
+        key = (cell.backbone.name, cell.strategy.name, cell.seed)
+        named = dict(zip(CELL, key, strict=True))
         folder = directory.trial(cell)
-        if folder.failure.is_file() or not folder.saliency.is_file():
-            reason = folder.failure.read_text(encoding="utf-8").strip() if folder.failure.is_file() else "not finished"
-            rows.append(row | {"status": reason})
+        reason = failure(folder)
+        if reason is not None:
+            failed.append(named | {"status": reason})
             continue
-        # Joined by name: the resamples know images by their place in the cohort.
-        saliency = test.select("image", "patient_id").join(
-            pl.read_parquet(folder.saliency).drop("patient_id"), on="image", how="left", maintain_order="left"
+        saliency, thresholds = read_saliency(folder, test), read_thresholds(folder)
+        tested = read_tested(folder, test, saliency, thresholds["best_f1"])
+        found = estimate(partial(measured, tested), resamples, settings.interval, settings.confidence)
+        rows.append(
+            named
+            | _counts(tested, people)
+            | found.columns()
+            | _delong(tested, people, settings.confidence)
+            | _erasure(folder, test, resamples, settings)
+            | _nulls(folder)
+            | {"status": OK}
         )
-        estimates, resampled = _measure(test, pl.read_parquet(folder.predictions), saliency, resamples)
-        samples.append(resampled)
-        drops, dropped = _erasure(folder, test, resamples)
-        for name, values in (resampled | dropped).items():
-            estimates[f"{name}_low"], estimates[f"{name}_high"] = percentile_interval(values, settings.confidence)
-        rows.append(row | estimates | drops | _nulls(folder) | {"status": OK})
-        conventions += [
-            row | of_cell for of_cell in ratios.ratio_rows(saliency, resamples, scaling, settings.confidence)
-        ]
-    table = pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
-    done = table.filter(pl.col("status") == OK)
-    correlation = pl.DataFrame(
-        [_correlate(done, samples, ratio, settings) for ratio in CORRELATED], schema=CORRELATION_SCHEMA
-    ).with_columns(pl.col(pl.Float64).fill_nan(None))
-    ranked = table.sort(
-        ["auc", "backbone", "strategy", "seed"], descending=[True, False, False, False], nulls_last=True
+        operating += [named | row for row in _operating(tested, thresholds, resamples, settings)]
+        points += [named | row for row in curves.curve_rows(tested, resamples, settings.confidence)]
+        conventions += [named | row for row in ratios.ratio_rows(saliency, resamples, scaling, settings)]
+        keys.append(key)
+        all_tested.append(tested)
+        estimates.append(found)
+    if all_tested:
+        points += curves.treat_all_rows(labels)
+    pairs = comparisons.compare(keys, all_tested, estimates, people, settings.confidence)
+    ranks = comparisons.ranked(keys, estimates, pairs, settings.confidence)
+    rows = [row | of_cell for row, of_cell in zip(rows, ranks, strict=True)]
+    best_first = ["auc", *CELL]
+    return Leaderboard(
+        cells=_frame(rows + failed, SCHEMA).sort(best_first, descending=[True, False, False, False], nulls_last=True),
+        operating=_frame(operating, OPERATING_SCHEMA),
+        curves=_frame(points, curves.SCHEMA),
+        ratios=_frame(conventions, ratios.SCHEMA),
+        comparisons=pairs,
+        seeds=comparisons.over_all_seeds(keys, estimates, settings.confidence),
+        correlation=comparisons.correlate(estimates, settings),
     )
-    every_ratio = pl.DataFrame(conventions, schema=ratios.SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
-    return Leaderboard(ranked, every_ratio, correlation)
 
 
-def _measure(
-    test: pl.DataFrame, predictions: pl.DataFrame, saliency: pl.DataFrame, resamples: PeopleResamples
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    validation = predictions.filter(pl.col("split") == "val")
-    threshold = best_f1_threshold(validation["label"].to_numpy(), validation["score"].to_numpy())
-    tested = test.select("image", "patient_id", "label").join(
-        predictions.select("image", "score"), on="image", how="left", maintain_order="left"
-    )
-    labels, scores = tested["label"].to_numpy(), tested["score"].to_numpy()
-    called = scores >= threshold
-    values = {name: saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in RATIOS}
-    estimates = {
-        "n_images": len(tested),
-        "n_patients": tested["patient_id"].n_unique(),
-        "n_positive": int(labels.sum()),
-        "auc": auc(labels, scores),
-        "f1": f1(labels, called),
-        **{name: _mean(column) for name, column in values.items()},
-        "threshold": threshold,
-        "n_ratio": int(np.isfinite(values["vessel_ratio"]).sum()),
+def _frame(rows: list[dict[str, Any]], schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def failure(folder: TrialDirectory) -> str | None:
+    """Why a cell has no complete results; None where it has."""
+    if folder.failure.is_file():
+        return folder.failure.read_text(encoding="utf-8").strip()
+    return None if folder.saliency.is_file() else "not finished"
+
+
+# Joined by name below: resamples know images by their place in the cohort.
+
+
+def read_saliency(folder: TrialDirectory, test: pl.DataFrame) -> pl.DataFrame:
+    """A cell's saliency in the order of the test images."""
+    saliency = pl.read_parquet(folder.saliency).drop("patient_id")
+    return test.select("image", "patient_id").join(saliency, on="image", how="left", maintain_order="left")
+
+
+def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
+    """Each of `OPERATING_POINTS`, chosen on validation."""
+    validation = pl.read_parquet(folder.predictions).filter(pl.col("split") == "val")
+    labels, scores = validation["label"].to_numpy(), validation["score"].to_numpy()
+    return {point: float(choose(labels, scores)) for point, choose in OPERATING_POINTS.items()}
+
+
+def read_tested(folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFrame, threshold: float) -> Tested:
+    """A cell's scores and ratios in the order of the test images."""
+    predictions = pl.read_parquet(folder.predictions).select("image", "score")
+    scores = test.select("image").join(predictions, on="image", how="left", maintain_order="left")["score"]
+    ratios_of = {name: saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in RATIOS}
+    return Tested(test["label"].to_numpy(), scores.to_numpy(), threshold, ratios_of)
+
+
+def _counts(tested: Tested, people: np.ndarray) -> dict[str, float]:
+    return {
+        "n_images": len(tested.labels),
+        "n_patients": len(set(people.tolist())),
+        "n_positive": int(tested.labels.sum()),
+        "threshold": tested.threshold,
+        "n_ratio": int(np.isfinite(tested.ratios["vessel_ratio"]).sum()),
     }
-    resampled = {
-        "auc": auc_resampled(labels, scores, resamples),
-        "f1": f1_resampled(labels, called, resamples),
-        **{name: mean_resampled(column, resamples) for name, column in values.items()},
-    }
-    return estimates, resampled
+
+
+def _delong(tested: Tested, people: np.ndarray, confidence: float) -> dict[str, float]:
+    ((low, high),) = delong(tested.labels, [tested.scores], people).logit_intervals(confidence)
+    return {"auc_delong_low": low, "auc_delong_high": high}
+
+
+def _operating(
+    tested: Tested, thresholds: dict[str, float], resamples: PeopleResamples, settings: Statistics
+) -> list[dict[str, Any]]:
+    rows = []
+    for point, threshold in thresholds.items():
+        found = estimate(partial(calls, tested, threshold), resamples, settings.interval, settings.confidence)
+        for measure in CALLS:
+            low, high = found.intervals[measure]
+            rows.append(
+                {
+                    "point": point,
+                    "threshold": threshold,
+                    "measure": measure,
+                    "value": found.values[measure],
+                    "low": low,
+                    "high": high,
+                }
+            )
+    return rows
 
 
 def _nulls(folder: TrialDirectory) -> dict[str, float | None]:
@@ -155,18 +244,19 @@ def _nulls(folder: TrialDirectory) -> dict[str, float | None]:
         for name, null in json.loads(folder.mask_null.read_text(encoding="utf-8")).items():
             found |= {f"{name}_null": null.get("null"), f"{name}_null_p": null.get("p_value")}
     if folder.model_null.is_file():
-        steps = json.loads(folder.model_null.read_text(encoding="utf-8"))["steps"]
-        found["model_null_classifier"] = steps[0]["rank_correlation"]
-        found["model_null"] = steps[-1]["rank_correlation"]
+        null = json.loads(folder.model_null.read_text(encoding="utf-8"))
+        found["model_null_classifier"] = null["steps"][0]["rank_correlation"]
+        found["model_null"] = null["steps"][-1]["rank_correlation"]
+        found["n_model_null"] = null["n_images"]
     return found
 
 
 def _erasure(
-    folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Drops of the AUC, over the images that could be erased: the estimates, and each in every resample."""
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples, settings: Statistics
+) -> dict[str, float]:
+    """Drops of the AUC with their intervals, over the images that could be erased."""
     if not folder.erasure.is_file():
-        return {}, {}
+        return {}
     scores = test.select("image", "label").join(
         pl.read_parquet(folder.erasure).select("image", "score", "erased", "control"),
         on="image", how="left", maintain_order="left",
@@ -174,42 +264,13 @@ def _erasure(
     kept = scores["score"].is_not_null().to_numpy()
     labels = scores["label"].to_numpy()[kept]
     if len(set(labels)) < 2:
-        return {"n_erased": int(kept.sum())}, {}
-    of_kept = PeopleResamples(resamples.counts, resamples.person_of_image[kept])
-    values = {name: scores[name].to_numpy()[kept] for name in ("score", "erased", "control")}
-    estimates = _drops({name: auc(labels, value) for name, value in values.items()})
-    resampled = _drops({name: auc_resampled(labels, value, of_kept) for name, value in values.items()})
-    return {**estimates, "n_erased": int(kept.sum())}, resampled
+        return {"n_erased": int(kept.sum())}
+    values = [scores[name].to_numpy()[kept] for name in ("score", "erased", "control")]
 
+    def drops(drawn: PeopleResamples) -> Resampled:
+        original, erased, control = (auc_resampled(labels, value, drawn) for value in values)
+        return dict(zip(AUC_DROPS, (original - erased, original - control, control - erased), strict=True))
 
-def _drops(aucs: dict[str, Any]) -> dict[str, Any]:
-    drops = (aucs["score"] - aucs["erased"], aucs["score"] - aucs["control"], aucs["control"] - aucs["erased"])
-    return dict(zip(AUC_DROPS, drops, strict=True))
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
-
-
-def _correlate(
-    done: pl.DataFrame, samples: list[dict[str, np.ndarray]], ratio: str, settings: Statistics
-) -> dict[str, object]:
-    known = done[ratio].is_not_null().to_numpy() & done["auc"].is_not_null().to_numpy()
-    named = {"performance": "auc", "explainability": ratio, "n_cells": int(known.sum())}
-    if not known.any():
-        return named | {"method": "undefined"}
-    found = spearman(done["auc"].to_numpy()[known], done[ratio].to_numpy()[known], seed=settings.seed)
-    low = high = float("nan")
-    if not np.isnan(found.rho):
-        kept = [sample for sample, keep in zip(samples, known, strict=True) if keep]
-        performance = np.stack([sample["auc"] for sample in kept], axis=1)
-        explainability = np.stack([sample[ratio] for sample in kept], axis=1)
-        low, high = percentile_interval(spearman_resampled(performance, explainability), settings.confidence)
-    return named | {
-        "rho": found.rho,
-        "rho_low": low,
-        "rho_high": high,
-        "p_value": found.p_value,
-        "method": found.method,
-    }
+    of_kept = PeopleResamples(resamples.counts, resamples.person_of_image[kept], resamples.strata)
+    found = estimate(drops, of_kept, settings.interval, settings.confidence)
+    return found.columns() | {"n_erased": int(kept.sum())}

@@ -15,24 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from PIL import Image
 
 from benchmark.cells import safe
-from benchmark.leaderboard import OK
+from benchmark.charts.curves import calibration_curves, decision_curves, roc_curves
+from benchmark.charts.drawing import Chart
+from benchmark.charts.forest import auc_forest, ratio_forest
+from benchmark.charts.scatter import scatter
+from benchmark.comparisons import CELL, CellKey
+from benchmark.leaderboard import OK, Leaderboard
 from finetune.strategies import STRATEGIES
 from xai.examples import RULE
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 NOTHING = "–"
 LEFT_OUT_SHOWN = 50
+PAIRS_SHOWN = 100
 CONTROL_COLUMNS = ("vessel_ratio_fov_null", "model_null", "n_erased")
 _REGIONS = ("vessel", "artery", "vein")
-_ACRONYMS = {"auc": "AUC", "f1": "F1"}
+_ACRONYMS = {"auc": "AUC", "f1": "F1", "vessel_ratio_fov": "vessel ratio in the field of view"}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-CellKey = tuple[str, str, int]  # backbone, strategy, seed
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,10 @@ class PageContent:
         title: the study's name.
         method: what made the maps, as it is called in a sentence.
         notices: what a reader must know before any number; shown above everything else.
-        leaderboard: one row a cell in the order to be shown, columns as `benchmark.leaderboard.SCHEMA`; `status` is
-            "ok", or the reason why the cell failed.
-        ratios: columns as `benchmark.ratios.SCHEMA`; the first row of a region has the study's own conventions.
+        board: what was computed; cells are shown in their order there. The first row of a region in `ratios` has the
+            study's own conventions, the first of `correlation` is told first.
         failed_controls: one line each.
-        correlation: columns as `benchmark.leaderboard.CORRELATION_SCHEMA`; the first row is told first.
+        published: cells of a published study to show beside the run's own, columns as `benchmark.reference.cells()`.
         pictures: cell name (`benchmark.cells.Cell.name`) -> mean Grad-CAM; cells may lack one.
         photograph: the mean photograph to show beside them, where there is one.
         examples: cell, as it is called -> its figures, each with what it shows in words.
@@ -61,10 +64,9 @@ class PageContent:
     title: str
     method: str
     notices: list[str]
-    leaderboard: pl.DataFrame
-    ratios: pl.DataFrame
+    board: Leaderboard
     failed_controls: list[str]
-    correlation: pl.DataFrame
+    published: pl.DataFrame | None
     pictures: Mapping[str, Path]
     photograph: Path | None
     examples: Mapping[str, Sequence[tuple[Path, str]]]
@@ -109,8 +111,40 @@ class Measure:
 
 def render(content: PageContent) -> str:
     """The page as HTML text: inline style, script and pictures, so that it opens offline and loads nothing."""
-    rows = content.leaderboard.fill_nan(None).to_dicts()
+    board = content.board
+    rows = board.cells.to_dicts()
     done = [row for row in rows if row["status"] == OK]
+    return template("leaderboard.html.j2").render(
+        PAIRS_SHOWN=PAIRS_SHOWN,
+        tables=[*board.tables()],
+        content=content,
+        confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
+        done=done,
+        failed=[row for row in rows if row["status"] != OK],
+        several_seeds=board.cells["seed"].n_unique() > 1,
+        measures=_measures(board.cells),
+        controlled=any(row[name] is not None for row in done for name in CONTROL_COLUMNS),
+        conventions=_conventions(board.ratios),
+        regions=_regions(board.ratios),
+        correlation=board.correlation.to_dicts(),
+        charts=_charts(content),
+        operating=_operating(board.operating),
+        pairs=_pairs(board.comparisons),
+        seeds=_over_seeds(board.seeds),
+        published=[] if content.published is None else content.published.to_dicts(),
+        saliency=_saliency_rows(content),
+        photograph=_inline(content.photograph) if content.photograph else None,
+        examples={
+            cell: [(_compressed(path), alt) for path, alt in figures] for cell, figures in content.examples.items()
+        },
+        rule=RULE,
+        cohort=content.cohort.to_dicts(),
+        left_out=content.left_out.head(LEFT_OUT_SHOWN).to_dicts(),
+    )
+
+
+def template(name: str) -> Template:
+    """One of `templates/`, with the filters that turn numbers into text; all text is escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -126,37 +160,13 @@ def render(content: PageContent) -> str:
         "words": _words,
         "breakable": _breakable,
     }
-    return environment.get_template("leaderboard.html.j2").render(
-        content=content,
-        confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
-        done=done,
-        failed=[row for row in rows if row["status"] != OK],
-        several_seeds=content.leaderboard["seed"].n_unique() > 1,
-        measures=_measures(content.leaderboard),
-        controlled=any(row[name] is not None for row in done for name in CONTROL_COLUMNS),
-        conventions=_conventions(content.ratios),
-        regions=_regions(content.ratios),
-        correlation=content.correlation.fill_nan(None).to_dicts(),
-        saliency=_saliency_rows(content),
-        photograph=_inline(content.photograph) if content.photograph else None,
-        examples={
-            cell: [(_compressed(path), alt) for path, alt in figures] for cell, figures in content.examples.items()
-        },
-        rule=RULE,
-        cohort=content.cohort.to_dicts(),
-        left_out=content.left_out.head(LEFT_OUT_SHOWN).to_dicts(),
-    )
+    return environment.get_template(name)
 
 
 def _measures(leaderboard: pl.DataFrame) -> dict[str, list[Measure]]:
     """Prediction, ratios against all non-vessel, and ratios inside the field of view; all ratios on one axis."""
-    prediction = [
-        Measure("auc", "AUC", "prediction", 3, Axis(_floor([0.3, *_bounds(leaderboard, ["auc"])]), 1.0, reference=0.5)),
-        Measure("f1", "F1", "prediction", 3, Axis(0.0, 1.0)),
-    ]
     names = {suffix: [f"{region}_ratio{suffix}" for region in _REGIONS] for suffix in ("", "_fov")}
-    around = [0.9, 1.1, *_bounds(leaderboard, names[""] + names["_fov"])]
-    axis = Axis(_floor(around), _ceil(around), reference=1.0)
+    axis = ratio_axis(leaderboard, names[""] + names["_fov"])
     ratios = {
         suffix: [
             Measure(name, region.capitalize(), region, 2, axis)
@@ -164,7 +174,63 @@ def _measures(leaderboard: pl.DataFrame) -> dict[str, list[Measure]]:
         ]
         for suffix in names
     }
+    prediction = [auc_measure(leaderboard), Measure("f1", "F1", "prediction", 3, Axis(0.0, 1.0))]
     return {"prediction": prediction, "ratios": ratios[""], "fov_ratios": ratios["_fov"]}
+
+
+def auc_measure(leaderboard: pl.DataFrame) -> Measure:
+    axis = Axis(_floor([0.3, *_bounds(leaderboard, ["auc"])]), 1.0, reference=0.5)
+    return Measure("auc", "AUC", "prediction", 3, axis)
+
+
+def ratio_axis(leaderboard: pl.DataFrame, names: list[str]) -> Axis:
+    """One axis that holds the intervals of all these columns."""
+    around = [0.9, 1.1, *_bounds(leaderboard, names)]
+    return Axis(_floor(around), _ceil(around), reference=1.0)
+
+
+def _charts(content: PageContent) -> dict[str, list[Chart]]:
+    """By the place where they stand."""
+    cells, curves = content.board.cells, content.board.curves
+    at_a_glance = [auc_forest(cells), ratio_forest(cells), ratio_forest(cells, "_fov")]
+    against = [scatter(cells, "vessel_ratio", content.published), scatter(cells, "vessel_ratio_fov")]
+    return {
+        "forest": [chart for chart in at_a_glance if chart],
+        "scatter": [chart for chart in against if chart],
+        "roc": roc_curves(curves),
+        "calibration": calibration_curves(curves),
+        "decision": decision_curves(curves),
+    }
+
+
+def _operating(operating: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row for each cell and operating point, with each measure's value and bounds as columns."""
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in operating.to_dicts():
+        key = tuple(row[name] for name in (*CELL, "point"))
+        found = rows.setdefault(key, {name: row[name] for name in (*CELL, "point", "threshold")})
+        measure = row["measure"]
+        found |= {measure: row["value"], f"{measure}_low": row["low"], f"{measure}_high": row["high"]}
+    return list(rows.values())
+
+
+def _pairs(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row a pair of cells, surest difference of AUC first; `auc` and `vessel_ratio_fov` hold its comparisons."""
+    names = [f"{name}_{side}" for side in "ab" for name in CELL]
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in comparisons.filter(pl.col("measure").is_in(["auc", "vessel_ratio_fov"])).to_dicts():
+        key = tuple(row[name] for name in names)
+        rows.setdefault(key, {name: row[name] for name in names})[row["measure"]] = row
+    return sorted(rows.values(), key=lambda row: (row["auc"]["p_value"] is None, row["auc"]["p_value"]))
+
+
+def _over_seeds(seeds: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row for each backbone and strategy: `auc` and the vessel ratios hold what they are over seeds."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in seeds.to_dicts():
+        key = (row["backbone"], row["strategy"])
+        rows.setdefault(key, {name: row[name] for name in ("backbone", "strategy", "n_seeds")})[row["measure"]] = row
+    return list(rows.values())
 
 
 def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]]]:
@@ -191,7 +257,7 @@ def _regions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]]]:
 
 
 def _by_cell(ratios: pl.DataFrame) -> dict[CellKey, dict[str, Any]]:
-    return {(row["backbone"], row["strategy"], row["seed"]): row for row in ratios.fill_nan(None).to_dicts()}
+    return {(row["backbone"], row["strategy"], row["seed"]): row for row in ratios.to_dicts()}
 
 
 def _bounds(leaderboard: pl.DataFrame, names: list[str]) -> list[float]:
@@ -210,7 +276,7 @@ def _ceil(values: list[float]) -> float:
 
 def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
     """One row of pictures for each backbone and seed, one picture or None for each strategy."""
-    cells = content.leaderboard.fill_nan(None).sort("backbone", "seed")
+    cells = content.board.cells.sort("backbone", "seed")
     order = list(STRATEGIES)
     strategies = sorted(
         set(cells["strategy"]), key=lambda name: (order.index(name) if name in order else len(order), name)
@@ -254,7 +320,10 @@ def _signed(value: float | None, digits: int = 0) -> str:
 
 def _interval(row: Mapping[str, Any], name: str, digits: int, joined: str = "–") -> str:
     low, high = (row[f"{name}_low"], row[f"{name}_high"]) if name else (row["low"], row["high"])
-    return NOTHING if low is None or high is None else f"{_number(low, digits)}{joined}{_number(high, digits)}"
+    if low is None or high is None:
+        return NOTHING
+    joined = " to " if low < 0 else joined  # a dash beside a minus misleads
+    return f"{_number(low, digits)}{joined}{_number(high, digits)}"
 
 
 def _p_value(value: float | None) -> str:

@@ -6,21 +6,18 @@
 (sum of the images' means inside over that outside, which no single image can carry away).
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from stats.bootstrap import (
-    PeopleResamples,
-    mean_resampled,
-    people_mean_resampled,
-    percentile_interval,
-    ratio_of_sums_resampled,
-)
+from benchmark.config import Statistics
+from benchmark.measures import Resampled, estimate
+from stats.bootstrap import mean_resampled, people_mean_resampled, ratio_of_sums_resampled
+from stats.resamples import PeopleResamples
 from xai.gradcam import Scaling
 from xai.measures import other_scaling
-from xai.saliency import mean_of_ratios, person_means, ratio_of_means
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "backbone": pl.String,
@@ -39,7 +36,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def ratio_rows(
-    saliency: pl.DataFrame, resamples: PeopleResamples, scaling: Scaling, confidence: float
+    saliency: pl.DataFrame, resamples: PeopleResamples, scaling: Scaling, settings: Statistics
 ) -> list[dict[str, Any]]:
     """Rows of `SCHEMA` without the cell.
 
@@ -55,28 +52,27 @@ def ratio_rows(
             saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
             for name in (ratio, f"{region}{suffix}", f"{against}{suffix}")
         )
-        _, by_person = person_means(ratios, people)
-        averages = {
-            "images": (mean_of_ratios(ratios), mean_resampled(ratios, resamples)),
-            "people": (mean_of_ratios(by_person), people_mean_resampled(ratios, resamples)),
-            "sums": (ratio_of_means(inside, outside), ratio_of_sums_resampled(inside, outside, resamples)),
+        found = estimate(partial(_averages, ratios, inside, outside), resamples, settings.interval, settings.confidence)
+        counted = {
+            "n_images": int(np.isfinite(ratios).sum()),
+            "n_people": len(set(people[np.isfinite(ratios)].tolist())),
         }
-        for average, (value, resampled) in averages.items():
-            low, high = percentile_interval(resampled, confidence)
+        for average, value in found.values.items():
+            low, high = found.intervals[average]
             rows.append(
-                {
-                    "region": region,
-                    "against": against,
-                    "scaling": under,
-                    "average": average,
-                    "ratio": value,
-                    "low": low,
-                    "high": high,
-                    "n_images": int(np.isfinite(ratios).sum()),
-                    "n_people": int(np.isfinite(by_person).sum()),
-                }
+                {"region": region, "against": against, "scaling": under, "average": average}
+                | {"ratio": value, "low": low, "high": high}
+                | counted
             )
     return rows
+
+
+def _averages(ratios: np.ndarray, inside: np.ndarray, outside: np.ndarray, resamples: PeopleResamples) -> Resampled:
+    return {
+        "images": mean_resampled(ratios, resamples),
+        "people": people_mean_resampled(ratios, resamples),
+        "sums": ratio_of_sums_resampled(inside, outside, resamples),
+    }
 
 
 def _conventions(columns: list[str], scaling: Scaling) -> list[tuple[str, str, str, str]]:

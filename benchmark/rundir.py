@@ -21,7 +21,8 @@
     trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
                                    mean_cam.png, figures/; mask_null.json, model_null.json, erasure.parquet;
                                    failed.txt where it failed
-    leaderboard.csv|parquet|html, ratios.csv, correlation.csv, mean_photograph.png
+    leaderboard.csv|parquet|html|tex, results.json; mean_photograph.png
+    operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv
 
 prepare and segment are complete when their marker `.<stage>.json` exists, an embedding when its `block<k>.npy` or
 `test<k>.npy` does, a trial when its `trial.json` does, its explanation when its `saliency.parquet` does, erased
@@ -232,14 +233,14 @@ class RunDirectory:
     def mean_photograph(self) -> Path:
         return self.path / "mean_photograph.png"
 
-    @property
-    def ratios(self) -> Path:
-        """Every ratio of every cell, under every convention."""
-        return self.path / "ratios.csv"
+    def table(self, name: str) -> Path:
+        """One of the report's tables beside the leaderboard, such as `ratios`."""
+        return self.path / f"{name}.csv"
 
     @property
-    def correlation(self) -> Path:
-        return self.path / "correlation.csv"
+    def results(self) -> Path:
+        """Every number with what it rests on; `benchmark.results.Results`."""
+        return self.path / "results.json"
 
     def completed(self, part: str) -> dict[str, Any] | None:
         """What a finished stage noted of itself, or None where it has not finished."""

@@ -46,10 +46,10 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
             "and a map that is not all zero"
         )
     first = leaderboard.correlation.row(0, named=True)
-    if first["rho"] is not None:
-        interval = f" [{first['rho_low']:.2f}, {first['rho_high']:.2f}]" if first["rho_low"] is not None else ""
+    if first["estimate"] is not None:
+        interval = f" [{first['low']:.2f}, {first['high']:.2f}]" if first["low"] is not None else ""
         console.print(
-            f"AUC against vessel ratio over {first['n_cells']} cells: Spearman {first['rho']:.2f}{interval}, "
+            f"AUC against vessel ratio over {first['n_cells']} cells: Spearman {first['estimate']:.2f}{interval}, "
             f"p = {first['p_value']:.3f} ({first['method']})"
         )
     console.print(f"Page: [bold]{escape(str(RunDirectory(out).leaderboard('html')))}", soft_wrap=True)

@@ -28,6 +28,21 @@ def as_numbers(name: str, values: ArrayLike) -> np.ndarray:
     return array
 
 
+def as_probabilities(name: str, values: ArrayLike) -> np.ndarray:
+    """`values` (n,) in [0, 1] as (n,) float64; `name` is what an error calls them.
+
+    Raises ValueError for another shape, for no values, for NaN, and for anything outside [0, 1].
+    """
+    array = as_numbers(name, values)
+    strange = np.flatnonzero((array < 0) | (array > 1))
+    if strange.size:
+        raise ValueError(
+            f"{name} must be probabilities in [0, 1], found {array[strange[0]]} at position {strange[0]}; "
+            "a logit becomes one by the logistic function"
+        )
+    return array
+
+
 def as_nullable_numbers(name: str, values: ArrayLike) -> np.ndarray:
     """`values` (n,) as (n,) float64, where NaN stands for a null; `name` is what an error calls them.
 

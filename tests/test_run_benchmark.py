@@ -258,3 +258,18 @@ def test_an_address_is_no_path(option):
     result = CliRunner().invoke(run_benchmark.main, [option, "s3://lab/cohort.csv"])
     assert result.exit_code == 2
     assert "mount the storage" in result.output
+
+
+def test_reference_says_what_comes_out_and_what_does_not():
+    result = CliRunner().invoke(run_benchmark.main, ["reference"], catch_exceptions=False)
+    assert result.exit_code == 0
+    for said in ("0.042", "p = 0.914", "What comes out", "What does not", "0.343"):
+        assert said in result.output
+
+
+def test_compare_and_leaderboard_need_runs(tmp_path):
+    for command in ("compare", "leaderboard"):
+        assert CliRunner().invoke(run_benchmark.main, [command]).exit_code == 2, "no run is named"
+        result = CliRunner().invoke(run_benchmark.main, [command, str(tmp_path / "a"), str(tmp_path / "b")])
+        assert isinstance(result.exception, UserError)
+        assert str(tmp_path / "a") in str(result.exception), "the run that is none"

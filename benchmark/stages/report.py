@@ -1,4 +1,4 @@
-"""report: trials -> leaderboard (CSV, Parquet, HTML) and the correlation of performance with explainability."""
+"""report: trials -> the leaderboard (CSV, Parquet, LaTeX, HTML), the tables behind it, and results.json."""
 
 import datetime
 import importlib.metadata
@@ -11,11 +11,23 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from benchmark import reference
 from benchmark.cells import cells_of
 from benchmark.controls import CONTROLS
 from benchmark.figures import method_name
+from benchmark.latex import latex
 from benchmark.leaderboard import Leaderboard, build
 from benchmark.page import PageContent, render
+from benchmark.results import (
+    CohortResult,
+    Results,
+    cell_results,
+    comparison_results,
+    correlation_results,
+    digest,
+    methods,
+    seed_results,
+)
 from benchmark.run import Run
 from benchmark.rundir import RunDirectory, TrialDirectory, open_array, write_json, write_parquet
 from benchmark.weights import Record, read_records
@@ -33,13 +45,62 @@ def report(run: Run) -> Leaderboard:
         leaderboard = build(directory, cells_of(run.study), run.study.statistics, run.study.explain.scaling)
         leaderboard.cells.write_csv(directory.leaderboard("csv"))
         write_parquet(directory.leaderboard("parquet"), leaderboard.cells)
-        leaderboard.ratios.write_csv(directory.ratios)
-        leaderboard.correlation.write_csv(directory.correlation)
+        for name, table in leaderboard.tables().items():
+            table.write_csv(directory.table(name))
+        confidence = run.study.statistics.confidence
+        directory.leaderboard("tex").write_text(latex(leaderboard, run.study.name, confidence), encoding="utf-8")
         facts = _facts(run)
         directory.leaderboard("html").write_text(render(_content(run, leaderboard, facts)), encoding="utf-8")
+        directory.results.write_text(_results(run, leaderboard, facts).model_dump_json(indent=1), encoding="utf-8")
         write_json(directory.run, facts)
         stage.advance()
     return leaderboard
+
+
+def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str, str]]) -> Results:
+    study, directory = run.study, run.directory
+    cohort = pl.read_parquet(directory.cohort)
+    counted = {row["split"]: row for row in _per_split(cohort).to_dicts()}
+    drawn = study.cohort.synthetic
+    training = {
+        (cell.backbone.name, cell.strategy.name, cell.seed): json.loads(file.read_text(encoding="utf-8"))
+        for cell in run.cells()
+        if (file := directory.trial(cell).trial).is_file()
+    }
+    return Results(
+        study=study.name,
+        finished=facts["Machine"]["finished"],
+        cohort=CohortResult(
+            source="synthetic" if drawn else Path(str(study.cohort.manifest)).name,
+            **{what: {split: row[what] for split, row in counted.items()} for what in ("images", "people", "positive")},
+            left_out=len(pl.read_csv(directory.rejected, infer_schema=False)),
+            test_sha256=digest(cohort.filter(pl.col("split") == "test")),
+        ),
+        methods=methods(study.statistics),
+        cells=cell_results(leaderboard, training),
+        comparisons=comparison_results(leaderboard),
+        correlations=correlation_results(leaderboard),
+        seeds=seed_results(leaderboard),
+        weights=read_records(directory),
+        vessels=(directory.completed("segment") or {}).get("source", {}),
+        software=dict(facts["Software"]),
+        machine={key: value for key, value in facts["Machine"].items() if key != "finished"},
+        seconds={stage: float(seconds) for stage, seconds in facts["Seconds per stage"].items()},
+        configuration=study.dump(),
+    )
+
+
+def _per_split(cohort: pl.DataFrame) -> pl.DataFrame:
+    """split, images, people, positive."""
+    return (
+        cohort.group_by("split")
+        .agg(
+            pl.len().alias("images"),
+            pl.col("patient_id").n_unique().alias("people"),
+            pl.col("label").sum().alias("positive"),
+        )
+        .sort(pl.col("split").replace_strict({"train": 0, "val": 1, "test": 2}))
+    )
 
 
 def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str, str]]) -> PageContent:
@@ -55,23 +116,16 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         title=run.study.name,
         method=method_name(run.study.explain.method),
         notices=notices(run),
-        leaderboard=leaderboard.cells,
-        ratios=leaderboard.ratios,
+        board=leaderboard,
         failed_controls=_failed_controls(run),
-        correlation=leaderboard.correlation,
+        published=reference.cells() if run.study.published else None,
         pictures={name: path for name, path in pictures.items() if path.is_file()},
         photograph=_mean_photograph(directory, cohort.filter(pl.col("split") == "test")),
         examples={
             f"{cell.backbone.name}, {cell.strategy.name}, seed {cell.seed}": _examples(directory.trial(cell))
             for cell in run.cells()
         },
-        cohort=cohort.group_by("split")
-        .agg(
-            pl.len().alias("images"),
-            pl.col("patient_id").n_unique().alias("people"),
-            pl.col("label").sum().alias("positive"),
-        )
-        .sort(pl.col("split").replace_strict({"train": 0, "val": 1, "test": 2})),
+        cohort=_per_split(cohort),
         left_out=pl.concat([rejected, masks_failed]),
         facts=facts,
         configuration=directory.study.read_text(encoding="utf-8"),
@@ -187,7 +241,7 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
             "scaling": study.explain.scaling,
         },
         "Statistics": {
-            "intervals": f"{100 * study.statistics.confidence:g} %, percentile bootstrap over people, stratified",
+            "intervals": f"{100 * study.statistics.confidence:g} %, {methods(study.statistics)['bootstrap'].name}",
             "resamples": str(study.statistics.resamples),
             "seed": str(study.statistics.seed),
             "threshold": "highest F1 on validation",

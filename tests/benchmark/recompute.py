@@ -1,7 +1,15 @@
 """A leaderboard's numbers from a trial's Parquet files, by other means than the project's own."""
 
 import polars as pl
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 
 def recomputed(trial):
@@ -18,9 +26,16 @@ def recomputed(trial):
         for suffix in ("", "_fov"):
             per_image = saliency[region] / saliency[f"non_vessel{suffix}"]
             ratios[f"{region}_ratio{suffix}"] = per_image.drop_nulls().drop_nans().mean()
+    called = test["score"] >= threshold
     return {
         "auc": roc_auc_score(test["label"], test["score"]),
-        "f1": f1_score(test["label"], test["score"] >= threshold),
+        "average_precision": average_precision_score(test["label"], test["score"]),
+        "brier": brier_score_loss(test["label"], test["score"]),
+        "f1": f1_score(test["label"], called),
+        "sensitivity": recall_score(test["label"], called),
+        "specificity": recall_score(test["label"], called, pos_label=0),
+        "balanced_accuracy": balanced_accuracy_score(test["label"], called),
+        **({"ppv": precision_score(test["label"], called)} if called.any() else {}),
         "threshold": threshold,
         "n_images": len(test),
         "n_patients": test["patient_id"].n_unique(),

@@ -1,60 +1,43 @@
-"""Leaderboard rows from trial files written by hand."""
+"""The leaderboard's tables from trial files written by hand."""
 
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from benchmark.cells import Cell
-from benchmark.config import BackboneChoice, Statistics, StrategyChoice
-from benchmark.leaderboard import CORRELATION_SCHEMA, SCHEMA, build
-from benchmark.rundir import RunDirectory, write_parquet
-from xai.measures import VESSEL_MEASURES
-from xai.saliency import MEANS, RATIOS
+from benchmark import curves, ratios
+from benchmark.comparisons import COMPARED, COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
+from benchmark.config import Statistics
+from benchmark.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, build
+from benchmark.measures import CALLS, MEASURES
+from benchmark.rundir import RunDirectory, write_json, write_parquet
+from stats.delong import delong
+from tests.benchmark.trials import cell, change, write_cohort, write_trial
+from xai.saliency import RATIOS
 
-SETTINGS = Statistics(resamples=400)
-
-
-def cell(strategy, seed=0):
-    return Cell(BackboneChoice(name="dinov2-tiny"), StrategyChoice(name=strategy), seed)
+SETTINGS = Statistics(resamples=200)
+TABLES = {
+    "operating": OPERATING_SCHEMA,
+    "curves": curves.SCHEMA,
+    "ratios": ratios.SCHEMA,
+    "comparisons": COMPARISON_SCHEMA,
+    "seeds": SEEDS_SCHEMA,
+    "correlation": CORRELATION_SCHEMA,
+}
 
 
 @pytest.fixture
 def directory(tmp_path):
-    """40 people with two test images each, and 20 validation images."""
-    people = [f"p{i // 2}" for i in range(80)] + [f"v{i}" for i in range(20)]
-    labels = [i // 2 % 2 for i in range(80)] + [i % 2 for i in range(20)]
-    cohort = pl.DataFrame(
-        {
-            "image": [f"{i}.png" for i in range(100)],
-            "patient_id": people,
-            "label": labels,
-            "split": ["test"] * 80 + ["val"] * 20,
-            "row": range(100),
-        }
-    )
-    directory = RunDirectory(tmp_path)
-    write_parquet(directory.cohort, cohort)
-    return directory
+    return write_cohort(RunDirectory(tmp_path))
 
 
-def write_trial(directory, which, strength, ratio, seed=0):
-    """A trial whose scores follow the label with a strength, and whose ratios scatter around `ratio`."""
-    generator = np.random.default_rng(seed)
-    cohort = pl.read_parquet(directory.cohort)
-    scores = 1 / (1 + np.exp(-(strength * (cohort["label"].to_numpy() - 0.5) + generator.normal(size=len(cohort)))))
-    folder = directory.trial(which)
-    predictions = cohort.select("image", "patient_id", "label", pl.Series("score", scores), "split")
-    write_parquet(folder.predictions, predictions.sample(fraction=1, shuffle=True, seed=1))
-    test = cohort.filter(pl.col("split") == "test").select("image", "patient_id")
-    values = {name: np.ones(len(test)) for name in MEANS}
-    values |= {name: ratio + 0.1 * generator.normal(size=len(test)) for name in RATIOS}
-    values |= {f"{name}_raw": values[name] for name in VESSEL_MEASURES}
-    saliency = test.with_columns(**values)
-    saliency = saliency.with_columns(
-        pl.when(pl.int_range(pl.len()) < 5).then(None).otherwise(pl.col(RATIOS)).name.keep()
-    )
-    write_parquet(folder.saliency, saliency)
-    return predictions, saliency
+def only_row(directory, which, resamples=200, **settings):
+    return build(directory, [which], Statistics(resamples=resamples, **settings)).cells.row(0, named=True)
+
+
+def turned(split):
+    """Labels of one split the other way round."""
+    return pl.when(pl.col("split") == split).then(1 - pl.col("label")).otherwise(pl.col("label")).alias("label")
 
 
 def test_rows_columns_and_order(directory):
@@ -64,7 +47,6 @@ def test_rows_columns_and_order(directory):
     directory.trial(cells[2]).path.mkdir(parents=True)
     directory.trial(cells[2]).failure.write_text("train: out of memory\n")
     board = build(directory, cells, SETTINGS)
-    assert board.cells.columns == list(SCHEMA)
     assert board.cells["strategy"].to_list() == ["partial", "classifier_only", "full", "lora"]
     assert dict(board.cells.select("strategy", "status").iter_rows()) == {
         "partial": "ok",
@@ -77,24 +59,78 @@ def test_rows_columns_and_order(directory):
     for name in ("auc", "f1", *RATIOS):
         assert best[f"{name}_low"] <= best[name] <= best[f"{name}_high"]
     assert best["auc_high"] <= 1
-    assert board.correlation.columns == list(CORRELATION_SCHEMA)
-    assert board.correlation["n_cells"].to_list() == [2, 2, 2]
-    assert board.correlation["rho"].is_null().all(), "two cells have no rank correlation worth a number"
+    failed = board.cells.filter(strategy="lora").drop("backbone", "strategy", "seed", "status")
+    assert set(failed.row(0)) == {None}, "a failed cell has no number"
+
+
+def test_the_columns_of_every_table_are_those_of_its_schema_with_and_without_cells(directory, tmp_path):
+    names = {name: list(schema) for name, schema in TABLES.items()}
+    which = cell("lora")
+    empty = build(directory, [which], SETTINGS)
+    write_trial(directory, which, strength=1.0, ratio=1.2)
+    for board in (empty, build(directory, [which], SETTINGS)):
+        assert board.cells.schema == pl.Schema(SCHEMA)
+        assert {name: table.columns for name, table in board.tables().items()} == names
+    assert len(empty.operating) == len(empty.curves) == len(empty.ratios) == 0
+
+
+def test_no_table_holds_nan(directory):
+    """polars writes NaN into a CSV, and sorts it above every number."""
+    which = cell("lora")
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
+    change(folder.saliency, pl.lit(None, dtype=pl.Float64).alias("artery_ratio"))
+    board = build(directory, [which], SETTINGS)
+    assert board.cells["artery_ratio"].to_list() == [None]
+    for name, table in {"cells": board.cells, **board.tables()}.items():
+        assert not any(table[column].is_nan().any() for column in table.columns if table[column].dtype.is_float()), name
+
+
+def test_a_picture_of_the_groups(directory):
+    """Two equal cells and one far behind, whatever their order."""
+    cells = [cell("classifier_only"), cell("partial"), cell("lora")]
+    for which, strength in zip(cells, (0.1, 4, 4), strict=True):
+        write_trial(directory, which, strength, ratio=1.2)
+    table = build(directory, cells, SETTINGS).cells
+    assert table.select("strategy", "rank", "rank_low", "rank_high", "group", "tied_best").rows() == [
+        ("lora", 1.5, 1, 2, "a", True),
+        ("partial", 1.5, 1, 2, "a", True),
+        ("classifier_only", 3, 3, 3, "b", False),
+    ]
+
+
+def test_a_failed_cell_takes_no_part_in_comparisons(directory):
+    cells = [cell("classifier_only"), cell("partial"), cell("lora")]
+    for which in cells[:2]:
+        write_trial(directory, which, 1, ratio=1.2)
+    board = build(directory, cells, SETTINGS)
+    assert len(board.comparisons) == len(COMPARED)
+    assert set(board.comparisons["strategy_a"]) | set(board.comparisons["strategy_b"]) == {"classifier_only", "partial"}
+    assert board.cells.filter(strategy="lora").select("rank", "group", "tied_best").row(0) == (None, None, None)
 
 
 def test_ratio_is_the_mean_of_the_images_that_have_one(directory):
     which = cell("lora")
-    _, saliency = write_trial(directory, which, strength=1.0, ratio=1.2)
-    row = build(directory, [which], SETTINGS).cells.row(0, named=True)
-    assert row["artery_ratio"] == pytest.approx(np.mean([v for v in saliency["artery_ratio"] if v is not None]))
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
+    known = pl.read_parquet(folder.saliency)["artery_ratio"].drop_nulls().to_list()
+    assert len(known) == 75
+    assert only_row(directory, which)["artery_ratio"] == pytest.approx(np.mean(known))
+
+
+def test_delongs_interval_is_over_people(directory):
+    which = cell("lora")
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
+    test = pl.read_parquet(folder.predictions).filter(split="test")
+    of_people = delong(test["label"].to_numpy(), [test["score"].to_numpy()], test["patient_id"].to_numpy())
+    ((low, high),) = of_people.logit_intervals(0.9)
+    row = only_row(directory, which, confidence=0.9)
+    assert (row["auc_delong_low"], row["auc_delong_high"]) == pytest.approx((low, high))
 
 
 def test_interval_is_over_people_not_images(directory):
     """Two identical images a person carry one person's information: the interval must not shrink."""
     which = cell("lora")
     cohort = pl.read_parquet(directory.cohort)
-    write_trial(directory, which, strength=1.0, ratio=1.2)
-    folder = directory.trial(which)
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     twins = (
         pl.read_parquet(folder.predictions)
         .join(cohort.select("image", "row"), on="image")
@@ -103,21 +139,149 @@ def test_interval_is_over_people_not_images(directory):
         .drop("row")
     )
     write_parquet(folder.predictions, twins)
-    both = build(directory, [which], SETTINGS).cells.row(0, named=True)
+    both = only_row(directory, which)
     write_parquet(directory.cohort, cohort.unique("patient_id", keep="first", maintain_order=True))
     write_parquet(folder.predictions, twins.unique("patient_id", keep="first", maintain_order=True))
-    one = build(directory, [which], SETTINGS).cells.row(0, named=True)
+    one = only_row(directory, which)
     assert both["auc"] == pytest.approx(one["auc"])
     assert both["auc_high"] - both["auc_low"] == pytest.approx(one["auc_high"] - one["auc_low"], abs=1e-9)
+    width = both["auc_delong_high"] - both["auc_delong_low"]
+    assert width == pytest.approx(one["auc_delong_high"] - one["auc_delong_low"], rel=0.1)
+
+
+def test_bca_moves_the_intervals_and_nothing_else(directory):
+    which = cell("lora")
+    write_trial(directory, which, strength=1.0, ratio=1.2)
+    # The tails of BCa are uneven: 200 resamples leave too few in one of them.
+    percentile, bca = (only_row(directory, which, resamples=1000, interval=name) for name in ("percentile", "bca"))
+    for row in (percentile, bca):
+        assert all(row[f"{name}_low"] < row[name] < row[f"{name}_high"] for name in MEASURES if name != "ece")
+        assert (row["ece_low"], row["ece_high"]) == (None, None)
+    assert {name: percentile[name] for name in MEASURES} == {name: bca[name] for name in MEASURES}
+    assert percentile["auc_low"] != bca["auc_low"]
+
+
+def test_thresholds_come_from_validation_alone(directory):
+    which = cell("lora")
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
+    before = build(directory, [which], SETTINGS)
+    change(directory.cohort, turned("test"))
+    change(folder.predictions, turned("test"))
+    after = build(directory, [which], SETTINGS)
+    thresholds = [board.operating.select("point", "threshold").unique(maintain_order=True) for board in (before, after)]
+    assert thresholds[0].rows() == thresholds[1].rows()
+    assert before.cells["threshold"].to_list() == after.cells["threshold"].to_list()
+    assert before.cells["auc"][0] == pytest.approx(1 - after.cells["auc"][0])
+    assert before.cells["f1"][0] > after.cells["f1"][0]
+
+    change(folder.predictions, turned("val"))
+    moved = build(directory, [which], SETTINGS)
+    assert moved.cells["threshold"].to_list() != after.cells["threshold"].to_list()
+
+
+def test_operating_points(directory):
+    which = cell("lora")
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
+    board = build(directory, [which], SETTINGS)
+    assert board.operating.select("point", "measure").rows() == [
+        (point, measure) for point in OPERATING_POINTS for measure in CALLS
+    ]
+    predictions = pl.read_parquet(folder.predictions)
+    validation, test = (predictions.filter(split=split) for split in ("val", "test"))
+    for point, target in (("sensitivity_80", 0.8), ("sensitivity_90", 0.9), ("specificity_80", 0.8)):
+        rows = {row["measure"]: row for row in board.operating.filter(point=point).to_dicts()}
+        threshold, measure = rows["f1"]["threshold"], point.split("_")[0]
+        label = int(measure == "sensitivity")
+        share = {
+            name: ((of["score"] >= threshold) == (of["label"] == 1)).filter(of["label"] == label).mean()
+            for name, of in (("validation", validation), ("test", test))
+        }
+        assert share["validation"] >= target
+        assert rows[measure]["value"] == pytest.approx(share["test"])
+        assert rows[measure]["low"] <= rows[measure]["value"] <= rows[measure]["high"]
+    best = {row["measure"]: row for row in board.operating.filter(point="best_f1").to_dicts()}
+    of_cell = board.cells.row(0, named=True)
+    for name in CALLS:
+        assert [best[name][key] for key in ("value", "low", "high")] == [
+            of_cell[column] for column in (name, f"{name}_low", f"{name}_high")
+        ]
+
+
+def test_a_specificity_out_of_reach_is_a_threshold_of_infinity(directory):
+    which = cell("lora")
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
+    top = (pl.col("split") == "val") & (pl.col("label") == 0)
+    change(folder.predictions, pl.when(top).then(1.0).otherwise(pl.col("score")).alias("score"))
+    operating = build(directory, [which], SETTINGS).operating.filter(point="specificity_90")
+    assert operating["threshold"].unique().to_list() == [np.inf]
+    values = dict(operating.select("measure", "value").iter_rows())
+    assert (values["sensitivity"], values["specificity"], values["ppv"]) == (0, 1, None)
+
+
+def test_curves_of_every_cell_and_of_treating_all(directory):
+    cells = [cell("partial"), cell("lora")]
+    write_trial(directory, cells[0], strength=1.0, ratio=1.2)
+    table = build(directory, cells, SETTINGS).curves
+    assert table.select("backbone", "strategy", "curve").unique(maintain_order=True).rows() == [
+        ("dinov2-tiny", "partial", "roc"),
+        ("dinov2-tiny", "partial", "calibration"),
+        ("dinov2-tiny", "partial", "decision"),
+        ("treat all", "", "decision"),
+    ]
+
+
+def test_controls_that_were_made(directory):
+    """Erasure over the images that could be erased, here all but those of two people."""
+    which = cell("lora")
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
+    assert only_row(directory, which)["n_erased"] is None
+    scores = pl.read_parquet(folder.predictions).filter(split="test")
+    noise = np.random.default_rng(5).normal(size=(2, 80))
+    versions = scores.with_columns(erased=pl.lit(pl.Series(noise[0])), control=pl.col("score") + 0.1 * noise[1])
+    gone = pl.col("patient_id").is_in(["p0", "p1"])
+    columns = ["score", "erased", "control"]
+    versions = versions.with_columns(pl.when(gone).then(None).otherwise(pl.col(columns)).name.keep())
+    write_parquet(folder.erasure, versions)
+    write_json(folder.mask_null, {"vessel_ratio": {"null": 1.1, "p_value": 0.01}, "vessel_ratio_fov": {"reason": "-"}})
+    write_json(folder.model_null, {"n_images": 32, "steps": [{"rank_correlation": 0.4}, {"rank_correlation": 0.1}]})
+
+    row, known = only_row(directory, which), versions.drop_nulls()
+    auc = {name: roc_auc_score(known["label"], known[name]) for name in columns}
+    assert row["n_erased"] == 76
+    assert row["auc_drop_erased"] == pytest.approx(auc["score"] - auc["erased"])
+    assert row["auc_drop_control"] == pytest.approx(auc["score"] - auc["control"])
+    assert row["auc_drop_difference"] == pytest.approx(auc["control"] - auc["erased"])
+    assert row["auc_drop_erased_low"] < row["auc_drop_erased"] < row["auc_drop_erased_high"]
+    assert (row["vessel_ratio_null"], row["vessel_ratio_null_p"], row["vessel_ratio_fov_null"]) == (1.1, 0.01, None)
+    assert (row["model_null_classifier"], row["model_null"], row["n_model_null"]) == (0.4, 0.1, 32)
+
+    write_parquet(folder.erasure, versions.with_columns(pl.when(pl.col("label") == 1).then(pl.col("score"))))
+    row = only_row(directory, which)
+    assert (row["n_erased"], row["auc_drop_erased"]) == (38, None), "one class has no AUC"
 
 
 def test_correlation_over_cells(directory):
     cells = [cell("classifier_only", seed) for seed in range(4)]
     for number, which in enumerate(cells):
         write_trial(directory, which, strength=number, ratio=1 + number / 2, seed=number)
-    found = build(directory, cells, SETTINGS).correlation.row(0, named=True)
-    assert (found["performance"], found["explainability"]) == ("auc", "vessel_ratio")
-    assert found["rho"] == pytest.approx(1)
-    assert found["p_value"] == pytest.approx(2 / 24)
-    assert found["rho_low"] <= found["rho"] <= found["rho_high"]
-    assert found["method"] == "exact permutation"
+    board = build(directory, cells, SETTINGS)
+    assert len(board.correlation) == 8 * 2
+    for found, coefficient in zip(board.correlation.head(2).to_dicts(), ("spearman", "kendall"), strict=True):
+        assert (found["performance"], found["explainability"]) == ("auc", "vessel_ratio")
+        assert found["coefficient"] == coefficient
+        assert found["estimate"] == pytest.approx(1)
+        assert found["p_value"] == pytest.approx(2 / 24)
+        assert found["low"] <= found["estimate"] <= found["high"]
+        assert (found["n_cells"], found["method"]) == (4, "exact permutation")
+    of_auc = board.seeds.filter(measure="auc").row(0, named=True)
+    assert of_auc["n_seeds"] == 4
+    assert of_auc["mean"] == pytest.approx(board.cells["auc"].mean())
+
+
+def test_two_cells_have_no_rank_correlation_worth_a_number(directory):
+    cells = [cell("partial"), cell("lora")]
+    for which in cells:
+        write_trial(directory, which, strength=1.0, ratio=1.2)
+    table = build(directory, cells, SETTINGS).correlation
+    assert table["n_cells"].to_list() == [2] * 16
+    assert table["estimate"].is_null().all()

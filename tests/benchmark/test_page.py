@@ -14,17 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmark import ratios
-from benchmark.leaderboard import CORRELATION_SCHEMA, SCHEMA
-from benchmark.page import Axis, PageContent, render
+import benchmark.page
+from benchmark import reference
+from benchmark.comparisons import CELL
+from benchmark.leaderboard import SCHEMA, Leaderboard
+from benchmark.page import PAIRS_SHOWN, Axis, PageContent, render
+from benchmark.rundir import RunDirectory
+from tests.benchmark.page_content import (
+    BACKBONES,
+    FAILED,
+    REASON,
+    STRATEGIES,
+    attacked,
+    content_in,
+    full_content_in,
+)
 from xai.examples import RULE
 
-BACKBONES = ("openclip-tiny", "dinov2-tiny", "timm:vit_tiny")
-STRATEGIES = ("classifier_only", "partial", "lora")
-FAILED = ("dinov2-tiny", "lora")
-REASON = "train: out of memory"
-ATTACK = "<script>alert('1')</script>\"'&"
-VOID = {"meta", "link", "img", "br", "wbr", "line", "circle"}
+VOID = {"meta", "link", "img", "br", "wbr", "input"}
+CHARTS = ("forest", "scatter", "roc", "calibration", "decision")
 
 
 class _Tree(HTMLParser):
@@ -40,7 +48,8 @@ class _Tree(HTMLParser):
             self.builder.end(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
+        self.builder.start(tag, {name: value or "" for name, value in attrs})
+        self.builder.end(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.builder.end(tag).tag == tag
@@ -75,92 +84,9 @@ def row_of(root: Element, backbone: str, strategy: str, table: str = "table-lead
     return found
 
 
-def cells(seeds: tuple[int, ...] = (0,)) -> pl.DataFrame:
-    made = []
-    for place, (seed, backbone, strategy) in enumerate(
-        (seed, backbone, strategy) for seed in seeds for backbone in BACKBONES for strategy in STRATEGIES
-    ):
-        cell = {"backbone": backbone, "strategy": strategy, "seed": seed, "status": "ok"}
-        if (backbone, strategy) == FAILED:
-            made.append(cell | {"status": REASON})
-            continue
-        counts = {"n_images": 1234, "n_patients": 617, "n_positive": 400, "n_ratio": 1230, "threshold": 0.4375}
-        estimates = {"auc": 0.8 - place / 100, "f1": 0.7 - place / 100}
-        for offset, region in enumerate(("artery", "vein", "vessel")):
-            estimates |= {
-                f"{region}_ratio": 1.2 + offset / 10 + place / 50,
-                f"{region}_ratio_fov": 1.1 + offset / 10 + place / 50,
-            }
-        estimates |= {"auc_drop_erased": 0.05, "auc_drop_control": -0.01, "auc_drop_difference": 0.06}
-        nulls = {"vessel_ratio_fov_null": 1.05, "vessel_ratio_fov_null_p": 0.0123}
-        models = {"model_null_classifier": 0.31, "model_null": 0.12, "n_erased": 1200}
-        bounds = {f"{k}_low": v - 0.05 for k, v in estimates.items()} | {
-            f"{k}_high": v + 0.06 for k, v in estimates.items()
-        }
-        made.append(cell | counts | estimates | nulls | models | bounds)
-    return pl.DataFrame(made, schema=SCHEMA).sort("auc", descending=True, nulls_last=True)
-
-
-def every_ratio(leaderboard: pl.DataFrame) -> pl.DataFrame:
-    """Ratios that tell by their value where they come from."""
-    conventions = [
-        ("vessel", against, scaling, average)
-        for scaling in ("minmax", "raw")
-        for against in ("non_vessel", "non_vessel_fov")
-        for average in ("images", "people", "sums")
-    ]
-    conventions += [("ring", "fov", "minmax", "images"), ("superior_nasal", "fov", "minmax", "images")]
-    return pl.DataFrame(
-        [
-            dict(zip(("region", "against", "scaling", "average"), convention, strict=True))
-            | {"backbone": row["backbone"], "strategy": row["strategy"], "seed": row["seed"]}
-            | {"ratio": 1 + place / 10, "low": 0.9 + place / 10, "high": 1.1 + place / 10}
-            for row in leaderboard.filter(pl.col("status") == "ok").iter_rows(named=True)
-            for place, convention in enumerate(conventions)
-        ],
-        schema=ratios.SCHEMA,
-    )
-
-
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> PageContent:
-    picture = tmp_path_factory.mktemp("pictures") / "mean_cam.png"
-    Image.new("RGB", (224, 224), (200, 80, 30)).save(picture)
-    correlation = {
-        "performance": "auc",
-        "explainability": "vessel_ratio",
-        "rho": -0.3095,
-        "rho_low": -0.71,
-        "rho_high": 0.25,
-        "p_value": 0.4621,
-        "n_cells": 8,
-        "method": "exact permutation",
-    }
-    return PageContent(
-        title="Carotid study",
-        method="Grad-CAM",
-        notices=["Data are synthetic.", "Towers are untrained."],
-        leaderboard=cells(),
-        ratios=every_ratio(cells()),
-        failed_controls=["dinov2-tiny-partial-s0, model null: out of memory"],
-        correlation=pl.DataFrame([correlation], schema=CORRELATION_SCHEMA),
-        pictures={"openclip-tiny-lora-s0": picture, "timm_vit_tiny-partial-s0": picture},
-        photograph=None,
-        examples={
-            "openclip-tiny, lora, seed 0": [(picture, "Photograph and its map")],
-            "dinov2-tiny, lora, seed 0": [],
-        },
-        cohort=pl.DataFrame(
-            {"split": ["train", "test"], "images": [1500, 500], "people": [750, 250], "positive": [600, 125]}
-        ),
-        left_out=pl.DataFrame(
-            {"image": ["a.png"], "split": [None], "reason": ["truncated"]},
-            schema={"image": pl.String, "split": pl.String, "reason": pl.String},
-        ),
-        facts={"Machine": {"CPUs": "2"}, "Software": {"torch": "2.15.0"}},
-        configuration="name: Carotid study\nseeds: [0]\n",
-        confidence=0.95,
-    )
+    return content_in(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
@@ -168,35 +94,69 @@ def page(content: PageContent) -> Element:
     return parse(render(content))
 
 
+@pytest.fixture(scope="module")
+def full_page(tmp_path_factory: pytest.TempPathFactory) -> Element:
+    return without_charts(full_content_in(tmp_path_factory.mktemp("pictures")))
+
+
+def without_charts(content: PageContent) -> Element:
+    """The rest of the page: charts take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark.page, "_charts", lambda content: {place: [] for place in CHARTS})
+        return parse(render(content))
+
+
 def changed(content: PageContent, **changes: object) -> Element:
-    return parse(render(dataclasses.replace(content, **changes)))
+    """Without charts; `changes` are of the content or of its leaderboard."""
+    of_board = {name: changes.pop(name) for name in set(changes) & {f.name for f in dataclasses.fields(Leaderboard)}}
+    return without_charts(dataclasses.replace(content, board=dataclasses.replace(content.board, **of_board), **changes))
+
+
+def shown(root: Element, table: str, backbone: str = "openclip-tiny", strategy: str = "classifier_only") -> list[str]:
+    """What stands in a cell's row beside its name."""
+    return [text(cell) for cell in row_of(root, backbone, strategy, table).iter("td")]
+
+
+def heads(root: Element, table: str) -> list[str]:
+    (found,) = having(root, "id", table)
+    return [text(th) for th in found.iter("th") if th.get("scope") == "col"]
 
 
 def test_one_row_a_cell_in_the_order_of_the_leaderboard(page: Element, content: PageContent) -> None:
     named = [tuple(text(th) for th in row.iter("th")) for row in rows(page)]
-    assert named == content.leaderboard.select("backbone", "strategy").rows()
-    done = content.leaderboard.filter(pl.col("status") == "ok")
+    assert named == content.board.cells.select("backbone", "strategy").rows()
+    done = content.board.cells.filter(pl.col("status") == "ok")
     assert [tuple(text(th) for th in row.iter("th")) for row in rows(page, "table-fov")] == done.select(
         "backbone", "strategy"
     ).rows()
 
 
 def test_estimates_stand_with_their_intervals(page: Element) -> None:
-    shown = [text(cell) for cell in row_of(page, "openclip-tiny", "classifier_only").iter("td")]
-    assert shown == [
+    assert shown(page, "table-leaderboard") == [
+        "1 a 1–3",  # rank
         "0.800 0.750–0.860",
         "0.700 0.650–0.760",
         "1.40 1.35–1.46",  # vessel, artery, vein
         "1.20 1.15–1.26",
         "1.30 1.25–1.36",
     ]
-    inside = [text(cell) for cell in row_of(page, "openclip-tiny", "classifier_only", "table-fov").iter("td")]
-    assert inside[:3] == ["1.30 1.25–1.36", "1.10 1.05–1.16", "1.20 1.15–1.26"]
-    assert inside[3:] == ["0.438", "1 230", "1 234", "617", "400"]
+    assert shown(page, "table-fov") == [
+        "1.30 1.25–1.36", "1.10 1.05–1.16", "1.20 1.15–1.26", "0.438", "1 230", "1 234", "617", "400",
+    ]  # fmt: skip
+
+
+def test_ranks_and_the_letters_of_groups(page: Element, content: PageContent) -> None:
+    ranks = [text(row.find("td")) for row in rows(page)[:-1]]  # type: ignore[arg-type]
+    assert ranks == ["1 a 1–3", "2 a 1–4", "3 ab 2–5", "4 ab 3–6", "5 b 4–7", "6 b 5–8", "7 b 6–9", "8 b 7–10"]
+    assert "share a letter" in having(page, "class", "group")[0].get("title", "")
+    two_best = pl.when(pl.col("rank") <= 2).then(1.5).otherwise("rank").alias("rank")
+    tied = changed(content, cells=content.board.cells.with_columns(two_best, group=pl.lit(None, pl.String)))
+    ranks = [text(row.find("td")) for row in rows(tied)[:3]]  # type: ignore[arg-type]
+    assert ranks == ["1.5 1–3", "1.5 1–4", "3 2–5"]
 
 
 def test_bars_are_drawn_to_the_scale_of_their_axis(page: Element) -> None:
-    bar = next(row_of(page, "openclip-tiny", "classifier_only").iter("svg"))
+    bar = having(row_of(page, "openclip-tiny", "classifier_only"), "class", "bar")[0]
     drawn = {line.get("class"): (line.get("x1"), line.get("x2")) for line in bar.iter("line")}
     # The AUC axis runs from 0.3 to 1.
     assert drawn["reference"] == ("28.57%", "28.57%")
@@ -205,28 +165,25 @@ def test_bars_are_drawn_to_the_scale_of_their_axis(page: Element) -> None:
 
 
 def test_every_bar_lies_on_its_axis(page: Element) -> None:
-    lines = [line for svg in page.iter("svg") for line in svg.iter("line")]
+    lines = [line for svg in having(page, "class", "bar") for line in svg.iter("line")]
     places = [float(line.get(end, "").rstrip("%")) for line in lines for end in ("x1", "x2")]
-    assert (min(places), max(places)) == (0, 100)
+    assert 0 <= min(places) < max(places) <= 100
 
 
 def test_controls_stand_beside_the_ratio_they_question(page: Element, content: PageContent) -> None:
-    shown = [text(cell) for cell in row_of(page, "openclip-tiny", "classifier_only", "table-controls").iter("td")]
-    assert shown == [
+    assert shown(page, "table-controls") == [
         "1.30", "1.05", "0.012", "0.31", "0.12",
         "+0.050 0.000 to 0.110", "−0.010 −0.060 to 0.050", "+0.060 0.010 to 0.120",
     ]  # fmt: skip
     assert "Not computed: dinov2-tiny-partial-s0, model null: out of memory" in text(page)
     unasked = [pl.lit(None).alias(name) for name in ("vessel_ratio_fov_null", "model_null", "n_erased")]
-    assert not having(changed(content, leaderboard=content.leaderboard.with_columns(unasked)), "id", "table-controls")
+    assert not having(changed(content, cells=content.board.cells.with_columns(unasked)), "id", "table-controls")
 
 
 def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
-    (table,) = having(page, "id", "table-conventions")
-    heads = [text(th) for th in table.iter("th") if th.get("scope") == "col"][2:]
-    shown = [text(cell) for cell in row_of(page, "openclip-tiny", "partial", "table-conventions").iter("td")]
-    # As `every_ratio` counts its conventions.
-    assert dict(zip(heads, shown, strict=True)) == {
+    told = zip(heads(page, "table-conventions")[2:], shown(page, "table-conventions"), strict=True)
+    # As `page_content.CONVENTIONS` counts them.
+    assert dict(told) == {
         "As above": "1.00 0.90–1.10",
         "Inside the field of view": "1.30 1.20–1.40",
         "Raw maps": "1.60 1.50–1.70",
@@ -236,11 +193,9 @@ def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
 
 
 def test_other_regions_are_columns(page: Element, content: PageContent) -> None:
-    (table,) = having(page, "id", "table-regions")
-    assert [text(th) for th in table.iter("th") if th.get("scope") == "col"][2:] == ["Ring", "Superior nasal"]
-    shown = [text(cell) for cell in row_of(page, "openclip-tiny", "lora", "table-regions").iter("td")]
-    assert shown == ["2.20 2.10–2.30", "2.30 2.20–2.40"]
-    without = changed(content, ratios=content.ratios.clear())
+    assert heads(page, "table-regions")[2:] == ["Ring", "Superior nasal"]
+    assert shown(page, "table-regions") == ["2.20 2.10–2.30", "2.30 2.20–2.40"]
+    without = changed(content, ratios=content.board.ratios.clear())
     assert not having(without, "id", "table-regions")
     assert not having(without, "id", "table-conventions")
 
@@ -252,24 +207,125 @@ def test_a_failed_cell_comes_last_and_says_why(page: Element) -> None:
 
 
 def test_all_cells_failed(content: PageContent) -> None:
-    gone = [pl.lit(None, pl.Float64).alias(name) for name, kind in SCHEMA.items() if kind == pl.Float64]
-    page = changed(content, leaderboard=content.leaderboard.with_columns(*gone, status=pl.lit("no weights")))
+    named = content.board.cells.select(*CELL, status=pl.lit("no weights"))
+    failed = pl.concat([pl.DataFrame(schema=SCHEMA), named], how="diagonal")
+    nothing = {name: table.clear() for name, table in content.board.tables().items()}
+    page = parse(render(dataclasses.replace(content, board=Leaderboard(failed, **nothing))))
     assert all("Failed: no weights" in text(row) for row in rows(page))
-    assert not having(page, "id", "table-fov")
+    sections = {section.get("aria-labelledby") for section in page.iter("section")} - {None}
+    assert sections == {"leaderboard", "correlation", "saliency", "examples", "cohort", "facts"}
+    assert not having(page, "class", "chart")
 
 
-def test_several_seeds_get_a_column_and_a_row_of_pictures_each(page: Element, content: PageContent) -> None:
-    def heads(root: Element) -> list[str]:
-        (table,) = having(root, "id", "table-leaderboard")
-        return [text(th) for th in table.iter("th") if th.get("scope") == "col"]
-
-    assert heads(page) == ["Backbone", "Strategy", "AUC", "F1", "Vessel", "Artery", "Vein"]
-    seeded = changed(content, leaderboard=cells(seeds=(0, 7)))
-    assert heads(seeded)[:3] == ["Backbone", "Strategy", "Seed"]
-    assert len(rows(seeded)) == 18
+def test_several_seeds_get_a_column_and_a_row_of_pictures_each(page: Element, full_page: Element) -> None:
+    names = ["Backbone", "Strategy"]
+    assert heads(page, "table-leaderboard") == [*names, "Rank", "AUC", "F1", "Vessel", "Artery", "Vein"]
+    assert heads(full_page, "table-leaderboard")[:4] == [*names, "Seed", "Rank"]
+    assert len(rows(full_page)) == 18
     assert len(having(page, "class", "maps")) == 3
-    titles = [text(line.find("h3")) for line in having(seeded, "class", "maps")]  # type: ignore[arg-type]
+    titles = [text(line.find("h3")) for line in having(full_page, "class", "maps")]  # type: ignore[arg-type]
     assert titles == [f"{backbone} seed {seed}" for backbone in sorted(BACKBONES) for seed in (0, 7)]
+
+
+def test_several_seeds_get_a_section(page: Element, full_page: Element) -> None:
+    assert not having(page, "id", "seeds")
+    assert len(rows(full_page, "table-seeds")) == 8  # one of nine failed
+    assert shown(full_page, "table-seeds", strategy="partial") == [
+        "2", "0.605 0.535–0.685", "0.011", "1.30 1.23–1.38", "0.03", "1.45 1.38–1.53", "0.03",
+    ]  # fmt: skip
+
+
+def test_calls_and_probabilities(page: Element) -> None:
+    told = zip(heads(page, "table-calls")[2:], shown(page, "table-calls"), strict=True)
+    assert dict(told) == {
+        "Threshold": "0.438",
+        "Sensitivity": "0.83 0.78–0.89",
+        "Specificity": "0.67 0.62–0.73",
+        "PPV": "0.55 0.50–0.61",
+        "NPV": "0.89 0.84–0.95",
+        "Balanced accuracy": "0.75 0.70–0.81",
+    }
+    told = zip(heads(page, "table-probabilities")[2:], shown(page, "table-probabilities"), strict=True)
+    assert dict(told) == {
+        "Average precision": "0.76 0.71–0.82",
+        "Brier score": "0.214 0.164–0.274",
+        "Intercept": "−0.12 −0.17 to −0.06",
+        "Slope": "0.94 0.89–1.00",
+        "ECE": "0.041",
+    }
+
+
+def test_operating_points_have_a_row_each(page: Element) -> None:
+    """The highest F1 has a table of its own."""
+    assert heads(page, "table-operating") == [
+        "Backbone", "Strategy", "Point", "Threshold", "Sensitivity", "Specificity", "PPV", "NPV",
+    ]  # fmt: skip
+    of_cell = [[text(td) for td in row.iter("td")] for row in rows(page, "table-operating")][:4]
+    assert [point for point, *_ in of_cell] == ["sensitivity 80", "sensitivity 90", "specificity 80", "specificity 90"]
+    # Sensitivity is the second of `benchmark.measures.CALLS`, as the fixture counts them.
+    assert of_cell[0][1:] == ["0.500", "0.78 0.75–0.82", "0.76 0.73–0.80", "0.74 0.71–0.78", "0.72 0.69–0.76"]
+
+
+def test_right_where_it_looks_at_vessels(page: Element) -> None:
+    assert shown(page, "table-within") == ["0.54 0.49–0.60", "+0.08 0.03 to 0.14", "1 230"]
+
+
+def test_pairs_come_surest_first(page: Element) -> None:
+    assert "Which cells differ? 28 pairs" in text(page)
+    pairs = [[text(td) for td in row.iter("td")] for row in rows(page, "table-pairs")]
+    assert len(pairs) == 28
+    assert pairs[0] == [
+        "timm:vit_tiny, partial", "timm:vit_tiny, lora",
+        "+0.010 −0.010 to 0.040", "0.039", "−0.02 −0.04 to 0.01", "0.046",
+    ]  # fmt: skip
+    assert pairs[-1][:2] == ["openclip-tiny, classifier_only", "openclip-tiny, partial"]
+
+
+def test_of_many_pairs_the_surest_are_shown_and_the_rest_told(page: Element, full_page: Element) -> None:
+    assert len(rows(full_page, "table-pairs")) == PAIRS_SHOWN == 100
+    (many,), (few,) = (having(root, "id", "table-pairs") for root in (full_page, page))
+    assert "The 100 surest of AUC; all are in comparisons.csv" in text(many)
+    assert "surest" not in text(few)
+    assert "Which cells differ? 120 pairs" in text(full_page)
+    assert text(rows(full_page, "table-pairs")[0]).startswith("timm:vit_tiny, partial, seed 7")
+
+
+def test_one_cell_has_no_pair(content: PageContent) -> None:
+    assert not having(changed(content, comparisons=content.board.comparisons.clear()), "id", "table-pairs")
+
+
+def test_the_published_study_stands_beside_only_if_asked_for(page: Element, full_page: Element) -> None:
+    assert not having(page, "id", "published")
+    table = reference.cells()
+    assert [[text(th) for th in row.iter("th")] for row in rows(full_page, "table-published")] == [
+        list(names) for names in table.select("model", "strategy").rows()
+    ]
+    first = [text(td) for td in rows(full_page, "table-published")[0].iter("td")]
+    assert first == ["0.60 0.57–0.63", "0.59 0.56–0.62", "1.09 1.09–1.10", "1.11 1.10–1.12", "1.07 1.06–1.07"]
+
+
+def test_charts_are_pictures_with_a_title_and_a_label(page: Element, content: PageContent) -> None:
+    charts = having(page, "class", "chart")
+    assert [text(chart.find("figcaption")) for chart in charts] == [  # type: ignore[arg-type]
+        "AUC", "Ratio to everything that is not vessel", "Ratio inside the field of view",
+        "AUC and vessel ratio", "AUC and vessel ratio inside the field of view",
+        *3 * BACKBONES,
+    ]  # fmt: skip
+    drawings = [chart.find("svg") for chart in charts]
+    assert {drawing.get("role") for drawing in drawings} == {"img"}  # type: ignore[union-attr]
+    labels = [drawing.get("aria-label", "") for drawing in drawings]  # type: ignore[union-attr]
+    for what in ("ROC curves", "Calibration", "Decision curves"):
+        assert [label.split(":")[0] for label in labels if label.startswith(what)] == [
+            f"{what} of {backbone.split(':')[0]}" for backbone in BACKBONES
+        ]
+    assert len(set(labels)) == len(labels)
+    assert not [element for drawing in drawings for element in drawing.iter() if element.get("id")]  # type: ignore[union-attr]
+
+
+def test_the_published_study_is_in_the_scatter(tmp_path: Path) -> None:
+    told = render(full_content_in(tmp_path))
+    assert "hollow: the published study, same shapes" in told
+    assert "Hollow: the published study’s cells." in " ".join(told.split())
 
 
 def test_pictures_are_embedded_and_absent_ones_said(page: Element, content: PageContent) -> None:
@@ -313,48 +369,64 @@ def test_the_correlation_is_a_sentence(page: Element) -> None:
     )
 
 
+def test_every_correlation_is_in_a_table(page: Element, content: PageContent) -> None:
+    found = [[text(td) for td in row.iter("td")] for row in rows(page, "table-correlation")]
+    assert len(found) == 16
+    assert found[:2] == [
+        ["AUC", "vessel ratio", "Spearman", "−0.31 −0.71 to 0.25", "0.462", "8", "exact permutation"],
+        ["AUC", "vessel ratio", "Kendall", "−0.21 −0.61 to 0.35", "0.462", "8", "exact permutation"],
+    ]
+    assert found[-1][:4] == ["F1", "vessel ratio in the field of view", "Kendall", "0.49 0.09 to 1.05"]
+    alone = changed(content, correlation=content.board.correlation.head(1))
+    assert not having(alone, "id", "table-correlation")
+
+
 @pytest.mark.parametrize(("p_value", "written"), [(1.0, "p = 1.000"), (2 / 362_880, "p = 5.5 × 10⁻⁶")])
 def test_small_p_values_stay_exact(content: PageContent, p_value: float, written: str) -> None:
-    page = changed(content, correlation=content.correlation.with_columns(p_value=pl.lit(p_value)))
+    page = changed(content, correlation=content.board.correlation.with_columns(p_value=pl.lit(p_value)))
     assert written in text(having(page, "class", "lead")[0])
 
 
 def test_an_undefined_correlation_says_so(content: PageContent) -> None:
-    undefined = content.correlation.with_columns(
-        rho=pl.lit(float("nan")), p_value=pl.lit(None, pl.Float64), n_cells=pl.lit(1, pl.Int64)
+    undefined = content.board.correlation.with_columns(
+        estimate=pl.lit(None, pl.Float64), p_value=pl.lit(None, pl.Float64), n_cells=pl.lit(1, pl.Int64)
     )
     told = text(changed(content, correlation=undefined))
     assert "correlation between AUC and the vessel ratio is undefined over 1 cell:" in told
-    assert "No correlation was computed." in text(changed(content, correlation=content.correlation.clear()))
+    assert "No correlation was computed." in text(changed(content, correlation=content.board.correlation.clear()))
 
 
-@pytest.mark.parametrize("missing", [None, float("nan")])
-def test_nulls_are_dashes_without_a_bar(content: PageContent, missing: float | None) -> None:
+def test_nulls_are_dashes_without_a_bar(content: PageContent) -> None:
     here = (pl.col("backbone") == "openclip-tiny") & (pl.col("strategy") == "partial")
     gone = [
-        pl.when(here).then(pl.lit(missing, pl.Float64)).otherwise(pl.col(name)).alias(name)
-        for name in ("vein_ratio", "vein_ratio_low", "vein_ratio_high", "auc_low", "threshold")
+        pl.when(~here).then(name).alias(name)
+        for name in ("vein_ratio", "vein_ratio_low", "vein_ratio_high", "auc_low", "threshold", "ppv")
     ]
-    page = changed(content, leaderboard=content.leaderboard.with_columns(gone))
-    auc, _, _, _, vein = row_of(page, "openclip-tiny", "partial").iter("td")
+    page = changed(content, cells=content.board.cells.with_columns(gone))
+    _, auc, _, _, _, vein = row_of(page, "openclip-tiny", "partial").iter("td")
     assert text(vein) == "–"
     assert vein.get("data-value") == ""
     assert vein.find("svg") is None
     assert text(auc) == "0.790 –"
     assert [line.get("class") for line in auc.iter("line")] == ["reference", "point"]
-    threshold = row_of(page, "openclip-tiny", "partial", "table-fov").findall("td")[3]
-    assert (text(threshold), threshold.get("data-value")) == ("–", "")
+    threshold, _, _, ppv, *_ = row_of(page, "openclip-tiny", "partial", "table-calls").iter("td")
+    assert [(text(td), td.get("data-value")) for td in (threshold, ppv)] == [("–", ""), ("–", "")]
 
 
-def test_nothing_is_loaded(page: Element, content: PageContent) -> None:
-    loading = ("src", "href", "srcset", "action", "data", "poster")
+def test_every_file_beside_the_page_can_be_downloaded(page: Element, content: PageContent) -> None:
+    folder = RunDirectory(Path())
+    written = [folder.leaderboard("csv"), folder.leaderboard("parquet"), folder.leaderboard("tex"), folder.results]
+    written += [folder.table(name) for name in content.board.tables()]
+    (footer,) = page.iter("footer")
+    assert [link.get("href") for link in footer.iter("a")] == [path.name for path in written]
+    assert {link.get("href") for link in page.iter("a")} == {path.name for path in written}
+
+
+def test_nothing_is_loaded(page: Element) -> None:
+    loading = ("src", "srcset", "action", "data", "poster")
     addresses = {element.get(name, "data:") for element in page.iter() for name in loading}
-    assert {address for address in addresses if not address.startswith("data:")} == {
-        "leaderboard.csv",
-        "leaderboard.parquet",
-        "ratios.csv",
-        "correlation.csv",
-    }
+    addresses |= {element.get("href", "data:") for element in page.iter() if element.tag != "a"}
+    assert all(address.startswith("data:") for address in addresses)
     style = "".join(text(style) for style in page.iter("style"))
     assert "url(" not in style
     assert "@import" not in style
@@ -363,30 +435,14 @@ def test_nothing_is_loaded(page: Element, content: PageContent) -> None:
 
 
 def test_text_from_outside_is_never_markup(content: PageContent, page: Element) -> None:
-    def attack(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
-        return frame.with_columns((pl.col(name) + ATTACK).alias(name) for name in columns)
-
-    done, failed = content.leaderboard.head(-1), content.leaderboard.tail(1)
-    attacked = changed(
-        content,
-        title=ATTACK,
-        notices=[ATTACK],
-        failed_controls=[ATTACK],
-        ratios=attack(content.ratios, "region"),
-        leaderboard=attack(pl.concat([done, attack(failed, "status")]), "backbone", "strategy"),
-        correlation=attack(content.correlation, "performance", "explainability", "method"),
-        cohort=attack(content.cohort, "split"),
-        left_out=attack(content.left_out, "image", "reason"),
-        facts={ATTACK: {ATTACK: ATTACK}},
-        configuration=ATTACK,
-    )
+    hostile = parse(render(attacked(content)))  # charts and all
 
     def scripts(root: Element) -> list[str]:
         return [text(script) for script in root.iter("script")]
 
-    assert scripts(attacked) == scripts(page)
-    assert text(attacked).count("alert('1')") > 20
-    assert {name for element in attacked.iter() for name in element.attrib} <= {
+    assert scripts(hostile) == scripts(page)
+    assert text(hostile).count("alert('1')") > 20
+    assert {name for element in hostile.iter() for name in element.attrib} <= {
         name for element in page.iter() for name in element.attrib
     }
 
@@ -453,12 +509,21 @@ def test_a_reader_with_a_screen_reader_finds_the_way(page: Element) -> None:
 
 def test_columns_sort_by_button_and_the_first_order_is_announced(page: Element) -> None:
     (table,) = having(page, "id", "table-leaderboard")
-    heads = [th for th in table.iter("th") if th.get("scope") == "col"]
-    assert all(th.find("button") is not None for th in heads)
-    assert {text(th): th.get("aria-sort") for th in heads if th.get("aria-sort")} == {"AUC": "descending"}
+    columns = [th for th in table.iter("th") if th.get("scope") == "col"]
+    assert all(th.find("button") is not None for th in columns)
+    assert {text(th): th.get("aria-sort") for th in columns if th.get("aria-sort")} == {"Rank": "ascending"}
     values = [[cell.get("data-value") for cell in row] for row in rows(page)[:-1]]
     assert all(value for row in values for value in row)
-    assert values == sorted(values, key=lambda row: float(row[2] or 0), reverse=True)
+    assert values == sorted(values, key=lambda row: float(row[2] or 0))
+
+
+def test_what_can_be_sorted_has_a_value_in_every_column(full_page: Element) -> None:
+    for table in having(full_page, "class", "sortable"):
+        identity = table.get("id", "")
+        for row in rows(full_page, identity):
+            if row.find("td[@class='reason']") is None:
+                assert len(row) == len(heads(full_page, identity))
+                assert all("data-value" in cell.attrib for cell in row), identity
 
 
 def test_an_axis_end_gives_way_to_a_reference_close_by() -> None:

@@ -17,6 +17,7 @@ from benchmark.cluster import Cluster
 from benchmark.config import Study
 from benchmark.errors import UserError
 from benchmark.pipeline import run_study
+from benchmark.results import read_results
 from benchmark.rundir import RunDirectory
 from tests.benchmark.recompute import recomputed
 
@@ -138,9 +139,23 @@ def test_every_number_comes_out_again_from_the_parquet_files(resumed, folder):
             assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
 
 
+def test_the_report_comes_in_every_form(resumed, folder):
+    directory = RunDirectory(folder / "run")
+    for name, table in resumed.tables().items():
+        assert pl.read_csv(directory.table(name), infer_schema=False).columns == table.columns
+    results = read_results(directory.path)
+    assert [cell.status for cell in results.cells] == ["ok"] * 6
+    recorded = results.weights["retfound-tiny"]["sha256"]
+    trained = [cell.training["backbone"]["sha256"] for cell in results.cells if cell.backbone == "retfound-tiny"]
+    assert trained == [recorded] * len(trained) != []
+    for row, cell in zip(resumed.cells.to_dicts(), results.cells, strict=True):
+        assert (cell.measures["auc"].value, cell.measures["auc"].low) == (row["auc"], row["auc_low"])
+    assert directory.leaderboard("tex").read_text().count(r"\\") == 1 + len(resumed.cells)
+
+
 def test_every_cell_has_its_controls_figures_and_conventions(resumed, folder, manifest, weights):
     directory = RunDirectory(folder / "run")
-    conventions = pl.read_csv(directory.ratios)
+    conventions = pl.read_csv(directory.table("ratios"))
     painted = pl.read_parquet(directory.painted)["painted"]
     assert painted.null_count() == 1, "the image without masks"
     for cell in cells_of(study_of(manifest, weights)):

@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmark.config import Statistics
 from benchmark.ratios import SCHEMA, ratio_rows
-from stats.bootstrap import PeopleResamples, draw_people
+from stats.resamples import PeopleResamples, draw_people
 from xai.measures import measure_names
 
 PEOPLE = ["a", "a", "a", "b", "c"]
@@ -33,7 +34,7 @@ def saliency():
 @pytest.fixture
 def rows(saliency):
     resamples = draw_people(PEOPLE, [0, 0, 0, 1, 1], 200, seed=0)
-    return pl.DataFrame(ratio_rows(saliency, resamples, "minmax", 0.95), schema=SCHEMA)
+    return pl.DataFrame(ratio_rows(saliency, resamples, "minmax", Statistics()), schema=SCHEMA)
 
 
 def test_every_combination_is_there_once(rows):
@@ -74,6 +75,6 @@ def test_intervals_are_over_people(saliency):
     """With a resample that holds person b alone, every average is b's own ratio."""
     only_b = PeopleResamples(np.tile([0, 1, 0], (100, 1)), np.array([0, 0, 0, 1, 2]))
     own = saliency["vessel"][3] / saliency["non_vessel"][3]
-    rows = [row for row in ratio_rows(saliency, only_b, "minmax", 0.95) if row["region"] == "vessel"]
+    rows = [row for row in ratio_rows(saliency, only_b, "minmax", Statistics()) if row["region"] == "vessel"]
     for row in rows[:3]:
         assert (row["low"], row["high"]) == (pytest.approx(own), pytest.approx(own))

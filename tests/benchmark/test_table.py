@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from benchmark import ratios
-from benchmark.leaderboard import CORRELATION_SCHEMA, MEASURES, OK, SCHEMA, Leaderboard
+from benchmark import curves, ratios
+from benchmark.comparisons import COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
+from benchmark.leaderboard import OK, OPERATING_SCHEMA, SCHEMA, Leaderboard
+from benchmark.measures import MEASURES
 from benchmark.table import print_leaderboard
 
 BACKBONES = ("openclip-vit-g14", "dinov2-vit-g14", "retfound-vit-l16")
@@ -29,10 +31,20 @@ def failed(backbone: str, strategy: str) -> dict:
 
 def printed(*cells: dict, **correlation) -> tuple[list[str], int]:
     """The lines on a terminal of 80 columns, and how many cells failed."""
-    first = {"performance": "auc", "explainability": "vessel_ratio", "n_cells": len(cells), "method": "undefined"}
+    first = {
+        "performance": "auc",
+        "explainability": "vessel_ratio",
+        "coefficient": "spearman",
+        "n_cells": len(cells),
+        "method": "undefined",
+    }
     board = Leaderboard(
         cells=pl.DataFrame(list(cells), schema=SCHEMA),
+        operating=pl.DataFrame(schema=OPERATING_SCHEMA),
+        curves=pl.DataFrame(schema=curves.SCHEMA),
         ratios=pl.DataFrame(schema=ratios.SCHEMA),
+        comparisons=pl.DataFrame(schema=COMPARISON_SCHEMA),
+        seeds=pl.DataFrame(schema=SEEDS_SCHEMA),
         correlation=pl.DataFrame([first | correlation], schema=CORRELATION_SCHEMA),
     )
     console = Console(file=io.StringIO(), width=80)
@@ -104,11 +116,11 @@ def test_seeds_are_told_apart():
     ("values", "told"),
     [
         (
-            {"rho": 0.5, "rho_low": -0.12, "rho_high": 0.9, "p_value": 0.1777, "method": "exact permutation"},
+            {"estimate": 0.5, "low": -0.12, "high": 0.9, "p_value": 0.1777, "method": "exact permutation"},
             "AUC against vessel ratio over 1 cells: Spearman 0.50 [-0.12, 0.90], p = 0.178 (exact permutation)",
         ),
         (
-            {"rho": 1.0, "p_value": 0.333, "method": "exact permutation"},
+            {"estimate": 1.0, "p_value": 0.333, "method": "exact permutation"},
             "AUC against vessel ratio over 1 cells: Spearman 1.00, p = 0.333 (exact permutation)",
         ),
     ],

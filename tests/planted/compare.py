@@ -18,7 +18,9 @@ from sklearn.metrics import roc_auc_score
 
 from benchmark.photos import IMAGE_SIZE
 from benchmark.rundir import open_array
-from stats.bootstrap import draw_people, mean_resampled, percentile_interval
+from stats.bootstrap import mean_resampled
+from stats.intervals import percentile_interval
+from stats.resamples import draw_people
 from xai.gradcam import saliency_maps
 
 RESAMPLES, EDGES = 10_000, (0.0, 0.2, 0.4, 0.55, 0.66, 0.8, 0.93, 1.0)

@@ -1,4 +1,3 @@
-import csv
 import json
 import math
 from itertools import permutations
@@ -7,11 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import kendalltau, spearmanr
 
-from stats.correlation import EXACT_UP_TO, spearman, spearman_resampled
+from stats.correlation import EXACT_UP_TO, kendall, kendall_resampled, spearman, spearman_resampled
 
 KINDS = ["ties_xy", "ties_y", "binary_y", "no_ties"]
+COEFFICIENTS = [spearman, kendall]
+ORACLE = {spearman: spearmanr, kendall: kendalltau}
+OVER_ROWS = {spearman: spearman_resampled, kendall: kendall_resampled}
+NAME = {spearman: "spearman", kendall: "kendall_tau_b"}
+
+both = pytest.mark.parametrize("correlate", COEFFICIENTS, ids=NAME.get)
 
 
 def pairs(smallest, largest):
@@ -21,115 +26,109 @@ def pairs(smallest, largest):
     )
 
 
+def is_undefined(result):
+    numbers = (result.coefficient, result.p_value, result.p_greater, result.p_less, result.p_standard_error)
+    return result.method == "undefined" and all(map(math.isnan, numbers))
+
+
+@both
 @pytest.mark.parametrize("kind", KINDS)
-def test_exact_counts_of_the_reference_sets(shared, kind):
+def test_exact_counts_of_the_reference_sets(shared, kind, correlate):
     cases = json.loads((shared / "fixtures/stats/stats.json").read_text())["rank_n9"]
     case = next(case for case in cases if case["kind"] == kind)
-    result = spearman(case["x"], case["y"])
-    assert result.rho == pytest.approx(case["spearman"]["statistic"], abs=1e-12)
-    assert result.p_value == case["spearman"]["count_two_sided_greater_less"][0] / math.factorial(9)
-    assert (result.n, result.method) == (9, "exact permutation")
+    expected = case[NAME[correlate]]
+    result = correlate(case["x"], case["y"])
+    assert result.coefficient == pytest.approx(expected["statistic"], abs=1e-12)
+    assert [result.p_value, result.p_greater, result.p_less] == [
+        count / math.factorial(9) for count in expected["count_two_sided_greater_less"]
+    ]
+    assert (result.n, result.method, result.p_standard_error) == (9, "exact permutation", 0)
 
 
-def column(path, name):
-    with path.open(newline="") as file:
-        return [float(row[name]) for row in csv.DictReader(file)]
-
-
-@pytest.mark.parametrize(
-    ("performance", "region", "rho"),
-    [
-        ("auc", "vessel", 0.042),
-        ("auc", "artery", 0.068),
-        ("auc", "vein", 0.004),
-        ("f1", "vessel", -0.017),
-        ("f1", "artery", 0.205),
-        ("f1", "vein", -0.099),
-    ],
-)
-def test_the_published_tables_do_not_give_the_published_correlation(shared, performance, region, rho):
-    result = spearman(
-        column(shared / "reference/snuh_2025_performance.csv", performance),
-        column(shared / "reference/snuh_2025_explainability.csv", region),
-    )
-    assert result.rho == pytest.approx(rho, abs=5e-4)
-    assert result.p_value > 0.5
-    if (performance, region) == ("auc", "vessel"):
-        assert result.p_value == pytest.approx(0.91, abs=5e-3)
-
-
+@both
 @settings(max_examples=25, deadline=None)
 @given(pairs(3, 5))
-def test_exact_p_value_counts_every_order(pair):
+def test_exact_p_values_count_every_order(correlate, pair):
     x, y = pair
-    result = spearman(x, y)
+    result = correlate(x, y)
     if len(set(x)) == 1 or len(set(y)) == 1:
-        assert math.isnan(result.rho)
-        assert math.isnan(result.p_value)
-        assert result.method == "undefined"
+        assert is_undefined(result)
         return
-    reached = [
-        abs(spearmanr(x, order).statistic) >= abs(spearmanr(x, y).statistic) - 1e-10 for order in permutations(y)
-    ]
-    assert result.rho == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
-    assert result.p_value == pytest.approx(np.mean(reached), abs=1e-12)
+    coefficient = ORACLE[correlate](x, y).statistic
+    every = np.array([ORACLE[correlate](x, order).statistic for order in permutations(y)])
+    assert result.coefficient == pytest.approx(coefficient, abs=1e-12)
+    assert result.p_value == pytest.approx(np.mean(np.abs(every) >= abs(coefficient) - 1e-10), abs=1e-12)
+    assert result.p_greater == pytest.approx(np.mean(every >= coefficient - 1e-10), abs=1e-12)
+    assert result.p_less == pytest.approx(np.mean(every <= coefficient + 1e-10), abs=1e-12)
 
 
+@both
 @settings(max_examples=25, deadline=None)
 @given(pairs(3, 7), st.randoms(use_true_random=False))
-def test_order_monotone_change_and_exchange_leave_it_alone(pair, random):
+def test_order_monotone_change_and_exchange_leave_it_alone(correlate, pair, random):
     x, y = map(np.array, pair)
-    result = spearman(x, y)
+    result = correlate(x, y)
     if result.method == "undefined":
         return
     order = np.array(random.sample(range(len(x)), len(x)))
-    assert spearman(x[order], y[order]) == result
-    assert spearman(np.exp(x), y) == result
-    assert spearman(y, x) == result
-    mirrored = spearman(-x, y)
-    assert (mirrored.rho, mirrored.p_value) == (-result.rho, result.p_value)
+    assert correlate(x[order], y[order]) == result
+    assert correlate(np.exp(x), y) == result
+    assert correlate(y, x) == result
+    mirrored = correlate(-x, y)
+    assert (mirrored.coefficient, mirrored.p_value) == (-result.coefficient, result.p_value)
+    assert (mirrored.p_greater, mirrored.p_less) == (result.p_less, result.p_greater)
 
 
-def test_random_orders_beyond_nine_points():
+@both
+def test_random_orders_beyond_nine_points(correlate):
     rng = np.random.default_rng(11)
     x = rng.normal(size=30)
     y = (x + 2 * rng.normal(size=30)).round(1)
-    result = spearman(x, y, permutations=20_000, seed=1)
+    result = correlate(x, y, permutations=20_000, seed=1)
+    oracle = ORACLE[correlate](x, y)
     assert result.method == "Monte Carlo permutation"
-    assert result.rho == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
-    # At 30 points SciPy's t approximation is good; four Monte Carlo standard errors on top.
-    assert result.p_value == pytest.approx(spearmanr(x, y).pvalue, abs=0.01)
-    assert result == spearman(x, y, permutations=20_000, seed=1)
-    assert result.p_value != spearman(x, y, permutations=20_000, seed=2).p_value
+    assert result.coefficient == pytest.approx(oracle.statistic, abs=1e-12)
+    # At 30 points SciPy's approximations are good; four Monte Carlo standard errors on top.
+    assert result.p_value == pytest.approx(oracle.pvalue, abs=0.01)
+    assert result == correlate(x, y, permutations=20_000, seed=1)
+    assert result.p_value != correlate(x, y, permutations=20_000, seed=2).p_value
 
 
-def test_random_orders_agree_with_all_orders(monkeypatch):
+@both
+def test_random_orders_agree_with_all_orders(correlate, monkeypatch):
+    """Over 50 seeds the p-value spreads around the exact one as its standard error says."""
     rng = np.random.default_rng(2)
     x, y = rng.integers(0, 5, (2, 8))
-    exact = spearman(x, y)
+    exact = correlate(x, y)
     monkeypatch.setattr("stats.correlation.EXACT_UP_TO", 0)
-    assert spearman(x, y).p_value == pytest.approx(exact.p_value, abs=0.008)
+    drawn = [correlate(x, y, permutations=2_000, seed=seed) for seed in range(50)]
+    for name in ("p_value", "p_greater", "p_less"):
+        assert np.mean([getattr(result, name) for result in drawn]) == pytest.approx(getattr(exact, name), abs=0.007)
+    spread = np.std([result.p_value for result in drawn])
+    assert spread == pytest.approx(drawn[0].p_standard_error, rel=0.4)  # a spread from 50 has a relative error of 0.1
 
 
 def test_a_random_p_value_is_never_zero():
     assert spearman(range(40), range(40), permutations=999).p_value == 1 / 1000
 
 
-def test_the_last_exact_number_of_points_is_nine():
+@both
+def test_the_last_exact_number_of_points_is_nine(correlate):
     points = np.arange(EXACT_UP_TO + 1)
     assert EXACT_UP_TO == 9
-    assert spearman(points[:9], points[:9]).p_value == 2 / math.factorial(9)
-    assert spearman(points, points, permutations=99).method == "Monte Carlo permutation"
+    assert correlate(points[:9], points[:9]).p_value == 2 / math.factorial(9)
+    assert correlate(points, points, permutations=99).method == "Monte Carlo permutation"
 
 
+@both
 @pytest.mark.parametrize(("x", "y"), [([1], [2]), ([1, 2], [2, 1]), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [5, 5, 5])])
-def test_too_few_points_or_a_constant_are_undefined(x, y):
-    result = spearman(x, y)
-    assert math.isnan(result.rho)
-    assert math.isnan(result.p_value)
-    assert (result.n, result.method) == (len(x), "undefined")
+def test_too_few_points_or_a_constant_are_undefined(correlate, x, y):
+    result = correlate(x, y)
+    assert is_undefined(result)
+    assert result.n == len(x)
 
 
+@both
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
@@ -138,37 +137,44 @@ def test_too_few_points_or_a_constant_are_undefined(x, y):
         ([], [], "empty"),
     ],
 )
-def test_no_pair_is_dropped_silently(x, y, message):
+def test_no_pair_is_dropped_silently(correlate, x, y, message):
     with pytest.raises(ValueError, match=message):
-        spearman(x, y)
+        correlate(x, y)
 
 
-def test_at_least_one_permutation():
+@both
+def test_at_least_one_permutation(correlate):
     with pytest.raises(ValueError, match="at least 1"):
-        spearman(range(12), range(12), permutations=0)
+        correlate(range(12), range(12), permutations=0)
 
 
-def test_rows_are_correlated_one_by_one():
+@both
+def test_rows_are_correlated_one_by_one(correlate):
     rng = np.random.default_rng(9)
     x, y = rng.integers(0, 6, (2, 200, 9))
     x[3] = 2
-    expected = [spearman(*row).rho if np.ptp(row[0]) else np.nan for row in zip(x[:20], y[:20], strict=True)]
-    values = spearman_resampled(x, y)
-    np.testing.assert_allclose(values[:20], expected, rtol=0, atol=1e-12)
-    expected = [spearmanr(a, b).statistic for a, b in zip(x[20:], y[20:], strict=True)]
-    np.testing.assert_allclose(values[20:], expected, rtol=0, atol=1e-12)
+    values = OVER_ROWS[correlate](x, y)
+    assert np.isnan(values[3])
+    varies = np.arange(200) != 3
+    expected = [ORACLE[correlate](*row).statistic for row in zip(x[varies], y[varies], strict=True)]
+    np.testing.assert_allclose(values[varies], expected, rtol=0, atol=1e-12)
+    assert values[0] == pytest.approx(correlate(x[0], y[0]).coefficient, abs=1e-12)
 
 
-def test_an_undefined_statistic_leaves_its_row_undefined_and_no_other():
+@both
+def test_an_undefined_statistic_leaves_its_row_undefined_and_no_other(correlate):
     x = np.array([[1.0, 2, 3], [1, np.nan, 3], [2, 1, 3]])
-    np.testing.assert_allclose(spearman_resampled(x, [[1, 2, 3]] * 3), [1, np.nan, 0.5])
+    expected = [1, np.nan, {spearman: 1 / 2, kendall: 1 / 3}[correlate]]
+    np.testing.assert_allclose(OVER_ROWS[correlate](x, [[1, 2, 3]] * 3), expected)
 
 
-def test_two_columns_have_no_rank_correlation():
-    assert np.isnan(spearman_resampled(np.ones((4, 2)), np.ones((4, 2)))).all()
+@both
+def test_two_columns_have_no_rank_correlation(correlate):
+    assert np.isnan(OVER_ROWS[correlate]([[1, 2]] * 4, [[1, 2]] * 4)).all()
 
 
+@both
 @pytest.mark.parametrize("shape", [(4,), (4, 3), (5, 4)])
-def test_rows_that_do_not_match_are_refused(shape):
+def test_rows_that_do_not_match_are_refused(correlate, shape):
     with pytest.raises(ValueError, match="one shape"):
-        spearman_resampled(np.zeros((4, 4)), np.zeros(shape))
+        OVER_ROWS[correlate](np.zeros((4, 4)), np.zeros(shape))

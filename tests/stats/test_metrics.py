@@ -5,9 +5,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    roc_auc_score,
+)
+from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from stats.metrics import Confusion, auc, best_f1_threshold, confusion, f1
+from stats.metrics import Confusion, auc, average_precision, confusion, confusion_by_threshold, f1, roc_curve
+
+COUNTS = ["tn", "fp", "fn", "tp"]
+MEASURES = ["sensitivity", "specificity", "ppv", "npv", "balanced_accuracy", "f1"]
 
 
 @pytest.fixture(scope="module")
@@ -89,42 +100,84 @@ def test_confusion_measures_are_scikit_learns():
     ],
 )
 def test_a_measure_without_denominator_is_nan(table, undefined):
-    measures = ["sensitivity", "specificity", "ppv", "npv", "balanced_accuracy", "f1"]
-    assert {name for name in measures if math.isnan(getattr(table, name))} == undefined
+    assert {name for name in MEASURES if math.isnan(getattr(table, name))} == undefined
 
 
 @settings(max_examples=60, deadline=None)
 @given(labelled_scores())
-def test_best_threshold_is_the_highest_of_all_that_reach_the_best_f1(case):
+def test_every_threshold_has_the_table_of_its_predictions(case):
     labels, scores = case
-    tried = {t: f1_score(labels, scores >= t) for t in np.unique(scores)}
-    best = max(tried.values())
-    assert best_f1_threshold(labels, scores) == max(t for t, value in tried.items() if value == best)
+    thresholds, tables = confusion_by_threshold(labels, scores)
+    assert thresholds.tolist() == [np.inf, *np.unique(scores)[::-1]]
+    for position, threshold in enumerate(thresholds):
+        table = confusion(labels, scores >= threshold)
+        for measure in (*COUNTS, *MEASURES):
+            value = getattr(tables, measure)[position]
+            assert value == pytest.approx(getattr(table, measure), abs=1e-15, nan_ok=True)
 
 
-def test_best_threshold_on_single_precision_scores_calls_the_image_it_came_from():
-    scores = np.array([0.1, 0.2, 0.7, 0.9], dtype=np.float32)
-    threshold = best_f1_threshold([0, 0, 1, 1], scores)
-    assert (scores >= threshold).tolist() == [False, False, True, True]
+@settings(max_examples=60, deadline=None)
+@given(labelled_scores())
+def test_average_precision_is_scikit_learns_and_survives_monotone_change_and_order(case):
+    labels, scores = case
+    value = average_precision(labels, scores)
+    order = np.random.default_rng(0).permutation(len(labels))
+    assert value == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    assert value == average_precision(labels, np.exp(3 * scores))
+    assert value == average_precision(labels[order], scores[order])
 
 
-def test_best_threshold_takes_the_highest_of_equals():
-    # At 0.8: tp 1, called 1, positives 2. At 0.2: tp 2, called 4, positives 2. Both 2/3.
-    assert best_f1_threshold([1, 0, 0, 1], [0.8, 0.5, 0.4, 0.2]) == 0.8
+def test_average_precision_by_hand():
+    # In steps: 1 of 1, then 2 of 4 (two are tied), then 3 of 5.
+    assert average_precision([1, 1, 0, 0, 1], [0.9, 0.5, 0.5, 0.5, 0.1]) == pytest.approx((1 + 2 / 4 + 3 / 5) / 3)
+    assert average_precision([0, 1, 0], [0.5, 0.5, 0.5]) == pytest.approx(1 / 3)
 
 
-def test_best_threshold_needs_a_positive():
-    with pytest.raises(ValueError, match="no positive label"):
-        best_f1_threshold([0, 0], [0.1, 0.2])
+def test_average_precision_without_a_positive_is_undefined():
+    assert math.isnan(average_precision([0, 0], [0.1, 0.2]))
 
 
-@pytest.mark.parametrize("measure", [auc, f1, confusion, best_f1_threshold])
+@settings(max_examples=60, deadline=None)
+@given(labelled_scores())
+def test_roc_curve_is_scikit_learns_less_what_lies_on_its_lines(case):
+    labels, scores = case
+    fpr, tpr = roc_curve(labels, scores)
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(tpr, fpr) == pytest.approx(auc(labels, scores), abs=1e-12)
+    right, up = np.diff(fpr), np.diff(tpr)
+    assert (np.abs(right[:-1] * up[1:] - right[1:] * up[:-1]) > 1e-12).all()
+    every = np.column_stack(sklearn_roc_curve(labels, scores, drop_intermediate=False)[:2])
+    distances = np.abs(every[:, np.newaxis] - np.column_stack([fpr, tpr])).max(axis=2)
+    assert (distances.min(axis=0) < 1e-12).all()
+
+
+def test_roc_curve_by_hand():
+    # From the top: positive, positive, then a tie of one each, negative, negative.
+    fpr, tpr = roc_curve([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.5, 0.5, 0.3, 0.2])
+    np.testing.assert_allclose(fpr, [0, 0, 1 / 3, 1], atol=1e-15)
+    np.testing.assert_allclose(tpr, [0, 2 / 3, 1, 1], atol=1e-15)
+    assert [axis.tolist() for axis in roc_curve([1, 0], [0.5, 0.5])] == [[0, 1], [0, 1]]
+
+
+def test_the_axis_of_a_missing_class_is_undefined():
+    fpr, tpr = roc_curve([1, 1], [0.1, 0.2])
+    assert np.isnan(fpr).all()
+    assert tpr.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("measure", [auc, average_precision, roc_curve, f1, confusion, confusion_by_threshold])
 def test_arrays_of_different_length_are_refused(measure):
     with pytest.raises(ValueError, match="equally long"):
         measure([0, 1, 1], [0, 1])
 
 
-@pytest.mark.parametrize("measure", [auc, best_f1_threshold])
+@pytest.mark.parametrize("measure", [auc, average_precision, roc_curve, confusion_by_threshold])
 def test_a_missing_score_is_refused(measure):
     with pytest.raises(ValueError, match="NaN at position 1"):
         measure([0, 1], [0.3, np.nan])
+
+
+@pytest.mark.parametrize("measure", [average_precision, roc_curve, confusion_by_threshold])
+def test_a_score_that_no_threshold_can_exceed_is_refused(measure):
+    with pytest.raises(ValueError, match="infinite"):
+        measure([0, 1], [0.3, np.inf])

@@ -1,0 +1,130 @@
+"""ROC, calibration and decision curves: one panel a backbone, one line a strategy and seed.
+
+Frames have the columns of `curves.csv`: backbone, strategy, seed, curve ("roc", "calibration", "decision"), x, y, low,
+high, n. Panels come in the order in which a frame names its backbones, all on the same axes; no data, no panel.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import altair as alt
+import polars as pl
+
+from benchmark.charts import spans
+from benchmark.charts.drawing import FAINT, QUIET, Chart, Margins, draw, rows
+from benchmark.charts.spans import Span
+from benchmark.charts.styles import Styles
+from benchmark.curves import TREAT_ALL
+
+TREAT_NONE = "treat none"
+
+_PLOT = 264  # pixels, both ways
+_ROC_STEPS = 400  # of each axis: finer than the eye, and thousands of images become hundreds of points
+_FINE, _STRONG = 0.9, 1.75  # pixels, widths of lines
+_LEAST = 0.01  # net benefit that the axis reaches even if no model does
+_DEPTH = 0.3  # how far below 0 a decision curve is shown, as a share of the highest net benefit
+
+
+def roc_curves(curves: pl.DataFrame) -> list[Chart]:
+    """Sensitivity against 1 - specificity, with the diagonal of chance."""
+    rounded = (pl.col("x", "y") * _ROC_STEPS).round() / _ROC_STEPS
+    points = _points(curves, "roc").with_columns(rounded).unique(maintain_order=True)
+    span = spans.linear([0, 1], step=1)
+    x, y = span.along(alt.X, "x", "1 − specificity"), span.along(alt.Y, "y", "Sensitivity")
+    styles = Styles(points["strategy"].unique())
+    charts = []
+    for backbone, panel in _by_backbone(points):
+        lines = _lines(panel, _width(points)).encode(x=x, y=y, **styles.of_lines())
+        told = f"ROC curves of {backbone}: {_strategies(panel)}. The dotted diagonal is chance."
+        charts.append(_draw([_diagonal(span, x, y), lines], styles, backbone, told))
+    return charts
+
+
+def calibration_curves(curves: pl.DataFrame) -> list[Chart]:
+    """Observed share of positives against mean predicted probability; intervals only where there is one seed."""
+    points = _points(curves, "calibration")
+    if points.is_empty():
+        return []
+    span = spans.linear(points.select("x", "y", "low", "high").unpivot()["value"], step=0.1)
+    x = span.along(alt.X, "x", "Predicted probability")
+    y, low = (span.along(alt.Y, end, "Observed share") for end in ("y", "low"))
+    styles = Styles(points["strategy"].unique())
+    channels = styles.of_points()
+    charts = []
+    for backbone, panel in _by_backbone(points):
+        bounded = panel.clear() if _several_seeds(points) else panel.drop_nulls(["low", "high"])
+        layers = [
+            _diagonal(span, x, y),
+            rows(bounded).mark_rule(opacity=FAINT).encode(x=x, y=low, y2="high:Q", color=channels["color"]),
+            _lines(panel, _FINE).encode(x=x, y=y, color=channels["color"]),
+            rows(panel).mark_point(size=36).encode(x=x, y=y, **channels),
+        ]
+        told = f"Calibration of {backbone}: {_strategies(panel)}. On the dotted diagonal predicted and observed agree."
+        charts.append(_draw(layers, styles, backbone, told))
+    return charts
+
+
+def decision_curves(curves: pl.DataFrame) -> list[Chart]:
+    """Net benefit against threshold probability, with treating none, and all where the frame has it."""
+    points = _points(curves, "decision")
+    models = points.filter(pl.col("backbone") != TREAT_ALL)
+    if models.is_empty():
+        return []
+    # The axes end where there is nothing more to see: from there on every model treats none, or does far worse.
+    useful = models.filter(pl.col("y") != 0)
+    last = float((models if useful.is_empty() else useful)["x"].to_numpy().max())
+    top = max(float(models["y"].to_numpy().max()), _LEAST)
+    bottom = -_DEPTH * top
+    visible = points.filter(pl.col("x") <= last).with_columns(y=pl.when(pl.col("y") >= bottom).then("y"))
+    treat_all = visible.filter(pl.col("backbone") == TREAT_ALL).select("x", "y", strategy=pl.lit(TREAT_ALL))
+    treat_none = pl.DataFrame({"x": [0.0, last], "y": [0.0, 0.0], "strategy": TREAT_NONE})
+    references = pl.concat([treat_all, treat_none])
+    names = references["strategy"].unique(maintain_order=True).to_list()
+    styles = Styles(models["strategy"].unique(), names)
+    x = spans.linear([0, last], step=0.05).along(alt.X, "x", "Threshold probability")
+    y = spans.linear([bottom, top], step=top / 20).along(alt.Y, "y", "Net benefit")
+    channels = {"x": x, "y": y, **styles.of_lines()}
+    charts = []
+    for backbone, panel in _by_backbone(visible.filter(pl.col("backbone") != TREAT_ALL)):
+        layers = [
+            rows(references).mark_line(strokeWidth=1.25).encode(**channels),
+            _lines(panel, _width(models)).encode(**channels),
+        ]
+        told = f"Decision curves of {backbone}: net benefit of {_strategies(panel)}, beside {' and '.join(names)}."
+        charts.append(_draw(layers, styles, backbone, told))
+    return charts
+
+
+def _points(curves: pl.DataFrame, curve: str) -> pl.DataFrame:
+    return curves.filter(pl.col("curve") == curve).fill_nan(None).drop_nulls(["x", "y"])
+
+
+def _by_backbone(points: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    for (backbone,), panel in points.group_by("backbone", maintain_order=True):
+        yield str(backbone), panel
+
+
+def _strategies(panel: pl.DataFrame) -> str:
+    return ", ".join(panel["strategy"].unique(maintain_order=True))
+
+
+def _several_seeds(points: pl.DataFrame) -> bool:
+    return points["seed"].n_unique() > 1
+
+
+def _width(points: pl.DataFrame) -> float:
+    return _FINE if _several_seeds(points) else _STRONG
+
+
+def _lines(panel: pl.DataFrame, width: float) -> alt.Chart:
+    """A line a strategy and seed, through the points in their order."""
+    return rows(panel.with_row_index("place")).mark_line(strokeWidth=width).encode(detail="seed:N", order="place:Q")
+
+
+def _diagonal(span: Span, x: alt.X, y: alt.Y) -> alt.Chart:
+    ends = pl.DataFrame({"x": [span.low, span.high], "y": [span.low, span.high]})
+    return rows(ends).mark_line(strokeWidth=1, strokeDash=[1, 3], color=QUIET).encode(x=x, y=y)
+
+
+def _draw(layers: Sequence[alt.Chart], styles: Styles, backbone: str, told: str) -> Chart:
+    margins = Margins(top=styles.legend_height + 12, right=10, bottom=36, left=46)
+    return draw(layers, margins, _PLOT, backbone, told)

@@ -1,0 +1,130 @@
+"""Forest plots: the estimate and interval of every cell, one below the other as on the leaderboard."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import altair as alt
+import polars as pl
+
+from benchmark.charts import spans
+from benchmark.charts.drawing import FAINT, PAPER, QUIET, Chart, Margins, draw, pixels, rows
+from benchmark.charts.names import cell_names
+from benchmark.charts.spans import Span
+
+_MARGINS = Margins(top=44, right=10, bottom=22, left=10)
+_CELL = 46  # pixels of a cell
+_NAME, _FIRST, _NEXT = 12, 24, 8  # pixels from its top to its name and its first interval, and to the next interval
+_POINT = 30  # square pixels
+_LETTERS = 50  # of a name: what fits above the intervals
+
+
+class _Measure(NamedTuple):
+    column: str
+    name: str
+    colour: str
+    shape: str
+
+
+class _Scale(NamedTuple):
+    span: Span
+    reference: float
+    meaning: str
+
+
+_AUC = [_Measure("auc", "AUC", "var(--prediction)", "square")]
+_REGIONS = {"vessel": "diamond", "artery": "circle", "vein": "square"}
+_RATIOS = {
+    suffix: [
+        _Measure(f"{region}_ratio{suffix}", region, f"var(--{region})", shape) for region, shape in _REGIONS.items()
+    ]
+    for suffix in ("", "_fov")
+}
+_RATIO_TITLES = {"": "Ratio to everything that is not vessel", "_fov": "Ratio inside the field of view"}
+
+
+def auc_forest(leaderboard: pl.DataFrame) -> Chart | None:
+    """AUC of every cell against chance; columns as `leaderboard.csv`, None where no cell has one."""
+    bounds = _bounds(leaderboard, _AUC)
+    span = spans.linear([0.5, *bounds], step=0.05)
+    return _forest(leaderboard, _AUC, "AUC", _Scale(span, 0.5, "chance"))
+
+
+def ratio_forest(leaderboard: pl.DataFrame, suffix: str = "") -> Chart | None:
+    """Vessel, artery and vein ratio of every cell: to all that is not vessel, or to that in the field of view ("_fov").
+
+    Both are drawn to one scale. What is off it is an arrow at its end. None where no cell has a ratio.
+    """
+    bounds = [bound for measures in _RATIOS.values() for bound in _bounds(leaderboard, measures)]
+    scale = _Scale(spans.of_ratios(bounds), 1, "no preference")
+    return _forest(leaderboard, _RATIOS[suffix], _RATIO_TITLES[suffix], scale)
+
+
+def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str, scale: _Scale) -> Chart | None:
+    named = leaderboard.with_columns(cell=pl.Series(cell_names(leaderboard, _LETTERS), dtype=pl.String))
+    columns = [measure.column for measure in measures]
+    cells = named.fill_nan(None).filter(pl.any_horizontal(pl.col(columns).is_not_null())).with_row_index("place")
+    if cells.is_empty():
+        return None
+    span, height = scale.span, cells.height * _CELL
+    estimates = _estimates(cells, measures)
+    shown = estimates.filter(pl.col("value").is_between(span.low, span.high))
+    intervals = estimates.filter(pl.col("high") >= span.low, pl.col("low") <= span.high)
+    intervals = intervals.with_columns(pl.col("low", "high").clip(span.low, span.high))
+    labels = cells.select("cell", y=pl.col("place") * _CELL + _NAME)
+
+    channels, y = _channels(measures), pixels(alt.Y, "y", height)
+    layers = [
+        rows(intervals)
+        .mark_rule(strokeWidth=3, opacity=FAINT)
+        .encode(x=span.along(alt.X, "low", orient="top"), x2="high:Q", y=y, color=channels["color"]),
+        rows(pl.DataFrame({"reference": [scale.reference]}))
+        .mark_rule(strokeDash=[2, 2], color=QUIET)
+        .encode(x=span.along(alt.X, "reference", orient="bottom", grid=False)),
+        rows(shown).mark_point(size=_POINT).encode(x=alt.X("value:Q", axis=None), y=y, **channels),
+        *(
+            rows(estimates.filter(off_scale))
+            .mark_point(size=_POINT, shape=f"triangle-{side}")
+            .encode(x=alt.X(datum=end, axis=None), y=y, color=channels["color"])
+            for side, end, off_scale in (
+                ("left", span.low, pl.min_horizontal("value", "low") < span.low),
+                ("right", span.high, pl.max_horizontal("value", "high") > span.high),
+            )
+        ),
+        rows(labels).mark_text(align="left", stroke=PAPER, strokeWidth=3).encode(x=alt.value(0), y=y, text="cell:N"),
+    ]
+    ranked = cells.drop_nulls(columns[0]).sort(columns[0], descending=True)["cell"]
+    extremes = f" Highest {measures[0].name}: {ranked[0]}; lowest: {ranked[-1]}." if len(ranked) > 1 else ""
+    dashed = f"the dashed line at {scale.reference} is {scale.meaning}"
+    told = f"{title}, {cells.height} {'cell' if cells.height == 1 else 'cells'} with intervals; {dashed}.{extremes}"
+    return draw(layers, _MARGINS, height, title, told, alt.Resolve(axis={"x": "independent"}))
+
+
+def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure]) -> pl.DataFrame:
+    """One row an estimate: measure, value, low, high, and y in pixels."""
+    return pl.concat(
+        cells.select(
+            measure=pl.lit(measure.name),
+            value=measure.column,
+            low=f"{measure.column}_low",
+            high=f"{measure.column}_high",
+            y=pl.col("place") * _CELL + _FIRST + _NEXT * line,
+        )
+        for line, measure in enumerate(measures)
+    ).drop_nulls("value")
+
+
+def _channels(measures: Sequence[_Measure]) -> dict[str, Any]:
+    """Colour and shape, with a legend where there is more than one measure."""
+    names = [measure.name for measure in measures]
+    legend = alt.Legend(columns=len(names), symbolSize=50) if len(names) > 1 else None
+    colours = alt.Scale(domain=names, range=[measure.colour for measure in measures])
+    shapes = alt.Scale(domain=names, range=[measure.shape for measure in measures])
+    return {
+        "color": alt.Color("measure:N", scale=colours, legend=legend),
+        "shape": alt.Shape("measure:N", scale=shapes, legend=legend),
+    }
+
+
+def _bounds(leaderboard: pl.DataFrame, measures: Sequence[_Measure]) -> list[float | None]:
+    columns = [f"{measure.column}{end}" for measure in measures for end in ("", "_low", "_high")]
+    return leaderboard.fill_nan(None).select(columns).unpivot()["value"].to_list()

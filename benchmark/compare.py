@@ -1,0 +1,159 @@
+"""Several runs side by side, with paired differences where their test people are the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmark.cells import cells_of
+from benchmark.comparisons import CELL, COMPARED, CellKey, compare
+from benchmark.config import Statistics, load_study
+from benchmark.errors import UserError
+from benchmark.leaderboard import failure, read_saliency, read_tested, read_thresholds
+from benchmark.measures import Estimates, Tested, estimate, measured
+from benchmark.results import digest
+from benchmark.rundir import RunDirectory
+from stats.multiple import holm
+from stats.resamples import PeopleResamples, draw_people
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **CELL,
+    "measure": pl.String,
+    "run_a": pl.String,
+    "a": pl.Float64,
+    "run_b": pl.String,
+    "b": pl.Float64,
+    "difference": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p_value": pl.Float64,
+    "p_holm": pl.Float64,
+    "method": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class _Run:
+    name: str
+    test: pl.DataFrame
+    resamples: PeopleResamples
+    tested: dict[CellKey, Tested]
+    estimates: dict[CellKey, Estimates]
+
+
+def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
+    """Every later run (b) less the first (a), cell by cell; columns as `SCHEMA`.
+
+    A cell that only one run has, or runs with other test images, people or labels, have no difference: values stand
+    side by side. p-values are adjusted for all pairs of a measure by Holm's method. Resamples, their seed and the
+    confidence are those of the first run.
+
+    Raises:
+        UserError: fewer than two runs, one twice, or one that is no finished run.
+    """
+    if len(paths) < 2 or len({path.resolve() for path in paths}) < len(paths):
+        raise UserError("compare needs two or more different run directories")
+    settings = _study(paths[0]).statistics
+    first, *others = (_read(path, settings) for path in paths)
+    rows: list[dict[str, Any]] = []
+    for other in others:
+        paired = digest(first.test) == digest(other.test)
+        for key in dict.fromkeys([*first.estimates, *other.estimates]):
+            rows += _rows(first, other, key, paired, settings.confidence)
+    adjusted: list[dict[str, Any]] = []
+    for measure in COMPARED:
+        of_measure = [row for row in rows if row["measure"] == measure]
+        p_values = holm([np.nan if row["p_value"] is None else row["p_value"] for row in of_measure])
+        adjusted += [row | {"p_holm": p} for row, p in zip(of_measure, p_values.tolist(), strict=True)]
+    return pl.DataFrame(adjusted, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _study(path: Path) -> Any:
+    file = RunDirectory(path).study
+    if not file.is_file():
+        raise UserError(f"{path}: no run directory (it has no {file.name}); name what --out named")
+    return load_study(file)
+
+
+def _read(path: Path, settings: Statistics) -> _Run:
+    study, directory = _study(path), RunDirectory(path)
+    if not directory.cohort.is_file():
+        raise UserError(f"{path}: the run has no images yet; finish it with --resume")
+    # In order of their names, so that two runs of the same people have them in the same order.
+    test = pl.read_parquet(directory.cohort).filter(pl.col("split") == "test").sort("image")
+    resamples = draw_people(test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed)
+    tested = {}
+    for cell in cells_of(study):
+        folder = directory.trial(cell)
+        if failure(folder) is None:
+            saliency, threshold = read_saliency(folder, test), read_thresholds(folder)["best_f1"]
+            key = (cell.backbone.name, cell.strategy.name, cell.seed)
+            tested[key] = read_tested(folder, test, saliency, threshold)
+    if not tested:
+        raise UserError(f"{path}: no cell of the run is finished; go on with --resume")
+    estimates = {
+        key: estimate(partial(measured, of_cell), resamples, settings.interval, settings.confidence)
+        for key, of_cell in tested.items()
+    }
+    return _Run(str(path), test, resamples, tested, estimates)
+
+
+def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, confidence: float) -> list[dict[str, Any]]:
+    named = dict(zip(CELL, key, strict=True)) | {"run_a": first.name, "run_b": other.name}
+    both = key in first.estimates and key in other.estimates
+    found: dict[str, dict[str, Any]] = {}
+    if both and paired:
+        people = first.test["patient_id"].to_numpy()
+        pair = [other.tested[key], first.tested[key]]
+        estimates = [other.estimates[key], first.estimates[key]]
+        of_pair = compare([key, key], pair, estimates, people, confidence)
+        kept = ("measure", "difference", "low", "high", "p_value", "method")
+        found = {row["measure"]: row for row in of_pair.select(kept).drop_nulls("difference").to_dicts()}
+    why = "undefined" if paired else "other test people"
+    return [
+        named
+        | {"measure": measure, "method": why if both else "in one run only", "p_value": None}
+        | {
+            side: run.estimates[key].values[measure] if key in run.estimates else None
+            for side, run in (("a", first), ("b", other))
+        }
+        | found.get(measure, {})
+        for measure in COMPARED
+    ]
+
+
+def print_comparison(table: pl.DataFrame, confidence: float, console: Console) -> None:
+    """AUC and vessel ratio of every cell in both runs; the other measures are in the file."""
+    for (run_a, run_b), of_pair in table.group_by("run_a", "run_b", maintain_order=True):
+        shown = Table(
+            title=f"{escape(str(run_b))} (b) less {escape(str(run_a))} (a)",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            caption=f"Difference with its {100 * confidence:g} % interval over people and Holm-adjusted p-value.",
+            caption_justify="left",
+        )
+        shown.add_column("cell", overflow="fold")
+        for heading in ("measure", "a", "b", "b - a", "p"):
+            shown.add_column(heading, justify="left" if heading == "measure" else "right", no_wrap=True)
+        for row in of_pair.filter(pl.col("measure").is_in(["auc", "vessel_ratio"])).sort(*CELL, "measure").to_dicts():
+            shown.add_row(
+                f"{escape(row['backbone'])} {escape(row['strategy'])} s{row['seed']}",
+                {"auc": "AUC", "vessel_ratio": "vessel ratio"}[row["measure"]],
+                *("–" if row[side] is None else f"{row[side]:.3f}" for side in "ab"),
+                row["method"] if row["difference"] is None else _difference(row),
+                "–" if row["p_holm"] is None else f"{row['p_holm']:.3f}",
+            )
+        console.print(shown)
+
+
+def _difference(row: dict[str, Any]) -> str:
+    told = f"{row['difference']:+.3f}"
+    return told if row["low"] is None else f"{told} ({row['low']:+.3f} to {row['high']:+.3f})"

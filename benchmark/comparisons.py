@@ -1,0 +1,208 @@
+"""Cells held against each other: paired differences, ranks, seeds of one cell, and prediction against explanation.
+
+All cells share one set of resamples of people, so their differences are paired.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmark.config import Statistics
+from benchmark.measures import MEASURES, WITHOUT_INTERVAL, Estimates, Tested
+from stats.correlation import RankCorrelation, kendall, kendall_resampled, spearman, spearman_resampled
+from stats.delong import delong_test
+from stats.intervals import UNDEFINED, bootstrap_p_value, percentile_interval
+from stats.multiple import holm
+from stats.ranks import groups, rank, rank_intervals, tied_with_best
+from stats.seeds import over_seeds
+
+CellKey = tuple[str, str, int]  # backbone, strategy, seed
+CELL: dict[str, type[pl.DataType]] = {"backbone": pl.String, "strategy": pl.String, "seed": pl.Int64}
+
+COMPARED = ("auc", "f1", "artery_ratio", "vein_ratio", "vessel_ratio", "vessel_ratio_fov")
+CORRELATED = [
+    (performance, ratio)
+    for performance in ("auc", "f1")
+    for ratio in ("vessel_ratio", "artery_ratio", "vein_ratio", "vessel_ratio_fov")
+]
+COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
+    "measure": pl.String,
+    **{f"{name}_{side}": kind for side in "ab" for name, kind in CELL.items()},
+    "difference": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p_value": pl.Float64,
+    "p_holm": pl.Float64,
+    "method": pl.String,
+}
+SEEDS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "backbone": pl.String,
+    "strategy": pl.String,
+    "measure": pl.String,
+    "n_seeds": pl.Int64,
+    "mean": pl.Float64,
+    "sd": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "method": pl.String,
+}
+CORRELATION_SCHEMA: dict[str, type[pl.DataType]] = {
+    "performance": pl.String,
+    "explainability": pl.String,
+    "coefficient": pl.String,
+    "estimate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p_value": pl.Float64,
+    "n_cells": pl.Int64,
+    "method": pl.String,
+}
+
+
+def compare(
+    keys: Sequence[CellKey],
+    tested: Sequence[Tested],
+    estimates: Sequence[Estimates],
+    people: np.ndarray,
+    confidence: float,
+) -> pl.DataFrame:
+    """Every pair of cells by each of `COMPARED`, columns as `COMPARISON_SCHEMA`.
+
+    Intervals are percentiles of the paired differences. p-values of AUCs are DeLong's for people with several images,
+    of the others from the bootstrap's standard error; each is adjusted for all pairs of its measure by Holm's method.
+    """
+    rows: list[dict[str, Any]] = []
+    for measure in COMPARED:
+        of_measure = []
+        for a, b in itertools.combinations(range(len(keys)), 2):
+            differences = estimates[a].samples[measure] - estimates[b].samples[measure]
+            difference = estimates[a].values[measure] - estimates[b].values[measure]
+            low, high = percentile_interval(differences, confidence)
+            if measure == "auc":
+                p_value = delong_test(tested[a].labels, tested[a].scores, tested[b].scores, people).p_value
+                method = "DeLong, clustered by person"
+            else:
+                p_value, method = bootstrap_p_value(difference, differences), "bootstrap standard error over people"
+            of_measure.append(
+                {"measure": measure}
+                | _named(keys[a], "a")
+                | _named(keys[b], "b")
+                | {
+                    "difference": difference,
+                    "low": low,
+                    "high": high,
+                    "p_value": p_value,
+                    "method": method,
+                }
+            )
+        if of_measure:
+            adjusted = holm([row["p_value"] for row in of_measure])
+            rows += [row | {"p_holm": p} for row, p in zip(of_measure, adjusted.tolist(), strict=True)]
+    return _frame(rows, COMPARISON_SCHEMA)
+
+
+def ranked(
+    keys: Sequence[CellKey], estimates: Sequence[Estimates], comparisons: pl.DataFrame, confidence: float
+) -> list[dict[str, Any]]:
+    """Of every cell: rank by AUC with its interval, letters of the groups that cannot be told apart, tied_best."""
+    if not keys:
+        return []
+    ranks = rank([estimate.values["auc"] for estimate in estimates])
+    intervals = rank_intervals(np.stack([estimate.samples["auc"] for estimate in estimates], axis=1), confidence)
+    p_values = _p_values(keys, comparisons, "auc")
+    letters = groups(p_values, ranks, 1 - confidence)
+    tied = tied_with_best(p_values, ranks, 1 - confidence)
+    return [
+        {"rank": ranks[i], "rank_low": low, "rank_high": high, "group": letters[i], "tied_best": bool(tied[i])}
+        for i, (low, high) in enumerate(intervals)
+    ]
+
+
+def tied_best(done: pl.DataFrame, comparisons: pl.DataFrame, measure: str, alpha: float) -> list[bool]:
+    """Whether each row of a leaderboard has the highest value of one of `COMPARED`, or cannot be told from it."""
+    values = done[measure].fill_null(np.nan).to_numpy()
+    if not len(values):
+        return []
+    p_values = _p_values(done.select(*CELL).rows(), comparisons, measure)
+    return tied_with_best(p_values, rank(values), alpha).tolist()
+
+
+def _p_values(keys: Sequence[CellKey], comparisons: pl.DataFrame, measure: str) -> np.ndarray:
+    """Adjusted p-values of all pairs (k, k), 1 on the diagonal, NaN where there is none."""
+    place = {key: index for index, key in enumerate(keys)}
+    p_values = np.eye(len(keys))
+    for row in comparisons.filter(measure=measure).to_dicts():
+        a, b = (place[row[f"backbone_{s}"], row[f"strategy_{s}"], row[f"seed_{s}"]] for s in "ab")
+        p_values[a, b] = p_values[b, a] = np.nan if row["p_holm"] is None else row["p_holm"]
+    return p_values
+
+
+def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], confidence: float) -> pl.DataFrame:
+    """Every measure of cells with several seeds, columns as `SEEDS_SCHEMA`."""
+    rows = []
+    for backbone, strategy in dict.fromkeys(key[:2] for key in keys):
+        of_cell = [estimate for key, estimate in zip(keys, estimates, strict=True) if key[:2] == (backbone, strategy)]
+        for measure in MEASURES if len(of_cell) > 1 else ():
+            values = [estimate.values[measure] for estimate in of_cell]
+            if np.isnan(values).any():
+                continue
+            found = over_seeds(values, np.stack([e.samples[measure] for e in of_cell], axis=1), confidence)
+            low, high = UNDEFINED if measure in WITHOUT_INTERVAL else (found.low, found.high)
+            rows.append(
+                {
+                    "backbone": backbone,
+                    "strategy": strategy,
+                    "measure": measure,
+                    "n_seeds": found.n_seeds,
+                    "mean": found.mean,
+                    "sd": found.sd,
+                    "low": low,
+                    "high": high,
+                    "method": "people and seeds",
+                }
+            )
+    return _frame(rows, SEEDS_SCHEMA)
+
+
+def correlate(estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
+    """Performance against explainability over cells, columns as `CORRELATION_SCHEMA`; the study's own comes first."""
+    rows: list[dict[str, Any]] = []
+    for performance, explainability in CORRELATED:
+        kept = [e for e in estimates if not np.isnan([e.values[performance], e.values[explainability]]).any()]
+        named = {"performance": performance, "explainability": explainability, "n_cells": len(kept)}
+        for name, test, resampled in (
+            ("spearman", spearman, spearman_resampled),
+            ("kendall", kendall, kendall_resampled),
+        ):
+            if not kept:
+                rows.append(named | {"coefficient": name, "method": "undefined"})
+                continue
+            x, y = ([e.values[measure] for e in kept] for measure in (performance, explainability))
+            found: RankCorrelation = test(x, y, seed=settings.seed)
+            samples = (np.stack([e.samples[m] for e in kept], axis=1) for m in (performance, explainability))
+            low, high = np.nan, np.nan
+            if not np.isnan(found.coefficient):
+                low, high = percentile_interval(resampled(*samples), settings.confidence)
+            rows.append(
+                named
+                | {
+                    "coefficient": name,
+                    "estimate": found.coefficient,
+                    "low": low,
+                    "high": high,
+                    "p_value": found.p_value,
+                    "method": found.method,
+                }
+            )
+    return _frame(rows, CORRELATION_SCHEMA)
+
+
+def _named(key: CellKey, side: str) -> dict[str, Any]:
+    return {f"{name}_{side}": part for name, part in zip(CELL, key, strict=True)}
+
+
+def _frame(rows: list[dict[str, Any]], schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))

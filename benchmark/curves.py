@@ -1,0 +1,61 @@
+"""The points of each cell's ROC, calibration and decision curve, in one long table."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmark.measures import Tested
+from stats.calibration import calibration_bins
+from stats.decision import decision_curve, decision_curve_resampled
+from stats.intervals import percentile_interval
+from stats.metrics import roc_curve
+from stats.resamples import PeopleResamples
+
+TREAT_ALL = "treat all"  # stands where a cell has its backbone
+THRESHOLDS = np.arange(1, 100) / 100
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "backbone": pl.String,
+    "strategy": pl.String,
+    "seed": pl.Int64,
+    "curve": pl.String,
+    "x": pl.Float64,
+    "y": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+}
+
+
+def curve_rows(tested: Tested, resamples: PeopleResamples, confidence: float) -> list[dict[str, Any]]:
+    """Rows of `SCHEMA` without the cell: ROC, calibration, decision.
+
+    `x` and `y` are 1 - specificity and sensitivity; a bin's mean probability and share of positives, over `n` images;
+    threshold probability and net benefit.
+    """
+    labels, scores = tested.labels, tested.scores
+    rows = [{"curve": "roc", "x": x, "y": y} for x, y in zip(*roc_curve(labels, scores), strict=True)]
+
+    bins = calibration_bins(labels, scores)
+    inside = bins.bin_of_image[:, np.newaxis] == np.arange(len(bins.n))
+    positive = resamples.totals(inside * labels[:, np.newaxis])
+    counted = resamples.totals(inside)
+    shares = np.divide(positive, counted, out=np.full(counted.shape, np.nan), where=counted > 0)
+    for k, (x, y, n) in enumerate(zip(bins.mean_predicted, bins.observed, bins.n, strict=True)):
+        low, high = percentile_interval(shares[:, k], confidence)
+        rows.append({"curve": "calibration", "x": x, "y": y, "low": low, "high": high, "n": int(n)})
+
+    resampled = decision_curve_resampled(labels, scores, THRESHOLDS, resamples).model
+    for k, (x, y) in enumerate(zip(THRESHOLDS, decision_curve(labels, scores, THRESHOLDS).model, strict=True)):
+        low, high = percentile_interval(resampled[:, k], confidence)
+        rows.append({"curve": "decision", "x": x, "y": y, "low": low, "high": high, "n": len(labels)})
+    return rows
+
+
+def treat_all_rows(labels: np.ndarray) -> list[dict[str, Any]]:
+    """The net benefit of acting on everyone, which no model enters; that of acting on no one is 0."""
+    benefit = decision_curve(labels, np.ones(len(labels)), THRESHOLDS).treat_all
+    return [
+        {"backbone": TREAT_ALL, "strategy": "", "seed": 0, "curve": "decision", "x": x, "y": y, "n": len(labels)}
+        for x, y in zip(THRESHOLDS, benefit, strict=True)
+    ]

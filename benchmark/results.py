@@ -1,0 +1,276 @@
+"""results.json: every number of a run with what it rests on, in one documented, versioned schema.
+
+A run's `results.json` stands for the run: `run_benchmark.py leaderboard` reads nothing else. docs/results.md describes
+the fields; `Results.model_json_schema()` is the schema itself. A reader of version 1 may rely on every field below;
+fields are added without a new version, removed or changed only with one.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.comparisons import CELL, CellKey
+from benchmark.config import Statistics
+from benchmark.errors import UserError
+from benchmark.leaderboard import AUC_DROPS, HELD_AGAINST_CHANCE, OK, Leaderboard
+from benchmark.measures import MEASURES, PREDICTION
+
+SCHEMA_NAME: Literal["retina-benchmark/results"] = "retina-benchmark/results"
+VERSION: Literal[1] = 1
+
+
+class _Model(BaseModel):
+    """A field that this reader does not know is passed over: a later program may have added it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Method(_Model):
+    """How intervals or p-values came about."""
+
+    name: str
+    confidence: float | None = None
+    resamples: int | None = None
+    seed: int | None = None
+
+
+class Number(_Model):
+    """An estimate; `n` images, cells or seeds behind it; `method`: a key of `Results.methods`."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    n: int
+    method: str | None = None
+
+
+_COPIED = ("n_images", "n_positive", "threshold", "group", "tied_best")
+
+
+class CellResult(_Model):
+    """One backbone, strategy and seed on the test images; `status` is "ok", or why it failed."""
+
+    backbone: str
+    strategy: str
+    seed: int
+    status: str
+    n_images: int | None = None
+    n_people: int | None = None
+    n_positive: int | None = None
+    threshold: float | None = None
+    group: str | None = None
+    tied_best: bool | None = None
+    training: dict[str, Any] | None = None
+    measures: dict[str, Number] = {}
+
+
+class Comparison(_Model):
+    """Cell a less cell b on the same people."""
+
+    measure: str
+    a: tuple[str, str, int]
+    b: tuple[str, str, int]
+    difference: Number
+    p_holm: float | None
+
+
+class Correlation(_Model):
+    """Performance against explainability over cells."""
+
+    performance: str
+    explainability: str
+    coefficient: str
+    estimate: Number
+
+
+class OverSeeds(_Model):
+    """A measure's mean over the seeds of a cell; the interval covers people and seeds."""
+
+    backbone: str
+    strategy: str
+    measure: str
+    n_seeds: int
+    sd: float | None
+    mean: Number
+
+
+class CohortResult(_Model):
+    """`test_sha256` is the digest of the test images with people and labels: equal where two runs tested the same."""
+
+    source: str
+    images: dict[str, int]
+    people: dict[str, int]
+    positive: dict[str, int]
+    left_out: int
+    test_sha256: str
+
+
+class Results(_Model):
+    """One run."""
+
+    schema_name: Literal["retina-benchmark/results"] = SCHEMA_NAME
+    version: Literal[1] = VERSION
+    study: str
+    finished: str
+    cohort: CohortResult
+    methods: dict[str, Method]
+    cells: list[CellResult]
+    comparisons: list[Comparison]
+    correlations: list[Correlation]
+    seeds: list[OverSeeds]
+    weights: dict[str, dict[str, Any] | None]
+    vessels: dict[str, Any]
+    software: dict[str, str]
+    machine: dict[str, str]
+    seconds: dict[str, float]
+    configuration: dict[str, Any]
+
+
+def digest(test: pl.DataFrame) -> str:
+    """SHA-256 of image, person and label of the test images, in order of their names."""
+    rows = test.select("image", "patient_id", "label").sort("image").rows()
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def methods(settings: Statistics) -> dict[str, Method]:
+    """What `Number.method` may be."""
+    bootstrap = {"confidence": settings.confidence, "resamples": settings.resamples, "seed": settings.seed}
+    of_intervals = {"percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
+    return {
+        "bootstrap": Method(name=f"{of_intervals} over people, stratified by label", **bootstrap),
+        "delong": Method(name="DeLong, clustered by person, on the logit scale", confidence=settings.confidence),
+        "paired": Method(
+            name="percentile bootstrap of the paired difference; p-value: DeLong clustered by person for AUCs, "
+            "bootstrap standard error for the others",
+            **bootstrap,
+        ),
+        "correlation": Method(name="percentile bootstrap over people; permutation p-value over cells", **bootstrap),
+        "seeds": Method(name="people (percentile bootstrap) and seeds (t), in quadrature", **bootstrap),
+        "ranks": Method(name="percentiles of the ranks in resamples of people, rounded outwards", **bootstrap),
+        "mask_null": Method(name="vessels of other people: mean of draws; one-sided p-value of the ratio"),
+        "model_null": Method(name="rank correlation with the map after re-initialising weights"),
+    }
+
+
+def cell_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int], dict[str, Any]]) -> list[CellResult]:
+    """Every row of the leaderboard; `training`: what each cell noted of its training."""
+    cells, images = [], _images(leaderboard)
+    for row in leaderboard.cells.to_dicts():
+        key = (row["backbone"], row["strategy"], row["seed"])
+        if row["status"] != OK:
+            cells.append(CellResult(**dict(zip(CELL, key, strict=True)), status=row["status"]))
+            continue
+        cells.append(
+            CellResult(
+                **{name: row[name] for name in (*CELL, "status", *_COPIED)},
+                n_people=row["n_patients"],
+                training=training.get(key),
+                measures=_measures(row, images[key]),
+            )
+        )
+    return cells
+
+
+def _images(leaderboard: Leaderboard) -> dict[CellKey, dict[str, int]]:
+    """How many images are behind each of `MEASURES` of a cell: one may have veins and no artery."""
+    images: dict[CellKey, dict[str, int]] = {}
+    for row in leaderboard.cells.filter(status=OK).to_dicts():
+        of_ratios = dict.fromkeys(MEASURES[len(PREDICTION) :], row["n_ratio"])
+        images[row["backbone"], row["strategy"], row["seed"]] = dict.fromkeys(PREDICTION, row["n_images"]) | of_ratios
+    for row in leaderboard.ratios.filter(average="images").reverse().to_dicts():  # the study's own scaling is first
+        name = f"{row['region']}_ratio{'_fov' if row['against'] == 'non_vessel_fov' else ''}"
+        images[row["backbone"], row["strategy"], row["seed"]][name] = row["n_images"]
+    return images
+
+
+def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
+    def number(name: str, n: int, method: str, prefix: str = "") -> Number:
+        bounds = prefix or name
+        return Number(value=row[name], low=row[f"{bounds}_low"], high=row[f"{bounds}_high"], n=n, method=method)
+
+    n = row["n_images"]
+    found = {"rank": number("rank", n, "ranks")}
+    found |= {name: number(name, images[name], "bootstrap") for name in MEASURES}
+    found["auc_delong"] = number("auc", n, "delong", "auc_delong")
+    for name in HELD_AGAINST_CHANCE:
+        if row[f"{name}_null"] is not None:
+            found[f"{name}_null"] = Number(
+                value=row[f"{name}_null"], p_value=row[f"{name}_null_p"], n=images[name], method="mask_null"
+            )
+    for name in ("model_null_classifier", "model_null"):
+        if row[name] is not None:
+            found[name] = Number(value=row[name], n=row["n_model_null"], method="model_null")
+    if row["n_erased"] is not None:
+        found |= {name: number(name, row["n_erased"], "bootstrap") for name in AUC_DROPS}
+    return found
+
+
+def comparison_results(leaderboard: Leaderboard) -> list[Comparison]:
+    images = _images(leaderboard)
+    rows = []
+    for row in leaderboard.comparisons.to_dicts():
+        a, b = (tuple(row[f"{name}_{side}"] for name in CELL) for side in "ab")
+        difference = Number(
+            **{name: row[name] for name in ("low", "high", "p_value")},
+            value=row["difference"],
+            n=min(images[a][row["measure"]], images[b][row["measure"]]),
+            method="paired",
+        )
+        rows.append(Comparison(measure=row["measure"], a=a, b=b, difference=difference, p_holm=row["p_holm"]))
+    return rows
+
+
+def correlation_results(leaderboard: Leaderboard) -> list[Correlation]:
+    return [
+        Correlation(
+            **{name: row[name] for name in ("performance", "explainability", "coefficient")},
+            estimate=Number(
+                value=row["estimate"],
+                low=row["low"],
+                high=row["high"],
+                p_value=row["p_value"],
+                n=row["n_cells"],
+                method="correlation",
+            ),
+        )
+        for row in leaderboard.correlation.to_dicts()
+    ]
+
+
+def seed_results(leaderboard: Leaderboard) -> list[OverSeeds]:
+    return [
+        OverSeeds(
+            **{name: row[name] for name in ("backbone", "strategy", "measure", "n_seeds", "sd")},
+            mean=Number(value=row["mean"], low=row["low"], high=row["high"], n=row["n_seeds"], method="seeds"),
+        )
+        for row in leaderboard.seeds.to_dicts()
+    ]
+
+
+def read_results(path: Path) -> Results:
+    """A run's `results.json`, from the file or from the run directory that holds it.
+
+    Raises:
+        UserError: not there, not JSON, of another schema or version; one line that names the file and the key.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        told = f"{file}: cannot be read ({error.strerror}); name a finished run or its results.json"
+        raise UserError(told) from error
+    except ValueError as error:
+        raise UserError(f"{file}: not JSON: {error}") from error
+    found = (values.get("schema_name"), values.get("version")) if isinstance(values, dict) else None
+    if found != (SCHEMA_NAME, VERSION):
+        raise UserError(f"{file}: expected {SCHEMA_NAME} version {VERSION}, found {found}; report that run again")
+    try:
+        return Results.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

@@ -1,0 +1,27 @@
+"""p-values of several tests, adjusted so that the chance of any false finding among them stays below the level."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """Holm-adjusted p-values (m,) float64: at most alpha where Holm's procedure rejects at alpha (Holm 1979).
+
+    p_values (m,) in [0, 1]; NaN (a test that could not be made) stays NaN and does not count among the tests. Holds
+    whatever the dependence between the tests. No p-values give none.
+
+    Raises ValueError for another shape, or a value outside [0, 1].
+    """
+    p_values = np.asarray(p_values, dtype=np.float64)
+    if p_values.ndim != 1:
+        raise ValueError(f"p_values must be a one-dimensional array, got shape {p_values.shape}")
+    outside = np.flatnonzero((p_values < 0) | (p_values > 1))
+    if outside.size:
+        raise ValueError(f"p_values must be in [0, 1], found {p_values[outside[0]]} at position {outside[0]}")
+
+    ascending = np.argsort(p_values)  # NaN comes last
+    ascending = ascending[: np.count_nonzero(~np.isnan(p_values))]
+    still_tested = np.arange(len(ascending), 0, -1)
+    adjusted = np.full(len(p_values), np.nan)
+    adjusted[ascending] = np.minimum(1, np.maximum.accumulate(still_tested * p_values[ascending]))
+    return adjusted

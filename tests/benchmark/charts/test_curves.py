@@ -1,0 +1,134 @@
+import itertools
+import re
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmark.charts.curves import calibration_curves, decision_curves, roc_curves
+from benchmark.charts.drawing import Chart
+from benchmark.curves import TREAT_ALL
+from tests.benchmark.charts.frames import ATTACK, CURVES_SCHEMA, STRATEGIES, curve, drawn, texts
+
+ROC = [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]
+BINS = [(0.1, 0.2, 0.1, 0.3), (0.5, 0.4, 0.2, 0.6), (0.8, 0.9, 0.7, 1.0)]
+BENEFIT = [(0.1, 0.3), (0.2, 0.2), (0.3, 0.1), (0.4, -0.05), (0.5, 0.0), (0.6, 0.0)]
+KINDS: dict[str, tuple[Callable[[pl.DataFrame], list[Chart]], list[tuple[float, ...]]]] = {
+    "roc": (roc_curves, [*ROC]),
+    "calibration": (calibration_curves, [*BINS]),
+    "decision": (decision_curves, [*BENEFIT]),
+}
+FIRST = "var(--series-1)"  # classifier only
+
+
+def grid(kind: str, backbones: tuple[str, ...], seeds: tuple[int, ...] = (0,)) -> pl.DataFrame:
+    cells = itertools.product(backbones, STRATEGIES, seeds)
+    return pl.concat(curve(kind, KINDS[kind][1], backbone, strategy, seed) for backbone, strategy, seed in cells)
+
+
+def vertices(chart: Chart, colour: str) -> list[list[tuple[float, float]]]:
+    """The points of every line of one colour, from the plot's lower left corner, in pixels; the plot is 264 wide."""
+    lines = []
+    for x, y, path in drawn(chart, "path", stroke=colour):
+        pairs = re.findall(r"([-\d.]+),([-\d.]+)", path.get("d", ""))
+        if (x, y) == _origin(chart) and pairs:
+            lines.append([(float(right), 264 - float(down)) for right, down in pairs])
+    return lines
+
+
+def _origin(chart: Chart) -> tuple[float, float]:
+    """The plot's upper left corner: where the first group lies."""
+    return next((x, y) for x, y, group in drawn(chart, "g") if group.get("transform"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_panel_a_backbone_in_the_order_of_the_frame(kind: str) -> None:
+    draw_all, _ = KINDS[kind]
+    charts = draw_all(grid(kind, ("retfound", "dinov2")))
+    assert [chart.title for chart in charts] == ["retfound", "dinov2"]
+    assert all(f" {chart.title}: " in chart.alt and "classifier_only, partial, lora" in chart.alt for chart in charts)
+    assert set(STRATEGIES) <= set(texts(charts[0]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_data_there_is_no_panel(kind: str) -> None:
+    draw_all, _ = KINDS[kind]
+    assert draw_all(pl.DataFrame(schema=CURVES_SCHEMA)) == []
+    unknown = curve(kind, [(float("nan"), float("nan"))], "dinov2", "lora")
+    assert draw_all(unknown) == []
+    other = "roc" if kind == "decision" else "decision"
+    assert draw_all(grid(other, ("dinov2",))) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_seeds_are_several_thin_lines(kind: str) -> None:
+    draw_all, _ = KINDS[kind]
+    (one,), (several,) = (draw_all(grid(kind, ("dinov2",), seeds)) for seeds in ((3,), (0, 1, 2)))
+    assert len(vertices(one, FIRST)) == 1
+    assert len(vertices(several, FIRST)) == 3
+    assert len(drawn(several, "path", stroke=FIRST, stroke_width="0.9")) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_are_escaped(kind: str) -> None:
+    draw_all, points = KINDS[kind]
+    (chart,) = draw_all(curve(kind, points, ATTACK, ATTACK))
+    assert "<script" not in chart.svg
+    assert any(text.startswith("<script>alert") for text in texts(chart))
+    assert chart.title == ATTACK
+
+
+def test_the_roc_curve_goes_through_its_corners_over_a_diagonal() -> None:
+    (chart,) = roc_curves(curve("roc", [*ROC], "dinov2", "classifier_only"))
+    assert vertices(chart, FIRST) == [[(264 * x, 264 * y) for x, y in ROC]]
+    assert vertices(chart, "var(--quiet)") == [[(0, 0), (264, 264)]]
+
+
+def test_a_roc_curve_of_many_images_stays_small() -> None:
+    n = 50_000
+    (chart,) = roc_curves(curve("roc", [(place / n, (place / n) ** 0.5) for place in range(n + 1)], "a", "lora"))
+    assert len(chart.svg) < 30_000
+
+
+def test_lines_differ_without_colour() -> None:
+    (chart,) = roc_curves(grid("roc", ("dinov2",)))
+    colours = [f"var(--series-{number})" for number in (1, 2, 3)]
+    dashes = {path.get("stroke-dasharray") for colour in colours for _, _, path in drawn(chart, "path", stroke=colour)}
+    assert len(dashes) == 3
+
+
+def test_calibration_has_points_with_intervals_where_there_is_one_seed() -> None:
+    (one,) = calibration_curves(curve("calibration", [*BINS], "dinov2", "classifier_only"))
+    (line,) = vertices(one, FIRST)
+    assert np.array(line) == pytest.approx(np.array([bin[:2] for bin in BINS]) * 264 / 0.9 - 264 * 0.1 / 0.9, abs=0.01)
+    heights = sorted(abs(float(line.get("y2", 0))) for _, _, line in drawn(one, "line", stroke=FIRST))
+    assert heights == pytest.approx([264 * high / 0.9 for high in (0.2, 0.3, 0.4)], abs=0.01)
+    (several,) = calibration_curves(grid("calibration", ("dinov2",), (0, 1)))
+    assert not drawn(several, "line", stroke=FIRST)
+    (without,) = calibration_curves(curve("calibration", [bin[:2] for bin in BINS], "dinov2", "lora"))
+    assert not drawn(without, "line", stroke="var(--series-3)")
+
+
+def test_decision_curves_stand_beside_treating_all_and_none() -> None:
+    model = curve("decision", [*BENEFIT], "dinov2", "classifier_only")
+    everyone = curve("decision", [(0.1, 0.3), (0.2, 0.15), (0.3, -0.05), (0.4, -5.0)], TREAT_ALL, "")
+    (chart,) = decision_curves(pl.concat([model, everyone]))
+    assert {"treat all", "treat none"} <= set(texts(chart))
+    assert chart.alt.endswith("net benefit of classifier_only, beside treat all and treat none.")
+    # The axes run from 0 to 0.4, where the model treats none, and from -0.09 to 0.3.
+    references = sorted(vertices(chart, "var(--quiet)"), key=len)
+    nothing = 264 * 0.09 / 0.39
+    assert [len(line) for line in references] == [2, 3]  # far below 0 nothing is drawn
+    assert np.array(references[0]) == pytest.approx(np.array([(0, nothing), (264, nothing)]), abs=0.01)
+    (line,) = vertices(chart, FIRST)
+    expected = np.array(BENEFIT[:4]) * (264 / 0.4, 264 / 0.39) + (0, nothing)
+    assert np.array(line) == pytest.approx(expected, abs=0.01)
+    (alone,) = decision_curves(model)
+    assert "treat all" not in texts(alone)
+
+
+def test_models_that_never_act_have_decision_curves_too() -> None:
+    (chart,) = decision_curves(curve("decision", [(0.1, 0.0), (0.9, 0.0)], "dinov2", "lora"))
+    ((first, last),) = vertices(chart, "var(--series-3)")
+    assert first[1] == last[1] == pytest.approx(264 * 0.3 / 1.3, abs=0.01)

@@ -1,0 +1,273 @@
+"""The content of a page, made by hand: every table that a study leaves, with numbers easily told apart."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from PIL import Image
+
+from benchmark import curves, ratios, reference
+from benchmark.comparisons import (
+    CELL,
+    COMPARED,
+    COMPARISON_SCHEMA,
+    CORRELATED,
+    CORRELATION_SCHEMA,
+    SEEDS_SCHEMA,
+)
+from benchmark.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, Leaderboard
+from benchmark.measures import CALLS, MEASURES
+from benchmark.page import PageContent
+
+BACKBONES = ("openclip-tiny", "dinov2-tiny", "timm:vit_tiny")
+STRATEGIES = ("classifier_only", "partial", "lora")
+FAILED = ("dinov2-tiny", "lora")
+REASON = "train: out of memory"
+ATTACK = "<script>alert('1')</script>\"'&"
+
+# Of the best cell; every next one has a hundredth less, and a fiftieth more of the ratios.
+BEST = {
+    "auc": 0.8,
+    "average_precision": 0.76,
+    "f1": 0.7,
+    "sensitivity": 0.83,
+    "specificity": 0.67,
+    "ppv": 0.55,
+    "npv": 0.89,
+    "balanced_accuracy": 0.75,
+    "brier": 0.214,
+    "calibration_intercept": -0.12,
+    "calibration_slope": 0.94,
+    "right_by_ratio": 0.54,
+    "right_by_ratio_rho": 0.08,
+}
+RATIOS = {
+    "artery_ratio": 1.2,
+    "vein_ratio": 1.3,
+    "vessel_ratio": 1.4,
+    "artery_ratio_fov": 1.1,
+    "vein_ratio_fov": 1.2,
+    "vessel_ratio_fov": 1.3,
+}
+DROPS = {"auc_drop_erased": 0.05, "auc_drop_control": -0.01, "auc_drop_difference": 0.06}
+WITHOUT_BOUNDS = {
+    "n_images": 1234,
+    "n_patients": 617,
+    "n_positive": 400,
+    "n_ratio": 1230,
+    "n_erased": 1200,
+    "threshold": 0.4375,
+    "ece": 0.041,
+    "vessel_ratio_null": 1.07,
+    "vessel_ratio_null_p": 0.0456,
+    "vessel_ratio_fov_null": 1.05,
+    "vessel_ratio_fov_null_p": 0.0123,
+    "model_null_classifier": 0.31,
+    "model_null": 0.12,
+}
+CONVENTIONS = [
+    ("vessel", against, scaling, average)
+    for scaling in ("minmax", "raw")
+    for against in ("non_vessel", "non_vessel_fov")
+    for average in ("images", "people", "sums")
+] + [("ring", "fov", "minmax", "images"), ("superior_nasal", "fov", "minmax", "images")]
+
+
+def board(seeds: tuple[int, ...] = (0,)) -> Leaderboard:
+    """One cell of nine failed, for each seed."""
+    table = cells(seeds)
+    done = table.filter(status="ok").select(*CELL, *COMPARED).to_dicts()
+    return Leaderboard(
+        cells=table,
+        operating=_frame(_operating(done), OPERATING_SCHEMA),
+        curves=_frame(_curves(done), curves.SCHEMA),
+        ratios=_frame(_ratios(done), ratios.SCHEMA),
+        comparisons=_frame(_comparisons(done), COMPARISON_SCHEMA),
+        seeds=_frame(_over_seeds(done) if len(seeds) > 1 else [], SEEDS_SCHEMA),
+        correlation=_frame(_correlation(len(done)), CORRELATION_SCHEMA),
+    )
+
+
+def cells(seeds: tuple[int, ...] = (0,)) -> pl.DataFrame:
+    made = []
+    rank = 0
+    for place, key in enumerate(itertools.product(seeds, BACKBONES, STRATEGIES)):
+        cell = dict(zip(("seed", "backbone", "strategy"), key, strict=True))
+        if key[1:] == FAILED:
+            made.append(cell | {"status": REASON})
+            continue
+        rank += 1
+        groups = "a" if rank <= 2 else "ab" if rank <= 4 else "b"
+        ranks = {"rank": rank, "rank_low": max(rank - 1, 1), "rank_high": rank + 2}
+        estimates = {name: value - place / 100 for name, value in BEST.items()}
+        estimates |= {name: value + place / 50 for name, value in RATIOS.items()} | DROPS
+        delong = {"auc_delong_low": estimates["auc"] - 0.04, "auc_delong_high": estimates["auc"] + 0.07}
+        bounds = {f"{name}_low": value - 0.05 for name, value in estimates.items()} | {
+            f"{name}_high": value + 0.06 for name, value in estimates.items()
+        }
+        of_rank = ranks | {"group": groups, "tied_best": "a" in groups}
+        made.append(cell | of_rank | estimates | bounds | delong | WITHOUT_BOUNDS | {"status": "ok"})
+    return _frame(made, SCHEMA)
+
+
+def _operating(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for place, cell in enumerate(done):
+        for point, name in enumerate(OPERATING_POINTS):
+            for number, measure in enumerate(CALLS):
+                value = 0.9 - point / 10 - number / 50 - place / 1000
+                yield cell | {
+                    "point": name,
+                    "threshold": 0.45 + point / 20,
+                    "measure": measure,
+                    "value": value,
+                    "low": value - 0.03,
+                    "high": value + 0.04,
+                }
+
+
+def _curves(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for place, cell in enumerate(done):
+        lift = place / 100
+        for x, y in ((0, 0), (0.1 + lift, 0.5), (0.4, 0.9 - lift), (1, 1)):
+            yield cell | {"curve": "roc", "x": x, "y": y}
+        for x, y in ((0.2, 0.15 + lift), (0.45, 0.5 - lift), (0.7, 0.75)):
+            yield cell | {"curve": "calibration", "x": x, "y": y, "low": y - 0.1, "high": y + 0.1, "n": 411}
+        for x, y in ((0.1, 0.25), (0.3, 0.15 - lift), (0.5, 0.05), (0.7, 0)):
+            yield cell | {"curve": "decision", "x": x, "y": y, "low": y - 0.02, "high": y + 0.02, "n": 1234}
+    for x, y in ((0.1, 0.24), (0.3, 0.03), (0.5, -0.35)):
+        yield {"backbone": curves.TREAT_ALL, "strategy": "", "seed": 0, "curve": "decision", "x": x, "y": y, "n": 1234}
+
+
+def _ratios(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for cell in done:
+        for place, convention in enumerate(CONVENTIONS):
+            named = dict(zip(("region", "against", "scaling", "average"), convention, strict=True))
+            bounded = {"ratio": 1 + place / 10, "low": 0.9 + place / 10, "high": 1.1 + place / 10}
+            yield cell | named | bounded | {"n_images": 1230, "n_people": 615}
+
+
+def _comparisons(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for measure in COMPARED:
+        for place, (a, b) in enumerate(itertools.combinations(done, 2), start=1):
+            named = {f"{name}_{side}": cell[name] for side, cell in (("a", a), ("b", b)) for name in CELL}
+            difference, p_value = a[measure] - b[measure], 1 / (10 + place)  # the last pair is the surest
+            yield named | {
+                "measure": measure,
+                "difference": difference,
+                "low": difference - 0.02,
+                "high": difference + 0.03,
+                "p_value": p_value,
+                "p_holm": p_value * (1.5 if measure == "auc" else 1.75),
+                "method": "by hand",
+            }
+
+
+def _over_seeds(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for place, (backbone, strategy) in enumerate(dict.fromkeys((cell["backbone"], cell["strategy"]) for cell in done)):
+        for number, measure in enumerate(MEASURES):
+            mean = 0.6 + number / 20 + place / 200
+            yield {
+                "backbone": backbone,
+                "strategy": strategy,
+                "measure": measure,
+                "n_seeds": 2,
+                "mean": mean,
+                "sd": 0.011 + number / 1000,
+                "low": mean - 0.07,
+                "high": mean + 0.08,
+                "method": "people and seeds",
+            }
+
+
+def _correlation(n_cells: int) -> Iterable[dict[str, Any]]:
+    for place, (performance, explainability) in enumerate(CORRELATED):
+        for coefficient, estimate in (("spearman", -0.3095 + place / 10), ("kendall", -0.2143 + place / 10)):
+            yield {
+                "performance": performance,
+                "explainability": explainability,
+                "coefficient": coefficient,
+                "estimate": estimate,
+                "low": estimate - 0.4,
+                "high": estimate + 0.56,
+                "p_value": 0.4621 + place / 20,
+                "n_cells": n_cells,
+                "method": "exact permutation",
+            }
+
+
+def _frame(made: Iterable[dict[str, Any]], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    rows = [{name: row.get(name) for name in schema} for row in made]
+    frame = pl.DataFrame(rows, schema=schema)
+    return frame.sort("auc", descending=True, nulls_last=True) if "auc" in schema else frame
+
+
+def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
+    """Pictures of two cells, written into `folder`."""
+    picture = folder / "mean_cam.png"
+    Image.new("RGB", (224, 224), (200, 80, 30)).save(picture)
+    return PageContent(
+        title="Carotid study",
+        method="Grad-CAM",
+        notices=["Data are synthetic.", "Towers are untrained."],
+        board=board(seeds),
+        failed_controls=["dinov2-tiny-partial-s0, model null: out of memory"],
+        published=None,
+        pictures={"openclip-tiny-lora-s0": picture, "timm_vit_tiny-partial-s0": picture},
+        photograph=None,
+        examples={
+            "openclip-tiny, lora, seed 0": [(picture, "Photograph and its map")],
+            "dinov2-tiny, lora, seed 0": [],
+        },
+        cohort=pl.DataFrame(
+            {"split": ["train", "test"], "images": [1500, 500], "people": [750, 250], "positive": [600, 125]}
+        ),
+        left_out=pl.DataFrame(
+            {"image": ["a.png"], "split": [None], "reason": ["truncated"]},
+            schema={"image": pl.String, "split": pl.String, "reason": pl.String},
+        ),
+        facts={"Machine": {"CPUs": "2"}, "Software": {"torch": "2.15.0"}},
+        configuration="name: Carotid study\nseeds: [0]\n",
+        confidence=0.95,
+    )
+
+
+def full_content_in(folder: Path) -> PageContent:
+    """With every section that a page can have: two seeds, and the published study beside them."""
+    return dataclasses.replace(content_in(folder, seeds=(0, 7)), published=reference.cells())
+
+
+def attacked(content: PageContent) -> PageContent:
+    """With markup in every text that a manifest, a config, or an error can bring."""
+
+    def attack(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
+        return frame.with_columns((pl.col(name) + ATTACK).alias(name) for name in columns)
+
+    def attack_names(frame: pl.DataFrame) -> pl.DataFrame:
+        return attack(frame, *(name for name in frame.columns if name.startswith(("backbone", "strategy"))))
+
+    board, ok = content.board, pl.col("status") == "ok"
+    treat_all = pl.col("backbone") == curves.TREAT_ALL
+    hostile = Leaderboard(
+        cells=attack_names(pl.concat([board.cells.filter(ok), attack(board.cells.filter(~ok), "status")])),
+        operating=attack_names(board.operating),
+        curves=pl.concat([attack_names(board.curves.filter(~treat_all)), board.curves.filter(treat_all)]),
+        ratios=attack_names(board.ratios),
+        comparisons=attack_names(board.comparisons),
+        seeds=attack_names(board.seeds),
+        correlation=attack(board.correlation, "performance", "explainability", "method"),
+    )
+    return dataclasses.replace(
+        content,
+        title=ATTACK,
+        notices=[ATTACK],
+        board=hostile,
+        failed_controls=[ATTACK],
+        examples={ATTACK: [(path, ATTACK) for path in content.pictures.values()]},
+        cohort=attack(content.cohort, "split"),
+        left_out=attack(content.left_out, "image", "reason"),
+        facts={ATTACK: {ATTACK: ATTACK}},
+        configuration=ATTACK,
+    )

@@ -1,0 +1,136 @@
+"""The files that the report stage leaves in a run directory made by hand; the page has tests of its own."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.console import Console
+
+from benchmark import curves, ratios
+from benchmark.cells import cells_of
+from benchmark.cluster import Cluster
+from benchmark.comparisons import COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
+from benchmark.config import Study
+from benchmark.leaderboard import OPERATING_SCHEMA, SCHEMA
+from benchmark.progress import Reporter
+from benchmark.results import digest, read_results
+from benchmark.run import Run
+from benchmark.rundir import RunDirectory, write_array, write_csv, write_json, write_parquet
+from benchmark.stages import report as stage
+from tests.benchmark.trials import write_cohort, write_trial
+
+COLUMNS = {
+    "leaderboard": SCHEMA,
+    "operating": OPERATING_SCHEMA,
+    "curves": curves.SCHEMA,
+    "ratios": ratios.SCHEMA,
+    "comparisons": COMPARISON_SCHEMA,
+    "seeds": SEEDS_SCHEMA,
+    "correlation": CORRELATION_SCHEMA,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Four explained cells and two that failed, reported."""
+    study = Study.model_validate(
+        {
+            "name": "Tiny & small",
+            "cohort": {"manifest": "/data/lab/cohort.csv"},
+            "backbones": ["dinov2-tiny"],
+            "strategies": ["partial", "lora", "full"],
+            "seeds": [0, 1],
+            "statistics": {"resamples": 200, "confidence": 0.9},
+        }
+    )
+    directory = RunDirectory(tmp_path_factory.mktemp("run"))
+    directory.claim(study.dump(), resume=False)
+    write_cohort(directory)
+    test = pl.read_parquet(directory.cohort).filter(split="test")
+    left_out = {"image": ["x.png"], "split": ["test"], "reason": ["truncated"]}
+    write_csv(directory.rejected, pl.DataFrame(left_out))
+    write_array(directory.images, np.zeros((100, 8, 8, 3), np.uint8))
+    nothing = {"flags": pl.lit(""), "error": pl.lit(None, dtype=pl.String)}
+    write_parquet(directory.vessels, test.select("image", **nothing))
+    write_json(directory.weights, {"dinov2-tiny": None})
+    directory.complete("prepare", images=100, rejected=1)
+    directory.complete("segment", source={"source": "masks"}, failed=0)
+    write_json(directory.run, {"Seconds per stage": {"train": "12.5"}})
+
+    console = Console(file=io.StringIO())
+    cluster = Cluster(nodes=1, cpus=2, gpus=0, gpu_memory=None, accelerators=(), is_local=True)
+    run = Run(study, directory, cluster, Reporter(console, ("report",)))
+    noted = {"trainable_parameters": 5, "inputs": "images", "learning_rate": 0.1, "epochs": 3, "seconds": 1.0}
+    for number, cell in enumerate(cells_of(study)):
+        if cell.strategy.name == "full":
+            run.fail(cell, "train: out of memory")
+        else:
+            folder = write_trial(directory, cell, strength=1 + number, ratio=1 + number / 10, seed=number)
+            write_json(folder.trial, noted | {"best_epoch": number})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "render", lambda content: "the page")
+        stage.report(run)
+    return run
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_of_every_csv_are_in_the_order_of_the_schema(run, name):
+    with run.directory.table(name).open(encoding="utf-8") as file:
+        heading, *rows = csv.reader(file)
+    assert heading == list(COLUMNS[name])
+    assert rows
+    assert not {value for row in rows for value in row} & {"NaN", "nan"}, "what does not exist is empty"
+
+
+def test_csv_and_parquet_are_the_same_table(run):
+    parquet = pl.read_parquet(run.directory.leaderboard("parquet"))
+    assert parquet.schema == pl.Schema(SCHEMA)
+    assert parquet.equals(pl.read_csv(run.directory.leaderboard("csv"), schema=SCHEMA))
+
+
+def test_results_stand_for_the_run(run):
+    results = read_results(run.directory.path)
+    cohort = pl.read_parquet(run.directory.cohort)
+    assert (results.study, results.cohort.source) == ("Tiny & small", "cohort.csv")
+    assert results.cohort.images == {"val": 20, "test": 80}
+    assert results.cohort.people == {"val": 20, "test": 40}
+    assert results.cohort.positive == {"val": 10, "test": 40}
+    assert results.cohort.left_out == 1
+    assert results.cohort.test_sha256 == digest(cohort.filter(split="test"))
+    assert {method.confidence for method in results.methods.values()} == {0.9, None}
+    assert [cell.status for cell in results.cells] == ["ok"] * 4 + ["train: out of memory"] * 2
+    trained = {(cell.strategy, cell.seed): cell.training and cell.training["best_epoch"] for cell in results.cells}
+    assert trained == {
+        ("partial", 0): 0, ("partial", 1): 1, ("lora", 0): 2, ("lora", 1): 3, ("full", 0): None, ("full", 1): None,
+    }  # fmt: skip
+    assert {row.strategy for row in results.seeds} == {"partial", "lora"}
+    assert results.weights == {"dinov2-tiny": None}
+    assert results.vessels == {"source": "masks"}
+    assert results.seconds == {"train": 12.5}
+    assert {"python", "torch", "polars"} <= set(results.software)
+    assert results.machine["CPUs"] == "2"
+    assert "finished" not in results.machine
+    assert results.finished == json.loads(run.directory.run.read_text())["Machine"]["finished"]
+    assert Study.model_validate(results.configuration) == run.study
+
+
+def test_results_and_tables_tell_the_same(run):
+    results = read_results(run.directory.path)
+    table = pl.read_csv(run.directory.leaderboard("csv")).filter(status="ok")
+    for cell, row in zip(results.cells, table.to_dicts(), strict=False):
+        auc = cell.measures["auc"]
+        assert (cell.strategy, auc.value, auc.low, auc.high) == (
+            row["strategy"], row["auc"], row["auc_low"], row["auc_high"],
+        )  # fmt: skip
+    assert len(results.comparisons) == len(pl.read_csv(run.directory.table("comparisons")))
+
+
+def test_the_table_for_a_paper(run):
+    tex = run.directory.leaderboard("tex").read_text(encoding="utf-8")
+    assert r"\caption{Tiny \& small: " in tex
+    assert r"90\,\% intervals" in tex
+    assert "2 failed cells left out." in tex
+    assert tex.count(r"dinov2-tiny & ") == 4

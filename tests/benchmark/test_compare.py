@@ -1,0 +1,204 @@
+"""Runs side by side: paired where they tested the same people, and only there."""
+
+import io
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.console import Console
+from sklearn.metrics import roc_auc_score
+
+from benchmark.compare import SCHEMA, compare_runs, print_comparison
+from benchmark.comparisons import COMPARED
+from benchmark.config import Statistics, Study
+from benchmark.errors import UserError
+from benchmark.leaderboard import build
+from benchmark.rundir import RunDirectory, write_parquet
+from stats.delong import delong_test
+from stats.multiple import holm
+from tests.benchmark.trials import cell, change, write_cohort, write_trial
+
+
+def write_run(path, strengths, resamples=200, ratio=1.2, seed=0):
+    """A run with a trained cell for each strategy -> strength; None: a cell that is not finished."""
+    directory = RunDirectory(path)
+    study = Study.model_validate(
+        {
+            "name": path.name,
+            "cohort": {"manifest": "x.csv"},
+            "backbones": ["dinov2-tiny"],
+            "strategies": list(strengths),
+            "statistics": {"resamples": resamples},
+        }
+    )
+    directory.claim(study.dump(), resume=False)
+    write_cohort(directory)
+    for strategy, strength in strengths.items():
+        if strength is not None:
+            write_trial(directory, cell(strategy), strength, ratio, seed)
+    return path
+
+
+@pytest.fixture
+def first(tmp_path):
+    return write_run(tmp_path / "first", {"lora": 1.0, "partial": 2.0})
+
+
+def only(table, **named):
+    (row,) = table.filter(**named).to_dicts()
+    return row
+
+
+def test_the_same_people_are_paired(first, tmp_path):
+    second = write_run(tmp_path / "second", {"lora": 3.0, "partial": 2.0}, ratio=1.5)
+    table = compare_runs([first, second])
+    assert table.columns == list(SCHEMA)
+    assert table.select("measure", "strategy").rows() == [(m, s) for m in COMPARED for s in ("lora", "partial")]
+    assert set(table.select("run_a", "run_b").rows()) == {(str(first), str(second))}
+
+    trials = [RunDirectory(path).trial(cell("lora")) for path in (first, second)]
+    a, b = (pl.read_parquet(trial.predictions).filter(split="test").sort("image") for trial in trials)
+    row = only(table, measure="auc", strategy="lora")
+    assert row["a"] == pytest.approx(roc_auc_score(a["label"], a["score"]), abs=1e-12)
+    assert row["b"] == pytest.approx(roc_auc_score(b["label"], b["score"]), abs=1e-12)
+    assert row["difference"] == pytest.approx(row["b"] - row["a"], abs=1e-12)
+    assert 0 < row["low"] < row["difference"] < row["high"]
+    people = a["patient_id"].to_numpy()
+    expected = delong_test(a["label"].to_numpy(), b["score"].to_numpy(), a["score"].to_numpy(), people)
+    assert (row["p_value"], row["method"]) == (pytest.approx(expected.p_value), "DeLong, clustered by person")
+    ratio = only(table, measure="vessel_ratio", strategy="lora")
+    assert (ratio["difference"], ratio["low"], ratio["high"]) == pytest.approx((0.3, 0.3, 0.3), abs=1e-9)
+
+
+def test_values_are_those_of_the_runs_own_leaderboards(first, tmp_path):
+    second = write_run(tmp_path / "second", {"lora": 3.0}, seed=1)
+    table = compare_runs([first, second]).filter(strategy="lora")
+    for side, path in (("a", first), ("b", second)):
+        own = build(RunDirectory(path), [cell("lora")], Statistics(resamples=200)).cells.row(0, named=True)
+        assert dict(table.select("measure", side).iter_rows()) == pytest.approx({m: own[m] for m in COMPARED})
+
+
+def test_a_run_and_its_copy_differ_by_nothing_in_whatever_order_the_images_come(first, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(first, copy)
+    directory = RunDirectory(copy)
+    write_parquet(directory.cohort, pl.read_parquet(directory.cohort).sample(fraction=1, shuffle=True, seed=3))
+    table = compare_runs([first, copy])
+    assert table.select("low", "difference", "high").to_numpy() == pytest.approx(np.zeros((12, 3)), abs=1e-12)
+    aucs = table.filter(measure="auc")
+    assert aucs["p_value"].to_list() == aucs["p_holm"].to_list() == [1, 1]
+
+
+@pytest.mark.parametrize("what", ["label", "patient_id", "image"])
+def test_other_people_labels_or_images_are_not_paired(first, tmp_path, what):
+    other = tmp_path / "other"
+    shutil.copytree(first, other)
+    files = [RunDirectory(other).cohort]
+    files += [
+        getattr(RunDirectory(other).trial(cell(s)), f) for s in ("lora", "partial") for f in ("predictions", "saliency")
+    ]
+    last = (pl.col("image") == "79.png") & (pl.col("patient_id") == "p39")
+    for file in files:
+        if what in pl.read_parquet_schema(file):
+            new = 1 - pl.col(what) if what == "label" else pl.col(what) + "-"
+            change(file, pl.when(last).then(new).otherwise(pl.col(what)).alias(what))
+    table = compare_runs([first, other])
+    assert table["method"].unique().to_list() == ["other test people"]
+    assert table.select("difference", "low", "high", "p_value", "p_holm").null_count().row(0) == (len(table),) * 5
+    assert table.select("a", "b").null_count().row(0) == (0, 0)
+    row = only(table, measure="auc", strategy="lora")
+    assert (row["a"] == row["b"]) == (what != "label")
+
+
+def test_a_cell_in_one_run_only_stands_alone(first, tmp_path):
+    second = write_run(tmp_path / "second", {"lora": 1.0, "partial": None, "full": 1.0})
+    table = compare_runs([first, second]).filter(measure="auc")
+    found = {row["strategy"]: row for row in table.to_dicts()}
+    assert list(found) == ["lora", "partial", "full"]
+    assert found["partial"]["method"] == found["full"]["method"] == "in one run only"
+    assert (found["partial"]["b"], found["full"]["a"]) == (None, None)
+    assert found["partial"]["a"] > 0.5 < found["full"]["b"]
+    assert found["partial"]["difference"] is found["full"]["p_holm"] is None
+    assert found["lora"]["difference"] == 0
+
+
+def test_every_later_run_is_held_against_the_first_and_all_pairs_are_adjusted_for(first, tmp_path):
+    others = [write_run(tmp_path / name, {"lora": s, "partial": s}) for name, s in (("second", 1.2), ("third", 0.8))]
+    table = compare_runs([first, *others])
+    assert table.select("run_a", "run_b").unique(maintain_order=True).rows() == [
+        (str(first), str(other)) for other in others
+    ]
+    for (_,), of_measure in table.group_by("measure"):
+        assert len(of_measure) == 4
+        assert of_measure["p_holm"].to_list() == pytest.approx(holm(of_measure["p_value"]).tolist())
+
+
+def test_resamples_are_those_of_the_first_run(first, tmp_path):
+    second = write_run(tmp_path / "second", {"lora": 2.0}, resamples=100)
+    forth, back = (compare_runs(pair).filter(strategy="lora") for pair in ([first, second], [second, first]))
+    assert (forth["difference"] + back["difference"]).abs().max() < 1e-12
+    assert only(forth, measure="f1")["low"] != -only(back, measure="f1")["high"]
+
+
+def test_a_ratio_that_a_run_lacks_has_no_difference(first, tmp_path):
+    second = tmp_path / "second"
+    shutil.copytree(first, second)
+    change(RunDirectory(second).trial(cell("lora")).saliency, pl.lit(None, dtype=pl.Float64).alias("vessel_ratio"))
+    row = only(compare_runs([first, second]), strategy="lora", measure="vessel_ratio")
+    assert (row["b"], row["difference"], row["p_value"], row["method"]) == (None, None, None, "undefined")
+    assert row["a"] > 1
+
+
+def test_one_run_alone_or_twice_is_refused(first, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(first)
+    for paths in ([], [first], [first, first], [first, first.relative_to(tmp_path)], [first, tmp_path / "link"]):
+        with pytest.raises(UserError, match="two or more different run directories"):
+            compare_runs(paths)
+
+
+def test_what_is_no_finished_run_is_refused_with_one_line(first, tmp_path):
+    empty, unfinished = tmp_path / "empty", write_run(tmp_path / "unfinished", {"lora": None})
+    empty.mkdir()
+    started = write_run(tmp_path / "started", {"lora": 1.0})
+    RunDirectory(started).cohort.unlink()
+    for path, told in (
+        (empty, "no run directory (it has no study.yaml); name what --out named"),
+        (tmp_path / "nothing", "no run directory"),
+        (started, "the run has no images yet; finish it with --resume"),
+        (unfinished, "no cell of the run is finished; go on with --resume"),
+    ):
+        for pair in ([first, path], [path, first]):
+            with pytest.raises(UserError) as caught:
+                compare_runs(pair)
+            assert str(caught.value).startswith(f"{path}: {told}")
+            assert len(str(caught.value).splitlines()) == 1
+
+
+def printed(table):
+    console = Console(file=io.StringIO(), width=100)
+    print_comparison(table, 0.9, console)
+    return console.file.getvalue()
+
+
+def test_printed():
+    named = {"backbone": "[red]tower", "seed": 0, "run_a": "runs/[a]", "run_b": "runs/b"}
+    numbers = {"a": 0.7, "b": 0.75, "difference": 0.05, "low": -0.0104, "high": 0.1, "p_value": 0.02, "p_holm": 0.04}
+    rows = [
+        named | numbers | {"strategy": "lora", "measure": "auc", "method": "DeLong"},
+        named | numbers | {"strategy": "lora", "measure": "f1", "difference": 0.111},
+        named | numbers | {"strategy": "lora", "measure": "vessel_ratio", "low": None, "high": None, "p_holm": None},
+        named | {"strategy": "full", "measure": "auc", "a": 0.6, "method": "in one run only"},
+        named | numbers | {"strategy": "lora", "measure": "auc", "run_b": "runs/c", "difference": -0.25},
+    ]
+    text = printed(pl.DataFrame(rows, schema=SCHEMA))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "runs/b (b) less runs/[a] (a)" in lines
+    assert "runs/c (b) less runs/[a] (a)" in lines
+    assert "[red]tower lora s0 AUC 0.700 0.750 +0.050 (-0.010 to +0.100) 0.040" in lines
+    assert "[red]tower lora s0 vessel ratio 0.700 0.750 +0.050 –" in lines
+    assert "[red]tower full s0 AUC 0.600 – in one run only –" in lines
+    assert "-0.250" in text
+    assert "0.111" not in text, "the other measures are in the file"
+    assert text.count("90 % interval over people") == 2

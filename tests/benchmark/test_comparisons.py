@@ -1,0 +1,244 @@
+"""Cells held against each other, planted equal or far apart."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import kendalltau
+from sklearn.metrics import f1_score, roc_auc_score
+
+from benchmark.comparisons import (
+    COMPARED,
+    COMPARISON_SCHEMA,
+    CORRELATED,
+    CORRELATION_SCHEMA,
+    SEEDS_SCHEMA,
+    compare,
+    correlate,
+    over_all_seeds,
+    ranked,
+    tied_best,
+)
+from benchmark.config import Statistics
+from benchmark.measures import MEASURES, WITHOUT_INTERVAL, Estimates, estimate, measured
+from stats.delong import delong_test
+from stats.intervals import percentile_interval
+from stats.multiple import holm
+from stats.resamples import draw_people
+from tests.benchmark.trials import LABELS, PEOPLE, make_tested
+from xai.saliency import RATIOS
+
+RESAMPLES = draw_people(PEOPLE, LABELS, resamples=200, seed=0)
+STRONG, EQUAL, WEAK = (("tower", name, 0) for name in ("strong", "equal", "weak"))
+
+
+def estimates_of(tested):
+    return [estimate(partial(measured, of_cell), RESAMPLES, "percentile", 0.95) for of_cell in tested]
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Keys, arrays and estimates of a strong cell, another with the same numbers, and a weak one."""
+    strong, weak = make_tested(strength=2, ratio=1.5), make_tested(strength=0.1, ratio=1.0)
+    tested = [strong, replace(strong), weak]
+    return [STRONG, EQUAL, WEAK], tested, estimates_of(tested)
+
+
+@pytest.fixture(scope="module")
+def pairs(three):
+    return compare(*three, PEOPLE, 0.95)
+
+
+def planted(values, noise=1e-4, seed=0):
+    """Estimates with these values, measure -> value, that vary by the noise over 50 resamples."""
+    rng = np.random.default_rng(seed)
+    values = dict.fromkeys(MEASURES, 0.5) | values
+    return Estimates(values, {name: value + noise * rng.normal(size=50) for name, value in values.items()}, {})
+
+
+def test_every_pair_by_every_measure(pairs):
+    assert pairs.columns == list(COMPARISON_SCHEMA)
+    named = pairs.select("measure", "strategy_a", "strategy_b").rows()
+    assert named == [
+        (measure, *pair)
+        for measure in COMPARED
+        for pair in (("strong", "equal"), ("strong", "weak"), ("equal", "weak"))
+    ]
+    assert set(pairs.select("backbone_a", "seed_a", "backbone_b", "seed_b").rows()) == {("tower", 0, "tower", 0)}
+
+
+def test_identical_cells_differ_by_nothing(pairs):
+    same = pairs.filter(strategy_a="strong", strategy_b="equal").select("difference", "low", "high", "p_value")
+    assert same.rows() == [(0, 0, 0, 1)] * len(COMPARED)
+
+
+def test_a_difference_is_a_less_b_paired_in_every_resample(three, pairs):
+    _, (strong, _, weak), (of_strong, _, of_weak) = three
+    rows = {row["measure"]: row for row in pairs.filter(strategy_a="strong", strategy_b="weak").to_dicts()}
+    called = [cell.scores >= cell.threshold for cell in (strong, weak)]
+    expected = {
+        "auc": roc_auc_score(LABELS, strong.scores) - roc_auc_score(LABELS, weak.scores),
+        "f1": f1_score(LABELS, called[0]) - f1_score(LABELS, called[1]),
+        "vein_ratio": np.nanmean(strong.ratios["vein_ratio"]) - np.nanmean(weak.ratios["vein_ratio"]),
+    }
+    assert {name: rows[name]["difference"] for name in expected} == pytest.approx(expected, abs=1e-12)
+    for measure, row in rows.items():
+        paired = of_strong.samples[measure] - of_weak.samples[measure]
+        assert (row["low"], row["high"]) == pytest.approx(np.quantile(paired, [0.025, 0.975]), abs=1e-12)
+    # Both cells have the same scatter of ratios, so their difference has none.
+    assert rows["vessel_ratio"]["high"] - rows["vessel_ratio"]["low"] < 1e-9
+    low, high = percentile_interval(of_strong.samples["vessel_ratio"])
+    assert high - low > 0.05
+
+
+def test_p_values_are_delongs_for_aucs_and_the_bootstraps_for_others(three, pairs):
+    _, (strong, _, weak), _ = three
+    rows = {row["measure"]: row for row in pairs.filter(strategy_a="equal", strategy_b="weak").to_dicts()}
+    assert rows["auc"]["p_value"] == delong_test(LABELS, strong.scores, weak.scores, PEOPLE).p_value
+    assert rows["auc"]["p_value"] != delong_test(LABELS, strong.scores, weak.scores).p_value
+    assert rows["auc"]["method"] == "DeLong, clustered by person"
+    assert {row["method"] for name, row in rows.items() if name != "auc"} == {"bootstrap standard error over people"}
+    assert 0 < rows["f1"]["p_value"] < 0.05
+
+
+def test_p_values_are_adjusted_for_the_pairs_of_their_measure(pairs):
+    for (_,), of_measure in pairs.group_by("measure"):
+        assert of_measure["p_holm"].to_list() == pytest.approx(holm(of_measure["p_value"]).tolist())
+    auc = pairs.filter(measure="auc", strategy_a="strong", strategy_b="weak").row(0, named=True)
+    assert auc["p_holm"] == pytest.approx(3 * auc["p_value"])
+
+
+def test_a_cell_without_ratios_takes_no_part_in_their_adjustment(three):
+    keys, tested, _ = three
+    nothing = replace(tested[1], ratios={name: np.full(100, np.nan) for name in RATIOS})
+    tested = [tested[0], nothing, make_tested(strength=2, ratio=1.5, seed=1)]
+    found = compare(keys, tested, estimates_of(tested), PEOPLE, 0.95).filter(measure="vessel_ratio")
+    numbers = found.select("difference", "low", "high", "p_value", "p_holm").rows()
+    assert numbers[0] == numbers[2] == (None,) * 5
+    assert numbers[1][3] == numbers[1][4] is not None
+
+
+def test_cells_planted_far_apart_and_equal(three, pairs):
+    keys, _, estimates = three
+    strong, equal, weak = ranked(keys, estimates, pairs, 0.95)
+    assert strong == equal == {"rank": 1.5, "rank_low": 1, "rank_high": 2, "group": "a", "tied_best": True}
+    assert weak == {"rank": 3, "rank_low": 3, "rank_high": 3, "group": "b", "tied_best": False}
+
+
+def test_cells_too_close_to_tell_apart_share_a_letter():
+    keys, tested = [STRONG, WEAK], [make_tested(strength=1, seed=seed) for seed in (0, 1)]
+    estimates = estimates_of(tested)
+    found = ranked(keys, estimates, compare(keys, tested, estimates, PEOPLE, 0.95), 0.95)
+    assert sorted(row["rank"] for row in found) == [1, 2]
+    assert [(row["group"], row["tied_best"]) for row in found] == [("a", True)] * 2
+    assert [(row["rank_low"], row["rank_high"]) for row in found] == [(1, 2)] * 2
+
+
+def test_tied_with_the_best_by_any_measure(pairs):
+    """As rows of a leaderboard, whose order is another than that of the pairs."""
+    done = pl.DataFrame(
+        {
+            "backbone": "tower",
+            "strategy": ["weak", "strong", "equal"],
+            "seed": 0,
+            "auc": [0.5, 0.9, 0.9],
+            "vessel_ratio": [1.0, None, 1.5],
+        }
+    )
+    assert tied_best(done, pairs, "auc", 0.05) == [False, True, True]
+    assert tied_best(done, pairs, "vessel_ratio", 0.05) == [False, False, True]
+    assert tied_best(done.clear(), pairs.clear(), "auc", 0.05) == []
+
+
+def test_no_cells():
+    empty = compare([], [], [], PEOPLE, 0.95)
+    assert (empty.columns, len(empty)) == (list(COMPARISON_SCHEMA), 0)
+    assert ranked([], [], empty, 0.95) == []
+    assert over_all_seeds([], [], 0.95).schema == pl.Schema(SEEDS_SCHEMA)
+    nothing = correlate([], Statistics())
+    assert nothing["method"].unique().to_list() == ["undefined"]
+    assert nothing["n_cells"].unique().to_list() == [0]
+
+
+@pytest.fixture(scope="module")
+def seeds():
+    """Three seeds of one cell, and another cell with one."""
+    keys = [("tower", "lora", 0), ("tower", "lora", 1), ("tower", "lora", 2), ("tower", "full", 0)]
+    estimates = estimates_of([make_tested(strength=1 + seed / 3, seed=seed) for seed in range(4)])
+    return keys, estimates
+
+
+def test_over_seeds(seeds):
+    keys, estimates = seeds
+    table = over_all_seeds(keys, estimates, 0.95)
+    assert table.columns == list(SEEDS_SCHEMA)
+    assert table.select("backbone", "strategy", "n_seeds", "method").unique().rows() == [
+        ("tower", "lora", 3, "people and seeds")
+    ]
+    assert tuple(table["measure"]) == MEASURES
+    for row in table.to_dicts():
+        values = [of_seed.values[row["measure"]] for of_seed in estimates[:3]]
+        assert (row["mean"], row["sd"]) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+        if row["measure"] in WITHOUT_INTERVAL:
+            assert (row["low"], row["high"]) == (None, None)
+            continue
+        of_people = np.mean([of_seed.samples[row["measure"]] for of_seed in estimates[:3]], axis=0)
+        low, high = percentile_interval(of_people)
+        assert row["low"] < low < high < row["high"], "seeds add to what people do"
+
+
+def test_a_measure_that_a_seed_lacks_has_no_mean(seeds):
+    keys, estimates = seeds
+    without = replace(estimates[1], values=estimates[1].values | {"vessel_ratio": np.nan})
+    table = over_all_seeds(keys, [estimates[0], without, *estimates[2:]], 0.95)
+    assert tuple(table["measure"]) == tuple(name for name in MEASURES if name != "vessel_ratio")
+
+
+def test_one_seed_has_no_rows(seeds):
+    keys, estimates = seeds
+    assert len(over_all_seeds(keys[2:], estimates[2:], 0.95)) == 0
+
+
+def test_correlation_over_planted_cells():
+    """AUC rises with the vessel ratio, falls with the artery ratio; F1 ties two cells; vein ratios do not vary."""
+    cells = [
+        planted({"auc": 0.6 + k / 10, "f1": f1, "vessel_ratio": 1 + k, "artery_ratio": 9 - k, "vein_ratio": 1}, seed=k)
+        for k, f1 in enumerate((0.3, 0.3, 0.7, 0.5))
+    ]
+    table = correlate(cells, Statistics())
+    assert table.columns == list(CORRELATION_SCHEMA)
+    assert table.select("performance", "explainability", "coefficient").rows() == [
+        (*pair, coefficient) for pair in CORRELATED for coefficient in ("spearman", "kendall")
+    ]
+    assert (CORRELATED[0], len(table)) == (("auc", "vessel_ratio"), 16)
+    found = {(row["performance"], row["explainability"], row["coefficient"]): row for row in table.to_dicts()}
+    numbers = ("estimate", "low", "high", "p_value", "n_cells", "method")
+    for coefficient in ("spearman", "kendall"):
+        rising, falling = (found["auc", ratio, coefficient] for ratio in ("vessel_ratio", "artery_ratio"))
+        assert [rising[name] for name in numbers] == [1, 1, 1, pytest.approx(2 / 24), 4, "exact permutation"]
+        assert [falling[name] for name in numbers] == [-1, -1, -1, pytest.approx(2 / 24), 4, "exact permutation"]
+        flat = found["f1", "vein_ratio", coefficient]
+        assert [flat[name] for name in numbers] == [None, None, None, None, 4, "undefined"]
+    tied = found["f1", "vessel_ratio", "kendall"]
+    assert tied["estimate"] == pytest.approx(kendalltau([0.3, 0.3, 0.7, 0.5], [1, 2, 3, 4]).statistic)
+
+
+def test_the_interval_of_a_correlation_is_over_people():
+    cells = [planted({"auc": 0.6 + k / 10, "vessel_ratio": 1 + k}, noise=1, seed=k) for k in range(4)]
+    row = correlate(cells, Statistics(confidence=0.9)).row(0, named=True)
+    assert row["low"] < 0.5 < row["high"] <= row["estimate"] == 1
+
+
+def test_cells_without_ratios_are_left_out_of_their_correlation():
+    cells = [planted({"auc": 0.6 + k / 10, "vessel_ratio": 1 + k}) for k in range(4)]
+    cells.append(planted({"auc": 0.5, "vessel_ratio": np.nan}))
+    row = correlate(cells, Statistics()).row(0, named=True)
+    assert (row["n_cells"], row["estimate"]) == (4, 1)
+
+
+def test_two_cells_have_no_correlation_worth_a_number():
+    table = correlate([planted({"auc": 0.6}), planted({"auc": 0.7})], Statistics())
+    assert table["n_cells"].unique().to_list() == [2]
+    assert table["estimate"].null_count() == table["p_value"].null_count() == len(table)

@@ -1,0 +1,135 @@
+"""Every measure of a cell against the plain statistic, scikit-learn, and resamples written out row by row."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
+
+from benchmark.measures import CALLS, MEASURES, WITHOUT_INTERVAL, calls, estimate, measured
+from stats.calibration import calibration, expected_calibration_error
+from stats.intervals import bca_interval
+from stats.resamples import PeopleResamples, draw_people
+from stats.within import ratio_and_correctness
+from tests.benchmark.trials import LABELS, PEOPLE, make_tested
+from xai.saliency import RATIOS
+
+
+@pytest.fixture(scope="module")
+def tested():
+    return make_tested()
+
+
+@pytest.fixture(scope="module")
+def resamples():
+    return draw_people(PEOPLE, LABELS, resamples=200, seed=0)
+
+
+@pytest.fixture(scope="module")
+def percentile(tested, resamples):
+    return estimate(partial(measured, tested), resamples, "percentile", 0.9)
+
+
+@pytest.fixture(scope="module")
+def bca(tested, resamples):
+    return estimate(partial(measured, tested), resamples, "bca", 0.9)
+
+
+def of_rows(tested, rows):
+    """The estimates of some images, each as often as it is listed, with each image a person of its own."""
+    ratios = {name: values[rows] for name, values in tested.ratios.items()}
+    some = replace(tested, labels=tested.labels[rows], scores=tested.scores[rows], ratios=ratios)
+    once = PeopleResamples(np.ones((1, len(rows)), dtype=np.uint8), np.arange(len(rows)))
+    return {name: float(value[0]) for name, value in measured(some, once).items()}
+
+
+def test_every_measure_is_there_once_in_the_order_of_the_columns(percentile):
+    assert tuple(percentile.values) == MEASURES
+    columns = percentile.columns()
+    assert list(columns) == [column for name in MEASURES for column in (name, f"{name}_low", f"{name}_high")]
+    assert (columns["auc"], columns["auc_low"]) == (percentile.values["auc"], percentile.intervals["auc"][0])
+
+
+def test_predictions_are_measured_as_by_scikit_learn(tested, percentile):
+    labels, scores, called = tested.labels, tested.scores, tested.scores >= tested.threshold
+    expected = {
+        "auc": metrics.roc_auc_score(labels, scores),
+        "average_precision": metrics.average_precision_score(labels, scores),
+        "f1": metrics.f1_score(labels, called),
+        "sensitivity": metrics.recall_score(labels, called),
+        "specificity": metrics.recall_score(labels, called, pos_label=0),
+        "ppv": metrics.precision_score(labels, called),
+        "npv": metrics.precision_score(labels, called, pos_label=0),
+        "balanced_accuracy": metrics.balanced_accuracy_score(labels, called),
+        "brier": metrics.brier_score_loss(labels, scores),
+    }
+    assert {name: percentile.values[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    logits = np.log(scores / (1 - scores))[:, np.newaxis]
+    recalibrated = LogisticRegression(C=np.inf, tol=1e-10).fit(logits, labels)
+    assert percentile.values["calibration_slope"] == pytest.approx(recalibrated.coef_[0, 0], abs=1e-4)
+
+
+def test_other_measures_are_the_plain_statistics(tested, resamples, percentile):
+    values = percentile.values
+    plain = calibration(tested.labels, tested.scores)
+    assert values["calibration_intercept"] == pytest.approx(plain.intercept, abs=1e-6)
+    assert values["calibration_slope"] == pytest.approx(plain.slope, abs=1e-6)
+    assert values["ece"] == pytest.approx(expected_calibration_error(tested.labels, tested.scores), abs=1e-12)
+    for name in RATIOS:
+        assert values[name] == pytest.approx(np.nanmean(tested.ratios[name]), abs=1e-12)
+    within = ratio_and_correctness(
+        tested.labels, tested.scores, tested.threshold, tested.ratios["vessel_ratio"], resamples
+    )[-1]
+    assert within.images == "within label"
+    assert (values["right_by_ratio"], values["right_by_ratio_rho"]) == pytest.approx((within.auc, within.rho))
+
+
+def test_a_resample_is_measured_as_its_rows_repeated(tested, resamples, percentile):
+    fixed = [name for name in MEASURES if name != "ece"]  # its bins are those of the data
+    for number in (0, 7):
+        rows = np.repeat(np.arange(100), resamples.counts[number][PEOPLE])
+        expected = of_rows(tested, rows)
+        found = {name: percentile.samples[name][number] for name in fixed}
+        assert found == pytest.approx({name: expected[name] for name in fixed}, abs=1e-6)
+
+
+def test_percentile_intervals(percentile):
+    for name in MEASURES:
+        bounds = percentile.intervals[name]
+        if name in WITHOUT_INTERVAL:
+            assert np.isnan(bounds).all(), name
+        else:
+            assert bounds == pytest.approx(np.quantile(percentile.samples[name], [0.05, 0.95]), abs=1e-12), name
+
+
+def test_bca_intervals_rest_on_leaving_out_one_person_at_a_time(tested, resamples, percentile, bca):
+    assert bca.values == percentile.values
+    left_out = [of_rows(tested, np.flatnonzero(person != PEOPLE)) for person in range(50)]
+    for name in MEASURES:
+        if name in WITHOUT_INTERVAL:
+            assert np.isnan(bca.intervals[name]).all(), name
+            continue
+        jackknife = [of_person[name] for of_person in left_out]
+        expected = bca_interval(bca.values[name], bca.samples[name], jackknife, 0.9, strata=resamples.strata)
+        assert bca.intervals[name] == pytest.approx(expected, abs=1e-6), name
+        assert np.isfinite(expected).all(), name
+    assert bca.intervals["auc"] != percentile.intervals["auc"]
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_a_cell_without_any_ratio_is_still_measured(tested, resamples, method):
+    nothing = replace(tested, ratios={name: np.full(100, np.nan) for name in RATIOS})
+    found = estimate(partial(measured, nothing), resamples, method, 0.95)
+    for name in (*RATIOS, "right_by_ratio", "right_by_ratio_rho"):
+        assert np.isnan([found.values[name], *found.intervals[name]]).all(), name
+    assert np.isfinite([found.values["auc"], *found.intervals["auc"]]).all()
+
+
+def test_calls_at_a_threshold_of_infinity(tested, resamples):
+    found = estimate(partial(calls, tested, np.inf), resamples, "percentile", 0.95)
+    assert tuple(found.values) == CALLS
+    assert (found.values["sensitivity"], found.intervals["sensitivity"]) == (0, (0, 0))
+    assert (found.values["specificity"], found.values["npv"]) == (1, 0.5)
+    assert np.isnan([found.values["ppv"], *found.intervals["ppv"]]).all()

@@ -1,0 +1,274 @@
+"""results.json: complete, readable by others, and refused with one line where it is not what it should be."""
+
+import hashlib
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmark.config import Statistics
+from benchmark.errors import UserError
+from benchmark.leaderboard import AUC_DROPS, build
+from benchmark.measures import MEASURES
+from benchmark.results import (
+    CellResult,
+    CohortResult,
+    Comparison,
+    Correlation,
+    Method,
+    Number,
+    OverSeeds,
+    Results,
+    cell_results,
+    comparison_results,
+    correlation_results,
+    digest,
+    methods,
+    read_results,
+    seed_results,
+)
+from benchmark.rundir import RunDirectory, write_json, write_parquet
+from tests.benchmark.trials import cell, change, write_cohort, write_trial
+from xai.saliency import RATIOS
+
+SETTINGS = Statistics(resamples=200)
+NAMES = ("backbone", "strategy", "seed")
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """Two cells with two seeds each and one that failed; the first has its controls, and fewer artery ratios."""
+    directory = write_cohort(RunDirectory(tmp_path_factory.mktemp("run")))
+    cells = [cell(strategy, seed) for strategy in ("partial", "lora") for seed in (0, 1)]
+    for number, which in enumerate(cells):
+        write_trial(directory, which, strength=number, ratio=1 + number / 2, seed=number)
+    first = directory.trial(cells[0])
+    place = pl.int_range(pl.len())
+    change(first.saliency, pl.when(place < 25).then(None).otherwise(pl.col("artery_ratio")).alias("artery_ratio"))
+    scores = pl.read_parquet(first.predictions).filter(split="test")
+    noise = np.random.default_rng(0).normal(size=(2, 80))
+    scores = scores.with_columns(erased=pl.lit(pl.Series(noise[0])), control=pl.lit(pl.Series(noise[1])))
+    write_parquet(first.erasure, scores.filter(pl.col("patient_id") != "p0"))
+    null = {"null": 1.1, "p_value": 0.25}
+    write_json(first.mask_null, {"vessel_ratio": null, "vessel_ratio_fov": {"reason": "one person with vessels"}})
+    write_json(first.model_null, {"n_images": 32, "steps": [{"rank_correlation": 0.4}, {"rank_correlation": 0.125}]})
+    return build(directory, [*cells, cell("full")], SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def results(board):
+    training = {("dinov2-tiny", "partial", 0): {"seconds": 1.5, "losses": [0.7, math.nan]}}
+    return Results(
+        study="Tiny",
+        finished="2026-01-01T00:00:00+00:00",
+        cohort=CohortResult(
+            source="cohort.csv",
+            images={"val": 20, "test": 80},
+            people={"val": 20, "test": 40},
+            positive={"val": 10, "test": 40},
+            left_out=0,
+            test_sha256="0" * 64,
+        ),
+        methods=methods(SETTINGS),
+        cells=cell_results(board, training),
+        comparisons=comparison_results(board),
+        correlations=correlation_results(board),
+        seeds=seed_results(board),
+        weights={"dinov2-tiny": None},
+        vessels={"source": "masks"},
+        software={"numpy": "2"},
+        machine={"CPUs": "2"},
+        seconds={"train": 1.5},
+        configuration={"name": "Tiny", "statistics": SETTINGS.model_dump()},
+    )
+
+
+@pytest.fixture
+def written(results, tmp_path):
+    (tmp_path / "results.json").write_text(results.model_dump_json(indent=1), encoding="utf-8")
+    return tmp_path / "results.json"
+
+
+def numbers_in(values):
+    """Every number of nested lists and dictionaries."""
+    if isinstance(values, dict | list):
+        inside = values.values() if isinstance(values, dict) else values
+        return [number for value in inside for number in numbers_in(value)]
+    return [values] if isinstance(values, int | float) else []
+
+
+def test_round_trip(results, written):
+    read = Results.model_validate_json(written.read_text(encoding="utf-8"))
+    assert read.model_dump_json() == results.model_dump_json()
+    assert read.comparisons == results.comparisons
+    assert read_results(written) == read_results(written.parent) == read
+
+
+def test_json_has_no_nan_and_no_infinity(written):
+    def refuse(name):
+        pytest.fail(f"{name} is not JSON")
+
+    values = json.loads(written.read_text(encoding="utf-8"), parse_constant=refuse)
+    noted = next(cell["training"] for cell in values["cells"] if cell["training"])
+    assert noted == {"seconds": 1.5, "losses": [0.7, None]}
+
+
+def test_every_number_of_the_leaderboard_is_in_its_cell(board, written):
+    cells = json.loads(written.read_text(encoding="utf-8"))["cells"]
+    assert [[cell[name] for name in NAMES] for cell in cells] == [list(row) for row in board.cells.select(NAMES).rows()]
+    for row, found in zip(board.cells.to_dicts(), cells, strict=True):
+        assert found["status"] == row["status"]
+        known = {name: value for name, value in row.items() if isinstance(value, int | float)}
+        inside = set(numbers_in(found))
+        assert {name for name, value in known.items() if value not in inside} == set()
+        assert len(known) >= 70 or row["status"] == "not finished"
+
+
+def told(number, *names):
+    return [number[name] for name in ("value", "low", "high", "p_value", *names)]
+
+
+def test_every_number_of_the_other_tables_is_in_its_place(board, written):
+    values = json.loads(written.read_text(encoding="utf-8"))
+    tables = {
+        "comparisons": [
+            (row["measure"], *row["a"], *row["b"], *told(row["difference"]), row["p_holm"])
+            for row in values["comparisons"]
+        ],
+        "correlation": [
+            (row["performance"], row["explainability"], row["coefficient"], *told(row["estimate"], "n"))
+            for row in values["correlations"]
+        ],
+        "seeds": [
+            (row["backbone"], row["strategy"], row["measure"], row["n_seeds"], value, row["sd"], low, high)
+            for row in values["seeds"]
+            for value, low, high, _ in [told(row["mean"])]
+        ],
+    }
+    for name, rows in tables.items():
+        assert rows == board.tables()[name].drop("method").rows(), name
+        assert rows
+
+
+def test_what_a_cell_holds(results):
+    first = next(cell for cell in results.cells if (cell.strategy, cell.seed) == ("partial", 0))
+    assert set(first.measures) == {
+        "rank", *MEASURES, "auc_delong", "vessel_ratio_null", "model_null_classifier", "model_null", *AUC_DROPS,
+    }  # fmt: skip
+    assert (first.n_images, first.n_people, first.n_positive) == (80, 40, 40)
+    null = first.measures["vessel_ratio_null"]
+    assert (null.value, null.p_value, null.method, null.low) == (1.1, 0.25, "mask_null", None)
+    assert first.measures["auc_delong"].value == first.measures["auc"].value
+    assert first.measures["auc_delong"].low != first.measures["auc"].low
+    other = next(cell for cell in results.cells if cell.strategy == "lora")
+    assert set(other.measures) == {"rank", *MEASURES, "auc_delong"}
+    failed = results.cells[-1]
+    assert (failed.strategy, failed.status, failed.measures, failed.n_images) == ("full", "not finished", {}, None)
+
+
+def test_n_counts_the_images_behind_the_number(results):
+    first = next(cell for cell in results.cells if (cell.strategy, cell.seed) == ("partial", 0))
+    expected = {"auc": 80, "artery_ratio": 55, "vessel_ratio": 75, "right_by_ratio": 75, "vessel_ratio_null": 75}
+    expected |= {"auc_drop_erased": 78, "model_null": 32, "rank": 80}
+    assert {name: first.measures[name].n for name in expected} == expected
+    of_pairs = {(row.measure, "partial" in row.a and 0 in row.a): row.difference.n for row in results.comparisons}
+    assert of_pairs["auc", True] == 80
+    assert of_pairs["artery_ratio", False] == of_pairs["vein_ratio", False] == 75
+    with_first = [row for row in results.comparisons if ("dinov2-tiny", "partial", 0) in (row.a, row.b)]
+    assert {row.difference.n for row in with_first if row.measure == "artery_ratio"} == {55}
+
+
+def test_every_number_names_a_method_that_is_described(results):
+    numbers = [number for cell in results.cells for number in cell.measures.values()]
+    numbers += [row.difference for row in results.comparisons] + [row.estimate for row in results.correlations]
+    numbers += [row.mean for row in results.seeds]
+    assert {number.method for number in numbers} == set(results.methods)
+
+
+@pytest.mark.parametrize(("interval", "name"), [("percentile", "percentile"), ("bca", "BCa")])
+def test_methods_say_how_intervals_were_made(interval, name):
+    found = methods(Statistics(resamples=300, confidence=0.9, seed=4, interval=interval))
+    assert found["bootstrap"].name.startswith(f"{name} bootstrap over people")
+    assert (found["bootstrap"].confidence, found["bootstrap"].resamples, found["bootstrap"].seed) == (0.9, 300, 4)
+    assert (found["delong"].confidence, found["delong"].resamples) == (0.9, None)
+
+
+def changed(**changes):
+    return lambda values: values | changes
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (changed(schema_name="other"), "expected retina-benchmark/results version 1, found ('other', 1)"),
+        (changed(version=2), "expected retina-benchmark/results version 1, found ('retina-benchmark/results', 2)"),
+        (lambda values: [values], "expected retina-benchmark/results version 1, found None"),
+        (lambda values: {}, "expected retina-benchmark/results version 1, found (None, None)"),
+        (changed(cells=[{"backbone": "x"}]), "cells.0.strategy: Field required"),
+        (changed(seconds={"train": "long"}), "seconds.train: Input should be a valid number"),
+    ],
+)
+def test_another_schema_or_version_is_refused_with_one_line(written, change, told):
+    written.write_text(json.dumps(change(json.loads(written.read_text(encoding="utf-8")))), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        read_results(written.parent)
+    message = str(caught.value)
+    assert message.startswith(f"{written}: ")
+    assert told in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", None])
+def test_what_is_no_json_is_refused_with_one_line(tmp_path, content):
+    file = tmp_path / "results.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match="not JSON" if content is not None else "cannot be read") as caught:
+        read_results(file)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith(f"{file}: ")
+
+
+def test_a_field_that_was_added_later_is_passed_over(results, written):
+    values = json.loads(written.read_text(encoding="utf-8"))
+    values["new"] = values["cells"][0]["new"] = values["methods"]["bootstrap"]["new"] = 1
+    written.write_text(json.dumps(values), encoding="utf-8")
+    assert read_results(written).model_dump_json() == results.model_dump_json()
+
+
+def test_the_digest_changes_with_a_label_a_person_an_image_and_not_with_the_order():
+    test = pl.DataFrame({"image": ["b.png", "a.png"], "patient_id": ["é", "q"], "label": [1, 0], "row": [5, 6]})
+    assert digest(test) == digest(test.reverse()) == digest(test.with_columns(row=pl.lit(0)))
+    assert digest(test) == hashlib.sha256('[["a.png", "q", 0], ["b.png", "é", 1]]'.encode()).hexdigest()
+    others = [
+        test.with_columns(label=1 - pl.col("label")),
+        test.with_columns(patient_id=pl.lit("q")),
+        test.with_columns(image="x" + pl.col("image")),
+        test.head(1),
+    ]
+    assert len({digest(frame) for frame in (test, *others)}) == 5
+
+
+DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+
+
+def test_every_field_is_documented(results):
+    text = DOCUMENTED.read_text(encoding="utf-8").replace("the same with `_fov`", " ".join(f"`{r}`" for r in RATIOS))
+    measures = {name for cell in results.cells for name in cell.measures}
+    models = (Results, CellResult, CohortResult, Comparison, Correlation, OverSeeds, Number, Method)
+    fields = {name for model in models for name in model.model_fields}
+    assert {name for name in fields | measures if f"`{name}`" not in text} == set()
+
+
+def test_the_documented_example_runs(written, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENTED.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(written.parent)
+    exec(code, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("dinov2-tiny lora seed 1: AUC 0.")
+    assert lines[0].endswith("n = 80; percentile bootstrap over people, stratified by label")

@@ -1,0 +1,310 @@
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import brunnermunzel, norm
+from scipy.stats import t as student_t
+from sklearn.metrics import roc_auc_score
+
+from stats.bootstrap import auc_resampled
+from stats.delong import AucDifference, CorrelatedAucs, delong, delong_test
+from stats.metrics import auc
+from stats.resamples import draw_people
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2], ids=["n60", "n400", "n3000"])
+def reference(request, shared):
+    case = json.loads((shared / "fixtures/stats/stats.json").read_text())["score_sets"][request.param]
+    return np.array(list(case["labels"]), dtype=int), case["scores_a"], case["scores_b"], case["delong"]
+
+
+@st.composite
+def studies(draw):
+    """(people, labels, scores of two models): one to three images a person, coarse scores, both classes present."""
+    n = draw(st.integers(4, 10))
+    people = np.repeat(np.arange(n), draw(st.lists(st.integers(1, 3), min_size=n, max_size=n)))
+    size = len(people)
+    labels = np.array([0, 0, *draw(st.lists(st.integers(0, 1), min_size=size - 4, max_size=size - 4)), 1, 1])
+    a, b = (np.array(draw(st.lists(st.integers(0, 5), min_size=size, max_size=size))) / 5 for _ in range(2))
+    return people, labels, a, b
+
+
+def obuchowski(people, labels, scores):
+    """The clustered covariance written out: every pair of images, one person after another."""
+
+    def sums(row):
+        wins = np.array([[(x > y) + (x == y) / 2 for y in row[labels == 0]] for x in row[labels == 1]])
+        area = wins.mean()
+        positives, negatives = people[labels == 1], people[labels == 0]
+        return np.array(
+            [
+                (
+                    (wins.mean(axis=1)[positives == person] - area).sum(),
+                    (wins.mean(axis=0)[negatives == person] - area).sum(),
+                )
+                for person in np.unique(people)
+            ]
+        ).T
+
+    m, n = (labels == 1).sum(), (labels == 0).sum()
+    i10, i01 = (len(np.unique(people[labels == label])) for label in (1, 0))
+    i = len(np.unique(people))
+    covariance = np.full((len(scores), len(scores)), np.nan)
+    if min(i10, i01) < 2:
+        return covariance
+    parts = [sums(row) for row in scores]
+    for r, (x_r, y_r) in enumerate(parts):
+        for s, (x_s, y_s) in enumerate(parts):
+            s10 = i10 / ((i10 - 1) * m) * (x_r @ x_s)
+            s01 = i01 / ((i01 - 1) * n) * (y_r @ y_s)
+            s11 = i / (i - 1) * (x_r @ y_s + y_r @ x_s)
+            covariance[r, s] = s10 / m + s01 / n + s11 / (m * n)
+    return covariance
+
+
+def correlated_study(rng, n_people, n_models=1, labels_of_people=True):
+    """(people, labels, scores (n_models, n)): two images a person that share most of their score."""
+    people = np.repeat(np.arange(n_people), 2)
+    labels = (people if labels_of_people else np.arange(2 * n_people)) % 3 == 0
+    of_people, of_images = rng.normal(size=(n_models, n_people)), rng.normal(size=(n_models, 2 * n_people))
+    return people, labels, labels + of_people[:, people] + 0.5 * of_images
+
+
+def test_areas_and_covariance_of_the_reference_sets(reference):
+    labels, a, b, expected = reference
+    result = delong(labels, [a, b])
+    assert result.areas == pytest.approx([expected["auc_a"], expected["auc_b"]], abs=1e-12)
+    covariance = [[expected["var_a"], expected["cov_ab"]], [expected["cov_ab"], expected["var_b"]]]
+    np.testing.assert_allclose(result.covariance, covariance, rtol=1e-10, atol=0)
+    np.testing.assert_allclose(result.wald_intervals(), [expected["wald95_a"], expected["wald95_b"]], rtol=1e-10)
+    np.testing.assert_allclose(result.logit_intervals(), [expected["logit95_a"], expected["logit95_b"]], rtol=1e-10)
+
+
+def test_tests_of_the_reference_sets(reference):
+    labels, a, b, expected = reference
+    result = delong_test(labels, a, b)
+    assert result.difference == pytest.approx(expected["diff"], abs=1e-12)
+    assert result.variance == pytest.approx(expected["var_diff"], rel=1e-10)
+    assert result.z == pytest.approx(expected["z"], rel=1e-10)
+    assert result.p_value == pytest.approx(expected["p_two_sided"], abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(studies())
+def test_people_with_several_images_are_those_of_the_written_out_formula(study):
+    people, labels, *scores = study
+    result = delong(labels, scores, people)
+    np.testing.assert_allclose(result.areas, [roc_auc_score(labels, row) for row in scores], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(result.covariance, obuchowski(people, labels, scores), rtol=1e-10, atol=1e-14)
+
+
+@settings(max_examples=40, deadline=None)
+@given(studies())
+def test_one_image_a_person_is_delongs_own(study):
+    _, labels, *scores = study
+    named = delong(labels, scores, [f"person {i}" for i in range(len(labels))])
+    np.testing.assert_allclose(named.covariance, delong(labels, scores).covariance, rtol=1e-10, atol=1e-15)
+    positive, negative = (np.array(scores)[:, labels == label] for label in (1, 0))
+    wins = (np.sign(positive[:, :, np.newaxis] - negative[:, np.newaxis]) + 1) / 2
+    expected = np.cov(wins.mean(axis=2)) / positive.shape[1] + np.cov(wins.mean(axis=1)) / negative.shape[1]
+    np.testing.assert_allclose(named.covariance, expected, rtol=1e-10, atol=1e-14)
+
+
+@settings(max_examples=40, deadline=None)
+@given(studies())
+def test_one_image_a_person_has_the_degrees_of_freedom_of_brunner_and_munzel(study):
+    _, labels, scores, _ = study
+    result = delong(labels, [scores])
+    variance, (freedom,) = result.covariance[0, 0], result.degrees_of_freedom
+    if variance < 1e-12:
+        assert math.isnan(freedom)
+    else:
+        expected = brunnermunzel(scores[labels == 0], scores[labels == 1], distribution="t").pvalue
+        z = (result.areas[0] - 0.5) / math.sqrt(variance)
+        assert 2 * student_t.sf(abs(z), freedom) == pytest.approx(expected, abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(studies())
+def test_degrees_of_freedom_are_at_most_those_of_the_people(study):
+    people, labels, *scores = study
+    result = delong(labels, scores, people)
+    known = ~np.isnan(result.degrees_of_freedom)
+    assert (result.degrees_of_freedom[known] <= len(np.unique(people)) - 1).all()
+    np.testing.assert_array_equal(known, np.diag(result.covariance) > 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(studies())
+def test_order_monotone_change_and_exchange_leave_the_test_alone(study):
+    people, labels, a, b = study
+    result = delong_test(labels, a, b, people)
+    order = np.random.default_rng(1).permutation(len(labels))
+
+    def same(other: AucDifference, sign=1):
+        assert (sign * other.difference, other.p_value) == pytest.approx(
+            (result.difference, result.p_value), abs=1e-9, nan_ok=True
+        )
+        assert other.variance == pytest.approx(result.variance, rel=1e-9, abs=1e-15, nan_ok=True)
+
+    same(delong_test(labels[order], a[order], b[order], people[order]))
+    same(delong_test(labels, np.exp(a), 3 * b - 7, people))
+    same(delong_test(labels, b, a, people), sign=-1)
+    same(delong_test(1 - labels, a, b, people), sign=-1)
+    covariance = delong(labels, [a, b], people).covariance
+    assert result.variance == pytest.approx(np.array([1, -1]) @ covariance @ [1, -1], abs=1e-14, nan_ok=True)
+    assert not (np.diag(covariance) < 0).any()
+
+
+def test_a_copy_of_every_image_tells_nothing_new():
+    rng = np.random.default_rng(2)
+    labels = np.arange(50) % 3 == 0
+    scores = labels + rng.normal(size=(2, 50))
+    once, people = delong(labels, scores), np.tile(np.arange(50), 2)
+    copied = delong(np.tile(labels, 2), np.tile(scores, 2), people)
+    np.testing.assert_allclose(copied.covariance, once.covariance, rtol=1e-12)
+    as_if_independent = delong(np.tile(labels, 2), np.tile(scores, 2)).covariance
+    np.testing.assert_allclose(as_if_independent, once.covariance / 2, rtol=0.05)
+
+
+@pytest.mark.parametrize(("labels_of_people", "naive_share"), [(True, (0, 0.7)), (False, (1.15, 2))])
+def test_the_clustered_variance_is_that_of_new_people(labels_of_people, naive_share):
+    """Where a person's images share a label they tell less than they seem to; where labels differ, they tell more."""
+    # Unrelated models with the same labels are as many studies, each with its own scores.
+    people, labels, scores = correlated_study(np.random.default_rng(3), 60, 1500, labels_of_people)
+    clustered = delong(labels, scores, people)
+    actual = clustered.areas.var()
+    assert np.diag(clustered.covariance).mean() == pytest.approx(actual, rel=0.1)
+    naive = np.diag(delong(labels, scores).covariance).mean()
+    assert naive_share[0] < naive / actual < naive_share[1]
+
+
+def test_the_clustered_variance_is_that_of_the_bootstrap_over_people():
+    people, labels, scores = correlated_study(np.random.default_rng(4), 300)
+    values = auc_resampled(labels, scores[0], draw_people(people, labels, resamples=4000, seed=0))
+    assert delong(labels, scores, people).covariance[0, 0] == pytest.approx(values.var(), rel=0.08)
+
+
+def test_the_p_value_of_equal_models_is_uniform():
+    rng = np.random.default_rng(5)
+    labels = np.arange(150) % 3 == 0
+    p_values = [
+        delong_test(labels, *(labels + rng.normal(size=150) + rng.normal(size=(2, 150)))).p_value for _ in range(300)
+    ]
+    assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.06)
+
+
+def test_models_that_rank_alike_do_not_differ():
+    people, labels, scores = correlated_study(np.random.default_rng(6), 40)
+    result = delong_test(labels, scores[0], np.exp(scores[0]), people)
+    assert (result.difference, result.variance, result.z, result.p_value, result.p_value_t) == (0, 0, 0, 1, 1)
+    assert np.isnan(result.t_interval()).all()
+
+
+def test_a_difference_without_variance_is_not_tested():
+    result = delong_test([0, 0, 1, 1], [1, 2, 3, 4], [5, 5, 5, 5])
+    assert (result.difference, result.variance) == (0.5, 0.0)
+    assert math.isnan(result.z)
+    assert math.isnan(result.p_value)
+    assert math.isnan(result.p_value_t)
+
+
+@pytest.mark.parametrize("labels_of_people", [True, False])
+def test_the_interval_of_a_difference_holds_0_where_its_p_value_is_large(labels_of_people):
+    people, labels, scores = correlated_study(np.random.default_rng(9), 15, 200, labels_of_people)
+    for a, b in zip(scores[::2], scores[1::2] + 0.7 * labels, strict=True):
+        result = delong_test(labels, a, b, people)
+        low, high = result.t_interval(0.9)
+        assert (low <= 0 <= high) == (result.p_value_t > 0.1)
+        assert result.p_value_t >= result.p_value
+        assert (low + high) / 2 == pytest.approx(result.difference)
+
+
+@pytest.mark.parametrize(("scores", "area"), [([1, 2, 3, 4], 1.0), ([4, 3, 2, 1], 0.0)])
+def test_an_area_at_the_end_of_its_range_has_no_logit_interval(scores, area):
+    result = delong([0, 0, 1, 1], [scores, [1, 3, 2, 4]])
+    np.testing.assert_array_equal(result.wald_intervals()[0], [area, area])
+    with np.errstate(all="raise"):
+        both = result.logit_intervals(), result.logit_t_intervals()
+    for intervals in both:
+        assert np.isnan(intervals[0]).all()
+        assert np.isfinite(intervals[1]).all()
+
+
+def test_intervals_by_hand():
+    aucs = CorrelatedAucs(np.array([0.8]), np.array([[0.01]]), np.array([7.0]))
+    z = norm.ppf(0.95)
+    assert aucs.wald_intervals(0.9)[0] == pytest.approx([0.8 - 0.1 * z, 0.8 + 0.1 * z], abs=1e-12)
+    odds = 4 * np.exp(np.array([-1, 1]) * z * 0.1 / 0.16)
+    assert aucs.logit_intervals(0.9)[0] == pytest.approx(odds / (1 + odds), abs=1e-12)
+    odds = 4 * np.exp(np.array([-1, 1]) * student_t.ppf(0.95, 7) * 0.1 / 0.16)
+    assert aucs.logit_t_intervals(0.9)[0] == pytest.approx(odds / (1 + odds), abs=1e-12)
+
+
+def test_with_many_people_students_t_is_normal():
+    labels = np.arange(20_000) % 2 == 0
+    result = delong(labels, [labels + np.random.default_rng(8).normal(size=20_000)])
+    np.testing.assert_allclose(result.logit_t_intervals(), result.logit_intervals(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "people", "area_known"),
+    [
+        ([0, 0, 0, 0], None, False),
+        ([1, 1, 1, 1], None, False),
+        ([0, 0, 0, 1], None, True),
+        ([1, 1, 0, 1], None, True),
+        ([0, 0, 1, 1], ["ann", "bob", "eve", "eve"], True),
+        ([0, 1, 0, 1], ["ann", "ann", "ann", "ann"], True),
+    ],
+)
+def test_too_few_people_leave_the_variance_undefined(labels, people, area_known):
+    scores = [0.1, 0.4, 0.2, 0.3]
+    result = delong(labels, [scores], people)
+    assert np.isnan(result.covariance).all()
+    np.testing.assert_equal(result.areas[0], auc(labels, scores))
+    assert math.isfinite(result.areas[0]) == area_known
+    assert math.isnan(delong_test(labels, scores, scores, people).p_value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "people", "message"),
+    [
+        ([0, 1, 2], [[1, 2, 3]], None, "found 2 at position 2"),
+        ([0, 1, 1], [[1, 2, 3], [1, np.nan, 3]], None, r"scores\[1\] has NaN at position 1"),
+        ([0, 1, 1], [[1, 2, 3], [1, 2]], None, r"scores\[1\] has 2"),
+        ([0, 1, 1], [1, 2, 3], None, r"scores\[0\] must be a non-empty one-dimensional array"),
+        ([0, 1, 1], [[1, 2, 3]], ["ann", "bob"], "people has 2"),
+        ([0, 1, 1], [[1, 2, 3]], ["ann", None, "bob"], "no id at position 1"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(labels, scores, people, message):
+    with pytest.raises(ValueError, match=message):
+        delong(labels, scores, people)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95])
+def test_confidence_is_a_share(confidence):
+    result = delong([0, 1, 0, 1], [[1, 2, 3, 4]])
+    difference = delong_test([0, 1, 0, 1], [1, 2, 3, 4], [1, 3, 2, 4])
+    for intervals in (
+        result.wald_intervals,
+        result.logit_intervals,
+        result.logit_t_intervals,
+        difference.t_interval,
+    ):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            intervals(confidence)
+
+
+def test_nine_models_on_many_images_are_a_matter_of_a_second():
+    rng = np.random.default_rng(7)
+    people = np.repeat(np.arange(50_000), 2)
+    start = time.process_time()
+    delong(people % 4 == 0, rng.normal(size=(9, 100_000)), people)
+    assert time.process_time() - start < 5  # about 0.4 s; all pairs would be 17 billion comparisons

@@ -1,0 +1,213 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import bootstrap, norm, rankdata, ttest_1samp, ttest_ind
+
+from stats.bootstrap import auc_resampled, mean_resampled
+from stats.intervals import bca_interval, bootstrap_p_value, percentile_interval
+from stats.metrics import auc
+from stats.resamples import draw_people, jackknife_people
+
+UNDEFINED = pytest.approx((np.nan, np.nan), nan_ok=True)
+
+
+@pytest.fixture(scope="module")
+def skewed():
+    """(estimate, samples, jackknife) of a mean, with a bias that is not 0."""
+    rng = np.random.default_rng(1)
+    values = rng.exponential(size=40)
+    samples = rng.choice(values, size=(2000, 40)).mean(axis=1)
+    return values.mean(), samples, (values.sum() - values) / 39
+
+
+def test_percentiles_interpolate_and_leave_nan_out():
+    samples = np.append(np.arange(101.0), [np.nan] * 7)
+    assert percentile_interval(samples) == pytest.approx((2.5, 97.5), abs=1e-12)
+    assert percentile_interval(samples, confidence=0.5) == pytest.approx((25, 75), abs=1e-12)
+
+
+@pytest.mark.parametrize(("defined", "known"), [(39, False), (40, True)])
+def test_an_interval_needs_a_sample_in_either_tail(defined, known):
+    low, high = percentile_interval(np.arange(defined))
+    assert math.isfinite(low) == math.isfinite(high) == known
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95])
+def test_confidence_is_a_share(confidence, skewed):
+    for call in (lambda: percentile_interval(np.arange(100), confidence), lambda: bca_interval(*skewed, confidence)):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            call()
+
+
+def test_bca_of_the_reference(shared):
+    """Images of one person each, drawn without strata."""
+    case = json.loads((shared / "fixtures/stats/stats.json").read_text())["bootstrap"][0]
+    labels, scores, n = case["labels"], case["scores"], len(case["labels"])
+    left_out = jackknife_people(draw_people(np.arange(n), labels, resamples=1, seed=0))
+    interval = bca_interval(auc(labels, scores), case["auc"], auc_resampled(labels, scores, left_out))
+    assert interval == pytest.approx(case["auc_bca95"]["interval_linear"], abs=1e-8)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_bca_of_one_stratum_is_that_of_scipy(confidence):
+    values = np.random.default_rng(2).lognormal(size=30)
+    theirs = bootstrap((values,), np.mean, n_resamples=999, confidence_level=confidence, method="BCa", rng=0)
+    left_out = (values.sum() - values) / 29
+    interval = bca_interval(values.mean(), theirs.bootstrap_distribution, left_out, confidence)
+    assert interval == pytest.approx(tuple(theirs.confidence_interval), abs=1e-12)
+
+
+def pooled_mean(positives, negatives, axis=-1):
+    return np.concatenate([positives, negatives], axis=axis).mean(axis=axis)
+
+
+def area(positives, negatives, axis=-1):
+    n, m = positives.shape[axis], negatives.shape[axis]
+    ranks = rankdata(np.concatenate([positives, negatives], axis=axis), axis=axis)
+    return (np.take(ranks, np.arange(n), axis=axis).sum(axis=axis) - n * (n + 1) / 2) / (n * m)
+
+
+@pytest.fixture(scope="module", params=[pooled_mean, area])
+def two_samples(request):
+    """(SciPy's result, estimate, jackknife, strata) of a statistic of 12 positives and 50 negatives."""
+    rng = np.random.default_rng(4)
+    labels = np.arange(62) < 12
+    scores = labels + rng.exponential(size=62)
+    groups = scores[labels], scores[~labels]
+    theirs = bootstrap(groups, request.param, n_resamples=999, method="BCa", vectorized=True, rng=0)
+    left_out = jackknife_people(draw_people(np.arange(62), labels, resamples=1, seed=0))
+    jackknife = auc_resampled(labels, scores, left_out) if request.param is area else mean_resampled(scores, left_out)
+    return theirs, request.param(*groups), jackknife, left_out.strata
+
+
+def test_bca_of_two_strata_is_that_of_scipy_for_two_samples(two_samples):
+    theirs, estimate, jackknife, strata = two_samples
+    interval = bca_interval(estimate, theirs.bootstrap_distribution, jackknife, strata=strata)
+    assert interval == pytest.approx(tuple(theirs.confidence_interval), abs=1e-12)
+
+
+def test_strata_that_lie_apart_are_not_skewness():
+    """All positives 1, all negatives 0: a stratified resample cannot change the mean, so nothing is accelerated."""
+    samples, jackknife = np.random.default_rng(5).normal(size=5000), np.where(np.arange(50) < 5, 0.08, 0.10)
+    plain = bca_interval(0, samples, np.zeros(50))
+    assert bca_interval(0, samples, jackknife, strata=np.arange(50) < 5) == pytest.approx(plain, abs=1e-9)
+    assert bca_interval(0, samples, jackknife)[1] > plain[1] + 0.1
+
+
+def test_without_bias_and_skewness_bca_is_the_percentile_interval():
+    samples = np.append(np.linspace(-3, 3, 1001), np.nan)
+    assert bca_interval(0, samples, [-1, 0, 1]) == pytest.approx(percentile_interval(samples), abs=1e-12)
+
+
+def test_a_widened_interval_of_a_mean_is_students():
+    """Symmetric values, normal resamples with the variance that resampling gives."""
+    values = np.array([-3.0, -2, -1, 0, 1, 2, 3])
+    samples = norm.ppf((np.arange(200_000) + 0.5) / 200_000) * values.std() / math.sqrt(7)
+    expected = ttest_1samp(values, 0).confidence_interval()
+    widened = bca_interval(0, samples, (0 - values) / 6, widened=True)
+    assert widened == pytest.approx((expected.low, expected.high), abs=1e-3)
+
+
+def test_a_widened_interval_of_two_strata_is_welchs():
+    """Difference of two means, four and twelve people of different spread."""
+    groups = np.array([-3.0, -1, 1, 3]), np.arange(12) - 5.5
+    spread = math.sqrt(sum(values.var() / len(values) for values in groups))
+    samples = norm.ppf((np.arange(400_000) + 0.5) / 400_000) * spread
+    jackknife = np.concatenate([-groups[0] / 3, groups[1] / 11])
+    expected = ttest_ind(*groups, equal_var=False).confidence_interval()
+    widened = bca_interval(0, samples, jackknife, strata=np.arange(16) < 4, widened=True)
+    assert widened == pytest.approx((expected.low, expected.high), abs=1e-2)
+
+
+def test_with_many_people_nothing_is_widened(skewed):
+    estimate, samples, _ = skewed
+    jackknife = np.random.default_rng(6).normal(size=100_000)
+    plain = bca_interval(estimate, samples, jackknife)
+    assert bca_interval(estimate, samples, jackknife, widened=True) == pytest.approx(plain, abs=1e-4)
+
+
+def test_three_people_are_too_few_for_the_samples_of_a_widened_interval():
+    samples = np.random.default_rng(7).normal(size=2000)
+    assert bca_interval(0, samples, [-1.0, 0.0, 1.0], widened=True) == UNDEFINED
+    assert np.isfinite(bca_interval(0, samples, np.arange(-3.0, 4), widened=True)).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.1, 10), st.floats(-5, 5))
+def test_bca_follows_scale_shift_and_sign(skewed, scale, shift):
+    low, high = bca_interval(*skewed)
+    moved = bca_interval(*(scale * part + shift for part in skewed))
+    assert moved == pytest.approx((scale * low + shift, scale * high + shift), abs=1e-9)
+    assert bca_interval(*(-part for part in skewed)) == pytest.approx((-high, -low), abs=1e-9)
+
+
+def test_bca_leaves_nan_samples_out(skewed):
+    estimate, samples, jackknife = skewed
+    holes = np.insert(samples, [0, 500, 2000], np.nan)
+    assert bca_interval(estimate, holes, jackknife) == bca_interval(estimate, samples, jackknife)
+
+
+def test_bca_of_a_perfect_classifier_is_a_point():
+    labels = np.arange(40) < 12
+    resamples = draw_people(np.arange(40), labels, resamples=100, seed=0)
+    samples, jackknife = (auc_resampled(labels, labels, r) for r in (resamples, jackknife_people(resamples)))
+    for widened in (False, True):
+        assert bca_interval(1.0, samples, jackknife, strata=resamples.strata, widened=widened) == (1.0, 1.0)
+
+
+def test_bca_needs_more_than_one_person_of_a_class():
+    labels = np.arange(40) < 1
+    resamples = draw_people(np.arange(40), labels, resamples=100, seed=0)
+    scores = np.random.default_rng(0).normal(size=40)
+    samples, jackknife = (auc_resampled(labels, scores, r) for r in (resamples, jackknife_people(resamples)))
+    assert np.isfinite(samples).all()
+    for widened in (False, True):
+        interval = bca_interval(auc(labels, scores), samples, jackknife, strata=resamples.strata, widened=widened)
+        assert interval == UNDEFINED
+
+
+@pytest.mark.parametrize(
+    ("estimate", "samples"),
+    [
+        (np.nan, np.arange(100.0)),
+        (-1.0, np.arange(100.0)),
+        (100.0, np.arange(100.0)),
+        (1.0, np.full(100, np.nan)),
+        (19.0, np.arange(39.0)),
+        (80.0, np.arange(100.0)),  # so biased that less than one sample lies beyond the upper level
+    ],
+)
+def test_bca_is_undefined(estimate, samples):
+    assert bca_interval(estimate, samples, [1.0, 2.0, 3.0]) == UNDEFINED
+
+
+def test_bca_wants_the_stratum_of_every_person(skewed):
+    with pytest.raises(ValueError, match="jackknife has 40, strata has 39"):
+        bca_interval(*skewed, strata=np.zeros(39))
+
+
+def test_p_value_of_a_mean_is_that_of_a_z_test():
+    rng = np.random.default_rng(3)
+    values = rng.normal(0.2, 1.0, 400)
+    samples = rng.choice(values, (20_000, 400)).mean(axis=1)
+    expected = 2 * norm.sf(abs(values.mean()) / (values.std() / 20))
+    assert bootstrap_p_value(values.mean(), samples) == pytest.approx(expected, rel=0.3)
+    assert bootstrap_p_value(-values.mean(), -samples) == bootstrap_p_value(values.mean(), samples)
+    assert bootstrap_p_value(1.0, samples) < 1e-20, "far below what counting samples could say"
+
+
+@pytest.mark.parametrize(
+    ("difference", "samples", "p_value"),
+    [(0.0, np.zeros(9), 1.0), (0.5, np.full(9, 0.5), np.nan), (np.nan, np.arange(9.0), np.nan), (0.5, [1.0], np.nan)],
+)
+def test_without_spread_or_samples_a_difference_has_no_p_value(difference, samples, p_value):
+    assert bootstrap_p_value(difference, samples) == pytest.approx(p_value, nan_ok=True)
+
+
+def test_undefined_samples_are_left_out():
+    samples = np.random.default_rng(1).normal(1.0, 1.0, 100)
+    assert bootstrap_p_value(1.0, np.append(samples, [np.nan] * 7)) == bootstrap_p_value(1.0, samples)

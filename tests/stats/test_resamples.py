@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from stats.bootstrap import auc_resampled, mean_resampled
+from stats.operating import confusion_resampled
+from stats.resamples import draw_people, jackknife_people
+
+
+def test_one_positive_image_makes_a_positive_person_and_strata_keep_their_size():
+    people = np.array(["ann", "ann", "bob", "bob", "cid", "dot", "eve"])
+    labels = np.array([0, 1, 0, 0, 1, 0, 0])
+    resamples = draw_people(people, labels, resamples=500, seed=0)
+    assert resamples.person_of_image.tolist() == [0, 0, 1, 1, 2, 3, 4]
+    assert set(resamples.counts[:, [0, 2]].sum(axis=1).tolist()) == {2}
+    assert set(resamples.counts[:, [1, 3, 4]].sum(axis=1).tolist()) == {3}
+    assert resamples.strata.tolist() == [True, False, True, False, False]
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_people_of_one_class_are_one_stratum(label):
+    resamples = draw_people(np.arange(5), np.full(5, label), resamples=60, seed=0)
+    assert (resamples.counts.sum(axis=1) == 5).all()
+    assert (resamples.strata == label).all()
+
+
+def test_people_are_drawn_evenly_and_with_replacement():
+    counts = draw_people(np.arange(50), np.arange(50) < 10, resamples=20_000, seed=2).counts
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.05)
+    # A multinomial count has variance 1 - 1/size of its stratum.
+    np.testing.assert_allclose(counts[:, :10].var(axis=0), 0.9, atol=0.05)
+    np.testing.assert_allclose(counts[:, 10:].var(axis=0), 0.975, atol=0.05)
+    assert counts.dtype == np.uint8
+
+
+def test_the_seed_decides():
+    people, labels = np.arange(30), np.arange(30) < 9
+    one, same, other = (draw_people(people, labels, resamples=50, seed=seed).counts for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize(
+    ("people", "labels", "resamples", "message"),
+    [
+        (["a", "b"], [0, 1, 1], 10, "people has 2, labels has 3"),
+        (["a", None], [0, 1], 10, "no id at position 1"),
+        (["a", "b"], [0, 2], 10, "found 2 at position 1"),
+        (["a", "b"], [0, 1], 0, "at least 1"),
+    ],
+)
+def test_people_that_cannot_be_drawn(people, labels, resamples, message):
+    with pytest.raises(ValueError, match=message):
+        draw_people(people, labels, resamples, seed=0)
+
+
+def test_the_jackknife_leaves_out_one_person_with_all_images():
+    rng = np.random.default_rng(3)
+    people = np.repeat(np.arange(12), rng.integers(1, 5, size=12))
+    labels = (people % 3 == 0) & (rng.random(len(people)) < 0.8)
+    scores = rng.normal(size=len(people)).round(1)
+    left_out = jackknife_people(draw_people(people, labels, resamples=2, seed=0))
+    others = [people != person for person in range(12)]
+    for values, expected in (
+        (auc_resampled(labels, scores, left_out), [roc_auc_score(labels[rest], scores[rest]) for rest in others]),
+        (
+            confusion_resampled(labels, scores > 0, left_out).f1,
+            [f1_score(labels[rest], scores[rest] > 0) for rest in others],
+        ),
+        (mean_resampled(scores, left_out), [scores[rest].mean() for rest in others]),
+    ):
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
+
+
+def test_the_jackknife_keeps_people_and_strata():
+    resamples = draw_people(["c", "a", "b", "a"], [0, 1, 0, 0], resamples=7, seed=0)
+    left_out = jackknife_people(resamples)
+    assert left_out.counts.tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    assert left_out.person_of_image.tolist() == [2, 0, 1, 0]
+    assert left_out.strata.tolist() == [True, False, False]
