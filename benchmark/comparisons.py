@@ -71,8 +71,8 @@ def compare(
 ) -> pl.DataFrame:
     """Every pair of cells by each of `COMPARED`, columns as `COMPARISON_SCHEMA`.
 
-    Intervals are percentiles of the paired differences. p-values of AUCs are DeLong's for people with several images,
-    of the others from the bootstrap's standard error; each is adjusted for all pairs of its measure by Holm's method.
+    Of AUCs, intervals and p-values are DeLong's for people with several images (Student's t); of the others,
+    percentiles of the paired differences and the bootstrap's standard error. Holm's method adjusts for all pairs.
     """
     rows: list[dict[str, Any]] = []
     for measure in COMPARED:
@@ -80,11 +80,12 @@ def compare(
         for a, b in itertools.combinations(range(len(keys)), 2):
             differences = estimates[a].samples[measure] - estimates[b].samples[measure]
             difference = estimates[a].values[measure] - estimates[b].values[measure]
-            low, high = percentile_interval(differences, confidence)
             if measure == "auc":
-                p_value = delong_test(tested[a].labels, tested[a].scores, tested[b].scores, people).p_value
+                test = delong_test(tested[a].labels, tested[a].scores, tested[b].scores, people)
+                (low, high), p_value = test.t_interval(confidence), test.p_value_t
                 method = "DeLong, clustered by person"
             else:
+                low, high = percentile_interval(differences, confidence)
                 p_value, method = bootstrap_p_value(difference, differences), "bootstrap standard error over people"
             of_measure.append(
                 {"measure": measure}

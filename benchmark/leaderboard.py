@@ -212,7 +212,7 @@ def _counts(tested: Tested, people: np.ndarray) -> dict[str, float]:
 
 
 def _delong(tested: Tested, people: np.ndarray, confidence: float) -> dict[str, float]:
-    ((low, high),) = delong(tested.labels, [tested.scores], people).logit_intervals(confidence)
+    ((low, high),) = delong(tested.labels, [tested.scores], people).logit_t_intervals(confidence)
     return {"auc_delong_low": low, "auc_delong_high": high}
 
 

@@ -143,10 +143,12 @@ def methods(settings: Statistics) -> dict[str, Method]:
     of_intervals = {"percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
     return {
         "bootstrap": Method(name=f"{of_intervals} over people, stratified by label", **bootstrap),
-        "delong": Method(name="DeLong, clustered by person, on the logit scale", confidence=settings.confidence),
+        "delong": Method(
+            name="DeLong, clustered by person, Student's t on the logit scale", confidence=settings.confidence
+        ),
         "paired": Method(
-            name="percentile bootstrap of the paired difference; p-value: DeLong clustered by person for AUCs, "
-            "bootstrap standard error for the others",
+            name="AUCs: DeLong, clustered by person, with Student's t; others: percentile bootstrap of the paired "
+            "difference, p-value from its standard error",
             **bootstrap,
         ),
         "correlation": Method(name="percentile bootstrap over people; permutation p-value over cells", **bootstrap),

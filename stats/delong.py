@@ -84,10 +84,14 @@ class AucDifference:
     degrees_of_freedom: float
 
     def t_interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Low and high, holding 0 exactly where `p_value_t` is above 1 - confidence; NaN without variance.
+        """Low and high, holding 0 exactly where `p_value_t` is above 1 - confidence.
+
+        Without variance, (0, 0) around a difference of 0, and NaN around any other.
 
         Raises ValueError for a confidence outside (0, 1).
         """
+        if self.difference == 0 == self.variance:
+            return 0.0, 0.0
         margin = student_t.isf(_tail(confidence), self.degrees_of_freedom) * math.sqrt(self.variance)
         return float(self.difference - margin), float(self.difference + margin)
 

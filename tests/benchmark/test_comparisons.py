@@ -84,7 +84,11 @@ def test_a_difference_is_a_less_b_paired_in_every_resample(three, pairs):
         "vein_ratio": np.nanmean(strong.ratios["vein_ratio"]) - np.nanmean(weak.ratios["vein_ratio"]),
     }
     assert {name: rows[name]["difference"] for name in expected} == pytest.approx(expected, abs=1e-12)
+    delongs = delong_test(LABELS, strong.scores, weak.scores, PEOPLE).t_interval()
+    assert (rows["auc"]["low"], rows["auc"]["high"]) == pytest.approx(delongs, abs=1e-12)
     for measure, row in rows.items():
+        if measure == "auc":
+            continue
         paired = of_strong.samples[measure] - of_weak.samples[measure]
         assert (row["low"], row["high"]) == pytest.approx(np.quantile(paired, [0.025, 0.975]), abs=1e-12)
     # Both cells have the same scatter of ratios, so their difference has none.
@@ -96,8 +100,8 @@ def test_a_difference_is_a_less_b_paired_in_every_resample(three, pairs):
 def test_p_values_are_delongs_for_aucs_and_the_bootstraps_for_others(three, pairs):
     _, (strong, _, weak), _ = three
     rows = {row["measure"]: row for row in pairs.filter(strategy_a="equal", strategy_b="weak").to_dicts()}
-    assert rows["auc"]["p_value"] == delong_test(LABELS, strong.scores, weak.scores, PEOPLE).p_value
-    assert rows["auc"]["p_value"] != delong_test(LABELS, strong.scores, weak.scores).p_value
+    assert rows["auc"]["p_value"] == delong_test(LABELS, strong.scores, weak.scores, PEOPLE).p_value_t
+    assert rows["auc"]["p_value"] != delong_test(LABELS, strong.scores, weak.scores).p_value_t
     assert rows["auc"]["method"] == "DeLong, clustered by person"
     assert {row["method"] for name, row in rows.items() if name != "auc"} == {"bootstrap standard error over people"}
     assert 0 < rows["f1"]["p_value"] < 0.05

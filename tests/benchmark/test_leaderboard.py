@@ -121,7 +121,7 @@ def test_delongs_interval_is_over_people(directory):
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     test = pl.read_parquet(folder.predictions).filter(split="test")
     of_people = delong(test["label"].to_numpy(), [test["score"].to_numpy()], test["patient_id"].to_numpy())
-    ((low, high),) = of_people.logit_intervals(0.9)
+    ((low, high),) = of_people.logit_t_intervals(0.9)
     row = only_row(directory, which, confidence=0.9)
     assert (row["auc_delong_low"], row["auc_delong_high"]) == pytest.approx((low, high))
 

@@ -1,0 +1,203 @@
+"""How often 95 % intervals hold the truth where a person has two images: the tables of docs/statistics.md.
+
+    python -m tests.stats.coverage [--studies 4000] [--resamples 2000] [--processes 2]
+
+Every study draws new people from a population whose AUC, difference of two AUCs and mean ratio are known in closed
+form, and computes each interval as the leaderboard does, from the same functions. "Images" in the name of an interval
+means that each image was taken for a person of its own.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from stats.bootstrap import auc_resampled, mean_resampled
+from stats.delong import delong, delong_test
+from stats.intervals import Interval, bca_interval, percentile_interval
+from stats.resamples import PeopleResamples, draw_people, jackknife_people
+
+IMAGES = (60, 120, 300, 1000, 3000)
+NAIVE = "images, "
+
+
+@dataclass(frozen=True)
+class Population:
+    """People with two images each, half of their number.
+
+    images: of a study; prevalence: share of positive people, or of positive images where `label_per_image`; auc: of
+    the first model, the second's is 0.05 less. Each score is a label's effect plus a person's plus an image's, both
+    normal, a person's being `icc` of their variance; the two models' correlate by 0.5. A ratio is log-normal with a
+    standard deviation of 0.5 of its logarithm, of the same `icc`.
+    """
+
+    images: int
+    prevalence: float
+    auc: float = 0.8
+    icc: float = 0.65
+    label_per_image: bool = False
+
+    @property
+    def truth(self) -> dict[str, float]:
+        """Each statistic among all people. A positive's score less a negative's is normal with variance 2."""
+        return {"AUC": self.auc, "difference": 0.05, "ratio": math.exp(0.5**2 / 2)}
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What one study draws, each (images,): person, label, scores of two models, ratio."""
+
+    people: np.ndarray
+    labels: np.ndarray
+    scores: tuple[np.ndarray, np.ndarray]
+    ratios: np.ndarray
+
+
+def draw_study(population: Population, rng: np.random.Generator) -> Study:
+    n = population.images
+    people = np.repeat(np.arange(n // 2), 2)
+    if population.label_per_image:
+        labels = rng.permutation(n) < round(population.prevalence * n)
+    else:
+        labels = people < round(population.prevalence * n / 2)
+
+    def noise() -> np.ndarray:
+        of_people, of_images = rng.normal(size=n // 2), rng.normal(size=n)
+        return math.sqrt(population.icc) * of_people[people] + math.sqrt(1 - population.icc) * of_images
+
+    shared, first, second = noise(), noise(), noise()
+    scores = [
+        math.sqrt(2) * norm.ppf(area) * labels + math.sqrt(0.5) * (shared + own)
+        for area, own in ((population.auc, first), (population.auc - 0.05, second))
+    ]
+    return Study(people, labels, (scores[0], scores[1]), np.exp(0.5 * noise()))
+
+
+def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, str, Interval]]:
+    """(statistic, interval, bounds) by every way of making one."""
+    everyone = np.ones((1, len(study.people)), dtype=np.uint8)
+    for unit, ids in (("", study.people), (NAIVE, np.arange(len(study.people)))):
+        drawn = draw_people(ids, study.labels, resamples, seed)
+        samples = _measured(study, drawn)
+        for name, values in samples.items():
+            yield name, f"{unit}percentile", percentile_interval(values)
+        aucs, test = delong(study.labels, study.scores, ids), delong_test(study.labels, *study.scores, ids)
+        margin = norm.isf(0.025) * math.sqrt(test.variance)  # what the p-value from the normal distribution implies
+        yield "difference", f"{unit}DeLong", (test.difference - margin, test.difference + margin)
+        yield "AUC", f"{unit}DeLong, logit", tuple(aucs.logit_intervals()[0])
+        if unit == NAIVE:
+            continue
+
+        yield "AUC", "DeLong, Wald", tuple(aucs.wald_intervals()[0])
+        yield "difference", "DeLong, t", test.t_interval()
+        yield "AUC", "DeLong, logit, t", tuple(aucs.logit_t_intervals()[0])
+        estimates = _measured(study, PeopleResamples(everyone[:, : drawn.counts.shape[1]], drawn.person_of_image))
+        for name, left_out in _measured(study, jackknife_people(drawn)).items():
+            for interval, widened in (("BCa", False), ("BCa, widened", True)):
+                bounds = bca_interval(estimates[name][0], samples[name], left_out, strata=drawn.strata, widened=widened)
+                yield name, interval, bounds
+
+
+def _measured(study: Study, resamples: PeopleResamples) -> dict[str, np.ndarray]:
+    first, second = (auc_resampled(study.labels, scores, resamples) for scores in study.scores)
+    return {"AUC": first, "difference": first - second, "ratio": mean_resampled(study.ratios, resamples)}
+
+
+@dataclass
+class Held:
+    """How an interval fared over studies: with the truth inside, below and above it; undefined is not inside."""
+
+    studies: int = 0
+    inside: int = 0
+    below: int = 0
+    above: int = 0
+    widths: float = 0.0
+
+    def add(self, bounds: Interval, truth: float) -> None:
+        low, high = bounds
+        self.studies += 1
+        self.inside += low <= truth <= high
+        self.below += truth < low
+        self.above += truth > high
+        self.widths += 0.0 if math.isnan(low) else high - low
+
+    @property
+    def coverage(self) -> float:
+        return self.inside / self.studies
+
+    @property
+    def undefined(self) -> int:
+        return self.studies - self.inside - self.below - self.above
+
+    @property
+    def width(self) -> float:
+        """Mean over the studies where it is defined, NaN where it never is."""
+        defined = self.studies - self.undefined
+        return self.widths / defined if defined else math.nan
+
+    def __str__(self) -> str:
+        undefined = f"; {self.undefined}" if self.undefined else ""
+        return f"{100 * self.coverage:.1f} ({self.width:.3f}{undefined})"
+
+
+def simulation_error(studies: int) -> float:
+    """Standard error of a coverage of 95 % over so many studies."""
+    return math.sqrt(0.95 * 0.05 / studies)
+
+
+def coverage(population: Population, studies: int, resamples: int, seed: int) -> dict[tuple[str, str], Held]:
+    """(statistic, interval) -> how it fared, over so many studies."""
+    rng, truth = np.random.default_rng(seed), population.truth
+    held: dict[tuple[str, str], Held] = {}
+    for _ in range(studies):
+        study = draw_study(population, rng)
+        for name, interval, bounds in intervals(study, resamples, seed=int(rng.integers(2**32))):
+            held.setdefault((name, interval), Held()).add(bounds, truth[name])
+    return held
+
+
+TABLES = {
+    "AUC 0.80, half of the people positive": [Population(n, 0.5) for n in IMAGES],
+    "AUC 0.80, a fifth of the people positive": [Population(n, 0.2) for n in IMAGES],
+    "AUC 0.90, a fifth of the people positive": [Population(n, 0.2, auc=0.9) for n in IMAGES[:3]],
+    "AUC 0.80, a fifth of the images positive, whoever's they are": [
+        Population(n, 0.2, label_per_image=True) for n in IMAGES[:3]
+    ],
+}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--studies", type=int, default=4000, help="of up to 300 images; of more, half as many")
+    options.add_argument("--resamples", type=int, default=2000)
+    options.add_argument("--processes", type=int, default=2)
+    chosen = options.parse_args()
+
+    populations = sorted({p for table in TABLES.values() for p in table}, key=lambda p: -p.images)
+    with ProcessPoolExecutor(chosen.processes) as processes:
+        running = {
+            population: processes.submit(
+                coverage, population, chosen.studies // (1 + (population.images > 300)), chosen.resamples, seed
+            )
+            for seed, population in enumerate(populations)
+        }
+        for title, table in TABLES.items():
+            print("\n".join(["", title, "", *markdown([(p.images, running[p].result()) for p in table])]), flush=True)
+
+
+def markdown(columns: Sequence[tuple[int, dict[tuple[str, str], Held]]]) -> Iterator[str]:
+    """Lines of a table for (images, how intervals fared): coverage in percent, in brackets mean width; undefined."""
+    yield "| statistic | interval | " + " | ".join(f"n = {images:,}" for images, _ in columns) + " |"
+    yield "| --- | --- |" + " --- |" * len(columns)
+    for name, interval in sorted(columns[0][1], key=lambda row: (row[0], row[1].startswith(NAIVE))):
+        yield f"| {name} | {interval} | " + " | ".join(str(of[name, interval]) for _, of in columns) + " |"
+    errors = [f"{100 * simulation_error(next(iter(of.values())).studies):.1f}" for _, of in columns]
+    yield "| | simulation error | " + " | ".join(errors) + " |"
+
+
+if __name__ == "__main__":
+    main()

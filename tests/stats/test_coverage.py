@@ -1,0 +1,99 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from tests.stats.coverage import (
+    Held,
+    Population,
+    coverage,
+    draw_study,
+    intervals,
+    markdown,
+    simulation_error,
+)
+
+WITHIN = 0.01
+
+
+@pytest.mark.parametrize("label_per_image", [False, True])
+def test_the_truth_is_what_scikit_learn_finds_in_a_very_large_study(label_per_image):
+    population = Population(600_000, 0.2, label_per_image=label_per_image)
+    study = draw_study(population, np.random.default_rng(0))
+    first, second = (roc_auc_score(study.labels, scores) for scores in study.scores)
+    assert first == pytest.approx(population.truth["AUC"], abs=0.004)
+    assert first - second == pytest.approx(population.truth["difference"], abs=0.004)
+    assert study.ratios.mean() == pytest.approx(population.truth["ratio"], abs=0.005)
+    assert study.labels.mean() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("auc", [0.6, 0.8, 0.95])
+def test_the_area_of_the_drawn_scores_is_the_integral_of_their_roc_curve(auc):
+    study = draw_study(Population(200_000, 0.5, auc=auc), np.random.default_rng(1))
+    of_class = [study.scores[0][study.labels == label] for label in (0, 1)]
+    negative, positive = (norm(scores.mean(), scores.std()) for scores in of_class)
+    area, _ = quad(lambda x: positive.sf(x) * negative.pdf(x), -10, 10)
+    assert area == pytest.approx(auc, abs=0.005)
+
+
+def test_two_images_of_a_person_correlate_and_so_do_two_models():
+    study = draw_study(Population(200_000, 0.5, icc=0.65), np.random.default_rng(2))
+    first, second = (scores[study.labels == 0] for scores in study.scores)
+    for values in (first, second, np.log(study.ratios)):
+        assert np.corrcoef(values[::2], values[1::2])[0, 1] == pytest.approx(0.65, abs=0.01)
+    assert np.corrcoef(first, second)[0, 1] == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_study_has_its_people_and_its_positives():
+    study = draw_study(Population(60, 0.2), np.random.default_rng(3))
+    assert np.unique(study.people, return_counts=True)[1].tolist() == [2] * 30
+    assert np.unique(study.people[study.labels]).size == 6
+    mixed = draw_study(Population(60, 0.2, label_per_image=True), np.random.default_rng(3))
+    assert mixed.labels.sum() == 12
+    assert np.unique(mixed.people[mixed.labels]).size > 6
+
+
+def test_an_interval_is_counted_inside_below_above_or_undefined():
+    held = Held()
+    for bounds in ((0.1, 0.3), (0.3, 0.4), (0.0, 0.1), (math.nan, math.nan)):
+        held.add(bounds, truth=0.2)
+    assert (held.coverage, held.below, held.above, held.undefined) == (0.25, 1, 1, 1)
+    assert held.width == pytest.approx(0.4 / 3)
+    assert str(held) == "25.0 (0.133; 1)"
+
+
+def test_the_table_has_every_interval_once():
+    fared = coverage(Population(60, 0.5), studies=3, resamples=200, seed=0)
+    lines = list(markdown([(60, fared)]))
+    made = [row[:2] for row in intervals(draw_study(Population(60, 0.5), np.random.default_rng(0)), 200, 0)]
+    assert len(made) == len(set(made)) == len(fared)
+    assert len(lines) == 2 + len(made) + 1
+    assert all(line.count("|") == 4 for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "population",
+    [
+        Population(60, 0.5),
+        Population(60, 0.2),
+        Population(120, 0.2, auc=0.9),
+        Population(300, 0.5),
+        Population(1000, 0.2),
+        Population(3000, 0.5),
+    ],
+    ids=str,
+)
+def test_intervals_over_people_hold_and_those_over_images_do_not(population):
+    """Within a point of 95 %, and two standard errors of the simulation; DeLong's, so few resamples will do."""
+    studies = 2000 if population.images <= 300 else 1000
+    fared = coverage(population, studies, resamples=100, seed=0)
+    error = WITHIN + 2 * simulation_error(studies)
+    assert fared["AUC", "DeLong, logit, t"].coverage == pytest.approx(0.95, abs=error)
+    assert fared["difference", "DeLong, t"].coverage == pytest.approx(0.95, abs=error)
+    assert fared["AUC", "images, DeLong, logit"].coverage < 0.9
+    assert fared["difference", "images, DeLong"].coverage < 0.9
+    assert fared["ratio", "images, percentile"].coverage < 0.9
