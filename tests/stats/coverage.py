@@ -78,23 +78,26 @@ def draw_study(population: Population, rng: np.random.Generator) -> Study:
 
 
 def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, str, Interval]]:
-    """(statistic, interval, bounds) by every way of making one."""
+    """(statistic, interval, bounds) by every way of making one; without resamples, DeLong's alone."""
     everyone = np.ones((1, len(study.people)), dtype=np.uint8)
     for unit, ids in (("", study.people), (NAIVE, np.arange(len(study.people)))):
-        drawn = draw_people(ids, study.labels, resamples, seed)
-        samples = _measured(study, drawn)
-        for name, values in samples.items():
-            yield name, f"{unit}percentile", percentile_interval(values)
         aucs, test = delong(study.labels, study.scores, ids), delong_test(study.labels, *study.scores, ids)
         margin = norm.isf(0.025) * math.sqrt(test.variance)  # what the p-value from the normal distribution implies
         yield "difference", f"{unit}DeLong", (test.difference - margin, test.difference + margin)
         yield "AUC", f"{unit}DeLong, logit", tuple(aucs.logit_intervals()[0])
-        if unit == NAIVE:
+        if unit != NAIVE:
+            yield "AUC", "DeLong, Wald", tuple(aucs.wald_intervals()[0])
+            yield "difference", "DeLong, t", test.t_interval()
+            yield "AUC", "DeLong, logit, t", tuple(aucs.logit_t_intervals()[0])
+        if not resamples:
             continue
 
-        yield "AUC", "DeLong, Wald", tuple(aucs.wald_intervals()[0])
-        yield "difference", "DeLong, t", test.t_interval()
-        yield "AUC", "DeLong, logit, t", tuple(aucs.logit_t_intervals()[0])
+        drawn = draw_people(ids, study.labels, resamples, seed)
+        samples = _measured(study, drawn)
+        for name, values in samples.items():
+            yield name, f"{unit}percentile", percentile_interval(values)
+        if unit == NAIVE:
+            continue
         estimates = _measured(study, PeopleResamples(everyone[:, : drawn.counts.shape[1]], drawn.person_of_image))
         for name, left_out in _measured(study, jackknife_people(drawn)).items():
             for interval, widened in (("BCa", False), ("BCa, widened", True)):

@@ -88,12 +88,11 @@ def test_the_table_has_every_interval_once():
     ids=str,
 )
 def test_intervals_over_people_hold_and_those_over_images_do_not(population):
-    """Within a point of 95 %, and two standard errors of the simulation; DeLong's, so few resamples will do."""
-    studies = 2000 if population.images <= 300 else 1000
-    fared = coverage(population, studies, resamples=100, seed=0)
+    """Within a point of 95 %, and two standard errors of the simulation; the bootstrap's are in docs/statistics.md."""
+    studies = 8000 if population.images <= 300 else 2000
+    fared = coverage(population, studies, resamples=0, seed=1)
     error = WITHIN + 2 * simulation_error(studies)
     assert fared["AUC", "DeLong, logit, t"].coverage == pytest.approx(0.95, abs=error)
     assert fared["difference", "DeLong, t"].coverage == pytest.approx(0.95, abs=error)
     assert fared["AUC", "images, DeLong, logit"].coverage < 0.9
     assert fared["difference", "images, DeLong"].coverage < 0.9
-    assert fared["ratio", "images, percentile"].coverage < 0.9
