@@ -67,7 +67,7 @@ def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
     for other in others:
         paired = digest(first.test) == digest(other.test)
         for key in dict.fromkeys([*first.estimates, *other.estimates]):
-            rows += _rows(first, other, key, paired, settings.confidence)
+            rows += _rows(first, other, key, paired, settings)
     adjusted: list[dict[str, Any]] = []
     for measure in COMPARED:
         of_measure = [row for row in rows if row["measure"] == measure]
@@ -99,14 +99,11 @@ def _read(path: Path, settings: Statistics) -> _Run:
             tested[key] = read_tested(folder, test, saliency, threshold)
     if not tested:
         raise UserError(f"{path}: no cell of the run is finished; go on with --resume")
-    estimates = {
-        key: estimate(partial(measured, of_cell), resamples, settings.interval, settings.confidence)
-        for key, of_cell in tested.items()
-    }
+    estimates = {key: estimate(partial(measured, of_cell), resamples, settings) for key, of_cell in tested.items()}
     return _Run(str(path), test, resamples, tested, estimates)
 
 
-def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, confidence: float) -> list[dict[str, Any]]:
+def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, settings: Statistics) -> list[dict[str, Any]]:
     named = dict(zip(CELL, key, strict=True)) | {"run_a": first.name, "run_b": other.name}
     both = key in first.estimates and key in other.estimates
     found: dict[str, dict[str, Any]] = {}
@@ -114,7 +111,7 @@ def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, confidence: floa
         people = first.test["patient_id"].to_numpy()
         pair = [other.tested[key], first.tested[key]]
         estimates = [other.estimates[key], first.estimates[key]]
-        of_pair = compare([key, key], pair, estimates, people, confidence)
+        of_pair = compare([key, key], pair, estimates, people, settings)
         kept = ("measure", "difference", "low", "high", "p_value", "method")
         found = {row["measure"]: row for row in of_pair.select(kept).drop_nulls("difference").to_dicts()}
     why = "undefined" if paired else "other test people"

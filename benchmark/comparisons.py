@@ -10,11 +10,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmark.config import Statistics
-from benchmark.measures import MEASURES, WITHOUT_INTERVAL, Estimates, Tested
+from benchmark.config import IntervalMethod, Statistics
+from benchmark.measures import (
+    MEASURES,
+    WITHOUT_INTERVAL,
+    Estimates,
+    Tested,
+    difference,
+    interval_of_mean,
+)
 from stats.correlation import RankCorrelation, kendall, kendall_resampled, spearman, spearman_resampled
 from stats.delong import delong_test
-from stats.intervals import UNDEFINED, bootstrap_p_value, percentile_interval
+from stats.intervals import UNDEFINED, percentile_interval
 from stats.multiple import holm
 from stats.ranks import groups, rank, rank_intervals, tied_with_best
 from stats.seeds import over_seeds
@@ -28,6 +35,11 @@ CORRELATED = [
     for performance in ("auc", "f1")
     for ratio in ("vessel_ratio", "artery_ratio", "vein_ratio", "vessel_ratio_fov")
 ]
+PAIRED: dict[IntervalMethod, str] = {
+    "t": "Student's t over people",
+    "percentile": "bootstrap standard error over people",
+    "bca": "bootstrap standard error over people",
+}
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     "measure": pl.String,
     **{f"{name}_{side}": kind for side in "ab" for name, kind in CELL.items()},
@@ -67,37 +79,28 @@ def compare(
     tested: Sequence[Tested],
     estimates: Sequence[Estimates],
     people: np.ndarray,
-    confidence: float,
+    settings: Statistics,
 ) -> pl.DataFrame:
     """Every pair of cells by each of `COMPARED`, columns as `COMPARISON_SCHEMA`.
 
-    Of AUCs, intervals and p-values are DeLong's for people with several images (Student's t); of the others,
-    percentiles of the paired differences and the bootstrap's standard error. Holm's method adjusts for all pairs.
+    Of AUCs, intervals and p-values are DeLong's for people with several images (Student's t); of the others, those of
+    `benchmark.measures.difference`. Holm's method adjusts for all pairs.
     """
     rows: list[dict[str, Any]] = []
     for measure in COMPARED:
         of_measure = []
         for a, b in itertools.combinations(range(len(keys)), 2):
-            differences = estimates[a].samples[measure] - estimates[b].samples[measure]
-            difference = estimates[a].values[measure] - estimates[b].values[measure]
+            value, (low, high), p_value = difference(estimates[a], estimates[b], measure, settings)
+            method = PAIRED[settings.interval]
             if measure == "auc":
                 test = delong_test(tested[a].labels, tested[a].scores, tested[b].scores, people)
-                (low, high), p_value = test.t_interval(confidence), test.p_value_t
+                (low, high), p_value = test.t_interval(settings.confidence), test.p_value_t
                 method = "DeLong, clustered by person"
-            else:
-                low, high = percentile_interval(differences, confidence)
-                p_value, method = bootstrap_p_value(difference, differences), "bootstrap standard error over people"
             of_measure.append(
                 {"measure": measure}
                 | _named(keys[a], "a")
                 | _named(keys[b], "b")
-                | {
-                    "difference": difference,
-                    "low": low,
-                    "high": high,
-                    "p_value": p_value,
-                    "method": method,
-                }
+                | {"difference": value, "low": low, "high": high, "p_value": p_value, "method": method}
             )
         if of_measure:
             adjusted = holm([row["p_value"] for row in of_measure])
@@ -141,7 +144,7 @@ def _p_values(keys: Sequence[CellKey], comparisons: pl.DataFrame, measure: str) 
     return p_values
 
 
-def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], confidence: float) -> pl.DataFrame:
+def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
     """Every measure of cells with several seeds, columns as `SEEDS_SCHEMA`."""
     rows = []
     for backbone, strategy in dict.fromkeys(key[:2] for key in keys):
@@ -150,8 +153,8 @@ def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], conf
             values = [estimate.values[measure] for estimate in of_cell]
             if np.isnan(values).any():
                 continue
-            found = over_seeds(values, np.stack([e.samples[measure] for e in of_cell], axis=1), confidence)
-            low, high = UNDEFINED if measure in WITHOUT_INTERVAL else (found.low, found.high)
+            of_people = UNDEFINED if measure in WITHOUT_INTERVAL else interval_of_mean(of_cell, measure, settings)
+            found = over_seeds(values, of_people, settings.confidence)
             rows.append(
                 {
                     "backbone": backbone,
@@ -160,8 +163,8 @@ def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], conf
                     "n_seeds": found.n_seeds,
                     "mean": found.mean,
                     "sd": found.sd,
-                    "low": low,
-                    "high": high,
+                    "low": found.low,
+                    "high": found.high,
                     "method": "people and seeds",
                 }
             )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from finetune.strategies import Strategy
     from xai.methods import Method
 
+IntervalMethod = Literal["t", "percentile", "bca"]
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -243,12 +244,12 @@ class Controls(_Section):
 
 
 class Statistics(_Section):
-    """Bootstrap over people; `interval`: percentile, or bias-corrected and accelerated."""
+    """Inference over people; `interval`: Student's t, or a bootstrap's, percentile or BCa (docs/statistics.md)."""
 
     resamples: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     seed: int = 0
-    interval: Literal["percentile", "bca"] = "percentile"
+    interval: IntervalMethod = "t"
 
 
 class Resources(_Section):

@@ -1,4 +1,4 @@
-"""From what the trials left behind to one row a cell, with intervals from one bootstrap over people for all of them."""
+"""From what the trials left behind to one row a cell, with intervals over the same people for all of them."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -133,7 +133,7 @@ def build(
             continue
         saliency, thresholds = read_saliency(folder, test), read_thresholds(folder)
         tested = read_tested(folder, test, saliency, thresholds["best_f1"])
-        found = estimate(partial(measured, tested), resamples, settings.interval, settings.confidence)
+        found = estimate(partial(measured, tested), resamples, settings)
         rows.append(
             named
             | _counts(tested, people)
@@ -151,7 +151,7 @@ def build(
         estimates.append(found)
     if all_tested:
         points += curves.treat_all_rows(labels)
-    pairs = comparisons.compare(keys, all_tested, estimates, people, settings.confidence)
+    pairs = comparisons.compare(keys, all_tested, estimates, people, settings)
     ranks = comparisons.ranked(keys, estimates, pairs, settings.confidence)
     rows = [row | of_cell for row, of_cell in zip(rows, ranks, strict=True)]
     best_first = ["auc", *CELL]
@@ -161,7 +161,7 @@ def build(
         curves=_frame(points, curves.SCHEMA),
         ratios=_frame(conventions, ratios.SCHEMA),
         comparisons=pairs,
-        seeds=comparisons.over_all_seeds(keys, estimates, settings.confidence),
+        seeds=comparisons.over_all_seeds(keys, estimates, settings),
         correlation=comparisons.correlate(estimates, settings),
     )
 
@@ -221,7 +221,7 @@ def _operating(
 ) -> list[dict[str, Any]]:
     rows = []
     for point, threshold in thresholds.items():
-        found = estimate(partial(calls, tested, threshold), resamples, settings.interval, settings.confidence)
+        found = estimate(partial(calls, tested, threshold), resamples, settings)
         for measure in CALLS:
             low, high = found.intervals[measure]
             rows.append(
@@ -272,5 +272,5 @@ def _erasure(
         return dict(zip(AUC_DROPS, (original - erased, original - control, control - erased), strict=True))
 
     of_kept = PeopleResamples(resamples.counts, resamples.person_of_image[kept], resamples.strata)
-    found = estimate(drops, of_kept, settings.interval, settings.confidence)
+    found = estimate(drops, of_kept, settings)
     return found.columns() | {"n_erased": int(kept.sum())}

@@ -1,25 +1,34 @@
 """What a cell is measured by: every measure is one function of its test images and of resamples of people.
 
-The estimate is the measure where everyone is drawn once, its interval comes from the resamples, and the jackknife of a
-BCa interval from leaving out one person at a time: all of it from the same function, so that no two can differ.
+The estimate is the measure where everyone is drawn once, its spread comes from leaving out one person at a time and its
+bootstrap from resamples: all of it from the same function, so that no two can differ.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from benchmark.config import Statistics
 from stats.bootstrap import auc_resampled, average_precision_resampled, mean_resampled
 from stats.calibration import calibration_resampled, expected_calibration_error_resampled
-from stats.intervals import UNDEFINED, Interval, bca_interval, percentile_interval
+from stats.intervals import (
+    UNDEFINED,
+    Interval,
+    Scale,
+    bca_interval,
+    bootstrap_p_value,
+    percentile_interval,
+    student_interval,
+    student_p_value,
+)
+from stats.jackknife import jackknife_people, spread
 from stats.metrics import Confusion
 from stats.operating import confusion_resampled
-from stats.resamples import PeopleResamples, jackknife_people
+from stats.resamples import PeopleResamples
 from stats.within import ratio_and_correctness
 from xai.saliency import RATIOS
 
-IntervalMethod = Literal["percentile", "bca"]
 # A resample adds its own chance distances to those of the data: all of them lie above the estimate.
 WITHOUT_INTERVAL = ("ece",)
 Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where undefined
@@ -27,6 +36,12 @@ Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where 
 CALLS = ("f1", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
 PREDICTION = ("auc", "average_precision", *CALLS, "brier", "calibration_intercept", "calibration_slope", "ece")
 MEASURES = (*PREDICTION, *RATIOS, "right_by_ratio", "right_by_ratio_rho")
+# Of Student's interval; a measure that is not here takes any value.
+SCALES: dict[str, Scale] = {
+    **dict.fromkeys(("auc", "average_precision", *CALLS, "brier", "right_by_ratio"), "logit"),
+    **dict.fromkeys(RATIOS, "log"),
+    "right_by_ratio_rho": "atanh",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +85,16 @@ def calls(tested: Tested, threshold: float, resamples: PeopleResamples) -> Resam
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """Measures of one cell: what they are, how they vary over resamples, and their intervals.
+    """Measures of one cell: what they are, how they vary with the people, and their intervals.
 
-    values: measure -> estimate, NaN where undefined; samples: measure -> (resamples,); intervals: measure -> bounds.
+    values: measure -> estimate, NaN where undefined; samples: measure -> (resamples,); left_out: measure -> without one
+    person (or group) at a time, (people,), and strata (people,): the stratum of each; intervals: measure -> bounds.
     """
 
     values: dict[str, float]
     samples: Resampled
+    left_out: Resampled
+    strata: np.ndarray
     intervals: dict[str, Interval]
 
     def columns(self) -> dict[str, float]:
@@ -91,20 +109,62 @@ class Estimates:
 def estimate(
     measure: Callable[[PeopleResamples], Resampled],
     resamples: PeopleResamples,
-    method: IntervalMethod,
-    confidence: float,
+    settings: Statistics,
+    scales: Mapping[str, Scale] = SCALES,
 ) -> Estimates:
-    """The measures of a function of resamples, on the data itself and with intervals over people."""
+    """The measures of a function of resamples, on the data itself and with intervals over people.
+
+    scales: of Student's interval, by measure; a measure that is not there takes any value.
+    """
     everyone = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
     once = measure(PeopleResamples(everyone, resamples.person_of_image, resamples.strata))
     values, samples = {name: float(value[0]) for name, value in once.items()}, measure(resamples)
-    without = measure(jackknife_people(resamples)) if method == "bca" else {}
+    without, strata = jackknife_people(resamples)
+    left_out = measure(without)
 
     def interval(name: str) -> Interval:
         if name in WITHOUT_INTERVAL:
             return UNDEFINED
-        if method == "percentile":
-            return percentile_interval(samples[name], confidence)
-        return bca_interval(values[name], samples[name], without[name], confidence, strata=resamples.strata)
+        return _interval(values[name], samples[name], left_out[name], strata, settings, scales.get(name, "identity"))
 
-    return Estimates(values, samples, {name: interval(name) for name in values})
+    return Estimates(values, samples, left_out, strata, {name: interval(name) for name in values})
+
+
+def difference(a: Estimates, b: Estimates, measure: str, settings: Statistics) -> tuple[float, Interval, float]:
+    """One cell's measure less another's on the same people: the difference, its interval, its two-sided p-value."""
+    value, samples, left_out = (
+        a.values[measure] - b.values[measure],
+        a.samples[measure] - b.samples[measure],
+        a.left_out[measure] - b.left_out[measure],
+    )
+    interval = _interval(value, samples, left_out, a.strata, settings)
+    if settings.interval == "t":
+        return value, interval, student_p_value(value, spread(left_out, a.strata))
+    return value, interval, bootstrap_p_value(value, samples)
+
+
+def interval_of_mean(several: Sequence[Estimates], measure: str, settings: Statistics) -> Interval:
+    """Of the mean of a measure over cells on the same people, such as the seeds of one."""
+    value, samples, left_out = (
+        np.mean([getattr(each, what)[measure] for each in several], axis=0)
+        for what in ("values", "samples", "left_out")
+    )
+    scale = SCALES.get(measure, "identity")
+    return _interval(float(value), samples, left_out, several[0].strata, settings, scale)
+
+
+def _interval(
+    value: float,
+    samples: np.ndarray,
+    left_out: np.ndarray,
+    strata: np.ndarray,
+    settings: Statistics,
+    scale: Scale = "identity",
+) -> Interval:
+    match settings.interval:
+        case "t":
+            return student_interval(value, spread(left_out, strata), settings.confidence, scale)
+        case "percentile":
+            return percentile_interval(samples, settings.confidence)
+        case "bca":
+            return bca_interval(value, samples, left_out, settings.confidence, strata=strata)

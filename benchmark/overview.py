@@ -11,7 +11,7 @@ from benchmark.charts.forest import auc_forest
 from benchmark.comparisons import CELL
 from benchmark.errors import UserError
 from benchmark.leaderboard import OK
-from benchmark.page import Measure, auc_measure, ratio_axis, template
+from benchmark.page import NOTHING, Measure, auc_measure, ratio_axis, template
 from benchmark.results import Results, read_results
 
 SHOWN = ("auc", "f1", "vessel_ratio", "vessel_ratio_fov")
@@ -57,8 +57,20 @@ def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) 
             Measure("vessel_ratio", "Vessel ratio", "vessel", 2, axis),
             Measure("vessel_ratio_fov", "In the field of view", "vessel", 2, axis),
         ],
+        intervals={name: _intervals(results) for name, results in runs.items()},
         forests=[replace(chart, title=name) for name, chart in forests.items() if chart],
     )
+
+
+def _intervals(results: Results) -> str:
+    """How a run made those of its cells."""
+    numbers = [cell.measures["auc"] for cell in results.cells if "auc" in cell.measures]
+    method = results.methods.get(numbers[0].method or "") if numbers else None
+    if method is None:
+        return NOTHING
+    share = "" if method.confidence is None else f"{100 * method.confidence:g} %, "
+    resamples = "" if method.resamples is None else f", {method.resamples:,} resamples"
+    return f"{share}{method.name}{resamples}"
 
 
 def read_runs(paths: Sequence[Path]) -> dict[str, Results]:

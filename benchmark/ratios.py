@@ -15,6 +15,7 @@ import polars as pl
 from benchmark.config import Statistics
 from benchmark.measures import Resampled, estimate
 from stats.bootstrap import mean_resampled, people_mean_resampled, ratio_of_sums_resampled
+from stats.intervals import Scale
 from stats.resamples import PeopleResamples
 from xai.gradcam import Scaling
 from xai.measures import other_scaling
@@ -34,6 +35,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "n_people": pl.Int64,
 }
 
+_SCALES: dict[str, Scale] = dict.fromkeys(("images", "people", "sums"), "log")
+
 
 def ratio_rows(
     saliency: pl.DataFrame, resamples: PeopleResamples, scaling: Scaling, settings: Statistics
@@ -52,7 +55,7 @@ def ratio_rows(
             saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
             for name in (ratio, f"{region}{suffix}", f"{against}{suffix}")
         )
-        found = estimate(partial(_averages, ratios, inside, outside), resamples, settings.interval, settings.confidence)
+        found = estimate(partial(_averages, ratios, inside, outside), resamples, settings, _SCALES)
         counted = {
             "n_images": int(np.isfinite(ratios).sum()),
             "n_people": len(set(people[np.isfinite(ratios)].tolist())),

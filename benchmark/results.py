@@ -7,6 +7,7 @@ fields are added without a new version, removed or changed only with one.
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +53,25 @@ class Number(_Model):
 _COPIED = ("n_images", "n_positive", "threshold", "group", "tied_best")
 
 
+class OperatingPoint(_Model):
+    """What a threshold chosen on validation gives on the test images; null: none is so sure, nothing is positive."""
+
+    point: str
+    threshold: float | None
+    measures: dict[str, Number]
+
+
+class RatioResult(_Model):
+    """A ratio under one convention, named as in `ratios.csv`; `n` of the number counts images."""
+
+    region: str
+    against: str
+    scaling: str
+    average: str
+    n_people: int
+    ratio: Number
+
+
 class CellResult(_Model):
     """One backbone, strategy and seed on the test images; `status` is "ok", or why it failed."""
 
@@ -67,6 +87,8 @@ class CellResult(_Model):
     tied_best: bool | None = None
     training: dict[str, Any] | None = None
     measures: dict[str, Number] = {}
+    operating: list[OperatingPoint] = []
+    ratios: list[RatioResult] = []
 
 
 class Comparison(_Model):
@@ -139,20 +161,23 @@ def digest(test: pl.DataFrame) -> str:
 
 def methods(settings: Statistics) -> dict[str, Method]:
     """What `Number.method` may be."""
-    bootstrap = {"confidence": settings.confidence, "resamples": settings.resamples, "seed": settings.seed}
-    of_intervals = {"percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
+    confident = {"confidence": settings.confidence}
+    bootstrap = confident | {"resamples": settings.resamples, "seed": settings.seed}
+    by_spread = settings.interval == "t"
+    drawn = confident if by_spread else bootstrap
+    short = {"t": "Student's t", "percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
+    spread = ", standard error by jackknife, on the logit scale for shares and the log scale for ratios"
+    p_value = "p-value by the same" if by_spread else "p-value from its bootstrap standard error"
     return {
-        "bootstrap": Method(name=f"{of_intervals} over people, stratified by label", **bootstrap),
-        "delong": Method(
-            name="DeLong, clustered by person, Student's t on the logit scale", confidence=settings.confidence
-        ),
+        "people": Method(name=f"{short} over people, stratified by label{spread if by_spread else ''}", **drawn),
+        "delong": Method(name="DeLong, clustered by person, Student's t on the logit scale", **confident),
         "paired": Method(
-            name="AUCs: DeLong, clustered by person, with Student's t; others: percentile bootstrap of the paired "
-            "difference, p-value from its standard error",
-            **bootstrap,
+            name="AUCs: DeLong, clustered by person, with Student's t; others: "
+            f"{short} over people of the paired difference, {p_value}",
+            **drawn,
         ),
         "correlation": Method(name="percentile bootstrap over people; permutation p-value over cells", **bootstrap),
-        "seeds": Method(name="people (percentile bootstrap) and seeds (t), in quadrature", **bootstrap),
+        "seeds": Method(name=f"people ({short}) and seeds (t), in quadrature", **drawn),
         "ranks": Method(name="percentiles of the ranks in resamples of people, rounded outwards", **bootstrap),
         "mask_null": Method(name="vessels of other people: mean of draws; one-sided p-value of the ratio"),
         "model_null": Method(name="rank correlation with the map after re-initialising weights"),
@@ -164,6 +189,7 @@ def cell_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int], 
     cells, images = [], _images(leaderboard)
     for row in leaderboard.cells.to_dicts():
         key = (row["backbone"], row["strategy"], row["seed"])
+        of_cell = pl.all_horizontal(pl.col(name) == part for name, part in zip(CELL, key, strict=True))
         if row["status"] != OK:
             cells.append(CellResult(**dict(zip(CELL, key, strict=True)), status=row["status"]))
             continue
@@ -173,9 +199,38 @@ def cell_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int], 
                 n_people=row["n_patients"],
                 training=training.get(key),
                 measures=_measures(row, images[key]),
+                operating=operating_results(leaderboard.operating.filter(of_cell), row["n_images"]),
+                ratios=ratio_results(leaderboard.ratios.filter(of_cell)),
             )
         )
     return cells
+
+
+def operating_results(operating: pl.DataFrame, n: int) -> list[OperatingPoint]:
+    """A cell's, in the order of `operating.csv`."""
+    points = operating.group_by("point", "threshold", maintain_order=True)
+    return [
+        OperatingPoint(
+            point=point,
+            threshold=threshold if math.isfinite(threshold) else None,
+            measures={
+                row["measure"]: Number(value=row["value"], low=row["low"], high=row["high"], n=n, method="people")
+                for row in rows.to_dicts()
+            },
+        )
+        for (point, threshold), rows in points
+    ]
+
+
+def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:
+    """A cell's, in the order of `ratios.csv`."""
+    return [
+        RatioResult(
+            **{name: row[name] for name in ("region", "against", "scaling", "average", "n_people")},
+            ratio=Number(value=row["ratio"], low=row["low"], high=row["high"], n=row["n_images"], method="people"),
+        )
+        for row in ratios.to_dicts()
+    ]
 
 
 def _images(leaderboard: Leaderboard) -> dict[CellKey, dict[str, int]]:
@@ -197,7 +252,7 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
 
     n = row["n_images"]
     found = {"rank": number("rank", n, "ranks")}
-    found |= {name: number(name, images[name], "bootstrap") for name in MEASURES}
+    found |= {name: number(name, images[name], "people") for name in MEASURES}
     found["auc_delong"] = number("auc", n, "delong", "auc_delong")
     for name in HELD_AGAINST_CHANCE:
         if row[f"{name}_null"] is not None:
@@ -208,7 +263,7 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
         if row[name] is not None:
             found[name] = Number(value=row[name], n=row["n_model_null"], method="model_null")
     if row["n_erased"] is not None:
-        found |= {name: number(name, row["n_erased"], "bootstrap") for name in AUC_DROPS}
+        found |= {name: number(name, row["n_erased"], "people") for name in AUC_DROPS}
     return found
 
 

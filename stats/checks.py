@@ -75,6 +75,16 @@ def require_same_length(**arrays: np.ndarray) -> None:
         raise ValueError(f"arrays must be equally long: {described}")
 
 
+def tail_of(confidence: float) -> float:
+    """What an interval of this confidence leaves out on either side: 0.025 for 0.95.
+
+    Raises ValueError for a confidence outside (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
+    return (1 - confidence) / 2
+
+
 def _one_dimension(name: str, values: ArrayLike) -> np.ndarray:
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0:

@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student_t
 
-from stats.checks import as_binary, as_ids, as_numbers, require_same_length
+from stats.checks import as_binary, as_ids, as_numbers, require_same_length, tail_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class CorrelatedAucs:
 
         Raises ValueError for a confidence outside (0, 1).
         """
-        return self._logit_intervals(student_t.isf(_tail(confidence), self.degrees_of_freedom))
+        return self._logit_intervals(student_t.isf(tail_of(confidence), self.degrees_of_freedom))
 
     def _logit_intervals(self, quantiles: float | np.ndarray) -> np.ndarray:
         areas = np.where((self.areas > 0) & (self.areas < 1), self.areas, np.nan)
@@ -92,7 +92,7 @@ class AucDifference:
         """
         if self.difference == 0 == self.variance:
             return 0.0, 0.0
-        margin = student_t.isf(_tail(confidence), self.degrees_of_freedom) * math.sqrt(self.variance)
+        margin = student_t.isf(tail_of(confidence), self.degrees_of_freedom) * math.sqrt(self.variance)
         return float(self.difference - margin), float(self.difference + margin)
 
 
@@ -220,10 +220,4 @@ def _around(centres: np.ndarray, standard_errors: np.ndarray, quantiles: float |
 
 
 def _normal_quantile(confidence: float) -> float:
-    return float(norm.isf(_tail(confidence)))
-
-
-def _tail(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    return (1 - confidence) / 2
+    return float(norm.isf(tail_of(confidence)))

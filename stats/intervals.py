@@ -1,14 +1,76 @@
-"""From a statistic in each resample to an interval, and to a p-value for a difference."""
+"""From how a statistic varies with the people drawn to an interval, and to a p-value for a difference.
+
+Either by the spread between people (Student's t), or by the statistic in resamples of them (bootstrap). Which of them
+holds what it promises, and from how many people on, is simulated in docs/statistics.md.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import t as student_t
 
-from stats.checks import require_same_length
+from stats.checks import tail_of
+from stats.jackknife import Spread, influence
 
 Interval = tuple[float, float]
 UNDEFINED: Interval = (np.nan, np.nan)
+
+# On which Student's interval is symmetric: shares lie in (0, 1), ratios above 0, correlations in (-1, 1).
+Scale = Literal["identity", "log", "logit", "atanh"]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    to: Callable[[float], float]
+    back: Callable[[float], float]
+    slope: Callable[[float], float]
+    low: float = -math.inf
+    high: float = math.inf
+
+
+_SCALES: dict[Scale, _Scale] = {
+    "identity": _Scale(to=float, back=float, slope=lambda _: 1.0),
+    "log": _Scale(to=math.log, back=np.exp, slope=lambda x: 1 / x, low=0),
+    "logit": _Scale(to=logit, back=expit, slope=lambda x: 1 / (x * (1 - x)), low=0, high=1),
+    "atanh": _Scale(to=math.atanh, back=math.tanh, slope=lambda x: 1 / (1 - x * x), low=-1, high=1),
+}
+
+
+def student_interval(estimate: float, spread: Spread, confidence: float = 0.95, scale: Scale = "identity") -> Interval:
+    """Estimate plus and minus Student's quantile times the standard error, on a scale that suits the statistic.
+
+    scale: the interval is symmetric there, its standard error by the delta method, and its bounds keep inside the
+    statistic's range (Agresti 2013, section 3.1; for the AUC Pepe 2003, chapter 5).
+
+    Without spread a point. (NaN, NaN) where the spread is undefined, or the estimate lies at or beyond an end of its
+    scale: a sensitivity of 1 has no logit, and says of itself no more than that nobody was missed among so many.
+
+    Raises ValueError for a confidence outside (0, 1).
+    """
+    tail, on = tail_of(confidence), _SCALES[scale]
+    if math.isnan(estimate) or math.isnan(spread.standard_error) or not on.low < estimate < on.high:
+        return UNDEFINED
+    if spread.standard_error == 0:
+        return estimate, estimate
+    margin = student_t.isf(tail, spread.degrees_of_freedom) * spread.standard_error * on.slope(estimate)
+    return float(on.back(on.to(estimate) - margin)), float(on.back(on.to(estimate) + margin))
+
+
+def student_p_value(difference: float, spread: Spread) -> float:
+    """Two-sided p-value of a difference against none, by Student's t.
+
+    A standard error of 0 leaves p = 1 for no difference and NaN for any other; NaN where either is undefined.
+    """
+    if math.isnan(difference) or math.isnan(spread.standard_error):
+        return math.nan
+    if spread.standard_error == 0:
+        return 1.0 if difference == 0 else math.nan
+    return float(2 * student_t.sf(abs(difference) / spread.standard_error, spread.degrees_of_freedom))
 
 
 def percentile_interval(samples: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -19,7 +81,7 @@ def percentile_interval(samples: ArrayLike, confidence: float = 0.95) -> Interva
 
     Raises ValueError for a confidence outside (0, 1).
     """
-    tail = _tail(confidence)
+    tail = tail_of(confidence)
     return _between(_defined(samples), tail, 1 - tail)
 
 
@@ -30,23 +92,14 @@ def bca_interval(
     confidence: float = 0.95,
     *,
     strata: ArrayLike | None = None,
-    widened: bool = False,
 ) -> Interval:
     """The bias-corrected and accelerated bootstrap interval (Efron 1987; Davison & Hinkley 1997, section 5.3).
 
     The percentiles are shifted for the samples' median bias (a sample equal to the estimate counts as half below it),
     and for how the standard error changes with the statistic, told from the skewness of what each person adds to it.
 
-    estimate: the statistic on the data itself. samples (resamples,): in each resample; NaN is left out. jackknife
-    (people,): without each person in turn, from the same function as the samples and `jackknife_people`. strata
-    (people,): `PeopleResamples.strata`. A stratified resample keeps each stratum's size, so a person tells by the
-    difference from the mean of the own stratum, not from all: where leaving out any positive lowers the statistic, as
-    it does an F1, that common part is a change of prevalence, which no resample makes.
-
-    widened: for few people, whose resamples vary too little: by (m - 1) / m for m people, and not by as much as their
-    own spread is uncertain. The normal quantile becomes Student's times the root of the missing factor (expanded
-    percentiles, Hesterberg 2015), with Welch's degrees of freedom over the strata. What it does is simulated in
-    docs/statistics.md. Four people in the stratum that decides are too few for it with 2,000 resamples.
+    estimate: the statistic on the data itself. samples (resamples,): in each resample; NaN is left out. jackknife,
+    strata (people,): the statistic without each person in turn and the stratum of each, by `jackknife_people`.
 
     (NaN, NaN) where the estimate is undefined or beyond all samples; where the statistic is undefined without some
     person, since that one alone carries it; and, as in `percentile_interval`, where either adjusted tail holds less
@@ -54,16 +107,14 @@ def bca_interval(
 
     Raises ValueError for a confidence outside (0, 1), or strata of other length than jackknife.
     """
-    tail = _tail(confidence)
+    tail = tail_of(confidence)
     defined = _defined(samples)
-    influence, stratum = _influence(np.asarray(jackknife, dtype=np.float64), strata)
-    acceleration = _acceleration(influence)
+    acceleration = _acceleration(influence(jackknife, strata)[0])
     twice_below = np.count_nonzero(defined < estimate) + np.count_nonzero(defined <= estimate)
     if not 0 < twice_below < 2 * len(defined):
         return UNDEFINED
     bias = ndtri(twice_below / (2 * len(defined)))
-    quantile = _widened_quantile(tail, influence, stratum) if widened else -ndtri(tail)
-    shifted = bias + np.array([-quantile, quantile])
+    shifted = bias + ndtri([tail, 1 - tail])
     stretch = 1 - acceleration * shifted
     if not (stretch > 0).all():  # beyond, the two levels would cross; NaN ends here, too
         return UNDEFINED
@@ -89,39 +140,10 @@ def bootstrap_p_value(difference: float, samples: ArrayLike) -> float:
     return float(2 * ndtr(-abs(difference) / standard_error))
 
 
-def _influence(jackknife: np.ndarray, strata: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
-    """What each person adds to the statistic, (people,), and the stratum of each from 0, (people,)."""
-    _, stratum = np.unique(np.zeros(len(jackknife)) if strata is None else np.asarray(strata), return_inverse=True)
-    require_same_length(jackknife=jackknife, strata=stratum)
-    sizes = np.bincount(stratum)
-    means = np.bincount(stratum, weights=jackknife) / sizes
-    # Of a sum over strata, each of size m: influence (m - 1) (mean - value), over m.
-    return (1 - 1 / sizes[stratum]) * (means[stratum] - jackknife), stratum
-
-
-def _acceleration(influence: np.ndarray) -> float:
+def _acceleration(added: np.ndarray) -> float:
     """A sixth of the skewness of the people's influence; NaN where a value is, 0 where all are equal."""
-    spread = influence @ influence
-    return 0.0 if spread == 0 else float((influence**3).sum() / (6 * spread**1.5))
-
-
-def _widened_quantile(tail: float, influence: np.ndarray, stratum: np.ndarray) -> float:
-    """Student's upper quantile times the root of (unbiased variance / variance of the resamples)."""
-    others = np.bincount(stratum) - 1
-    resampled = np.bincount(stratum, weights=influence**2)
-    varies = (others > 0) & (resampled != 0)
-    if not varies.any():
-        return -float(ndtri(tail))
-    others, resampled = others[varies], resampled[varies]
-    unbiased = resampled * (1 + 1 / others)
-    freedom = unbiased.sum() ** 2 / (unbiased**2 / others).sum()
-    return float(student_t.isf(tail, freedom) * np.sqrt(unbiased.sum() / resampled.sum()))
-
-
-def _tail(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    return (1 - confidence) / 2
+    spread = added @ added
+    return 0.0 if spread == 0 else float((added**3).sum() / (6 * spread**1.5))
 
 
 def _defined(samples: ArrayLike) -> np.ndarray:

@@ -4,7 +4,7 @@ A resample is stored as how often it drew each person. One `PeopleResamples` ser
 differences between cells paired.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -64,16 +64,6 @@ def draw_people(people: ArrayLike, labels: ArrayLike, resamples: int, seed: int)
         if stratum.size:
             _draw_stratum(counts, stratum, rng)
     return PeopleResamples(counts, person_of_image, strata=has_positive)
-
-
-def jackknife_people(resamples: PeopleResamples) -> PeopleResamples:
-    """Everyone once but for one person: row i, of as many as there are people, leaves out person i.
-
-    Any statistic in these resamples, (people,), is its jackknife values, as `bca_interval` takes them.
-    """
-    counts = np.ones(2 * (resamples.counts.shape[1],), dtype=np.uint8, order="F")
-    np.fill_diagonal(counts, 0)
-    return replace(resamples, counts=counts)
 
 
 def _draw_stratum(counts: np.ndarray, stratum: np.ndarray, rng: np.random.Generator) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
 
-from stats.checks import as_numbers
-from stats.intervals import percentile_interval
+from stats.checks import as_numbers, tail_of
+from stats.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class OverSeeds:
         return self.n_seeds > 1
 
 
-def over_seeds(estimates: ArrayLike, samples: ArrayLike, confidence: float = 0.95) -> OverSeeds:
+def over_seeds(estimates: ArrayLike, of_people: Interval, confidence: float = 0.95) -> OverSeeds:
     """Mean of a statistic over S seeds, and an interval for its expectation over all seeds in the whole population.
 
-    estimates (S,): the statistic of each seed; samples (resamples, S): the same in resamples of people, shared by the
-    seeds. NaN in samples leaves that resample out; a seed that failed is left out of both beforehand.
+    estimates (S,): the statistic of each seed; of_people: the interval of their mean for new people, all seeds tested
+    on the same, by any method and of the same confidence. A seed that failed is left out of both beforehand.
 
     The estimate of a seed is the expectation, plus an effect of the seed, plus an effect of the people drawn. Two
     margins, on either side, are therefore added in quadrature:
-        people: from the mean to the percentile bound of the resampled means over seeds;
+        people: from the mean to the bound of the people's interval;
         seeds: t quantile with S - 1 degrees of freedom times sd / sqrt(S).
     Assumed: the seeds are a random draw, and their effects (of initial weights, order, augmentation: whatever the seed
     decides) are normal and independent of the people. Margins with a quantile each then cover at least at the stated
@@ -47,21 +47,17 @@ def over_seeds(estimates: ArrayLike, samples: ArrayLike, confidence: float = 0.9
     covers 95 to 97 %.
 
     One seed tells nothing of it: the interval is that of people alone, `covers_seeds` is False and sd NaN. Bounds are
-    NaN where `percentile_interval` is, and may pass the range of the statistic.
+    NaN where those of people are, and may pass the range of the statistic.
 
-    Raises ValueError for NaN in estimates, samples of another shape, or a confidence outside (0, 1).
+    Raises ValueError for NaN in estimates, or a confidence outside (0, 1).
     """
-    estimates, samples = as_numbers("estimates", estimates), np.asarray(samples, dtype=np.float64)
-    n_seeds = len(estimates)
-    if samples.ndim != 2 or samples.shape[1] != n_seeds:
-        raise ValueError(f"samples must be of shape (resamples, {n_seeds}), a column per seed, got {samples.shape}")
-    mean = float(estimates.mean())
-    low, high = percentile_interval(samples.mean(axis=1), confidence)
+    estimates, tail = as_numbers("estimates", estimates), tail_of(confidence)
+    n_seeds, mean, (low, high) = len(estimates), float(estimates.mean()), of_people
     if n_seeds == 1:
         return OverSeeds(mean, np.nan, low, high, n_seeds)
 
     sd = float(estimates.std(ddof=1))
-    of_seeds = student_t.isf((1 - confidence) / 2, n_seeds - 1) * sd / np.sqrt(n_seeds)
-    # A percentile interval may lie beside the estimate; its margin on that side is then nothing, not negative.
+    of_seeds = student_t.isf(tail, n_seeds - 1) * sd / np.sqrt(n_seeds)
+    # A bootstrap interval may lie beside the estimate; its margin on that side is then nothing, not negative.
     below, above = (np.hypot(np.maximum(margin, 0), of_seeds) for margin in (mean - low, high - mean))
     return OverSeeds(mean, sd, mean - float(below), mean + float(above), n_seeds)

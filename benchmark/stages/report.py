@@ -241,7 +241,7 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
             "scaling": study.explain.scaling,
         },
         "Statistics": {
-            "intervals": f"{100 * study.statistics.confidence:g} %, {methods(study.statistics)['bootstrap'].name}",
+            "intervals": f"{100 * study.statistics.confidence:g} %, {methods(study.statistics)['people'].name}",
             "resamples": str(study.statistics.resamples),
             "seed": str(study.statistics.seed),
             "threshold": "highest F1 on validation",

@@ -20,7 +20,7 @@ from stats.multiple import holm
 from tests.benchmark.trials import cell, change, write_cohort, write_trial
 
 
-def write_run(path, strengths, resamples=200, ratio=1.2, seed=0):
+def write_run(path, strengths, ratio=1.2, seed=0, **statistics):
     """A run with a trained cell for each strategy -> strength; None: a cell that is not finished."""
     directory = RunDirectory(path)
     study = Study.model_validate(
@@ -29,7 +29,7 @@ def write_run(path, strengths, resamples=200, ratio=1.2, seed=0):
             "cohort": {"manifest": "x.csv"},
             "backbones": ["dinov2-tiny"],
             "strategies": list(strengths),
-            "statistics": {"resamples": resamples},
+            "statistics": {"resamples": 200, **statistics},
         }
     )
     directory.claim(study.dump(), resume=False)
@@ -134,10 +134,12 @@ def test_every_later_run_is_held_against_the_first_and_all_pairs_are_adjusted_fo
         assert of_measure["p_holm"].to_list() == pytest.approx(holm(of_measure["p_value"]).tolist())
 
 
-def test_resamples_are_those_of_the_first_run(first, tmp_path):
-    second = write_run(tmp_path / "second", {"lora": 2.0}, resamples=100)
+def test_statistics_are_those_of_the_first_run(first, tmp_path):
+    second = write_run(tmp_path / "second", {"lora": 2.0}, interval="percentile")
     forth, back = (compare_runs(pair).filter(strategy="lora") for pair in ([first, second], [second, first]))
     assert (forth["difference"] + back["difference"]).abs().max() < 1e-12
+    assert only(forth, measure="f1")["method"] == "Student's t over people"
+    assert only(back, measure="f1")["method"] == "bootstrap standard error over people"
     assert only(forth, measure="f1")["low"] != -only(back, measure="f1")["high"]
 
 

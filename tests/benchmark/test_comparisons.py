@@ -30,12 +30,13 @@ from stats.resamples import draw_people
 from tests.benchmark.trials import LABELS, PEOPLE, make_tested
 from xai.saliency import RATIOS
 
+PERCENTILE = Statistics(interval="percentile")
 RESAMPLES = draw_people(PEOPLE, LABELS, resamples=200, seed=0)
 STRONG, EQUAL, WEAK = (("tower", name, 0) for name in ("strong", "equal", "weak"))
 
 
 def estimates_of(tested):
-    return [estimate(partial(measured, of_cell), RESAMPLES, "percentile", 0.95) for of_cell in tested]
+    return [estimate(partial(measured, of_cell), RESAMPLES, PERCENTILE) for of_cell in tested]
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +49,15 @@ def three():
 
 @pytest.fixture(scope="module")
 def pairs(three):
-    return compare(*three, PEOPLE, 0.95)
+    return compare(*three, PEOPLE, PERCENTILE)
 
 
 def planted(values, noise=1e-4, seed=0):
     """Estimates with these values, measure -> value, that vary by the noise over 50 resamples."""
     rng = np.random.default_rng(seed)
     values = dict.fromkeys(MEASURES, 0.5) | values
-    return Estimates(values, {name: value + noise * rng.normal(size=50) for name, value in values.items()}, {})
+    samples = {name: value + noise * rng.normal(size=50) for name, value in values.items()}
+    return Estimates(values, samples, left_out={}, strata=np.zeros(0), intervals={})
 
 
 def test_every_pair_by_every_measure(pairs):
@@ -118,7 +120,7 @@ def test_a_cell_without_ratios_takes_no_part_in_their_adjustment(three):
     keys, tested, _ = three
     nothing = replace(tested[1], ratios={name: np.full(100, np.nan) for name in RATIOS})
     tested = [tested[0], nothing, make_tested(strength=2, ratio=1.5, seed=1)]
-    found = compare(keys, tested, estimates_of(tested), PEOPLE, 0.95).filter(measure="vessel_ratio")
+    found = compare(keys, tested, estimates_of(tested), PEOPLE, PERCENTILE).filter(measure="vessel_ratio")
     numbers = found.select("difference", "low", "high", "p_value", "p_holm").rows()
     assert numbers[0] == numbers[2] == (None,) * 5
     assert numbers[1][3] == numbers[1][4] is not None
@@ -134,7 +136,7 @@ def test_cells_planted_far_apart_and_equal(three, pairs):
 def test_cells_too_close_to_tell_apart_share_a_letter():
     keys, tested = [STRONG, WEAK], [make_tested(strength=1, seed=seed) for seed in (0, 1)]
     estimates = estimates_of(tested)
-    found = ranked(keys, estimates, compare(keys, tested, estimates, PEOPLE, 0.95), 0.95)
+    found = ranked(keys, estimates, compare(keys, tested, estimates, PEOPLE, PERCENTILE), 0.95)
     assert sorted(row["rank"] for row in found) == [1, 2]
     assert [(row["group"], row["tied_best"]) for row in found] == [("a", True)] * 2
     assert [(row["rank_low"], row["rank_high"]) for row in found] == [(1, 2)] * 2
@@ -157,10 +159,10 @@ def test_tied_with_the_best_by_any_measure(pairs):
 
 
 def test_no_cells():
-    empty = compare([], [], [], PEOPLE, 0.95)
+    empty = compare([], [], [], PEOPLE, PERCENTILE)
     assert (empty.columns, len(empty)) == (list(COMPARISON_SCHEMA), 0)
     assert ranked([], [], empty, 0.95) == []
-    assert over_all_seeds([], [], 0.95).schema == pl.Schema(SEEDS_SCHEMA)
+    assert over_all_seeds([], [], PERCENTILE).schema == pl.Schema(SEEDS_SCHEMA)
     nothing = correlate([], Statistics())
     assert nothing["method"].unique().to_list() == ["undefined"]
     assert nothing["n_cells"].unique().to_list() == [0]
@@ -176,7 +178,7 @@ def seeds():
 
 def test_over_seeds(seeds):
     keys, estimates = seeds
-    table = over_all_seeds(keys, estimates, 0.95)
+    table = over_all_seeds(keys, estimates, PERCENTILE)
     assert table.columns == list(SEEDS_SCHEMA)
     assert table.select("backbone", "strategy", "n_seeds", "method").unique().rows() == [
         ("tower", "lora", 3, "people and seeds")
@@ -196,13 +198,13 @@ def test_over_seeds(seeds):
 def test_a_measure_that_a_seed_lacks_has_no_mean(seeds):
     keys, estimates = seeds
     without = replace(estimates[1], values=estimates[1].values | {"vessel_ratio": np.nan})
-    table = over_all_seeds(keys, [estimates[0], without, *estimates[2:]], 0.95)
+    table = over_all_seeds(keys, [estimates[0], without, *estimates[2:]], PERCENTILE)
     assert tuple(table["measure"]) == tuple(name for name in MEASURES if name != "vessel_ratio")
 
 
 def test_one_seed_has_no_rows(seeds):
     keys, estimates = seeds
-    assert len(over_all_seeds(keys[2:], estimates[2:], 0.95)) == 0
+    assert len(over_all_seeds(keys[2:], estimates[2:], PERCENTILE)) == 0
 
 
 def test_correlation_over_planted_cells():

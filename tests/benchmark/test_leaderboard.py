@@ -149,16 +149,20 @@ def test_interval_is_over_people_not_images(directory):
     assert width == pytest.approx(one["auc_delong_high"] - one["auc_delong_low"], rel=0.1)
 
 
-def test_bca_moves_the_intervals_and_nothing_else(directory):
+def test_the_method_moves_the_intervals_and_nothing_else(directory):
     which = cell("lora")
     write_trial(directory, which, strength=1.0, ratio=1.2)
     # The tails of BCa are uneven: 200 resamples leave too few in one of them.
-    percentile, bca = (only_row(directory, which, resamples=1000, interval=name) for name in ("percentile", "bca"))
-    for row in (percentile, bca):
+    rows = [only_row(directory, which, resamples=1000, interval=name) for name in ("t", "percentile", "bca")]
+    for row in rows:
         assert all(row[f"{name}_low"] < row[name] < row[f"{name}_high"] for name in MEASURES if name != "ece")
         assert (row["ece_low"], row["ece_high"]) == (None, None)
-    assert {name: percentile[name] for name in MEASURES} == {name: bca[name] for name in MEASURES}
-    assert percentile["auc_low"] != bca["auc_low"]
+        assert {name: row[name] for name in MEASURES} == {name: rows[0][name] for name in MEASURES}
+    assert len({row["auc_low"] for row in rows}) == len({row["vessel_ratio_high"] for row in rows}) == 3
+    by_t = rows[0]
+    assert (by_t["auc_low"], by_t["auc_high"]) == pytest.approx(
+        (by_t["auc_delong_low"], by_t["auc_delong_high"]), abs=1e-3
+    )
 
 
 def test_thresholds_come_from_validation_alone(directory):

@@ -8,9 +8,21 @@ import pytest
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
-from benchmark.measures import CALLS, MEASURES, WITHOUT_INTERVAL, calls, estimate, measured
+from benchmark.config import Statistics
+from benchmark.measures import (
+    CALLS,
+    MEASURES,
+    SCALES,
+    WITHOUT_INTERVAL,
+    calls,
+    difference,
+    estimate,
+    interval_of_mean,
+    measured,
+)
 from stats.calibration import calibration, expected_calibration_error
-from stats.intervals import bca_interval
+from stats.intervals import bca_interval, bootstrap_p_value, student_interval, student_p_value
+from stats.jackknife import spread
 from stats.resamples import PeopleResamples, draw_people
 from stats.within import ratio_and_correctness
 from tests.benchmark.trials import LABELS, PEOPLE, make_tested
@@ -27,14 +39,12 @@ def resamples():
     return draw_people(PEOPLE, LABELS, resamples=200, seed=0)
 
 
+T, PERCENTILE, BCA = (Statistics(interval=method, confidence=0.9) for method in ("t", "percentile", "bca"))
+
+
 @pytest.fixture(scope="module")
 def percentile(tested, resamples):
-    return estimate(partial(measured, tested), resamples, "percentile", 0.9)
-
-
-@pytest.fixture(scope="module")
-def bca(tested, resamples):
-    return estimate(partial(measured, tested), resamples, "bca", 0.9)
+    return estimate(partial(measured, tested), resamples, PERCENTILE)
 
 
 def of_rows(tested, rows):
@@ -104,32 +114,83 @@ def test_percentile_intervals(percentile):
             assert bounds == pytest.approx(np.quantile(percentile.samples[name], [0.05, 0.95]), abs=1e-12), name
 
 
-def test_bca_intervals_rest_on_leaving_out_one_person_at_a_time(tested, resamples, percentile, bca):
-    assert bca.values == percentile.values
-    left_out = [of_rows(tested, np.flatnonzero(person != PEOPLE)) for person in range(50)]
+@pytest.fixture(scope="module")
+def left_out(tested):
+    """Measure -> its values without one person at a time, from the rows of the others."""
+    found = [of_rows(tested, np.flatnonzero(person != PEOPLE)) for person in range(50)]
+    return {name: np.array([of_person[name] for of_person in found]) for name in MEASURES}
+
+
+@pytest.mark.parametrize("settings", [T, BCA], ids=lambda settings: settings.interval)
+def test_other_intervals_rest_on_leaving_out_one_person_at_a_time(tested, resamples, percentile, left_out, settings):
+    found = estimate(partial(measured, tested), resamples, settings)
+    assert found.values == percentile.values
     for name in MEASURES:
         if name in WITHOUT_INTERVAL:
-            assert np.isnan(bca.intervals[name]).all(), name
+            assert np.isnan(found.intervals[name]).all(), name
             continue
-        jackknife = [of_person[name] for of_person in left_out]
-        expected = bca_interval(bca.values[name], bca.samples[name], jackknife, 0.9, strata=resamples.strata)
-        assert bca.intervals[name] == pytest.approx(expected, abs=1e-6), name
+        value, strata = found.values[name], resamples.strata
+        if settings is BCA:
+            expected = bca_interval(value, found.samples[name], left_out[name], 0.9, strata=strata)
+        else:
+            expected = student_interval(value, spread(left_out[name], strata), 0.9, SCALES.get(name, "identity"))
+        assert found.intervals[name] == pytest.approx(expected, abs=1e-6), name
         assert np.isfinite(expected).all(), name
-    assert bca.intervals["auc"] != percentile.intervals["auc"]
+    assert found.intervals["auc"] != percentile.intervals["auc"]
 
 
-@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_every_scale_is_that_of_a_measure():
+    assert set(SCALES) < set(MEASURES)
+    assert set(MEASURES) - set(SCALES) == {"calibration_intercept", "calibration_slope", *WITHOUT_INTERVAL}
+
+
+@pytest.mark.parametrize("settings", [T, PERCENTILE, BCA], ids=lambda settings: settings.interval)
+def test_a_difference_is_paired(tested, resamples, left_out, settings):
+    other = replace(tested, scores=tested.scores[::-1])
+    a, b = (estimate(partial(measured, cell), resamples, settings) for cell in (tested, other))
+    value, (low, high), p_value = difference(a, b, "f1", settings)
+    assert value == a.values["f1"] - b.values["f1"]
+    of_rest = [of_rows(other, np.flatnonzero(person != PEOPLE))["f1"] for person in range(50)]
+    jackknife, samples = left_out["f1"] - of_rest, a.samples["f1"] - b.samples["f1"]
+    of_people = spread(jackknife, resamples.strata)
+    expected, p_expected = {
+        "t": (student_interval(value, of_people, 0.9), student_p_value(value, of_people)),
+        "percentile": (np.quantile(samples, [0.05, 0.95]), bootstrap_p_value(value, samples)),
+        "bca": (
+            bca_interval(value, samples, jackknife, 0.9, strata=resamples.strata),
+            bootstrap_p_value(value, samples),
+        ),
+    }[settings.interval]
+    assert (low, high) == pytest.approx(tuple(expected), abs=1e-9)
+    assert p_value == pytest.approx(p_expected, rel=1e-9)
+    assert low < value < high
+
+
+@pytest.mark.parametrize("settings", [T, PERCENTILE], ids=lambda settings: settings.interval)
+def test_the_interval_of_a_mean_over_cells(tested, resamples, settings):
+    """Of a cell with itself it is its own; of a cell with its mirror image, whose errors cancel, it is narrower."""
+    one = estimate(partial(measured, tested), resamples, settings)
+    assert interval_of_mean([one, one], "auc", settings) == pytest.approx(one.intervals["auc"], abs=1e-12)
+    other = estimate(partial(measured, replace(tested, scores=tested.scores[::-1])), resamples, settings)
+    low, high = interval_of_mean([one, other], "auc", settings)
+    assert low < (one.values["auc"] + other.values["auc"]) / 2 < high
+    assert high - low < one.intervals["auc"][1] - one.intervals["auc"][0]
+
+
+@pytest.mark.parametrize("method", ["t", "percentile", "bca"])
 def test_a_cell_without_any_ratio_is_still_measured(tested, resamples, method):
     nothing = replace(tested, ratios={name: np.full(100, np.nan) for name in RATIOS})
-    found = estimate(partial(measured, nothing), resamples, method, 0.95)
+    found = estimate(partial(measured, nothing), resamples, Statistics(interval=method))
     for name in (*RATIOS, "right_by_ratio", "right_by_ratio_rho"):
         assert np.isnan([found.values[name], *found.intervals[name]]).all(), name
     assert np.isfinite([found.values["auc"], *found.intervals["auc"]]).all()
 
 
-def test_calls_at_a_threshold_of_infinity(tested, resamples):
-    found = estimate(partial(calls, tested, np.inf), resamples, "percentile", 0.95)
+@pytest.mark.parametrize(("settings", "of_none"), [(PERCENTILE, (0, 0)), (T, (np.nan, np.nan))])
+def test_calls_at_a_threshold_of_infinity(tested, resamples, settings, of_none):
+    """Resamples of a sensitivity of 0 are all 0; on the scale of Student's interval it has no place."""
+    found = estimate(partial(calls, tested, np.inf), resamples, settings)
     assert tuple(found.values) == CALLS
-    assert (found.values["sensitivity"], found.intervals["sensitivity"]) == (0, (0, 0))
-    assert (found.values["specificity"], found.values["npv"]) == (1, 0.5)
+    assert (found.values["sensitivity"], found.values["specificity"], found.values["npv"]) == (0, 1, 0.5)
+    assert found.intervals["sensitivity"] == pytest.approx(of_none, nan_ok=True)
     assert np.isnan([found.values["ppv"], *found.intervals["ppv"]]).all()

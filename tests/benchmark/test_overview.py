@@ -21,8 +21,8 @@ def results_of(study="carotid", cohort="lab_a.csv", **aucs):
             cells.append(CellResult(**named, status="train: out of memory"))
             continue
         measures = {
-            "auc": Number(value=auc, low=auc - 0.05, high=auc + 0.04, n=80, method="bootstrap"),
-            "vessel_ratio": Number(value=1 + auc, low=auc, high=2 + auc, n=75, method="bootstrap"),
+            "auc": Number(value=auc, low=auc - 0.05, high=auc + 0.04, n=80, method="people"),
+            "vessel_ratio": Number(value=1 + auc, low=auc, high=2 + auc, n=75, method="people"),
         }
         cells.append(CellResult(**named, status="ok", n_images=80, n_people=40, n_positive=30, measures=measures))
     split = {"train": 200, "val": 40, "test": 80}

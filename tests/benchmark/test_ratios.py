@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import sem, t
 
 from benchmark.config import Statistics
 from benchmark.ratios import SCHEMA, ratio_rows
@@ -75,6 +76,20 @@ def test_intervals_are_over_people(saliency):
     """With a resample that holds person b alone, every average is b's own ratio."""
     only_b = PeopleResamples(np.tile([0, 1, 0], (100, 1)), np.array([0, 0, 0, 1, 2]))
     own = saliency["vessel"][3] / saliency["non_vessel"][3]
-    rows = [row for row in ratio_rows(saliency, only_b, "minmax", Statistics()) if row["region"] == "vessel"]
+    by_resamples = Statistics(interval="percentile")
+    rows = [row for row in ratio_rows(saliency, only_b, "minmax", by_resamples) if row["region"] == "vessel"]
     for row in rows[:3]:
         assert (row["low"], row["high"]) == (pytest.approx(own), pytest.approx(own))
+
+
+def test_students_interval_is_that_of_the_log_ratio(saliency):
+    """Two people: t with one degree of freedom, standard error over the mean."""
+    some = saliency.head(4)
+    once = PeopleResamples(np.ones((100, 2), dtype=np.uint8), np.array([0, 0, 0, 1]))
+    rows = pl.DataFrame(ratio_rows(some, once, "minmax", Statistics()), schema=SCHEMA)
+    row = rows.filter(region="vessel", average="people", against="non_vessel", scaling="minmax").row(0, named=True)
+    ratios = (some["vessel"] / some["non_vessel"]).to_numpy()
+    means = np.array([ratios[:3].mean(), ratios[3]])
+    margin = t.isf(0.025, 1) * sem(means) / means.mean()
+    assert row["ratio"] == pytest.approx(means.mean())
+    assert (row["low"], row["high"]) == pytest.approx(tuple(means.mean() * np.exp([-margin, margin])))

@@ -18,11 +18,16 @@ from scipy.stats import norm
 
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong, delong_test
-from stats.intervals import Interval, bca_interval, percentile_interval
-from stats.resamples import PeopleResamples, draw_people, jackknife_people
+from stats.intervals import Interval, Scale, bca_interval, percentile_interval, student_interval
+from stats.jackknife import jackknife_people, spread
+from stats.operating import confusion_resampled
+from stats.resamples import PeopleResamples, draw_people
 
 IMAGES = (60, 120, 300, 1000, 3000)
 NAIVE = "images, "
+THRESHOLD = 0.5  # standard deviations above the negatives' mean
+SPREADS = (0.5, 0.3)  # of the logarithms of the ratios of either model
+SCALES: dict[str, Scale] = {"AUC": "logit", "F1": "logit", "ratio": "log"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ class Population:
 
     images: of a study; prevalence: share of positive people, or of positive images where `label_per_image`; auc: of
     the first model, the second's is 0.05 less. Each score is a label's effect plus a person's plus an image's, both
-    normal, a person's being `icc` of their variance; the two models' correlate by 0.5. A ratio is log-normal with a
-    standard deviation of 0.5 of its logarithm, of the same `icc`.
+    normal, a person's being `icc` of their variance; the two models' correlate by 0.5. Ratios are log-normal, with
+    standard deviations of their logarithms of 0.5 and 0.3, and correlate likewise.
     """
 
     images: int
@@ -44,17 +49,26 @@ class Population:
     @property
     def truth(self) -> dict[str, float]:
         """Each statistic among all people. A positive's score less a negative's is normal with variance 2."""
-        return {"AUC": self.auc, "difference": 0.05, "ratio": math.exp(0.5**2 / 2)}
+        right = self.prevalence * norm.cdf(math.sqrt(2) * norm.ppf(self.auc) - THRESHOLD)
+        wrong = (1 - self.prevalence) * norm.cdf(-THRESHOLD)
+        first, second = (math.exp(spread**2 / 2) for spread in SPREADS)
+        return {
+            "AUC": self.auc,
+            "F1": 2 * right / (right + wrong + self.prevalence),
+            "ratio": first,
+            "difference": 0.05,
+            "difference of ratios": first - second,
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What one study draws, each (images,): person, label, scores of two models, ratio."""
+    """What one study draws, each (images,): person, label, scores and ratios of two models."""
 
     people: np.ndarray
     labels: np.ndarray
-    scores: tuple[np.ndarray, np.ndarray]
-    ratios: np.ndarray
+    scores: list[np.ndarray]
+    ratios: list[np.ndarray]
 
 
 def draw_study(population: Population, rng: np.random.Generator) -> Study:
@@ -69,45 +83,53 @@ def draw_study(population: Population, rng: np.random.Generator) -> Study:
         of_people, of_images = rng.normal(size=n // 2), rng.normal(size=n)
         return math.sqrt(population.icc) * of_people[people] + math.sqrt(1 - population.icc) * of_images
 
-    shared, first, second = noise(), noise(), noise()
-    scores = [
-        math.sqrt(2) * norm.ppf(area) * labels + math.sqrt(0.5) * (shared + own)
-        for area, own in ((population.auc, first), (population.auc - 0.05, second))
-    ]
-    return Study(people, labels, (scores[0], scores[1]), np.exp(0.5 * noise()))
+    def of_two_models() -> list[np.ndarray]:
+        shared = noise()
+        return [math.sqrt(0.5) * (shared + noise()) for _ in range(2)]
+
+    areas = population.auc, population.auc - 0.05
+    scores = [math.sqrt(2) * norm.ppf(area) * labels + own for area, own in zip(areas, of_two_models(), strict=True)]
+    ratios = [np.exp(spread * own) for spread, own in zip(SPREADS, of_two_models(), strict=True)]
+    return Study(people, labels, scores, ratios)
 
 
 def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, str, Interval]]:
-    """(statistic, interval, bounds) by every way of making one; without resamples, DeLong's alone."""
-    everyone = np.ones((1, len(study.people)), dtype=np.uint8)
+    """(statistic, interval, bounds) by every way of making one; without resamples, the bootstrap's are left out."""
     for unit, ids in (("", study.people), (NAIVE, np.arange(len(study.people)))):
         aucs, test = delong(study.labels, study.scores, ids), delong_test(study.labels, *study.scores, ids)
-        margin = norm.isf(0.025) * math.sqrt(test.variance)  # what the p-value from the normal distribution implies
-        yield "difference", f"{unit}DeLong", (test.difference - margin, test.difference + margin)
-        yield "AUC", f"{unit}DeLong, logit", tuple(aucs.logit_intervals()[0])
+        yield "AUC", f"{unit}DeLong, t", tuple(aucs.logit_t_intervals()[0])
+        yield "difference", f"{unit}DeLong, t", test.t_interval()
         if unit != NAIVE:
+            margin = norm.isf(0.025) * math.sqrt(test.variance)  # what the p-value from the normal distribution implies
             yield "AUC", "DeLong, Wald", tuple(aucs.wald_intervals()[0])
-            yield "difference", "DeLong, t", test.t_interval()
-            yield "AUC", "DeLong, logit, t", tuple(aucs.logit_t_intervals()[0])
-        if not resamples:
-            continue
+            yield "AUC", "DeLong, logit", tuple(aucs.logit_intervals()[0])
+            yield "difference", "DeLong", (test.difference - margin, test.difference + margin)
 
-        drawn = draw_people(ids, study.labels, resamples, seed)
-        samples = _measured(study, drawn)
-        for name, values in samples.items():
-            yield name, f"{unit}percentile", percentile_interval(values)
-        if unit == NAIVE:
-            continue
-        estimates = _measured(study, PeopleResamples(everyone[:, : drawn.counts.shape[1]], drawn.person_of_image))
-        for name, left_out in _measured(study, jackknife_people(drawn)).items():
-            for interval, widened in (("BCa", False), ("BCa, widened", True)):
-                bounds = bca_interval(estimates[name][0], samples[name], left_out, strata=drawn.strata, widened=widened)
-                yield name, interval, bounds
+        drawn = draw_people(ids, study.labels, max(1, resamples), seed)
+        everyone = np.ones((1, drawn.counts.shape[1]), dtype=np.uint8)
+        estimates = _measured(study, PeopleResamples(everyone, drawn.person_of_image))
+        without, strata = jackknife_people(drawn)
+        left_out = _measured(study, without)
+        samples = _measured(study, drawn) if resamples else {}
+        for name, (estimate,) in estimates.items():
+            of_people, scale = spread(left_out[name], strata), SCALES.get(name, "identity")
+            yield name, f"{unit}t", student_interval(estimate, of_people, scale=scale)
+            if resamples:
+                yield name, f"{unit}percentile", percentile_interval(samples[name])
+            if resamples and unit != NAIVE:
+                yield name, "BCa", bca_interval(estimate, samples[name], left_out[name], strata=strata)
 
 
 def _measured(study: Study, resamples: PeopleResamples) -> dict[str, np.ndarray]:
     first, second = (auc_resampled(study.labels, scores, resamples) for scores in study.scores)
-    return {"AUC": first, "difference": first - second, "ratio": mean_resampled(study.ratios, resamples)}
+    ratio, other = (mean_resampled(ratios, resamples) for ratios in study.ratios)
+    return {
+        "AUC": first,
+        "F1": confusion_resampled(study.labels, study.scores[0] >= THRESHOLD, resamples).f1,
+        "ratio": ratio,
+        "difference": first - second,
+        "difference of ratios": ratio - other,
+    }
 
 
 @dataclass

@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import bootstrap, norm, rankdata, ttest_1samp, ttest_ind
+from scipy.special import logit
+from scipy.stats import bootstrap, norm, rankdata, t, ttest_1samp
 
 from stats.bootstrap import auc_resampled, mean_resampled
-from stats.intervals import bca_interval, bootstrap_p_value, percentile_interval
+from stats.delong import delong
+from stats.intervals import bca_interval, bootstrap_p_value, percentile_interval, student_interval, student_p_value
+from stats.jackknife import Spread, jackknife_people, spread
 from stats.metrics import auc
-from stats.resamples import draw_people, jackknife_people
+from stats.resamples import draw_people
 
 UNDEFINED = pytest.approx((np.nan, np.nan), nan_ok=True)
 
@@ -38,7 +41,11 @@ def test_an_interval_needs_a_sample_in_either_tail(defined, known):
 
 @pytest.mark.parametrize("confidence", [0, 1, 95])
 def test_confidence_is_a_share(confidence, skewed):
-    for call in (lambda: percentile_interval(np.arange(100), confidence), lambda: bca_interval(*skewed, confidence)):
+    for call in (
+        lambda: percentile_interval(np.arange(100), confidence),
+        lambda: bca_interval(*skewed, confidence),
+        lambda: student_interval(0.5, Spread(0.1, 5), confidence),
+    ):
         with pytest.raises(ValueError, match="between 0 and 1"):
             call()
 
@@ -47,7 +54,7 @@ def test_bca_of_the_reference(shared):
     """Images of one person each, drawn without strata."""
     case = json.loads((shared / "fixtures/stats/stats.json").read_text())["bootstrap"][0]
     labels, scores, n = case["labels"], case["scores"], len(case["labels"])
-    left_out = jackknife_people(draw_people(np.arange(n), labels, resamples=1, seed=0))
+    left_out, _ = jackknife_people(draw_people(np.arange(n), labels, resamples=1, seed=0))
     interval = bca_interval(auc(labels, scores), case["auc"], auc_resampled(labels, scores, left_out))
     assert interval == pytest.approx(case["auc_bca95"]["interval_linear"], abs=1e-8)
 
@@ -79,9 +86,9 @@ def two_samples(request):
     scores = labels + rng.exponential(size=62)
     groups = scores[labels], scores[~labels]
     theirs = bootstrap(groups, request.param, n_resamples=999, method="BCa", vectorized=True, rng=0)
-    left_out = jackknife_people(draw_people(np.arange(62), labels, resamples=1, seed=0))
+    left_out, strata = jackknife_people(draw_people(np.arange(62), labels, resamples=1, seed=0))
     jackknife = auc_resampled(labels, scores, left_out) if request.param is area else mean_resampled(scores, left_out)
-    return theirs, request.param(*groups), jackknife, left_out.strata
+    return theirs, request.param(*groups), jackknife, strata
 
 
 def test_bca_of_two_strata_is_that_of_scipy_for_two_samples(two_samples):
@@ -103,37 +110,77 @@ def test_without_bias_and_skewness_bca_is_the_percentile_interval():
     assert bca_interval(0, samples, [-1, 0, 1]) == pytest.approx(percentile_interval(samples), abs=1e-12)
 
 
-def test_a_widened_interval_of_a_mean_is_students():
-    """Symmetric values, normal resamples with the variance that resampling gives."""
-    values = np.array([-3.0, -2, -1, 0, 1, 2, 3])
-    samples = norm.ppf((np.arange(200_000) + 0.5) / 200_000) * values.std() / math.sqrt(7)
-    expected = ttest_1samp(values, 0).confidence_interval()
-    widened = bca_interval(0, samples, (0 - values) / 6, widened=True)
-    assert widened == pytest.approx((expected.low, expected.high), abs=1e-3)
+def test_students_interval_of_a_mean():
+    values = np.random.default_rng(8).exponential(size=9)
+    theirs = ttest_1samp(values, 0)
+    of_mean = spread((values.sum() - values) / 8)
+    interval = student_interval(values.mean(), of_mean, 0.9)
+    assert interval == pytest.approx(tuple(theirs.confidence_interval(0.9)), rel=1e-12)
+    assert student_p_value(values.mean(), of_mean) == pytest.approx(theirs.pvalue, rel=1e-12)
+    assert student_p_value(-values.mean(), of_mean) == student_p_value(values.mean(), of_mean)
 
 
-def test_a_widened_interval_of_two_strata_is_welchs():
-    """Difference of two means, four and twelve people of different spread."""
-    groups = np.array([-3.0, -1, 1, 3]), np.arange(12) - 5.5
-    spread = math.sqrt(sum(values.var() / len(values) for values in groups))
-    samples = norm.ppf((np.arange(400_000) + 0.5) / 400_000) * spread
-    jackknife = np.concatenate([-groups[0] / 3, groups[1] / 11])
-    expected = ttest_ind(*groups, equal_var=False).confidence_interval()
-    widened = bca_interval(0, samples, jackknife, strata=np.arange(16) < 4, widened=True)
-    assert widened == pytest.approx((expected.low, expected.high), abs=1e-2)
+def test_students_interval_of_an_area_is_delongs_on_the_logit_scale():
+    rng = np.random.default_rng(9)
+    labels = np.arange(300) < 90
+    scores = labels + rng.normal(size=300)
+    left_out, strata = jackknife_people(draw_people(np.arange(300), labels, resamples=1, seed=0))
+    of_area = spread(auc_resampled(labels, scores, left_out), strata)
+    interval = student_interval(auc(labels, scores), of_area, scale="logit")
+    assert interval == pytest.approx(delong(labels, [scores]).logit_t_intervals()[0], abs=1e-4)
 
 
-def test_with_many_people_nothing_is_widened(skewed):
-    estimate, samples, _ = skewed
-    jackknife = np.random.default_rng(6).normal(size=100_000)
-    plain = bca_interval(estimate, samples, jackknife)
-    assert bca_interval(estimate, samples, jackknife, widened=True) == pytest.approx(plain, abs=1e-4)
+@pytest.mark.parametrize(
+    ("scale", "to", "estimate"),
+    [("identity", float, -3), ("log", np.log, 2.5), ("logit", logit, 0.9), ("atanh", np.arctanh, -0.8)],
+)
+def test_students_interval_is_symmetric_on_its_scale(scale, to, estimate):
+    """The quantile of 10 degrees of freedom, times the standard error by the delta method, from a numerical slope."""
+    low, high = student_interval(estimate, Spread(0.01, 10), 0.95, scale)
+    slope = (to(estimate + 1e-6) - to(estimate - 1e-6)) / 2e-6
+    assert to(high) - to(estimate) == pytest.approx(t.isf(0.025, 10) * 0.01 * slope, rel=1e-6)
+    assert to(estimate) - to(low) == pytest.approx(to(high) - to(estimate), rel=1e-9)
 
 
-def test_three_people_are_too_few_for_the_samples_of_a_widened_interval():
-    samples = np.random.default_rng(7).normal(size=2000)
-    assert bca_interval(0, samples, [-1.0, 0.0, 1.0], widened=True) == UNDEFINED
-    assert np.isfinite(bca_interval(0, samples, np.arange(-3.0, 4), widened=True)).all()
+@given(
+    st.sampled_from([("logit", 0, 1), ("log", 0, math.inf), ("atanh", -1, 1)]), st.floats(0.01, 0.99), st.floats(0, 0.5)
+)
+def test_students_interval_keeps_inside_the_range(scale, share, standard_error):
+    name, bottom, top = scale
+    estimate = bottom + share * (min(top, 3) - bottom)
+    low, high = student_interval(estimate, Spread(standard_error, 4), 0.95, name)
+    assert bottom <= low <= estimate * (1 + 1e-12) + 1e-12
+    assert estimate - 1e-12 <= high <= top
+
+
+@pytest.mark.parametrize(
+    ("estimate", "spread", "scale"),
+    [
+        (1.0, Spread(0.0, math.nan), "logit"),
+        (0.0, Spread(0.1, 5), "log"),
+        (math.nan, Spread(0.1, 5), "identity"),
+        (0.5, Spread(math.nan, math.nan), "logit"),
+    ],
+)
+def test_students_interval_is_undefined(estimate, spread, scale):
+    assert student_interval(estimate, spread, scale=scale) == UNDEFINED
+
+
+@pytest.mark.parametrize(
+    ("difference", "spread", "p_value"),
+    [
+        (0.0, Spread(0.0, math.nan), 1.0),
+        (0.5, Spread(0.0, math.nan), math.nan),
+        (math.nan, Spread(0.1, 5), math.nan),
+        (0.5, Spread(math.nan, math.nan), math.nan),
+    ],
+)
+def test_students_p_value_without_spread(difference, spread, p_value):
+    assert student_p_value(difference, spread) == pytest.approx(p_value, nan_ok=True)
+
+
+def test_without_spread_students_interval_is_a_point():
+    assert student_interval(0.667, Spread(0.0, math.nan), scale="logit") == (0.667, 0.667)
 
 
 @settings(max_examples=30, deadline=None)
@@ -154,20 +201,20 @@ def test_bca_leaves_nan_samples_out(skewed):
 def test_bca_of_a_perfect_classifier_is_a_point():
     labels = np.arange(40) < 12
     resamples = draw_people(np.arange(40), labels, resamples=100, seed=0)
-    samples, jackknife = (auc_resampled(labels, labels, r) for r in (resamples, jackknife_people(resamples)))
-    for widened in (False, True):
-        assert bca_interval(1.0, samples, jackknife, strata=resamples.strata, widened=widened) == (1.0, 1.0)
+    left_out, strata = jackknife_people(resamples)
+    samples, jackknife = (auc_resampled(labels, labels, r) for r in (resamples, left_out))
+    assert bca_interval(1.0, samples, jackknife, strata=strata) == (1.0, 1.0)
 
 
 def test_bca_needs_more_than_one_person_of_a_class():
     labels = np.arange(40) < 1
     resamples = draw_people(np.arange(40), labels, resamples=100, seed=0)
     scores = np.random.default_rng(0).normal(size=40)
-    samples, jackknife = (auc_resampled(labels, scores, r) for r in (resamples, jackknife_people(resamples)))
+    left_out, strata = jackknife_people(resamples)
+    samples, jackknife = (auc_resampled(labels, scores, r) for r in (resamples, left_out))
     assert np.isfinite(samples).all()
-    for widened in (False, True):
-        interval = bca_interval(auc(labels, scores), samples, jackknife, strata=resamples.strata, widened=widened)
-        assert interval == UNDEFINED
+    assert bca_interval(auc(labels, scores), samples, jackknife, strata=strata) == UNDEFINED
+    assert student_interval(auc(labels, scores), spread(jackknife, strata), scale="logit") == UNDEFINED
 
 
 @pytest.mark.parametrize(

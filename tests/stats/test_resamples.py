@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, roc_auc_score
 
-from stats.bootstrap import auc_resampled, mean_resampled
-from stats.operating import confusion_resampled
-from stats.resamples import draw_people, jackknife_people
+from stats.resamples import draw_people
 
 
 def test_one_positive_image_makes_a_positive_person_and_strata_keep_their_size():
@@ -52,29 +49,3 @@ def test_the_seed_decides():
 def test_people_that_cannot_be_drawn(people, labels, resamples, message):
     with pytest.raises(ValueError, match=message):
         draw_people(people, labels, resamples, seed=0)
-
-
-def test_the_jackknife_leaves_out_one_person_with_all_images():
-    rng = np.random.default_rng(3)
-    people = np.repeat(np.arange(12), rng.integers(1, 5, size=12))
-    labels = (people % 3 == 0) & (rng.random(len(people)) < 0.8)
-    scores = rng.normal(size=len(people)).round(1)
-    left_out = jackknife_people(draw_people(people, labels, resamples=2, seed=0))
-    others = [people != person for person in range(12)]
-    for values, expected in (
-        (auc_resampled(labels, scores, left_out), [roc_auc_score(labels[rest], scores[rest]) for rest in others]),
-        (
-            confusion_resampled(labels, scores > 0, left_out).f1,
-            [f1_score(labels[rest], scores[rest] > 0) for rest in others],
-        ),
-        (mean_resampled(scores, left_out), [scores[rest].mean() for rest in others]),
-    ):
-        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
-
-
-def test_the_jackknife_keeps_people_and_strata():
-    resamples = draw_people(["c", "a", "b", "a"], [0, 1, 0, 0], resamples=7, seed=0)
-    left_out = jackknife_people(resamples)
-    assert left_out.counts.tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
-    assert left_out.person_of_image.tolist() == [2, 0, 1, 0]
-    assert left_out.strata.tolist() == [True, False, False]
