@@ -11,7 +11,7 @@ from benchmark.charts.forest import auc_forest
 from benchmark.comparisons import CELL
 from benchmark.errors import UserError
 from benchmark.leaderboard import OK
-from benchmark.page import NOTHING, Measure, auc_measure, ratio_axis, template
+from benchmark.page import NOTHING, Measure, auc_measure, embedded, ratio_axis, template
 from benchmark.results import Results, read_results
 
 SHOWN = ("auc", "f1", "vessel_ratio", "vessel_ratio_fov")
@@ -57,6 +57,7 @@ def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) 
             Measure("vessel_ratio", "Vessel ratio", "vessel", 2, axis),
             Measure("vessel_ratio_fov", "In the field of view", "vessel", 2, axis),
         ],
+        tables=embedded({"cells": cells, "models": models}),
         intervals={name: _intervals(results) for name, results in runs.items()},
         forests=[replace(chart, title=name) for name, chart in forests.items() if chart],
     )

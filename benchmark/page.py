@@ -116,7 +116,7 @@ def render(content: PageContent) -> str:
     done = [row for row in rows if row["status"] == OK]
     return template("leaderboard.html.j2").render(
         PAIRS_SHOWN=PAIRS_SHOWN,
-        tables=[*board.tables()],
+        tables=embedded({"leaderboard": board.cells} | board.tables()),
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
         done=done,
@@ -292,10 +292,18 @@ def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
     return rows
 
 
+def embedded(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    """File name -> the CSV as a data: address, so that a page sent to somebody has its tables with it."""
+    return {f"{name}.csv": _address("text/csv", table.write_csv().encode()) for name, table in tables.items()}
+
+
 def _inline(path: Path) -> str:
     """A picture file as a data: address."""
-    kind = mimetypes.guess_type(path.name)[0] or "image/png"
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    return _address(mimetypes.guess_type(path.name)[0] or "image/png", path.read_bytes())
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _compressed(path: Path) -> str:
@@ -303,7 +311,7 @@ def _compressed(path: Path) -> str:
     file = io.BytesIO()
     with Image.open(path) as figure:
         figure.convert("RGB").save(file, "WEBP", quality=80)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return _address("image/webp", file.getvalue())
 
 
 def _number(value: float | None, digits: int = 0) -> str:

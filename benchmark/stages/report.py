@@ -169,7 +169,7 @@ def _flagged(directory: RunDirectory) -> dict[str, str]:
     """How many test images have masks that look wrong, by what is wrong with them."""
     flags = pl.read_parquet(directory.vessels)["flags"]
     counts = {flag: int(flags.str.split(", ").list.contains(flag).sum()) for flag in FLAGS}
-    return {f"flagged {flag}": f"{count} of {len(flags)}" for flag, count in counts.items() if count}
+    return {f"flagged {flag.replace('_', ' ')}": f"{count} of {len(flags)}" for flag, count in counts.items() if count}
 
 
 def _seconds_before(directory: RunDirectory) -> dict[str, str]:

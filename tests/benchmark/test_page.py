@@ -213,7 +213,7 @@ def test_all_cells_failed(content: PageContent) -> None:
     page = parse(render(dataclasses.replace(content, board=Leaderboard(failed, **nothing))))
     assert all("Failed: no weights" in text(row) for row in rows(page))
     sections = {section.get("aria-labelledby") for section in page.iter("section")} - {None}
-    assert sections == {"leaderboard", "correlation", "saliency", "examples", "cohort", "facts"}
+    assert sections == {"leaderboard", "correlation", "saliency", "examples", "cohort", "facts", "downloads"}
     assert not having(page, "class", "chart")
 
 
@@ -413,13 +413,32 @@ def test_nulls_are_dashes_without_a_bar(content: PageContent) -> None:
     assert [(text(td), td.get("data-value")) for td in (threshold, ppv)] == [("–", ""), ("–", "")]
 
 
-def test_every_file_beside_the_page_can_be_downloaded(page: Element, content: PageContent) -> None:
+def test_every_table_can_be_downloaded_from_the_page_alone(page: Element, content: PageContent) -> None:
+    inside = {link.get("download"): link.get("href", "") for link in page.iter("a") if link.get("download")}
+    board = content.board
+    assert list(inside) == ["leaderboard.csv", *(f"{name}.csv" for name in board.tables())]
+    for (file, address), table in zip(inside.items(), [board.cells, *board.tables().values()], strict=True):
+        kind, encoded = address.split(",")
+        assert kind == "data:text/csv;base64", file
+        assert base64.b64decode(encoded).decode() == table.write_csv(), file
+
+
+def test_links_lead_to_a_section_or_to_a_file_beside_the_page(page: Element) -> None:
     folder = RunDirectory(Path())
-    written = [folder.leaderboard("csv"), folder.leaderboard("parquet"), folder.leaderboard("tex"), folder.results]
-    written += [folder.table(name) for name in content.board.tables()]
-    (footer,) = page.iter("footer")
-    assert [link.get("href") for link in footer.iter("a")] == [path.name for path in written]
-    assert {link.get("href") for link in page.iter("a")} == {path.name for path in written}
+    beside = [folder.leaderboard("parquet"), folder.leaderboard("tex"), folder.results]
+    addresses = {link.get("href", "") for link in page.iter("a") if not link.get("download")}
+    assert {address for address in addresses if not address.startswith("#")} == {path.name for path in beside}
+    ids = {element.get("id") for element in page.iter()}
+    assert {address.removeprefix("#") for address in addresses if address.startswith("#")} <= ids
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_the_contents_are_the_sections(tmp_path: Path, full: bool) -> None:
+    page = parse(render((full_content_in if full else content_in)(tmp_path)))
+    (contents,) = page.iter("nav")
+    listed = [(link.get("href"), text(link)) for link in contents.iter("a")]
+    assert listed == [(f"#{heading.get('id')}", text(heading)) for heading in page.iter("h2")]
+    assert (len(listed) == 15) == full
 
 
 def test_nothing_is_loaded(page: Element) -> None:
