@@ -1,4 +1,4 @@
-"""leaderboard.html in headless Chromium, as a reader meets it."""
+"""leaderboard.html and the page of many runs in headless Chromium, as a reader meets them."""
 
 import os
 import re
@@ -9,7 +9,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from benchmark import overview
 from benchmark.page import render
+from tests.benchmark.lab_results import results_of
 from tests.benchmark.page_content import ATTACK, STRATEGIES, attacked, content_in, full_content_in
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -43,13 +45,30 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Addresses: a page, one with a second seed, and that with markup in all that comes from outside."""
+    """Addresses: a page, one with a second seed, that with markup in all that comes from outside, and many runs."""
     folder = tmp_path_factory.mktemp("pages")
     content, seeds = content_in(folder), full_content_in(folder)
-    files = {name: folder / f"{name}.html" for name in ("plain", "seeds", "hostile")}
-    for file, shown in zip(files.values(), (content, seeds, attacked(seeds)), strict=True):
-        file.write_text(render(shown), encoding="utf-8")
-    return {name: file.as_uri() for name, file in files.items()}
+    written = {
+        "plain": render(content),
+        "seeds": render(seeds),
+        "hostile": render(attacked(seeds)),
+        "runs": many_runs(),
+    }
+    for name, page in written.items():
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    return {name: (folder / f"{name}.html").as_uri() for name in written}
+
+
+def many_runs() -> str:
+    """Three labs, one of whose names is markup, and a failed cell."""
+    aucs = {f"{backbone}-tiny__{strategy}": 0.6 for backbone in ("openclip", "dinov2") for strategy in STRATEGIES}
+    labs = {
+        "carotid": results_of(**aucs | {"openclip-tiny__lora": 0.71, "dinov2-tiny__lora": None}),
+        "carotid-stenosis-of-the-second-university-hospital": results_of(cohort="lab_b.csv", **aucs),
+        ATTACK: results_of(cohort=ATTACK, **{f"{ATTACK}__lora": 0.8}),
+    }
+    cells = overview.cells_of_runs(labs)
+    return overview.render(labs, cells, overview.over_runs(cells))
 
 
 @pytest.fixture
@@ -96,7 +115,7 @@ def column(page: Page, place: int) -> list[float]:
     )
 
 
-@pytest.mark.parametrize("name", ["plain", "hostile"])
+@pytest.mark.parametrize("name", ["plain", "hostile", "runs"])
 def test_it_opens_without_an_error_or_a_request(visit: Visit, name: str) -> None:
     page = visit(name)
     page.wait_for_load_state("networkidle")
@@ -119,7 +138,7 @@ def test_hostile_text_runs_nothing_whatever_is_pressed(visit: Visit) -> None:
     assert page.locator("script").count() == 1  # the page's own
 
 
-@pytest.mark.parametrize("name", ["seeds", "hostile"])
+@pytest.mark.parametrize("name", ["seeds", "hostile", "runs"])
 def test_the_document_never_scrolls_sideways(visit: Visit, name: str) -> None:
     page = visit(name)
     for width in (PHONE, TABLET, DESK):
@@ -128,6 +147,47 @@ def test_the_document_never_scrolls_sideways(visit: Visit, name: str) -> None:
         beyond = """all => all.map(table => table.closest(".scroll")).filter(
             box => getComputedStyle(box).overflowX !== "auto" || box.getBoundingClientRect().right > innerWidth)"""
         assert page.eval_on_selector_all("table", beyond) == []
+
+
+@pytest.mark.parametrize("name", ["seeds", "runs"])
+def test_no_number_is_broken(visit: Visit, name: str) -> None:
+    """Each lies in one line: a reader must not take 0.53 for 0.539."""
+    page = visit(name)
+    broken = """() => {
+        const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT), found = [];
+        while (walker.nextNode()) for (const {0: number, index} of walker.currentNode.data.matchAll(/\\d[\\d.]+\\d/g)) {
+            const range = document.createRange();
+            range.setStart(walker.currentNode, index);
+            range.setEnd(walker.currentNode, index + number.length);
+            const cell = walker.currentNode.parentElement.closest("td");
+            if (cell && range.getClientRects().length > 1) found.push(number);
+        }
+        return found;
+    }"""
+    for width in (PHONE, TABLET, DESK):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(broken) == [], width
+
+
+def test_on_a_phone_a_row_keeps_its_cell_in_sight(visit: Visit) -> None:
+    page = visit("seeds", PHONE)
+    table = page.locator("#table-calls")
+    box = page.locator(".scroll:has(#table-calls)")
+    box.scroll_into_view_if_needed()
+    box.evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
+    assert box.evaluate("(box) => box.scrollLeft") > 50
+    head = table.locator("tbody th").first
+    assert head.bounding_box()["x"] == pytest.approx(box.bounding_box()["x"], abs=1)
+    rest = head.evaluate("(head) => getComputedStyle(head, '::after').content")
+    assert rest.startswith('"') and ", seed " in rest
+
+
+def test_a_table_is_downloaded_from_the_file_alone(visit: Visit) -> None:
+    page = visit()
+    with page.expect_download() as started:
+        page.get_by_role("link", name="comparisons.csv", exact=True).last.click()
+    assert started.value.suggested_filename == "comparisons.csv"
+    assert started.value.path().read_text(encoding="utf-8").startswith("measure,backbone_a,")
 
 
 @pytest.mark.parametrize("width", [PHONE, TABLET, DESK])
@@ -235,9 +295,12 @@ def test_without_scripts_all_cells_are_there_and_no_filter(visit: Visit) -> None
     expect(page.locator(".filter")).to_be_hidden()
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", DESK), ("dark", PHONE)])
-def test_axe_finds_nothing(visit: Visit, scheme: str, width: int) -> None:
-    page = visit(width=width, color_scheme=scheme)
+@pytest.mark.parametrize(
+    ("name", "scheme", "width"),
+    [("plain", "light", DESK), ("plain", "dark", PHONE), ("runs", "light", PHONE), ("runs", "dark", DESK)],
+)
+def test_axe_finds_nothing(visit: Visit, name: str, scheme: str, width: int) -> None:
+    page = visit(name, width, color_scheme=scheme)
     found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
     assert not found.violations_count, found.generate_report()
 
@@ -260,7 +323,7 @@ def contrast(*colours: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-@pytest.mark.parametrize("name", ["seeds", "hostile"])
+@pytest.mark.parametrize("name", ["seeds", "hostile", "runs"])
 def test_nothing_is_wider_than_the_paper(visit: Visit, name: str) -> None:
     page = visit(name, PAPER)
     page.emulate_media(media="print")

@@ -3,47 +3,10 @@
 import polars as pl
 import pytest
 
-from benchmark.config import Statistics
 from benchmark.errors import UserError
 from benchmark.overview import CELLS_SCHEMA, cells_of_runs, over_runs, read_runs, render, write_overview
-from benchmark.results import CellResult, CohortResult, Number, Results, methods
-
-ATTACK = "<script>alert('1')</script>"
-
-
-def results_of(study="carotid", cohort="lab_a.csv", **aucs):
-    """A run whose cells are `backbone__strategy=AUC`; None: the cell failed."""
-    cells = []
-    for name, auc in aucs.items():
-        backbone, _, strategy = name.partition("__")
-        named = {"backbone": backbone, "strategy": strategy, "seed": 0}
-        if auc is None:
-            cells.append(CellResult(**named, status="train: out of memory"))
-            continue
-        measures = {
-            "auc": Number(value=auc, low=auc - 0.05, high=auc + 0.04, n=80, method="people"),
-            "vessel_ratio": Number(value=1 + auc, low=auc, high=2 + auc, n=75, method="people"),
-        }
-        cells.append(CellResult(**named, status="ok", n_images=80, n_people=40, n_positive=30, measures=measures))
-    split = {"train": 200, "val": 40, "test": 80}
-    return Results(
-        study=study,
-        finished="2026-01-02T03:04:05+00:00",
-        cohort=CohortResult(
-            source=cohort, images=split, people=split, positive=split, left_out=0, test_sha256="ab" * 32
-        ),
-        methods=methods(Statistics()),
-        cells=cells,
-        comparisons=[],
-        correlations=[],
-        seeds=[],
-        weights={},
-        vessels={},
-        software={},
-        machine={},
-        seconds={},
-        configuration={},
-    )
+from tests.benchmark.lab_results import results_of
+from tests.benchmark.page_content import ATTACK
 
 
 @pytest.fixture
