@@ -113,6 +113,13 @@ def test_the_doctor_looks_at_the_demo_without_options(monkeypatch):
     assert calls[0][0].name == "demo"
 
 
+def test_your_photographs_are_not_called_the_demo(planned, config):
+    study, out, _ = planned("--config", str(run_benchmark.DEMO), "--data", "lab/carotid.csv")
+    assert (study.name, out.name) == ("carotid", "carotid")
+    assert planned("--data", "lab/carotid.csv")[0].name == "small", "a study of one's own keeps its name"
+    assert planned("--config", str(run_benchmark.DEMO))[0].name == "demo"
+
+
 def test_an_unknown_option_is_refused_with_the_nearest():
     result = CliRunner().invoke(run_benchmark.main, ["--backbone", "x"])
     assert result.exit_code == 2
