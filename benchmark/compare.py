@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from benchmark.comparisons import CELL, COMPARED, CellKey, compare
 from benchmark.config import Statistics, load_study
 from benchmark.errors import UserError
 from benchmark.leaderboard import failure, read_saliency, read_tested, read_thresholds
-from benchmark.measures import Estimates, Tested, estimate, measured
+from benchmark.measures import Estimates, Tested, estimate_cell
 from benchmark.results import digest
 from benchmark.rundir import RunDirectory
 from stats.multiple import holm
@@ -53,8 +52,8 @@ def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
     """Every later run (b) less the first (a), cell by cell; columns as `SCHEMA`.
 
     A cell that only one run has, or runs with other test images, people or labels, have no difference: values stand
-    side by side. p-values are adjusted for all pairs of a measure by Holm's method. Resamples, their seed and the
-    confidence are those of the first run.
+    side by side. p-values are adjusted for all pairs of a measure by Holm's method. The first run's statistics
+    (method, confidence, resamples) are used.
 
     Raises:
         UserError: fewer than two runs, one twice, or one that is no finished run.
@@ -99,7 +98,7 @@ def _read(path: Path, settings: Statistics) -> _Run:
             tested[key] = read_tested(folder, test, saliency, threshold)
     if not tested:
         raise UserError(f"{path}: no cell of the run is finished; go on with --resume")
-    estimates = {key: estimate(partial(measured, of_cell), resamples, settings) for key, of_cell in tested.items()}
+    estimates = {key: estimate_cell(of_cell, resamples, settings) for key, of_cell in tested.items()}
     return _Run(str(path), test, resamples, tested, estimates)
 
 

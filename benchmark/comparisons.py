@@ -94,7 +94,7 @@ def compare(
             method = PAIRED[settings.interval]
             if measure == "auc":
                 test = delong_test(tested[a].labels, tested[a].scores, tested[b].scores, people)
-                (low, high), p_value = test.t_interval(settings.confidence), test.p_value_t
+                (low, high), p_value = test.t_interval(settings.confidence), test.p_value
                 method = "DeLong, clustered by person"
             of_measure.append(
                 {"measure": measure}
@@ -105,7 +105,7 @@ def compare(
         if of_measure:
             adjusted = holm([row["p_value"] for row in of_measure])
             rows += [row | {"p_holm": p} for row, p in zip(of_measure, adjusted.tolist(), strict=True)]
-    return _frame(rows, COMPARISON_SCHEMA)
+    return frame(rows, COMPARISON_SCHEMA)
 
 
 def ranked(
@@ -168,7 +168,7 @@ def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], sett
                     "method": "people and seeds",
                 }
             )
-    return _frame(rows, SEEDS_SCHEMA)
+    return frame(rows, SEEDS_SCHEMA)
 
 
 def correlate(estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
@@ -201,12 +201,13 @@ def correlate(estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFr
                     "method": found.method,
                 }
             )
-    return _frame(rows, CORRELATION_SCHEMA)
+    return frame(rows, CORRELATION_SCHEMA)
 
 
 def _named(key: CellKey, side: str) -> dict[str, Any]:
     return {f"{name}_{side}": part for name, part in zip(CELL, key, strict=True)}
 
 
-def _frame(rows: list[dict[str, Any]], schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+def frame(rows: list[dict[str, Any]], schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+    """A table in which what is undefined is null."""
     return pl.DataFrame(rows, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))

@@ -11,9 +11,20 @@ import polars as pl
 
 from benchmark import comparisons, curves, ratios
 from benchmark.cells import Cell
-from benchmark.comparisons import CELL, CellKey
+from benchmark.comparisons import CELL, CellKey, frame
 from benchmark.config import Statistics
-from benchmark.measures import CALLS, MEASURES, PREDICTION, Estimates, Resampled, Tested, calls, estimate, measured
+from benchmark.measures import (
+    CALLS,
+    MEASURES,
+    PREDICTION,
+    SCALES,
+    Estimates,
+    Resampled,
+    Tested,
+    calls,
+    estimate,
+    estimate_cell,
+)
 from benchmark.rundir import RunDirectory, TrialDirectory
 from stats.bootstrap import auc_resampled
 from stats.delong import delong
@@ -133,7 +144,7 @@ def build(
             continue
         saliency, thresholds = read_saliency(folder, test), read_thresholds(folder)
         tested = read_tested(folder, test, saliency, thresholds["best_f1"])
-        found = estimate(partial(measured, tested), resamples, settings)
+        found = estimate_cell(tested, resamples, settings)
         rows.append(
             named
             | _counts(tested, people)
@@ -156,18 +167,14 @@ def build(
     rows = [row | of_cell for row, of_cell in zip(rows, ranks, strict=True)]
     best_first = ["auc", *CELL]
     return Leaderboard(
-        cells=_frame(rows + failed, SCHEMA).sort(best_first, descending=[True, False, False, False], nulls_last=True),
-        operating=_frame(operating, OPERATING_SCHEMA),
-        curves=_frame(points, curves.SCHEMA),
-        ratios=_frame(conventions, ratios.SCHEMA),
+        cells=frame(rows + failed, SCHEMA).sort(best_first, descending=[True, False, False, False], nulls_last=True),
+        operating=frame(operating, OPERATING_SCHEMA),
+        curves=frame(points, curves.SCHEMA),
+        ratios=frame(conventions, ratios.SCHEMA),
         comparisons=pairs,
         seeds=comparisons.over_all_seeds(keys, estimates, settings),
         correlation=comparisons.correlate(estimates, settings),
     )
-
-
-def _frame(rows: list[dict[str, Any]], schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def failure(folder: TrialDirectory) -> str | None:
@@ -221,7 +228,7 @@ def _operating(
 ) -> list[dict[str, Any]]:
     rows = []
     for point, threshold in thresholds.items():
-        found = estimate(partial(calls, tested, threshold), resamples, settings)
+        found = estimate(partial(calls, tested, threshold), resamples, settings, SCALES)
         for measure in CALLS:
             low, high = found.intervals[measure]
             rows.append(
@@ -272,5 +279,5 @@ def _erasure(
         return dict(zip(AUC_DROPS, (original - erased, original - control, control - erased), strict=True))
 
     of_kept = PeopleResamples(resamples.counts, resamples.person_of_image[kept], resamples.strata)
-    found = estimate(drops, of_kept, settings)
+    found = estimate(drops, of_kept, settings, dict.fromkeys(AUC_DROPS, "identity"))
     return found.columns() | {"n_erased": int(kept.sum())}

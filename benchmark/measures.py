@@ -5,7 +5,8 @@ bootstrap from resamples: all of it from the same function, so that no two can d
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -36,10 +37,14 @@ Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where 
 CALLS = ("f1", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
 PREDICTION = ("auc", "average_precision", *CALLS, "brier", "calibration_intercept", "calibration_slope", "ece")
 MEASURES = (*PREDICTION, *RATIOS, "right_by_ratio", "right_by_ratio_rho")
-# Of Student's interval; a measure that is not here takes any value.
+# What ranks and correlations over cells take from every resample, whatever makes the intervals.
+RESAMPLED = ("auc", "f1", *RATIOS)
+# Of Student's interval, for every measure; `identity` takes any value.
 SCALES: dict[str, Scale] = {
-    **dict.fromkeys(("auc", "average_precision", *CALLS, "brier", "right_by_ratio"), "logit"),
+    **dict.fromkeys(("auc", "average_precision", *CALLS, "brier"), "logit"),
+    **dict.fromkeys(("calibration_intercept", "calibration_slope", "ece"), "identity"),
     **dict.fromkeys(RATIOS, "log"),
+    "right_by_ratio": "logit",
     "right_by_ratio_rho": "atanh",
 }
 
@@ -87,14 +92,15 @@ def calls(tested: Tested, threshold: float, resamples: PeopleResamples) -> Resam
 class Estimates:
     """Measures of one cell: what they are, how they vary with the people, and their intervals.
 
-    values: measure -> estimate, NaN where undefined; samples: measure -> (resamples,); left_out: measure -> without one
-    person (or group) at a time, (people,), and strata (people,): the stratum of each; intervals: measure -> bounds.
+    values: measure -> estimate, NaN where undefined; left_out: measure -> without one person (or group) at a time,
+    (people,), and strata (people,): the stratum of each; samples: measure -> (resamples,), of those that were
+    resampled; intervals: measure -> bounds.
     """
 
     values: dict[str, float]
-    samples: Resampled
     left_out: Resampled
     strata: np.ndarray
+    samples: Resampled
     intervals: dict[str, Interval]
 
     def columns(self) -> dict[str, float]:
@@ -106,65 +112,71 @@ class Estimates:
         return found
 
 
+def estimate_cell(tested: Tested, resamples: PeopleResamples, settings: Statistics) -> Estimates:
+    """Each of `MEASURES` of one cell, with samples of `RESAMPLED` at least."""
+    found = estimate(partial(measured, tested), resamples, settings, SCALES)
+    if found.samples:
+        return found
+    f1 = confusion_resampled(tested.labels, tested.scores >= tested.threshold, resamples).f1
+    samples = {"auc": auc_resampled(tested.labels, tested.scores, resamples), "f1": f1}
+    samples |= {name: mean_resampled(tested.ratios[name], resamples) for name in RATIOS}
+    return replace(found, samples=samples)
+
+
 def estimate(
     measure: Callable[[PeopleResamples], Resampled],
     resamples: PeopleResamples,
     settings: Statistics,
-    scales: Mapping[str, Scale] = SCALES,
+    scales: Mapping[str, Scale],
 ) -> Estimates:
     """The measures of a function of resamples, on the data itself and with intervals over people.
 
-    scales: of Student's interval, by measure; a measure that is not there takes any value.
+    scales: of Student's interval, by measure. Resamples are used where the bootstrap makes the intervals.
     """
     everyone = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
     once = measure(PeopleResamples(everyone, resamples.person_of_image, resamples.strata))
-    values, samples = {name: float(value[0]) for name, value in once.items()}, measure(resamples)
+    values = {name: float(value[0]) for name, value in once.items()}
     without, strata = jackknife_people(resamples)
-    left_out = measure(without)
+    left_out, samples = measure(without), measure(resamples) if settings.interval != "t" else {}
 
     def interval(name: str) -> Interval:
         if name in WITHOUT_INTERVAL:
             return UNDEFINED
-        return _interval(values[name], samples[name], left_out[name], strata, settings, scales.get(name, "identity"))
+        return _interval(values[name], samples.get(name), left_out[name], strata, settings, scales[name])
 
-    return Estimates(values, samples, left_out, strata, {name: interval(name) for name in values})
+    return Estimates(values, left_out, strata, samples, {name: interval(name) for name in values})
 
 
 def difference(a: Estimates, b: Estimates, measure: str, settings: Statistics) -> tuple[float, Interval, float]:
     """One cell's measure less another's on the same people: the difference, its interval, its two-sided p-value."""
-    value, samples, left_out = (
-        a.values[measure] - b.values[measure],
-        a.samples[measure] - b.samples[measure],
-        a.left_out[measure] - b.left_out[measure],
-    )
-    interval = _interval(value, samples, left_out, a.strata, settings)
+    value, left_out = a.values[measure] - b.values[measure], a.left_out[measure] - b.left_out[measure]
+    samples = a.samples[measure] - b.samples[measure]
+    interval = _interval(value, samples, left_out, a.strata, settings, "identity")
     if settings.interval == "t":
-        return value, interval, student_p_value(value, spread(left_out, a.strata))
+        return value, interval, student_p_value(value, spread(value, left_out, a.strata))
     return value, interval, bootstrap_p_value(value, samples)
 
 
 def interval_of_mean(several: Sequence[Estimates], measure: str, settings: Statistics) -> Interval:
     """Of the mean of a measure over cells on the same people, such as the seeds of one."""
-    value, samples, left_out = (
-        np.mean([getattr(each, what)[measure] for each in several], axis=0)
-        for what in ("values", "samples", "left_out")
-    )
-    scale = SCALES.get(measure, "identity")
-    return _interval(float(value), samples, left_out, several[0].strata, settings, scale)
+    value = float(np.mean([each.values[measure] for each in several]))
+    left_out = np.mean([each.left_out[measure] for each in several], axis=0)
+    sampled = [each.samples[measure] for each in several if measure in each.samples]
+    samples = np.mean(sampled, axis=0) if sampled else None
+    return _interval(value, samples, left_out, several[0].strata, settings, SCALES[measure])
 
 
 def _interval(
     value: float,
-    samples: np.ndarray,
+    samples: np.ndarray | None,
     left_out: np.ndarray,
     strata: np.ndarray,
     settings: Statistics,
-    scale: Scale = "identity",
+    scale: Scale,
 ) -> Interval:
-    match settings.interval:
-        case "t":
-            return student_interval(value, spread(left_out, strata), settings.confidence, scale)
-        case "percentile":
-            return percentile_interval(samples, settings.confidence)
-        case "bca":
-            return bca_interval(value, samples, left_out, settings.confidence, strata=strata)
+    if settings.interval == "t":
+        return student_interval(value, spread(value, left_out, strata), settings.confidence, scale)
+    assert samples is not None, "the bootstrap's intervals are of what was resampled"
+    if settings.interval == "percentile":
+        return percentile_interval(samples, settings.confidence)
+    return bca_interval(value, samples, left_out, settings.confidence, strata=strata)

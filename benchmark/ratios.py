@@ -35,7 +35,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "n_people": pl.Int64,
 }
 
-_SCALES: dict[str, Scale] = dict.fromkeys(("images", "people", "sums"), "log")
+_ON_LOG: dict[str, Scale] = dict.fromkeys(("images", "people", "sums"), "log")
 
 
 def ratio_rows(
@@ -55,7 +55,7 @@ def ratio_rows(
             saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
             for name in (ratio, f"{region}{suffix}", f"{against}{suffix}")
         )
-        found = estimate(partial(_averages, ratios, inside, outside), resamples, settings, _SCALES)
+        found = estimate(partial(_averages, ratios, inside, outside), resamples, settings, _ON_LOG)
         counted = {
             "n_images": int(np.isfinite(ratios).sum()),
             "n_people": len(set(people[np.isfinite(ratios)].tolist())),

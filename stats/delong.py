@@ -69,8 +69,8 @@ class CorrelatedAucs:
 class AucDifference:
     """Area of one model less that of another on the same images, tested against no difference.
 
-    variance: of the difference, with its degrees_of_freedom. z: difference / standard error. p_value: two-sided, from
-    the normal distribution, as DeLong's is; p_value_t: from Student's t, which is right for few people as well.
+    variance: of the difference, with its degrees_of_freedom. z: difference / standard error. p_value: two-sided,
+    from Student's t, which is right for few people as well; p_value_normal: from the normal distribution, as DeLong's.
     Where the variance is 0, a difference of 0 (the two rank positives against negatives alike) has z = 0 and p = 1, and
     any other (such as a perfect model against a constant one) has z and p NaN: the images say nothing of its chance.
     All but the difference are NaN where the variance is undefined, as in `CorrelatedAucs`.
@@ -79,12 +79,12 @@ class AucDifference:
     difference: float
     variance: float
     z: float
+    p_value_normal: float
     p_value: float
-    p_value_t: float
     degrees_of_freedom: float
 
     def t_interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Low and high, holding 0 exactly where `p_value_t` is above 1 - confidence.
+        """Low and high, holding 0 exactly where `p_value` is above 1 - confidence.
 
         Without variance, (0, 0) around a difference of 0, and NaN around any other.
 
@@ -125,9 +125,9 @@ def delong_test(
     difference = float(parts.areas[0] - parts.areas[1])
     without_variance = 0.0 if difference == 0 else math.nan
     z = difference / math.sqrt(variance) if variance != 0 else without_variance
-    p_value = float(2 * norm.sf(abs(z)))
-    p_value_t = float(2 * student_t.sf(abs(z), freedom)) if variance > 0 else p_value
-    return AucDifference(difference, variance, z, p_value, p_value_t, freedom)
+    p_value_normal = float(2 * norm.sf(abs(z)))
+    p_value = float(2 * student_t.sf(abs(z), freedom)) if variance > 0 else p_value_normal
+    return AucDifference(difference, variance, z, p_value_normal, p_value, freedom)
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,8 +47,9 @@ def student_interval(estimate: float, spread: Spread, confidence: float = 0.95, 
     scale: the interval is symmetric there, its standard error by the delta method, and its bounds keep inside the
     statistic's range (Agresti 2013, section 3.1; for the AUC Pepe 2003, chapter 5).
 
-    Without spread a point. (NaN, NaN) where the spread is undefined, or the estimate lies at or beyond an end of its
-    scale: a sensitivity of 1 has no logit, and says of itself no more than that nobody was missed among so many.
+    (NaN, NaN) where the spread is undefined; where it is 0, since that nobody changes the statistic says nothing of its
+    chance, but (0, 0) for a difference of 0, of two models that are alike; where the estimate lies at or beyond an end
+    of its scale, as a sensitivity of 1, which has no logit; and where a bound would be infinite.
 
     Raises ValueError for a confidence outside (0, 1).
     """
@@ -56,9 +57,11 @@ def student_interval(estimate: float, spread: Spread, confidence: float = 0.95, 
     if math.isnan(estimate) or math.isnan(spread.standard_error) or not on.low < estimate < on.high:
         return UNDEFINED
     if spread.standard_error == 0:
-        return estimate, estimate
+        return (0.0, 0.0) if estimate == 0 else UNDEFINED
     margin = student_t.isf(tail, spread.degrees_of_freedom) * spread.standard_error * on.slope(estimate)
-    return float(on.back(on.to(estimate) - margin)), float(on.back(on.to(estimate) + margin))
+    with np.errstate(over="ignore"):
+        low, high = (float(on.back(on.to(estimate) + side)) for side in (-margin, margin))
+    return (low, high) if math.isfinite(high) else UNDEFINED
 
 
 def student_p_value(difference: float, spread: Spread) -> float:
@@ -109,7 +112,7 @@ def bca_interval(
     """
     tail = tail_of(confidence)
     defined = _defined(samples)
-    acceleration = _acceleration(influence(jackknife, strata)[0])
+    acceleration = _acceleration(influence(jackknife, strata))
     twice_below = np.count_nonzero(defined < estimate) + np.count_nonzero(defined <= estimate)
     if not 0 < twice_below < 2 * len(defined):
         return UNDEFINED

@@ -1,6 +1,6 @@
 """How far a statistic varies with the people drawn, from leaving them out one at a time.
 
-A standard error needs no more than that, no resample and no seed; a BCa interval takes its skewness from here.
+A standard error needs no more than that, and no resample; a BCa interval takes its skewness from here.
 """
 
 import math
@@ -12,22 +12,22 @@ from numpy.typing import ArrayLike
 from stats.checks import require_same_length
 from stats.resamples import PeopleResamples
 
+_ROUNDING = 1e-12  # of the largest value: what equal values may differ by from their mean
+
 
 def jackknife_people(resamples: PeopleResamples, most: int = 2000) -> tuple[PeopleResamples, np.ndarray]:
     """Everyone once but for one person, and the stratum of who is left out, (people,), 0 without strata.
 
     Any statistic in these resamples, (people,), is its jackknife values, as `spread` and `bca_interval` take them.
 
-    More than `most` people are left out in about as many groups at a time, random ones of equal size within a stratum,
-    always the same for the same people (delete-a-group jackknife, Efron & Tibshirani 1993, section 11.5): the standard
-    error of the standard error is then 1 / sqrt(2 most), 1.6 %, and neither time nor memory grows with the square of
-    the people.
+    Of more than `most` people, several are left out at a time (delete-a-group jackknife, Wolter 2007, chapter 4), so
+    that neither time nor memory grows with the square of the people. There are `most` groups at most, of one stratum
+    each, drawn at random but always alike for the same people, and as equal in size as can be. A stratum of up to half
+    of `most` people keeps a group for each, so that a rare class, on which an AUC hangs, is not told from a few groups.
     """
     people = resamples.counts.shape[1]
     stratum = np.zeros(people, dtype=np.int64) if resamples.strata is None else resamples.strata.astype(np.int64)
-    group = np.arange(people)
-    if people > most:
-        group = _groups(stratum, most)
+    group = np.arange(people) if people <= most else _groups(stratum, most)
     counts = np.ones((int(group.max()) + 1, people), dtype=np.uint8, order="F")
     counts[group, np.arange(people)] = 0
     of_group = np.zeros(len(counts), dtype=np.int64)
@@ -36,58 +36,94 @@ def jackknife_people(resamples: PeopleResamples, most: int = 2000) -> tuple[Peop
 
 
 def _groups(stratum: np.ndarray, most: int) -> np.ndarray:
-    """The group of each person, (people,) from 0, within strata and as equal in size as can be."""
+    """The group of each person, (people,) from 0."""
     rng, group, groups = np.random.default_rng(0), np.empty(len(stratum), dtype=np.int64), 0
-    for members in (np.flatnonzero(stratum == value) for value in np.unique(stratum)):
-        parts = min(len(members), max(2, round(most * len(members) / len(stratum))))
+    members_of = sorted((np.flatnonzero(stratum == value) for value in np.unique(stratum)), key=len)
+    for place, members in enumerate(members_of):
+        parts = min(len(members), (most - groups) // (len(members_of) - place))
         group[rng.permutation(members)] = groups + np.arange(len(members)) * parts // len(members)
         groups += parts
     return group
 
 
-def influence(jackknife: ArrayLike, strata: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """What each person adds to the statistic, (people,), and each one's stratum, counted from 0, (people,).
+def influence(jackknife: ArrayLike, strata: ArrayLike | None = None) -> np.ndarray:
+    """What each person adds to the statistic within the own stratum, (people,).
 
-    jackknife (people,): the statistic without each person in turn; strata (people,): the stratum of each. People are
-    sampled within strata, so a person tells by the difference from the mean of the own stratum, not from all: where
-    leaving out any positive lowers the statistic, as it does an F1, that common part is a change of prevalence.
+    jackknife (people,): the statistic without each person in turn; strata (people,): the stratum of each. A person
+    tells by the difference from the mean of the own stratum: where leaving out any positive lowers the statistic, as it
+    does an F1, that common part is a change of prevalence.
 
     Raises ValueError for strata of other length than jackknife.
     """
-    jackknife = np.asarray(jackknife, dtype=np.float64)
-    _, stratum = np.unique(np.zeros(len(jackknife)) if strata is None else np.asarray(strata), return_inverse=True)
-    require_same_length(jackknife=jackknife, strata=stratum)
-    sizes = np.bincount(stratum)
-    means = np.bincount(stratum, weights=jackknife) / sizes
+    values, stratum = _by_stratum(jackknife, strata)
     # Of a sum over strata, each of size m: influence (m - 1) (mean - value), over m.
-    return (1 - 1 / sizes[stratum]) * (means[stratum] - jackknife), stratum
+    return -(1 - 1 / np.bincount(stratum)[stratum]) * _within(values, stratum)
 
 
 @dataclass(frozen=True)
 class Spread:
     """A statistic's standard error over people, and the degrees of freedom of its square.
 
-    Both NaN where the statistic is undefined without some person, who then alone carries it. Degrees of freedom are NaN
-    as well where the standard error is 0: no person changes the statistic.
+    Both NaN where the statistic is undefined without some person, who then alone carries it, or where all hangs on one
+    person. Degrees of freedom are NaN as well where the standard error is 0: nobody changes the statistic.
     """
 
     standard_error: float
     degrees_of_freedom: float
 
 
-def spread(jackknife: ArrayLike, strata: ArrayLike | None = None) -> Spread:
-    """The stratified jackknife's standard error (Davison & Hinkley 1997, section 3.2), with Welch's degrees of freedom.
+def spread(estimate: float, jackknife: ArrayLike, strata: ArrayLike | None = None) -> Spread:
+    """The jackknife's standard error (Efron & Stein 1981), with Welch's degrees of freedom over what it is made of.
 
-    jackknife, strata: as of `influence`, which says what is raised. Each stratum adds a variance of its own, unbiased;
-    one with a single person adds none.
+    estimate: the statistic on all people; jackknife, strata: as of `influence`, which says what is raised. With strata
+    the variance has three parts, each unbiased: how people vary within each of two, with as many degrees of freedom as
+    people but one; and how many of either there are, which is as random in a cohort. The last is nothing for an AUC or
+    a sensitivity, and most of it for calibration-in-the-large. Welch's sum keeps the few people of a rare class few.
+
+    A person without whom the statistic is what it was, as one without any ratio, is counted in none of them. A stratum
+    where one person alone matters says nothing of its own spread: then all people are one stratum.
     """
-    added, stratum = influence(jackknife, strata)
-    if np.isnan(added).any():
+    values, stratum = _by_stratum(jackknife, strata)
+    if np.isnan(values).any():
         return Spread(math.nan, math.nan)
-    others, squares = np.bincount(stratum) - 1, np.bincount(stratum, weights=added**2)
-    varies = (others > 0) & (squares > 0)
+    people = np.bincount(stratum, weights=_unless_rounding(values - estimate, values) != 0)
+    if len(people) > 1 and (people == 1).any():
+        return spread(estimate, values)
+    if people.sum() == 1:
+        return Spread(math.nan, math.nan)
+    squares = np.append(np.bincount(stratum, weights=_within(values, stratum) ** 2), _between(values, stratum))
+    people = np.append(people, people.sum())
+    varies = squares > 0
     if not varies.any():
         return Spread(0.0, math.nan)
-    others = others[varies]
-    variances = squares[varies] * (1 + 1 / others)
-    return Spread(float(np.sqrt(variances.sum())), float(variances.sum() ** 2 / (variances**2 / others).sum()))
+    variances = squares[varies] * (1 - 1 / people[varies])
+    freedom = variances.sum() ** 2 / (variances**2 / (people[varies] - 1)).sum()
+    return Spread(float(np.sqrt(variances.sum())), float(min(freedom, people[-1] - 1)))
+
+
+def _by_stratum(jackknife: ArrayLike, strata: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+    """Both (people,): the values, and the stratum of each, counted from 0."""
+    values = np.asarray(jackknife, dtype=np.float64)
+    _, stratum = np.unique(np.zeros(len(values)) if strata is None else np.asarray(strata), return_inverse=True)
+    require_same_length(jackknife=values, strata=stratum)
+    return values, stratum
+
+
+def _means(values: np.ndarray, stratum: np.ndarray) -> np.ndarray:
+    return np.bincount(stratum, weights=values) / np.bincount(stratum)
+
+
+def _within(values: np.ndarray, stratum: np.ndarray) -> np.ndarray:
+    """Each value less the mean of its stratum."""
+    return _unless_rounding(values - _means(values, stratum)[stratum], values)
+
+
+def _between(values: np.ndarray, stratum: np.ndarray) -> float:
+    """The sum of squares that the means of the strata add to that of all people taken as one stratum."""
+    apart = _unless_rounding(_means(values, stratum) - values.mean(), values)
+    return float(np.bincount(stratum) @ apart**2)
+
+
+def _unless_rounding(differences: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Differences of values from what they may equal, 0 where no more than rounding."""
+    return np.where(np.abs(differences) <= _ROUNDING * np.abs(values).max(), 0.0, differences)

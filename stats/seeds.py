@@ -15,7 +15,7 @@ class OverSeeds:
     """The mean of a statistic over seeds, with its interval.
 
     sd: standard deviation over the seeds (ddof 1), NaN for one. low, high: the interval of the mean, for new people and
-    new seeds where `covers_seeds`, otherwise for new people and this very seed.
+    new seeds; of one seed, for new people and this very seed.
     """
 
     mean: float
@@ -23,10 +23,6 @@ class OverSeeds:
     low: float
     high: float
     n_seeds: int
-
-    @property
-    def covers_seeds(self) -> bool:
-        return self.n_seeds > 1
 
 
 def over_seeds(estimates: ArrayLike, of_people: Interval, confidence: float = 0.95) -> OverSeeds:
@@ -46,7 +42,7 @@ def over_seeds(estimates: ArrayLike, of_people: Interval, confidence: float = 0.
     which errs on the wide side. Two seeds tell little of their variance (t = 12.7): the interval is wide. With five it
     covers 95 to 97 %.
 
-    One seed tells nothing of it: the interval is that of people alone, `covers_seeds` is False and sd NaN. Bounds are
+    One seed tells nothing of it: the interval is that of people alone, and sd NaN. Bounds are
     NaN where those of people are, and may pass the range of the statistic.
 
     Raises ValueError for NaN in estimates, or a confidence outside (0, 1).

@@ -12,11 +12,13 @@ from benchmark.config import Statistics
 from benchmark.measures import (
     CALLS,
     MEASURES,
+    RESAMPLED,
     SCALES,
     WITHOUT_INTERVAL,
     calls,
     difference,
     estimate,
+    estimate_cell,
     interval_of_mean,
     measured,
 )
@@ -44,7 +46,7 @@ T, PERCENTILE, BCA = (Statistics(interval=method, confidence=0.9) for method in 
 
 @pytest.fixture(scope="module")
 def percentile(tested, resamples):
-    return estimate(partial(measured, tested), resamples, PERCENTILE)
+    return estimate_cell(tested, resamples, PERCENTILE)
 
 
 def of_rows(tested, rows):
@@ -123,7 +125,7 @@ def left_out(tested):
 
 @pytest.mark.parametrize("settings", [T, BCA], ids=lambda settings: settings.interval)
 def test_other_intervals_rest_on_leaving_out_one_person_at_a_time(tested, resamples, percentile, left_out, settings):
-    found = estimate(partial(measured, tested), resamples, settings)
+    found = estimate_cell(tested, resamples, settings)
     assert found.values == percentile.values
     for name in MEASURES:
         if name in WITHOUT_INTERVAL:
@@ -133,26 +135,32 @@ def test_other_intervals_rest_on_leaving_out_one_person_at_a_time(tested, resamp
         if settings is BCA:
             expected = bca_interval(value, found.samples[name], left_out[name], 0.9, strata=strata)
         else:
-            expected = student_interval(value, spread(left_out[name], strata), 0.9, SCALES.get(name, "identity"))
+            expected = student_interval(value, spread(value, left_out[name], strata), 0.9, SCALES[name])
         assert found.intervals[name] == pytest.approx(expected, abs=1e-6), name
         assert np.isfinite(expected).all(), name
     assert found.intervals["auc"] != percentile.intervals["auc"]
 
 
-def test_every_scale_is_that_of_a_measure():
-    assert set(SCALES) < set(MEASURES)
-    assert set(MEASURES) - set(SCALES) == {"calibration_intercept", "calibration_slope", *WITHOUT_INTERVAL}
+def test_what_ranks_and_correlations_need_is_resampled_whatever_makes_the_intervals(tested, resamples, percentile):
+    by_t = estimate_cell(tested, resamples, T)
+    assert tuple(by_t.samples) == RESAMPLED
+    for name in RESAMPLED:
+        np.testing.assert_array_equal(by_t.samples[name], percentile.samples[name])
+
+
+def test_every_measure_has_its_scale():
+    assert set(SCALES) == set(MEASURES)
 
 
 @pytest.mark.parametrize("settings", [T, PERCENTILE, BCA], ids=lambda settings: settings.interval)
 def test_a_difference_is_paired(tested, resamples, left_out, settings):
     other = replace(tested, scores=tested.scores[::-1])
-    a, b = (estimate(partial(measured, cell), resamples, settings) for cell in (tested, other))
+    a, b = (estimate_cell(cell, resamples, settings) for cell in (tested, other))
     value, (low, high), p_value = difference(a, b, "f1", settings)
     assert value == a.values["f1"] - b.values["f1"]
     of_rest = [of_rows(other, np.flatnonzero(person != PEOPLE))["f1"] for person in range(50)]
     jackknife, samples = left_out["f1"] - of_rest, a.samples["f1"] - b.samples["f1"]
-    of_people = spread(jackknife, resamples.strata)
+    of_people = spread(value, jackknife, resamples.strata)
     expected, p_expected = {
         "t": (student_interval(value, of_people, 0.9), student_p_value(value, of_people)),
         "percentile": (np.quantile(samples, [0.05, 0.95]), bootstrap_p_value(value, samples)),
@@ -169,9 +177,9 @@ def test_a_difference_is_paired(tested, resamples, left_out, settings):
 @pytest.mark.parametrize("settings", [T, PERCENTILE], ids=lambda settings: settings.interval)
 def test_the_interval_of_a_mean_over_cells(tested, resamples, settings):
     """Of a cell with itself it is its own; of a cell with its mirror image, whose errors cancel, it is narrower."""
-    one = estimate(partial(measured, tested), resamples, settings)
+    one = estimate_cell(tested, resamples, settings)
     assert interval_of_mean([one, one], "auc", settings) == pytest.approx(one.intervals["auc"], abs=1e-12)
-    other = estimate(partial(measured, replace(tested, scores=tested.scores[::-1])), resamples, settings)
+    other = estimate_cell(replace(tested, scores=tested.scores[::-1]), resamples, settings)
     low, high = interval_of_mean([one, other], "auc", settings)
     assert low < (one.values["auc"] + other.values["auc"]) / 2 < high
     assert high - low < one.intervals["auc"][1] - one.intervals["auc"][0]
@@ -180,7 +188,7 @@ def test_the_interval_of_a_mean_over_cells(tested, resamples, settings):
 @pytest.mark.parametrize("method", ["t", "percentile", "bca"])
 def test_a_cell_without_any_ratio_is_still_measured(tested, resamples, method):
     nothing = replace(tested, ratios={name: np.full(100, np.nan) for name in RATIOS})
-    found = estimate(partial(measured, nothing), resamples, Statistics(interval=method))
+    found = estimate_cell(nothing, resamples, Statistics(interval=method))
     for name in (*RATIOS, "right_by_ratio", "right_by_ratio_rho"):
         assert np.isnan([found.values[name], *found.intervals[name]]).all(), name
     assert np.isfinite([found.values["auc"], *found.intervals["auc"]]).all()
@@ -189,7 +197,7 @@ def test_a_cell_without_any_ratio_is_still_measured(tested, resamples, method):
 @pytest.mark.parametrize(("settings", "of_none"), [(PERCENTILE, (0, 0)), (T, (np.nan, np.nan))])
 def test_calls_at_a_threshold_of_infinity(tested, resamples, settings, of_none):
     """Resamples of a sensitivity of 0 are all 0; on the scale of Student's interval it has no place."""
-    found = estimate(partial(calls, tested, np.inf), resamples, settings)
+    found = estimate(partial(calls, tested, np.inf), resamples, settings, SCALES)
     assert tuple(found.values) == CALLS
     assert (found.values["sensitivity"], found.values["specificity"], found.values["npv"]) == (0, 1, 0.5)
     assert found.intervals["sensitivity"] == pytest.approx(of_none, nan_ok=True)

@@ -14,6 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.integrate import quad
+from scipy.special import expit
 from scipy.stats import norm
 
 from stats.bootstrap import auc_resampled, mean_resampled
@@ -27,14 +29,14 @@ IMAGES = (60, 120, 300, 1000, 3000)
 NAIVE = "images, "
 THRESHOLD = 0.5  # standard deviations above the negatives' mean
 SPREADS = (0.5, 0.3)  # of the logarithms of the ratios of either model
-SCALES: dict[str, Scale] = {"AUC": "logit", "F1": "logit", "ratio": "log"}
+SCALES: dict[str, Scale] = {"AUC": "logit", "F1": "logit", "Brier": "logit", "ratio": "log"}
 
 
 @dataclass(frozen=True)
 class Population:
     """People with two images each, half of their number.
 
-    images: of a study; prevalence: share of positive people, or of positive images where `label_per_image`; auc: of
+    images: of a study; prevalence: how often a person is positive, or an image where `label_per_image`; auc: of
     the first model, the second's is 0.05 less. Each score is a label's effect plus a person's plus an image's, both
     normal, a person's being `icc` of their variance; the two models' correlate by 0.5. Ratios are log-normal, with
     standard deviations of their logarithms of 0.5 and 0.3, and correlate likewise.
@@ -49,11 +51,15 @@ class Population:
     @property
     def truth(self) -> dict[str, float]:
         """Each statistic among all people. A positive's score less a negative's is normal with variance 2."""
-        right = self.prevalence * norm.cdf(math.sqrt(2) * norm.ppf(self.auc) - THRESHOLD)
+        gap = math.sqrt(2) * norm.ppf(self.auc)
+        right = self.prevalence * norm.cdf(gap - THRESHOLD)
         wrong = (1 - self.prevalence) * norm.cdf(-THRESHOLD)
+        missed, _ = quad(lambda x: (1 - probability(x + gap)) ** 2 * norm.pdf(x), -9, 9)
+        feared, _ = quad(lambda x: probability(x) ** 2 * norm.pdf(x), -9, 9)
         first, second = (math.exp(spread**2 / 2) for spread in SPREADS)
         return {
             "AUC": self.auc,
+            "Brier": self.prevalence * missed + (1 - self.prevalence) * feared,
             "F1": 2 * right / (right + wrong + self.prevalence),
             "ratio": first,
             "difference": 0.05,
@@ -72,12 +78,11 @@ class Study:
 
 
 def draw_study(population: Population, rng: np.random.Generator) -> Study:
-    n = population.images
-    people = np.repeat(np.arange(n // 2), 2)
-    if population.label_per_image:
-        labels = rng.permutation(n) < round(population.prevalence * n)
-    else:
-        labels = people < round(population.prevalence * n / 2)
+    n, people = population.images, np.repeat(np.arange(population.images // 2), 2)
+    labels = np.zeros(n, dtype=bool)
+    while min(len(np.unique(people[labels])), len(np.unique(people[~labels]))) < 2:  # nobody would publish these
+        labels = rng.random(n if population.label_per_image else n // 2) < population.prevalence
+        labels = labels if population.label_per_image else labels[people]
 
     def noise() -> np.ndarray:
         of_people, of_images = rng.normal(size=n // 2), rng.normal(size=n)
@@ -112,7 +117,7 @@ def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, st
         left_out = _measured(study, without)
         samples = _measured(study, drawn) if resamples else {}
         for name, (estimate,) in estimates.items():
-            of_people, scale = spread(left_out[name], strata), SCALES.get(name, "identity")
+            of_people, scale = spread(estimate, left_out[name], strata), SCALES.get(name, "identity")
             yield name, f"{unit}t", student_interval(estimate, of_people, scale=scale)
             if resamples:
                 yield name, f"{unit}percentile", percentile_interval(samples[name])
@@ -120,11 +125,17 @@ def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, st
                 yield name, "BCa", bca_interval(estimate, samples[name], left_out[name], strata=strata)
 
 
+def probability(score: np.ndarray | float) -> np.ndarray:
+    """Of a positive label, as a model gives it: right neither on average nor in its spread."""
+    return expit(1.5 * score - 1)
+
+
 def _measured(study: Study, resamples: PeopleResamples) -> dict[str, np.ndarray]:
     first, second = (auc_resampled(study.labels, scores, resamples) for scores in study.scores)
     ratio, other = (mean_resampled(ratios, resamples) for ratios in study.ratios)
     return {
         "AUC": first,
+        "Brier": mean_resampled((probability(study.scores[0]) - study.labels) ** 2, resamples),
         "F1": confusion_resampled(study.labels, study.scores[0] >= THRESHOLD, resamples).f1,
         "ratio": ratio,
         "difference": first - second,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import brier_score_loss, f1_score, roc_auc_score
 
 from tests.stats.coverage import (
     NAIVE,
@@ -15,6 +15,7 @@ from tests.stats.coverage import (
     draw_study,
     intervals,
     markdown,
+    probability,
     simulation_error,
 )
 
@@ -33,7 +34,9 @@ def test_the_truth_is_what_scikit_learn_finds_in_a_very_large_study(label_per_im
     ratio, other = (ratios.mean() for ratios in study.ratios)
     assert ratio == pytest.approx(population.truth["ratio"], abs=0.005)
     assert ratio - other == pytest.approx(population.truth["difference of ratios"], abs=0.005)
-    assert study.labels.mean() == pytest.approx(0.2)
+    brier = brier_score_loss(study.labels, probability(study.scores[0]))
+    assert brier == pytest.approx(population.truth["Brier"], abs=0.002)
+    assert study.labels.mean() == pytest.approx(0.2, abs=0.003)
 
 
 @pytest.mark.parametrize("auc", [0.6, 0.8, 0.95])
@@ -55,13 +58,18 @@ def test_two_images_of_a_person_correlate_and_so_do_two_models():
         assert np.corrcoef(*pair)[0, 1] == pytest.approx(0.5, abs=0.01)
 
 
-def test_a_study_has_its_people_and_its_positives():
-    study = draw_study(Population(60, 0.2), np.random.default_rng(3))
-    assert np.unique(study.people, return_counts=True)[1].tolist() == [2] * 30
-    assert np.unique(study.people[study.labels]).size == 6
-    mixed = draw_study(Population(60, 0.2, label_per_image=True), np.random.default_rng(3))
-    assert mixed.labels.sum() == 12
-    assert np.unique(mixed.people[mixed.labels]).size > 6
+def test_people_have_two_images_and_how_many_are_positive_is_chance():
+    rng = np.random.default_rng(3)
+    studies = [draw_study(Population(60, 0.2), rng) for _ in range(400)]
+    for study in studies:
+        assert np.unique(study.people, return_counts=True)[1].tolist() == [2] * 30
+        assert (study.labels[::2] == study.labels[1::2]).all()
+    positives = np.array([study.labels[::2].sum() for study in studies])
+    assert positives.min() >= 2
+    assert positives.mean() == pytest.approx(6, abs=0.5)
+    assert positives.std() == pytest.approx((30 * 0.2 * 0.8) ** 0.5, abs=0.3)
+    mixed = draw_study(Population(60, 0.2, label_per_image=True), rng)
+    assert np.unique(mixed.people[mixed.labels]).size > mixed.labels.sum() / 2
 
 
 def test_an_interval_is_counted_inside_below_above_or_undefined():

@@ -113,7 +113,7 @@ def test_without_bias_and_skewness_bca_is_the_percentile_interval():
 def test_students_interval_of_a_mean():
     values = np.random.default_rng(8).exponential(size=9)
     theirs = ttest_1samp(values, 0)
-    of_mean = spread((values.sum() - values) / 8)
+    of_mean = spread(values.mean(), (values.sum() - values) / 8)
     interval = student_interval(values.mean(), of_mean, 0.9)
     assert interval == pytest.approx(tuple(theirs.confidence_interval(0.9)), rel=1e-12)
     assert student_p_value(values.mean(), of_mean) == pytest.approx(theirs.pvalue, rel=1e-12)
@@ -125,7 +125,7 @@ def test_students_interval_of_an_area_is_delongs_on_the_logit_scale():
     labels = np.arange(300) < 90
     scores = labels + rng.normal(size=300)
     left_out, strata = jackknife_people(draw_people(np.arange(300), labels, resamples=1, seed=0))
-    of_area = spread(auc_resampled(labels, scores, left_out), strata)
+    of_area = spread(auc(labels, scores), auc_resampled(labels, scores, left_out), strata)
     interval = student_interval(auc(labels, scores), of_area, scale="logit")
     assert interval == pytest.approx(delong(labels, [scores]).logit_t_intervals()[0], abs=1e-4)
 
@@ -143,7 +143,9 @@ def test_students_interval_is_symmetric_on_its_scale(scale, to, estimate):
 
 
 @given(
-    st.sampled_from([("logit", 0, 1), ("log", 0, math.inf), ("atanh", -1, 1)]), st.floats(0.01, 0.99), st.floats(0, 0.5)
+    st.sampled_from([("logit", 0, 1), ("log", 0, math.inf), ("atanh", -1, 1)]),
+    st.floats(0.01, 0.99),
+    st.floats(0.01, 0.5),
 )
 def test_students_interval_keeps_inside_the_range(scale, share, standard_error):
     name, bottom, top = scale
@@ -179,8 +181,14 @@ def test_students_p_value_without_spread(difference, spread, p_value):
     assert student_p_value(difference, spread) == pytest.approx(p_value, nan_ok=True)
 
 
-def test_without_spread_students_interval_is_a_point():
-    assert student_interval(0.667, Spread(0.0, math.nan), scale="logit") == (0.667, 0.667)
+def test_only_a_difference_of_nothing_is_certain_without_spread():
+    assert student_interval(0.0, Spread(0.0, math.nan)) == (0, 0)
+    for estimate, scale in ((0.5, "identity"), (0.667, "logit"), (1.2, "log")):
+        assert student_interval(estimate, Spread(0.0, math.nan), scale=scale) == UNDEFINED
+
+
+def test_a_bound_is_never_infinite():
+    assert student_interval(0.1, Spread(10.0, 1), scale="log") == UNDEFINED
 
 
 @settings(max_examples=30, deadline=None)
@@ -214,7 +222,10 @@ def test_bca_needs_more_than_one_person_of_a_class():
     samples, jackknife = (auc_resampled(labels, scores, r) for r in (resamples, left_out))
     assert np.isfinite(samples).all()
     assert bca_interval(auc(labels, scores), samples, jackknife, strata=strata) == UNDEFINED
-    assert student_interval(auc(labels, scores), spread(jackknife, strata), scale="logit") == UNDEFINED
+    assert (
+        student_interval(auc(labels, scores), spread(auc(labels, scores), jackknife, strata), scale="logit")
+        == UNDEFINED
+    )
 
 
 @pytest.mark.parametrize(

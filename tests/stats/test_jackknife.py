@@ -52,7 +52,9 @@ def test_groups_leave_everyone_out_once_and_never_two_strata_at_a_time(positive,
     left_out, strata = jackknife_people(resamples, most)
     gone = left_out.counts == 0
     assert gone.sum(axis=0).tolist() == [1] * len(people)
-    assert len(left_out.counts) <= max(most, min(len(people), most + 2))
+    assert len(left_out.counts) <= most or len(people) <= most
+    rare = strata == (positive < negative)
+    assert rare.sum() >= min(positive, negative, most // 2), "a rare class keeps its people apart"
     for row, stratum in zip(gone, strata, strict=True):
         assert set(resamples.strata[row]) == {stratum}
     for stratum in (False, True):
@@ -62,33 +64,40 @@ def test_groups_leave_everyone_out_once_and_never_two_strata_at_a_time(positive,
         assert np.array_equal(left_out.counts, 1 - np.eye(len(people)))
 
 
-def test_groups_tell_the_same_spread():
+@pytest.mark.parametrize("positive", [1500, 40])
+def test_groups_tell_the_same_spread(positive):
     rng = np.random.default_rng(0)
-    labels, people = np.arange(6000) < 1500, np.arange(6000)
+    labels, people = np.arange(6000) < positive, np.arange(6000)
     scores = labels + rng.normal(size=6000)
-    resamples = draw_people(people, labels, resamples=1, seed=0)
+    resamples, estimate = draw_people(people, labels, resamples=1, seed=0), roc_auc_score(labels, scores)
     each, grouped = (
-        spread(auc_resampled(labels, scores, left_out), strata)
+        spread(estimate, auc_resampled(labels, scores, left_out), strata)
         for left_out, strata in (jackknife_people(resamples, most) for most in (6000, 1000))
     )
     assert grouped.standard_error == pytest.approx(each.standard_error, rel=0.06)
+    assert grouped.degrees_of_freedom == pytest.approx(each.degrees_of_freedom, rel=0.1 if positive == 40 else 0.9)
     again, _ = jackknife_people(resamples, 1000)
     assert np.array_equal(again.counts, jackknife_people(resamples, 1000)[0].counts)
 
 
+def mean_without_each(values):
+    return (values.sum() - values) / (len(values) - 1)
+
+
 def test_the_spread_of_a_mean_is_its_standard_error():
     values = np.random.default_rng(1).exponential(size=17)
-    found = spread((values.sum() - values) / 16)
+    found = spread(values.mean(), mean_without_each(values))
     assert (found.standard_error, found.degrees_of_freedom) == pytest.approx((sem(values), 16), rel=1e-12)
 
 
 def test_the_spread_of_a_difference_of_two_means_is_welchs():
-    groups = np.random.default_rng(2).normal(size=5), 3 * np.random.default_rng(3).normal(size=12)
-    jackknife = np.concatenate([(groups[0].sum() - groups[0]) / 4, -(groups[1].sum() - groups[1]) / 11])
-    expected = ttest_ind(*groups, equal_var=False)
-    found = spread(jackknife, np.arange(17) < 5)
-    assert found.degrees_of_freedom == pytest.approx(expected.df, rel=1e-12)
-    assert found.standard_error == pytest.approx(abs((groups[0].mean() - groups[1].mean()) / expected.statistic))
+    one, other = np.random.default_rng(2).normal(size=5), 3 + 3 * np.random.default_rng(3).normal(size=12)
+    difference = one.mean() - other.mean()
+    jackknife = np.concatenate([mean_without_each(one) - other.mean(), one.mean() - mean_without_each(other)])
+    expected = ttest_ind(one, other, equal_var=False)
+    found = spread(difference, jackknife, np.arange(17) < 5)
+    assert found.degrees_of_freedom == pytest.approx(expected.df, rel=1e-9)
+    assert found.standard_error == pytest.approx(difference / expected.statistic, rel=1e-9)
 
 
 def test_the_spread_of_an_area_is_delongs():
@@ -97,29 +106,54 @@ def test_the_spread_of_an_area_is_delongs():
     labels = people < 60
     scores = labels + rng.normal(size=200)[people] + 0.5 * rng.normal(size=400)
     left_out, strata = jackknife_people(draw_people(people, labels, resamples=1, seed=0))
-    found, theirs = spread(auc_resampled(labels, scores, left_out), strata), delong(labels, [scores], people)
-    assert found.standard_error == pytest.approx(math.sqrt(theirs.covariance[0, 0]), rel=1e-3)
-    assert found.degrees_of_freedom == pytest.approx(theirs.degrees_of_freedom[0], rel=1e-3)
+    theirs = delong(labels, [scores], people)
+    found = spread(theirs.areas[0], auc_resampled(labels, scores, left_out), strata)
+    assert found.standard_error == pytest.approx(math.sqrt(theirs.covariance[0, 0]), rel=1e-6)
+    assert found.degrees_of_freedom == pytest.approx(theirs.degrees_of_freedom[0], rel=1e-6)
 
 
-def test_strata_that_lie_apart_add_nothing():
-    """All positives 1, all negatives 0: another draw of as many of each has the same mean."""
-    jackknife, strata = np.where(np.arange(50) < 5, 0.08, 0.10), np.arange(50) < 5
-    assert influence(jackknife, strata)[0] == pytest.approx(np.zeros(50), abs=1e-15)
-    assert spread(jackknife, strata).standard_error < 1e-15
-    assert spread(jackknife).standard_error > 0.01
+def test_a_share_of_all_varies_with_how_many_positives_there_are():
+    """Everyone is called positive: what is right is the share of positives, binomial over people."""
+    labels = np.arange(80) < 30
+    found = spread(labels.mean(), mean_without_each(labels.astype(float)), labels)
+    assert found.standard_error == pytest.approx(math.sqrt(30 / 80 * 50 / 80 / 79))
+    assert found.degrees_of_freedom == pytest.approx(79)
+    assert influence(mean_without_each(labels.astype(float)), labels).tolist() == [0] * 80
 
 
-def test_without_spread_or_without_a_person_that_carries_all():
-    still = spread([0.5, 0.5, 0.5])
-    assert (still.standard_error, math.isnan(still.degrees_of_freedom)) == (0, True)
-    lone = spread([0.5, 0.6, 0.9], [0, 0, 1])
-    assert (lone.standard_error, lone.degrees_of_freedom) == pytest.approx((0.05, 1))
-    undefined = spread([0.5, math.nan, 0.4])
-    assert math.isnan(undefined.standard_error)
-    assert math.isnan(undefined.degrees_of_freedom)
+@settings(max_examples=50, deadline=None)
+@given(st.integers(20, 60), st.integers(0, 1000))
+def test_what_does_not_know_of_strata_has_about_the_spread_of_one(people, seed):
+    rng = np.random.default_rng(seed)
+    values, strata = rng.normal(size=people), np.arange(people) < people // 3
+    jackknife = mean_without_each(values)
+    found, alone = spread(values.mean(), jackknife, strata), spread(values.mean(), jackknife)
+    assert found.standard_error == pytest.approx(alone.standard_error, rel=3 / people)
+    assert 0.5 * alone.degrees_of_freedom < found.degrees_of_freedom <= alone.degrees_of_freedom
+
+
+def test_people_who_bring_nothing_are_not_counted():
+    values = np.array([1.0, 1.5, 2.5, 3.0])
+    found = spread(2.0, np.append(mean_without_each(values), np.full(96, 2.0)))
+    assert (found.standard_error, found.degrees_of_freedom) == pytest.approx((sem(values), 3), rel=1e-12)
+
+
+def test_a_stratum_of_one_is_no_stratum():
+    values = np.array([9.0, 1, 2, 3, 4])
+    lone = spread(values.mean(), mean_without_each(values), np.arange(5) < 1)
+    assert (lone.standard_error, lone.degrees_of_freedom) == pytest.approx((sem(values), 4))
+    sensitivity_of_one = spread(0.5, [math.nan, 0.5, 0.5], [1, 0, 0])
+    assert math.isnan(sensitivity_of_one.standard_error)
+    all_hangs_on_one = spread(0.5, [0.9, 0.5, 0.5])
+    assert math.isnan(all_hangs_on_one.standard_error)
+
+
+def test_where_nobody_matters_there_is_no_spread():
+    for values in ([0.5, 0.5, 0.5], [0.1 + 0.2, 0.3, 0.3], np.full(70, 1 / 3)):
+        still = spread(values[-1], values, np.arange(len(values)) < 2)
+        assert (still.standard_error, math.isnan(still.degrees_of_freedom)) == (0, True)
 
 
 def test_every_person_has_a_stratum():
     with pytest.raises(ValueError, match="jackknife has 3, strata has 2"):
-        spread([0.1, 0.2, 0.3], [0, 1])
+        spread(0.2, [0.1, 0.2, 0.3], [0, 1])
