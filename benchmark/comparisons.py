@@ -37,8 +37,8 @@ CORRELATED = [
 ]
 PAIRED: dict[IntervalMethod, str] = {
     "t": "Student's t over people",
-    "percentile": "bootstrap standard error over people",
-    "bca": "bootstrap standard error over people",
+    "percentile": "percentile bootstrap over people, p from its standard error",
+    "bca": "BCa bootstrap over people, p from its standard error",
 }
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     "measure": pl.String,

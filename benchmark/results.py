@@ -166,10 +166,13 @@ def methods(settings: Statistics) -> dict[str, Method]:
     by_spread = settings.interval == "t"
     drawn = confident if by_spread else bootstrap
     short = {"t": "Student's t", "percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
-    spread = ", standard error by jackknife, on the logit scale for shares and the log scale for ratios"
+    scales = (
+        ", standard error by jackknife, on the logit scale for shares and areas, the log scale for ratios, Fisher's for "
+        "right_by_ratio_rho, and none for calibration and AUC drops"
+    )
     p_value = "p-value by the same" if by_spread else "p-value from its bootstrap standard error"
     return {
-        "people": Method(name=f"{short} over people, stratified by label{spread if by_spread else ''}", **drawn),
+        "people": Method(name=f"{short} over people{scales if by_spread else ', stratified by label'}", **drawn),
         "delong": Method(name="DeLong, clustered by person, Student's t on the logit scale", **confident),
         "paired": Method(
             name="AUCs: DeLong, clustered by person, with Student's t; others: "

@@ -242,8 +242,8 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
         },
         "Statistics": {
             "intervals": f"{100 * study.statistics.confidence:g} %, {methods(study.statistics)['people'].name}",
-            "resamples": str(study.statistics.resamples),
-            "seed": str(study.statistics.seed),
+            "resamples": f"{study.statistics.resamples:,}, seed {study.statistics.seed}"
+            + ("; for ranks, correlations and bands of curves" if study.statistics.interval == "t" else ""),
             "threshold": "highest F1 on validation",
         },
         "Software": {"python": platform.python_version()}

@@ -140,7 +140,7 @@ def test_statistics_are_those_of_the_first_run(first, tmp_path):
     forth, back = (compare_runs(pair).filter(strategy="lora") for pair in ([first, second], [second, first]))
     assert (forth["difference"] + back["difference"]).abs().max() < 1e-12
     assert only(forth, measure="f1")["method"] == "Student's t over people"
-    assert only(back, measure="f1")["method"] == "bootstrap standard error over people"
+    assert only(back, measure="f1")["method"] == "percentile bootstrap over people, p from its standard error"
     assert only(forth, measure="f1")["low"] != -only(back, measure="f1")["high"]
 
 

@@ -104,7 +104,9 @@ def test_p_values_are_delongs_for_aucs_and_the_bootstraps_for_others(three, pair
     assert rows["auc"]["p_value"] == delong_test(LABELS, strong.scores, weak.scores, PEOPLE).p_value
     assert rows["auc"]["p_value"] != delong_test(LABELS, strong.scores, weak.scores).p_value
     assert rows["auc"]["method"] == "DeLong, clustered by person"
-    assert {row["method"] for name, row in rows.items() if name != "auc"} == {"bootstrap standard error over people"}
+    assert {row["method"] for name, row in rows.items() if name != "auc"} == {
+        "percentile bootstrap over people, p from its standard error"
+    }
     assert 0 < rows["f1"]["p_value"] < 0.05
 
 

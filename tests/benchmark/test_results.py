@@ -221,7 +221,7 @@ def test_methods_say_how_intervals_were_made(interval, name, resamples, seed):
     for key in ("people", "paired", "seeds"):
         assert name in found[key].name, key
         assert (found[key].confidence, found[key].resamples, found[key].seed) == (0.9, resamples, seed), key
-    assert found["people"].name.startswith(f"{name} over people, stratified by label")
+    assert found["people"].name.startswith(f"{name} over people, ")
     assert (found["delong"].confidence, found["delong"].resamples) == (0.9, None)
     assert (found["correlation"].resamples, found["ranks"].seed) == (300, 4)
 
@@ -310,4 +310,4 @@ def test_the_documented_example_runs(written, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("dinov2-tiny lora seed 1: AUC 0.")
-    assert "n = 80; Student's t over people, stratified by label" in lines[0]
+    assert "n = 80; Student's t over people, standard error by jackknife" in lines[0]
