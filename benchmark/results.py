@@ -167,8 +167,8 @@ def methods(settings: Statistics) -> dict[str, Method]:
     drawn = confident if by_spread else bootstrap
     short = {"t": "Student's t", "percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
     scales = (
-        ", standard error by jackknife, on the logit scale for shares and areas, the log scale for ratios, Fisher's for "
-        "right_by_ratio_rho, and none for calibration and AUC drops"
+        ", standard error by jackknife, on the logit scale for shares and areas, the log scale for ratios, "
+        "Fisher's for right_by_ratio_rho, and none for calibration and AUC drops"
     )
     p_value = "p-value by the same" if by_spread else "p-value from its bootstrap standard error"
     return {
