@@ -13,16 +13,16 @@ from benchmark import comparisons, curves, ratios
 from benchmark.cells import Cell
 from benchmark.comparisons import CELL, CellKey, frame
 from benchmark.config import Statistics
+from benchmark.errors import UserError
 from benchmark.measures import (
     CALLS,
     MEASURES,
     PREDICTION,
-    SCALES,
     Estimates,
     Resampled,
     Tested,
-    calls,
     estimate,
+    estimate_calls,
     estimate_cell,
 )
 from benchmark.rundir import RunDirectory, TrialDirectory
@@ -30,7 +30,9 @@ from stats.bootstrap import auc_resampled
 from stats.delong import delong
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
 from stats.resamples import PeopleResamples, draw_people
+from stats.within import ratio_and_correctness
 from xai.gradcam import Scaling
+from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
 
 OK = "ok"
@@ -65,10 +67,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "auc_delong_high": pl.Float64,
     **_bounded(PREDICTION[1:2]),
     "threshold": pl.Float64,
+    "n_called": pl.Int64,
     **_bounded(PREDICTION[2:]),
     **_bounded(RATIOS),
     "n_ratio": pl.Int64,
     **_bounded(MEASURES[len(PREDICTION) + len(RATIOS) :]),
+    "n_map": pl.Int64,
+    "n_right": pl.Int64,
+    "n_wrong": pl.Int64,
     **{f"{name}_{what}": pl.Float64 for name in HELD_AGAINST_CHANCE for what in ("null", "null_p")},
     "model_null_classifier": pl.Float64,
     "model_null": pl.Float64,
@@ -85,6 +91,7 @@ OPERATING_SCHEMA: dict[str, type[pl.DataType]] = {
     "value": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+    "n_images": pl.Int64,
 }
 
 
@@ -126,6 +133,7 @@ def build(
     test = pl.read_parquet(directory.cohort).filter(pl.col("split") == "test")
     people, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
     resamples = draw_people(people, labels, settings.resamples, settings.seed)
+    doubtful = read_doubtful(directory, test)
     failed: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     operating: list[dict[str, Any]] = []
@@ -156,7 +164,7 @@ def build(
         )
         operating += [named | row for row in _operating(tested, thresholds, resamples, settings)]
         points += [named | row for row in curves.curve_rows(tested, resamples, settings.confidence)]
-        conventions += [named | row for row in ratios.ratio_rows(saliency, resamples, scaling, settings)]
+        conventions += [named | row for row in ratios.ratio_rows(saliency, resamples, scaling, settings, doubtful)]
         keys.append(key)
         all_tested.append(tested)
         estimates.append(found)
@@ -193,6 +201,12 @@ def read_saliency(folder: TrialDirectory, test: pl.DataFrame) -> pl.DataFrame:
     return test.select("image", "patient_id").join(saliency, on="image", how="left", maintain_order="left")
 
 
+def read_doubtful(directory: RunDirectory, test: pl.DataFrame) -> np.ndarray:
+    """Whether the vessel masks of each test image look wrong (`xai.vessels.quality`), (n,) bool."""
+    flags = pl.read_parquet(directory.vessels).select("image", "flags")
+    return (test.join(flags, on="image", how="left", maintain_order="left")["flags"].fill_null("") != "").to_numpy()
+
+
 def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
     """Each of `OPERATING_POINTS`, chosen on validation."""
     validation = pl.read_parquet(folder.predictions).filter(pl.col("split") == "val")
@@ -204,16 +218,27 @@ def read_tested(folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFra
     """A cell's scores and ratios in the order of the test images."""
     predictions = pl.read_parquet(folder.predictions).select("image", "score")
     scores = test.select("image").join(predictions, on="image", how="left", maintain_order="left")["score"]
-    ratios_of = {name: saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in RATIOS}
-    return Tested(test["label"].to_numpy(), scores.to_numpy(), threshold, ratios_of)
+    if OUTSIDE not in saliency.columns:
+        raise UserError(f"{folder.saliency}: written by an earlier version (no {OUTSIDE}); delete it, then --resume")
+    values = {name: saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (*RATIOS, OUTSIDE)}
+    outside = values.pop(OUTSIDE)
+    return Tested(test["label"].to_numpy(), scores.to_numpy(), threshold, values, outside)
 
 
 def _counts(tested: Tested, people: np.ndarray) -> dict[str, float]:
+    once = PeopleResamples(np.ones((1, len(tested.labels)), dtype=np.uint8), np.arange(len(tested.labels)))
+    *_, compared = ratio_and_correctness(
+        tested.labels, tested.scores, tested.threshold, tested.ratios["vessel_ratio"], once
+    )
     return {
         "n_images": len(tested.labels),
         "n_patients": len(set(people.tolist())),
         "n_positive": int(tested.labels.sum()),
         "threshold": tested.threshold,
+        "n_called": int((tested.scores >= tested.threshold).sum()),
+        "n_map": int(np.isfinite(tested.outside).sum()),
+        "n_right": compared.n_right,
+        "n_wrong": compared.n_wrong,
         "n_ratio": int(np.isfinite(tested.ratios["vessel_ratio"]).sum()),
     }
 
@@ -228,7 +253,7 @@ def _operating(
 ) -> list[dict[str, Any]]:
     rows = []
     for point, threshold in thresholds.items():
-        found = estimate(partial(calls, tested, threshold), resamples, settings, SCALES)
+        found, of_images = estimate_calls(tested, threshold, resamples, settings), tested.called(threshold)
         for measure in CALLS:
             low, high = found.intervals[measure]
             rows.append(
@@ -239,6 +264,7 @@ def _operating(
                     "value": found.values[measure],
                     "low": low,
                     "high": high,
+                    "n_images": int(of_images[measure].sum()) if measure in of_images else len(tested.labels),
                 }
             )
     return rows

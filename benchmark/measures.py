@@ -19,6 +19,7 @@ from stats.intervals import (
     Scale,
     bca_interval,
     bootstrap_p_value,
+    interval_at_end,
     percentile_interval,
     student_interval,
     student_p_value,
@@ -28,6 +29,7 @@ from stats.metrics import Confusion
 from stats.operating import confusion_resampled
 from stats.resamples import PeopleResamples
 from stats.within import ratio_and_correctness
+from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
 
 # A resample adds its own chance distances to those of the data: all of them lie above the estimate.
@@ -36,7 +38,7 @@ Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where 
 
 CALLS = ("f1", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
 PREDICTION = ("auc", "average_precision", *CALLS, "brier", "calibration_intercept", "calibration_slope", "ece")
-MEASURES = (*PREDICTION, *RATIOS, "right_by_ratio", "right_by_ratio_rho")
+MEASURES = (*PREDICTION, *RATIOS, OUTSIDE, "right_by_ratio", "right_by_ratio_rho")
 # What ranks and correlations over cells take from every resample, whatever makes the intervals.
 RESAMPLED = ("auc", "f1", *RATIOS)
 # Of Student's interval, for every measure; `identity` takes any value.
@@ -44,6 +46,7 @@ SCALES: dict[str, Scale] = {
     **dict.fromkeys(("auc", "average_precision", *CALLS, "brier"), "logit"),
     **dict.fromkeys(("calibration_intercept", "calibration_slope", "ece"), "identity"),
     **dict.fromkeys(RATIOS, "log"),
+    OUTSIDE: "logit",
     "right_by_ratio": "logit",
     "right_by_ratio_rho": "atanh",
 }
@@ -54,13 +57,20 @@ class Tested:
     """One cell on the test images, all arrays in the order of the resampled images.
 
     labels (n,) of 0/1; scores (n,), the probability of a positive label; threshold: `score >= threshold` is called
-    positive, chosen on validation; ratios: each of `xai.saliency.RATIOS` (n,), NaN where an image has none.
+    positive, chosen on validation; ratios: each of `xai.saliency.RATIOS` (n,), outside (n,): how much of the map lies
+    outside the field of view; NaN where an image has none.
     """
 
     labels: np.ndarray
     scores: np.ndarray
     threshold: float
     ratios: Mapping[str, np.ndarray]
+    outside: np.ndarray
+
+    def called(self, threshold: float) -> dict[str, np.ndarray]:
+        """The images that a measure is a share of, (n,) bool, for those of `CALLS` that are a share of some alone."""
+        positive, called = self.labels == 1, self.scores >= threshold
+        return {"sensitivity": positive, "specificity": ~positive, "ppv": called, "npv": ~called}
 
 
 def measured(tested: Tested, resamples: PeopleResamples) -> Resampled:
@@ -77,6 +87,7 @@ def measured(tested: Tested, resamples: PeopleResamples) -> Resampled:
         "calibration_slope": calibration.slope,
         "ece": expected_calibration_error_resampled(labels, scores, resamples),
         **{name: mean_resampled(tested.ratios[name], resamples) for name in RATIOS},
+        OUTSIDE: mean_resampled(tested.outside, resamples),
         "right_by_ratio": association.auc_resampled,
         "right_by_ratio_rho": association.rho_resampled,
     }
@@ -115,12 +126,35 @@ class Estimates:
 def estimate_cell(tested: Tested, resamples: PeopleResamples, settings: Statistics) -> Estimates:
     """Each of `MEASURES` of one cell, with samples of `RESAMPLED` at least."""
     found = estimate(partial(measured, tested), resamples, settings, SCALES)
+    found = _exact_at_ends(found, tested, tested.threshold, resamples, settings)
     if found.samples:
         return found
     f1 = confusion_resampled(tested.labels, tested.scores >= tested.threshold, resamples).f1
     samples = {"auc": auc_resampled(tested.labels, tested.scores, resamples), "f1": f1}
     samples |= {name: mean_resampled(tested.ratios[name], resamples) for name in RATIOS}
     return replace(found, samples=samples)
+
+
+def estimate_calls(tested: Tested, threshold: float, resamples: PeopleResamples, settings: Statistics) -> Estimates:
+    """Each of `CALLS` at a threshold."""
+    found = estimate(partial(calls, tested, threshold), resamples, settings, SCALES)
+    return _exact_at_ends(found, tested, threshold, resamples, settings)
+
+
+def _exact_at_ends(
+    found: Estimates, tested: Tested, threshold: float, resamples: PeopleResamples, settings: Statistics
+) -> Estimates:
+    """Where a share is 0 or 1 nobody's absence changes it, and how many people it is of decides."""
+    if settings.interval != "t":
+        return found
+    exact = {
+        name: interval_at_end(
+            found.values[name], len(np.unique(resamples.person_of_image[images])), settings.confidence
+        )
+        for name, images in tested.called(threshold).items()
+        if found.values[name] in (0, 1)
+    }
+    return replace(found, intervals=found.intervals | exact)
 
 
 def estimate(

@@ -2,6 +2,7 @@
 
 `against` is what a region is held to: `non_vessel` (all of the picture that is not vessel, as in the published study),
 `non_vessel_fov` (the same within the field of view), or `fov` (the whole of it) for regions beyond artery and vein.
+`images` are `all`, or the `unflagged` ones, whose vessel masks do not look wrong (`xai.vessels.quality`).
 `average` is over `images` (mean of their ratios: the study's), over `people` (mean of each one's mean), or of `sums`
 (sum of the images' means inside over that outside, which no single image can carry away).
 """
@@ -28,6 +29,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "against": pl.String,
     "scaling": pl.String,
     "average": pl.String,
+    "images": pl.String,
     "ratio": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
@@ -39,21 +41,25 @@ _ON_LOG: dict[str, Scale] = dict.fromkeys(("images", "people", "sums"), "log")
 
 
 def ratio_rows(
-    saliency: pl.DataFrame, resamples: PeopleResamples, scaling: Scaling, settings: Statistics
+    saliency: pl.DataFrame, resamples: PeopleResamples, scaling: Scaling, settings: Statistics, doubtful: np.ndarray
 ) -> list[dict[str, Any]]:
     """Rows of `SCHEMA` without the cell.
 
     Args:
         saliency: the columns of `xai.measures` and `patient_id`, images in the order of the resamples.
         scaling: the study's.
+        doubtful: (images,) bool, those whose vessel masks are flagged.
     """
     people = saliency["patient_id"].to_numpy()
     rows = []
-    for region, against, under, suffix in _conventions(saliency.columns, scaling):
+    for region, against, under, suffix, images in _conventions(saliency.columns, scaling):
         ratio = f"{region}_ratio{'_fov' if against == 'non_vessel_fov' else ''}{suffix}"
         ratios, inside, outside = (
-            saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-            for name in (ratio, f"{region}{suffix}", f"{against}{suffix}")
+            np.where(doubtful & (images == "unflagged"), np.nan, values)
+            for values in (
+                saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+                for name in (ratio, f"{region}{suffix}", f"{against}{suffix}")
+            )
         )
         found = estimate(partial(_averages, ratios, inside, outside), resamples, settings, _ON_LOG)
         counted = {
@@ -63,7 +69,7 @@ def ratio_rows(
         for average, value in found.values.items():
             low, high = found.intervals[average]
             rows.append(
-                {"region": region, "against": against, "scaling": under, "average": average}
+                {"region": region, "against": against, "scaling": under, "average": average, "images": images}
                 | {"ratio": value, "low": low, "high": high}
                 | counted
             )
@@ -78,15 +84,15 @@ def _averages(ratios: np.ndarray, inside: np.ndarray, outside: np.ndarray, resam
     }
 
 
-def _conventions(columns: list[str], scaling: Scaling) -> list[tuple[str, str, str, str]]:
-    """(region, against, scaling, suffix of its columns): vessels under both scalings, then where else it looks."""
+def _conventions(columns: list[str], scaling: Scaling) -> list[tuple[str, str, str, str, str]]:
+    """(region, against, scaling, suffix of its columns, images): vessels every way, then where else it looks."""
     other = other_scaling(scaling)
-    vessels: list[tuple[str, str, str, str]] = [
-        (region, against, under, suffix)
-        for under, suffix in ((scaling, ""), (other, f"_{other}"))
+    vessels: list[tuple[str, str, str, str, str]] = [
+        (region, against, under, suffix, images)
+        for under, suffix, images in ((scaling, "", "all"), (scaling, "", "unflagged"), (other, f"_{other}", "all"))
         for against in ("non_vessel", "non_vessel_fov")
         for region in ("artery", "vein", "vessel")
     ]
     of_vessels = {region for region, *_ in vessels}
     others = [name.removesuffix("_ratio") for name in columns if name.endswith("_ratio")]
-    return vessels + [(region, "fov", scaling, "") for region in others if region not in of_vessels]
+    return vessels + [(region, "fov", scaling, "", "all") for region in others if region not in of_vessels]

@@ -19,6 +19,7 @@ from benchmark.config import Statistics
 from benchmark.errors import UserError
 from benchmark.leaderboard import AUC_DROPS, HELD_AGAINST_CHANCE, OK, Leaderboard
 from benchmark.measures import MEASURES, PREDICTION
+from xai.measures import OUTSIDE
 
 SCHEMA_NAME: Literal["retina-benchmark/results"] = "retina-benchmark/results"
 VERSION: Literal[1] = 1
@@ -50,7 +51,7 @@ class Number(_Model):
     method: str | None = None
 
 
-_COPIED = ("n_images", "n_positive", "threshold", "group", "tied_best")
+_COPIED = ("n_images", "n_positive", "n_called", "n_right", "n_wrong", "threshold", "group", "tied_best")
 
 
 class OperatingPoint(_Model):
@@ -68,6 +69,7 @@ class RatioResult(_Model):
     against: str
     scaling: str
     average: str
+    images: str = "all"
     n_people: int
     ratio: Number
 
@@ -82,6 +84,9 @@ class CellResult(_Model):
     n_images: int | None = None
     n_people: int | None = None
     n_positive: int | None = None
+    n_called: int | None = None
+    n_right: int | None = None
+    n_wrong: int | None = None
     threshold: float | None = None
     group: str | None = None
     tied_best: bool | None = None
@@ -202,14 +207,14 @@ def cell_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int], 
                 n_people=row["n_patients"],
                 training=training.get(key),
                 measures=_measures(row, images[key]),
-                operating=operating_results(leaderboard.operating.filter(of_cell), row["n_images"]),
+                operating=operating_results(leaderboard.operating.filter(of_cell)),
                 ratios=ratio_results(leaderboard.ratios.filter(of_cell)),
             )
         )
     return cells
 
 
-def operating_results(operating: pl.DataFrame, n: int) -> list[OperatingPoint]:
+def operating_results(operating: pl.DataFrame) -> list[OperatingPoint]:
     """A cell's, in the order of `operating.csv`."""
     points = operating.group_by("point", "threshold", maintain_order=True)
     return [
@@ -217,7 +222,9 @@ def operating_results(operating: pl.DataFrame, n: int) -> list[OperatingPoint]:
             point=point,
             threshold=threshold if math.isfinite(threshold) else None,
             measures={
-                row["measure"]: Number(value=row["value"], low=row["low"], high=row["high"], n=n, method="people")
+                row["measure"]: Number(
+                    value=row["value"], low=row["low"], high=row["high"], n=row["n_images"], method="people"
+                )
                 for row in rows.to_dicts()
             },
         )
@@ -229,7 +236,7 @@ def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:
     """A cell's, in the order of `ratios.csv`."""
     return [
         RatioResult(
-            **{name: row[name] for name in ("region", "against", "scaling", "average", "n_people")},
+            **{name: row[name] for name in ("region", "against", "scaling", "average", "images", "n_people")},
             ratio=Number(value=row["ratio"], low=row["low"], high=row["high"], n=row["n_images"], method="people"),
         )
         for row in ratios.to_dicts()
@@ -237,12 +244,23 @@ def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:
 
 
 def _images(leaderboard: Leaderboard) -> dict[CellKey, dict[str, int]]:
-    """How many images are behind each of `MEASURES` of a cell: one may have veins and no artery."""
+    """How many images are behind each of `MEASURES` of a cell: of a sensitivity the positive ones."""
     images: dict[CellKey, dict[str, int]] = {}
     for row in leaderboard.cells.filter(status=OK).to_dicts():
-        of_ratios = dict.fromkeys(MEASURES[len(PREDICTION) :], row["n_ratio"])
-        images[row["backbone"], row["strategy"], row["seed"]] = dict.fromkeys(PREDICTION, row["n_images"]) | of_ratios
-    for row in leaderboard.ratios.filter(average="images").reverse().to_dicts():  # the study's own scaling is first
+        n, positive, called = row["n_images"], row["n_positive"], row["n_called"]
+        images[row["backbone"], row["strategy"], row["seed"]] = {
+            **dict.fromkeys(PREDICTION, n),
+            "sensitivity": positive,
+            "specificity": n - positive,
+            "ppv": called,
+            "npv": n - called,
+            **dict.fromkeys(MEASURES[len(PREDICTION) :], row["n_ratio"]),
+            OUTSIDE: row["n_map"],
+            "right_by_ratio": row["n_right"] + row["n_wrong"],
+        }
+    for row in (
+        leaderboard.ratios.filter(average="images", images="all").reverse().to_dicts()
+    ):  # the study's own scaling is first
         name = f"{row['region']}_ratio{'_fov' if row['against'] == 'non_vessel_fov' else ''}"
         images[row["backbone"], row["strategy"], row["seed"]][name] = row["n_images"]
     return images

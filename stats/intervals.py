@@ -64,6 +64,19 @@ def student_interval(estimate: float, spread: Spread, confidence: float = 0.95, 
     return (low, high) if math.isfinite(high) else UNDEFINED
 
 
+def interval_at_end(share: float, people: int, confidence: float = 0.95) -> Interval:
+    """The exact interval of a share of 0 or 1 (Clopper & Pearson 1934), as of so many independent people all alike.
+
+    A person with several images is one trial, however many: no more is known of people whose images all agree.
+
+    Raises ValueError for another share, no people, or a confidence outside (0, 1).
+    """
+    if share not in (0, 1) or people < 1:
+        raise ValueError(f"a share of 0 or 1 of at least one person is expected, got {share} of {people}")
+    bound = tail_of(confidence) ** (1 / people)
+    return (bound, 1.0) if share == 1 else (0.0, 1 - bound)
+
+
 def student_p_value(difference: float, spread: Spread) -> float:
     """Two-sided p-value of a difference against none, by Student's t.
 

@@ -14,6 +14,7 @@ from stats.bootstrap import auc_resampled
 from stats.checks import as_binary, as_nullable_numbers, as_numbers, as_probabilities, require_same_length
 from stats.resamples import PeopleResamples
 
+LEAST = 5  # images called right, and wrong, below which a label has no chance that could be told from one image's
 _BLOCK = 1 << 18  # numbers worked on at once: 2 MB stay in the processor's cache
 
 
@@ -25,7 +26,8 @@ class Association:
     """How a ratio goes with being right, over some of the images.
 
     images: "all", "positive" or "negative" (of either label alone), or "within label" (the mean of the latter two).
-    n_right, n_wrong: images with a ratio that were called correctly and wrongly; n_without_ratio: images left out.
+    n_right, n_wrong: images with a ratio that were called correctly and wrongly, of the labels that `auc` rests on;
+        n_without_ratio: images left out.
     auc: the chance that a correctly called image has a higher ratio than a wrongly called one, ties counting 1/2; 0.5
         where the ratio says nothing.
     rho: Spearman's correlation of the probability given to the true class with the ratio, -1 to 1.
@@ -56,7 +58,8 @@ def ratio_and_correctness(
     positives with positives and negatives with negatives alone. There each of the two is weighted by the inverse of its
     variance where the ratio says nothing and images are independent: for the AUC pairs / (images + 1), which are the
     weights of van Elteren (1960), for rho images - 1. Within one label being right means a score on one side of the
-    threshold, nothing more.
+    threshold, nothing more. A label with fewer than `LEAST` images called right, or wrong, is left out of that AUC: it
+    would say how one or two images are, and give no hint of it.
 
     Raises ValueError for other labels, scores that are NaN or outside [0, 1], infinite ratios, or lengths that differ
     from the resampled images.
@@ -167,9 +170,11 @@ def _within_label(one: _Measured, other: _Measured) -> _Measured:
 
     labels = (one, other)
     images = [label.right + label.wrong for label in labels]
+    told = [min(label.right[0], label.wrong[0]) >= LEAST for label in labels]
+    pairs = [m.right * m.wrong / (n + 1) * enough for m, n, enough in zip(labels, images, told, strict=True)]
     return _Measured(
-        right=one.right + other.right,
-        wrong=one.wrong + other.wrong,
-        auc=mean([m.auc for m in labels], [m.right * m.wrong / (n + 1) for m, n in zip(labels, images, strict=True)]),
+        right=sum((label.right * enough for label, enough in zip(labels, told, strict=True)), np.zeros(len(one.right))),
+        wrong=sum((label.wrong * enough for label, enough in zip(labels, told, strict=True)), np.zeros(len(one.right))),
+        auc=mean([label.auc for label in labels], pairs),
         rho=mean([m.rho for m in labels], [n - 1 for n in images]),
     )

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from xai.gradcam import Scaling, saliency_maps
 from xai.regions import region_names, region_saliency
-from xai.saliency import MEANS, RATIOS, vessel_saliency
+from xai.saliency import MEANS, RATIOS, share_outside, vessel_saliency
+from xai.vessels.source import REGIONS
 
 VESSEL_MEASURES = (*MEANS, *RATIOS)
+OUTSIDE = "outside_share"  # of the map, outside the field of view
 
 
 def other_scaling(scaling: Scaling) -> Scaling:
@@ -21,7 +23,13 @@ def measure_names(scaling: Scaling, sided: bool, disc: bool) -> tuple[str, ...]:
     """The columns of `measure`, in order."""
     others = region_names(sided, disc)
     again = tuple(f"{name}_{other_scaling(scaling)}" for name in VESSEL_MEASURES)
-    return (*VESSEL_MEASURES, "fov", *(column for name in others for column in (name, f"{name}_ratio")), *again)
+    return (
+        *VESSEL_MEASURES,
+        OUTSIDE,
+        "fov",
+        *(column for name in others for column in (name, f"{name}_ratio")),
+        *again,
+    )
 
 
 def measure(
@@ -45,6 +53,7 @@ def measure(
     size = planes.shape[2]
     maps = saliency_maps(signed, size, scaling).cpu().numpy()
     found = vessel_saliency(maps, planes) | region_saliency(maps, planes, eyes, disc)
+    found[OUTSIDE] = share_outside(maps, planes[:, REGIONS.index("fov")])
     other = other_scaling(scaling)
     again = vessel_saliency(saliency_maps(signed, size, other).cpu().numpy(), planes)
     found |= {f"{name}_{other}": values for name, values in again.items()}

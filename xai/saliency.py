@@ -58,6 +58,22 @@ def vessel_saliency(maps: np.ndarray, planes: np.ndarray) -> dict[str, np.ndarra
     return result
 
 
+def share_outside(maps: np.ndarray, fov: np.ndarray) -> np.ndarray:
+    """How much of a map's sum lies outside the field of view, where there is nothing to see.
+
+    Args:
+        maps: (B, H, W) float, at least 0.
+        fov: (B, H, W) uint8 coverage, 255 being fully inside.
+
+    Returns:
+        (B,) float64 in 0..1, NaN for a map of zeros.
+    """
+    total, inside = (
+        (maps * weights).sum(axis=(1, 2), dtype=np.float64) for weights in (np.float32(1), fov / np.float32(255))
+    )
+    return np.divide(total - inside, total, out=np.full(len(maps), np.nan), where=total > 0).clip(0, 1)
+
+
 def mean_of_ratios(ratios: np.ndarray) -> float:
     """The average of per-image ratios (B,), the study's number: every image counts alike, those without one not.
 

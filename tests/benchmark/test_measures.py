@@ -1,7 +1,6 @@
 """Every measure of a cell against the plain statistic, scikit-learn, and resamples written out row by row."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -15,9 +14,8 @@ from benchmark.measures import (
     RESAMPLED,
     SCALES,
     WITHOUT_INTERVAL,
-    calls,
     difference,
-    estimate,
+    estimate_calls,
     estimate_cell,
     interval_of_mean,
     measured,
@@ -52,9 +50,13 @@ def percentile(tested, resamples):
 def of_rows(tested, rows):
     """The estimates of some images, each as often as it is listed, with each image a person of its own."""
     ratios = {name: values[rows] for name, values in tested.ratios.items()}
-    some = replace(tested, labels=tested.labels[rows], scores=tested.scores[rows], ratios=ratios)
+    some = replace(
+        tested, labels=tested.labels[rows], scores=tested.scores[rows], ratios=ratios, outside=tested.outside[rows]
+    )
     once = PeopleResamples(np.ones((1, len(rows)), dtype=np.uint8), np.arange(len(rows)))
-    return {name: float(value[0]) for name, value in measured(some, once).items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stats.within.LEAST", 1)  # which labels are compared is told by all of the data
+        return {name: float(value[0]) for name, value in measured(some, once).items()}
 
 
 def test_every_measure_is_there_once_in_the_order_of_the_columns(percentile):
@@ -194,10 +196,10 @@ def test_a_cell_without_any_ratio_is_still_measured(tested, resamples, method):
     assert np.isfinite([found.values["auc"], *found.intervals["auc"]]).all()
 
 
-@pytest.mark.parametrize(("settings", "of_none"), [(PERCENTILE, (0, 0)), (T, (np.nan, np.nan))])
+@pytest.mark.parametrize(("settings", "of_none"), [(PERCENTILE, (0, 0)), (T, (0, 1 - 0.05 ** (1 / 25)))])
 def test_calls_at_a_threshold_of_infinity(tested, resamples, settings, of_none):
-    """Resamples of a sensitivity of 0 are all 0; on the scale of Student's interval it has no place."""
-    found = estimate(partial(calls, tested, np.inf), resamples, settings, SCALES)
+    """Resamples of a sensitivity of 0 are all 0; exactly, it is that of 25 people of whom none was found."""
+    found = estimate_calls(tested, np.inf, resamples, settings)
     assert tuple(found.values) == CALLS
     assert (found.values["sensitivity"], found.values["specificity"], found.values["npv"]) == (0, 1, 0.5)
     assert found.intervals["sensitivity"] == pytest.approx(of_none, nan_ok=True)

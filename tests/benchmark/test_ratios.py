@@ -11,6 +11,7 @@ from stats.resamples import PeopleResamples, draw_people
 from xai.measures import measure_names
 
 PEOPLE = ["a", "a", "a", "b", "c"]
+NONE = np.zeros(5, dtype=bool)
 
 
 @pytest.fixture
@@ -35,19 +36,19 @@ def saliency():
 @pytest.fixture
 def rows(saliency):
     resamples = draw_people(PEOPLE, [0, 0, 0, 1, 1], 200, seed=0)
-    return pl.DataFrame(ratio_rows(saliency, resamples, "minmax", Statistics()), schema=SCHEMA)
+    return pl.DataFrame(ratio_rows(saliency, resamples, "minmax", Statistics(), NONE), schema=SCHEMA)
 
 
 def test_every_combination_is_there_once(rows):
-    key = ["region", "against", "scaling", "average"]
-    assert len(rows) == len(rows.unique(key)) == 3 * 2 * 2 * 3 + 7 * 3
+    key = ["region", "against", "scaling", "average", "images"]
+    assert len(rows) == len(rows.unique(key)) == 3 * 2 * 3 * 3 + 7 * 3
     others = rows.filter(against="fov")["region"].unique(maintain_order=True).to_list()
     assert others == [
         "ring", "centre", "superior_temporal", "superior_nasal", "inferior_temporal", "inferior_nasal", "disc",
     ]  # fmt: skip
     assert rows.row(0, named=True) | dict.fromkeys(("ratio", "low", "high")) == dict.fromkeys(SCHEMA) | {
         "region": "artery", "against": "non_vessel", "scaling": "minmax", "average": "images",
-        "n_images": 4, "n_people": 2,
+        "images": "all", "n_images": 4, "n_people": 2,
     }  # fmt: skip
 
 
@@ -72,12 +73,24 @@ def test_three_averages(saliency, rows, region, against, scaling, inside, outsid
     assert found["people"] == pytest.approx(by_person["ratio"].mean())
 
 
+def test_doubtful_masks_can_be_left_out(saliency):
+    resamples, doubtful = draw_people(PEOPLE, [0, 0, 0, 1, 1], 200, seed=0), np.array([1, 0, 0, 0, 0], dtype=bool)
+    rows = pl.DataFrame(ratio_rows(saliency, resamples, "minmax", Statistics(), doubtful), schema=SCHEMA)
+    vessel = rows.filter(region="vessel", against="non_vessel", scaling="minmax", average="images")
+    ratios = (saliency["vessel"] / saliency["non_vessel"]).to_numpy()
+    found = {row["images"]: (row["ratio"], row["n_images"]) for row in vessel.to_dicts()}
+    assert found == {
+        "all": (pytest.approx(np.nanmean(ratios)), 4),
+        "unflagged": (pytest.approx(np.nanmean(ratios[1:])), 3),
+    }
+
+
 def test_intervals_are_over_people(saliency):
     """With a resample that holds person b alone, every average is b's own ratio."""
     only_b = PeopleResamples(np.tile([0, 1, 0], (100, 1)), np.array([0, 0, 0, 1, 2]))
     own = saliency["vessel"][3] / saliency["non_vessel"][3]
     by_resamples = Statistics(interval="percentile")
-    rows = [row for row in ratio_rows(saliency, only_b, "minmax", by_resamples) if row["region"] == "vessel"]
+    rows = [row for row in ratio_rows(saliency, only_b, "minmax", by_resamples, NONE) if row["region"] == "vessel"]
     for row in rows[:3]:
         assert (row["low"], row["high"]) == (pytest.approx(own), pytest.approx(own))
 
@@ -86,7 +99,7 @@ def test_students_interval_is_that_of_the_log_ratio(saliency):
     """Two people: t with one degree of freedom, standard error over the mean."""
     some = saliency.head(4)
     once = PeopleResamples(np.ones((100, 2), dtype=np.uint8), np.array([0, 0, 0, 1]))
-    rows = pl.DataFrame(ratio_rows(some, once, "minmax", Statistics()), schema=SCHEMA)
+    rows = pl.DataFrame(ratio_rows(some, once, "minmax", Statistics(), NONE[:4]), schema=SCHEMA)
     row = rows.filter(region="vessel", average="people", against="non_vessel", scaling="minmax").row(0, named=True)
     ratios = (some["vessel"] / some["non_vessel"]).to_numpy()
     means = np.array([ratios[:3].mean(), ratios[3]])

@@ -138,7 +138,7 @@ def told(number, *names):
 def test_every_number_of_the_other_tables_is_in_its_place(board, written):
     values = json.loads(written.read_text(encoding="utf-8"))
     by_cell = [([cell[name] for name in NAMES], cell) for cell in values["cells"]]
-    convention = ("region", "against", "scaling", "average")
+    convention = ("region", "against", "scaling", "average", "images")
     tables = {
         "comparisons": [
             (row["measure"], *row["a"], *row["b"], *told(row["difference"]), row["p_holm"])
@@ -159,7 +159,7 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
             for row in cell["ratios"]
         ],
         "operating": [
-            (*named, point["point"], point["threshold"], name, *told(number)[:3])
+            (*named, point["point"], point["threshold"], name, *told(number)[:3], number["n"])
             for named, cell in by_cell
             for point in cell["operating"]
             for name, number in point["measures"].items()
@@ -228,8 +228,9 @@ def test_methods_say_how_intervals_were_made(interval, name, resamples, seed):
 
 def test_a_threshold_that_nothing_reaches_is_null():
     point = {"point": "specificity_90", "threshold": math.inf, "measure": "f1", "value": 0.0, "low": None, "high": None}
+    point["n_images"] = 80
     operating = pl.DataFrame([point], schema_overrides={"low": pl.Float64, "high": pl.Float64})
-    (found,) = operating_results(operating, n=80)
+    (found,) = operating_results(operating)
     assert (found.point, found.threshold, found.measures["f1"].value) == ("specificity_90", None, 0)
 
 

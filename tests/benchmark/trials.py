@@ -8,7 +8,7 @@ from benchmark.cells import Cell
 from benchmark.config import BackboneChoice, StrategyChoice
 from benchmark.measures import Tested
 from benchmark.rundir import RunDirectory, TrialDirectory, write_parquet
-from xai.measures import VESSEL_MEASURES
+from xai.measures import OUTSIDE, VESSEL_MEASURES
 from xai.saliency import MEANS, RATIOS
 
 PEOPLE = np.repeat(np.arange(50), 2)
@@ -25,7 +25,8 @@ def make_tested(strength: float = 1.0, ratio: float = 1.2, seed: int = 0) -> Tes
     ratios = {name: ratio + 0.2 * rng.normal(size=100) for name in RATIOS}
     for values in ratios.values():
         values[10:16] = np.nan
-    return Tested(LABELS, expit(strength * (2 * LABELS - 1) + noise), 0.5, ratios)
+    outside = rng.uniform(0.05, 0.3, size=100)
+    return Tested(LABELS, expit(strength * (2 * LABELS - 1) + noise), 0.5, ratios, outside)
 
 
 def cell(strategy: str = "lora", seed: int = 0) -> Cell:
@@ -45,6 +46,8 @@ def write_cohort(directory: RunDirectory) -> RunDirectory:
         }
     )
     write_parquet(directory.cohort, cohort)
+    flags = pl.when(pl.int_range(pl.len()) % 8 == 7).then(pl.lit("few_vessels")).otherwise(pl.lit(""))
+    write_parquet(directory.vessels, cohort.filter(split="test").select("image", flags=flags))
     return directory
 
 
@@ -62,6 +65,7 @@ def write_trial(directory: RunDirectory, which: Cell, strength: float, ratio: fl
     test = cohort.filter(pl.col("split") == "test").select("image", "patient_id")
     values = {name: np.ones(len(test)) for name in MEANS}
     values |= {name: ratio + 0.1 * rng.normal(size=len(test)) for name in RATIOS}
+    values[OUTSIDE] = rng.uniform(0.05, 0.3, size=len(test))
     values |= {f"{name}_raw": values[name] for name in VESSEL_MEASURES}
     without = pl.when(pl.int_range(pl.len()) < 5).then(None).otherwise(pl.col(RATIOS)).name.keep()
     write_parquet(folder.saliency, test.with_columns(**values).with_columns(without))

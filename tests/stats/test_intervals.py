@@ -6,11 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logit
-from scipy.stats import bootstrap, norm, rankdata, t, ttest_1samp
+from scipy.stats import binomtest, bootstrap, norm, rankdata, t, ttest_1samp
 
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong
-from stats.intervals import bca_interval, bootstrap_p_value, percentile_interval, student_interval, student_p_value
+from stats.intervals import (
+    bca_interval,
+    bootstrap_p_value,
+    interval_at_end,
+    percentile_interval,
+    student_interval,
+    student_p_value,
+)
 from stats.jackknife import Spread, jackknife_people, spread
 from stats.metrics import auc
 from stats.resamples import draw_people
@@ -185,6 +192,18 @@ def test_only_a_difference_of_nothing_is_certain_without_spread():
     assert student_interval(0.0, Spread(0.0, math.nan)) == (0, 0)
     for estimate, scale in ((0.5, "identity"), (0.667, "logit"), (1.2, "log")):
         assert student_interval(estimate, Spread(0.0, math.nan), scale=scale) == UNDEFINED
+
+
+@pytest.mark.parametrize("people", [1, 9, 200])
+def test_a_share_at_its_end_has_the_exact_interval(people):
+    assert interval_at_end(1, people) == pytest.approx(tuple(binomtest(people, people).proportion_ci()), abs=1e-12)
+    assert interval_at_end(0, people, 0.9) == pytest.approx(tuple(binomtest(0, people).proportion_ci(0.9)), abs=1e-12)
+
+
+@pytest.mark.parametrize(("share", "people"), [(0.5, 9), (1, 0), (math.nan, 9)])
+def test_only_a_share_at_its_end_is_exact(share, people):
+    with pytest.raises(ValueError, match="a share of 0 or 1 of at least one person"):
+        interval_at_end(share, people)
 
 
 def test_a_bound_is_never_infinite():

@@ -37,7 +37,14 @@ def weighted_mean(parts):
     return sum(value * weight for value, weight in parts) / sum(weight for _, weight in parts) if parts else math.nan
 
 
-def plainly(labels, scores, ratios):
+def labels_told(labels, scores, ratios, least):
+    """Of positives and negatives, whether enough were called right, and wrong, for a comparison."""
+    right = (scores >= 0.5) == labels
+    groups = [~np.isnan(ratios) & (labels == label) for label in (1, 0)]
+    return [min(right[group].sum(), (~right[group]).sum()) >= least for group in groups]
+
+
+def plainly(labels, scores, ratios, told):
     """(right, wrong, auc, rho) over all images, either label, and within label, from scikit-learn and SciPy."""
     known = ~np.isnan(ratios)
     found = {}
@@ -50,25 +57,29 @@ def plainly(labels, scores, ratios):
             roc_auc_score(right[group], ratios[group]) if both else math.nan,
             rank_correlation(of_true_class[group], ratios[group]),
         )
-    aucs, rhos = [], []
-    for right, wrong, area, rho in (found["positive"], found["negative"]):
-        if not math.isnan(area):
+    aucs, rhos, counted = [], [], np.zeros(2, dtype=int)
+    for (right, wrong, area, rho), enough in zip((found["positive"], found["negative"]), told, strict=True):
+        counted += np.multiply((right, wrong), enough)
+        if enough and not math.isnan(area):
             aucs.append((area, right * wrong / (right + wrong + 1)))
         if not math.isnan(rho):
             rhos.append((rho, right + wrong - 1))
-    found["within label"] = (*found["all"][:2], weighted_mean(aucs), weighted_mean(rhos))
+    found["within label"] = (*counted, weighted_mean(aucs), weighted_mean(rhos))
     return found
 
 
-@settings(max_examples=20, deadline=None)
-@given(studies())
-def test_estimates_and_resamples_are_those_of_the_rows(study):
+@settings(max_examples=30, deadline=None)
+@given(studies(), st.integers(1, 3))
+def test_estimates_and_resamples_are_those_of_the_rows(study, least):
     people, labels, scores, ratios = study
     resamples = draw_people(people, labels, resamples=6, seed=4)
-    associations = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stats.within.LEAST", least)
+        associations = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
+    told = labels_told(labels, scores, ratios, least)  # on the data: no resample changes what is compared
     assert [found.images for found in associations] == ["all", "positive", "negative", "within label"]
-    expected = plainly(labels, scores, ratios)
-    drawn = [plainly(labels[rows], scores[rows], ratios[rows]) for rows in repeated_rows(resamples)]
+    expected = plainly(labels, scores, ratios, told)
+    drawn = [plainly(labels[rows], scores[rows], ratios[rows], told) for rows in repeated_rows(resamples)]
     for found in associations:
         right, wrong, area, rho = expected[found.images]
         assert (found.n_right, found.n_wrong) == (right, wrong)
@@ -137,6 +148,19 @@ def test_a_model_that_is_right_where_it_looks_at_vessels():
         assert found.auc == pytest.approx(1) and found.rho == pytest.approx(1)
         np.testing.assert_allclose(found.auc_resampled, 1)
         np.testing.assert_allclose(found.rho_resampled, 1)
+
+
+def test_one_wrong_call_is_no_comparison():
+    """Nine positives right and one wrong, all negatives wrong: the chance would be what that one image makes it."""
+    labels, ratios = np.repeat([1, 0], 10), np.append(np.arange(10.0), np.arange(10.0))
+    scores = np.where(np.arange(20) == 3, 0.1, 0.9)
+    resamples = draw_people(np.arange(20), labels, resamples=20, seed=0)
+    *_, within = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
+    assert (within.n_right, within.n_wrong, math.isnan(within.auc)) == (0, 0, True)
+    assert np.isnan(within.auc_resampled).all()
+    more = np.where(np.arange(20) < 5, 0.1, 0.9)
+    *_, within = ratio_and_correctness(labels, more, 0.5, ratios, resamples)
+    assert (within.n_right, within.n_wrong, within.auc) == (5, 5, 1)
 
 
 def test_without_a_single_ratio_everything_is_undefined_and_counted():

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from xai.gradcam import saliency_maps
-from xai.measures import measure, measure_names
+from xai.measures import OUTSIDE, measure, measure_names
 from xai.regions import region_saliency
-from xai.saliency import vessel_saliency
+from xai.saliency import share_outside, vessel_saliency
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def test_columns_are_those_of_their_functions(signed, planes, scaling, other):
     maps = {name: saliency_maps(signed, 32, name).numpy() for name in ("minmax", "raw")}
     expected = vessel_saliency(maps[scaling], planes) | region_saliency(maps[scaling], planes, eyes, disc)
     expected |= {f"{name}_{other}": values for name, values in vessel_saliency(maps[other], planes).items()}
+    expected[OUTSIDE] = share_outside(maps[scaling], planes[:, 3])
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values, err_msg=name)

@@ -13,6 +13,7 @@ from xai.saliency import (
     mean_of_ratios,
     person_means,
     ratio_of_means,
+    share_outside,
     vessel_saliency,
 )
 
@@ -48,6 +49,15 @@ def test_black_corners_flatter_the_whole_picture_convention():
     found = vessel_saliency(fov[None], planes_of(artery, np.zeros((8, 8)), fov))
     assert found["artery_ratio_fov"] == pytest.approx(1)
     assert found["artery_ratio"] == pytest.approx((64 - 4) / (16 - 4))
+
+
+def test_the_share_outside_the_field_of_view():
+    maps, fov = np.ones((3, 4, 4)), np.zeros((3, 4, 4), np.uint8)
+    fov[:, :2] = 255
+    fov[:, 2] = 51  # a fifth of each pixel
+    maps[1, 2:] = 0
+    maps[2] = 0
+    assert share_outside(maps, fov) == pytest.approx([(0.8 * 4 + 4) / 16, 0, np.nan], nan_ok=True)
 
 
 def test_no_answer_is_nan():
