@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.comparisons import CELL, CellKey
-from benchmark.config import Statistics
+from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
 from benchmark.leaderboard import AUC_DROPS, HELD_AGAINST_CHANCE, OK, Leaderboard
 from benchmark.measures import MEASURES, PREDICTION
@@ -130,6 +130,7 @@ class CohortResult(_Model):
     """`test_sha256` is the digest of the test images with people and labels: equal where two runs tested the same."""
 
     source: str
+    manifest_sha256: str | None = None
     images: dict[str, int]
     people: dict[str, int]
     positive: dict[str, int]
@@ -164,7 +165,7 @@ def digest(test: pl.DataFrame) -> str:
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
 
-def methods(settings: Statistics) -> dict[str, Method]:
+def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
     """What `Number.method` may be."""
     confident = {"confidence": settings.confidence}
     bootstrap = confident | {"resamples": settings.resamples, "seed": settings.seed}
@@ -184,11 +185,21 @@ def methods(settings: Statistics) -> dict[str, Method]:
             f"{short} over people of the paired difference, {p_value}",
             **drawn,
         ),
-        "correlation": Method(name="percentile bootstrap over people; permutation p-value over cells", **bootstrap),
+        "correlation": Method(
+            name="percentile bootstrap over people; p-value from all orders of up to nine cells, of more from 99,999 "
+            "random ones",
+            **bootstrap,
+        ),
         "seeds": Method(name=f"people ({short}) and seeds (t), in quadrature", **drawn),
         "ranks": Method(name="percentiles of the ranks in resamples of people, rounded outwards", **bootstrap),
-        "mask_null": Method(name="vessels of other people: mean of draws; one-sided p-value of the ratio"),
-        "model_null": Method(name="rank correlation with the map after re-initialising weights"),
+        "mask_null": Method(
+            name="vessels of other people: mean of draws; one-sided p-value of the ratio",
+            resamples=controls.draws,
+            seed=0,
+        ),
+        "model_null": Method(
+            name=f"rank correlation with the map after re-initialising weights, mean over {controls.seeds} seeds"
+        ),
     }
 
 

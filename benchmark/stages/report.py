@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+import backbones
 from benchmark import reference
 from benchmark.cells import cells_of
 from benchmark.controls import CONTROLS
@@ -18,6 +19,7 @@ from benchmark.figures import method_name
 from benchmark.latex import latex
 from benchmark.leaderboard import Leaderboard, build
 from benchmark.page import PageContent, render
+from benchmark.provenance import processor, program
 from benchmark.results import (
     CohortResult,
     Results,
@@ -35,7 +37,10 @@ from stats.metrics import auc
 from xai.pictures import mirrored_mean
 from xai.vessels.quality import FLAGS
 
-PACKAGES = ("ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy")
+PACKAGES = (
+    "ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy",
+    "pillow", "opencv-python-headless",
+)  # fmt: skip
 
 
 def report(run: Run) -> Leaderboard:
@@ -72,11 +77,12 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         finished=facts["Machine"]["finished"],
         cohort=CohortResult(
             source="synthetic" if drawn else Path(str(study.cohort.manifest)).name,
+            manifest_sha256=_manifest_sha256(study.cohort.manifest),
             **{what: {split: row[what] for split, row in counted.items()} for what in ("images", "people", "positive")},
             left_out=len(pl.read_csv(directory.rejected, infer_schema=False)),
             test_sha256=digest(cohort.filter(pl.col("split") == "test")),
         ),
-        methods=methods(study.statistics),
+        methods=methods(study.statistics, study.controls),
         cells=cell_results(leaderboard, training),
         comparisons=comparison_results(leaderboard),
         correlations=correlation_results(leaderboard),
@@ -88,6 +94,11 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         seconds={stage: float(seconds) for stage, seconds in facts["Seconds per stage"].items()},
         configuration=study.dump(),
     )
+
+
+def _manifest_sha256(manifest: Path | None) -> str | None:
+    """Of the file; None of a folder, of a synthetic cohort, and of what has gone since the images were prepared."""
+    return backbones.sha256(manifest) if manifest is not None and manifest.is_file() else None
 
 
 def _per_split(cohort: pl.DataFrame) -> pl.DataFrame:
@@ -218,6 +229,7 @@ def _oracle(run: Run) -> float:
 
 def _facts(run: Run) -> dict[str, dict[str, str]]:
     study, drawn = run.study, run.study.cohort.synthetic
+    of_people = methods(study.statistics, study.controls)["people"]
     prepared, segmented = (run.directory.completed(stage) or {} for stage in ("prepare", "segment"))
     return {
         "Data": {
@@ -241,17 +253,18 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
             "scaling": study.explain.scaling,
         },
         "Statistics": {
-            "intervals": f"{100 * study.statistics.confidence:g} %, {methods(study.statistics)['people'].name}",
+            "intervals": f"{100 * study.statistics.confidence:g} %, {of_people.name}",
             "resamples": f"{study.statistics.resamples:,}, seed {study.statistics.seed}"
             + ("; for ranks, correlations and bands of curves" if study.statistics.interval == "t" else ""),
             "threshold": "highest F1 on validation",
         },
-        "Software": {"python": platform.python_version()}
+        "Software": {"retina-benchmark": program(), "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
         "Machine": {
             "nodes": str(run.cluster.nodes),
             "CPUs": f"{run.cluster.cpus:g}",
             "GPUs": f"{run.cluster.gpus:g} {' '.join(run.cluster.accelerators)}".strip(),
+            "this node": processor(),
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
         "Seconds per stage": _seconds_before(run.directory)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmark.config import Statistics
+from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
 from benchmark.leaderboard import AUC_DROPS, build
 from benchmark.measures import MEASURES
@@ -76,7 +76,7 @@ def results(board):
             left_out=0,
             test_sha256="0" * 64,
         ),
-        methods=methods(SETTINGS),
+        methods=methods(SETTINGS, Controls()),
         cells=cell_results(board, training),
         comparisons=comparison_results(board),
         correlations=correlation_results(board),
@@ -217,12 +217,13 @@ def test_every_number_names_a_method_that_is_described(results):
     ],
 )
 def test_methods_say_how_intervals_were_made(interval, name, resamples, seed):
-    found = methods(Statistics(resamples=300, confidence=0.9, seed=4, interval=interval))
+    found = methods(Statistics(resamples=300, confidence=0.9, seed=4, interval=interval), Controls(draws=77))
     for key in ("people", "paired", "seeds"):
         assert name in found[key].name, key
         assert (found[key].confidence, found[key].resamples, found[key].seed) == (0.9, resamples, seed), key
     assert found["people"].name.startswith(f"{name} over people, ")
     assert (found["delong"].confidence, found["delong"].resamples) == (0.9, None)
+    assert (found["mask_null"].resamples, found["mask_null"].seed) == (77, 0)
     assert (found["correlation"].resamples, found["ranks"].seed) == (300, 4)
 
 
