@@ -3,7 +3,8 @@ the vessels. `python run_benchmark.py --help` explains; `python run_benchmark.py
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,9 @@ def reference() -> None:
 
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("comparison.csv"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), callback=_mounted, default=Path("comparison.csv"), show_default=True
+)
 def compare(runs: tuple[Path, ...], out: Path) -> None:
     """Hold run directories against the first one, cell by cell.
 
@@ -210,15 +213,17 @@ def compare(runs: tuple[Path, ...], out: Path) -> None:
         from benchmark.rundir import RunDirectory
 
         table = compare_runs(runs)
-        table.write_csv(out)
         confidence = load_study(RunDirectory(runs[0]).study).statistics.confidence
-    print_comparison(table, confidence, console)
+    print_comparison(table, confidence, console)  # first, so that a file that cannot be written loses no numbers
+    with _writing(out, "a file"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(table.write_csv(), encoding="utf-8")
     console.print(f"Every measure: [bold]{escape(str(out))}", soft_wrap=True)
 
 
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("overview"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), callback=_mounted, default=Path("overview"), show_default=True)
 def leaderboard(runs: tuple[Path, ...], out: Path) -> None:
     """One leaderboard over many runs (several cohorts, several labs), from their results.json alone.
 
@@ -229,8 +234,27 @@ def leaderboard(runs: tuple[Path, ...], out: Path) -> None:
     with console.status("Reading the runs"):
         from benchmark.overview import write_overview
 
-        page = write_overview(runs, out)
+        with _writing(out, "a folder"):
+            page = write_overview(runs, out)
     console.print(f"Page: [bold]{escape(str(page))}", soft_wrap=True)
+
+
+@contextmanager
+def _writing(out: Path, wanted: str) -> Iterator[None]:
+    """Tell in one line of an --out that cannot be written; `wanted`: what it should name."""
+    try:
+        yield
+    except OSError as error:
+        match error:
+            case IsADirectoryError():
+                why = "is a folder"
+            case FileExistsError():
+                why = "is a file where a folder is needed"
+            case NotADirectoryError():
+                why = "would lie in a file"
+            case _:
+                why = f"cannot be written ({error.strerror})"
+        raise UserError(f"{error.filename or out}: {why}; name {wanted} to write with --out") from error
 
 
 def _require_no_options(context: click.Context) -> None:

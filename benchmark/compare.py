@@ -1,5 +1,6 @@
 """Several runs side by side, with paired differences where their test people are the same."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from benchmark.cells import cells_of
 from benchmark.comparisons import CELL, COMPARED, CellKey, compare
@@ -22,14 +25,23 @@ from benchmark.results import digest
 from benchmark.rundir import RunDirectory
 from stats.multiple import holm
 from stats.resamples import PeopleResamples, draw_people
+from xai.saliency import RATIOS
 
+SIDES = ("a", "b")
 SCHEMA: dict[str, type[pl.DataType]] = {
     **CELL,
     "measure": pl.String,
-    "run_a": pl.String,
-    "a": pl.Float64,
-    "run_b": pl.String,
-    "b": pl.Float64,
+    **{
+        column: kind
+        for side in SIDES
+        for column, kind in (
+            (f"run_{side}", pl.String),
+            (side, pl.Float64),
+            (f"{side}_low", pl.Float64),
+            (f"{side}_high", pl.Float64),
+            (f"n_{side}", pl.Int64),
+        )
+    },
     "difference": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
@@ -51,9 +63,10 @@ class _Run:
 def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
     """Every later run (b) less the first (a), cell by cell; columns as `SCHEMA`.
 
-    A cell that only one run has, or runs with other test images, people or labels, have no difference: values stand
-    side by side. p-values are adjusted for all pairs of a measure by Holm's method. The first run's statistics
-    (method, confidence, resamples) are used.
+    Each value has its interval over people, and how many images are behind it: of a ratio, those that have one. A
+    cell that only one run has, or runs with other test images, people or labels, have no difference: values stand side
+    by side. p-values are adjusted for all pairs of a measure by Holm's method. The first run's statistics (method,
+    confidence, resamples) are used.
 
     Raises:
         UserError: fewer than two runs, one twice, or one that is no finished run.
@@ -117,13 +130,21 @@ def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, settings: Statis
     return [
         named
         | {"measure": measure, "method": why if both else "in one run only", "p_value": None}
-        | {
-            side: run.estimates[key].values[measure] if key in run.estimates else None
-            for side, run in (("a", first), ("b", other))
-        }
+        | _value(first, key, measure, "a")
+        | _value(other, key, measure, "b")
         | found.get(measure, {})
         for measure in COMPARED
     ]
+
+
+def _value(run: _Run, key: CellKey, measure: str, side: str) -> dict[str, Any]:
+    """The columns of one side; nothing where the run has no such cell."""
+    if key not in run.estimates:
+        return {}
+    estimates, tested = run.estimates[key], run.tested[key]
+    low, high = estimates.intervals[measure]
+    n = int((~np.isnan(tested.ratios[measure])).sum()) if measure in RATIOS else len(tested.labels)
+    return {side: estimates.values[measure], f"{side}_low": low, f"{side}_high": high, f"n_{side}": n}
 
 
 def print_comparison(table: pl.DataFrame, confidence: float, console: Console) -> None:
@@ -133,23 +154,53 @@ def print_comparison(table: pl.DataFrame, confidence: float, console: Console) -
             title=f"{escape(str(run_b))} (b) less {escape(str(run_a))} (a)",
             title_justify="left",
             box=box.SIMPLE_HEAD,
-            caption=f"Difference with its {100 * confidence:g} % interval over people and Holm-adjusted p-value.",
+            caption=f"Below each number its {100 * confidence:g} % interval over people; p is Holm-adjusted.",
             caption_justify="left",
         )
-        shown.add_column("cell", overflow="fold")
-        for heading in ("measure", "a", "b", "b - a", "p"):
+        shown.add_column("cell")
+        for heading in ("measure", *SIDES, "b - a", "p"):
             shown.add_column(heading, justify="left" if heading == "measure" else "right", no_wrap=True)
         for row in of_pair.filter(pl.col("measure").is_in(["auc", "vessel_ratio"])).sort(*CELL, "measure").to_dicts():
             shown.add_row(
-                f"{escape(row['backbone'])} {escape(row['strategy'])} s{row['seed']}",
-                {"auc": "AUC", "vessel_ratio": "vessel ratio"}[row["measure"]],
-                *("–" if row[side] is None else f"{row[side]:.3f}" for side in "ab"),
+                _Name(row["backbone"], f"{row['strategy']} s{row['seed']}"),
+                {"auc": "AUC", "vessel_ratio": "vessel\nratio"}[row["measure"]],
+                *(_estimate(row[side], row[f"{side}_low"], row[f"{side}_high"]) for side in SIDES),
                 row["method"] if row["difference"] is None else _difference(row),
                 "–" if row["p_holm"] is None else f"{row['p_holm']:.3f}",
             )
         console.print(shown)
 
 
+def _estimate(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f}\n[dim]{low:.2f}–{high:.2f}[/]"
+
+
 def _difference(row: dict[str, Any]) -> str:
     told = f"{row['difference']:+.3f}"
-    return told if row["low"] is None else f"{told} ({row['low']:+.3f} to {row['high']:+.3f})"
+    return told if row["low"] is None else f"{told}\n[dim]{row['low']:+.3f} to {row['high']:+.3f}[/]"
+
+
+class _Name:
+    """Names below each other, as text without markup; one that is too long goes on behind its punctuation.
+
+    rich itself breaks at spaces alone, and anywhere in what has none.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._names = [re.findall(r".+?(?:[-_.:/ ]|$)", name) for name in names]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        parts = [len(part) for name in self._names for part in name]
+        return Measurement(max(parts), max(sum(map(len, name)) for name in self._names))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = []
+        for name in self._names:
+            lines.append("")
+            for part in name:
+                if lines[-1] and len(lines[-1] + part.rstrip()) > options.max_width:
+                    lines.append("")
+                lines[-1] += part
+        yield Text("\n".join(line.rstrip() for line in lines), overflow="fold")

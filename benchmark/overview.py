@@ -31,13 +31,14 @@ def write_overview(paths: Sequence[Path], out: Path) -> Path:
 
     Raises:
         UserError: as `read_runs`.
+        OSError: the folder or a file in it cannot be written.
     """
     runs = read_runs(paths)
     cells = cells_of_runs(runs)
     models = over_runs(cells)
     out.mkdir(parents=True, exist_ok=True)
-    cells.write_csv(out / "cells.csv")
-    models.write_csv(out / "models.csv")
+    for name, table in (("cells", cells), ("models", models)):
+        (out / f"{name}.csv").write_text(table.write_csv(), encoding="utf-8")
     page = out / "overview.html"
     page.write_text(render(runs, cells, models), encoding="utf-8")
     return page

@@ -1,15 +1,19 @@
 """The command line: what options mean, and how faults are told."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from click.testing import CliRunner
 
 import run_benchmark
+from benchmark.compare import SCHEMA
 from benchmark.errors import UserError
+from tests.benchmark.lab_results import results_of
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = {
@@ -260,9 +264,11 @@ def test_the_exit_code_tells_of_failed_cells(config, monkeypatch, failed, code):
     assert calls == {"cluster": None, "resume": True}
 
 
-@pytest.mark.parametrize("option", ["--data", "--out"])
-def test_an_address_is_no_path(option):
-    result = CliRunner().invoke(run_benchmark.main, [option, "s3://lab/cohort.csv"])
+@pytest.mark.parametrize(
+    "before", [["--data"], ["--out"], ["compare", "a", "b", "--out"], ["leaderboard", "a", "--out"]]
+)
+def test_an_address_is_no_path(before):
+    result = CliRunner().invoke(run_benchmark.main, [*before, "s3://lab/cohort.csv"])
     assert result.exit_code == 2
     assert "mount the storage" in result.output
 
@@ -280,3 +286,73 @@ def test_compare_and_leaderboard_need_runs(tmp_path):
         result = CliRunner().invoke(run_benchmark.main, [command, str(tmp_path / "a"), str(tmp_path / "b")])
         assert isinstance(result.exception, UserError)
         assert str(tmp_path / "a") in str(result.exception), "the run that is none"
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    path = tmp_path / "lab" / "results.json"
+    path.parent.mkdir()
+    path.write_text(results_of(big__lora=0.8, big__full=0.7).model_dump_json(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def comparable(config, monkeypatch) -> list[str]:
+    """Run directories that are as if compared."""
+    monkeypatch.setattr("benchmark.compare.compare_runs", lambda runs: pl.DataFrame(schema=SCHEMA))
+    return [str(config.parent), str(config.parent)]
+
+
+def test_compare_makes_the_folders_of_its_file(comparable, tmp_path):
+    out = tmp_path / "new" / "folder" / "comparison.csv"
+    result = CliRunner().invoke(run_benchmark.main, ["compare", *comparable, "--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert out.read_text(encoding="utf-8").strip() == ",".join(SCHEMA)
+    assert str(out) in result.output
+
+
+def told(*arguments: object) -> str:
+    """The one line that a command ends in."""
+    result = CliRunner().invoke(run_benchmark.main, [str(argument) for argument in arguments])
+    assert isinstance(result.exception, UserError), result.exception
+    assert len(str(result.exception).splitlines()) == 1
+    return str(result.exception)
+
+
+def test_a_place_that_compare_cannot_write_to_is_told_with_the_mend(comparable, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    mend = "; name a file to write with --out"
+    for out, why in (
+        ("folder", "folder: is a folder"),
+        ("file/c.csv", "file: is a file where a folder is needed"),
+        ("file/sub/c.csv", "file/sub: would lie in a file"),
+        ("loop", "loop: cannot be written (Too many levels of symbolic links)"),
+    ):
+        assert told("compare", *comparable, "--out", tmp_path / out) == f"{tmp_path}/{why}{mend}"
+
+
+def test_a_place_that_leaderboard_cannot_write_to_is_told_with_the_mend(results, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "other" / "overview.html").mkdir(parents=True)
+    mend = "; name a folder to write with --out"
+    for out, why in (
+        ("file", "file: is a file where a folder is needed"),
+        ("file/sub", "file/sub: would lie in a file"),
+        ("other", "other/overview.html: is a folder"),
+    ):
+        assert told("leaderboard", results, "--out", tmp_path / out) == f"{tmp_path}/{why}{mend}"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_told(comparable, results, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    for arguments in (["compare", *comparable], ["leaderboard", results]):
+        assert "cannot be written (Permission denied); name a f" in told(*arguments, "--out", tmp_path / "locked" / "x")
+
+
+def test_a_bad_place_is_one_line_without_a_traceback(results, tmp_path):
+    result = process("run_benchmark.py", "leaderboard", str(results), "--out", str(results))
+    assert result.returncode == 1
+    assert result.stderr == f"error: {results}: is a file where a folder is needed; name a folder to write with --out\n"

@@ -42,9 +42,12 @@ _RATIOS = {
 _RATIO_TITLES = {"": "Ratio to everything that is not vessel", "_fov": "Ratio inside the field of view"}
 
 
-def auc_forest(leaderboard: pl.DataFrame) -> Chart | None:
-    """AUC of every cell against chance; columns as `leaderboard.csv`, None where no cell has one."""
-    bounds = _bounds(leaderboard, _AUC)
+def auc_forest(leaderboard: pl.DataFrame, along: pl.DataFrame | None = None) -> Chart | None:
+    """AUC of every cell against chance; columns as `leaderboard.csv`, None where no cell has one.
+
+    `along`: the cells, these among them, that the axis holds, so that forests side by side have one.
+    """
+    bounds = _bounds(leaderboard if along is None else along, _AUC)
     span = spans.linear([0.5, *bounds], step=0.05)
     return _forest(leaderboard, _AUC, "AUC", _Scale(span, 0.5, "chance"))
 

@@ -1,6 +1,6 @@
 """results.json of labs, written by hand."""
 
-from benchmark.config import Statistics
+from benchmark.config import Controls, Statistics
 from benchmark.results import CellResult, CohortResult, Number, Results, methods
 
 
@@ -25,7 +25,7 @@ def results_of(study="carotid", cohort="lab_a.csv", **aucs):
         cohort=CohortResult(
             source=cohort, images=split, people=split, positive=split, left_out=0, test_sha256="ab" * 32
         ),
-        methods=methods(Statistics()),
+        methods=methods(Statistics(), Controls()),
         cells=cells,
         comparisons=[],
         correlations=[],

@@ -1,6 +1,7 @@
 """Runs side by side: paired where they tested the same people, and only there."""
 
 import io
+import itertools
 import shutil
 
 import numpy as np
@@ -72,12 +73,26 @@ def test_the_same_people_are_paired(first, tmp_path):
     assert (ratio["low"], ratio["p_value"]) == (None, None), "both runs scatter alike, so nobody changes the difference"
 
 
-def test_values_are_those_of_the_runs_own_leaderboards(first, tmp_path):
+def test_values_and_intervals_are_those_of_the_runs_own_leaderboards(first, tmp_path):
     second = write_run(tmp_path / "second", {"lora": 3.0}, seed=1)
     table = compare_runs([first, second]).filter(strategy="lora")
     for side, path in (("a", first), ("b", second)):
         own = build(RunDirectory(path), [cell("lora")], Statistics(resamples=200)).cells.row(0, named=True)
-        assert dict(table.select("measure", side).iter_rows()) == pytest.approx({m: own[m] for m in COMPARED})
+        for end in ("", "_low", "_high"):
+            found = dict(table.select("measure", f"{side}{end}").iter_rows())
+            assert found == pytest.approx({measure: own[f"{measure}{end}"] for measure in COMPARED})
+
+
+def test_n_counts_the_images_behind_a_number(first, tmp_path):
+    """Of 80 test images five have no ratio, and in the second run five more have no vein."""
+    second = write_run(tmp_path / "second", {"lora": 1.0})
+    without = pl.when(pl.int_range(pl.len()) < 10).then(None).otherwise("vein_ratio")
+    change(RunDirectory(second).trial(cell("lora")).saliency, without.alias("vein_ratio"))
+    table = compare_runs([first, second])
+    counts = {row["measure"]: (row["n_a"], row["n_b"]) for row in table.filter(strategy="lora").to_dicts()}
+    ratios = dict.fromkeys(("artery_ratio", "vessel_ratio", "vessel_ratio_fov"), (75, 75))
+    assert counts == {"auc": (80, 80), "f1": (80, 80), "vein_ratio": (75, 70)} | ratios
+    assert only(table, strategy="partial", measure="auc")["n_b"] is None
 
 
 def test_a_run_and_its_copy_differ_by_nothing_in_whatever_order_the_images_come(first, tmp_path):
@@ -107,7 +122,8 @@ def test_other_people_labels_or_images_are_not_paired(first, tmp_path, what):
     table = compare_runs([first, other])
     assert table["method"].unique().to_list() == ["other test people"]
     assert table.select("difference", "low", "high", "p_value", "p_holm").null_count().row(0) == (len(table),) * 5
-    assert table.select("a", "b").null_count().row(0) == (0, 0)
+    alone = table.select("a", "a_low", "a_high", "n_a", "b", "b_low", "b_high", "n_b")
+    assert alone.null_count().row(0) == (0,) * 8, "what a reader has instead of a difference"
     row = only(table, measure="auc", strategy="lora")
     assert (row["a"] == row["b"]) == (what != "label")
 
@@ -118,7 +134,8 @@ def test_a_cell_in_one_run_only_stands_alone(first, tmp_path):
     found = {row["strategy"]: row for row in table.to_dicts()}
     assert list(found) == ["lora", "partial", "full"]
     assert found["partial"]["method"] == found["full"]["method"] == "in one run only"
-    assert (found["partial"]["b"], found["full"]["a"]) == (None, None)
+    for strategy, side in (("partial", "b"), ("full", "a")):
+        assert {found[strategy][name] for name in (side, f"{side}_low", f"{side}_high", f"n_{side}")} == {None}
     assert found["partial"]["a"] > 0.5 < found["full"]["b"]
     assert found["partial"]["difference"] is found["full"]["p_holm"] is None
     assert found["lora"]["difference"] == 0
@@ -179,15 +196,20 @@ def test_what_is_no_finished_run_is_refused_with_one_line(first, tmp_path):
             assert len(str(caught.value).splitlines()) == 1
 
 
-def printed(table):
-    console = Console(file=io.StringIO(), width=100)
-    print_comparison(table, 0.9, console)
+NUMBERS = {
+    "a": 0.7, "a_low": 0.612, "a_high": 0.79, "b": 0.75, "b_low": 0.66, "b_high": 0.84,
+    "difference": 0.05, "low": -0.0104, "high": 0.1, "p_value": 0.02, "p_holm": 0.04,
+}  # fmt: skip
+
+
+def printed(*rows, width=80):
+    console = Console(file=io.StringIO(), width=width)
+    print_comparison(pl.DataFrame(rows, schema=SCHEMA), 0.9, console)
     return console.file.getvalue()
 
 
 def test_printed():
-    named = {"backbone": "[red]tower", "seed": 0, "run_a": "runs/[a]", "run_b": "runs/b"}
-    numbers = {"a": 0.7, "b": 0.75, "difference": 0.05, "low": -0.0104, "high": 0.1, "p_value": 0.02, "p_holm": 0.04}
+    named, numbers = {"backbone": "[red]tower", "seed": 0, "run_a": "runs/[a]", "run_b": "runs/b"}, NUMBERS
     rows = [
         named | numbers | {"strategy": "lora", "measure": "auc", "method": "DeLong"},
         named | numbers | {"strategy": "lora", "measure": "f1", "difference": 0.111},
@@ -195,13 +217,29 @@ def test_printed():
         named | {"strategy": "full", "measure": "auc", "a": 0.6, "method": "in one run only"},
         named | numbers | {"strategy": "lora", "measure": "auc", "run_b": "runs/c", "difference": -0.25},
     ]
-    text = printed(pl.DataFrame(rows, schema=SCHEMA))
+    text = printed(*rows)
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "runs/b (b) less runs/[a] (a)" in lines
     assert "runs/c (b) less runs/[a] (a)" in lines
-    assert "[red]tower lora s0 AUC 0.700 0.750 +0.050 (-0.010 to +0.100) 0.040" in lines
-    assert "[red]tower lora s0 vessel ratio 0.700 0.750 +0.050 –" in lines
-    assert "[red]tower full s0 AUC 0.600 – in one run only –" in lines
+    told = list(itertools.pairwise(lines))
+    assert ("[red]tower AUC 0.700 0.750 +0.050 0.040", "lora s0 0.61–0.79 0.66–0.84 -0.010 to +0.100") in told
+    assert ("[red]tower vessel 0.700 0.750 +0.050 –", "lora s0 ratio 0.61–0.79 0.66–0.84") in told
+    assert ("[red]tower AUC 0.600 – in one run only –", "full s0") in told
     assert "-0.250" in text
     assert "0.111" not in text, "the other measures are in the file"
     assert text.count("90 % interval over people") == 2
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_printed_names_break_behind_punctuation_and_numbers_nowhere(width):
+    backbone = "timm:vit_base_patch16_clip_224.openai"
+    named = {"backbone": backbone, "strategy": "classifier_only", "seed": 0, "run_a": "a", "run_b": "b"}
+    text = printed(named | NUMBERS | {"measure": "auc", "method": "DeLong"}, width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert {"0.61–0.79", "0.66–0.84", "0.040"} <= set(text.split())
+    assert "-0.010 to +0.100" in text
+    _, _, heads, _, *rows = text.splitlines()[:-1]  # the title stands above, the caption below
+    pieces = [piece for row in rows if (piece := row[: heads.index("measure")].strip())]
+    assert "".join(pieces).replace(" ", "") == f"{backbone}classifier_onlys0"
+    ends = (*"-_.:/", "openai", "classifier_only", "s0")
+    assert all(piece.endswith(ends) for piece in pieces), pieces

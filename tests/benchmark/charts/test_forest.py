@@ -44,6 +44,15 @@ def test_estimates_and_intervals_lie_at_their_values() -> None:
     assert intervals(chart, "var(--prediction)") == [(235, 310), (122.5, 197.5), (10, 85)]
 
 
+def test_forests_along_the_same_cells_have_one_axis() -> None:
+    charts = [made(auc_forest(cells, CELLS)) for cells in (CELLS, CELLS.head(1), CELLS.tail(1))]
+    ticks = [[text for text in texts(chart) if text[0].isdigit()] for chart in charts]
+    assert ticks[0] == ticks[1] == ticks[2]
+    ((low, _),) = points(charts[2], "var(--prediction)")
+    ((high, _),) = points(charts[1], "var(--prediction)")
+    assert [high, low] == pytest.approx([272.5, 47.5], abs=0.6), "where they lie among all cells"
+
+
 def test_the_reference_line_is_chance_or_no_preference() -> None:
     ((auc, _, _),) = drawn(made(auc_forest(CELLS)), "line", stroke_dasharray="2,2")
     assert auc == pytest.approx(47.5, abs=1)
