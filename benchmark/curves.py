@@ -14,6 +14,8 @@ from stats.resamples import PeopleResamples
 
 TREAT_ALL = "treat all"  # stands where a cell has its backbone
 THRESHOLDS = np.arange(1, 100) / 100
+_IMAGES_A_BIN = 40  # of a calibration curve: fewer make intervals so wide that nothing can be read off them
+_FEWEST_BINS, _MOST_BINS = 3, 10
 SCHEMA: dict[str, type[pl.DataType]] = {
     "backbone": pl.String,
     "strategy": pl.String,
@@ -31,12 +33,13 @@ def curve_rows(tested: Tested, resamples: PeopleResamples, confidence: float) ->
     """Rows of `SCHEMA` without the cell: ROC, calibration, decision.
 
     `x` and `y` are 1 - specificity and sensitivity; a bin's mean probability and share of positives, over `n` images;
-    threshold probability and net benefit.
+    threshold probability and net benefit. A bin of the calibration curve holds about 40 images, or more where that made
+    more than 10 bins, or fewer where it made less than 3; the ECE has bins of its own.
     """
     labels, scores = tested.labels, tested.scores
     rows = [{"curve": "roc", "x": x, "y": y} for x, y in zip(*roc_curve(labels, scores), strict=True)]
 
-    bins = calibration_bins(labels, scores)
+    bins = calibration_bins(labels, scores, min(max(len(labels) // _IMAGES_A_BIN, _FEWEST_BINS), _MOST_BINS))
     inside = bins.bin_of_image[:, np.newaxis] == np.arange(len(bins.n))
     positive = resamples.totals(inside * labels[:, np.newaxis])
     counted = resamples.totals(inside)

@@ -12,16 +12,16 @@ import polars as pl
 from benchmark.charts import spans
 from benchmark.charts.drawing import FAINT, QUIET, Chart, Margins, draw, rows
 from benchmark.charts.spans import Span
-from benchmark.charts.styles import Styles
+from benchmark.charts.styles import WIDTH, Styles
 from benchmark.curves import TREAT_ALL
 
 TREAT_NONE = "treat none"
 
 _PLOT = 264  # pixels, both ways
 _ROC_STEPS = 400  # of each axis: finer than the eye, and thousands of images become hundreds of points
-_FINE, _STRONG = 0.9, 1.75  # pixels, widths of lines
+_FINE = 0.9  # pixels, width of a line among many
 _LEAST = 0.01  # net benefit that the axis reaches even if no model does
-_DEPTH = 0.3  # how far below 0 a decision curve is shown, as a share of the highest net benefit
+_DEPTH = 0.3  # how far below 0 the axis of decision curves reaches, as a share of the highest net benefit
 
 
 def roc_curves(curves: pl.DataFrame) -> list[Chart]:
@@ -33,29 +33,35 @@ def roc_curves(curves: pl.DataFrame) -> list[Chart]:
     styles = Styles(points["strategy"].unique())
     charts = []
     for backbone, panel in _by_backbone(points):
-        lines = _lines(panel, _width(points)).encode(x=x, y=y, **styles.of_lines())
+        lines = _lines(panel).encode(x=x, y=y, **styles.of_lines(_width(points)))
         told = f"ROC curves of {backbone}: {_strategies(panel)}. The dotted diagonal is chance."
         charts.append(_draw([_diagonal(span, x, y), lines], styles, backbone, told))
     return charts
 
 
 def calibration_curves(curves: pl.DataFrame) -> list[Chart]:
-    """Observed share of positives against mean predicted probability; intervals only where there is one seed."""
+    """Observed share of positives against mean predicted probability; intervals only where there is one seed.
+
+    Both axes have the same span, as narrow as what is drawn.
+    """
     points = _points(curves, "calibration")
     if points.is_empty():
         return []
-    span = spans.linear(points.select("x", "y", "low", "high").unpivot()["value"], step=0.1)
-    x = span.along(alt.X, "x", "Predicted probability")
+    if _several_seeds(points):
+        points = points.with_columns(low=None, high=None)
+    span = spans.linear(points.select("x", "y", "low", "high").unpivot()["value"], step=0.05)
+    # As many labels as along y: there is room, which Vega doubts, not knowing the page's font.
+    x = span.along(alt.X, "x", "Predicted probability", labelOverlap=False)
     y, low = (span.along(alt.Y, end, "Observed share") for end in ("y", "low"))
     styles = Styles(points["strategy"].unique())
     channels = styles.of_points()
     charts = []
     for backbone, panel in _by_backbone(points):
-        bounded = panel.clear() if _several_seeds(points) else panel.drop_nulls(["low", "high"])
+        bounded = panel.drop_nulls(["low", "high"])
         layers = [
             _diagonal(span, x, y),
             rows(bounded).mark_rule(opacity=FAINT).encode(x=x, y=low, y2="high:Q", color=channels["color"]),
-            _lines(panel, _FINE).encode(x=x, y=y, color=channels["color"]),
+            _lines(panel).encode(x=x, y=y, color=channels["color"], strokeWidth=alt.value(_FINE)),
             rows(panel).mark_point(size=36).encode(x=x, y=y, **channels),
         ]
         told = f"Calibration of {backbone}: {_strategies(panel)}. On the dotted diagonal predicted and observed agree."
@@ -64,7 +70,10 @@ def calibration_curves(curves: pl.DataFrame) -> list[Chart]:
 
 
 def decision_curves(curves: pl.DataFrame) -> list[Chart]:
-    """Net benefit against threshold probability, with treating none, and all where the frame has it."""
+    """Net benefit against threshold probability, with treating none, and all where the frame has it.
+
+    A model's line that falls below the axis goes on along its end.
+    """
     points = _points(curves, "decision")
     models = points.filter(pl.col("backbone") != TREAT_ALL)
     if models.is_empty():
@@ -74,20 +83,21 @@ def decision_curves(curves: pl.DataFrame) -> list[Chart]:
     last = float((models if useful.is_empty() else useful)["x"].to_numpy().max())
     top = max(float(models["y"].to_numpy().max()), _LEAST)
     bottom = -_DEPTH * top
-    visible = points.filter(pl.col("x") <= last).with_columns(y=pl.when(pl.col("y") >= bottom).then("y"))
-    treat_all = visible.filter(pl.col("backbone") == TREAT_ALL).select("x", "y", strategy=pl.lit(TREAT_ALL))
+    visible = points.filter(pl.col("x") <= last).with_columns(pl.col("y").clip(lower_bound=bottom))
+    everyone = visible.filter(pl.col("backbone") == TREAT_ALL).unique("y", keep="first", maintain_order=True)
+    treat_all = everyone.select("x", "y", strategy=pl.lit(TREAT_ALL))  # ends at the axis: it falls ever further
     treat_none = pl.DataFrame({"x": [0.0, last], "y": [0.0, 0.0], "strategy": TREAT_NONE})
     references = pl.concat([treat_all, treat_none])
     names = references["strategy"].unique(maintain_order=True).to_list()
     styles = Styles(models["strategy"].unique(), names)
     x = spans.linear([0, last], step=0.05).along(alt.X, "x", "Threshold probability")
     y = spans.linear([bottom, top], step=top / 20).along(alt.Y, "y", "Net benefit")
-    channels = {"x": x, "y": y, **styles.of_lines()}
+    channels = {"x": x, "y": y, **styles.of_lines(_width(models))}
     charts = []
     for backbone, panel in _by_backbone(visible.filter(pl.col("backbone") != TREAT_ALL)):
         layers = [
-            rows(references).mark_line(strokeWidth=1.25).encode(**channels),
-            _lines(panel, _width(models)).encode(**channels),
+            rows(references).mark_line().encode(**channels),
+            _lines(panel).encode(**channels),
         ]
         told = f"Decision curves of {backbone}: net benefit of {_strategies(panel)}, beside {' and '.join(names)}."
         charts.append(_draw(layers, styles, backbone, told))
@@ -112,12 +122,12 @@ def _several_seeds(points: pl.DataFrame) -> bool:
 
 
 def _width(points: pl.DataFrame) -> float:
-    return _FINE if _several_seeds(points) else _STRONG
+    return _FINE if _several_seeds(points) else WIDTH
 
 
-def _lines(panel: pl.DataFrame, width: float) -> alt.Chart:
+def _lines(panel: pl.DataFrame) -> alt.Chart:
     """A line a strategy and seed, through the points in their order."""
-    return rows(panel.with_row_index("place")).mark_line(strokeWidth=width).encode(detail="seed:N", order="place:Q")
+    return rows(panel.with_row_index("place")).mark_line().encode(detail="seed:N", order="place:Q")
 
 
 def _diagonal(span: Span, x: alt.X, y: alt.Y) -> alt.Chart:

@@ -13,7 +13,10 @@ from finetune.strategies import STRATEGIES
 COLOURS = tuple(f"var(--series-{number})" for number in (1, 2, 3, 4))
 DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (14, 4))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down")
-_REFERENCE_DASHES = ((1, 3), (1, 0))
+WIDTH = 1.75  # pixels, of a line
+# Thin, pale and broken, since the first strategy is grey as well.
+_REFERENCE_DASHES = ((1, 2), (5, 4))
+_REFERENCE_WIDTH, _REFERENCE_OPACITY = 1.0, 0.85
 _LEGEND_COLUMNS = 2
 _LEGEND_ROW = 20  # pixels: what a sample of a line takes, and a point with its padding
 
@@ -22,7 +25,7 @@ class Styles:
     """Channels and legends for the column `strategy` of a chart's rows.
 
     A strategy of `STRATEGIES` looks the same whichever others there are. Up to two references, which share the column
-    with the strategies, are grey lines to compare them with.
+    with the strategies, are pale grey broken lines to compare them with.
     """
 
     def __init__(self, strategies: Iterable[str], references: Sequence[str] = ()) -> None:
@@ -37,11 +40,18 @@ class Styles:
         """Pixels that the legend takes."""
         return _LEGEND_ROW * -(-len(self._shown) // _LEGEND_COLUMNS)
 
-    def of_lines(self) -> dict[str, Any]:
-        """Colour and dash, with a legend."""
+    def of_lines(self, width: float = WIDTH) -> dict[str, Any]:
+        """Colour, dash, width in pixels and opacity, with a legend."""
         legend = self._legend(symbolType="stroke", symbolSize=600)
         dashes = self._scale(DASHES, _REFERENCE_DASHES)
-        return {"color": self._colour(legend), "strokeDash": alt.StrokeDash("strategy:N", scale=dashes, legend=legend)}
+        widths = self._scale((width,), (_REFERENCE_WIDTH,) * 2)
+        opacities = self._scale((1.0,), (_REFERENCE_OPACITY,) * 2)
+        return {
+            "color": self._colour(legend),
+            "strokeDash": alt.StrokeDash("strategy:N", scale=dashes, legend=legend),
+            "strokeWidth": alt.StrokeWidth("strategy:N", scale=widths, legend=legend),
+            "opacity": alt.Opacity("strategy:N", scale=opacities, legend=legend),
+        }
 
     def of_points(self, with_legend: bool = True) -> dict[str, Any]:
         """Colour and shape."""
@@ -58,4 +68,4 @@ class Styles:
     def _scale(self, looks: Sequence[Any], of_references: Sequence[Any] = ()) -> alt.Scale:
         known = len(self._domain) - self._references
         cycled = [looks[place % len(looks)] for place in range(known)]
-        return alt.Scale(domain=self._domain, range=[*cycled, *of_references[: self._references]])
+        return alt.Scale(type="ordinal", domain=self._domain, range=[*cycled, *of_references[: self._references]])

@@ -1,10 +1,11 @@
 """The points of the curves against scikit-learn, their intervals against resamples written out row by row."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 from sklearn import metrics
-from sklearn.calibration import calibration_curve
 
 from benchmark.comparisons import CELL
 from benchmark.curves import SCHEMA, THRESHOLDS, TREAT_ALL, curve_rows, treat_all_rows
@@ -48,17 +49,29 @@ def test_roc(curves):
 
 
 def test_calibration(curves):
-    shares, means = calibration_curve(LABELS, TESTED.scores, n_bins=10, strategy="quantile")
+    """No two scores are tied: a hundred images make three bins by their order."""
+    by_score = np.argsort(TESTED.scores)
+    bins = np.split(by_score, [33, 66])
     points = curves["calibration"]
-    np.testing.assert_allclose(points["x"], means, atol=1e-12)
-    np.testing.assert_allclose(points["y"], shares, atol=1e-12)
-    assert points["n"].to_list() == [10] * 10
+    np.testing.assert_allclose(points["x"], [TESTED.scores[rows].mean() for rows in bins], atol=1e-12)
+    np.testing.assert_allclose(points["y"], [LABELS[rows].mean() for rows in bins], atol=1e-12)
+    assert points["n"].to_list() == [33, 33, 34]
+
+
+@pytest.mark.parametrize(("images", "bins"), [(2, 2), (84, 3), (159, 3), (160, 4), (399, 9), (400, 10), (5000, 10)])
+def test_a_bin_of_the_calibration_curve_holds_about_forty_images(images, bins):
+    labels = np.arange(images) % 2
+    tested = replace(TESTED, labels=labels, scores=np.linspace(0.01, 0.99, images))
+    resamples = draw_people(np.arange(images), labels, resamples=2, seed=0)
+    counts = [row["n"] for row in curve_rows(tested, resamples, 0.95) if row["curve"] == "calibration"]
+    assert len(counts) == bins
+    assert sum(counts) == images and max(counts) - min(counts) <= 1
 
 
 def test_calibration_intervals_are_over_people(curves):
     """The bins stay those of the data; a resample that drew nobody of a bin says nothing of it."""
-    bin_of_image = np.argsort(np.argsort(TESTED.scores)) // 10
-    shares = np.full((200, 10), np.nan)
+    bin_of_image = np.digitize(np.argsort(np.argsort(TESTED.scores)), [33, 66])
+    shares = np.full((200, 3), np.nan)
     for number, of_resample in enumerate(shares):
         rows = repeated(number)
         for k in set(bin_of_image[rows].tolist()):

@@ -67,7 +67,8 @@ def test_several_seeds_are_several_thin_lines(kind: str) -> None:
     (one,), (several,) = (draw_all(grid(kind, ("dinov2",), seeds)) for seeds in ((3,), (0, 1, 2)))
     assert len(vertices(one, FIRST)) == 1
     assert len(vertices(several, FIRST)) == 3
-    assert len(drawn(several, "path", stroke=FIRST, stroke_width="0.9")) == 3
+    thin = drawn(several, "path", stroke=FIRST, stroke_width="0.9")
+    assert len([path for x, y, path in thin if (x, y) == _origin(several)]) == 3
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -110,6 +111,30 @@ def test_calibration_has_points_with_intervals_where_there_is_one_seed() -> None
     assert not drawn(without, "line", stroke="var(--series-3)")
 
 
+def test_calibration_axes_are_as_narrow_as_what_is_drawn_and_all_panels_alike() -> None:
+    narrow = curve("calibration", [(0.42, 0.44, 0.31, 0.59), (0.46, 0.53, 0.41, 0.64)], "dinov2", "classifier_only")
+    low = curve("calibration", [(0.22, 0.3, 0.21, 0.4), (0.3, 0.3, 0.2, 0.4)], "retfound", "classifier_only")
+    assert _drawn_at(calibration_curves(narrow)[0], (0.3, 0.65)) == pytest.approx([0.42, 0.44, 0.46, 0.53], abs=1e-3)
+    together = calibration_curves(pl.concat([narrow, low]))
+    assert _drawn_at(together[0], (0.2, 0.65)) == pytest.approx([0.42, 0.44, 0.46, 0.53], abs=1e-3)
+    assert _drawn_at(together[1], (0.2, 0.65)) == pytest.approx([0.22, 0.3, 0.3, 0.3], abs=1e-3)
+    # Intervals that are not drawn, since there are two seeds, take no room.
+    seeds = calibration_curves(pl.concat([narrow, narrow.with_columns(seed=pl.lit(1, pl.Int64))]))
+    assert _drawn_at(seeds[0], (0.4, 0.55)) == pytest.approx([0.42, 0.44, 0.46, 0.53], abs=1e-3)
+
+
+def _drawn_at(chart: Chart, ends: tuple[float, float]) -> list[float]:
+    """x and y of the points of the first strategy's line, if both axes reach from one of the ends to the other."""
+    line = np.array(vertices(chart, FIRST)[0])
+    return (ends[0] + line * (ends[1] - ends[0]) / 264).ravel().tolist()
+
+
+def test_every_line_of_the_grid_of_calibration_has_its_number() -> None:
+    (chart,) = calibration_curves(curve("calibration", [(0.3, 0.4, 0.2, 0.8)], "dinov2", "lora"))
+    shown = [text for _, _, text in drawn(chart, "text") if text.get("opacity") == "1"]
+    assert [text.text for text in shown].count("0.5") == 2, "on either axis"
+
+
 def test_decision_curves_stand_beside_treating_all_and_none() -> None:
     model = curve("decision", [*BENEFIT], "dinov2", "classifier_only")
     everyone = curve("decision", [(0.1, 0.3), (0.2, 0.15), (0.3, -0.05), (0.4, -5.0)], TREAT_ALL, "")
@@ -119,13 +144,40 @@ def test_decision_curves_stand_beside_treating_all_and_none() -> None:
     # The axes run from 0 to 0.4, where the model treats none, and from -0.09 to 0.3.
     references = sorted(vertices(chart, "var(--quiet)"), key=len)
     nothing = 264 * 0.09 / 0.39
-    assert [len(line) for line in references] == [2, 3]  # far below 0 nothing is drawn
+    assert [len(line) for line in references] == [2, 4]
+    assert references[1][-1] == (264, 0)  # the end of the axis, far above the -5
     assert np.array(references[0]) == pytest.approx(np.array([(0, nothing), (264, nothing)]), abs=0.01)
     (line,) = vertices(chart, FIRST)
     expected = np.array(BENEFIT[:4]) * (264 / 0.4, 264 / 0.39) + (0, nothing)
     assert np.array(line) == pytest.approx(expected, abs=0.01)
     (alone,) = decision_curves(model)
     assert "treat all" not in texts(alone)
+
+
+def test_a_line_that_falls_below_the_axis_stays_whole_and_comes_back() -> None:
+    points = [(0.1, 0.3), (0.2, -4.0), (0.3, -4.0), (0.4, 0.1), (0.5, 0.1)]
+    everyone = curve("decision", [(0.1, 0.3), (0.2, 0.1), (0.3, -1.0), (0.4, -2.0), (0.5, -9.0)], TREAT_ALL, "")
+    (chart,) = decision_curves(pl.concat([curve("decision", points, "dinov2", "classifier_only"), everyone]))
+    (line,) = vertices(chart, FIRST)
+    assert [x for x, _ in line] == pytest.approx([264 * x / 0.5 for x, _ in points], abs=0.01)
+    assert [y for _, y in line[1:3]] == [0, 0]
+    assert line[3][1] == pytest.approx(264 * 0.19 / 0.39, abs=0.01)
+    *_, treat_all = sorted(vertices(chart, "var(--quiet)"), key=len)
+    assert [y for _, y in treat_all].count(0) == 1, "treating all never comes back, and ends there"
+
+
+def test_references_are_thinner_and_paler_than_any_strategy_and_broken() -> None:
+    everyone = curve("decision", [(0.1, 0.3), (0.2, 0.1)], TREAT_ALL, "")
+    (chart,) = decision_curves(pl.concat([grid("decision", ("dinov2",)), everyone]))
+    lines = [path for _, _, path in drawn(chart, "path") if path.get("stroke-dasharray")]
+    references = [path for path in lines if path.get("stroke") == "var(--quiet)"]
+    strategies = [path for path in lines if "--series" in path.get("stroke", "")]
+    assert len(references) == 4 and len(strategies) == 6  # each in the plot and in the legend
+    for look in ("stroke-width", "opacity"):
+        assert max(float(path.get(look, 1)) for path in references) < min(
+            float(path.get(look, 1)) for path in strategies
+        )
+    assert "1,0" not in {path.get("stroke-dasharray") for path in references}
 
 
 def test_models_that_never_act_have_decision_curves_too() -> None:

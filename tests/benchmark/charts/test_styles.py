@@ -21,6 +21,14 @@ def test_strategies_differ_by_more_than_colour() -> None:
     assert len(set(DASHES)) == len(DASHES) and len(set(SHAPES)) == len(SHAPES) and len(set(COLOURS)) == len(COLOURS)
 
 
+def test_references_are_thinner_paler_and_broken() -> None:
+    channels = Styles(["classifier_only"], ["treat all", "treat none"]).of_lines(width=1.5)
+    ranges = {name: channel.to_dict()["scale"]["range"] for name, channel in channels.items()}
+    assert set(ranges["strokeWidth"][:4]) == {1.5} and max(ranges["strokeWidth"][4:]) < 1.5
+    assert max(ranges["opacity"][4:]) < min(ranges["opacity"][:4]) == 1
+    assert (1, 0) not in ranges["strokeDash"][4:] and len(set(map(str, ranges["strokeDash"]))) == 6
+
+
 def test_the_legend_names_what_is_shown_in_a_fixed_order() -> None:
     styles = Styles(["lora", "classifier_only"], ["treat none"])
     assert styles.of_lines()["color"].to_dict()["legend"]["values"] == ["classifier_only", "lora", "treat none"]
