@@ -6,25 +6,28 @@ axis. The template escapes all text.
 
 import base64
 import io
-import math
 import mimetypes
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from PIL import Image
 
 from benchmark.cells import safe
+from benchmark.charts import spans
 from benchmark.charts.curves import calibration_curves, decision_curves, roc_curves
 from benchmark.charts.drawing import Chart
 from benchmark.charts.forest import auc_forest, ratio_forest
 from benchmark.charts.scatter import scatter
+from benchmark.charts.spans import Span
 from benchmark.comparisons import CELL, CellKey
+from benchmark.conclusions import cautions, conclusions
 from benchmark.leaderboard import OK, Leaderboard
 from finetune.strategies import STRATEGIES
 from xai.examples import RULE
@@ -36,7 +39,6 @@ PAIRS_SHOWN = 100
 CONTROL_COLUMNS = ("vessel_ratio_fov_null", "model_null", "n_erased")
 _REGIONS = ("vessel", "artery", "vein")
 _ACRONYMS = {"auc": "AUC", "f1": "F1", "vessel_ratio_fov": "vessel ratio in the field of view"}
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -81,17 +83,17 @@ class PageContent:
 class Axis:
     """The scale that intervals of one kind are drawn along, with the value that means "none" where there is one."""
 
-    low: float
-    high: float
+    span: Span
     reference: float | None = None
 
     def place(self, value: float) -> float:
-        """Where a value lies, in percent of the axis."""
-        return round(100 * (value - self.low) / (self.high - self.low), 2)
+        """Where a value lies, in percent of the axis; beyond it, at its end."""
+        (place,) = self.span.places(np.array([value]))
+        return round(100 * float(np.clip(place, 0, 1)), 2)
 
     def labels(self) -> list[tuple[float, str]]:
         """(percent, text): the ends and the reference; an end gives way to a reference close by."""
-        ends = [(0.0, f"{self.low:g}"), (100.0, f"{self.high:g}")]
+        ends = [(0.0, f"{self.span.low:.2g}"), (100.0, f"{self.span.high:.2g}")]
         if self.reference is None:
             return ends
         middle = self.place(self.reference)
@@ -114,15 +116,19 @@ def render(content: PageContent) -> str:
     board = content.board
     rows = board.cells.to_dicts()
     done = [row for row in rows if row["status"] == OK]
+    measures = _measures(board.cells)
     return template("leaderboard.html.j2").render(
         PAIRS_SHOWN=PAIRS_SHOWN,
         tables=embedded({"leaderboard": board.cells} | board.tables()),
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
+        conclusions=conclusions(board),
+        cautions=cautions(board),
+        incomplete=any(row["n_ratio"] != row["n_images"] for row in done),
         done=done,
         failed=[row for row in rows if row["status"] != OK],
         several_seeds=board.cells["seed"].n_unique() > 1,
-        measures=_measures(board.cells),
+        measures=measures,
         controlled=any(row[name] is not None for row in done for name in CONTROL_COLUMNS),
         conventions=_conventions(board.ratios),
         regions=_regions(board.ratios),
@@ -132,6 +138,7 @@ def render(content: PageContent) -> str:
         pairs=_pairs(board.comparisons),
         seeds=_over_seeds(board.seeds),
         published=[] if content.published is None else content.published.to_dicts(),
+        published_measures=[replace(measure, digits=2) for measure in measures["prediction"] + measures["ratios"]],
         saliency=_saliency_rows(content),
         photograph=_inline(content.photograph) if content.photograph else None,
         examples={
@@ -154,9 +161,11 @@ def template(name: str) -> Template:
     )
     environment.filters |= {
         "number": _number,
+        "sortable": _sortable,
         "signed": _signed,
         "interval": _interval,
         "p_value": _p_value,
+        "p_stated": _p_stated,
         "words": _words,
         "breakable": _breakable,
     }
@@ -174,19 +183,18 @@ def _measures(leaderboard: pl.DataFrame) -> dict[str, list[Measure]]:
         ]
         for suffix in names
     }
-    prediction = [auc_measure(leaderboard), Measure("f1", "F1", "prediction", 3, Axis(0.0, 1.0))]
+    prediction = [auc_measure(leaderboard), Measure("f1", "F1", "prediction", 3, Axis(spans.linear([0, 1], step=1)))]
     return {"prediction": prediction, "ratios": ratios[""], "fov_ratios": ratios["_fov"]}
 
 
 def auc_measure(leaderboard: pl.DataFrame) -> Measure:
-    axis = Axis(_floor([0.3, *_bounds(leaderboard, ["auc"])]), 1.0, reference=0.5)
+    axis = Axis(spans.linear([0.3, 1, *_bounds(leaderboard, ["auc"])], step=0.1), reference=0.5)
     return Measure("auc", "AUC", "prediction", 3, axis)
 
 
 def ratio_axis(leaderboard: pl.DataFrame, names: list[str]) -> Axis:
-    """One axis that holds the intervals of all these columns."""
-    around = [0.9, 1.1, *_bounds(leaderboard, names)]
-    return Axis(_floor(around), _ceil(around), reference=1.0)
+    """One axis for the intervals of all these columns, with factors drawn alike, as in the forest plots."""
+    return Axis(spans.of_ratios(_bounds(leaderboard, names)), reference=1.0)
 
 
 def _charts(content: PageContent) -> dict[str, list[Chart]]:
@@ -238,7 +246,7 @@ def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]
     vessel = ratios.filter(pl.col("region") == "vessel")
     if vessel.is_empty():
         return {}
-    own = {"against": "non_vessel", "scaling": vessel["scaling"][0], "average": "images"}
+    own = {"against": "non_vessel", "scaling": vessel["scaling"][0], "average": "images", "images": "all"}
     other = "raw" if own["scaling"] == "minmax" else "minmax"
     changes: dict[str, dict[str, str]] = {
         "As above": {},
@@ -246,6 +254,7 @@ def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]
         f"{'Raw' if other == 'raw' else 'Min-max'} maps": {"scaling": other},
         "Every person alike": {"average": "people"},
         "Ratio of sums": {"average": "sums"},
+        "Without doubtful masks": {"images": "unflagged"},
     }
     return {heading: _by_cell(vessel.filter(**{**own, **changed})) for heading, changed in changes.items()}
 
@@ -263,15 +272,6 @@ def _by_cell(ratios: pl.DataFrame) -> dict[CellKey, dict[str, Any]]:
 def _bounds(leaderboard: pl.DataFrame, names: list[str]) -> list[float]:
     columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
     return [value for column in columns for value in leaderboard[column].drop_nulls().drop_nans()]
-
-
-def _floor(values: list[float]) -> float:
-    # Rounded first: 10 * 1.1 is a little more than 11.
-    return math.floor(round(10 * min(values), 6)) / 10
-
-
-def _ceil(values: list[float]) -> float:
-    return math.ceil(round(10 * max(values), 6)) / 10
 
 
 def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
@@ -317,8 +317,15 @@ def _compressed(path: Path) -> str:
 def _number(value: float | None, digits: int = 0) -> str:
     if value is None:
         return NOTHING
+    if value == float("inf"):  # a threshold that nothing reaches
+        return "∞"
     value = round(value, digits) or 0  # no minus before a zero
     return f"{value:,.{digits}f}".replace("-", "−").replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _sortable(value: float) -> str:
+    """A number as the script of the page reads it."""
+    return "Infinity" if value == float("inf") else str(value)
 
 
 def _signed(value: float | None, digits: int = 0) -> str:
@@ -335,13 +342,16 @@ def _interval(row: Mapping[str, Any], name: str, digits: int, joined: str = "–
 
 
 def _p_value(value: float | None) -> str:
-    """Three decimals; below 0.001 two significant digits, since an exact p-value is not merely small."""
+    """Three decimals; the CSV has the others."""
     if value is None:
         return NOTHING
-    if value >= 0.001:
-        return f"{value:.3f}"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    return "<\N{NARROW NO-BREAK SPACE}0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _p_stated(value: float | None) -> str:
+    """As it follows a p in a sentence."""
+    told = _p_value(value)
+    return told if told.startswith("<") else f"= {told}"
 
 
 def _words(name: str) -> str:

@@ -16,6 +16,7 @@ from PIL import Image
 
 import benchmark.page
 from benchmark import reference
+from benchmark.charts.spans import Span
 from benchmark.comparisons import CELL
 from benchmark.leaderboard import SCHEMA, Leaderboard
 from benchmark.page import PAIRS_SHOWN, Axis, PageContent, render
@@ -74,9 +75,15 @@ def having(root: Element, attribute: str, value: str) -> list[Element]:
     return [element for element in root.iter() if value in element.get(attribute, "").split()]
 
 
-def rows(root: Element, table: str = "table-leaderboard") -> list[Element]:
+def rows(root: Element, table: str = "table-leaderboard", published: bool = False) -> list[Element]:
+    """Of the run's own cells, or of a published study's."""
     (found,) = having(root, "id", table)
-    return [row for body in found.iter("tbody") for row in body.iter("tr")]
+    return [
+        row
+        for body in found.iter("tbody")
+        if (body.get("class") == "published") == published
+        for row in body.iter("tr")
+    ]
 
 
 def row_of(root: Element, backbone: str, strategy: str, table: str = "table-leaderboard") -> Element:
@@ -139,10 +146,19 @@ def test_estimates_stand_with_their_intervals(page: Element) -> None:
         "1.40 1.35–1.46",  # vessel, artery, vein
         "1.20 1.15–1.26",
         "1.30 1.25–1.36",
+        "1 230",  # images with a ratio
     ]
     assert shown(page, "table-fov") == [
-        "1.30 1.25–1.36", "1.10 1.05–1.16", "1.20 1.15–1.26", "0.438", "1 230", "1 234", "617", "400",
+        "1.30 1.25–1.36", "1.10 1.05–1.16", "1.20 1.15–1.26", "0.15 0.10–0.21", "0.438",
+        "1 230", "1 234", "617", "400",
     ]  # fmt: skip
+
+
+def test_images_with_a_ratio_are_counted_where_not_all_have_one(content: PageContent) -> None:
+    complete = changed(content, cells=content.board.cells.with_columns(n_ratio="n_images", n_map="n_images"))
+    assert len(heads(complete, "table-leaderboard")) == 8
+    assert "With ratio" not in text(having(complete, "id", "table-leaderboard")[0])
+    assert not [span for span in complete.iter("span") if text(span).startswith("maps")]
 
 
 def test_ranks_and_the_letters_of_groups(page: Element, content: PageContent) -> None:
@@ -189,6 +205,7 @@ def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
         "Raw maps": "1.60 1.50–1.70",
         "Every person alike": "1.10 1.00–1.20",
         "Ratio of sums": "1.20 1.10–1.30",
+        "Without doubtful masks": "2.40 2.30–2.50",
     }
 
 
@@ -219,7 +236,7 @@ def test_all_cells_failed(content: PageContent) -> None:
 
 def test_several_seeds_get_a_column_and_a_row_of_pictures_each(page: Element, full_page: Element) -> None:
     names = ["Backbone", "Strategy"]
-    assert heads(page, "table-leaderboard") == [*names, "Rank", "AUC", "F1", "Vessel", "Artery", "Vein"]
+    assert heads(page, "table-leaderboard") == [*names, "Rank", "AUC", "F1", "Vessel", "Artery", "Vein", "With ratio"]
     assert heads(full_page, "table-leaderboard")[:4] == [*names, "Seed", "Rank"]
     assert len(rows(full_page)) == 18
     assert len(having(page, "class", "maps")) == 3
@@ -267,7 +284,7 @@ def test_operating_points_have_a_row_each(page: Element) -> None:
 
 
 def test_right_where_it_looks_at_vessels(page: Element) -> None:
-    assert shown(page, "table-within") == ["0.54 0.49–0.60", "+0.08 0.03 to 0.14", "1 230"]
+    assert shown(page, "table-within") == ["0.54 0.49–0.60", "807", "321", "+0.08 0.03 to 0.14", "1 230"]
 
 
 def test_pairs_come_surest_first(page: Element) -> None:
@@ -297,11 +314,12 @@ def test_one_cell_has_no_pair(content: PageContent) -> None:
 def test_the_published_study_stands_beside_only_if_asked_for(page: Element, full_page: Element) -> None:
     assert not having(page, "id", "published")
     table = reference.cells()
-    assert [[text(th) for th in row.iter("th")] for row in rows(full_page, "table-published")] == [
-        list(names) for names in table.select("model", "strategy").rows()
-    ]
-    first = [text(td) for td in rows(full_page, "table-published")[0].iter("td")]
-    assert first == ["0.60 0.57–0.63", "0.59 0.56–0.62", "1.09 1.09–1.10", "1.11 1.10–1.12", "1.07 1.06–1.07"]
+    assert not rows(page, published=True)
+    theirs = rows(full_page, published=True)
+    assert [tuple(text(th) for th in row.iter("th")) for row in theirs] == table.select("model", "strategy").rows()
+    assert [text(td) for td in theirs[0].iter("td")] == [
+        "–", "–", "0.60 0.57–0.63", "0.59 0.56–0.62", "1.09 1.09–1.10", "1.11 1.10–1.12", "1.07 1.06–1.07", "–",
+    ]  # fmt: skip
 
 
 def test_charts_are_pictures_with_a_title_and_a_label(page: Element, content: PageContent) -> None:
@@ -381,8 +399,19 @@ def test_every_correlation_is_in_a_table(page: Element, content: PageContent) ->
     assert not having(alone, "id", "table-correlation")
 
 
-@pytest.mark.parametrize(("p_value", "written"), [(1.0, "p = 1.000"), (2 / 362_880, "p = 5.5 × 10⁻⁶")])
-def test_small_p_values_stay_exact(content: PageContent, p_value: float, written: str) -> None:
+def test_a_threshold_that_nothing_reaches_sorts_highest(content: PageContent) -> None:
+    operating = content.board.operating.with_columns(
+        threshold=pl.when(pl.col("point") == "specificity_90").then(float("inf")).otherwise("threshold")
+    )
+    page = changed(content, operating=operating)
+    cells = [
+        td for row in rows(page, "table-operating") for td in row.iter("td") if td.get("data-label") == "Threshold"
+    ]
+    assert {td.get("data-value") for td in cells if text(td) == "∞"} == {"Infinity"}
+
+
+@pytest.mark.parametrize(("p_value", "written"), [(1.0, "p = 1.000"), (0.001, "p = 0.001"), (2 / 362_880, "p < 0.001")])
+def test_small_p_values_are_small(content: PageContent, p_value: float, written: str) -> None:
     page = changed(content, correlation=content.board.correlation.with_columns(p_value=pl.lit(p_value)))
     assert written in text(having(page, "class", "lead")[0])
 
@@ -403,7 +432,7 @@ def test_nulls_are_dashes_without_a_bar(content: PageContent) -> None:
         for name in ("vein_ratio", "vein_ratio_low", "vein_ratio_high", "auc_low", "threshold", "ppv")
     ]
     page = changed(content, cells=content.board.cells.with_columns(gone))
-    _, auc, _, _, _, vein = row_of(page, "openclip-tiny", "partial").iter("td")
+    _, auc, _, _, _, vein, _ = row_of(page, "openclip-tiny", "partial").iter("td")
     assert text(vein) == "–"
     assert vein.get("data-value") == ""
     assert vein.find("svg") is None
@@ -546,6 +575,11 @@ def test_what_can_be_sorted_has_a_value_in_every_column(full_page: Element) -> N
 
 
 def test_an_axis_end_gives_way_to_a_reference_close_by() -> None:
-    assert Axis(0.9, 1.6, 1.0).labels() == [(14.29, "1"), (100.0, "1.6")]
-    assert Axis(0.3, 1.0, 0.5).labels() == [(28.57, "0.5"), (0.0, "0.3"), (100.0, "1")]
-    assert Axis(0.0, 1.0).labels() == [(0.0, "0"), (100.0, "1")]
+    assert Axis(Span(0.9, 1.6, ()), 1.0).labels() == [(14.29, "1"), (100.0, "1.6")]
+    assert Axis(Span(0.3, 1.0, ()), 0.5).labels() == [(28.57, "0.5"), (0.0, "0.3"), (100.0, "1")]
+    assert Axis(Span(0.0, 1.0, ())).labels() == [(0.0, "0"), (100.0, "1")]
+
+
+def test_factors_are_drawn_alike_and_what_is_off_the_axis_at_its_end() -> None:
+    axis = Axis(Span(0.25, 4, (), logarithmic=True), 1.0)
+    assert [axis.place(value) for value in (0.25, 0.5, 1, 2, 9)] == [0, 25, 50, 75, 100]

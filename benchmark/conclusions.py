@@ -1,0 +1,90 @@
+"""What a leaderboard says, in a few sentences, and what its numbers cannot carry."""
+
+import polars as pl
+
+from benchmark.leaderboard import OK, Leaderboard
+
+FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few
+MUCH = 0.2  # of a map outside the field of view, above which it is said
+
+
+def conclusions(board: Leaderboard) -> list[str]:
+    """Whether cells predict, which of them are told apart, whether they need vessels, and what to beware of."""
+    done = board.cells.filter(status=OK)
+    if done.is_empty():
+        return []
+    able = done.filter(pl.col("auc_low") > 0.5)
+    told = [_prediction(done, able), _erasure(able), _best(done), _ratios(done, able)]
+    return [sentence for sentence in told if sentence]
+
+
+def cautions(board: Leaderboard) -> list[str]:
+    """Cells whose ratio rests on some of the images alone, and maps of where there is nothing to see."""
+    done = board.cells.filter(status=OK)
+    few = done.filter(pl.col("n_ratio") < FEW * pl.col("n_images"))
+    outside = done.filter(pl.col("outside_share") > MUCH)
+    told = []
+    if len(few):
+        least = few.row(few["n_ratio"].arg_min() or 0, named=True)
+        told.append(
+            f"{_cells(len(few), len(done))} {_have(len(few))} a ratio for less than {100 * FEW:.0f} % of the test "
+            f"images, the least for {least['n_ratio']} of {least['n_images']}: most other maps have no positive value."
+        )
+    if len(outside):
+        most = max(outside["outside_share"].to_list())
+        told.append(
+            f"In {_cells(len(outside), len(done), capital=False)} more than {100 * MUCH:.0f} % of the maps, up to "
+            f"{100 * most:.0f} %, lies outside the field of view, where nothing is to see: read the ratios inside."
+        )
+    return told
+
+
+def _prediction(done: pl.DataFrame, able: pl.DataFrame) -> str:
+    if able.is_empty():
+        none = "The cell does not predict" if len(done) == 1 else f"None of {len(done)} cells predicts"
+        return f"{none} better than chance: the interval of the AUC holds 0.5 or lies below it."
+    if len(able) == len(done):
+        return f"{_cells(len(able), len(done))} {_predict(len(able))} better than chance."
+    return f"{_cells(len(able), len(done))} {_predict(len(able))} better than chance (interval of the AUC above 0.5)."
+
+
+def _best(done: pl.DataFrame) -> str:
+    if len(done) < 2:
+        return ""
+    best = done.row(0, named=True)
+    others = done.filter("tied_best").height - 1
+    if others == len(done) - 1:
+        return "By AUC no cell can be told from the highest."
+    name = f"{best['backbone']}, {best['strategy']}" + (f", seed {best['seed']}" if done["seed"].n_unique() > 1 else "")
+    tied = "every other is told from it" if not others else f"{others} of {len(done) - 1} others cannot be told from it"
+    return f"Highest AUC: {name}, {best['auc']:.3f}; {tied}."
+
+
+def _erasure(able: pl.DataFrame) -> str:
+    erased = able.drop_nulls("auc_drop_difference_low")
+    if erased.is_empty():
+        return ""
+    need = erased.filter(pl.col("auc_drop_difference_low") > 0).height
+    why = "without vessels the AUC falls more than with as much painted elsewhere"
+    if len(erased) == 1:
+        return f"It needs the vessels: {why}." if need else "It is not shown to need the vessels."
+    return f"Of the {len(erased)} that predict, {need or 'none'} {'needs' if need < 2 else 'need'} the vessels: {why}."
+
+
+def _ratios(done: pl.DataFrame, able: pl.DataFrame) -> str:
+    if able.is_empty() and done["vessel_ratio"].is_not_null().any():
+        return "Vessel ratios then say little: a model that has learned nothing can look at vessels, too."
+    return ""
+
+
+def _cells(count: int, of: int, capital: bool = True) -> str:
+    words = f"{count} of {of} cells" if count < of else "the cell" if of == 1 else f"all {of} cells"
+    return words[0].upper() + words[1:] if capital else words
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _predict(count: int) -> str:
+    return "predicts" if count == 1 else "predict"

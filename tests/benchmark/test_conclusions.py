@@ -1,0 +1,80 @@
+"""What is said of a leaderboard, from cells made by hand."""
+
+import dataclasses
+
+import polars as pl
+import pytest
+
+from benchmark.conclusions import cautions, conclusions
+from benchmark.leaderboard import Leaderboard
+from tests.benchmark import page_content
+
+
+@pytest.fixture
+def board():
+    return page_content.board()
+
+
+def changed(board: Leaderboard, **columns) -> Leaderboard:
+    return dataclasses.replace(board, cells=board.cells.with_columns(**columns))
+
+
+def test_cells_that_predict_and_need_vessels(board):
+    assert conclusions(board) == [
+        "All 8 cells predict better than chance.",
+        "Of the 8 that predict, 8 need the vessels: without vessels the AUC falls more than with as much painted "
+        "elsewhere.",
+        "Highest AUC: openclip-tiny, classifier_only, 0.800; 3 of 7 others cannot be told from it.",
+    ]
+
+
+def test_nothing_is_made_of_models_that_learned_nothing(board):
+    chance = changed(board, auc_low=pl.lit(0.4), tied_best=pl.lit(True))
+    assert conclusions(chance) == [
+        "None of 8 cells predicts better than chance: the interval of the AUC holds 0.5 or lies below it.",
+        "By AUC no cell can be told from the highest.",
+        "Vessel ratios then say little: a model that has learned nothing can look at vessels, too.",
+    ]
+
+
+def test_one_that_predicts(board):
+    best = pl.col("rank") == 1
+    one = changed(board, auc_low=pl.when(best).then(0.6).otherwise(0.4), tied_best=best)
+    assert conclusions(one) == [
+        "1 of 8 cells predicts better than chance (interval of the AUC above 0.5).",
+        "It needs the vessels: without vessels the AUC falls more than with as much painted elsewhere.",
+        "Highest AUC: openclip-tiny, classifier_only, 0.800; every other is told from it.",
+    ]
+    unneeded = changed(one, auc_drop_difference_low=pl.lit(-0.01))
+    assert conclusions(unneeded)[1] == "It is not shown to need the vessels."
+    unasked = changed(one, auc_drop_difference_low=pl.lit(None, pl.Float64))
+    assert len(conclusions(unasked)) == 2
+
+
+def test_a_single_cell(board):
+    alone = dataclasses.replace(board, cells=board.cells.head(1))
+    assert conclusions(alone)[0] == "The cell predicts better than chance."
+    chance = changed(alone, auc_low=pl.lit(0.5))
+    assert conclusions(chance)[0].startswith("The cell does not predict better than chance")
+
+
+def test_seeds_are_named_where_there_are_several():
+    assert "openclip-tiny, classifier_only, seed 0, 0.800" in conclusions(page_content.board((0, 7)))[2]
+
+
+def test_where_all_failed_nothing_is_said(board):
+    failed = dataclasses.replace(board, cells=board.cells.filter(pl.col("status") != "ok"))
+    assert conclusions(failed) == cautions(failed) == []
+
+
+def test_cautions(board):
+    assert cautions(board) == []
+    worst = pl.col("rank") == 8
+    doubtful = changed(
+        board,
+        n_ratio=pl.when(worst).then(47).when(pl.col("rank") == 7).then(900).otherwise("n_ratio"),
+        outside_share=pl.when(worst).then(0.861).otherwise("outside_share"),
+    )
+    few, outside = cautions(doubtful)
+    assert few.startswith("2 of 8 cells have a ratio for less than 80 % of the test images, the least for 47 of 1234")
+    assert outside.startswith("In 1 of 8 cells more than 20 % of the maps, up to 86 %, lies outside the field of view")
