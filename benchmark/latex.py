@@ -8,6 +8,7 @@ import polars as pl
 from benchmark.comparisons import tied_best
 from benchmark.leaderboard import OK, Leaderboard
 
+CHANCE = 0.5  # AUC of guesses
 COLUMNS = {
     "auc": ("AUC", 3),
     "f1": ("F1", 3),
@@ -24,28 +25,39 @@ _ESCAPED = str.maketrans(
 
 
 def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
-    """A table environment; failed cells are left out and counted in the caption."""
+    """A table environment, narrow enough for a page of 345 pt unless names are long.
+
+    A cell takes two rows: backbone and values; strategy, seed where there are several, and intervals. Failed cells are
+    left out and counted in the caption. Where no interval of an AUC lies above 0.5, no AUC is marked.
+    """
     done = leaderboard.cells.filter(pl.col("status") == OK)
-    several_seeds = done["seed"].n_unique() > 1
+    several_seeds, several_counts = (done[name].n_unique() > 1 for name in ("seed", "n_ratio"))
     marks = {measure: _marks(done, leaderboard.comparisons, measure, 1 - confidence) for measure in COLUMNS}
-    names = ["Backbone", "Strategy", *(["Seed"] if several_seeds else []), *(label for label, _ in COLUMNS.values())]
+    told = [
+        f"{escape(title)}: {_tested(done)}, with {100 * confidence:g}\\,\\% intervals over people.",
+        "Artery, vein, vessel: mean saliency inside over that outside all vessels" + _with_ratio(done) + ".",
+        "Bold: highest; $\\dagger$: not distinguishable from it (Holm-adjusted).",
+    ]
+    if len(done) and not (done["auc_low"] > CHANCE).any():
+        marks["auc"] = [""] * len(done)
+        told.append(f"No AUC is marked, since no interval of one lies above {CHANCE} (chance).")
     failed = len(leaderboard.cells) - len(done)
-    caption = (
-        f"{escape(title)}: prediction and saliency on the test images, with {100 * confidence:g}\\,\\% intervals over "
-        "people. Artery, vein, vessel: mean saliency inside over that outside all vessels. Bold: highest; "
-        "$\\dagger$: not distinguishable from it (Holm-adjusted)."
-        + (f" {failed} failed cell{'s' if failed > 1 else ''} left out." if failed else "")
-    )
+    if failed:
+        told.append(f"{failed} failed cell{'s' if failed > 1 else ''} left out.")
+    names = ["Backbone, strategy" + (", seed" if several_seeds else ""), *(label for label, _ in COLUMNS.values())]
+    names += ["$n$"] if several_counts else []
+    rows = [_rows(row, i, marks, several_seeds, several_counts) for i, row in enumerate(done.to_dicts())]
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{caption}}}",
-        rf"  \begin{{tabular}}{{{'l' * (len(names) - len(COLUMNS))}{'r' * len(COLUMNS)}}}",
+        r"  \setlength{\tabcolsep}{4pt}",
+        rf"  \caption{{{' '.join(told)}}}",
+        rf"  \begin{{tabular}}{{l{'r' * (len(names) - 1)}}}",
         r"    \toprule",
         f"    {' & '.join(names)} \\\\",
         r"    \midrule",
-        *(f"    {' & '.join(_row(row, i, marks, several_seeds))} \\\\" for i, row in enumerate(done.to_dicts())),
+        *"\n    \\addlinespace\n".join(rows).splitlines(),
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table}",
@@ -68,15 +80,43 @@ def _marks(done: pl.DataFrame, comparisons: pl.DataFrame, measure: str, alpha: f
     ]
 
 
-def _row(row: dict[str, Any], index: int, marks: dict[str, Sequence[str]], several_seeds: bool) -> list[str]:
-    named = [escape(row["backbone"]), escape(row["strategy"]), *([str(row["seed"])] if several_seeds else [])]
-    return named + [_number(row, name, digits, marks[name][index]) for name, (_, digits) in COLUMNS.items()]
+def _tested(done: pl.DataFrame) -> str:
+    """What the numbers are of: the same test images for every cell."""
+    if done.is_empty():
+        return "prediction and saliency on the test images"
+    images, people, positive = done.select("n_images", "n_patients", "n_positive").row(0)
+    return f"prediction and saliency on {images:,} test images ({positive:,} positive) of {people:,} people"
 
 
-def _number(row: dict[str, Any], name: str, digits: int, mark: str) -> str:
-    if row[name] is None:
+def _with_ratio(done: pl.DataFrame) -> str:
+    """How many images have a vessel ratio, where that is not all of them."""
+    counts = done["n_ratio"].unique()
+    if len(counts) > 1:
+        return "; $n$: images that have a vessel ratio"
+    few = done.filter(pl.col("n_ratio") < pl.col("n_images"))
+    return f"; {few['n_ratio'][0]:,} images have a vessel ratio" if len(few) else ""
+
+
+def _rows(
+    row: dict[str, Any], index: int, marks: dict[str, Sequence[str]], several_seeds: bool, several_counts: bool
+) -> str:
+    """A cell's two rows."""
+    values = [_value(row[name], digits, marks[name][index]) for name, (_, digits) in COLUMNS.items()]
+    intervals = [_interval(row[f"{name}_low"], row[f"{name}_high"], digits) for name, (_, digits) in COLUMNS.items()]
+    first, second = [escape(row["backbone"]), *values], [escape(row["strategy"]), *intervals]
+    if several_seeds:
+        second[0] += f", {row['seed']}"
+    if several_counts:
+        first, second = [*first, f"{row['n_ratio']:,}"], [*second, ""]
+    return "\n".join(f"    {' & '.join(cells)} \\\\" for cells in (first, second))
+
+
+def _value(value: float | None, digits: int, mark: str) -> str:
+    if value is None:
         return "--"
-    value = f"{row[name]:.{digits}f}"
-    value = rf"\textbf{{{value}}}" if mark == "best" else f"{value}$^\\dagger$" if mark == "tied" else value
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return value if low is None or high is None else f"{value} ({low:.{digits}f}--{high:.{digits}f})"
+    text = f"{value:.{digits}f}"
+    return rf"\textbf{{{text}}}" if mark == "best" else rf"{text}\rlap{{$^\dagger$}}" if mark == "tied" else text
+
+
+def _interval(low: float | None, high: float | None, digits: int) -> str:
+    return "" if low is None or high is None else rf"\scriptsize {low:.{digits}f}--{high:.{digits}f}"
