@@ -93,7 +93,7 @@ class Axis:
 
     def labels(self) -> list[tuple[float, str]]:
         """(percent, text): the ends and the reference; an end gives way to a reference close by."""
-        ends = [(0.0, f"{self.span.low:.2g}"), (100.0, f"{self.span.high:.2g}")]
+        ends = [(0.0, f"{self.span.low:.1g}"), (100.0, f"{self.span.high:.2g}")]
         if self.reference is None:
             return ends
         middle = self.place(self.reference)

@@ -37,6 +37,7 @@ from stats.metrics import auc
 from xai.pictures import mirrored_mean
 from xai.vessels.quality import FLAGS
 
+DOUBTFUL = 0.1  # share of the test images whose vessel masks are flagged, above which it is said first
 PACKAGES = (
     "ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy",
     "pillow", "opencv-python-headless",
@@ -217,6 +218,13 @@ def notices(run: Run) -> list[str]:
         )
     caution = (run.directory.completed("segment") or {}).get("source", {}).get("caution")
     told += [caution] if caution else []
+    flags = pl.read_parquet(run.directory.vessels)["flags"]
+    doubtful = int((flags != "").sum())
+    if doubtful > DOUBTFUL * len(flags):
+        told.append(
+            f"Vessel masks of {doubtful} of {len(flags)} test images look wrong (see “How it was made”); they count, and "
+            "“Does the convention matter?” has the ratios without them."
+        )
     told += [f"{b.name}: weights under {b.licence}." for b in chosen if "non-commercial" in b.licence]
     return told
 

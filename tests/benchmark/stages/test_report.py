@@ -134,3 +134,22 @@ def test_the_table_for_a_paper(run):
     assert r"90\,\% intervals" in tex
     assert "2 failed cells left out." in tex
     assert tex.count(r"dinov2-tiny & ") == 4
+
+
+@pytest.mark.parametrize(("flagged", "said"), [(8, False), (9, True)])
+def test_many_doubtful_masks_are_said_before_any_number(run, flagged, said):
+    vessels = pl.read_parquet(run.directory.vessels)
+    flags = pl.when(pl.int_range(pl.len()) < flagged).then(pl.lit("no_vessels")).otherwise(pl.lit(""))
+    write_parquet(run.directory.vessels, vessels.with_columns(flags=flags))
+    told = [
+        notice for notice in stage.notices(run) if notice.startswith(f"Vessel masks of {flagged} of 80 test images")
+    ]
+    write_parquet(run.directory.vessels, vessels)
+    assert bool(told) == said
+
+
+def test_the_run_says_which_program_made_it(run):
+    results = read_results(run.directory.path)
+    assert results.software["retina-benchmark"].startswith("0.")
+    assert results.machine["this node"].endswith("GiB")
+    assert results.cohort.manifest_sha256 is None, "it has gone since"
