@@ -14,6 +14,8 @@ from benchmark.leaderboard import OK
 from benchmark.page import NOTHING, Measure, auc_measure, embedded, ratio_axis, template
 from benchmark.results import Results, read_results
 
+SYNTHETIC = "synthetic"  # the source of a cohort without a manifest
+DRAWN = "Data are synthetic: drawn with the label's signal in them, so they say nothing about patients."
 SHOWN = ("auc", "f1", "vessel_ratio", "vessel_ratio_fov")
 CELLS_SCHEMA: dict[str, type[pl.DataType]] = {
     "run": pl.String,
@@ -47,9 +49,13 @@ def write_overview(paths: Sequence[Path], out: Path) -> Path:
 def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) -> str:
     """The page as HTML text, like a run's own: nothing is loaded."""
     axis = ratio_axis(cells, ["vessel_ratio", "vessel_ratio_fov"])
-    forests = {name: auc_forest(cells.filter(run=name, status=OK)) for name in runs}
+    forests = {name: auc_forest(cells.filter(run=name, status=OK), along=cells) for name in runs}
     return template("overview.html.j2").render(
         runs=runs,
+        notices=notices(runs),
+        same_people=[_listed(names) for names in same_people(runs)],
+        several_cohorts=len({results.cohort.test_sha256 for results in runs.values()}) > 1,
+        untrained={name: untrained(results) for name, results in runs.items()},
         cells=cells.sort("auc", descending=True, nulls_last=True).to_dicts(),
         models=models.to_dicts(),
         several_seeds=cells["seed"].n_unique() > 1,
@@ -64,6 +70,41 @@ def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) 
     )
 
 
+def notices(runs: dict[str, Results]) -> list[tuple[str, str]]:
+    """What a reader must know before any number: the runs it is about, and what their own pages say at the top."""
+    about: dict[str, list[str]] = {}
+    for name, results in runs.items():
+        told = [DRAWN] if results.cohort.source == SYNTHETIC else []
+        if towers := untrained(results):
+            told.append(
+                f"Towers are untrained ({_listed(towers)}): the numbers show that the chain works, "
+                "not how good a model is."
+            )
+        if caution := results.vessels.get("caution"):
+            told.append(str(caution))
+        for notice in told:
+            about.setdefault(notice, []).append(name)
+    return [(_listed(names), notice) for notice, names in about.items()]
+
+
+def untrained(results: Results) -> list[str]:
+    """Backbones of a run that had no weights."""
+    return [backbone for backbone, weights in results.weights.items() if weights is None]
+
+
+def same_people(runs: dict[str, Results]) -> list[list[str]]:
+    """Names of runs that tested the same images of the same people with the same labels, two or more each."""
+    by_digest: dict[str, list[str]] = {}
+    for name, results in runs.items():
+        by_digest.setdefault(results.cohort.test_sha256, []).append(name)
+    return [names for names in by_digest.values() if len(names) > 1]
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def _intervals(results: Results) -> str:
     """How a run made those of its cells."""
     numbers = [cell.measures["auc"] for cell in results.cells if "auc" in cell.measures]
@@ -76,22 +117,35 @@ def _intervals(results: Results) -> str:
 
 
 def read_runs(paths: Sequence[Path]) -> dict[str, Results]:
-    """Each run's results under a name of its own: the study's, numbered where two studies share one.
+    """Each run's results under a name of its own: the study's; of studies that share one, also that of the folder.
+
+    Where folders have one name, too, runs are numbered.
 
     Raises:
         UserError: a file that is no results.json of this version, or the same run twice.
     """
-    runs: dict[str, Results] = {}
+    read: list[Results] = []
     for path in paths:
         results = read_results(path)
-        if results in runs.values():
+        if results in read:
             raise UserError(f"{path}: the same run is named twice")
-        name, number = results.study, 1
-        while name in runs:
+        read.append(results)
+    folders = [(path if path.is_dir() else path.parent).resolve().name for path in paths]
+    return dict(zip(_names([results.study for results in read], folders), read, strict=True))
+
+
+def _names(studies: Sequence[str], folders: Sequence[str]) -> list[str]:
+    names: list[str] = []
+    for study, folder in zip(studies, folders, strict=True):
+        sharing = [other for name, other in zip(studies, folders, strict=True) if name == study]
+        told_apart = len(set(sharing)) == len(sharing) > 1
+        name = unique = f"{study} ({folder})" if told_apart else study
+        number = 1
+        while unique in names:
             number += 1
-            name = f"{results.study} ({number})"
-        runs[name] = results
-    return runs
+            unique = f"{name} ({number})"
+        names.append(unique)
+    return names
 
 
 def cells_of_runs(runs: dict[str, Results]) -> pl.DataFrame:
@@ -109,28 +163,32 @@ def cells_of_runs(runs: dict[str, Results]) -> pl.DataFrame:
 
 
 def over_runs(cells: pl.DataFrame) -> pl.DataFrame:
-    """Backbones and strategies over all runs that have them, best mean rank first.
+    """Backbones and strategies over all runs that have them, those that beat most of the others first.
 
-    Columns: backbone, strategy, n_runs, mean_rank (by AUC within each run, over its seeds' means, 1 = best), mean_auc,
-    lowest_auc, highest_auc, mean_vessel_ratio. A mean over cohorts has no interval: people of different cohorts are no
-    sample of one population. Ranks of cells that not every run has are over fewer runs: read `n_runs` beside them.
+    Columns: backbone, strategy, n_runs (with an AUC), mean_beaten, mean_auc, lowest_auc, highest_auc, n_runs_ratio
+    (with a vessel ratio), mean_vessel_ratio; seeds of a run are averaged first. `mean_beaten` is a rank that does not
+    depend on how many cells a run has: the share of its other backbones and strategies whose AUC is lower, 0..1, a tie
+    counts half, averaged over runs; null where no run has others. A mean over cohorts has no interval: people of
+    different cohorts are no sample of one population.
     """
     names = ["backbone", "strategy"]
     by_run = (
         cells.filter(status=OK)
         .group_by("run", *names, maintain_order=True)
         .agg(pl.col("auc", "vessel_ratio").mean())
-        .with_columns(pl.col("auc").rank(descending=True).over("run").alias("rank"))
+        .with_columns(others=pl.col("auc").count().over("run") - 1.0, below=pl.col("auc").rank().over("run") - 1)
+        .with_columns(beaten=(pl.col("below") / pl.col("others")).fill_nan(None))
     )
     return (
         by_run.group_by(names, maintain_order=True)
         .agg(
-            pl.len().cast(pl.Int64).alias("n_runs"),
-            pl.col("rank").mean().alias("mean_rank"),
+            pl.col("auc").count().cast(pl.Int64).alias("n_runs"),
+            pl.col("beaten").mean().alias("mean_beaten"),
             pl.col("auc").mean().alias("mean_auc"),
             pl.col("auc").min().alias("lowest_auc"),
             pl.col("auc").max().alias("highest_auc"),
+            pl.col("vessel_ratio").count().cast(pl.Int64).alias("n_runs_ratio"),
             pl.col("vessel_ratio").mean().alias("mean_vessel_ratio"),
         )
-        .sort(["mean_rank", *names])
+        .sort("mean_beaten", *names, descending=[True, False, False], nulls_last=True)
     )

@@ -4,8 +4,11 @@ from benchmark.config import Controls, Statistics
 from benchmark.results import CellResult, CohortResult, Number, Results, methods
 
 
-def results_of(study="carotid", cohort="lab_a.csv", **aucs):
-    """A run whose cells are `backbone__strategy=AUC`; None: the cell failed."""
+def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, **aucs):
+    """A run whose cells are `backbone__strategy=AUC`; None: the cell failed.
+
+    people: begins the digest of whom it tested; weights: as `Results.weights`, by backbone.
+    """
     cells = []
     for name, auc in aucs.items():
         backbone, _, strategy = name.partition("__")
@@ -23,14 +26,14 @@ def results_of(study="carotid", cohort="lab_a.csv", **aucs):
         study=study,
         finished="2026-01-02T03:04:05+00:00",
         cohort=CohortResult(
-            source=cohort, images=split, people=split, positive=split, left_out=0, test_sha256="ab" * 32
+            source=cohort, images=split, people=split, positive=split, left_out=0, test_sha256=people.ljust(64, "0")
         ),
         methods=methods(Statistics(), Controls()),
         cells=cells,
         comparisons=[],
         correlations=[],
         seeds=[],
-        weights={},
+        weights=weights or {},
         vessels={},
         software={},
         machine={},
