@@ -120,10 +120,9 @@ def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, settings: Statis
     both = key in first.estimates and key in other.estimates
     found: dict[str, dict[str, Any]] = {}
     if both and paired:
-        people = first.test["patient_id"].to_numpy()
         pair = [other.tested[key], first.tested[key]]
         estimates = [other.estimates[key], first.estimates[key]]
-        of_pair = compare([key, key], pair, estimates, people, settings)
+        of_pair = compare([key, key], pair, estimates, first.resamples, settings)
         kept = ("measure", "difference", "low", "high", "p_value", "method")
         found = {row["measure"]: row for row in of_pair.select(kept).drop_nulls("difference").to_dicts()}
     why = "undefined" if paired else "other test people"

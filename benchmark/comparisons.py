@@ -24,6 +24,7 @@ from stats.delong import delong_test
 from stats.intervals import UNDEFINED, percentile_interval
 from stats.multiple import holm
 from stats.ranks import groups, rank, rank_intervals, tied_with_best
+from stats.resamples import PeopleResamples
 from stats.seeds import over_seeds
 
 CellKey = tuple[str, str, int]  # backbone, strategy, seed
@@ -49,6 +50,7 @@ COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     "p_value": pl.Float64,
     "p_holm": pl.Float64,
     "method": pl.String,
+    "n_images": pl.Int64,
 }
 SEEDS_SCHEMA: dict[str, type[pl.DataType]] = {
     "backbone": pl.String,
@@ -78,7 +80,7 @@ def compare(
     keys: Sequence[CellKey],
     tested: Sequence[Tested],
     estimates: Sequence[Estimates],
-    people: np.ndarray,
+    resamples: PeopleResamples,
     settings: Statistics,
 ) -> pl.DataFrame:
     """Every pair of cells by each of `COMPARED`, columns as `COMPARISON_SCHEMA`.
@@ -86,13 +88,15 @@ def compare(
     Of AUCs, intervals and p-values are DeLong's for people with several images (Student's t); of the others, those of
     `benchmark.measures.difference`. Holm's method adjusts for all pairs.
     """
+    cells = list(zip(tested, estimates, strict=True))
     rows: list[dict[str, Any]] = []
     for measure in COMPARED:
         of_measure = []
         for a, b in itertools.combinations(range(len(keys)), 2):
-            value, (low, high), p_value = difference(estimates[a], estimates[b], measure, settings)
-            method = PAIRED[settings.interval]
+            found, method = difference(cells[a], cells[b], measure, resamples, settings), PAIRED[settings.interval]
+            (low, high), p_value = found.interval, found.p_value
             if measure == "auc":
+                people = resamples.person_of_image
                 test = delong_test(tested[a].labels, tested[a].scores, tested[b].scores, people)
                 (low, high), p_value = test.t_interval(settings.confidence), test.p_value
                 method = "DeLong, clustered by person"
@@ -100,7 +104,8 @@ def compare(
                 {"measure": measure}
                 | _named(keys[a], "a")
                 | _named(keys[b], "b")
-                | {"difference": value, "low": low, "high": high, "p_value": p_value, "method": method}
+                | {"difference": found.value, "low": low, "high": high, "p_value": p_value, "method": method}
+                | {"n_images": found.n_images}
             )
         if of_measure:
             adjusted = holm([row["p_value"] for row in of_measure])

@@ -170,7 +170,7 @@ def build(
         estimates.append(found)
     if all_tested:
         points += curves.treat_all_rows(labels)
-    pairs = comparisons.compare(keys, all_tested, estimates, people, settings)
+    pairs = comparisons.compare(keys, all_tested, estimates, resamples, settings)
     ranks = comparisons.ranked(keys, estimates, pairs, settings.confidence)
     rows = [row | of_cell for row, of_cell in zip(rows, ranks, strict=True)]
     best_first = ["auc", *CELL]

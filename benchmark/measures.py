@@ -181,14 +181,45 @@ def estimate(
     return Estimates(values, left_out, strata, samples, {name: interval(name) for name in values})
 
 
-def difference(a: Estimates, b: Estimates, measure: str, settings: Statistics) -> tuple[float, Interval, float]:
-    """One cell's measure less another's on the same people: the difference, its interval, its two-sided p-value."""
-    value, left_out = a.values[measure] - b.values[measure], a.left_out[measure] - b.left_out[measure]
-    samples = a.samples[measure] - b.samples[measure]
-    interval = _interval(value, samples, left_out, a.strata, settings, "identity")
-    if settings.interval == "t":
-        return value, interval, student_p_value(value, spread(value, left_out, a.strata))
-    return value, interval, bootstrap_p_value(value, samples)
+@dataclass(frozen=True)
+class Difference:
+    """One cell's measure less another's on the same `n_images`, its interval, and its two-sided p-value."""
+
+    value: float
+    interval: Interval
+    p_value: float
+    n_images: int
+
+
+def difference(
+    a: tuple[Tested, Estimates],
+    b: tuple[Tested, Estimates],
+    measure: str,
+    resamples: PeopleResamples,
+    settings: Statistics,
+) -> Difference:
+    """Cell a less cell b by one of `RESAMPLED`; of a ratio over the images that have it in both."""
+    (tested_a, of_a), (tested_b, of_b) = a, b
+    n = len(tested_a.labels)
+    value, left_out, samples = (
+        of_a.values[measure] - of_b.values[measure],
+        of_a.left_out[measure] - of_b.left_out[measure],
+        of_a.samples[measure] - of_b.samples[measure],
+    )
+    if measure in RATIOS:
+        per_image = tested_a.ratios[measure] - tested_b.ratios[measure]
+        n = int(np.isfinite(per_image).sum())
+        if (np.isnan(tested_a.ratios[measure]) != np.isnan(tested_b.ratios[measure])).any():
+            scales: dict[str, Scale] = {measure: "identity"}
+            both = estimate(lambda drawn: {measure: mean_resampled(per_image, drawn)}, resamples, settings, scales)
+            value, left_out = both.values[measure], both.left_out[measure]
+            samples = both.samples.get(measure, samples)
+    interval = _interval(value, samples, left_out, of_a.strata, settings, "identity")
+    by_spread = settings.interval == "t"
+    p_value = (
+        student_p_value(value, spread(value, left_out, of_a.strata)) if by_spread else bootstrap_p_value(value, samples)
+    )
+    return Difference(value, interval, p_value, n)
 
 
 def interval_of_mean(several: Sequence[Estimates], measure: str, settings: Statistics) -> Interval:

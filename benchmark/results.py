@@ -300,14 +300,13 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
 
 
 def comparison_results(leaderboard: Leaderboard) -> list[Comparison]:
-    images = _images(leaderboard)
     rows = []
     for row in leaderboard.comparisons.to_dicts():
         a, b = (tuple(row[f"{name}_{side}"] for name in CELL) for side in "ab")
         difference = Number(
             **{name: row[name] for name in ("low", "high", "p_value")},
             value=row["difference"],
-            n=min(images[a][row["measure"]], images[b][row["measure"]]),
+            n=row["n_images"],
             method="paired",
         )
         rows.append(Comparison(measure=row["measure"], a=a, b=b, difference=difference, p_holm=row["p_holm"]))

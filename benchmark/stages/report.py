@@ -222,7 +222,7 @@ def notices(run: Run) -> list[str]:
     doubtful = int((flags != "").sum())
     if doubtful > DOUBTFUL * len(flags):
         told.append(
-            f"Vessel masks of {doubtful} of {len(flags)} test images look wrong (see “How it was made”); they count, and "
+            f"Vessel masks of {doubtful} of {len(flags)} test images look wrong (“How it was made”); they count, and "
             "“Does the convention matter?” has the ratios without them."
         )
     told += [f"{b.name}: weights under {b.licence}." for b in chosen if "non-commercial" in b.licence]

@@ -173,6 +173,7 @@ def _comparisons(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
                 "p_value": p_value,
                 "p_holm": p_value * (1.5 if measure == "auc" else 1.75),
                 "method": "by hand",
+                "n_images": 1000 + place,
             }
 
 

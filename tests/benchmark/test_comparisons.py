@@ -22,6 +22,7 @@ from benchmark.comparisons import (
 )
 from benchmark.config import Statistics
 from benchmark.measures import MEASURES, WITHOUT_INTERVAL, Estimates, estimate_cell
+from stats.bootstrap import mean_resampled
 from stats.delong import delong_test
 from stats.intervals import percentile_interval
 from stats.multiple import holm
@@ -48,7 +49,7 @@ def three():
 
 @pytest.fixture(scope="module")
 def pairs(three):
-    return compare(*three, PEOPLE, PERCENTILE)
+    return compare(*three, RESAMPLES, PERCENTILE)
 
 
 def planted(values, noise=1e-4, seed=0):
@@ -121,10 +122,30 @@ def test_a_cell_without_ratios_takes_no_part_in_their_adjustment(three):
     keys, tested, _ = three
     nothing = replace(tested[1], ratios={name: np.full(100, np.nan) for name in RATIOS})
     tested = [tested[0], nothing, make_tested(strength=2, ratio=1.5, seed=1)]
-    found = compare(keys, tested, estimates_of(tested), PEOPLE, PERCENTILE).filter(measure="vessel_ratio")
+    found = compare(keys, tested, estimates_of(tested), RESAMPLES, PERCENTILE).filter(measure="vessel_ratio")
     numbers = found.select("difference", "low", "high", "p_value", "p_holm").rows()
     assert numbers[0] == numbers[2] == (None,) * 5
     assert numbers[1][3] == numbers[1][4] is not None
+
+
+@pytest.mark.parametrize("interval", ["t", "percentile"])
+def test_ratios_are_compared_on_the_images_that_have_them_in_both_cells(three, interval):
+    keys, tested, _ = three
+    other = make_tested(strength=1, ratio=1.5, seed=1)
+    gaps = other.ratios["vessel_ratio"].copy()
+    gaps[40:90] = np.nan
+    tested = [tested[0], replace(other, ratios=other.ratios | {"vessel_ratio": gaps})]
+    settings = Statistics(interval=interval)
+    estimates = [estimate_cell(of_cell, RESAMPLES, settings) for of_cell in tested]
+    (row,) = compare(keys[:2], tested, estimates, RESAMPLES, settings).filter(measure="vessel_ratio").to_dicts()
+    per_image = tested[0].ratios["vessel_ratio"] - gaps
+    assert row["n_images"] == np.isfinite(per_image).sum() == 44
+    assert row["difference"] == pytest.approx(np.nanmean(per_image), abs=1e-12)
+    assert row["difference"] != pytest.approx(estimates[0].values["vessel_ratio"] - estimates[1].values["vessel_ratio"])
+    assert row["low"] < row["difference"] < row["high"]
+    if interval == "percentile":
+        expected = np.quantile(mean_resampled(per_image, RESAMPLES), [0.025, 0.975])
+        assert (row["low"], row["high"]) == pytest.approx(tuple(expected), abs=1e-12)
 
 
 def test_cells_planted_far_apart_and_equal(three, pairs):
@@ -137,7 +158,7 @@ def test_cells_planted_far_apart_and_equal(three, pairs):
 def test_cells_too_close_to_tell_apart_share_a_letter():
     keys, tested = [STRONG, WEAK], [make_tested(strength=1, seed=seed) for seed in (0, 1)]
     estimates = estimates_of(tested)
-    found = ranked(keys, estimates, compare(keys, tested, estimates, PEOPLE, PERCENTILE), 0.95)
+    found = ranked(keys, estimates, compare(keys, tested, estimates, RESAMPLES, PERCENTILE), 0.95)
     assert sorted(row["rank"] for row in found) == [1, 2]
     assert [(row["group"], row["tied_best"]) for row in found] == [("a", True)] * 2
     assert [(row["rank_low"], row["rank_high"]) for row in found] == [(1, 2)] * 2
@@ -160,7 +181,7 @@ def test_tied_with_the_best_by_any_measure(pairs):
 
 
 def test_no_cells():
-    empty = compare([], [], [], PEOPLE, PERCENTILE)
+    empty = compare([], [], [], RESAMPLES, PERCENTILE)
     assert (empty.columns, len(empty)) == (list(COMPARISON_SCHEMA), 0)
     assert ranked([], [], empty, 0.95) == []
     assert over_all_seeds([], [], PERCENTILE).schema == pl.Schema(SEEDS_SCHEMA)

@@ -158,8 +158,9 @@ def test_every_measure_has_its_scale():
 def test_a_difference_is_paired(tested, resamples, left_out, settings):
     other = replace(tested, scores=tested.scores[::-1])
     a, b = (estimate_cell(cell, resamples, settings) for cell in (tested, other))
-    value, (low, high), p_value = difference(a, b, "f1", settings)
-    assert value == a.values["f1"] - b.values["f1"]
+    found = difference((tested, a), (other, b), "f1", resamples, settings)
+    value, (low, high), p_value = found.value, found.interval, found.p_value
+    assert (value, found.n_images) == (a.values["f1"] - b.values["f1"], 100)
     of_rest = [of_rows(other, np.flatnonzero(person != PEOPLE))["f1"] for person in range(50)]
     jackknife, samples = left_out["f1"] - of_rest, a.samples["f1"] - b.samples["f1"]
     of_people = spread(value, jackknife, resamples.strata)

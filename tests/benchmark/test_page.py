@@ -292,7 +292,7 @@ def test_pairs_come_surest_first(page: Element) -> None:
     assert len(pairs) == 28
     assert pairs[0] == [
         "timm:vit_tiny, partial", "timm:vit_tiny, lora",
-        "+0.010 −0.010 to 0.040", "0.039", "−0.02 −0.04 to 0.01", "0.046",
+        "+0.010 −0.010 to 0.040", "0.039", "−0.02 −0.04 to 0.01", "0.046", "1 028",
     ]  # fmt: skip
     assert pairs[-1][:2] == ["openclip-tiny, classifier_only", "openclip-tiny, partial"]
 

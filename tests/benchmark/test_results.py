@@ -141,7 +141,7 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
     convention = ("region", "against", "scaling", "average", "images")
     tables = {
         "comparisons": [
-            (row["measure"], *row["a"], *row["b"], *told(row["difference"]), row["p_holm"])
+            (row["measure"], *row["a"], *row["b"], *told(row["difference"]), row["p_holm"], row["difference"]["n"])
             for row in values["comparisons"]
         ],
         "correlation": [
