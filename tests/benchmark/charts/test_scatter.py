@@ -1,6 +1,7 @@
 import polars as pl
 import pytest
 
+from benchmark import reference
 from benchmark.charts.drawing import Chart
 from benchmark.charts.scatter import scatter
 from tests.benchmark.charts.frames import ATTACK, cell, drawn, failed, leaderboard, texts
@@ -40,17 +41,23 @@ def test_points_lie_at_auc_and_ratio_with_both_intervals() -> None:
     assert max(across for across, _ in bars) == pytest.approx(SIDE * 0.1 / 0.35, abs=0.01)
 
 
+def key(chart: Chart) -> list[tuple[str, str]]:
+    """The lines of the key from above, what stands in the plot -> what it is."""
+    below = [(x, round(y), "".join(text.itertext())) for x, y, text in drawn(chart, "text") if y > TOP + SIDE + 40]
+    names, labels = ({y: text for x, y, text in below if x == at} for at in (LEFT, LEFT - 18))
+    return [(labels.get(y, ""), names[y]) for y in sorted(names)]
+
+
 def test_numbers_are_rows_of_the_leaderboard_and_the_key_tells_them() -> None:
     chart = made(scatter(CELLS))
-    key = {
-        round(y): "".join(text.itertext()) for x, y, text in drawn(chart, "text") if x == LEFT and y > TOP + SIDE + 40
-    }
-    numbers = {
-        round(y): "".join(text.itertext()) for x, y, text in drawn(chart, "text") if x == LEFT - 18 and y > TOP + SIDE
-    }
-    assert [(numbers[y], key[y]) for y in sorted(key)] == [("1", "dinov2, lora"), ("3", "dinov2, partial")]
-    height = float(chart.svg.split('viewBox="0 0 320 ')[1].split('"')[0])
-    assert max(key) < height - 7
+    assert key(chart) == [("1", "dinov2, lora"), ("3", "dinov2, partial")]
+
+
+def test_the_key_lies_inside_the_picture() -> None:
+    for published in (None, reference.cells()):
+        chart = made(scatter(CELLS, published=published))
+        height = float(chart.svg.split('viewBox="0 0 320 ')[1].split('"')[0])
+        assert height - 20 < max(y for _, y, _ in drawn(chart, "text")) < height - 7
 
 
 def test_a_number_stands_beside_its_point() -> None:
@@ -65,15 +72,33 @@ def test_a_number_stands_beside_its_point() -> None:
 
 
 def test_the_published_study_is_hollow_and_widens_the_axes() -> None:
-    published = pl.DataFrame([cell("OpenCLIP", "lora", auc=0.55, vessel_ratio=1.3), cell("RETFound", "full")])
-    chart = made(scatter(CELLS, published=published.drop("backbone", "seed", "status")))
-    assert [path.get("fill") for _, _, path in drawn(chart, "path", stroke="var(--quiet)")] == [
-        None
-    ] * 3  # one in the key
-    assert "hollow: the published study, same shapes" in texts(chart)
-    assert "hollow: the published study, same shapes" not in texts(made(scatter(CELLS)))
+    rows = [cell("OpenCLIP", "lora", auc=0.55, vessel_ratio=1.3), cell("RETFound", "full")]
+    published = pl.DataFrame(rows).rename({"backbone": "model"}).drop("seed", "status")
+    chart = made(scatter(CELLS, published=published))
+    hollow = drawn(chart, "path", stroke="var(--quiet)")
+    assert [path.get("fill") for _, _, path in hollow] == [None] * 4  # two in the key
+    assert chart.alt.endswith("Beside them 2 hollow points of the published study, with letters.")
     far = published.with_columns(auc=pl.lit(0.95), auc_low=pl.lit(0.9), auc_high=pl.lit(0.99))
     assert points(made(scatter(CELLS, published=far)), fill=LORA)[0][0] < points(chart, fill=LORA)[0][0]
+
+
+def test_letters_tell_the_cells_of_the_published_study_apart() -> None:
+    published = reference.cells()
+    chart = made(scatter(CELLS, published=published))
+    own, (heading, *others) = key(chart)[:2], key(chart)[2:]
+    assert own == key(made(scatter(CELLS)))
+    assert heading == ("", "hollow: the published study, same shapes")
+    names = [f"{model}, {strategy}" for model, strategy in published.select("model", "strategy").rows()]
+    assert others == list(zip("abcdefghi", names, strict=True))
+    letters = [text.text for _, _, text in drawn(chart, "text", stroke="var(--paper)", fill="var(--quiet)")]
+    assert sorted(map(str, letters)) == list("abcdefghi")
+    assert len(drawn(chart, "path", stroke="var(--quiet)")) == 18
+
+
+def test_a_published_cell_without_the_ratio_takes_its_letter_with_it() -> None:
+    published = reference.cells().with_columns(vessel_ratio=pl.when(pl.int_range(pl.len()) != 1).then("vessel_ratio"))
+    labels = [label for label, _ in key(made(scatter(CELLS, published=published)))]
+    assert labels == ["1", "3", "", *"acdefghi"]
 
 
 def test_the_ratio_inside_the_field_of_view_has_its_own_chart() -> None:
