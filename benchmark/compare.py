@@ -48,6 +48,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "p_value": pl.Float64,
     "p_holm": pl.Float64,
     "method": pl.String,
+    "n_images": pl.Int64,
 }
 
 
@@ -63,10 +64,11 @@ class _Run:
 def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
     """Every later run (b) less the first (a), cell by cell; columns as `SCHEMA`.
 
-    Each value has its interval over people, and how many images are behind it: of a ratio, those that have one. A
-    cell that only one run has, or runs with other test images, people or labels, have no difference: values stand side
-    by side. p-values are adjusted for all pairs of a measure by Holm's method. The first run's statistics (method,
-    confidence, resamples) are used.
+    Each value has its interval over people, and how many images are behind it: of a ratio, those that have one. The
+    difference of a ratio is over the `n_images` that have it in both runs, so it may not be b less a. A cell that only
+    one run has, or runs with other test images, people or labels, have no difference: values stand side by side.
+    p-values are adjusted for all pairs of a measure by Holm's method. The first run's statistics (method, confidence,
+    resamples) are used.
 
     Raises:
         UserError: fewer than two runs, one twice, or one that is no finished run.
@@ -123,7 +125,7 @@ def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, settings: Statis
         pair = [other.tested[key], first.tested[key]]
         estimates = [other.estimates[key], first.estimates[key]]
         of_pair = compare([key, key], pair, estimates, first.resamples, settings)
-        kept = ("measure", "difference", "low", "high", "p_value", "method")
+        kept = ("measure", "difference", "low", "high", "p_value", "method", "n_images")
         found = {row["measure"]: row for row in of_pair.select(kept).drop_nulls("difference").to_dicts()}
     why = "undefined" if paired else "other test people"
     return [

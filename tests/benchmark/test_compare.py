@@ -92,7 +92,9 @@ def test_n_counts_the_images_behind_a_number(first, tmp_path):
     counts = {row["measure"]: (row["n_a"], row["n_b"]) for row in table.filter(strategy="lora").to_dicts()}
     ratios = dict.fromkeys(("artery_ratio", "vessel_ratio", "vessel_ratio_fov"), (75, 75))
     assert counts == {"auc": (80, 80), "f1": (80, 80), "vein_ratio": (75, 70)} | ratios
-    assert only(table, strategy="partial", measure="auc")["n_b"] is None
+    assert only(table, strategy="lora", measure="vein_ratio")["n_images"] == 70, "those that have it in both"
+    alone = only(table, strategy="partial", measure="auc")
+    assert (alone["n_b"], alone["n_images"]) == (None, None)
 
 
 def test_a_run_and_its_copy_differ_by_nothing_in_whatever_order_the_images_come(first, tmp_path):
