@@ -15,7 +15,7 @@ DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (14, 4))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down")
 WIDTH = 1.75  # pixels, of a line
 # Thin, pale and broken, since the first strategy is grey as well.
-_REFERENCE_DASHES = ((1, 2), (5, 4))
+_REFERENCE_DASHES = ((2, 3), (6, 4))
 _REFERENCE_WIDTH, _REFERENCE_OPACITY = 1.0, 0.85
 _LEGEND_COLUMNS = 2
 _LEGEND_ROW = 20  # pixels: what a sample of a line takes, and a point with its padding
