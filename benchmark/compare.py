@@ -55,6 +55,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 @dataclass(frozen=True)
 class _Run:
     name: str
+    digest: str
     test: pl.DataFrame
     resamples: PeopleResamples
     tested: dict[CellKey, Tested]
@@ -79,7 +80,7 @@ def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
     first, *others = (_read(path, settings) for path in paths)
     rows: list[dict[str, Any]] = []
     for other in others:
-        paired = digest(first.test) == digest(other.test)
+        paired = first.digest == other.digest
         for key in dict.fromkeys([*first.estimates, *other.estimates]):
             rows += _rows(first, other, key, paired, settings)
     adjusted: list[dict[str, Any]] = []
@@ -114,7 +115,7 @@ def _read(path: Path, settings: Statistics) -> _Run:
     if not tested:
         raise UserError(f"{path}: no cell of the run is finished; go on with --resume")
     estimates = {key: estimate_cell(of_cell, resamples, settings) for key, of_cell in tested.items()}
-    return _Run(str(path), test, resamples, tested, estimates)
+    return _Run(str(path), digest(test, study.cohort.synthetic), test, resamples, tested, estimates)
 
 
 def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, settings: Statistics) -> list[dict[str, Any]]:

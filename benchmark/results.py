@@ -8,6 +8,7 @@ fields are added without a new version, removed or changed only with one.
 import hashlib
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
 from benchmark.leaderboard import AUC_DROPS, HELD_AGAINST_CHANCE, OK, Leaderboard
 from benchmark.measures import MEASURES, PREDICTION
+from benchmark.synthetic import SyntheticCohort
 from xai.measures import OUTSIDE
 
 SCHEMA_NAME: Literal["retina-benchmark/results"] = "retina-benchmark/results"
@@ -159,9 +161,12 @@ class Results(_Model):
     configuration: dict[str, Any]
 
 
-def digest(test: pl.DataFrame) -> str:
-    """SHA-256 of image, person and label of the test images, in order of their names."""
-    rows = test.select("image", "patient_id", "label").sort("image").rows()
+def digest(test: pl.DataFrame, drawn: SyntheticCohort | None) -> str:
+    """SHA-256 of image, person and label of the test images, in order of their names; of a synthetic cohort, whose
+    names are alike for all, of how it was drawn as well.
+    """
+    rows: list[Any] = test.select("image", "patient_id", "label").sort("image").rows()
+    rows += [] if drawn is None else [asdict(drawn)]
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
 

@@ -81,7 +81,7 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
             manifest_sha256=_manifest_sha256(study.cohort.manifest),
             **{what: {split: row[what] for split, row in counted.items()} for what in ("images", "people", "positive")},
             left_out=len(pl.read_csv(directory.rejected, infer_schema=False)),
-            test_sha256=digest(cohort.filter(pl.col("split") == "test")),
+            test_sha256=digest(cohort.filter(pl.col("split") == "test"), drawn),
         ),
         methods=methods(study.statistics, study.controls),
         cells=cell_results(leaderboard, training),

@@ -35,6 +35,7 @@ from benchmark.results import (
     seed_results,
 )
 from benchmark.rundir import RunDirectory, write_json, write_parquet
+from benchmark.synthetic import SyntheticCohort
 from tests.benchmark.trials import cell, change, write_cohort, write_trial
 from xai.saliency import RATIOS
 
@@ -280,15 +281,17 @@ def test_a_field_that_was_added_later_is_passed_over(results, written):
 
 def test_the_digest_changes_with_a_label_a_person_an_image_and_not_with_the_order():
     test = pl.DataFrame({"image": ["b.png", "a.png"], "patient_id": ["é", "q"], "label": [1, 0], "row": [5, 6]})
-    assert digest(test) == digest(test.reverse()) == digest(test.with_columns(row=pl.lit(0)))
-    assert digest(test) == hashlib.sha256('[["a.png", "q", 0], ["b.png", "é", 1]]'.encode()).hexdigest()
+    assert digest(test, None) == digest(test.reverse(), None) == digest(test.with_columns(row=pl.lit(0)), None)
+    assert digest(test, None) == hashlib.sha256('[["a.png", "q", 0], ["b.png", "é", 1]]'.encode()).hexdigest()
     others = [
         test.with_columns(label=1 - pl.col("label")),
         test.with_columns(patient_id=pl.lit("q")),
         test.with_columns(image="x" + pl.col("image")),
         test.head(1),
     ]
-    assert len({digest(frame) for frame in (test, *others)}) == 5
+    assert len({digest(frame, None) for frame in (test, *others)}) == 5
+    drawn = [digest(test, SyntheticCohort(signal=signal)) for signal in ("vessels", "periphery")]
+    assert len({digest(test, None), *drawn}) == 3
 
 
 DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "results.md"

@@ -99,7 +99,7 @@ def test_results_stand_for_the_run(run):
     assert results.cohort.people == {"val": 20, "test": 40}
     assert results.cohort.positive == {"val": 10, "test": 40}
     assert results.cohort.left_out == 1
-    assert results.cohort.test_sha256 == digest(cohort.filter(split="test"))
+    assert results.cohort.test_sha256 == digest(cohort.filter(split="test"), None)
     assert {method.confidence for method in results.methods.values()} == {0.9, None}
     assert [cell.status for cell in results.cells] == ["ok"] * 4 + ["train: out of memory"] * 2
     trained = {(cell.strategy, cell.seed): cell.training and cell.training["best_epoch"] for cell in results.cells}
