@@ -44,7 +44,8 @@ def linear(values: Iterable[float | None], step: float) -> Span:
     known = [value for value in values if value is not None]
     # Rounded first: 3 * 0.1 is a little more than 0.3.
     low, high = (
-        toward(round(end / step, 6)) * step for toward, end in ((math.floor, min(known)), (math.ceil, max(known)))
+        round(toward(round(end / step, 6)) * step, 6)
+        for toward, end in ((math.floor, min(known)), (math.ceil, max(known)))
     )
     high = max(high, low + step)
     return Span(low, high, _linear_ticks(low, high))

@@ -342,7 +342,7 @@ def test_charts_are_pictures_with_a_title_and_a_label(page: Element, content: Pa
 def test_the_published_study_is_in_the_scatter(tmp_path: Path) -> None:
     told = render(full_content_in(tmp_path))
     assert "hollow: the published study, same shapes" in told
-    assert "Hollow: the published study’s cells." in " ".join(told.split())
+    assert "Hollow, with letters: the published study’s cells." in " ".join(told.split())
 
 
 def test_pictures_are_embedded_and_absent_ones_said(page: Element, content: PageContent) -> None:
