@@ -44,8 +44,7 @@ def linear(values: Iterable[float | None], step: float) -> Span:
     known = [value for value in values if value is not None]
     # Rounded first: 3 * 0.1 is a little more than 0.3.
     low, high = (
-        round(toward(round(end / step, 6)) * step, 6)
-        for toward, end in ((math.floor, min(known)), (math.ceil, max(known)))
+        toward(round(end / step, 6)) * step for toward, end in ((math.floor, min(known)), (math.ceil, max(known)))
     )
     high = max(high, low + step)
     return Span(low, high, _linear_ticks(low, high))
@@ -73,4 +72,4 @@ def _linear_ticks(low: float, high: float) -> tuple[float, ...]:
         ticks = [round(place * step, 6) for place in range(first, last + 1)]
         if len(ticks) <= _MOST_TICKS:
             break
-    return tuple(ticks)
+    return tuple(min(max(tick, low), high) for tick in ticks)  # 6 * 0.05 is a little more than its label, 0.3

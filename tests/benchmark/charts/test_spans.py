@@ -17,7 +17,8 @@ def test_a_linear_span_ends_at_multiples_of_its_step() -> None:
     # 3 * 0.1 is a little more than 0.3.
     assert spans.linear([0.1, 3 * 0.1], step=0.1).high == pytest.approx(0.3)
     # 6 * 0.05 is a little more than 0.3 again, and an axis has no label outside its span.
-    assert spans.linear([0.31, 0.6], step=0.05).ticks[0] == spans.linear([0.31, 0.6], step=0.05).low == 0.3
+    span = spans.linear([0.31, 0.6], step=0.05)
+    assert span.ticks[0] == span.low == pytest.approx(0.3)
 
 
 def test_a_single_value_has_a_span() -> None:
