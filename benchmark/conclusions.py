@@ -14,7 +14,7 @@ def conclusions(board: Leaderboard) -> list[str]:
     if done.is_empty():
         return []
     able = done.filter(pl.col("auc_low") > 0.5)
-    told = [_prediction(done, able), _erasure(able), _best(done), _ratios(done, able)]
+    told = [_prediction(done, able), _ratios(done, able), _erasure(able), _best(done)]
     return [sentence for sentence in told if sentence]
 
 

@@ -32,8 +32,8 @@ def test_nothing_is_made_of_models_that_learned_nothing(board):
     chance = changed(board, auc_low=pl.lit(0.4), tied_best=pl.lit(True))
     assert conclusions(chance) == [
         "None of 8 cells predicts better than chance: the interval of the AUC holds 0.5 or lies below it.",
-        "By AUC no cell can be told from the highest.",
         "Vessel ratios then say little: a model that has learned nothing can look at vessels, too.",
+        "By AUC no cell can be told from the highest.",
     ]
 
 
