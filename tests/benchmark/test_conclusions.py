@@ -72,9 +72,13 @@ def test_cautions(board):
     worst = pl.col("rank") == 8
     doubtful = changed(
         board,
+        n_map=pl.when(worst).then(50).otherwise("n_map"),
         n_ratio=pl.when(worst).then(47).when(pl.col("rank") == 7).then(900).otherwise("n_ratio"),
         outside_share=pl.when(worst).then(0.861).otherwise("outside_share"),
     )
     few, outside = cautions(doubtful)
-    assert few.startswith("2 of 8 cells have a ratio for less than 80 % of the test images, the least for 47 of 1234")
+    assert few == (
+        "2 of 8 cells have a ratio for less than 80 % of the test images, the least for 47 of 1234 (1184 of its maps have "
+        "no positive value)."
+    )
     assert outside.startswith("In 1 of 8 cells more than 20 % of the maps, up to 86 %, lies outside the field of view")
