@@ -28,8 +28,8 @@ def cautions(board: Leaderboard) -> list[str]:
         least = few.row(few["n_ratio"].arg_min() or 0, named=True)
         told.append(
             f"{_cells(len(few), len(done))} {_have(len(few))} a ratio for less than {100 * FEW:.0f} % of the test "
-            f"images, the least for {least['n_ratio']} of {least['n_images']} ({least['n_images'] - least['n_map']} of its "
-            "maps have no positive value)."
+            f"images, the least for {least['n_ratio']} of {least['n_images']} ({least['n_images'] - least['n_map']} of "
+            "its maps have no positive value)."
         )
     if len(outside):
         most = max(outside["outside_share"].to_list())

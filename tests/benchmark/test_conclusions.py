@@ -78,7 +78,7 @@ def test_cautions(board):
     )
     few, outside = cautions(doubtful)
     assert few == (
-        "2 of 8 cells have a ratio for less than 80 % of the test images, the least for 47 of 1234 (1184 of its maps have "
-        "no positive value)."
+        "2 of 8 cells have a ratio for less than 80 % of the test images, the least for 47 of 1234 (1184 of its maps "
+        "have no positive value)."
     )
     assert outside.startswith("In 1 of 8 cells more than 20 % of the maps, up to 86 %, lies outside the field of view")
