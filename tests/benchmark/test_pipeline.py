@@ -150,7 +150,7 @@ def test_the_report_comes_in_every_form(resumed, folder):
     assert trained == [recorded] * len(trained) != []
     for row, cell in zip(resumed.cells.to_dicts(), results.cells, strict=True):
         assert (cell.measures["auc"].value, cell.measures["auc"].low) == (row["auc"], row["auc_low"])
-    assert directory.leaderboard("tex").read_text().count(r"\\") == 1 + len(resumed.cells)
+    assert directory.leaderboard("tex").read_text().count(r"\\") == 1 + 2 * len(resumed.cells)
 
 
 def test_every_cell_has_its_controls_figures_and_conventions(resumed, folder, manifest, weights):
@@ -171,7 +171,7 @@ def test_every_cell_has_its_controls_figures_and_conventions(resumed, folder, ma
         )
         np.testing.assert_allclose(predicted["score"], predicted["score_again"], atol=1e-2)  # from a float16 cache
         assert 0 <= row["model_null"] <= 1
-        own = conventions.filter(**named, region="vessel", average="images", scaling="minmax")
+        own = conventions.filter(**named, region="vessel", average="images", scaling="minmax", images="all")
         expected = [row[f"vessel_ratio{suffix}"] for suffix in ("", "_fov")]
         assert own["ratio"].to_list() == pytest.approx(expected)
         disc = pl.read_parquet(trial.saliency)["disc"]
