@@ -34,8 +34,8 @@ def study(fail):
 try:
     study(fail="fail" in sys.argv)
 except ValueError as error:
-    print("caught", error)
-print("after")
+    print("caught", error, flush=True)
+print("after", flush=True)  # before what the child writes, however Python buffers
 os.system("echo child after")
 os.write(2, b"errors after\\n")
 """
