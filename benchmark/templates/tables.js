@@ -7,7 +7,8 @@
   const apply = () => {
     const words = input.value.toLowerCase().split(/\s+/);
     for (const cell of cells) cell.hidden = !words.every((word) => cell.dataset.cell.toLowerCase().includes(word));
-    status.textContent = `${ranked.filter((cell) => !cell.hidden).length} of ${ranked.length} cells`;
+    const shown = ranked.filter((cell) => !cell.hidden).length;
+    status.textContent = `${shown} of ${ranked.length} cells${shown < ranked.length ? "; charts show all" : ""}`;
   };
   input.addEventListener("input", apply);
   apply();
