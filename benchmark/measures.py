@@ -24,7 +24,7 @@ from stats.intervals import (
     student_interval,
     student_p_value,
 )
-from stats.jackknife import jackknife_people, spread
+from stats.jackknife import LeftOut, Spread, leave_out_people, spread
 from stats.metrics import Confusion
 from stats.operating import confusion_resampled
 from stats.resamples import PeopleResamples
@@ -103,14 +103,13 @@ def calls(tested: Tested, threshold: float, resamples: PeopleResamples) -> Resam
 class Estimates:
     """Measures of one cell: what they are, how they vary with the people, and their intervals.
 
-    values: measure -> estimate, NaN where undefined; left_out: measure -> without one person (or group) at a time,
-    (people,), and strata (people,): the stratum of each; samples: measure -> (resamples,), of those that were
-    resampled; intervals: measure -> bounds.
+    values: measure -> estimate, NaN where undefined; left_out: measure -> its jackknife values, (groups,), without each
+    of `groups` in turn; samples: measure -> (resamples,), of those that were resampled; intervals: measure -> bounds.
     """
 
     values: dict[str, float]
     left_out: Resampled
-    strata: np.ndarray
+    groups: LeftOut
     samples: Resampled
     intervals: dict[str, Interval]
 
@@ -170,15 +169,15 @@ def estimate(
     everyone = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
     once = measure(PeopleResamples(everyone, resamples.person_of_image, resamples.strata))
     values = {name: float(value[0]) for name, value in once.items()}
-    without, strata = jackknife_people(resamples)
-    left_out, samples = measure(without), measure(resamples) if settings.interval != "t" else {}
+    groups = leave_out_people(resamples)
+    left_out, samples = measure(groups.resamples), measure(resamples) if settings.interval != "t" else {}
 
     def interval(name: str) -> Interval:
         if name in WITHOUT_INTERVAL:
             return UNDEFINED
-        return _interval(values[name], samples.get(name), left_out[name], strata, settings, scales[name])
+        return _interval(values[name], samples.get(name), left_out[name], groups, settings, scales[name])
 
-    return Estimates(values, left_out, strata, samples, {name: interval(name) for name in values})
+    return Estimates(values, left_out, groups, samples, {name: interval(name) for name in values})
 
 
 @dataclass(frozen=True)
@@ -214,12 +213,10 @@ def difference(
             both = estimate(lambda drawn: {measure: mean_resampled(per_image, drawn)}, resamples, settings, scales)
             value, left_out = both.values[measure], both.left_out[measure]
             samples = both.samples.get(measure, samples)
-    interval = _interval(value, samples, left_out, of_a.strata, settings, "identity")
-    by_spread = settings.interval == "t"
-    p_value = (
-        student_p_value(value, spread(value, left_out, of_a.strata)) if by_spread else bootstrap_p_value(value, samples)
-    )
-    return Difference(value, interval, p_value, n)
+    interval = _interval(value, samples, left_out, of_a.groups, settings, "identity")
+    if settings.interval == "t":
+        return Difference(value, interval, student_p_value(value, _spread(value, left_out, of_a.groups)), n)
+    return Difference(value, interval, bootstrap_p_value(value, samples), n)
 
 
 def interval_of_mean(several: Sequence[Estimates], measure: str, settings: Statistics) -> Interval:
@@ -228,20 +225,24 @@ def interval_of_mean(several: Sequence[Estimates], measure: str, settings: Stati
     left_out = np.mean([each.left_out[measure] for each in several], axis=0)
     sampled = [each.samples[measure] for each in several if measure in each.samples]
     samples = np.mean(sampled, axis=0) if sampled else None
-    return _interval(value, samples, left_out, several[0].strata, settings, SCALES[measure])
+    return _interval(value, samples, left_out, several[0].groups, settings, SCALES[measure])
 
 
 def _interval(
     value: float,
     samples: np.ndarray | None,
     left_out: np.ndarray,
-    strata: np.ndarray,
+    groups: LeftOut,
     settings: Statistics,
     scale: Scale,
 ) -> Interval:
     if settings.interval == "t":
-        return student_interval(value, spread(value, left_out, strata), settings.confidence, scale)
+        return student_interval(value, _spread(value, left_out, groups), settings.confidence, scale)
     assert samples is not None, "the bootstrap's intervals are of what was resampled"
     if settings.interval == "percentile":
         return percentile_interval(samples, settings.confidence)
-    return bca_interval(value, samples, left_out, settings.confidence, strata=strata)
+    return bca_interval(value, samples, left_out, settings.confidence, strata=groups.strata)
+
+
+def _spread(value: float, left_out: np.ndarray, groups: LeftOut) -> Spread:
+    return spread(value, left_out, groups.strata, groups.people)

@@ -115,7 +115,7 @@ def bca_interval(
     and for how the standard error changes with the statistic, told from the skewness of what each person adds to it.
 
     estimate: the statistic on the data itself. samples (resamples,): in each resample; NaN is left out. jackknife,
-    strata (people,): the statistic without each person in turn and the stratum of each, by `jackknife_people`.
+    strata (people,): the statistic without each person in turn and the stratum of each, by `leave_out_people`.
 
     (NaN, NaN) where the estimate is undefined or beyond all samples; where the statistic is undefined without some
     person, since that one alone carries it; and, as in `percentile_interval`, where either adjusted tail holds less

@@ -15,24 +15,36 @@ from stats.resamples import PeopleResamples
 _ROUNDING = 1e-12  # of the largest value: what equal values may differ by from their mean
 
 
-def jackknife_people(resamples: PeopleResamples, most: int = 2000) -> tuple[PeopleResamples, np.ndarray]:
-    """Everyone once but for one person, and the stratum of who is left out, (people,), 0 without strata.
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Everyone once but for one person, or one group of people.
 
-    Any statistic in these resamples, (people,), is its jackknife values, as `spread` and `bca_interval` take them.
+    resamples: any statistic in them, (groups,), is its jackknife values, as `spread` and `bca_interval` take them.
+    strata (groups,): the stratum of who is left out, 0 without strata. people (groups,): how many are.
+    """
 
-    Of more than `most` people, several are left out at a time (delete-a-group jackknife, Wolter 2007, chapter 4), so
-    that neither time nor memory grows with the square of the people. There are `most` groups at most, of one stratum
-    each, drawn at random but always alike for the same people, and as equal in size as can be. A stratum of up to half
-    of `most` people keeps a group for each, so that a rare class, on which an AUC hangs, is not told from a few groups.
+    resamples: PeopleResamples
+    strata: np.ndarray
+    people: np.ndarray
+
+
+def leave_out_people(resamples: PeopleResamples, most: int = 2000) -> LeftOut:
+    """One person after the other, where there are no more than `most`.
+
+    Of more, several are left out at a time (delete-a-group jackknife, Wolter 2007, chapter 4), so that neither time nor
+    memory grows with the square of the people. There are `most` groups at most, of one stratum each, drawn at random
+    but always alike for the same people, and as equal in size as can be. A stratum of up to half of `most` people keeps
+    a group for each, so that a rare class, on which an AUC hangs, is not told from a few groups.
     """
     people = resamples.counts.shape[1]
     stratum = np.zeros(people, dtype=np.int64) if resamples.strata is None else resamples.strata.astype(np.int64)
     group = np.arange(people) if people <= most else _groups(stratum, most)
-    counts = np.ones((int(group.max()) + 1, people), dtype=np.uint8, order="F")
+    size = np.bincount(group)
+    counts = np.ones((len(size), people), dtype=np.uint8, order="F")
     counts[group, np.arange(people)] = 0
     of_group = np.zeros(len(counts), dtype=np.int64)
     of_group[group] = stratum
-    return replace(resamples, counts=counts), of_group
+    return LeftOut(replace(resamples, counts=counts), of_group, size)
 
 
 def _groups(stratum: np.ndarray, most: int) -> np.ndarray:
@@ -72,13 +84,16 @@ class Spread:
     degrees_of_freedom: float
 
 
-def spread(estimate: float, jackknife: ArrayLike, strata: ArrayLike | None = None) -> Spread:
+def spread(
+    estimate: float, jackknife: ArrayLike, strata: ArrayLike | None = None, people: ArrayLike | None = None
+) -> Spread:
     """The jackknife's standard error (Efron & Stein 1981), with Welch's degrees of freedom over what it is made of.
 
-    estimate: the statistic on all people; jackknife, strata: as of `influence`, which says what is raised. With strata
-    the variance has three parts, each unbiased: how people vary within each of two, with as many degrees of freedom as
-    people but one; and how many of either there are, which is as random in a cohort. The last is nothing for an AUC or
-    a sensitivity, and most of it for calibration-in-the-large. Welch's sum keeps the few people of a rare class few.
+    estimate: the statistic on all people; jackknife, strata: as of `influence`, which says what is raised; people: how
+    many were left out for each value, one without. With strata the variance has three parts, each unbiased: how people
+    vary within each of two, with as many degrees of freedom as people but one; and how many of either there are, which
+    is as random in a cohort. The last is nothing for an AUC or a sensitivity, and most of it for
+    calibration-in-the-large. Welch's sum keeps the few people of a rare class few.
 
     A person without whom the statistic is what it was, as one without any ratio, is counted in none of them. A stratum
     where one person alone matters says nothing of its own spread: then all people are one stratum.
@@ -86,19 +101,22 @@ def spread(estimate: float, jackknife: ArrayLike, strata: ArrayLike | None = Non
     values, stratum = _by_stratum(jackknife, strata)
     if np.isnan(values).any():
         return Spread(math.nan, math.nan)
-    people = np.bincount(stratum, weights=_unless_rounding(values - estimate, values) != 0)
-    if len(people) > 1 and (people == 1).any():
-        return spread(estimate, values)
-    if people.sum() == 1:
-        return Spread(math.nan, math.nan)
-    squares = np.append(np.bincount(stratum, weights=_within(values, stratum) ** 2), _between(values, stratum))
-    people = np.append(people, people.sum())
+    matter = np.bincount(stratum, weights=_unless_rounding(values - estimate, values) != 0)
+    members = np.bincount(stratum, weights=None if people is None else np.asarray(people, dtype=np.float64))
+    squares = np.append(
+        np.bincount(stratum, weights=_within(values, stratum) ** 2), _between(values, stratum, estimate, members)
+    )
+    counted = np.append(matter, matter.sum())
+    if (matter == 1).any():
+        squares, counted = squares.sum(keepdims=True), counted[-1:]
     varies = squares > 0
+    if counted[-1] == 1:
+        return Spread(math.nan, math.nan)
     if not varies.any():
         return Spread(0.0, math.nan)
-    variances = squares[varies] * (1 - 1 / people[varies])
-    freedom = variances.sum() ** 2 / (variances**2 / (people[varies] - 1)).sum()
-    return Spread(float(np.sqrt(variances.sum())), float(min(freedom, people[-1] - 1)))
+    variances = squares[varies] * (1 - 1 / counted[varies])
+    freedom = variances.sum() ** 2 / (variances**2 / (counted[varies] - 1)).sum()
+    return Spread(float(np.sqrt(variances.sum())), float(min(freedom, counted[-1] - 1)))
 
 
 def _by_stratum(jackknife: ArrayLike, strata: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
@@ -118,10 +136,12 @@ def _within(values: np.ndarray, stratum: np.ndarray) -> np.ndarray:
     return _unless_rounding(values - _means(values, stratum)[stratum], values)
 
 
-def _between(values: np.ndarray, stratum: np.ndarray) -> float:
-    """The sum of squares that the means of the strata add to that of all people taken as one stratum."""
-    apart = _unless_rounding(_means(values, stratum) - values.mean(), values)
-    return float(np.bincount(stratum) @ apart**2)
+def _between(values: np.ndarray, stratum: np.ndarray, estimate: float, members: np.ndarray) -> float:
+    """The sum of squares that a person's stratum alone adds: by how much leaving out one of its members moves the
+    statistic, less what leaving out anyone does. A group moves it by as many times as it has members.
+    """
+    moved = _unless_rounding(_means(values, stratum) - estimate, values) / (members / np.bincount(stratum))
+    return float(members @ (moved - members @ moved / members.sum()) ** 2)
 
 
 def _unless_rounding(differences: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from benchmark.measures import MEASURES, WITHOUT_INTERVAL, Estimates, estimate_c
 from stats.bootstrap import mean_resampled
 from stats.delong import delong_test
 from stats.intervals import percentile_interval
+from stats.jackknife import leave_out_people
 from stats.multiple import holm
 from stats.resamples import draw_people
 from tests.benchmark.trials import LABELS, PEOPLE, make_tested
@@ -57,7 +58,7 @@ def planted(values, noise=1e-4, seed=0):
     rng = np.random.default_rng(seed)
     values = dict.fromkeys(MEASURES, 0.5) | values
     samples = {name: value + noise * rng.normal(size=50) for name, value in values.items()}
-    return Estimates(values, left_out={}, strata=np.zeros(0), samples=samples, intervals={})
+    return Estimates(values, left_out={}, groups=leave_out_people(RESAMPLES), samples=samples, intervals={})
 
 
 def test_every_pair_by_every_measure(pairs):

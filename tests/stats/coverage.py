@@ -21,7 +21,7 @@ from scipy.stats import norm
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong, delong_test
 from stats.intervals import Interval, Scale, bca_interval, percentile_interval, student_interval
-from stats.jackknife import jackknife_people, spread
+from stats.jackknife import leave_out_people, spread
 from stats.operating import confusion_resampled
 from stats.resamples import PeopleResamples, draw_people
 
@@ -113,16 +113,19 @@ def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, st
         drawn = draw_people(ids, study.labels, max(1, resamples), seed)
         everyone = np.ones((1, drawn.counts.shape[1]), dtype=np.uint8)
         estimates = _measured(study, PeopleResamples(everyone, drawn.person_of_image))
-        without, strata = jackknife_people(drawn)
-        left_out = _measured(study, without)
+        groups = leave_out_people(drawn)
+        left_out = _measured(study, groups.resamples)
         samples = _measured(study, drawn) if resamples else {}
         for name, (estimate,) in estimates.items():
-            of_people, scale = spread(estimate, left_out[name], strata), SCALES.get(name, "identity")
+            of_people, scale = (
+                spread(estimate, left_out[name], groups.strata, groups.people),
+                SCALES.get(name, "identity"),
+            )
             yield name, f"{unit}t", student_interval(estimate, of_people, scale=scale)
             if resamples:
                 yield name, f"{unit}percentile", percentile_interval(samples[name])
             if resamples and unit != NAIVE:
-                yield name, "BCa", bca_interval(estimate, samples[name], left_out[name], strata=strata)
+                yield name, "BCa", bca_interval(estimate, samples[name], left_out[name], strata=groups.strata)
 
 
 def probability(score: np.ndarray | float) -> np.ndarray:

@@ -18,7 +18,7 @@ from stats.intervals import (
     student_interval,
     student_p_value,
 )
-from stats.jackknife import Spread, jackknife_people, spread
+from stats.jackknife import Spread, leave_out_people, spread
 from stats.metrics import auc
 from stats.resamples import draw_people
 
@@ -61,7 +61,7 @@ def test_bca_of_the_reference(shared):
     """Images of one person each, drawn without strata."""
     case = json.loads((shared / "fixtures/stats/stats.json").read_text())["bootstrap"][0]
     labels, scores, n = case["labels"], case["scores"], len(case["labels"])
-    left_out, _ = jackknife_people(draw_people(np.arange(n), labels, resamples=1, seed=0))
+    left_out = leave_out_people(draw_people(np.arange(n), labels, resamples=1, seed=0)).resamples
     interval = bca_interval(auc(labels, scores), case["auc"], auc_resampled(labels, scores, left_out))
     assert interval == pytest.approx(case["auc_bca95"]["interval_linear"], abs=1e-8)
 
@@ -93,7 +93,8 @@ def two_samples(request):
     scores = labels + rng.exponential(size=62)
     groups = scores[labels], scores[~labels]
     theirs = bootstrap(groups, request.param, n_resamples=999, method="BCa", vectorized=True, rng=0)
-    left_out, strata = jackknife_people(draw_people(np.arange(62), labels, resamples=1, seed=0))
+    without = leave_out_people(draw_people(np.arange(62), labels, resamples=1, seed=0))
+    left_out, strata = without.resamples, without.strata
     jackknife = auc_resampled(labels, scores, left_out) if request.param is area else mean_resampled(scores, left_out)
     return theirs, request.param(*groups), jackknife, strata
 
@@ -131,7 +132,8 @@ def test_students_interval_of_an_area_is_delongs_on_the_logit_scale():
     rng = np.random.default_rng(9)
     labels = np.arange(300) < 90
     scores = labels + rng.normal(size=300)
-    left_out, strata = jackknife_people(draw_people(np.arange(300), labels, resamples=1, seed=0))
+    groups = leave_out_people(draw_people(np.arange(300), labels, resamples=1, seed=0))
+    left_out, strata = groups.resamples, groups.strata
     of_area = spread(auc(labels, scores), auc_resampled(labels, scores, left_out), strata)
     interval = student_interval(auc(labels, scores), of_area, scale="logit")
     assert interval == pytest.approx(delong(labels, [scores]).logit_t_intervals()[0], abs=1e-4)
@@ -228,7 +230,8 @@ def test_bca_leaves_nan_samples_out(skewed):
 def test_bca_of_a_perfect_classifier_is_a_point():
     labels = np.arange(40) < 12
     resamples = draw_people(np.arange(40), labels, resamples=100, seed=0)
-    left_out, strata = jackknife_people(resamples)
+    groups = leave_out_people(resamples)
+    left_out, strata = groups.resamples, groups.strata
     samples, jackknife = (auc_resampled(labels, labels, r) for r in (resamples, left_out))
     assert bca_interval(1.0, samples, jackknife, strata=strata) == (1.0, 1.0)
 
@@ -237,7 +240,8 @@ def test_bca_needs_more_than_one_person_of_a_class():
     labels = np.arange(40) < 1
     resamples = draw_people(np.arange(40), labels, resamples=100, seed=0)
     scores = np.random.default_rng(0).normal(size=40)
-    left_out, strata = jackknife_people(resamples)
+    groups = leave_out_people(resamples)
+    left_out, strata = groups.resamples, groups.strata
     samples, jackknife = (auc_resampled(labels, scores, r) for r in (resamples, left_out))
     assert np.isfinite(samples).all()
     assert bca_interval(auc(labels, scores), samples, jackknife, strata=strata) == UNDEFINED

@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong
-from stats.jackknife import influence, jackknife_people, spread
+from stats.jackknife import influence, leave_out_people, spread
 from stats.operating import confusion_resampled
 from stats.resamples import PeopleResamples, draw_people
 
@@ -21,7 +21,7 @@ def test_one_person_is_left_out_with_all_images():
     people = np.repeat(np.arange(12), rng.integers(1, 5, size=12))
     labels = (people % 3 == 0) & (rng.random(len(people)) < 0.8)
     scores = rng.normal(size=len(people)).round(1)
-    left_out, _ = jackknife_people(draw_people(people, labels, resamples=2, seed=0))
+    left_out = leave_out_people(draw_people(people, labels, resamples=2, seed=0)).resamples
     others = [people != person for person in range(12)]
     for values, expected in (
         (auc_resampled(labels, scores, left_out), [roc_auc_score(labels[rest], scores[rest]) for rest in others]),
@@ -36,12 +36,14 @@ def test_one_person_is_left_out_with_all_images():
 
 def test_people_and_their_strata_stay_as_they_are():
     resamples = draw_people(["c", "a", "b", "a"], [0, 1, 0, 0], resamples=7, seed=0)
-    left_out, strata = jackknife_people(resamples)
+    groups = leave_out_people(resamples)
+    left_out, strata = groups.resamples, groups.strata
+    assert groups.people.tolist() == [1, 1, 1]
     assert left_out.counts.tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
     assert left_out.person_of_image.tolist() == [2, 0, 1, 0]
     assert strata.tolist() == left_out.strata.tolist() == [True, False, False]
-    without_strata, strata = jackknife_people(PeopleResamples(resamples.counts, resamples.person_of_image))
-    assert (without_strata.strata, strata.tolist()) == (None, [0, 0, 0])
+    without_strata = leave_out_people(PeopleResamples(resamples.counts, resamples.person_of_image))
+    assert (without_strata.resamples.strata, without_strata.strata.tolist()) == (None, [0, 0, 0])
 
 
 @settings(max_examples=40, deadline=None)
@@ -49,8 +51,10 @@ def test_people_and_their_strata_stay_as_they_are():
 def test_groups_leave_everyone_out_once_and_never_two_strata_at_a_time(positive, negative, most):
     people = np.arange(positive + negative)
     resamples = draw_people(people, people < positive, resamples=1, seed=0)
-    left_out, strata = jackknife_people(resamples, most)
+    groups = leave_out_people(resamples, most)
+    left_out, strata = groups.resamples, groups.strata
     gone = left_out.counts == 0
+    assert gone.sum(axis=1).tolist() == groups.people.tolist()
     assert gone.sum(axis=0).tolist() == [1] * len(people)
     assert len(left_out.counts) <= most or len(people) <= most
     rare = strata == (positive < negative)
@@ -64,20 +68,30 @@ def test_groups_leave_everyone_out_once_and_never_two_strata_at_a_time(positive,
         assert np.array_equal(left_out.counts, 1 - np.eye(len(people)))
 
 
-@pytest.mark.parametrize("positive", [1500, 40])
+@pytest.mark.parametrize("positive", [3000, 1500, 40])
 def test_groups_tell_the_same_spread(positive):
+    """Of an AUC, of a share that hangs on how many are positive, and of what lies between."""
     rng = np.random.default_rng(0)
     labels, people = np.arange(6000) < positive, np.arange(6000)
     scores = labels + rng.normal(size=6000)
-    resamples, estimate = draw_people(people, labels, resamples=1, seed=0), roc_auc_score(labels, scores)
-    each, grouped = (
-        spread(estimate, auc_resampled(labels, scores, left_out), strata)
-        for left_out, strata in (jackknife_people(resamples, most) for most in (6000, 1000))
+    resamples = draw_people(people, labels, resamples=1, seed=0)
+    once = PeopleResamples(np.ones((1, 6000), dtype=np.uint8), people, labels)
+    statistics = (
+        lambda drawn: auc_resampled(labels, scores, drawn),
+        lambda drawn: mean_resampled(labels.astype(float), drawn),
+        lambda drawn: confusion_resampled(labels, scores > 0.5, drawn).ppv,
     )
-    assert grouped.standard_error == pytest.approx(each.standard_error, rel=0.06)
-    assert grouped.degrees_of_freedom == pytest.approx(each.degrees_of_freedom, rel=0.1 if positive == 40 else 0.9)
-    again, _ = jackknife_people(resamples, 1000)
-    assert np.array_equal(again.counts, jackknife_people(resamples, 1000)[0].counts)
+    for statistic in statistics:
+        (estimate,) = statistic(once)
+        each, grouped = (
+            spread(estimate, statistic(groups.resamples), groups.strata, groups.people)
+            for groups in (leave_out_people(resamples, most) for most in (6000, 1000))
+        )
+        assert grouped.standard_error == pytest.approx(each.standard_error, rel=0.06)
+        if each.degrees_of_freedom < 100:  # beyond, Student's t is the normal distribution
+            assert grouped.degrees_of_freedom == pytest.approx(each.degrees_of_freedom, rel=0.1)
+    again = leave_out_people(resamples, 1000).resamples.counts
+    assert np.array_equal(again, leave_out_people(resamples, 1000).resamples.counts)
 
 
 def mean_without_each(values):
@@ -105,7 +119,8 @@ def test_the_spread_of_an_area_is_delongs():
     people = np.repeat(np.arange(200), 2)
     labels = people < 60
     scores = labels + rng.normal(size=200)[people] + 0.5 * rng.normal(size=400)
-    left_out, strata = jackknife_people(draw_people(people, labels, resamples=1, seed=0))
+    groups = leave_out_people(draw_people(people, labels, resamples=1, seed=0))
+    left_out, strata = groups.resamples, groups.strata
     theirs = delong(labels, [scores], people)
     found = spread(theirs.areas[0], auc_resampled(labels, scores, left_out), strata)
     assert found.standard_error == pytest.approx(math.sqrt(theirs.covariance[0, 0]), rel=1e-6)
