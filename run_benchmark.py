@@ -270,7 +270,7 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if changes["data"]:
         result["cohort"] = {"manifest": changes["data"].resolve(), "image_dir": None, "synthetic": None}
-        if config == DEMO:  # whose name would stand above photographs that it did not draw
+        if config.resolve() == DEMO:  # whose name would stand above photographs that it did not draw
             result["name"] = changes["data"].resolve().stem
     if changes["image_dir"]:
         result.setdefault("cohort", {})["image_dir"] = changes["image_dir"].resolve()

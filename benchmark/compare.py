@@ -1,6 +1,5 @@
 """Several runs side by side, with paired differences where their test people are the same."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +8,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
-from rich.text import Text
 
 from benchmark.cells import cells_of
 from benchmark.comparisons import CELL, COMPARED, CellKey, compare
 from benchmark.config import Statistics, load_study
 from benchmark.errors import UserError
+from benchmark.formats import p_value
 from benchmark.leaderboard import failure, read_saliency, read_tested, read_thresholds
 from benchmark.measures import Estimates, Tested, estimate_cell
 from benchmark.results import digest
 from benchmark.rundir import RunDirectory
+from benchmark.table import Names, estimate
 from stats.multiple import holm
 from stats.resamples import PeopleResamples, draw_people
 from xai.saliency import RATIOS
@@ -164,45 +163,15 @@ def print_comparison(table: pl.DataFrame, confidence: float, console: Console) -
             shown.add_column(heading, justify="left" if heading == "measure" else "right", no_wrap=True)
         for row in of_pair.filter(pl.col("measure").is_in(["auc", "vessel_ratio"])).sort(*CELL, "measure").to_dicts():
             shown.add_row(
-                _Name(row["backbone"], f"{row['strategy']} s{row['seed']}"),
+                Names(row["backbone"], f"{row['strategy']} s{row['seed']}"),
                 {"auc": "AUC", "vessel_ratio": "vessel\nratio"}[row["measure"]],
-                *(_estimate(row[side], row[f"{side}_low"], row[f"{side}_high"]) for side in SIDES),
+                *(estimate(row[side], row[f"{side}_low"], row[f"{side}_high"]) for side in SIDES),
                 row["method"] if row["difference"] is None else _difference(row),
-                "–" if row["p_holm"] is None else f"{row['p_holm']:.3f}",
+                p_value(row["p_holm"]),
             )
         console.print(shown)
-
-
-def _estimate(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f}\n[dim]{low:.2f}–{high:.2f}[/]"
 
 
 def _difference(row: dict[str, Any]) -> str:
     told = f"{row['difference']:+.3f}"
     return told if row["low"] is None else f"{told}\n[dim]{row['low']:+.3f} to {row['high']:+.3f}[/]"
-
-
-class _Name:
-    """Names below each other, as text without markup; one that is too long goes on behind its punctuation.
-
-    rich itself breaks at spaces alone, and anywhere in what has none.
-    """
-
-    def __init__(self, *names: str) -> None:
-        self._names = [re.findall(r".+?(?:[-_.:/ ]|$)", name) for name in names]
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        parts = [len(part) for name in self._names for part in name]
-        return Measurement(max(parts), max(sum(map(len, name)) for name in self._names))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = []
-        for name in self._names:
-            lines.append("")
-            for part in name:
-                if lines[-1] and len(lines[-1] + part.rstrip()) > options.max_width:
-                    lines.append("")
-                lines[-1] += part
-        yield Text("\n".join(line.rstrip() for line in lines), overflow="fold")

@@ -14,6 +14,7 @@ from benchmark.config import IntervalMethod, Statistics
 from benchmark.measures import (
     MEASURES,
     WITHOUT_INTERVAL,
+    Difference,
     Estimates,
     Tested,
     difference,
@@ -41,6 +42,7 @@ PAIRED: dict[IntervalMethod, str] = {
     "percentile": "percentile bootstrap over people, p from its standard error",
     "bca": "BCa bootstrap over people, p from its standard error",
 }
+DELONG = "DeLong, clustered by person"
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     "measure": pl.String,
     **{f"{name}_{side}": kind for side in "ab" for name, kind in CELL.items()},
@@ -93,24 +95,26 @@ def compare(
     for measure in COMPARED:
         of_measure = []
         for a, b in itertools.combinations(range(len(keys)), 2):
-            found, method = difference(cells[a], cells[b], measure, resamples, settings), PAIRED[settings.interval]
-            (low, high), p_value = found.interval, found.p_value
             if measure == "auc":
-                people = resamples.person_of_image
-                test = delong_test(tested[a].labels, tested[a].scores, tested[b].scores, people)
-                (low, high), p_value = test.t_interval(settings.confidence), test.p_value
-                method = "DeLong, clustered by person"
+                found, method = _of_areas(tested[a], tested[b], resamples, settings.confidence), DELONG
+            else:
+                found, method = difference(cells[a], cells[b], measure, resamples, settings), PAIRED[settings.interval]
             of_measure.append(
                 {"measure": measure}
                 | _named(keys[a], "a")
                 | _named(keys[b], "b")
-                | {"difference": found.value, "low": low, "high": high, "p_value": p_value, "method": method}
-                | {"n_images": found.n_images}
+                | {"difference": found.value, **dict(zip(("low", "high"), found.interval, strict=True))}
+                | {"p_value": found.p_value, "method": method, "n_images": found.n_images}
             )
         if of_measure:
             adjusted = holm([row["p_value"] for row in of_measure])
             rows += [row | {"p_holm": p} for row, p in zip(of_measure, adjusted.tolist(), strict=True)]
     return frame(rows, COMPARISON_SCHEMA)
+
+
+def _of_areas(a: Tested, b: Tested, resamples: PeopleResamples, confidence: float) -> Difference:
+    test = delong_test(a.labels, a.scores, b.scores, resamples.person_of_image)
+    return Difference(test.difference, test.t_interval(confidence), test.p_value, len(a.labels))
 
 
 def ranked(

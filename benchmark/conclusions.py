@@ -14,7 +14,7 @@ def conclusions(board: Leaderboard) -> list[str]:
     if done.is_empty():
         return []
     able = done.filter(pl.col("auc_low") > 0.5)
-    told = [_prediction(done, able), _ratios(done, able), _erasure(able), _best(done)]
+    told = [_prediction(done, able), _unknown(done), _ratios(done, able), _erasure(able), _best(done)]
     return [sentence for sentence in told if sentence]
 
 
@@ -35,18 +35,29 @@ def cautions(board: Leaderboard) -> list[str]:
         most = max(outside["outside_share"].to_list())
         told.append(
             f"In {_cells(len(outside), len(done), capital=False)} more than {100 * MUCH:.0f} % of the maps, up to "
-            f"{100 * most:.0f} %, lies outside the field of view, where nothing is to see: read the ratios inside."
+            f"{100 * most:.0f} %, lie outside the field of view, where there is nothing to see: read the ratios inside "
+            "it."
         )
     return told
 
 
 def _prediction(done: pl.DataFrame, able: pl.DataFrame) -> str:
+    if able.is_empty() and done["auc_low"].has_nulls():
+        return ""
     if able.is_empty():
         none = "The cell does not predict" if len(done) == 1 else f"None of {len(done)} cells predicts"
         return f"{none} better than chance: the interval of the AUC holds 0.5 or lies below it."
     if len(able) == len(done):
         return f"{_cells(len(able), len(done))} {_predict(len(able))} better than chance."
     return f"{_cells(len(able), len(done))} {_predict(len(able))} better than chance (interval of the AUC above 0.5)."
+
+
+def _unknown(done: pl.DataFrame) -> str:
+    unknown = done.filter(pl.col("auc_low").is_null())
+    if unknown.is_empty():
+        return ""
+    who = f"{_cells(len(unknown), len(done))} {_have(len(unknown))}"
+    return f"{who} no interval of the AUC: it is 0 or 1, or too few people are of one class."
 
 
 def _best(done: pl.DataFrame) -> str:
@@ -69,11 +80,12 @@ def _erasure(able: pl.DataFrame) -> str:
     why = "without vessels the AUC falls more than with as much painted elsewhere"
     if len(erased) == 1:
         return f"It needs the vessels: {why}." if need else "It is not shown to need the vessels."
-    return f"Of the {len(erased)} that predict, {need or 'none'} {'needs' if need < 2 else 'need'} the vessels: {why}."
+    those = f"Of the {len(erased)} that predict and were tried without vessels"
+    return f"{those}, {need or 'none'} {'needs' if need < 2 else 'need'} the vessels: {why}."
 
 
 def _ratios(done: pl.DataFrame, able: pl.DataFrame) -> str:
-    if able.is_empty() and done["vessel_ratio"].is_not_null().any():
+    if able.is_empty() and not done["auc_low"].has_nulls() and done["vessel_ratio"].is_not_null().any():
         return "Vessel ratios then say little: a model that has learned nothing can look at vessels, too."
     return ""
 

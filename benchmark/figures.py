@@ -59,7 +59,7 @@ def draw_figures(
     photograph = mirrored_mean(images, rows, mirrored)
     vessels = mirrored_mean(regions[:, 2], np.arange(len(test)), mirrored)
     title = f"{cell.backbone.name}, {cell.strategy.name}, seed {cell.seed}"
-    told = "mean over the test images, left eyes mirrored onto right ones"
+    told = "mean over the test images with a map, left eyes mirrored onto right ones"
     figure = mean_panel(means, photograph, vessels, title, told, method)
     Image.fromarray(figure.rgb).save(folder.figure("mean"))
     listed = [{"file": folder.figure("mean").name, "group": "mean", "alt": figure.alt}]

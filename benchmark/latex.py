@@ -40,7 +40,8 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
     ]
     if len(done) and not (done["auc_low"] > CHANCE).any():
         marks["auc"] = [""] * len(done)
-        told.append(f"No AUC is marked, since no interval of one lies above {CHANCE} (chance).")
+        if not done["auc_low"].has_nulls():  # as of an AUC of 1
+            told.append(f"No AUC is marked, since no interval of one lies above {CHANCE} (chance).")
     failed = len(leaderboard.cells) - len(done)
     if failed:
         told.append(f"{failed} failed cell{'s' if failed > 1 else ''} left out.")

@@ -30,7 +30,7 @@ from stats.bootstrap import auc_resampled
 from stats.delong import delong
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
 from stats.resamples import PeopleResamples, draw_people
-from stats.within import ratio_and_correctness
+from stats.within import compared
 from xai.gradcam import Scaling
 from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
@@ -226,10 +226,8 @@ def read_tested(folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFra
 
 
 def _counts(tested: Tested, people: np.ndarray) -> dict[str, float]:
-    once = PeopleResamples(np.ones((1, len(tested.labels)), dtype=np.uint8), np.arange(len(tested.labels)))
-    *_, compared = ratio_and_correctness(
-        tested.labels, tested.scores, tested.threshold, tested.ratios["vessel_ratio"], once
-    )
+    right = (tested.scores >= tested.threshold) == (tested.labels == 1)
+    kept = compared(right, tested.labels == 1, np.isfinite(tested.ratios["vessel_ratio"]))
     return {
         "n_images": len(tested.labels),
         "n_patients": len(set(people.tolist())),
@@ -237,8 +235,8 @@ def _counts(tested: Tested, people: np.ndarray) -> dict[str, float]:
         "threshold": tested.threshold,
         "n_called": int((tested.scores >= tested.threshold).sum()),
         "n_map": int(np.isfinite(tested.outside).sum()),
-        "n_right": compared.n_right,
-        "n_wrong": compared.n_wrong,
+        "n_right": int((kept & right).sum()),
+        "n_wrong": int((kept & ~right).sum()),
         "n_ratio": int(np.isfinite(tested.ratios["vessel_ratio"]).sum()),
     }
 

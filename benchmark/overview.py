@@ -10,12 +10,11 @@ import polars as pl
 from benchmark.charts.forest import auc_forest
 from benchmark.comparisons import CELL
 from benchmark.errors import UserError
+from benchmark.formats import NOTHING
 from benchmark.leaderboard import OK
-from benchmark.page import NOTHING, Measure, auc_measure, embedded, ratio_axis, template
+from benchmark.page import Measure, auc_measure, embedded, ratio_axis, template
 from benchmark.results import Results, read_results
 
-SYNTHETIC = "synthetic"  # the source of a cohort without a manifest
-DRAWN = "Data are synthetic: drawn with the label's signal in them, so they say nothing about patients."
 SHOWN = ("auc", "f1", "vessel_ratio", "vessel_ratio_fov")
 CELLS_SCHEMA: dict[str, type[pl.DataType]] = {
     "run": pl.String,
@@ -74,15 +73,7 @@ def notices(runs: dict[str, Results]) -> list[tuple[str, str]]:
     """What a reader must know before any number: the runs it is about, and what their own pages say at the top."""
     about: dict[str, list[str]] = {}
     for name, results in runs.items():
-        told = [DRAWN] if results.cohort.source == SYNTHETIC else []
-        if towers := untrained(results):
-            told.append(
-                f"Towers are untrained ({_listed(towers)}): the numbers show that the chain works, "
-                "not how good a model is."
-            )
-        if caution := results.vessels.get("caution"):
-            told.append(str(caution))
-        for notice in told:
+        for notice in results.notices:
             about.setdefault(notice, []).append(name)
     return [(_listed(names), notice) for notice, names in about.items()]
 

@@ -28,12 +28,12 @@ from benchmark.charts.scatter import scatter
 from benchmark.charts.spans import Span
 from benchmark.comparisons import CELL, CellKey
 from benchmark.conclusions import cautions, conclusions
+from benchmark.formats import NOTHING, p_stated, p_value
 from benchmark.leaderboard import OK, Leaderboard
 from finetune.strategies import STRATEGIES
 from xai.examples import RULE
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-NOTHING = "–"
 LEFT_OUT_SHOWN = 50
 PAIRS_SHOWN = 100
 CONTROL_COLUMNS = ("vessel_ratio_fov_null", "model_null", "n_erased")
@@ -93,7 +93,7 @@ class Axis:
 
     def labels(self) -> list[tuple[float, str]]:
         """(percent, text): the ends and the reference; an end gives way to a reference close by."""
-        ends = [(0.0, f"{self.span.low:.1g}"), (100.0, f"{self.span.high:.2g}")]
+        ends = [(0.0, f"{self.span.low:.2g}"), (100.0, f"{self.span.high:.2g}")]
         if self.reference is None:
             return ends
         middle = self.place(self.reference)
@@ -116,7 +116,8 @@ def render(content: PageContent) -> str:
     board = content.board
     rows = board.cells.to_dicts()
     done = [row for row in rows if row["status"] == OK]
-    measures = _measures(board.cells)
+    cells = [board.cells] if content.published is None else [board.cells, content.published]
+    measures = _measures(pl.concat(cells, how="diagonal_relaxed"))
     return template("leaderboard.html.j2").render(
         PAIRS_SHOWN=PAIRS_SHOWN,
         tables=embedded({"leaderboard": board.cells} | board.tables()),
@@ -164,8 +165,8 @@ def template(name: str) -> Template:
         "sortable": _sortable,
         "signed": _signed,
         "interval": _interval,
-        "p_value": _p_value,
-        "p_stated": _p_stated,
+        "p_value": p_value,
+        "p_stated": p_stated,
         "words": _words,
         "breakable": _breakable,
     }
@@ -256,7 +257,8 @@ def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]
         "Ratio of sums": {"average": "sums"},
         "Without doubtful masks": {"images": "unflagged"},
     }
-    return {heading: _by_cell(vessel.filter(**{**own, **changed})) for heading, changed in changes.items()}
+    found = {heading: vessel.filter(**{**own, **changed}) for heading, changed in changes.items()}
+    return {heading: _by_cell(rows) for heading, rows in found.items() if len(rows)}
 
 
 def _regions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]]]:
@@ -339,19 +341,6 @@ def _interval(row: Mapping[str, Any], name: str, digits: int, joined: str = "–
         return NOTHING
     joined = " to " if low < 0 else joined  # a dash beside a minus misleads
     return f"{_number(low, digits)}{joined}{_number(high, digits)}"
-
-
-def _p_value(value: float | None) -> str:
-    """Three decimals; the CSV has the others."""
-    if value is None:
-        return NOTHING
-    return "<\N{NARROW NO-BREAK SPACE}0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _p_stated(value: float | None) -> str:
-    """As it follows a p in a sentence."""
-    told = _p_value(value)
-    return told if told.startswith("<") else f"= {told}"
 
 
 def _words(name: str) -> str:

@@ -16,7 +16,9 @@ def program(root: Path = ROOT) -> str:
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return version
-    return f"{version}, commit {commit}{' with changes' if _git(root, 'status', '--porcelain') else ''}"
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    told = ", changes unknown" if changed is None else " with changes" if changed else ""
+    return f"{version}, commit {commit}{told}"
 
 
 def processor() -> str:

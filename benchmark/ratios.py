@@ -2,7 +2,7 @@
 
 `against` is what a region is held to: `non_vessel` (all of the picture that is not vessel, as in the published study),
 `non_vessel_fov` (the same within the field of view), or `fov` (the whole of it) for regions beyond artery and vein.
-`images` are `all`, or the `unflagged` ones, whose vessel masks do not look wrong (`xai.vessels.quality`).
+`images` are `all`, or, where some vessel masks look wrong (`xai.vessels.quality`), the `unflagged` ones.
 `average` is over `images` (mean of their ratios: the study's), over `people` (mean of each one's mean), or of `sums`
 (sum of the images' means inside over that outside, which no single image can carry away).
 """
@@ -52,7 +52,7 @@ def ratio_rows(
     """
     people = saliency["patient_id"].to_numpy()
     rows = []
-    for region, against, under, suffix, images in _conventions(saliency.columns, scaling):
+    for region, against, under, suffix, images in _conventions(saliency.columns, scaling, bool(doubtful.any())):
         ratio = f"{region}_ratio{'_fov' if against == 'non_vessel_fov' else ''}{suffix}"
         ratios, inside, outside = (
             np.where(doubtful & (images == "unflagged"), np.nan, values)
@@ -84,12 +84,13 @@ def _averages(ratios: np.ndarray, inside: np.ndarray, outside: np.ndarray, resam
     }
 
 
-def _conventions(columns: list[str], scaling: Scaling) -> list[tuple[str, str, str, str, str]]:
+def _conventions(columns: list[str], scaling: Scaling, some_doubtful: bool) -> list[tuple[str, str, str, str, str]]:
     """(region, against, scaling, suffix of its columns, images): vessels every way, then where else it looks."""
     other = other_scaling(scaling)
+    ways = [(scaling, "", "all"), *([(scaling, "", "unflagged")] if some_doubtful else []), (other, f"_{other}", "all")]
     vessels: list[tuple[str, str, str, str, str]] = [
         (region, against, under, suffix, images)
-        for under, suffix, images in ((scaling, "", "all"), (scaling, "", "unflagged"), (other, f"_{other}", "all"))
+        for under, suffix, images in ways
         for against in ("non_vessel", "non_vessel_fov")
         for region in ("artery", "vein", "vessel")
     ]

@@ -147,6 +147,7 @@ class Results(_Model):
     version: Literal[1] = VERSION
     study: str
     finished: str
+    notices: list[str] = []
     cohort: CohortResult
     methods: dict[str, Method]
     cells: list[CellResult]
@@ -179,7 +180,8 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
     short = {"t": "Student's t", "percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
     scales = (
         ", standard error by jackknife, on the logit scale for shares and areas, the log scale for ratios, "
-        "Fisher's for right_by_ratio_rho, and none for calibration and AUC drops"
+        "Fisher's for right_by_ratio_rho, untransformed for calibration and AUC drops; exact (Clopper-Pearson) for "
+        "a sensitivity, specificity, PPV or NPV of 0 or 1"
     )
     p_value = "p-value by the same" if by_spread else "p-value from its bootstrap standard error"
     return {
@@ -274,9 +276,8 @@ def _images(leaderboard: Leaderboard) -> dict[CellKey, dict[str, int]]:
             OUTSIDE: row["n_map"],
             "right_by_ratio": row["n_right"] + row["n_wrong"],
         }
-    for row in (
-        leaderboard.ratios.filter(average="images", images="all").reverse().to_dicts()
-    ):  # the study's own scaling is first
+    own = leaderboard.ratios.filter(average="images", images="all")
+    for row in own.filter(pl.col("scaling") == pl.col("scaling").first()).to_dicts():
         name = f"{row['region']}_ratio{'_fov' if row['against'] == 'non_vessel_fov' else ''}"
         images[row["backbone"], row["strategy"], row["seed"]][name] = row["n_images"]
     return images

@@ -1,14 +1,18 @@
-"""The leaderboard as a table on the terminal."""
+"""The leaderboard as a table on the terminal, and what its tables are made of."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
+from benchmark.formats import NOTHING, p_stated
 from benchmark.leaderboard import OK, Leaderboard
 from benchmark.rundir import RunDirectory
 
@@ -24,41 +28,68 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
         "Artery, vein, vessel: mean saliency inside over that outside all vessels.",
         caption_justify="left",
     )
-    table.add_column("cell", overflow="fold")
+    table.add_column("cell")
     for heading in _COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
     failed = 0
     for row in leaderboard.cells.iter_rows(named=True):
-        seed = f" s{row['seed']}" if several_seeds else ""
-        name = f"{row['backbone']}\n{row['strategy']}{seed}"
+        name = Names(row["backbone"], row["strategy"] + (f" s{row['seed']}" if several_seeds else ""))
         if row["status"] == OK:
-            table.add_row(name, *(_estimate(row, key) for key in _COLUMNS.values()))
+            table.add_row(
+                name, *(estimate(row[key], row[f"{key}_low"], row[f"{key}_high"]) for key in _COLUMNS.values())
+            )
         else:
             failed += 1
             table.add_row(name, "[red]failed")
     console.print(table)
     for row in leaderboard.cells.filter(pl.col("status") != OK).iter_rows(named=True):
-        console.print(f"[red]✗[/] {row['backbone']} {row['strategy']} seed {row['seed']}: {escape(row['status'])}")
+        console.print(f"[red]✗[/] {escape(_called(row))}: {escape(row['status'])}")
     without = leaderboard.cells.filter((pl.col("status") == OK) & pl.col("vessel_ratio").is_null())
     for row in without.iter_rows(named=True):
         console.print(
-            f"– {row['backbone']} {row['strategy']} seed {row['seed']}: no ratio, since no test image has both vessels "
-            "and a map that is not all zero"
+            f"– {escape(_called(row))}: no ratio, since no test image has both vessels and a map that is not all zero"
         )
     first = leaderboard.correlation.row(0, named=True)
     if first["estimate"] is not None:
         interval = f" [{first['low']:.2f}, {first['high']:.2f}]" if first["low"] is not None else ""
         console.print(
             f"AUC against vessel ratio over {first['n_cells']} cells: Spearman {first['estimate']:.2f}{interval}, "
-            f"p = {first['p_value']:.3f} ({first['method']})"
+            f"p {p_stated(first['p_value'])} ({first['method']})"
         )
     console.print(f"Page: [bold]{escape(str(RunDirectory(out).leaderboard('html')))}", soft_wrap=True)
     return failed
 
 
-def _estimate(row: dict[str, Any], key: str) -> str:
-    if row[key] is None:
-        return "–"
-    if row[f"{key}_low"] is None:
-        return f"{row[key]:.3f}"
-    return f"{row[key]:.3f}\n[dim]{row[f'{key}_low']:.2f}–{row[f'{key}_high']:.2f}[/]"
+def _called(row: dict[str, Any]) -> str:
+    return f"{row['backbone']} {row['strategy']} seed {row['seed']}"
+
+
+def estimate(value: float | None, low: float | None, high: float | None) -> str:
+    """A number, and its interval below it."""
+    if value is None:
+        return NOTHING
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f}\n[dim]{low:.2f}–{high:.2f}[/]"
+
+
+class Names:
+    """Names below each other, as text without markup; one that is too long goes on behind its punctuation.
+
+    rich itself breaks at spaces alone, and anywhere in what has none.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._names = [re.findall(r".+?(?:[-_.:/ ]|$)", name) for name in names]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        parts = [len(part) for name in self._names for part in name]
+        return Measurement(max(parts), max(sum(map(len, name)) for name in self._names))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = []
+        for name in self._names:
+            lines.append("")
+            for part in name:
+                if lines[-1] and len(lines[-1] + part.rstrip()) > options.max_width:
+                    lines.append("")
+                lines[-1] += part
+        yield Text("\n".join(line.rstrip() for line in lines), overflow="fold")

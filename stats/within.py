@@ -14,7 +14,7 @@ from stats.bootstrap import auc_resampled
 from stats.checks import as_binary, as_nullable_numbers, as_numbers, as_probabilities, require_same_length
 from stats.resamples import PeopleResamples
 
-LEAST = 5  # images called right, and wrong, below which a label has no chance that could be told from one image's
+LEAST = 5  # images called right, and called wrong, that a label needs to be compared
 _BLOCK = 1 << 18  # numbers worked on at once: 2 MB stay in the processor's cache
 
 
@@ -59,7 +59,7 @@ def ratio_and_correctness(
     variance where the ratio says nothing and images are independent: for the AUC pairs / (images + 1), which are the
     weights of van Elteren (1960), for rho images - 1. Within one label being right means a score on one side of the
     threshold, nothing more. A label with fewer than `LEAST` images called right, or wrong, is left out of that AUC: it
-    would say how one or two images are, and give no hint of it.
+    would rest on one or two images without showing it.
 
     Raises ValueError for other labels, scores that are NaN or outside [0, 1], infinite ratios, or lengths that differ
     from the resampled images.
@@ -80,12 +80,22 @@ def ratio_and_correctness(
         return _measure(right[images], of_true_class[images], ratios[images], drawn)
 
     everything, of_positive, of_negative = over(np.ones_like(known)), over(positive), over(~positive)
+    kept = compared(right, positive, known)
+    told = bool((kept & positive).any()), bool((kept & ~positive).any())
     return (
         everything.association("all", int(np.sum(~known))),
         of_positive.association("positive", int(np.sum(~known & positive))),
         of_negative.association("negative", int(np.sum(~known & ~positive))),
-        _within_label(of_positive, of_negative).association("within label", int(np.sum(~known))),
+        _within_label(of_positive, of_negative, told).association("within label", int(np.sum(~known))),
     )
+
+
+def compared(right: np.ndarray, positive: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The images with a ratio (`known`) of labels that have `LEAST` called right, and wrong; all (n,) bool."""
+    kept = np.zeros_like(known)
+    for label in (known & positive, known & ~positive):
+        kept |= label & (min((label & right).sum(), (label & ~right).sum()) >= LEAST)
+    return kept
 
 
 def spearman_over_images(x: ArrayLike, y: ArrayLike, resamples: PeopleResamples) -> np.ndarray:
@@ -158,8 +168,11 @@ def _measure(right: np.ndarray, of_true_class: np.ndarray, ratios: np.ndarray, r
     )
 
 
-def _within_label(one: _Measured, other: _Measured) -> _Measured:
-    """Mean of the measures of either label, each weighted by the inverse of its variance under independence."""
+def _within_label(one: _Measured, other: _Measured, told: tuple[bool, bool]) -> _Measured:
+    """Mean of the measures of either label, each weighted by the inverse of its variance under independence.
+
+    told: whether the AUC of either rests on enough images.
+    """
 
     def mean(values: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
         known = np.where(np.isnan(values), 0, weights)
@@ -170,11 +183,10 @@ def _within_label(one: _Measured, other: _Measured) -> _Measured:
 
     labels = (one, other)
     images = [label.right + label.wrong for label in labels]
-    told = [min(label.right[0], label.wrong[0]) >= LEAST for label in labels]
     pairs = [m.right * m.wrong / (n + 1) * enough for m, n, enough in zip(labels, images, told, strict=True)]
     return _Measured(
-        right=sum((label.right * enough for label, enough in zip(labels, told, strict=True)), np.zeros(len(one.right))),
-        wrong=sum((label.wrong * enough for label, enough in zip(labels, told, strict=True)), np.zeros(len(one.right))),
+        right=told[0] * one.right + told[1] * other.right,
+        wrong=told[0] * one.wrong + told[1] * other.wrong,
         auc=mean([label.auc for label in labels], pairs),
         rho=mean([m.rho for m in labels], [n - 1 for n in images]),
     )

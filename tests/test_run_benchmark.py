@@ -117,9 +117,11 @@ def test_the_doctor_looks_at_the_demo_without_options(monkeypatch):
     assert calls[0][0].name == "demo"
 
 
-def test_your_photographs_are_not_called_the_demo(planned, config):
+def test_your_photographs_are_not_called_the_demo(planned, monkeypatch):
     study, out, _ = planned("--config", str(run_benchmark.DEMO), "--data", "lab/carotid.csv")
     assert (study.name, out.name) == ("carotid", "carotid")
+    monkeypatch.chdir(ROOT)
+    assert planned("--config", "configs/demo.yaml", "--data", "lab/carotid.csv")[0].name == "carotid"
     assert planned("--data", "lab/carotid.csv")[0].name == "small", "a study of one's own keeps its name"
     assert planned("--config", str(run_benchmark.DEMO))[0].name == "demo"
 

@@ -76,6 +76,7 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
     return Results(
         study=study.name,
         finished=facts["Machine"]["finished"],
+        notices=notices(run),
         cohort=CohortResult(
             source="synthetic" if drawn else Path(str(study.cohort.manifest)).name,
             manifest_sha256=_manifest_sha256(study.cohort.manifest),

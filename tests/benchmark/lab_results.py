@@ -4,10 +4,10 @@ from benchmark.config import Controls, Statistics
 from benchmark.results import CellResult, CohortResult, Number, Results, methods
 
 
-def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, **aucs):
+def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, notices=(), **aucs):
     """A run whose cells are `backbone__strategy=AUC`; None: the cell failed.
 
-    people: begins the digest of whom it tested; weights: as `Results.weights`, by backbone.
+    people: begins the digest of whom it tested; weights, notices: as of `Results`.
     """
     cells = []
     for name, auc in aucs.items():
@@ -25,6 +25,7 @@ def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, *
     return Results(
         study=study,
         finished="2026-01-02T03:04:05+00:00",
+        notices=list(notices),
         cohort=CohortResult(
             source=cohort, images=split, people=split, positive=split, left_out=0, test_sha256=people.ljust(64, "0")
         ),

@@ -22,8 +22,8 @@ def changed(board: Leaderboard, **columns) -> Leaderboard:
 def test_cells_that_predict_and_need_vessels(board):
     assert conclusions(board) == [
         "All 8 cells predict better than chance.",
-        "Of the 8 that predict, 8 need the vessels: without vessels the AUC falls more than with as much painted "
-        "elsewhere.",
+        "Of the 8 that predict and were tried without vessels, 8 need the vessels: without vessels the AUC falls more "
+        "than with as much painted elsewhere.",
         "Highest AUC: openclip-tiny, classifier_only, 0.800; 3 of 7 others cannot be told from it.",
     ]
 
@@ -49,6 +49,20 @@ def test_one_that_predicts(board):
     assert conclusions(unneeded)[1] == "It is not shown to need the vessels."
     unasked = changed(one, auc_drop_difference_low=pl.lit(None, pl.Float64))
     assert len(conclusions(unasked)) == 2
+
+
+def test_a_perfect_model_is_not_said_to_fail(board):
+    """An AUC of 1 has no interval."""
+    perfect = changed(board, auc=pl.lit(1.0), auc_low=pl.lit(None, pl.Float64), tied_best=pl.lit(True))
+    assert conclusions(perfect) == [
+        "All 8 cells have no interval of the AUC: it is 0 or 1, or too few people are of one class.",
+        "By AUC no cell can be told from the highest.",
+    ]
+    one = changed(board, auc_low=pl.when(pl.col("rank") == 1).then(None).otherwise("auc_low"))
+    assert conclusions(one)[:2] == [
+        "7 of 8 cells predict better than chance (interval of the AUC above 0.5).",
+        "1 of 8 cells has no interval of the AUC: it is 0 or 1, or too few people are of one class.",
+    ]
 
 
 def test_a_single_cell(board):
@@ -81,4 +95,4 @@ def test_cautions(board):
         "2 of 8 cells have a ratio for less than 80 % of the test images, the least for 47 of 1234 (1184 of its maps "
         "have no positive value)."
     )
-    assert outside.startswith("In 1 of 8 cells more than 20 % of the maps, up to 86 %, lies outside the field of view")
+    assert outside.startswith("In 1 of 8 cells more than 20 % of the maps, up to 86 %, lie outside the field of view")

@@ -117,20 +117,22 @@ def test_it_says_which_runs_tested_the_same_people():
 
 
 def test_what_a_reader_must_know_stands_above_the_page_and_beside_the_runs():
+    untrained = "Towers are untrained."
     runs = {
-        "drawn": results_of(cohort="synthetic", people="ab", weights={"big": None, "small": None}, big__lora=0.8),
-        "taken": results_of(people="cd", weights={"big": None, "small": {"sha256": "0"}}, big__lora=0.7),
+        "drawn": results_of(
+            cohort="synthetic", people="ab", weights={"big": None, "small": None}, notices=[untrained], big__lora=0.8
+        ),
+        "taken": results_of(
+            people="cd",
+            weights={"big": None, "small": {"sha256": "0"}},
+            notices=[untrained, "Mind the <veins>."],
+            big__lora=0.7,
+        ),
         "sound": results_of(people="ef", weights={"big": {"sha256": "0"}}, big__lora=0.6),
     }
-    runs["taken"] = runs["taken"].model_copy(update={"vessels": {"name": "wnet", "caution": "Mind the <veins>."}})
     page = page_of(runs)
     notices = page[page.index("<aside") : page.index("<main")]
-    for names, notice in (
-        ("drawn", "Data are synthetic"),
-        ("drawn", "Towers are untrained (big and small)"),
-        ("taken", "Towers are untrained (big)"),
-        ("taken", "Mind the &lt;veins&gt;."),
-    ):
+    for names, notice in (("drawn and taken", untrained), ("taken", "Mind the &lt;veins&gt;.")):
         assert f"<strong>{names}:</strong> {notice}" in notices
     assert "sound" not in notices
     table = page[page.index('id="table-runs"') :]
@@ -139,7 +141,7 @@ def test_what_a_reader_must_know_stands_above_the_page_and_beside_the_runs():
 
 
 def test_runs_that_share_a_caution_share_its_line():
-    runs = {name: results_of(people=name, weights={"big": None}, big__lora=0.8) for name in ("a", "b", "c")}
+    runs = {name: results_of(people=name, notices=["Mind."], big__lora=0.8) for name in ("a", "b", "c")}
     assert [names for names, _ in notices(runs)] == ["a, b and c"]
 
 

@@ -22,6 +22,7 @@ def test_a_repository_has_its_commit_and_says_where_it_was_changed(tmp_path):
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "first")
     head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    (tmp_path / "comparison.csv").write_text("what a run leaves")
     assert program(tmp_path) == f"1.2.3, commit {head.stdout.strip()}"
     file.write_text('[project]\nversion = "1.2.4"\n')
     assert program(tmp_path) == f"1.2.4, commit {head.stdout.strip()} with changes"
