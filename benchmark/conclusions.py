@@ -2,18 +2,18 @@
 
 import polars as pl
 
-from benchmark.leaderboard import OK, Leaderboard
+from benchmark.leaderboard import CHANCE, OK, Leaderboard
 
 FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few
 MUCH = 0.2  # of a map outside the field of view, above which it is said
 
 
 def conclusions(board: Leaderboard) -> list[str]:
-    """Whether cells predict, which of them are told apart, whether they need vessels, and what to beware of."""
+    """Whether cells predict, whether they need vessels, and whether the best is told from the others."""
     done = board.cells.filter(status=OK)
     if done.is_empty():
         return []
-    able = done.filter(pl.col("auc_low") > 0.5)
+    able = done.filter(pl.col("auc_low") > CHANCE)
     told = [_prediction(done, able), _unknown(done), _ratios(done, able), _erasure(able), _best(done)]
     return [sentence for sentence in told if sentence]
 

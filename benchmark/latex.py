@@ -6,9 +6,8 @@ from typing import Any
 import polars as pl
 
 from benchmark.comparisons import tied_best
-from benchmark.leaderboard import OK, Leaderboard
+from benchmark.leaderboard import CHANCE, OK, Leaderboard
 
-CHANCE = 0.5  # AUC of guesses
 COLUMNS = {
     "auc": ("AUC", 3),
     "f1": ("F1", 3),

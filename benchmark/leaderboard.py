@@ -36,6 +36,7 @@ from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
 
 OK = "ok"
+CHANCE = 0.5  # AUC of guesses
 HELD_AGAINST_CHANCE = ("vessel_ratio", "vessel_ratio_fov")
 # AUC of the photographs less that without their vessels, less that of the control; the first drop less the second.
 AUC_DROPS = ("auc_drop_erased", "auc_drop_control", "auc_drop_difference")
@@ -226,18 +227,23 @@ def read_tested(folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFra
 
 
 def _counts(tested: Tested, people: np.ndarray) -> dict[str, float]:
-    right = (tested.scores >= tested.threshold) == (tested.labels == 1)
-    kept = compared(right, tested.labels == 1, np.isfinite(tested.ratios["vessel_ratio"]))
+    positive, called, known = (
+        tested.labels == 1,
+        tested.scores >= tested.threshold,
+        np.isfinite(tested.ratios["vessel_ratio"]),
+    )
+    right = called == positive
+    kept = compared(right, positive, known)
     return {
         "n_images": len(tested.labels),
         "n_patients": len(set(people.tolist())),
         "n_positive": int(tested.labels.sum()),
         "threshold": tested.threshold,
-        "n_called": int((tested.scores >= tested.threshold).sum()),
+        "n_called": int(called.sum()),
         "n_map": int(np.isfinite(tested.outside).sum()),
         "n_right": int((kept & right).sum()),
         "n_wrong": int((kept & ~right).sum()),
-        "n_ratio": int(np.isfinite(tested.ratios["vessel_ratio"]).sum()),
+        "n_ratio": int(known.sum()),
     }
 
 
@@ -251,7 +257,7 @@ def _operating(
 ) -> list[dict[str, Any]]:
     rows = []
     for point, threshold in thresholds.items():
-        found, of_images = estimate_calls(tested, threshold, resamples, settings), tested.called(threshold)
+        found, of_images = estimate_calls(tested, threshold, resamples, settings), tested.behind(threshold)
         for measure in CALLS:
             low, high = found.intervals[measure]
             rows.append(

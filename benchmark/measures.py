@@ -67,7 +67,7 @@ class Tested:
     ratios: Mapping[str, np.ndarray]
     outside: np.ndarray
 
-    def called(self, threshold: float) -> dict[str, np.ndarray]:
+    def behind(self, threshold: float) -> dict[str, np.ndarray]:
         """The images that a measure is a share of, (n,) bool, for those of `CALLS` that are a share of some alone."""
         positive, called = self.labels == 1, self.scores >= threshold
         return {"sensitivity": positive, "specificity": ~positive, "ppv": called, "npv": ~called}
@@ -150,7 +150,7 @@ def _exact_at_ends(
         name: interval_at_end(
             found.values[name], len(np.unique(resamples.person_of_image[images])), settings.confidence
         )
-        for name, images in tested.called(threshold).items()
+        for name, images in tested.behind(threshold).items()
         if found.values[name] in (0, 1)
     }
     return replace(found, intervals=found.intervals | exact)
