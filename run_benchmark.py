@@ -211,13 +211,14 @@ def compare(runs: tuple[Path, ...], out: Path) -> None:
         from benchmark.compare import compare_runs, print_comparison
         from benchmark.config import load_study
         from benchmark.rundir import RunDirectory
+        from benchmark.tables import csv_text
 
         table = compare_runs(runs)
         confidence = load_study(RunDirectory(runs[0]).study).statistics.confidence
     print_comparison(table, confidence, console)  # first, so that a file that cannot be written loses no numbers
     with _writing(out, "a file"):
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(table.write_csv(), encoding="utf-8")
+        out.write_text(csv_text(table), encoding="utf-8", newline="")
     console.print(f"Every measure: [bold]{escape(str(out))}", soft_wrap=True)
 
 

@@ -22,6 +22,7 @@ from benchmark.measures import Estimates, Tested, estimate_cell
 from benchmark.results import digest
 from benchmark.rundir import RunDirectory
 from benchmark.table import Names, estimate
+from benchmark.tables import read_parquet
 from stats.multiple import holm
 from stats.resamples import PeopleResamples, draw_people
 from xai.saliency import RATIOS
@@ -102,7 +103,7 @@ def _read(path: Path, settings: Statistics) -> _Run:
     if not directory.cohort.is_file():
         raise UserError(f"{path}: the run has no images yet; finish it with --resume")
     # In order of their names, so that two runs of the same people have them in the same order.
-    test = pl.read_parquet(directory.cohort).filter(pl.col("split") == "test").sort("image")
+    test = read_parquet(directory.cohort).filter(pl.col("split") == "test").sort("image")
     resamples = draw_people(test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed)
     tested = {}
     for cell in cells_of(study):

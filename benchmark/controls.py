@@ -18,6 +18,7 @@ from benchmark.device import worker_device
 from benchmark.leaderboard import HELD_AGAINST_CHANCE
 from benchmark.photos import IMAGE_SIZE
 from benchmark.rundir import RunDirectory, open_array, write_json, write_parquet
+from benchmark.tables import read_parquet
 from benchmark.trial import trained_tower
 from finetune.inputs import Images
 from finetune.training import positive_score, predict_logits
@@ -39,7 +40,7 @@ class Explained:
     @cached_property
     def test(self) -> pl.DataFrame:
         """The test images, in the order of `cam.npy` and of the vessels."""
-        return pl.read_parquet(self.directory.cohort).filter(pl.col("split") == "test")
+        return read_parquet(self.directory.cohort).filter(pl.col("split") == "test")
 
     @cached_property
     def device(self) -> torch.device:
@@ -121,7 +122,7 @@ def find_erasure(cell: Explained) -> None:
         name: positive_score(predict_logits(cell.tower, cell.tower, 0, cell.images(store), which, size))
         for name, (store, which) in versions.items()
     }
-    painted = pl.read_parquet(cell.directory.painted)["painted"]
+    painted = read_parquet(cell.directory.painted)["painted"]
     without_answer = painted.is_null().to_numpy()
     table = cell.test.select("image", "patient_id", "label").with_columns(
         pl.Series(name, np.where(without_answer, np.nan, values)).fill_nan(None) for name, values in scores.items()

@@ -12,6 +12,7 @@ from benchmark.cells import Cell
 from benchmark.config import Study
 from benchmark.photos import IMAGE_SIZE
 from benchmark.rundir import RunDirectory, open_array, write_csv
+from benchmark.tables import read_parquet
 from xai.examples import choose
 from xai.gradcam import saliency_maps
 from xai.pictures import colours, mean_maps, mean_panel, mirrored_mean, panel
@@ -65,10 +66,10 @@ def draw_figures(
     listed = [{"file": folder.figure("mean").name, "group": "mean", "alt": figure.alt}]
 
     scores = test.select("image").join(
-        pl.read_parquet(folder.predictions).select("image", "score"), on="image", how="left", maintain_order="left"
+        read_parquet(folder.predictions).select("image", "score"), on="image", how="left", maintain_order="left"
     )["score"]
     ratios = saliency[CHOSEN_BY].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    flags = pl.read_parquet(directory.vessels)["flags"].fill_null("no_vessels")
+    flags = read_parquet(directory.vessels)["flags"].fill_null("no_vessels")
     counted: dict[str, int] = {}
     for example in choose(
         ratios, test["patient_id"].to_list(), flags.str.contains("no_vessels").to_numpy(), settings.examples

@@ -26,6 +26,7 @@ from benchmark.measures import (
     estimate_cell,
 )
 from benchmark.rundir import RunDirectory, TrialDirectory
+from benchmark.tables import read_parquet
 from stats.bootstrap import auc_resampled
 from stats.delong import delong
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
@@ -131,7 +132,7 @@ def build(
     Args:
         scaling: of the maps behind the columns of `saliency.parquet` without a suffix.
     """
-    test = pl.read_parquet(directory.cohort).filter(pl.col("split") == "test")
+    test = read_parquet(directory.cohort).filter(pl.col("split") == "test")
     people, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
     resamples = draw_people(people, labels, settings.resamples, settings.seed)
     doubtful = read_doubtful(directory, test)
@@ -198,26 +199,26 @@ def failure(folder: TrialDirectory) -> str | None:
 
 def read_saliency(folder: TrialDirectory, test: pl.DataFrame) -> pl.DataFrame:
     """A cell's saliency in the order of the test images."""
-    saliency = pl.read_parquet(folder.saliency).drop("patient_id")
+    saliency = read_parquet(folder.saliency).drop("patient_id")
     return test.select("image", "patient_id").join(saliency, on="image", how="left", maintain_order="left")
 
 
 def read_doubtful(directory: RunDirectory, test: pl.DataFrame) -> np.ndarray:
     """Whether the vessel masks of each test image look wrong (`xai.vessels.quality`), (n,) bool."""
-    flags = pl.read_parquet(directory.vessels).select("image", "flags")
+    flags = read_parquet(directory.vessels).select("image", "flags")
     return (test.join(flags, on="image", how="left", maintain_order="left")["flags"].fill_null("") != "").to_numpy()
 
 
 def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
     """Each of `OPERATING_POINTS`, chosen on validation."""
-    validation = pl.read_parquet(folder.predictions).filter(pl.col("split") == "val")
+    validation = read_parquet(folder.predictions).filter(pl.col("split") == "val")
     labels, scores = validation["label"].to_numpy(), validation["score"].to_numpy()
     return {point: float(choose(labels, scores)) for point, choose in OPERATING_POINTS.items()}
 
 
 def read_tested(folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFrame, threshold: float) -> Tested:
     """A cell's scores and ratios in the order of the test images."""
-    predictions = pl.read_parquet(folder.predictions).select("image", "score")
+    predictions = read_parquet(folder.predictions).select("image", "score")
     scores = test.select("image").join(predictions, on="image", how="left", maintain_order="left")["score"]
     if OUTSIDE not in saliency.columns:
         raise UserError(f"{folder.saliency}: written by an earlier version (no {OUTSIDE}); delete it, then --resume")
@@ -295,7 +296,7 @@ def _erasure(
     if not folder.erasure.is_file():
         return {}
     scores = test.select("image", "label").join(
-        pl.read_parquet(folder.erasure).select("image", "score", "erased", "control"),
+        read_parquet(folder.erasure).select("image", "score", "erased", "control"),
         on="image", how="left", maintain_order="left",
     )  # fmt: skip
     kept = scores["score"].is_not_null().to_numpy()

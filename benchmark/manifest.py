@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmark.errors import UserError
+from benchmark.tables import read_parquet
 
 REQUIRED = ("image", "label", "patient_id")
 FILES = ("artery_mask", "vein_mask", "disc_mask", "fov_mask")
@@ -80,9 +81,9 @@ def _read_table(manifest: Path) -> pl.DataFrame:
         raise UserError(f"{manifest}: a manifest is a .csv, a .parquet, or a folder laid out train|val|test/<class>/")
     try:
         if kind == ".parquet":
-            table = pl.read_parquet(manifest)
+            table = read_parquet(manifest)
             return table.cast({column: pl.String for column in (*REQUIRED, *OPTIONAL) if column in table.columns})
-        return pl.read_csv(manifest, infer_schema=False, separator=_separator(manifest)).rename(str.strip)
+        return pl.read_csv(manifest, glob=False, infer_schema=False, separator=_separator(manifest)).rename(str.strip)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
         mend = "write it anew" if kind == ".parquet" else "save it as comma-separated text in UTF-8"

@@ -14,6 +14,7 @@ from benchmark.formats import NOTHING
 from benchmark.leaderboard import OK
 from benchmark.page import Measure, auc_measure, embedded, ratio_axis, template
 from benchmark.results import Results, read_results
+from benchmark.tables import csv_text
 
 SHOWN = ("auc", "f1", "vessel_ratio", "vessel_ratio_fov")
 CELLS_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -39,7 +40,7 @@ def write_overview(paths: Sequence[Path], out: Path) -> Path:
     models = over_runs(cells)
     out.mkdir(parents=True, exist_ok=True)
     for name, table in (("cells", cells), ("models", models)):
-        (out / f"{name}.csv").write_text(table.write_csv(), encoding="utf-8")
+        (out / f"{name}.csv").write_text(csv_text(table), encoding="utf-8", newline="")
     page = out / "overview.html"
     page.write_text(render(runs, cells, models), encoding="utf-8")
     return page

@@ -17,7 +17,6 @@ import numpy as np
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
-from PIL import Image
 
 from benchmark.cells import safe
 from benchmark.charts import spans
@@ -30,8 +29,10 @@ from benchmark.comparisons import CELL, CellKey
 from benchmark.conclusions import cautions, conclusions
 from benchmark.formats import NOTHING, p_stated, p_value
 from benchmark.leaderboard import OK, Leaderboard
+from benchmark.tables import csv_text
 from finetune.strategies import STRATEGIES
 from xai.examples import RULE
+from xai.picture import open_picture
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 LEFT_OUT_SHOWN = 50
@@ -296,7 +297,7 @@ def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
 
 def embedded(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
     """File name -> the CSV as a data: address, so that a page sent to somebody has its tables with it."""
-    return {f"{name}.csv": _address("text/csv", table.write_csv().encode()) for name, table in tables.items()}
+    return {f"{name}.csv": _address("text/csv", csv_text(table).encode()) for name, table in tables.items()}
 
 
 def _inline(path: Path) -> str:
@@ -311,8 +312,7 @@ def _address(kind: str, content: bytes) -> str:
 def _compressed(path: Path) -> str:
     """A figure as a data: address of a fifth of its size; the file beside the page has every pixel."""
     file = io.BytesIO()
-    with Image.open(path) as figure:
-        figure.convert("RGB").save(file, "WEBP", quality=80)
+    open_picture(path).convert("RGB").save(file, "WEBP", quality=80)
     return _address("image/webp", file.getvalue())
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmark.tables import read_csv
 from stats.correlation import spearman, spearman_resampled
 
 PERFORMANCE = {"auc": "AUC", "f1": "F1"}
@@ -52,7 +53,7 @@ RECOMPUTED_SCHEMA: dict[str, type[pl.DataType]] = {
 
 def performance() -> pl.DataFrame:
     """AUC and F1 of the nine cells with their 95 % bounds, columns `PERFORMANCE_SCHEMA`."""
-    return pl.read_csv(_DATA / "snuh_2025_performance.csv", schema=PERFORMANCE_SCHEMA)
+    return read_csv(_DATA / "snuh_2025_performance.csv", schema=PERFORMANCE_SCHEMA)
 
 
 def explainability() -> pl.DataFrame:
@@ -60,7 +61,7 @@ def explainability() -> pl.DataFrame:
     # The file calls a ratio by its region alone; on the leaderboard that would be the mean inside it.
     names = {name.replace("_ratio", ""): name for name in EXPLAINABILITY_SCHEMA}
     schema = {printed: EXPLAINABILITY_SCHEMA[name] for printed, name in names.items()}
-    return pl.read_csv(_DATA / "snuh_2025_explainability.csv", schema=schema).rename(names)
+    return read_csv(_DATA / "snuh_2025_explainability.csv", schema=schema).rename(names)
 
 
 def cells() -> pl.DataFrame:

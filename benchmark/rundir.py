@@ -44,6 +44,7 @@ from numpy.typing import DTypeLike
 from benchmark.cells import Cell, safe
 from benchmark.config import SWITCHES
 from benchmark.errors import UserError
+from benchmark.tables import csv_text
 
 
 @dataclass(frozen=True)
@@ -351,7 +352,7 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> None:
 def write_csv(path: Path, frame: pl.DataFrame) -> None:
     """Whole or not at all."""
     with _whole(path) as draft:
-        frame.write_csv(draft)
+        draft.write_text(csv_text(frame), encoding="utf-8", newline="")
 
 
 def write_array(path: Path, values: np.ndarray) -> None:

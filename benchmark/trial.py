@@ -14,7 +14,8 @@ from benchmark.cache import explained_from
 from benchmark.cells import Cell
 from benchmark.config import Study
 from benchmark.device import forward_batch, worker_device
-from benchmark.rundir import RunDirectory, open_array, write_json, write_parquet
+from benchmark.rundir import RunDirectory, open_array, write_csv, write_json, write_parquet
+from benchmark.tables import read_csv, read_parquet
 from benchmark.weights import build_tower, read_records
 from finetune.checkpoint import load_trained, save_trained
 from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, plan_rows
@@ -46,7 +47,7 @@ def fit(
     tower = new_tower(cell, directory)
     start = strategy.frozen_blocks(len(tower.blocks))
     module = strategy.apply(tower, cell.seed).to(device)
-    cohort = pl.read_parquet(directory.cohort)
+    cohort = read_parquet(directory.cohort)
     rows = cohort["row"].to_numpy()
     labels = np.zeros(rows.max() + 1, dtype=np.int64)
     labels[rows] = cohort["label"].to_numpy()
@@ -67,8 +68,8 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
     done = fit(study, directory, cell, learning_rate, on_epoch)
 
     save_trained(done.module, folder.path, backbone=cell.backbone.name)
-    pl.DataFrame([asdict(epoch) for epoch in done.history]).write_csv(folder.history)
-    held_out = pl.read_parquet(directory.cohort).filter(pl.col("split") != "train")
+    write_csv(folder.history, pl.DataFrame([asdict(epoch) for epoch in done.history]))
+    held_out = read_parquet(directory.cohort).filter(pl.col("split") != "train")
     logits = predict_logits(
         done.module, done.tower, done.start, done.inputs, held_out["row"].to_numpy(), done.history[-1].micro_batch
     )
@@ -98,7 +99,7 @@ def chosen_learning_rate(study: Study, directory: RunDirectory, cell: Cell) -> f
     """The strategy's own; where the study searches, the one with the best epoch: validation AUC, then loss."""
     if study.search is None:
         return cell.strategy.open().learning_rate
-    tried = pl.read_csv(directory.search(cell)).drop_nulls("val_auc")
+    tried = read_csv(directory.search(cell)).drop_nulls("val_auc")
     tried = tried.sort("val_auc", "val_loss", "learning_rate", descending=[True, False, False])
     return float(tried["learning_rate"][0])
 
@@ -135,7 +136,7 @@ def explained_inputs(
     else:
         file, entry = cache.block(begin), np.load(cache.entry)
         if not file.is_file():
-            test = _rows(pl.read_parquet(directory.cohort), "test")
+            test = _rows(read_parquet(directory.cohort), "test")
             file, entry = cache.test(begin), plan_rows(len(entry), test)
         inputs = Embeddings.open(file, entry, getattr(torch, study.embeddings.dtype), device, once=True)
 

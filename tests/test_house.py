@@ -1,6 +1,7 @@
 """The walls between the folders."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,22 @@ for name in {absent}: sys.modules[name] = None
 for name in {modules}: importlib.import_module(name)
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("call", "only"),
+    [
+        (r"pl\.(read|scan)_\w+\(|\.(write|sink)_csv\(", {"benchmark/tables.py", "benchmark/manifest.py"}),
+        (r"Image\.open\(", {"xai/picture.py"}),
+    ],
+    ids=["tables", "pictures"],
+)
+def test_files_of_a_kind_are_opened_in_one_place(call, only):
+    """Where paths are never patterns, texts never formulas, and what a decoder raises is one kind of error."""
+    calling = {
+        str(file.relative_to(ROOT))
+        for package in MAY_IMPORT
+        for file in (ROOT / package).rglob("*.py")
+        if re.search(call, file.read_text(encoding="utf-8"))
+    }
+    assert calling <= only

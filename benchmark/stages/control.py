@@ -13,6 +13,7 @@ from benchmark.photos import IMAGE_SIZE
 from benchmark.run import Run
 from benchmark.rundir import RunDirectory, create_array, open_array, write_parquet
 from benchmark.streaming import Each, Row, stream
+from benchmark.tables import read_parquet
 from xai.controls.erasure import erase_all
 
 BLOCK = 16
@@ -46,7 +47,7 @@ def control(run: Run) -> None:
 
 def _erase(run: Run) -> None:
     """Fill `erased.npy` and `erased.parquet`, once a study: the photographs are the same for every cell."""
-    test = pl.read_parquet(run.directory.cohort).filter(pl.col("split") == "test").select("row", "image")
+    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test").select("row", "image")
     store = create_array(run.directory.erased, (len(test), 2, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     painted = np.full(len(test), np.nan)
     rows = test.with_row_index("position").select("position", "row").to_dicts()

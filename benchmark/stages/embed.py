@@ -17,6 +17,7 @@ from benchmark.device import forward_batch, worker_device
 from benchmark.run import Run
 from benchmark.rundir import EmbeddingDirectory, RunDirectory, create_array, open_array, write_array
 from benchmark.streaming import Row, stream
+from benchmark.tables import read_parquet
 from benchmark.weights import build_tower
 from finetune.footprint import Footprint
 from finetune.inputs import Images, plan_rows, plan_views
@@ -24,7 +25,7 @@ from finetune.inputs import Images, plan_rows, plan_views
 
 def embed(run: Run) -> None:
     """Fill `embeddings/`; what is there already is kept, and what is beyond the budget left out."""
-    cohort = pl.read_parquet(run.directory.cohort)
+    cohort = read_parquet(run.directory.cohort)
     train, test = (cohort.filter(pl.col("split") == split)["row"].to_numpy() for split in ("train", "test"))
     images = len(open_array(run.directory.images))
     entry = plan_views(images, train, run.study.training.views)

@@ -13,6 +13,7 @@ from benchmark.figures import draw_figures
 from benchmark.run import Run
 from benchmark.rundir import RunDirectory, open_array, write_array, write_parquet
 from benchmark.streaming import Row, stream
+from benchmark.tables import read_parquet
 from benchmark.trial import explained_inputs, trained_tower
 from xai.gradcam import not_finite
 from xai.measures import measure, measure_names
@@ -24,7 +25,7 @@ def explain(run: Run) -> None:
     if not waiting:
         run.reporter.skip("explain", "every cell is explained")
         return
-    test = pl.read_parquet(run.directory.cohort).filter(pl.col("split") == "test")
+    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test")
     eyes = test["eye"].to_list() if test["eye"].count() else None
     size = run.study.resources.batch_size
     # Cell after cell, so that an actor loads each tower once or twice.

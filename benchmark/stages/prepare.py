@@ -12,7 +12,7 @@ from benchmark.cohort import read_cohort
 from benchmark.errors import UserError
 from benchmark.photos import IMAGE_SIZE, crop_row
 from benchmark.run import Run
-from benchmark.rundir import create_array, write_parquet
+from benchmark.rundir import create_array, write_csv, write_parquet
 from benchmark.splits import require_both_classes
 from benchmark.streaming import Each, stream
 
@@ -45,7 +45,8 @@ def prepare(run: Run) -> None:
 
     row = {"row": pl.Int64}
     rejected = cohort.join(pl.DataFrame(reasons, schema=row | {"reason": pl.String}), on="row").sort("row")
-    rejected.select("image", "patient_id", "label", "split", "path", "reason").write_csv(run.directory.rejected)
+    reported = rejected.select("image", "patient_id", "label", "split", "path", "reason")
+    write_csv(run.directory.rejected, reported)
     if len(rejected) > settings.max_rejected * len(cohort):
         image, reason = rejected.select("image", "reason").row(0)
         raise UserError(

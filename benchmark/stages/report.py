@@ -31,7 +31,8 @@ from benchmark.results import (
     seed_results,
 )
 from benchmark.run import Run
-from benchmark.rundir import RunDirectory, TrialDirectory, open_array, write_json, write_parquet
+from benchmark.rundir import RunDirectory, TrialDirectory, open_array, write_csv, write_json, write_parquet
+from benchmark.tables import read_csv, read_parquet
 from benchmark.weights import Record, read_records
 from stats.metrics import auc
 from xai.pictures import mirrored_mean
@@ -49,10 +50,10 @@ def report(run: Run) -> Leaderboard:
     directory = run.directory
     with run.reporter.stage("report", 1, "leaderboard") as stage:
         leaderboard = build(directory, cells_of(run.study), run.study.statistics, run.study.explain.scaling)
-        leaderboard.cells.write_csv(directory.leaderboard("csv"))
+        write_csv(directory.leaderboard("csv"), leaderboard.cells)
         write_parquet(directory.leaderboard("parquet"), leaderboard.cells)
         for name, table in leaderboard.tables().items():
-            table.write_csv(directory.table(name))
+            write_csv(directory.table(name), table)
         confidence = run.study.statistics.confidence
         directory.leaderboard("tex").write_text(latex(leaderboard, run.study.name, confidence), encoding="utf-8")
         facts = _facts(run)
@@ -65,7 +66,7 @@ def report(run: Run) -> Leaderboard:
 
 def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str, str]]) -> Results:
     study, directory = run.study, run.directory
-    cohort = pl.read_parquet(directory.cohort)
+    cohort = read_parquet(directory.cohort)
     counted = {row["split"]: row for row in _per_split(cohort).to_dicts()}
     drawn = study.cohort.synthetic
     training = {
@@ -81,7 +82,7 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
             source="synthetic" if drawn else Path(str(study.cohort.manifest)).name,
             manifest_sha256=_manifest_sha256(study.cohort.manifest),
             **{what: {split: row[what] for split, row in counted.items()} for what in ("images", "people", "positive")},
-            left_out=len(pl.read_csv(directory.rejected, infer_schema=False)),
+            left_out=len(read_csv(directory.rejected, infer_schema=False)),
             test_sha256=digest(cohort.filter(pl.col("split") == "test"), drawn),
         ),
         methods=methods(study.statistics, study.controls),
@@ -118,12 +119,12 @@ def _per_split(cohort: pl.DataFrame) -> pl.DataFrame:
 
 def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str, str]]) -> PageContent:
     directory = run.directory
-    cohort = pl.read_parquet(directory.cohort)
-    vessels = pl.read_parquet(directory.vessels)
+    cohort = read_parquet(directory.cohort)
+    vessels = read_parquet(directory.vessels)
     masks_failed = vessels.filter(pl.col("error").is_not_null()).select(
         "image", pl.lit("test").alias("split"), ("no vessel masks, so no saliency: " + pl.col("error")).alias("reason")
     )
-    rejected = pl.read_csv(directory.rejected, infer_schema=False).select("image", "split", "reason")
+    rejected = read_csv(directory.rejected, infer_schema=False).select("image", "split", "reason")
     pictures = {cell.name: directory.trial(cell).mean_cam for cell in run.cells()}
     return PageContent(
         title=run.study.name,
@@ -150,7 +151,7 @@ def _examples(trial: TrialDirectory) -> list[tuple[Path, str]]:
     """The mean maps and the first example of each group; the others stay in the trial's folder."""
     if not trial.figures.is_file():
         return []
-    listed = pl.read_csv(trial.figures).unique("group", keep="first", maintain_order=True)
+    listed = read_csv(trial.figures).unique("group", keep="first", maintain_order=True)
     return [(trial.figures.parent / file, alt) for file, alt in listed.select("file", "alt").iter_rows()]
 
 
@@ -180,7 +181,7 @@ def _training(trial: TrialDirectory) -> str:
 
 def _flagged(directory: RunDirectory) -> dict[str, str]:
     """How many test images have masks that look wrong, by what is wrong with them."""
-    flags = pl.read_parquet(directory.vessels)["flags"]
+    flags = read_parquet(directory.vessels)["flags"]
     counts = {flag: int(flags.str.split(", ").list.contains(flag).sum()) for flag in FLAGS}
     return {f"flagged {flag.replace('_', ' ')}": f"{count} of {len(flags)}" for flag, count in counts.items() if count}
 
@@ -219,7 +220,7 @@ def notices(run: Run) -> list[str]:
         )
     caution = (run.directory.completed("segment") or {}).get("source", {}).get("caution")
     told += [caution] if caution else []
-    flags = pl.read_parquet(run.directory.vessels)["flags"]
+    flags = read_parquet(run.directory.vessels)["flags"]
     doubtful = int((flags != "").sum())
     if doubtful > DOUBTFUL * len(flags):
         told.append(
@@ -231,8 +232,8 @@ def notices(run: Run) -> list[str]:
 
 
 def _oracle(run: Run) -> float:
-    people = pl.read_csv(run.directory.synthetic / "cohort.csv").select("image", "severity")
-    test = pl.read_parquet(run.directory.cohort).filter(pl.col("split") == "test").join(people, on="image")
+    people = read_csv(run.directory.synthetic / "cohort.csv").select("image", "severity")
+    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test").join(people, on="image")
     return auc(test["label"].to_numpy(), test["severity"].to_numpy())
 
 

@@ -13,6 +13,7 @@ from benchmark.photos import IMAGE_SIZE, PhotoError, read_fov, read_mask, read_p
 from benchmark.run import Run
 from benchmark.rundir import create_array, write_parquet
 from benchmark.streaming import Each, Row, stream
+from benchmark.tables import read_parquet
 from xai.crop import Square, coverage
 from xai.vessels import Photo, VesselSource, open_source, regions
 from xai.vessels.quality import quality_flags
@@ -38,7 +39,7 @@ def segment(run: Run) -> None:
     if run.directory.completed("segment") is not None:
         run.reporter.skip("segment", "complete")
         return
-    test = pl.read_parquet(run.directory.cohort).filter(pl.col("split") == "test").with_row_index("position")
+    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test").with_row_index("position")
     planes = create_array(run.directory.regions, (len(test), 4, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     discs = None  # where no photograph has a mask of it
     if test["disc_mask"].count():
