@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from xai.crop import crop_photo, square_around
 from xai.fov import find_fov
+from xai.picture import PictureError, open_picture, upright
 
 IMAGE_SIZE = 224  # every model sees the crop at this side
 
@@ -23,20 +24,15 @@ def read_photo(path: Path) -> np.ndarray:
         PhotoError: missing, damaged, or not a picture.
     """
     try:
-        with Image.open(path) as picture:
-            return np.asarray(_eight_bit(ImageOps.exif_transpose(picture)).convert("RGB"))
-    except FileNotFoundError as error:
-        raise PhotoError("no such file") from error
-    except Image.DecompressionBombError as error:
-        raise PhotoError("larger than 178 million pixels") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise PhotoError(f"not a readable picture ({error})") from error
+        return np.asarray(_eight_bit(upright(open_picture(path))).convert("RGB"))
+    except PictureError as error:
+        raise PhotoError(str(error)) from error
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
     """Grey levels of up to 16 bits brought to 8: Pillow would clip them at 255 and make the picture white."""
     if picture.mode in ("I", "F"):
-        raise ValueError("32 bits a pixel: save it with 8 or 16")
+        raise PhotoError("not a readable picture (32 bits a pixel: save it with 8 or 16)")
     if not picture.mode.startswith("I;16"):
         return picture
     levels = np.asarray(picture)

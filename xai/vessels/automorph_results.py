@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from xai.picture import PictureError, open_picture
 from xai.vessels.automorph import ARTERY, BACKGROUND, UNCERTAIN, VEIN, Crop, to_masks
 from xai.vessels.source import Photo, VesselMasks, vessel_source
 
@@ -117,9 +117,8 @@ def _read_circles(path: Path) -> dict[str, list[Circle]]:
 def _read_picture(path: Path, side: int, image: str) -> np.ndarray:
     """(side, side, 3) uint8."""
     try:
-        with Image.open(path) as file:
-            picture = np.asarray(file.convert("RGB"))
-    except (OSError, SyntaxError) as error:
+        picture = np.asarray(open_picture(path).convert("RGB"))
+    except PictureError as error:
         raise ValueError(f"{path}: cannot be read as a picture ({error})") from error
     if picture.shape[:2] != (side, side):
         height, width = picture.shape[:2]

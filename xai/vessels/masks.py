@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from xai.picture import PictureError, open_picture
 from xai.vessels.source import Photo, VesselMasks, vessel_source
 
 
@@ -32,9 +32,8 @@ def _read(photo: Photo, column: str) -> np.ndarray:
     if not path:
         raise ValueError(f"{photo.row['image']}: no {column} in the manifest: fill the column or use another source")
     try:
-        with Image.open(path) as image:
-            mask = np.asarray(image.convert("RGB")).max(axis=2) > 0
-    except OSError as error:
+        mask = np.asarray(open_picture(Path(path)).convert("RGB")).max(axis=2) > 0
+    except PictureError as error:
         raise ValueError(f"{path}: cannot be read as a mask ({error})") from error
     if mask.shape != photo.fov.shape:
         (height, width), (photo_height, photo_width) = mask.shape, photo.fov.shape
