@@ -17,7 +17,7 @@ from benchmark.comparisons import CELL, COMPARED, CellKey, compare
 from benchmark.config import Statistics, load_study
 from benchmark.errors import UserError
 from benchmark.formats import p_value
-from benchmark.leaderboard import failure, read_saliency, read_tested, read_thresholds
+from benchmark.leaderboard import failure, read_risk, read_saliency, read_tested, read_thresholds
 from benchmark.measures import Estimates, Tested, estimate_cell
 from benchmark.results import digest
 from benchmark.rundir import RunDirectory
@@ -103,7 +103,8 @@ def _read(path: Path, settings: Statistics) -> _Run:
     if not directory.cohort.is_file():
         raise UserError(f"{path}: the run has no images yet; finish it with --resume")
     # In order of their names, so that two runs of the same people have them in the same order.
-    test = read_parquet(directory.cohort).filter(pl.col("split") == "test").sort("image")
+    cohort = read_parquet(directory.cohort)
+    test = cohort.filter(pl.col("split") == "test").sort("image")
     resamples = draw_people(test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed)
     tested = {}
     for cell in cells_of(study):
@@ -111,7 +112,8 @@ def _read(path: Path, settings: Statistics) -> _Run:
         if failure(folder) is None:
             saliency, threshold = read_saliency(folder, test), read_thresholds(folder)["best_f1"]
             key = (cell.backbone.name, cell.strategy.name, cell.seed)
-            tested[key] = read_tested(folder, test, saliency, threshold)
+            risk = read_risk(folder, cohort, settings.risk, study.training.balance)
+            tested[key] = read_tested(folder, test, saliency, threshold, risk)
     if not tested:
         raise UserError(f"{path}: no cell of the run is finished; go on with --resume")
     estimates = {key: estimate_cell(of_cell, resamples, settings) for key, of_cell in tested.items()}

@@ -41,6 +41,25 @@ def cautions(board: Leaderboard) -> list[str]:
     return told
 
 
+def risk_stated(board: Leaderboard) -> str:
+    """How the scores of the cells became the probabilities that calibration, Brier score and net benefit are of."""
+    made = board.cells.filter(status=OK).select("risk_intercept", "risk_slope")
+    balanced = made.filter((pl.col("risk_slope") == 1) & (pl.col("risk_intercept") != 0))
+    recalibrated = made.filter(pl.col("risk_slope") != 1)
+    told = []
+    if len(recalibrated):
+        told.append(
+            f"Risks: scores recalibrated on validation ({_cells(len(recalibrated), len(made), capital=False)})."
+        )
+    if len(balanced):
+        told.append(
+            "Risks: scores from which the balancing of the classes in training is removed "
+            f"({balanced['risk_intercept'][0]:+.2f} on the logit scale), so they refer to the share of positives among "
+            "the training images."
+        )
+    return " ".join(told) or "Risks: the scores as the models give them."
+
+
 def _prediction(done: pl.DataFrame, able: pl.DataFrame) -> str:
     if able.is_empty() and done["auc_low"].has_nulls():
         return ""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from xai.methods import Method
 
 IntervalMethod = Literal["t", "percentile", "bca"]
+RiskMethod = Literal["unbalanced", "recalibrated", "score"]
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -244,12 +245,18 @@ class Controls(_Section):
 
 
 class Statistics(_Section):
-    """Inference over people; `interval`: Student's t, or a bootstrap's, percentile or BCa (docs/statistics.md)."""
+    """Inference over people; `interval`: Student's t, or a bootstrap's, percentile or BCa (docs/statistics.md).
+
+    `risk` says how a score becomes the probability that calibration, Brier score and net benefit are of: `unbalanced`
+    undoes what balanced classes in training added, `recalibrated` fits a line to the logits on validation, and `score`
+    takes the score as it is.
+    """
 
     resamples: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     seed: int = 0
     interval: IntervalMethod = "t"
+    risk: RiskMethod = "unbalanced"
 
 
 class Resources(_Section):

@@ -32,14 +32,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 def curve_rows(tested: Tested, resamples: PeopleResamples, confidence: float) -> list[dict[str, Any]]:
     """Rows of `SCHEMA` without the cell: ROC, calibration, decision.
 
-    `x` and `y` are 1 - specificity and sensitivity; a bin's mean probability and share of positives, over `n` images;
-    threshold probability and net benefit. A bin of the calibration curve holds about 40 images, or more where that made
+    `x` and `y` are 1 - specificity and sensitivity; a bin's mean risk and share of positives, over `n` images;
+    threshold risk and net benefit. A bin of the calibration curve holds about 40 images, or more where that made
     more than 10 bins, or fewer where it made less than 3; the ECE has bins of its own.
     """
-    labels, scores = tested.labels, tested.scores
-    rows = [{"curve": "roc", "x": x, "y": y} for x, y in zip(*roc_curve(labels, scores), strict=True)]
+    labels, risks = tested.labels, tested.risks
+    rows = [{"curve": "roc", "x": x, "y": y} for x, y in zip(*roc_curve(labels, tested.scores), strict=True)]
 
-    bins = calibration_bins(labels, scores, min(max(len(labels) // _IMAGES_A_BIN, _FEWEST_BINS), _MOST_BINS))
+    bins = calibration_bins(labels, risks, min(max(len(labels) // _IMAGES_A_BIN, _FEWEST_BINS), _MOST_BINS))
     inside = bins.bin_of_image[:, np.newaxis] == np.arange(len(bins.n))
     positive = resamples.totals(inside * labels[:, np.newaxis])
     counted = resamples.totals(inside)
@@ -48,8 +48,8 @@ def curve_rows(tested: Tested, resamples: PeopleResamples, confidence: float) ->
         low, high = percentile_interval(shares[:, k], confidence)
         rows.append({"curve": "calibration", "x": x, "y": y, "low": low, "high": high, "n": int(n)})
 
-    resampled = decision_curve_resampled(labels, scores, THRESHOLDS, resamples).model
-    for k, (x, y) in enumerate(zip(THRESHOLDS, decision_curve(labels, scores, THRESHOLDS).model, strict=True)):
+    resampled = decision_curve_resampled(labels, risks, THRESHOLDS, resamples).model
+    for k, (x, y) in enumerate(zip(THRESHOLDS, decision_curve(labels, risks, THRESHOLDS).model, strict=True)):
         low, high = percentile_interval(resampled[:, k], confidence)
         rows.append({"curve": "decision", "x": x, "y": y, "low": low, "high": high, "n": len(labels)})
     return rows

@@ -12,7 +12,7 @@ import polars as pl
 from benchmark import comparisons, curves, ratios
 from benchmark.cells import Cell
 from benchmark.comparisons import CELL, CellKey, frame
-from benchmark.config import Statistics
+from benchmark.config import RiskMethod, Statistics
 from benchmark.errors import UserError
 from benchmark.measures import (
     CALLS,
@@ -27,10 +27,12 @@ from benchmark.measures import (
 )
 from benchmark.rundir import RunDirectory, TrialDirectory
 from benchmark.tables import read_parquet
+from finetune.recipe import Balance
 from stats.bootstrap import auc_resampled
 from stats.delong import delong
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
 from stats.resamples import PeopleResamples, draw_people
+from stats.risk import SCORE, Risk, recalibrate, undo_balancing
 from stats.within import compared
 from xai.gradcam import Scaling
 from xai.measures import OUTSIDE
@@ -71,6 +73,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "threshold": pl.Float64,
     "n_called": pl.Int64,
     **_bounded(PREDICTION[2:]),
+    "risk_intercept": pl.Float64,
+    "risk_slope": pl.Float64,
     **_bounded(RATIOS),
     "n_ratio": pl.Int64,
     **_bounded(MEASURES[len(PREDICTION) + len(RATIOS) :]),
@@ -125,14 +129,20 @@ class Leaderboard:
 
 
 def build(
-    directory: RunDirectory, cells: Sequence[Cell], settings: Statistics, scaling: Scaling = "minmax"
+    directory: RunDirectory,
+    cells: Sequence[Cell],
+    settings: Statistics,
+    scaling: Scaling = "minmax",
+    balance: Balance = "weights",
 ) -> Leaderboard:
     """Read every trial and compute its row; a cell without complete results is shown with the reason.
 
     Args:
         scaling: of the maps behind the columns of `saliency.parquet` without a suffix.
+        balance: of the classes in training (`finetune.recipe.Recipe`).
     """
-    test = read_parquet(directory.cohort).filter(pl.col("split") == "test")
+    cohort = read_parquet(directory.cohort)
+    test = cohort.filter(pl.col("split") == "test")
     people, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
     resamples = draw_people(people, labels, settings.resamples, settings.seed)
     doubtful = read_doubtful(directory, test)
@@ -153,10 +163,12 @@ def build(
             failed.append(named | {"status": reason})
             continue
         saliency, thresholds = read_saliency(folder, test), read_thresholds(folder)
-        tested = read_tested(folder, test, saliency, thresholds["best_f1"])
+        risk = read_risk(folder, cohort, settings.risk, balance)
+        tested = read_tested(folder, test, saliency, thresholds["best_f1"], risk)
         found = estimate_cell(tested, resamples, settings)
         rows.append(
             named
+            | {"risk_intercept": risk.intercept, "risk_slope": risk.slope}
             | _counts(tested, people)
             | found.columns()
             | _delong(tested, people, settings.confidence)
@@ -216,15 +228,31 @@ def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
     return {point: float(choose(labels, scores)) for point, choose in OPERATING_POINTS.items()}
 
 
-def read_tested(folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFrame, threshold: float) -> Tested:
-    """A cell's scores and ratios in the order of the test images."""
+def read_risk(folder: TrialDirectory, cohort: pl.DataFrame, method: RiskMethod, balance: Balance) -> Risk:
+    """How a cell's scores become risks; where validation allows no line, the balance of the classes alone is undone."""
+    if method == "recalibrated":
+        validation = read_parquet(folder.predictions).filter(pl.col("split") == "val")
+        fitted = recalibrate(validation["label"].to_numpy(), validation["score"].to_numpy())
+        if fitted is not None:
+            return fitted
+    trained = cohort.filter(pl.col("split") == "train")["label"]
+    if method == "score" or balance == "none" or trained.n_unique() < 2:
+        return SCORE
+    return undo_balancing(trained.to_numpy())
+
+
+def read_tested(
+    folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFrame, threshold: float, risk: Risk
+) -> Tested:
+    """A cell's scores, risks and ratios in the order of the test images."""
     predictions = read_parquet(folder.predictions).select("image", "score")
-    scores = test.select("image").join(predictions, on="image", how="left", maintain_order="left")["score"]
+    joined = test.select("image").join(predictions, on="image", how="left", maintain_order="left")
+    scores = joined["score"].to_numpy()
     if OUTSIDE not in saliency.columns:
         raise UserError(f"{folder.saliency}: written by an earlier version (no {OUTSIDE}); delete it, then --resume")
     values = {name: saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (*RATIOS, OUTSIDE)}
     outside = values.pop(OUTSIDE)
-    return Tested(test["label"].to_numpy(), scores.to_numpy(), threshold, values, outside)
+    return Tested(test["label"].to_numpy(), scores, threshold, values, outside, risk)
 
 
 def _counts(tested: Tested, people: np.ndarray) -> dict[str, float]:

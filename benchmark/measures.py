@@ -28,6 +28,7 @@ from stats.jackknife import LeftOut, Spread, leave_out_people, spread
 from stats.metrics import Confusion
 from stats.operating import confusion_resampled
 from stats.resamples import PeopleResamples
+from stats.risk import SCORE, Risk
 from stats.within import ratio_and_correctness
 from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
@@ -56,9 +57,10 @@ SCALES: dict[str, Scale] = {
 class Tested:
     """One cell on the test images, all arrays in the order of the resampled images.
 
-    labels (n,) of 0/1; scores (n,), the probability of a positive label; threshold: `score >= threshold` is called
-    positive, chosen on validation; ratios: each of `xai.saliency.RATIOS` (n,), outside (n,): how much of the map lies
-    outside the field of view; NaN where an image has none.
+    labels (n,) of 0/1; scores (n,), the model's output, by which images are ranked and called; threshold:
+    `score >= threshold` is called positive, chosen on validation; ratios: each of `xai.saliency.RATIOS` (n,), outside
+    (n,): how much of the map lies outside the field of view; NaN where an image has none; risk: what makes a
+    probability of a score.
     """
 
     labels: np.ndarray
@@ -66,6 +68,12 @@ class Tested:
     threshold: float
     ratios: Mapping[str, np.ndarray]
     outside: np.ndarray
+    risk: Risk = SCORE
+
+    @property
+    def risks(self) -> np.ndarray:
+        """(n,): the probability of a positive label that the scores stand for."""
+        return self.risk.of(self.scores)
 
     def behind(self, threshold: float) -> dict[str, np.ndarray]:
         """The images that a measure is a share of, (n,) bool, for those of `CALLS` that are a share of some alone."""
@@ -76,16 +84,16 @@ class Tested:
 def measured(tested: Tested, resamples: PeopleResamples) -> Resampled:
     """Each of `MEASURES` in every resample."""
     labels, scores = tested.labels, tested.scores
-    calibration = calibration_resampled(labels, scores, resamples)
+    calibration = calibration_resampled(labels, tested.risks, resamples)
     *_, association = ratio_and_correctness(labels, scores, tested.threshold, tested.ratios["vessel_ratio"], resamples)
     return {
         "auc": auc_resampled(labels, scores, resamples),
         "average_precision": average_precision_resampled(labels, scores, resamples),
         **calls(tested, tested.threshold, resamples),
-        "brier": mean_resampled((scores - labels) ** 2, resamples),
+        "brier": mean_resampled((tested.risks - labels) ** 2, resamples),
         "calibration_intercept": calibration.intercept,
         "calibration_slope": calibration.slope,
-        "ece": expected_calibration_error_resampled(labels, scores, resamples),
+        "ece": expected_calibration_error_resampled(labels, tested.risks, resamples),
         **{name: mean_resampled(tested.ratios[name], resamples) for name in RATIOS},
         OUTSIDE: mean_resampled(tested.outside, resamples),
         "right_by_ratio": association.auc_resampled,

@@ -26,7 +26,7 @@ from benchmark.charts.forest import auc_forest, ratio_forest
 from benchmark.charts.scatter import scatter
 from benchmark.charts.spans import Span
 from benchmark.comparisons import CELL, CellKey
-from benchmark.conclusions import cautions, conclusions
+from benchmark.conclusions import cautions, conclusions, risk_stated
 from benchmark.formats import NOTHING, p_stated, p_value
 from benchmark.leaderboard import OK, Leaderboard
 from benchmark.tables import csv_text
@@ -125,6 +125,7 @@ def render(content: PageContent) -> str:
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
         conclusions=conclusions(board),
+        risk_stated=risk_stated(board),
         cautions=cautions(board),
         incomplete=any(row["n_ratio"] != row["n_images"] for row in done),
         done=done,

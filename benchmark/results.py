@@ -53,7 +53,18 @@ class Number(_Model):
     method: str | None = None
 
 
-_COPIED = ("n_images", "n_positive", "n_called", "n_right", "n_wrong", "threshold", "group", "tied_best")
+_COPIED = (
+    "n_images",
+    "n_positive",
+    "n_called",
+    "n_right",
+    "n_wrong",
+    "threshold",
+    "risk_intercept",
+    "risk_slope",
+    "group",
+    "tied_best",
+)
 
 
 class OperatingPoint(_Model):
@@ -90,6 +101,8 @@ class CellResult(_Model):
     n_right: int | None = None
     n_wrong: int | None = None
     threshold: float | None = None
+    risk_intercept: float | None = None  # logit(risk) = risk_intercept + risk_slope * logit(score)
+    risk_slope: float | None = None
     group: str | None = None
     tied_best: bool | None = None
     training: dict[str, Any] | None = None

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Balance = Literal["weights", "sampling", "none"]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -26,7 +28,7 @@ class Recipe:
     batch_size: int = 32
     micro_batch: int | None = None
     checkpointing: bool = False
-    balance: Literal["weights", "sampling", "none"] = "weights"
+    balance: Balance = "weights"
     weight_decay: float = 0.05
     warmup: float = 0.1
     patience: int = 8

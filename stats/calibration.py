@@ -54,8 +54,19 @@ def calibration(labels: ArrayLike, probabilities: ArrayLike) -> Calibration[floa
     Raises ValueError for other labels or probabilities, or different lengths.
     """
     positive, probabilities = _labelled_probabilities(labels, probabilities)
-    intercepts, slopes = _recalibrate(positive, _logits(probabilities), np.ones((1, len(positive))))
+    intercepts, slopes = _recalibrate(positive, as_logits(probabilities), np.ones((1, len(positive))))
     return Calibration(float(intercepts[0]), float(slopes[0]))
+
+
+def recalibration(labels: ArrayLike, probabilities: ArrayLike) -> tuple[float, float]:
+    """The a' and b of `logit P(label) = a' + b logit(p)` by maximum likelihood, both NaN where `calibration` has no
+    slope.
+
+    labels (n,) of 0/1, probabilities (n,) in [0, 1]. Raises ValueError as `calibration` does.
+    """
+    positive, probabilities = _labelled_probabilities(labels, probabilities)
+    intercepts, slopes = _fitted_line(positive, as_logits(probabilities), np.ones((1, len(positive))))
+    return float(intercepts[0]), float(slopes[0])
 
 
 def calibration_resampled(
@@ -69,7 +80,7 @@ def calibration_resampled(
     """
     positive, probabilities = _labelled_probabilities(labels, probabilities)
     require_same_length(labels=positive, resampled_images=resamples.person_of_image)
-    logits = _logits(probabilities)
+    logits = as_logits(probabilities)
     intercepts, slopes = np.empty((2, len(resamples.counts)))
     step = max(1, _BLOCK // len(positive))
     for start in range(0, len(resamples.counts), step):
@@ -151,20 +162,27 @@ def _labelled_probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tupl
     return positive, probabilities
 
 
-def _logits(probabilities: np.ndarray) -> np.ndarray:
+def as_logits(probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities (n,) in [0, 1] as finite logits: 0 and 1 are moved by float64's epsilon."""
     epsilon = np.finfo(np.float64).eps
     return logit(np.clip(probabilities, epsilon, 1 - epsilon))
 
 
 def _recalibrate(positive: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Calibration intercept and slope for each row of weights (rows, n), both (rows,), NaN where they do not exist."""
+    both_classes = (weights[:, positive].sum(axis=1) > 0) & (weights[:, ~positive].sum(axis=1) > 0)
+    intercepts = np.full(len(weights), np.nan)
+    intercepts[both_classes], _ = _newton(positive, logits, weights[both_classes], slope_free=False)
+    return intercepts, _fitted_line(positive, logits, weights)[1]
+
+
+def _fitted_line(positive: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Intercept and slope together for each row of weights (rows, n), both (rows,), NaN where they do not exist."""
     low, high = zip(*(_range(logits[of], weights[:, of]) for of in (positive, ~positive)), strict=True)
-    both_classes = np.isfinite(low).all(axis=0)
     # Neither class lies wholly at or above the other (Albert & Anderson 1984, for one variable).
     overlap = (low[0] < high[1]) & (low[1] < high[0])
     intercepts, slopes = np.full((2, len(weights)), np.nan)
-    intercepts[both_classes], _ = _newton(positive, logits, weights[both_classes], slope_free=False)
-    _, slopes[overlap] = _newton(positive, logits, weights[overlap], slope_free=True)
+    intercepts[overlap], slopes[overlap] = _newton(positive, logits, weights[overlap], slope_free=True)
     return intercepts, slopes
 
 

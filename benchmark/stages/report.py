@@ -49,7 +49,13 @@ def report(run: Run) -> Leaderboard:
     """Write the leaderboard; always done anew, since it is cheap."""
     directory = run.directory
     with run.reporter.stage("report", 1, "leaderboard") as stage:
-        leaderboard = build(directory, cells_of(run.study), run.study.statistics, run.study.explain.scaling)
+        leaderboard = build(
+            directory,
+            cells_of(run.study),
+            run.study.statistics,
+            run.study.explain.scaling,
+            run.study.training.balance,
+        )
         write_csv(directory.leaderboard("csv"), leaderboard.cells)
         write_parquet(directory.leaderboard("parquet"), leaderboard.cells)
         for name, table in leaderboard.tables().items():

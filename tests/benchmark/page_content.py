@@ -58,6 +58,8 @@ WITHOUT_BOUNDS = {
     "n_images": 1234,
     "n_patients": 617,
     "n_positive": 400,
+    "risk_intercept": -0.73,
+    "risk_slope": 1.0,
     "n_ratio": 1230,
     "n_map": 1232,
     "n_called": 456,

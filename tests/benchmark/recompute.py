@@ -27,10 +27,13 @@ def recomputed(trial):
             per_image = saliency[region] / saliency[f"non_vessel{suffix}"]
             ratios[f"{region}_ratio{suffix}"] = per_image.drop_nulls().drop_nans().mean()
     called = test["score"] >= threshold
+    trained = pl.read_parquet(trial.parent.parent / "cohort.parquet").filter(pl.col("split") == "train")["label"]
+    odds = test["score"] / (1 - test["score"]) * trained.sum() / (len(trained) - trained.sum())
+    risk = odds / (1 + odds)  # classes were weighted alike in training
     return {
         "auc": roc_auc_score(test["label"], test["score"]),
         "average_precision": average_precision_score(test["label"], test["score"]),
-        "brier": brier_score_loss(test["label"], test["score"]),
+        "brier": brier_score_loss(test["label"], risk),
         "f1": f1_score(test["label"], called),
         "sensitivity": recall_score(test["label"], called),
         "specificity": recall_score(test["label"], called, pos_label=0),

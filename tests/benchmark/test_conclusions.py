@@ -5,7 +5,7 @@ import dataclasses
 import polars as pl
 import pytest
 
-from benchmark.conclusions import cautions, conclusions
+from benchmark.conclusions import cautions, conclusions, risk_stated
 from benchmark.leaderboard import Leaderboard
 from tests.benchmark import page_content
 
@@ -96,3 +96,11 @@ def test_cautions(board):
         "have no positive value)."
     )
     assert outside.startswith("In 1 of 8 cells more than 20 % of the maps, up to 86 %, lie outside the field of view")
+
+
+def test_what_made_risks_of_scores_is_said(board):
+    balanced = "Risks: scores from which the balancing of the classes in training is removed (-0.73 on the logit scale)"
+    assert risk_stated(board).startswith(balanced)
+    assert risk_stated(changed(board, risk_intercept=pl.lit(0.0))) == "Risks: the scores as the models give them."
+    recalibrated = changed(board, risk_slope=pl.lit(0.8))
+    assert risk_stated(recalibrated) == "Risks: scores recalibrated on validation (all 8 cells)."

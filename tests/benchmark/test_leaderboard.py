@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 from benchmark import curves, ratios
@@ -12,6 +13,7 @@ from benchmark.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, bu
 from benchmark.measures import CALLS, MEASURES
 from benchmark.rundir import RunDirectory, write_json, write_parquet
 from stats.delong import delong
+from stats.risk import recalibrate
 from tests.benchmark.trials import cell, change, write_cohort, write_trial
 from xai.saliency import RATIOS
 
@@ -289,3 +291,53 @@ def test_two_cells_have_no_rank_correlation_worth_a_number(directory):
     table = build(directory, cells, SETTINGS).correlation
     assert table["n_cells"].to_list() == [2] * 16
     assert table["estimate"].is_null().all()
+
+
+@pytest.mark.parametrize(
+    ("balance", "method", "line"),
+    [
+        ("weights", "unbalanced", (np.log(1 / 3), 1)),
+        ("sampling", "unbalanced", (np.log(1 / 3), 1)),
+        ("none", "unbalanced", (0, 1)),
+        ("weights", "score", (0, 1)),
+    ],
+)
+def test_risks_are_scores_without_the_balancing_of_training(directory, balance, method, line):
+    """One in four training images is positive; calls and ranks are of the scores."""
+    which = cell("lora")
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
+    _add_training(directory)
+    settings = Statistics(resamples=200, risk=method)
+    row = build(directory, [which], settings, balance=balance).cells.row(0, named=True)
+    plain = build(directory, [which], Statistics(resamples=200, risk="score")).cells.row(0, named=True)
+    assert (row["risk_intercept"], row["risk_slope"]) == pytest.approx(line)
+    assert [row[name] for name in ("auc", "f1", "ppv")] == [plain[name] for name in ("auc", "f1", "ppv")]
+    test = pl.read_parquet(folder.predictions).filter(split="test")
+    risks = expit(line[0] + logit(test["score"].to_numpy()))
+    assert row["brier"] == pytest.approx(np.mean((risks - test["label"].to_numpy()) ** 2))
+    assert row["calibration_intercept"] == pytest.approx(plain["calibration_intercept"] - line[0])
+
+
+def test_risks_recalibrated_on_validation_and_where_that_cannot_be(directory):
+    which = cell("lora")
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
+    _add_training(directory)
+    settings = Statistics(resamples=200, risk="recalibrated")
+    row = build(directory, [which], settings).cells.row(0, named=True)
+    validation = pl.read_parquet(folder.predictions).filter(split="val")
+    own = recalibrate(validation["label"].to_numpy(), validation["score"].to_numpy())
+    assert (row["risk_intercept"], row["risk_slope"]) == pytest.approx((own.intercept, own.slope))
+    separated = pl.when(pl.col("split") == "val").then(0.2 + 0.6 * pl.col("label")).otherwise(pl.col("score"))
+    change(folder.predictions, separated.alias("score"))
+    row = build(directory, [which], settings).cells.row(0, named=True)
+    assert (row["risk_intercept"], row["risk_slope"]) == pytest.approx((np.log(1 / 3), 1))
+
+
+def _add_training(directory):
+    """40 training images, one in four positive."""
+    cohort = pl.read_parquet(directory.cohort)
+    labels = pl.Series("label", [int(i % 4 == 0) for i in range(40)], cohort.schema["label"])
+    added = cohort.head(40).with_columns(
+        labels, image="t" + pl.col("image"), patient_id="t" + pl.col("patient_id"), split=pl.lit("train")
+    )
+    write_parquet(directory.cohort, pl.concat([cohort, added]))
