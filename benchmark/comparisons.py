@@ -5,6 +5,7 @@ All cells share one set of resamples of people, so their differences are paired.
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import polars as pl
 
 from benchmark.config import IntervalMethod, Statistics
 from benchmark.measures import (
+    CHANCE,
     MEASURES,
     WITHOUT_INTERVAL,
     Difference,
@@ -74,8 +76,10 @@ CORRELATION_SCHEMA: dict[str, type[pl.DataType]] = {
     "high": pl.Float64,
     "p_value": pl.Float64,
     "n_cells": pl.Int64,
+    "n_predicting": pl.Int64,
     "method": pl.String,
 }
+FEWEST_CELLS = 6  # of a correlation's p-value: fewer have too few orders to tell anything from chance
 
 
 def compare(
@@ -180,12 +184,25 @@ def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], sett
     return frame(rows, SEEDS_SCHEMA)
 
 
-def correlate(estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
-    """Performance against explainability over cells, columns as `CORRELATION_SCHEMA`; the study's own comes first."""
+def correlate(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
+    """Performance against explainability over cells, columns as `CORRELATION_SCHEMA`; the study's own comes first.
+
+    A cell is a backbone with a strategy. Its seeds are averaged, for they are repetitions and not further cells.
+    p-values exchange backbones and strategies as wholes; below `FEWEST_CELLS` there is none.
+    """
     rows: list[dict[str, Any]] = []
+    cells = [
+        _OverSeeds.of(pair, [e for key, e in zip(keys, estimates, strict=True) if key[:2] == pair], settings)
+        for pair in dict.fromkeys(key[:2] for key in keys)
+    ]
     for performance, explainability in CORRELATED:
-        kept = [e for e in estimates if not np.isnan([e.values[performance], e.values[explainability]]).any()]
-        named = {"performance": performance, "explainability": explainability, "n_cells": len(kept)}
+        kept = [cell for cell in cells if not np.isnan([cell.values[performance], cell.values[explainability]]).any()]
+        named = {
+            "performance": performance,
+            "explainability": explainability,
+            "n_cells": len(kept),
+            "n_predicting": sum(cell.predicts for cell in kept),
+        }
         for name, test, resampled in (
             ("spearman", spearman, spearman_resampled),
             ("kendall", kendall, kendall_resampled),
@@ -193,9 +210,11 @@ def correlate(estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFr
             if not kept:
                 rows.append(named | {"coefficient": name, "method": "undefined"})
                 continue
-            x, y = ([e.values[measure] for e in kept] for measure in (performance, explainability))
-            found: RankCorrelation = test(x, y, seed=settings.seed)
-            samples = (np.stack([e.samples[m] for e in kept], axis=1) for m in (performance, explainability))
+            x, y = ([cell.values[measure] for cell in kept] for measure in (performance, explainability))
+            layout = ([cell.pair[0] for cell in kept], [cell.pair[1] for cell in kept])
+            found: RankCorrelation = test(x, y, layout=layout, seed=settings.seed)
+            few = len(kept) < FEWEST_CELLS and found.method != "undefined"
+            samples = (np.stack([cell.samples[m] for cell in kept], axis=1) for m in (performance, explainability))
             low, high = np.nan, np.nan
             if not np.isnan(found.coefficient):
                 low, high = percentile_interval(resampled(*samples), settings.confidence)
@@ -206,11 +225,31 @@ def correlate(estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFr
                     "estimate": found.coefficient,
                     "low": low,
                     "high": high,
-                    "p_value": found.p_value,
-                    "method": found.method,
+                    "p_value": np.nan if few else found.p_value,
+                    "method": f"no p-value below {FEWEST_CELLS} cells" if few else found.method,
                 }
             )
     return frame(rows, CORRELATION_SCHEMA)
+
+
+@dataclass(frozen=True, eq=False)
+class _OverSeeds:
+    """Means over the seeds of a backbone with a strategy, and whether its mean AUC is shown to be above chance."""
+
+    pair: tuple[str, str]
+    values: dict[str, float]
+    samples: dict[str, np.ndarray]
+    predicts: bool
+
+    @classmethod
+    def of(cls, pair: tuple[str, str], seeds: Sequence[Estimates], settings: Statistics) -> "_OverSeeds":
+        measures = {measure for correlated in CORRELATED for measure in correlated}
+        return cls(
+            pair,
+            {measure: float(np.mean([seed.values[measure] for seed in seeds])) for measure in measures},
+            {measure: np.mean([seed.samples[measure] for seed in seeds], axis=0) for measure in measures},
+            interval_of_mean(seeds, "auc", settings)[0] > CHANCE,
+        )
 
 
 def _named(key: CellKey, side: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from benchmark.leaderboard import CHANCE, OK, Leaderboard
+from benchmark.leaderboard import OK, Leaderboard
+from benchmark.measures import CHANCE
 
 FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few
 MUCH = 0.2  # of a map outside the field of view, above which it is said

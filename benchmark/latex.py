@@ -6,7 +6,8 @@ from typing import Any
 import polars as pl
 
 from benchmark.comparisons import tied_best
-from benchmark.leaderboard import CHANCE, OK, Leaderboard
+from benchmark.leaderboard import OK, Leaderboard
+from benchmark.measures import CHANCE
 
 COLUMNS = {
     "auc": ("AUC", 3),

@@ -39,7 +39,6 @@ from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
 
 OK = "ok"
-CHANCE = 0.5  # AUC of guesses
 HELD_AGAINST_CHANCE = ("vessel_ratio", "vessel_ratio_fov")
 # AUC of the photographs less that without their vessels, less that of the control; the first drop less the second.
 AUC_DROPS = ("auc_drop_erased", "auc_drop_control", "auc_drop_difference")
@@ -195,7 +194,7 @@ def build(
         ratios=frame(conventions, ratios.SCHEMA),
         comparisons=pairs,
         seeds=comparisons.over_all_seeds(keys, estimates, settings),
-        correlation=comparisons.correlate(estimates, settings),
+        correlation=comparisons.correlate(keys, estimates, settings),
     )
 
 

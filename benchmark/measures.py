@@ -35,6 +35,7 @@ from xai.saliency import RATIOS
 
 # A resample adds its own chance distances to those of the data: all of them lie above the estimate.
 WITHOUT_INTERVAL = ("ece",)
+CHANCE = 0.5  # AUC of guesses
 Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where undefined
 
 CALLS = ("f1", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")

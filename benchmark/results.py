@@ -15,7 +15,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from benchmark.comparisons import CELL, CellKey
+from benchmark.comparisons import CELL, FEWEST_CELLS, CellKey
 from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
 from benchmark.leaderboard import AUC_DROPS, HELD_AGAINST_CHANCE, OK, Leaderboard
@@ -128,6 +128,7 @@ class Correlation(_Model):
     explainability: str
     coefficient: str
     estimate: Number
+    n_predicting: int  # of the cells, those whose AUC is shown to be above chance
 
 
 class OverSeeds(_Model):
@@ -206,8 +207,8 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
             **drawn,
         ),
         "correlation": Method(
-            name="percentile bootstrap over people; p-value from all orders of up to nine cells, of more from 99,999 "
-            "random ones",
+            name="means over seeds; percentile bootstrap over people; p-value from the orders that exchange whole "
+            f"backbones and whole strategies, none below {FEWEST_CELLS} cells",
             **bootstrap,
         ),
         "seeds": Method(name=f"people ({short}) and seeds (t), in quadrature", **drawn),
@@ -335,7 +336,7 @@ def comparison_results(leaderboard: Leaderboard) -> list[Comparison]:
 def correlation_results(leaderboard: Leaderboard) -> list[Correlation]:
     return [
         Correlation(
-            **{name: row[name] for name in ("performance", "explainability", "coefficient")},
+            **{name: row[name] for name in ("performance", "explainability", "coefficient", "n_predicting")},
             estimate=Number(
                 value=row["estimate"],
                 low=row["low"],

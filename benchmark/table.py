@@ -52,10 +52,9 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
     first = leaderboard.correlation.row(0, named=True)
     if first["estimate"] is not None:
         interval = f" [{first['low']:.2f}, {first['high']:.2f}]" if first["low"] is not None else ""
-        console.print(
-            f"AUC against vessel ratio over {first['n_cells']} cells: Spearman {first['estimate']:.2f}{interval}, "
-            f"p {p_stated(first['p_value'])} ({first['method']})"
-        )
+        rho, how = f"{first['estimate']:.2f}{interval}", first["method"]
+        test = how if first["p_value"] is None else f"p {p_stated(first['p_value'])} ({how})"
+        console.print(f"AUC against vessel ratio over {first['n_cells']} cells: Spearman {rho}, {test}")
     console.print(f"Page: [bold]{escape(str(RunDirectory(out).leaderboard('html')))}", soft_wrap=True)
     return failed
 

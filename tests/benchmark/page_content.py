@@ -208,7 +208,8 @@ def _correlation(n_cells: int) -> Iterable[dict[str, Any]]:
                 "high": estimate + 0.56,
                 "p_value": 0.4621 + place / 20,
                 "n_cells": n_cells,
-                "method": "exact permutation",
+                "n_predicting": n_cells,
+                "method": "exact permutation within the layout",
             }
 
 

@@ -58,7 +58,14 @@ def planted(values, noise=1e-4, seed=0):
     rng = np.random.default_rng(seed)
     values = dict.fromkeys(MEASURES, 0.5) | values
     samples = {name: value + noise * rng.normal(size=50) for name, value in values.items()}
-    return Estimates(values, left_out={}, groups=leave_out_people(RESAMPLES), samples=samples, intervals={})
+    groups = leave_out_people(RESAMPLES)
+    left_out = {name: value + noise * rng.normal(size=len(groups.resamples.counts)) for name, value in values.items()}
+    return Estimates(values, left_out, groups, samples, intervals={})
+
+
+def keys_of(cells, strategies=4):
+    """Backbones with so many strategies each, seed 0."""
+    return [(f"tower{k // strategies}", f"strategy{k % strategies}", 0) for k in range(len(cells))]
 
 
 def test_every_pair_by_every_measure(pairs):
@@ -186,7 +193,7 @@ def test_no_cells():
     assert (empty.columns, len(empty)) == (list(COMPARISON_SCHEMA), 0)
     assert ranked([], [], empty, 0.95) == []
     assert over_all_seeds([], [], PERCENTILE).schema == pl.Schema(SEEDS_SCHEMA)
-    nothing = correlate([], Statistics())
+    nothing = correlate([], [], Statistics())
     assert nothing["method"].unique().to_list() == ["undefined"]
     assert nothing["n_cells"].unique().to_list() == [0]
 
@@ -232,42 +239,64 @@ def test_one_seed_has_no_rows(seeds):
 
 def test_correlation_over_planted_cells():
     """AUC rises with the vessel ratio, falls with the artery ratio; F1 ties two cells; vein ratios do not vary."""
-    cells = [
-        planted({"auc": 0.6 + k / 10, "f1": f1, "vessel_ratio": 1 + k, "artery_ratio": 9 - k, "vein_ratio": 1}, seed=k)
-        for k, f1 in enumerate((0.3, 0.3, 0.7, 0.5))
-    ]
-    table = correlate(cells, Statistics())
+    f1 = (0.3, 0.3, 0.7, 0.5, 0.6, 0.8)
+    ratios = [{"vessel_ratio": 1 + k, "artery_ratio": 9 - k, "vein_ratio": 1} for k in range(6)]
+    cells = [planted({"auc": 0.4 + k / 10, "f1": f1[k]} | ratios[k], seed=k) for k in range(6)]
+    table = correlate(keys_of(cells, strategies=3), cells, Statistics())
     assert table.columns == list(CORRELATION_SCHEMA)
     assert table.select("performance", "explainability", "coefficient").rows() == [
         (*pair, coefficient) for pair in CORRELATED for coefficient in ("spearman", "kendall")
     ]
     assert (CORRELATED[0], len(table)) == (("auc", "vessel_ratio"), 16)
     found = {(row["performance"], row["explainability"], row["coefficient"]): row for row in table.to_dicts()}
-    numbers = ("estimate", "low", "high", "p_value", "n_cells", "method")
+    numbers = ("estimate", "low", "high", "p_value", "n_cells", "n_predicting", "method")
+    within = "exact permutation within the layout"
     for coefficient in ("spearman", "kendall"):
         rising, falling = (found["auc", ratio, coefficient] for ratio in ("vessel_ratio", "artery_ratio"))
-        assert [rising[name] for name in numbers] == [1, 1, 1, pytest.approx(2 / 24), 4, "exact permutation"]
-        assert [falling[name] for name in numbers] == [-1, -1, -1, pytest.approx(2 / 24), 4, "exact permutation"]
+        assert [rising[name] for name in numbers] == [1, 1, 1, pytest.approx(2 / 12), 6, 4, within]
+        assert [falling[name] for name in numbers] == [-1, -1, -1, pytest.approx(2 / 12), 6, 4, within]
         flat = found["f1", "vein_ratio", coefficient]
-        assert [flat[name] for name in numbers] == [None, None, None, None, 4, "undefined"]
+        assert [flat[name] for name in numbers] == [None, None, None, None, 6, 4, "undefined"]
     tied = found["f1", "vessel_ratio", "kendall"]
-    assert tied["estimate"] == pytest.approx(kendalltau([0.3, 0.3, 0.7, 0.5], [1, 2, 3, 4]).statistic)
+    assert tied["estimate"] == pytest.approx(kendalltau(f1, range(6)).statistic)
 
 
 def test_the_interval_of_a_correlation_is_over_people():
     cells = [planted({"auc": 0.6 + k / 10, "vessel_ratio": 1 + k}, noise=1, seed=k) for k in range(4)]
-    row = correlate(cells, Statistics(confidence=0.9)).row(0, named=True)
+    row = correlate(keys_of(cells), cells, Statistics(confidence=0.9)).row(0, named=True)
     assert row["low"] < 0.5 < row["high"] <= row["estimate"] == 1
 
 
 def test_cells_without_ratios_are_left_out_of_their_correlation():
     cells = [planted({"auc": 0.6 + k / 10, "vessel_ratio": 1 + k}) for k in range(4)]
     cells.append(planted({"auc": 0.5, "vessel_ratio": np.nan}))
-    row = correlate(cells, Statistics()).row(0, named=True)
+    row = correlate(keys_of(cells), cells, Statistics()).row(0, named=True)
     assert (row["n_cells"], row["estimate"]) == (4, 1)
 
 
+def test_seeds_are_not_cells():
+    """Four untrained models with two seeds each had given eight cells and a p-value of 0.046."""
+    pairs = keys_of(range(6), strategies=3)
+    keys = [(*pair[:2], seed) for pair in pairs for seed in (0, 1)]
+    cells = [
+        planted({"auc": 0.5 + k / 20 + (-0.2, 0.2)[seed], "vessel_ratio": 1 + k + (-3, 3)[seed]}, seed=2 * k + seed)
+        for k in range(6)
+        for seed in (0, 1)
+    ]
+    row = correlate(keys, cells, Statistics()).row(0, named=True)
+    assert (row["n_cells"], row["estimate"], row["p_value"]) == (6, 1, pytest.approx(2 / 12))
+
+
+@pytest.mark.parametrize(("count", "p_value"), [(5, None), (6, pytest.approx(2 / 720))])
+def test_no_p_value_below_six_cells(count, p_value):
+    cells = [planted({"auc": 0.4 + k / 20, "vessel_ratio": 1 + k}, seed=k) for k in range(count)]
+    row = correlate(keys_of(cells, strategies=6), cells, Statistics()).row(0, named=True)
+    assert (row["estimate"], row["p_value"]) == (1, p_value)
+    assert (row["method"] == "no p-value below 6 cells") == (p_value is None)
+
+
 def test_two_cells_have_no_correlation_worth_a_number():
-    table = correlate([planted({"auc": 0.6}), planted({"auc": 0.7})], Statistics())
+    cells = [planted({"auc": 0.6}), planted({"auc": 0.7})]
+    table = correlate(keys_of(cells), cells, Statistics())
     assert table["n_cells"].unique().to_list() == [2]
     assert table["estimate"].null_count() == table["p_value"].null_count() == len(table)

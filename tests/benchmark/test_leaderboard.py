@@ -267,21 +267,21 @@ def test_controls_that_were_made(directory):
 
 
 def test_correlation_over_cells(directory):
-    cells = [cell("classifier_only", seed) for seed in range(4)]
+    cells = [cell(strategy, seed) for strategy in ("classifier_only", "partial", "lora", "full") for seed in (0, 1)]
     for number, which in enumerate(cells):
-        write_trial(directory, which, strength=number, ratio=1 + number / 2, seed=number)
+        write_trial(directory, which, strength=number // 2, ratio=1 + number // 2, seed=number)
     board = build(directory, cells, SETTINGS)
     assert len(board.correlation) == 8 * 2
     for found, coefficient in zip(board.correlation.head(2).to_dicts(), ("spearman", "kendall"), strict=True):
         assert (found["performance"], found["explainability"]) == ("auc", "vessel_ratio")
         assert found["coefficient"] == coefficient
         assert found["estimate"] == pytest.approx(1)
-        assert found["p_value"] == pytest.approx(2 / 24)
+        assert found["p_value"] is None
         assert found["low"] <= found["estimate"] <= found["high"]
-        assert (found["n_cells"], found["method"]) == (4, "exact permutation")
+        assert (found["n_cells"], found["method"]) == (4, "no p-value below 6 cells")
     of_auc = board.seeds.filter(measure="auc").row(0, named=True)
-    assert of_auc["n_seeds"] == 4
-    assert of_auc["mean"] == pytest.approx(board.cells["auc"].mean())
+    assert of_auc["n_seeds"] == 2
+    assert of_auc["mean"] == pytest.approx(board.cells.filter(strategy=of_auc["strategy"])["auc"].mean())
 
 
 def test_two_cells_have_no_rank_correlation_worth_a_number(directory):

@@ -382,16 +382,26 @@ def test_the_correlation_is_a_sentence(page: Element) -> None:
     (found,) = having(page, "class", "lead")
     assert text(found) == (
         "Over 8 cells, Spearman’s ρ between AUC and the vessel ratio is −0.31 "
-        "(95 % interval −0.71 to 0.25; p = 0.462, exact permutation)."
+        "(95 % interval −0.71 to 0.25; p = 0.462, exact permutation within the layout)."
     )
+
+
+@pytest.mark.parametrize(
+    ("predicting", "said"),
+    [(0, "No cell is shown to predict"), (1, "Only 1 of them is shown"), (5, "Only 5 of them are")],
+)
+def test_a_correlation_of_cells_that_do_not_predict_carries_a_warning(content, predicting, said) -> None:
+    correlation = content.board.correlation.with_columns(n_predicting=pl.lit(predicting, pl.Int64))
+    (found,) = having(changed(content, correlation=correlation), "class", "lead")
+    assert said in text(found)
 
 
 def test_every_correlation_is_in_a_table(page: Element, content: PageContent) -> None:
     found = [[text(td) for td in row.iter("td")] for row in rows(page, "table-correlation")]
     assert len(found) == 16
     assert found[:2] == [
-        ["AUC", "vessel ratio", "Spearman", "−0.31 −0.71 to 0.25", "0.462", "8", "exact permutation"],
-        ["AUC", "vessel ratio", "Kendall", "−0.21 −0.61 to 0.35", "0.462", "8", "exact permutation"],
+        ["AUC", "vessel ratio", "Spearman", "−0.31 −0.71 to 0.25", "0.462", "8", "exact permutation within the layout"],
+        ["AUC", "vessel ratio", "Kendall", "−0.21 −0.61 to 0.35", "0.462", "8", "exact permutation within the layout"],
     ]
     assert found[-1][:4] == ["F1", "vessel ratio in the field of view", "Kendall", "0.49 0.09 to 1.05"]
     alone = changed(content, correlation=content.board.correlation.head(1))

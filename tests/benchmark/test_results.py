@@ -146,7 +146,13 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
             for row in values["comparisons"]
         ],
         "correlation": [
-            (row["performance"], row["explainability"], row["coefficient"], *told(row["estimate"], "n"))
+            (
+                row["performance"],
+                row["explainability"],
+                row["coefficient"],
+                *told(row["estimate"], "n"),
+                row["n_predicting"],
+            )
             for row in values["correlations"]
         ],
         "seeds": [

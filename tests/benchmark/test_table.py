@@ -123,6 +123,10 @@ def test_seeds_are_told_apart():
             {"estimate": 1.0, "p_value": 0.333, "method": "exact permutation"},
             "AUC against vessel ratio over 1 cells: Spearman 1.00, p = 0.333 (exact permutation)",
         ),
+        (
+            {"estimate": 1.0, "method": "no p-value below 6 cells"},
+            "AUC against vessel ratio over 1 cells: Spearman 1.00, no p-value below 6 cells",
+        ),
     ],
 )
 def test_the_correlation_in_a_sentence(values, told):

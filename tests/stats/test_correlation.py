@@ -178,3 +178,74 @@ def test_two_columns_have_no_rank_correlation(correlate):
 def test_rows_that_do_not_match_are_refused(correlate, shape):
     with pytest.raises(ValueError, match="one shape"):
         OVER_ROWS[correlate](np.zeros((4, 4)), np.zeros(shape))
+
+
+def table(rows, columns):
+    return np.repeat(np.arange(rows), columns), np.tile(np.arange(columns), rows)
+
+
+@both
+def test_rows_and_columns_are_exchanged_as_wholes(correlate):
+    """Against every exchange of 3 rows and 3 columns, one by one with SciPy's coefficient."""
+    x, y = np.random.default_rng(0).normal(size=(2, 3, 3))
+    found = correlate(x.ravel(), y.ravel(), layout=table(3, 3))
+    values = [
+        ORACLE[correlate](x.ravel(), y[np.ix_(rows, columns)].ravel()).statistic
+        for rows in permutations(range(3))
+        for columns in permutations(range(3))
+    ]
+    observed = found.coefficient
+    assert len(values) == 36
+    assert found.p_value == pytest.approx(np.mean(np.abs(values) >= abs(observed) - 1e-12))
+    assert found.p_greater == pytest.approx(np.mean(np.array(values) >= observed - 1e-12))
+    assert found.method == "exact permutation within the layout"
+
+
+@both
+def test_one_row_leaves_every_order(correlate):
+    x, y = np.random.default_rng(1).normal(size=(2, 6))
+    within, free = correlate(x, y, layout=table(1, 6)), correlate(x, y)
+    assert (within.p_value, within.p_less) == (free.p_value, free.p_less)
+
+
+def test_an_empty_cell_stays_empty():
+    """Of a 3 x 3 table without one corner, only 2! x 2! exchanges leave the corner where it is."""
+    row, column = (part[1:] for part in table(3, 3))
+    x = np.arange(8.0)
+    found = spearman(x, x, layout=(row, column))
+    assert found.p_greater == pytest.approx(1 / 4)
+
+
+def test_a_large_table_draws_its_orders():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 40))
+    found = spearman(x, y, layout=table(10, 4), permutations=4000)
+    assert found.method == "Monte Carlo permutation within the layout"
+    again = spearman(x, y, layout=table(10, 4), permutations=4000, seed=1)
+    assert found.p_value == pytest.approx(again.p_value, abs=0.05)
+
+
+def test_two_points_in_one_cell_are_refused():
+    with pytest.raises(ValueError, match="average them first"):
+        spearman([1, 2, 3], [1, 2, 3], layout=([0, 0, 1], [0, 0, 0]))
+
+
+def rejected(effect, layout, alpha=0.1, studies=300):
+    """How often unrelated x and y of 3 x 3 cells are called related, where rows are alike within x and within y."""
+    rng = np.random.default_rng(0)
+    row, _ = table(3, 3)
+    p_values = []
+    for _ in range(studies):
+        x, y = effect * rng.normal(size=(2, 3))[:, row] + rng.normal(size=(2, 9))
+        p_values.append(spearman(x, y, layout=layout).p_value)
+    return np.mean(np.array(p_values) <= alpha)
+
+
+@pytest.mark.parametrize("effect", [0, 1, 3])
+def test_the_layout_keeps_the_rate_of_false_alarms(effect):
+    assert rejected(effect, table(3, 3)) <= 0.1 + 2 * np.sqrt(0.09 / 300)
+
+
+@pytest.mark.slow
+def test_free_orders_do_not():
+    assert rejected(3, None, studies=100) > 0.2
