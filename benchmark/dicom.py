@@ -11,7 +11,8 @@ from xai.picture import Picture, PictureError, eight_bits, read_picture
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
 # Transfer syntaxes whose frames are files of their own, which the reader of pictures decodes: JPEG and JPEG 2000.
-_JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70)}
+_JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51)}
+_LOSSLESS_JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (57, 70)}
 _JPEG_2000 = {f"1.2.840.10008.1.2.4.{number}" for number in (90, 91)}
 _COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 _INTERPRETATIONS = _COLOURS | {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"}
@@ -110,11 +111,15 @@ def _first_frame(dataset: Any) -> np.ndarray:
 
     syntax = dataset.file_meta.TransferSyntaxUID
     interpretation = str(dataset.PhotometricInterpretation)
-    if syntax in _JPEG | _JPEG_2000 and interpretation != "PALETTE COLOR":
+    if syntax in _JPEG | _LOSSLESS_JPEG | _JPEG_2000 and interpretation != "PALETTE COLOR":
         frame = encaps.get_frame(dataset.PixelData, 0, number_of_frames=int(dataset.get("NumberOfFrames", 1) or 1))
-        rgb = read_picture(frame, rgb_unless_said=interpretation == "RGB").rgb
-        ybr = syntax in _JPEG_2000 and interpretation.startswith("YBR_FULL")  # which JPEG 2000 does not convert itself
-        return np.asarray(Image.fromarray(rgb, "YCbCr").convert("RGB")) if ybr else rgb
+        try:
+            rgb = read_picture(frame, rgb_unless_said=syntax in _JPEG and interpretation == "RGB").rgb
+        except PictureError as error:
+            raise PictureError(f"{syntax.name}: {error}") from error
+        if syntax not in _JPEG and interpretation.startswith("YBR_FULL"):  # which only a lossy JPEG converts itself
+            return np.asarray(Image.fromarray(rgb, "YCbCr").convert("RGB"))
+        return rgb
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:

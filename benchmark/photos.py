@@ -134,7 +134,7 @@ def crop_row(row: dict[str, Any]) -> dict[str, Any]:
 
 def _digest(rgb: np.ndarray) -> str:
     pixels = hashlib.blake2b(repr(rgb.shape).encode(), digest_size=16)
-    pixels.update(np.ascontiguousarray(rgb))
+    pixels.update(np.ascontiguousarray(rgb).data)
     return pixels.hexdigest()
 
 

@@ -2,14 +2,16 @@
 
 import io
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 # What photographs and masks are stored in. Others are left out: Pillow runs programs to draw some of them.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF", "TGA", "PCX", "SGI", "PSD")
@@ -55,16 +57,14 @@ def read_picture(source: Path | bytes, rgb_unless_said: bool = False) -> Picture
     Raises:
         PictureError: missing, damaged, not a picture, too large to be decoded safely, or of 32 bits a channel.
     """
-    picture, levels, depth = _decode(source, rgb_unless_said)
+    decoded = _decode(source, rgb_unless_said)
+    picture = decoded.picture
+    if picture.mode in ("I", "F"):
+        raise PictureError("not a readable picture (32 bits a pixel: save it with 8 or 16)")
     with _decoding():
-        if levels is None:
-            if picture.mode in ("I", "F"):
-                raise PictureError("not a readable picture (32 bits a pixel: save it with 8 or 16)")
-            rgb, opaque = _colours(picture), _opaque(picture)
-        else:
-            rgb, opaque = eight_bits(levels, depth), _opaque(picture)
+        rgb = _colours(picture) if decoded.levels is None else eight_bits(decoded.levels, decoded.depth)
         rgb = rgb if rgb.ndim == 3 else rgb[..., None].repeat(3, axis=2)
-        turn = _TURNS.get(picture.info[_TO_DO])
+        opaque, turn = _opaque(picture), _TURNS.get(picture.info[_TO_DO])
         if turn is None:
             return Picture(rgb, opaque)
         return Picture(_turned(rgb, turn), None if opaque is None else _turned(opaque, turn))
@@ -78,7 +78,7 @@ def open_picture(path: Path) -> Image.Image:
     Raises:
         PictureError: missing, damaged, not a picture, or too large to be decoded safely.
     """
-    return _decode(path)[0]
+    return _decode(path).picture
 
 
 def turned(picture: Image.Image) -> bool:
@@ -140,35 +140,44 @@ def _reason(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:160]
 
 
-def _decode(source: Path | bytes, rgb_unless_said: bool = False) -> tuple[Image.Image, np.ndarray | None, int | None]:
-    """The stored pixels in the file's mode; where there are more than 8 bits a channel, the levels and their depth."""
+@dataclass(frozen=True)
+class _Decoded:
+    """The stored pixels in the file's own mode; of more than 8 bits a channel also the levels, and their depth.
+
+    levels: (H, W) or (H, W, 3) uint8 or uint16. depth: bits that they can use, where the file says it.
+    """
+
+    picture: Image.Image
+    levels: np.ndarray | None = None
+    depth: int | None = None
+
+
+def _decode(source: Path | bytes, rgb_unless_said: bool = False) -> _Decoded:
     with _decoding(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of metadata that the pixels do not depend on
         data = source if isinstance(source, bytes) else source.read_bytes()
-        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-        kind, deep = picture.format, _is_deep(picture)
-        levels, depth = _plain_levels(picture, data)
-        if levels is not None:
-            picture = Image.fromarray(levels if levels.ndim == 2 else eight_bits(levels, depth))
-        asked = _orientation(picture) if kind == "TIFF" else 1  # of a TIFF, Pillow forgets it when it loads
-        white_is_zero = kind == "TIFF" and picture.tag_v2.get(262) == 0  # type: ignore[attr-defined]
-        as_stored = rgb_unless_said and _says_nothing_of_colours(picture)
-        if as_stored:
-            picture.draft("YCbCr", picture.size)  # leaves out the conversion to RGB
-        picture.load()
-        if kind != "TIFF":
-            asked = _orientation(picture)
-        if as_stored:
-            picture = Image.frombytes("RGB", picture.size, picture.tobytes())
-        if levels is None and picture.mode.startswith("I;16"):
-            levels = np.asarray(picture).astype(np.uint16)
-            if white_is_zero:  # which Pillow minds with 8 bits and not with 16
-                levels = ~eight_bits(levels)
-        elif levels is None and deep:
-            levels, depth = _deep_levels(picture, data)
-        picture = picture.copy()  # nothing more is read from the file
-        picture.info |= {_ASKED: asked, _TO_DO: 1 if kind == "TIFF" else asked}  # Pillow turns a TIFF itself
-        return picture, levels, depth
+        file = Image.open(io.BytesIO(data), formats=_FORMATS)
+        # Pillow turns a TIFF itself while it loads, and forgets that it did. Of others, asking first may load them.
+        asked = _orientation(file) if file.format == "TIFF" else None
+        decoded = _plain_levels(file, data) or _load(file, data, rgb_unless_said)
+        to_do = 1 if asked is not None else _orientation(file)
+        picture = decoded.picture.copy()  # nothing more is read from the file
+        picture.info |= {_ASKED: asked or to_do, _TO_DO: to_do}
+        return _Decoded(picture, decoded.levels, decoded.depth)
+
+
+def _load(file: ImageFile.ImageFile, data: bytes, rgb_unless_said: bool) -> _Decoded:
+    deep = _is_deep(file)
+    white_is_zero = file.format == "TIFF" and file.tag_v2.get(262) == 0  # type: ignore[attr-defined]
+    if rgb_unless_said and _says_nothing_of_colours(file):
+        file.draft("YCbCr", file.size)  # leaves out the conversion to RGB
+        return _Decoded(Image.frombytes("RGB", file.size, file.tobytes()))
+    file.load()
+    if file.mode.startswith("I;16"):
+        levels = np.asarray(file).astype(np.uint16)
+        # Pillow minds that of 8 bits and not of 16.
+        return _Decoded(file, ~eight_bits(levels) if white_is_zero else levels)
+    return _deep_levels(file, data) if deep else _Decoded(file)
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -181,11 +190,11 @@ def _orientation(picture: Image.Image) -> int:
     return asked if asked in _TURNS else 1
 
 
-def _says_nothing_of_colours(picture: Image.Image) -> bool:
+def _says_nothing_of_colours(file: ImageFile.ImageFile) -> bool:
     """Whether it is a JPEG of three channels without JFIF marker, Adobe marker, or channels named R, G and B."""
-    if picture.format != "JPEG" or picture.mode != "RGB" or picture.info.keys() & {"jfif", "adobe"}:
+    if file.format != "JPEG" or file.mode != "RGB" or file.info.keys() & {"jfif", "adobe"}:
         return False
-    return [layer[0] for layer in picture.layer] != list(b"RGB")  # type: ignore[attr-defined]
+    return [layer[0] for layer in file.layer] != list(b"RGB")  # type: ignore[attr-defined]
 
 
 def _turned(array: np.ndarray, turn: Image.Transpose) -> np.ndarray:
@@ -215,47 +224,47 @@ def _opaque(picture: Image.Image) -> np.ndarray | None:
     return None if opaque.all() else opaque
 
 
-def _plain_levels(picture: Image.Image, data: bytes) -> tuple[np.ndarray | None, int | None]:
+def _plain_levels(file: ImageFile.ImageFile, data: bytes) -> _Decoded | None:
     """PPM and PGM of more than 8 bits, which Pillow reads slowly, colours with 8, and grey levels with 32."""
-    if picture.format != "PPM" or picture.mode not in ("RGB", "I") or picture.tile[0].codec_name == "ppm_plain":
-        return None, None
-    args = picture.tile[0].args
+    if file.format != "PPM" or file.mode not in ("RGB", "I") or file.tile[0].codec_name == "ppm_plain":
+        return None
+    args = file.tile[0].args
     maximum = 65535 if args == "I;16B" else args[-1] if isinstance(args, tuple) else 255
     if not isinstance(maximum, int) or maximum < 256:
-        return None, None
-    width, height = picture.size
-    bands = len(picture.getbands())
-    if len(data) < picture.tile[0].offset + 2 * width * height * bands:
+        return None
+    shape = (file.height, file.width, 3)[: 3 if file.mode == "RGB" else 2]
+    count, start = math.prod(shape), file.tile[0].offset
+    if len(data) < start + 2 * count:
         raise PictureError("not a readable picture (image file is truncated)")
-    levels = np.frombuffer(data, ">u2", width * height * bands, picture.tile[0].offset).astype(np.uint16)
+    levels = np.frombuffer(data, ">u2", count, start).astype(np.uint16).reshape(shape)
     depth = None if maximum == 65535 else maximum.bit_length()
-    return levels.reshape((height, width, bands) if bands > 1 else (height, width)), depth
+    return _Decoded(Image.fromarray(levels if levels.ndim == 2 else eight_bits(levels, depth)), levels, depth)
 
 
-def _is_deep(picture: Image.Image) -> bool:
-    """Whether a file that is not decoded yet may have more than 8 bits a channel."""
-    bits = picture.tag_v2.get(258, 1) if picture.format == "TIFF" else 1  # type: ignore[attr-defined]
-    if max(bits if isinstance(bits, tuple) else (bits,)) > 8 or picture.format == "JPEG2000":
+def _is_deep(file: ImageFile.ImageFile) -> bool:
+    """Whether a file that is not loaded yet may have more than 8 bits a channel."""
+    bits = file.tag_v2.get(258, 1) if file.format == "TIFF" else 1  # type: ignore[attr-defined]
+    if max(bits if isinstance(bits, tuple) else (bits,)) > 8 or file.format == "JPEG2000":
         return True
-    return any(";16" in str(tile.args) for tile in picture.tile)
+    return any(";16" in str(tile.args) for tile in file.tile)
 
 
-def _deep_levels(picture: Image.Image, data: bytes) -> tuple[np.ndarray | None, int | None]:
-    """(H, W, 3) uint16 levels of a colour picture of which Pillow reads the upper 8 bits; None where it has only 8."""
+def _deep_levels(file: ImageFile.ImageFile, data: bytes) -> _Decoded:
+    """All bits of a colour picture of which Pillow reads the upper 8."""
     import cv2
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it complains about metadata
-    wavelets = picture.format == "JPEG2000"
-    levels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    wavelets = file.format == "JPEG2000"
+    levels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if wavelets and (levels is None or levels.dtype != np.uint16):
-        return None, None
-    if levels is not None and levels.dtype == np.uint16 and levels.ndim == 3 and picture.mode in ("RGB", "RGBA"):
+        return _Decoded(file)  # it has only 8
+    if levels is not None and levels.dtype == np.uint16 and levels.ndim == 3 and file.mode in ("RGB", "RGBA"):
         levels = np.ascontiguousarray(levels[..., 2::-1])  # blue comes first
-        upper, opaque = np.asarray(picture.convert("RGB")), _opaque(picture)
+        upper, opaque = np.asarray(file.convert("RGB")), _opaque(file)
         where = slice(None) if opaque is None else opaque
         # Two decoders that agree have read the file as it is meant. JPEG 2000 may hold fewer bits; Pillow rounds those.
         for depth in (16, 14, 12, 10) if wavelets else (16,):
             shifted = (levels >> (depth - 8)).astype(np.int16)
             if shifted.shape == upper.shape and np.abs(shifted - upper)[where].max(initial=0) <= int(wavelets):
-                return levels, None if depth == 16 else depth
+                return _Decoded(file, levels, None if depth == 16 else depth)
     raise PictureError("not a readable picture (more than 8 bits a channel in an unusual layout: save it with 8)")
