@@ -27,6 +27,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ASKED, _TO_DO = "orientation asked for", "orientation to do"  # entries of a picture's `info`
+_TOO_DEEP = ("I", "F")  # Pillow's modes of 32 bits a pixel
 _DEPTHS = (8, 10, 12, 14, 16)  # bits a channel that cameras and scanners fill of a file's 16
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its complaints about a file reach the screen
@@ -59,7 +60,7 @@ def read_picture(source: Path | bytes, rgb_unless_said: bool = False) -> Picture
     """
     decoded = _decode(source, rgb_unless_said)
     picture = decoded.picture
-    if picture.mode in ("I", "F"):
+    if picture.mode in _TOO_DEEP:
         raise PictureError("not a readable picture (32 bits a pixel: save it with 8 or 16)")
     with _decoding():
         rgb = _colours(picture) if decoded.levels is None else eight_bits(decoded.levels, decoded.depth)
@@ -177,7 +178,7 @@ def _load(file: ImageFile.ImageFile, data: bytes, rgb_unless_said: bool) -> _Dec
         levels = np.asarray(file).astype(np.uint16)
         # Pillow minds that of 8 bits and not of 16.
         return _Decoded(file, ~eight_bits(levels) if white_is_zero else levels)
-    return _deep_levels(file, data) if deep else _Decoded(file)
+    return _deep_levels(file, data) if deep and file.mode not in _TOO_DEEP else _Decoded(file)
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -262,9 +263,10 @@ def _deep_levels(file: ImageFile.ImageFile, data: bytes) -> _Decoded:
         levels = np.ascontiguousarray(levels[..., 2::-1])  # blue comes first
         upper, opaque = np.asarray(file.convert("RGB")), _opaque(file)
         where = slice(None) if opaque is None else opaque
-        # Two decoders that agree have read the file as it is meant. JPEG 2000 may hold fewer bits; Pillow rounds those.
+        # Two decoders that agree have read the file as it is meant. JPEG 2000 may hold fewer bits, which Pillow rounds,
+        # white to black: hence the wrapped difference.
         for depth in (16, 14, 12, 10) if wavelets else (16,):
-            shifted = (levels >> (depth - 8)).astype(np.int16)
-            if shifted.shape == upper.shape and np.abs(shifted - upper)[where].max(initial=0) <= int(wavelets):
+            shifted = (levels >> (depth - 8)).astype(np.uint8)
+            if shifted.shape == upper.shape and (upper - shifted)[where].max(initial=0) <= int(wavelets):
                 return _Decoded(file, levels, None if depth == 16 else depth)
     raise PictureError("not a readable picture (more than 8 bits a channel in an unusual layout: save it with 8)")

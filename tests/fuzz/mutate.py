@@ -43,6 +43,15 @@ def mutate(data: bytes, rng: random.Random, others: Sequence[bytes] = ()) -> byt
     return data
 
 
+def _damaged(seed: Seed, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    if seed.rework is not None and rng.random() < 0.5:
+        try:
+            return seed.rework(rng)
+        except Exception:  # libraries refuse to write much of what a damaged file can hold
+            return mutate(seed.data, rng, others)
+    return mutate(seed.data, rng, others)
+
+
 def _place(data: bytes, rng: random.Random) -> int:
     return rng.randrange(min(len(data), rng.choice((32, 256, 1024, len(data)))))
 
@@ -143,7 +152,7 @@ class _Session:
         with TemporaryDirectory() as folder:
             while time.monotonic() < self.deadline and len(self.failures) < _STORED:
                 start = rng.choice(self.seeds)
-                data = start.rework(rng) if start.rework and rng.random() < 0.5 else mutate(start.data, rng, contents)
+                data = _damaged(start, rng, contents)
                 path = Path(folder) / start.name
                 path.write_bytes(data)
                 wrong, outcome = reader.read(path)

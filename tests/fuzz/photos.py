@@ -53,7 +53,7 @@ def eye() -> np.ndarray:
 def seeds() -> list[Seed]:
     """Valid files of every format that is read."""
     made = [Seed(name, data) for name, data in (*_pictures(), *_by_hand())]
-    for name, kind in (("exif.jpg", "JPEG"), ("exif.png", "PNG"), ("exif.webp", "WEBP"), ("exif.avif", "AVIF")):
+    for name, kind in (("exif.jpg", "JPEG"), ("exif.png", "PNG"), ("exif.webp", "WEBP")):
         made.append(Seed(name, _encoded(Image.fromarray(eye()), kind), partial(_with_exif, kind)))
     for name, sound in _dicoms():
         made.append(Seed(name, _dicom_bytes(sound), partial(_changed, sound)))
@@ -137,7 +137,9 @@ def _with_exif(kind: str, rng: random.Random) -> bytes:
     block = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + rng.randbytes(rng.choice((0, 4, 60)))
     if rng.random() < 0.3:
         block = mutate(block, rng)
-    return _encoded(Image.fromarray(eye()), kind, exif=b"Exif\0\0" + block)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _encoded(Image.fromarray(eye()), kind, exif=b"Exif\0\0" + block)
 
 
 def _dicoms() -> Iterator[tuple[str, Any]]:
@@ -239,10 +241,7 @@ def _changed(made: Any, rng: random.Random) -> bytes:
             copy.add_new(keyword, "US", [rng.choice(_NUMBERS) for _ in range(rng.choice((1, 2, 3, 3)))])
         else:
             setattr(copy, keyword, rng.choice(_NUMBERS))
-    try:
-        return _dicom_bytes(copy)
-    except Exception:  # pydicom does not write everything that a damaged file can hold
-        return mutate(_dicom_bytes(made), rng)
+    return _dicom_bytes(copy)
 
 
 def main() -> int:
