@@ -124,9 +124,10 @@ def crop_row(row: dict[str, Any]) -> dict[str, Any]:
         rgb, fov = load_photo(Path(row["path"]), row["fov_mask"])
         square = square_around(fov)
         crop = crop_photo(rgb, square, IMAGE_SIZE)
-    except (PhotoError, ValueError) as error:
+    except (ValueError, MemoryError) as error:
         blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-        return {"row": row["row"], "error": str(error), "crop": blank, "digest": ""} | dict.fromkeys(_PLACE, 0)
+        reason = str(error) or "not enough memory"
+        return {"row": row["row"], "error": reason, "crop": blank, "digest": ""} | dict.fromkeys(_PLACE, 0)
     place = (rgb.shape[0], rgb.shape[1], square.top, square.left, square.side)
     result = {"row": row["row"], "error": "", "crop": crop, "digest": _digest(rgb)}
     return result | dict(zip(_PLACE, place, strict=True))

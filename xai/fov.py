@@ -70,8 +70,8 @@ def has_light_surround(rgb: np.ndarray) -> bool:
 def _light_surround(rgb: np.ndarray) -> np.ndarray | None:
     """(H, W) bool: what is of one light colour from the edge of the frame inwards; None where nothing is.
 
-    Three of the four corners must have that colour, which must be white, or even and not reddish as retina is: retina
-    that fills the frame, overexposed or out of focus, is no surround.
+    Three of the four corners must have that colour, which must be white, or even and not reddish as retina is, and end
+    at a sharp rim: retina that fills the frame, overexposed or out of focus, is not a surround.
     """
     side = max(2, min(rgb.shape[:2]) // 32)
     ends = (slice(side), slice(-side, None))
@@ -80,7 +80,8 @@ def _light_surround(rgb: np.ndarray) -> np.ndarray | None:
     white = colour.min() >= _WHITE
     if colour.max() < _LIGHT or (not white and colour[0] - colour[2] > _LIGHT / 2):
         return None
-    alike = np.abs(rgb - colour).max(axis=2) <= (_WHITE_SPREAD if white else _SPREAD)
+    distance, spread = np.abs(rgb - colour).max(axis=2), _WHITE_SPREAD if white else _SPREAD
+    alike = distance <= spread
     if sum(alike[rows, columns].mean() > 0.9 for rows in ends for columns in ends) < 3:
         return None
     regions, _ = ndimage.label(alike)
@@ -88,14 +89,24 @@ def _light_surround(rgb: np.ndarray) -> np.ndarray | None:
     surround = np.isin(regions, np.setdiff1d(at_edge, 0))
     if surround.mean() > 0.95:
         return None
+    rim = _largest_region(~surround)
+    rim = ndimage.binary_erosion(rim, iterations=2) & ~ndimage.binary_erosion(rim, iterations=4)
+    if not rim.any() or np.median(distance[rim]) < 2 * spread:
+        return None
     return ndimage.binary_dilation(surround)  # the pixels on its border are a mixture
 
 
 def _bright_region(grey: np.ndarray, threshold: float) -> np.ndarray:
     """The largest connected region brighter than the threshold, its holes filled."""
-    regions, _ = ndimage.label(grey > threshold)
-    largest = 1 + np.bincount(regions.ravel())[1:].argmax()
-    return ndimage.binary_fill_holes(regions == largest)
+    return ndimage.binary_fill_holes(_largest_region(grey > threshold))
+
+
+def _largest_region(inside: np.ndarray) -> np.ndarray:
+    """The largest connected region of a mask; all False where the mask is empty."""
+    regions, _ = ndimage.label(inside)
+    areas = np.bincount(regions.ravel())
+    areas[0] = 0
+    return inside & (regions == areas.argmax())
 
 
 def _dice(a: np.ndarray, b: np.ndarray) -> float:

@@ -23,7 +23,6 @@ Check = Callable[[Path], str]
 
 SECONDS = 20  # that reading one small file may take, on a busy machine
 MEMORY = 6 << 30  # bytes of address space for one reader, its libraries included
-_STORED = 20  # different failures kept of one session
 _EDGES = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 
 
@@ -110,7 +109,9 @@ def failure(check: Check, path: Path) -> str | None:
         reader.close()
 
 
-def fuzz(check: Check, seeds: Sequence[Seed], store: Path, minutes: float, seed: int, jobs: int = 2) -> int:
+def fuzz(
+    check: Check, seeds: Sequence[Seed], store: Path, minutes: float, seed: int, jobs: int = 2, stop_after: int = 20
+) -> int:
     """Reads damaged files for some minutes and prints what came of them.
 
     Args:
@@ -120,11 +121,12 @@ def fuzz(check: Check, seeds: Sequence[Seed], store: Path, minutes: float, seed:
         minutes: how long.
         seed: of the damage; every job has a sequence of its own.
         jobs: processes that read at the same time.
+        stop_after: so many different failures.
 
     Returns:
         0, or 1 where a file was neither read nor refused with a reason.
     """
-    session = _Session(check, seeds, store, time.monotonic() + 60 * minutes)
+    session = _Session(check, seeds, store, time.monotonic() + 60 * minutes, stop_after)
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(session.work, range(seed * jobs, seed * jobs + jobs)))
     print(f"{session.read} files, seed {seed}")
@@ -141,6 +143,7 @@ class _Session:
     seeds: Sequence[Seed]
     store: Path
     deadline: float
+    stop_after: int
     read: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: dict[str, Path] = field(default_factory=dict)
@@ -150,7 +153,7 @@ class _Session:
         contents = [start.data for start in self.seeds]
         reader = _Reader(self.check)
         with TemporaryDirectory() as folder:
-            while time.monotonic() < self.deadline and len(self.failures) < _STORED:
+            while time.monotonic() < self.deadline and len(self.failures) < self.stop_after:
                 start = rng.choice(self.seeds)
                 data = _damaged(start, rng, contents)
                 path = Path(folder) / start.name

@@ -109,7 +109,7 @@ def test_whatever_a_decoder_raises_is_one_kind_of_error(rgb, error, monkeypatch)
         raise error
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
-    with pytest.raises(PictureError, match="^not a readable picture \\(.+\\)$") as caught:
+    with pytest.raises(PictureError, match=r"^not a readable picture \(.+\)$") as caught:
         read_picture(encoded(rgb, "PNG"))
     assert len(str(caught.value)) < 250
     assert len(str(caught.value).splitlines()) == 1
@@ -327,7 +327,7 @@ def test_programs_are_not_run(monkeypatch):
 
 def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken():
     for width, height in ((60000, 60000), (2**31 - 1, 2**31 - 1)):
-        with pytest.raises(PictureError, match="larger than 178 million pixels|not a readable picture"):
+        with pytest.raises(PictureError, match=r"larger than 178 million pixels|not a readable picture"):
             read_picture(f"P6\n{width} {height}\n255\n".encode() + bytes(100))
     with pytest.raises(PictureError, match="truncated"):
         read_picture(b"P6\n9000 9000\n4095\n" + bytes(100))
