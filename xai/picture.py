@@ -27,6 +27,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ASKED, _TO_DO = "orientation asked for", "orientation to do"  # entries of a picture's `info`
+_LONGEST = 32_767  # px a side; damaged headers ask for more, and take long to decode
 _TOO_DEEP = ("I", "F")  # Pillow's modes of 32 bits a pixel
 _DEPTHS = (8, 10, 12, 14, 16)  # bits a channel that cameras and scanners fill of a file's 16
 
@@ -158,6 +159,8 @@ def _decode(source: Path | bytes, rgb_unless_said: bool = False) -> _Decoded:
         warnings.simplefilter("ignore")  # of metadata that the pixels do not depend on
         data = source if isinstance(source, bytes) else source.read_bytes()
         file = Image.open(io.BytesIO(data), formats=_FORMATS)
+        if max(file.size) > _LONGEST:
+            raise PictureError(f"{file.width}x{file.height} pixels: at most {_LONGEST} a side are read")
         # Pillow turns a TIFF itself while it loads, and forgets that it did. Of others, asking first may load them.
         asked = _orientation(file) if file.format == "TIFF" else None
         decoded = _plain_levels(file, data) or _load(file, data, rgb_unless_said)

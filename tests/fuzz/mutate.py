@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 Check = Callable[[Path], str]
 """Reads one file; returns what it came to (a result's name, or a reason) and raises where it must not."""
 
-SECONDS = 20  # that reading one small file may take, on a busy machine
+SECONDS = 60  # that reading one small file may take, on a busy machine: it may promise 100 million pixels
 MEMORY = 6 << 30  # bytes of address space for one reader, its libraries included
 _EDGES = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 
