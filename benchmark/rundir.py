@@ -6,6 +6,7 @@
     synthetic/                     the synthetic cohort, where there is one
     cohort.parquet                 one row an accepted image; `row` is its place in images.npy
     rejected.csv                   images left out, with the reason
+    repeated.csv                   images whose pixels are those of an image listed before
     images.npy                     (n, 224, 224, 3) uint8
     vessels/regions.npy            (test images, 4, 224, 224) uint8, share of a pixel inside artery, vein, vessel, fov
     vessels/vessels.parquet        one row a test image, in the same order: vessel fractions, quality flags,
@@ -176,6 +177,11 @@ class RunDirectory:
     @property
     def rejected(self) -> Path:
         return self.path / "rejected.csv"
+
+    @property
+    def repeated(self) -> Path:
+        """image, patient_id, label, split; same_as, its_patient_id, its_label: the first image of the same pixels."""
+        return self.path / "repeated.csv"
 
     @property
     def images(self) -> Path:

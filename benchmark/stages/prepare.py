@@ -11,6 +11,7 @@ from benchmark import synthetic
 from benchmark.cohort import read_cohort
 from benchmark.errors import UserError
 from benchmark.photos import IMAGE_SIZE, crop_row
+from benchmark.repeats import refuse_in_two_splits, repeats
 from benchmark.run import Run
 from benchmark.rundir import create_array, write_csv, write_parquet
 from benchmark.splits import require_both_classes
@@ -21,7 +22,7 @@ PLACE = ("height", "width", "top", "left", "side")
 
 
 def prepare(run: Run) -> None:
-    """Fill `images.npy`, `cohort.parquet` and `rejected.csv`."""
+    """Fill `images.npy`, `cohort.parquet`, `rejected.csv` and `repeated.csv`."""
     if run.directory.completed("prepare") is not None:
         run.reporter.skip("prepare", "complete")
         return
@@ -39,7 +40,7 @@ def prepare(run: Run) -> None:
                 reasons.append({"row": result["row"], "reason": result["error"]})
             else:
                 images[result["row"]] = result["crop"]
-                places.append({key: result[key] for key in ("row", *PLACE)})
+                places.append({key: result[key] for key in ("row", "digest", *PLACE)})
             stage.advance()
     images.flush()
 
@@ -53,10 +54,20 @@ def prepare(run: Run) -> None:
             f"{len(rejected)} of {len(cohort)} images cannot be used, more than cohort.max_rejected "
             f"({settings.max_rejected:.0%}) allows; the first: {image}: {reason}; all: {run.directory.rejected}"
         )
-    accepted = cohort.join(pl.DataFrame(places, schema=row | dict.fromkeys(PLACE, pl.Int32)), on="row").sort("row")
+    found = row | {"digest": pl.String} | dict.fromkeys(PLACE, pl.Int32)
+    accepted = cohort.join(pl.DataFrame(places, schema=found), on="row").sort("row")
+    refuse_in_two_splits(accepted)
     require_both_classes(accepted)
-    write_parquet(run.directory.cohort, accepted)
-    run.directory.complete("prepare", images=len(accepted), rejected=len(rejected))
+    repeated = repeats(accepted)
+    write_csv(run.directory.repeated, repeated)
+    write_parquet(run.directory.cohort, accepted.drop("digest"))
+    run.directory.complete(
+        "prepare",
+        images=len(accepted),
+        rejected=len(rejected),
+        repeated=len(repeated),
+        contradictory=len(repeated.filter(pl.col("label") != pl.col("its_label"))),
+    )
 
 
 def _draw(run: Run) -> Path:

@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -227,8 +228,21 @@ def notices(run: Run) -> list[str]:
             f"Vessel masks of {doubtful} of {len(flags)} test images look wrong (“How it was made”); they count, and "
             "“Does the convention matter?” has the ratios without them."
         )
+    told += _repeated(run.directory.completed("prepare") or {})
     told += [f"{b.name}: weights under {b.licence}." for b in chosen if "non-commercial" in b.licence]
     return told
+
+
+def _repeated(prepared: Mapping[str, Any]) -> list[str]:
+    """Of the same picture twice in one split; in two splits, prepare refuses it."""
+    repeated, contradictory = prepared.get("repeated", 0), prepared.get("contradictory", 0)
+    if not repeated:
+        return []
+    labels = f"; {contradictory} of them with the other label" if contradictory else ""
+    return [
+        f"{repeated} of {prepared['images']} images have the same pixels as another image of their split{labels} "
+        "(repeated.csv). They count as images of their own: correct the manifest."
+    ]
 
 
 def _oracle(run: Run) -> float:
@@ -246,6 +260,7 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
             "cohort": "synthetic" if drawn else str(study.cohort.manifest),
             "images used": str(prepared.get("images")),
             "images left out": str(prepared.get("rejected")),
+            "images that repeat another": str(prepared.get("repeated", "not counted")),
         },
         "Backbones": {
             b.name: f"{b.parameters / 1e6:,.1f} M parameters, {b.width} wide, {b.depth} blocks; "

@@ -9,7 +9,7 @@ from benchmark.config import Resources, Study
 from benchmark.device import worker_device
 from benchmark.errors import UserError
 from benchmark.manifest import FILES
-from benchmark.photos import IMAGE_SIZE, PhotoError, read_fov, read_mask, read_photo
+from benchmark.photos import IMAGE_SIZE, PhotoError, load_photo, read_mask
 from benchmark.run import Run
 from benchmark.rundir import create_array, write_parquet
 from benchmark.streaming import Each, Row, stream
@@ -75,8 +75,8 @@ def segment(run: Run) -> None:
 def load_row(row: Row) -> Row:
     """Streaming step: the photograph, its field of view and optic disc; the reason in `error` where that fails."""
     try:
-        rgb = read_photo(Path(row["path"]))
-        fov, named = read_fov(row["fov_mask"], rgb), row["disc_mask"]
+        rgb, fov = load_photo(Path(row["path"]), row["fov_mask"])
+        named = row["disc_mask"]
         disc = read_mask("disc_mask", named, rgb) if named else np.zeros_like(fov)
         return row | {"rgb": rgb, "fov": fov, "disc": disc, "error": ""}
     except (PhotoError, ValueError) as error:

@@ -80,6 +80,20 @@ def test_photographs_that_cannot_be_read(statuses, own):
     assert [bool(finding.mend) for finding in findings] == [False] * 8 + [True]
 
 
+def test_photographs_are_refused_as_in_a_run(own):
+    """HzFu/EyeQ#2: files that open, and show nothing."""
+    patient = own()
+    blank, tiny, third = patient.cohort.filter(split="train")["path"][:3]
+    Image.new("RGB", (96, 96), (128, 128, 128)).save(blank)
+    Image.new("RGB", (1, 1)).save(tiny)
+    Image.open(third).convert("CMYK").save(third, "TIFF")
+    findings = data.check_photographs(patient)
+    assert [finding.detail.split(": ", 1)[1] for finding in findings] == [
+        "a blank frame (grey levels 128 to 128 of 255): nothing to see",
+        "1x1 pixels: too small to show vessels (at least 64 a side)",
+    ]
+
+
 @pytest.mark.parametrize(("allowed", "status"), [(0.05, WARN), (0, FAIL)])
 def test_files_that_are_missing(allowed, status, manifest, own):
     (manifest.parent / "7.png").unlink()

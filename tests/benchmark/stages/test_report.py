@@ -85,6 +85,16 @@ def test_columns_of_every_csv_are_in_the_order_of_the_schema(run, name):
     assert not {value for row in rows for value in row} & {"NaN", "nan"}, "what does not exist is empty"
 
 
+def test_repeated_images_are_said_first(run):
+    assert not [notice for notice in stage.notices(run) if "same pixels" in notice]
+    marker = run.directory.completed("prepare")
+    run.directory.complete("prepare", **marker, repeated=2, contradictory=0)
+    try:
+        assert [notice for notice in stage.notices(run) if notice.startswith("2 of 100 images have the same pixels")]
+    finally:
+        run.directory.complete("prepare", **marker)
+
+
 def test_csv_and_parquet_are_the_same_table(run):
     parquet = pl.read_parquet(run.directory.leaderboard("parquet"))
     assert parquet.schema == pl.Schema(SCHEMA)
