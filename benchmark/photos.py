@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from xai.crop import crop_photo, square_around
-from xai.fov import find_fov
+from xai.mask import read_fov
 from xai.picture import PictureError, open_picture, upright
 
 IMAGE_SIZE = 224  # every model sees the crop at this side
@@ -38,33 +38,6 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     levels = np.asarray(picture)
     spare = max(0, int(levels.max()).bit_length() - 8)  # cameras of 12 bits fill 12 of the 16
     return Image.fromarray((levels >> spare).astype(np.uint8))
-
-
-def read_fov(path: str, rgb: np.ndarray) -> np.ndarray:
-    """The field of view (H, W) bool, from the manifest's mask where there is one, else found on the photograph."""
-    if not path:
-        return find_fov(rgb)
-    mask = read_mask("fov_mask", path, rgb)
-    if not mask.any():
-        raise PhotoError(f"fov_mask {path} is empty")
-    return mask
-
-
-def read_mask(column: str, path: str, rgb: np.ndarray) -> np.ndarray:
-    """A mask (H, W) bool of the photograph, from the file that a column of the manifest names: non-zero is inside.
-
-    Raises:
-        PhotoError: no picture, or of another size than the photograph.
-    """
-    try:
-        mask = (read_photo(Path(path)) > 0).max(axis=2)
-    except PhotoError as error:
-        raise PhotoError(f"{column} {path}: {error}") from error
-    if mask.shape != rgb.shape[:2]:
-        raise PhotoError(
-            f"{column} {path} is {mask.shape[1]}x{mask.shape[0]}, the photograph {rgb.shape[1]}x{rgb.shape[0]}"
-        )
-    return mask
 
 
 def crop_row(row: dict[str, Any]) -> dict[str, Any]:

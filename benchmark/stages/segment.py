@@ -9,12 +9,13 @@ from benchmark.config import Resources, Study
 from benchmark.device import worker_device
 from benchmark.errors import UserError
 from benchmark.manifest import FILES
-from benchmark.photos import IMAGE_SIZE, PhotoError, read_fov, read_mask, read_photo
+from benchmark.photos import IMAGE_SIZE, PhotoError, read_photo
 from benchmark.run import Run
 from benchmark.rundir import create_array, write_parquet
 from benchmark.streaming import Each, Row, stream
 from benchmark.tables import read_parquet
 from xai.crop import Square, coverage
+from xai.mask import read_fov, read_mask
 from xai.vessels import Photo, VesselSource, open_source, regions
 from xai.vessels.quality import quality_flags
 

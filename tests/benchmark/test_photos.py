@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.photos import PhotoError, crop_row, read_fov, read_photo
+from benchmark.photos import PhotoError, crop_row, read_photo
+from xai.mask import read_fov
 
 HEIGHT, WIDTH, RADIUS = 120, 150, 55
 
