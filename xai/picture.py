@@ -64,3 +64,15 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
         return _TURNS.get(int(value)) if value is not None else None
     except Exception:  # a damaged EXIF block asks for nothing; the pixels are decoded already
         return None
+
+
+def stored_orientation(path: Path) -> int:
+    """How EXIF says a file's stored pixels are turned, which are not decoded: 1 (upright, or it does not say) to 8."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                value = int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # whoever decodes the file reports what is wrong with it
+        return 1
+    return value if value in _TURNS else 1
