@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from xai.crop import crop_photo, square_around
-from xai.mask import read_fov
+from xai.landmarks import read_fov
 from xai.picture import PictureError, open_picture, upright
 
 IMAGE_SIZE = 224  # every model sees the crop at this side
@@ -47,7 +47,7 @@ def crop_row(row: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         rgb = read_photo(Path(row["path"]))
-        square = square_around(read_fov(row["fov_mask"], rgb))
+        square = square_around(read_fov(row["fov_mask"], rgb, Path(row["path"])))
         crop = crop_photo(rgb, square, IMAGE_SIZE)
     except (PhotoError, ValueError) as error:
         blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
