@@ -39,8 +39,7 @@ def read_fov(path: str, rgb: np.ndarray, photograph: Path | None = None) -> np.n
             f"fov_mask {path} covers the whole frame, {black:.0%} of which is black surround: mark the retina alone, "
             "or leave the cell empty to have it found"
         )
-    darker = not mask.all() and bright[mask].mean() < bright[~mask].mean()
-    if darker and _dice(mask, find_fov(rgb)) < _dice(~mask, find_fov(rgb)):  # a surround can be white, too
+    if not mask.all() and bright[mask].mean() < bright[~mask].mean() and _inverted(mask, find_fov(rgb)):
         raise MaskError(f"fov_mask {path} marks the surround, not the retina: save it as white inside, black outside")
     return mask
 
@@ -83,6 +82,11 @@ def _placed(column: str, path: str, rgb: np.ndarray, photograph: Path | None, fi
     orientation = 1 if photograph is None else stored_orientation(photograph)
     (placed,), _ = place(f"{column} {path}", [mask], own, (rgb.shape[0], rgb.shape[1]), orientation, fit, clear)
     return placed
+
+
+def _inverted(mask: np.ndarray, found: np.ndarray) -> bool:
+    """Whether its inverse is more like the field of view found; a surround can be white, and brighter than retina."""
+    return _dice(~mask, found) > _dice(mask, found)
 
 
 def _dice(one: np.ndarray, other: np.ndarray) -> float:
