@@ -9,7 +9,8 @@ from PIL import Image
 
 from benchmark import dicom
 from xai.crop import crop_photo, square_around
-from xai.fov import find_fov, has_light_surround
+from xai.fov import has_light_surround
+from xai.landmarks import read_fov
 from xai.picture import Picture, PictureError, read_picture
 
 IMAGE_SIZE = 224  # every model sees the crop at this side
@@ -57,7 +58,7 @@ def load_photo(path: Path, fov_mask: str = "") -> tuple[np.ndarray, np.ndarray]:
     opaque = picture.opaque
     rgb = picture.rgb if opaque is None else _blackened(picture.rgb, opaque)
     _refuse_no_photograph(rgb)
-    fov = read_fov(fov_mask, rgb)
+    fov = read_fov(fov_mask, rgb, path)
     fov = fov if opaque is None else fov & opaque
     if not fov.any() or square_around(fov).side < LEAST_SIDE:
         raise PhotoError(f"the field of view is less than {LEAST_SIDE} pixels wide: too small to show vessels")
@@ -85,33 +86,6 @@ def _refuse_no_photograph(rgb: np.ndarray) -> None:
     darkest, brightest = np.percentile(glance, (1, 99))
     if brightest - darkest < _LEAST_RANGE and brightest > _LEAST_RANGE:  # find_fov names a black photograph
         raise PhotoError(f"a blank frame (grey levels {darkest:.0f} to {brightest:.0f} of 255): nothing to see")
-
-
-def read_fov(path: str, rgb: np.ndarray) -> np.ndarray:
-    """The field of view (H, W) bool, from the manifest's mask where there is one, else found on the photograph."""
-    if not path:
-        return find_fov(rgb)
-    mask = read_mask("fov_mask", path, rgb)
-    if not mask.any():
-        raise PhotoError(f"fov_mask {path} is empty")
-    return mask
-
-
-def read_mask(column: str, path: str, rgb: np.ndarray) -> np.ndarray:
-    """A mask (H, W) bool of the photograph, from the file that a column of the manifest names: non-zero is inside.
-
-    Raises:
-        PhotoError: no picture, or of another size than the photograph.
-    """
-    try:
-        mask = (read_photo(Path(path)) > 0).max(axis=2)
-    except PhotoError as error:
-        raise PhotoError(f"{column} {path}: {error}") from error
-    if mask.shape != rgb.shape[:2]:
-        raise PhotoError(
-            f"{column} {path} is {mask.shape[1]}x{mask.shape[0]}, the photograph {rgb.shape[1]}x{rgb.shape[0]}"
-        )
-    return mask
 
 
 def crop_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from benchmark.stages.explain import explain
 from benchmark.stages.prepare import prepare
 from benchmark.stages.report import report
 from benchmark.stages.search import search
-from benchmark.stages.segment import open_vessels, segment
+from benchmark.stages.segment import open_vessels, require_own_masks, segment
 from benchmark.stages.train import train
 from benchmark.stages.weights import weights
 
@@ -33,9 +33,9 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
         benchmark.errors.UserError: something in the input or the surroundings that the user can mend.
     """
     # What is missing or faulty is said before anything is started or written.
-    open_vessels(study)
+    source = open_vessels(study)
     if study.cohort.manifest is not None:
-        read_cohort(study, study.cohort.manifest)
+        require_own_masks(source, read_cohort(study, study.cohort.manifest))
     directory = RunDirectory(out)
     directory.claim(study.dump(), resume)
     for cell in cells_of(study):

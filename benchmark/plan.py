@@ -28,7 +28,7 @@ from benchmark.costs import (
 from benchmark.errors import UserError
 from benchmark.manifest import SPLITS
 from benchmark.splits import split_people
-from benchmark.stages.segment import open_vessels
+from benchmark.stages.segment import open_vessels, require_own_masks
 from benchmark.synthetic import plan as plan_synthetic
 
 
@@ -64,7 +64,7 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
     if cluster:
         console.print("With --cluster the time divides by the cluster's devices; the estimate is for this machine's.")
     console.print(*(_backbone(choice) for choice in study.backbones), sep="\n")
-    console.print(_vessels(study))
+    console.print(_vessels(study, cohort))
 
 
 def expected_cohort(study: Study) -> pl.DataFrame:
@@ -179,10 +179,13 @@ def _weights(choice: BackboneChoice) -> str:
     )
 
 
-def _vessels(study: Study) -> str:
+def _vessels(study: Study, cohort: pl.DataFrame) -> str:
     try:
-        provenance = open_vessels(study).provenance
+        source = open_vessels(study)
     except UserError as error:
         return f"[red]{escape(str(error))}[/]"
+    if study.cohort.synthetic is None:
+        require_own_masks(source, cohort)
+    provenance = source.provenance
     details = ", ".join(f"{key} {value}" for key, value in provenance.items() if key != "name")
     return f"Vessels: {escape(provenance['name'] + (f' ({details})' if details else ''))}; ready."

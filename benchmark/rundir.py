@@ -10,7 +10,7 @@
     images.npy                     (n, 224, 224, 3) uint8
     vessels/regions.npy            (test images, 4, 224, 224) uint8, share of a pixel inside artery, vein, vessel, fov
     vessels/vessels.parquet        one row a test image, in the same order: vessel fractions, quality flags,
-                                   or why it has no masks
+                                   correlation with dark lines, or why it has no masks or no disc
     vessels/disc.npy               (test images, 224, 224) uint8, share of a pixel inside the optic disc; only where the
                                    manifest names masks of it
     vessels/erased.npy             (test images, 2, 224, 224, 3) uint8: without the vessels, and the control

@@ -273,3 +273,14 @@ def _deep_levels(file: ImageFile.ImageFile, data: bytes) -> _Decoded:
             if shifted.shape == upper.shape and (upper - shifted)[where].max(initial=0) <= int(wavelets):
                 return _Decoded(file, levels, None if depth == 16 else depth)
     raise PictureError("not a readable picture (more than 8 bits a channel in an unusual layout: save it with 8)")
+
+
+def stored_orientation(path: Path) -> int:
+    """How EXIF says a file's stored pixels are turned, which are not decoded: 1 (upright, or it does not say) to 8."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as picture:
+                return _orientation(picture)
+    except Exception:  # whoever decodes the file reports what is wrong with it
+        return 1

@@ -10,7 +10,7 @@ from benchmark.doctor.finding import Finding, Status
 from benchmark.errors import UserError
 from benchmark.manifest import SPLITS
 from benchmark.photos import crop_row
-from benchmark.stages.segment import open_vessels
+from benchmark.stages.segment import open_vessels, require_own_masks
 
 SAMPLE = 3  # photographs of each split
 
@@ -50,11 +50,16 @@ def check_photographs(case: Case) -> list[Finding]:
 
 def check_vessels(case: Case) -> list[Finding]:
     try:
-        provenance = open_vessels(case.study).provenance
+        source = open_vessels(case.study)
     except UserError as error:
         return [Finding(Status.FAIL, "vessels", str(error).removeprefix("vessels: "))]
-    told = ", ".join(f"{key} {value}" for key, value in provenance.items())
+    told = ", ".join(f"{key} {value}" for key, value in source.provenance.items())
     findings = [Finding(Status.PASS, "vessels", told.removeprefix("name "))]
+    if case.study.cohort.synthetic is None:
+        try:
+            require_own_masks(source, case.cohort)
+        except UserError as error:
+            return [Finding(Status.FAIL, "vessels", str(error).removeprefix("vessels: "))]
     if case.study.vessels.source == "masks" and case.study.cohort.synthetic is None:
         findings += _masks(case.cohort.filter(pl.col("split") == "test"))
     return findings

@@ -187,6 +187,19 @@ def _flagged(directory: RunDirectory) -> dict[str, str]:
     return {f"flagged {flag.replace('_', ' ')}": f"{count} of {len(flags)}" for flag, count in counts.items() if count}
 
 
+def _noted(directory: RunDirectory) -> dict[str, str]:
+    """What was done to the masks of how many test images, and how many have an optic disc that cannot be used."""
+    vessels = read_parquet(directory.vessels)
+    if "note" not in vessels.columns:  # of a run that an earlier version segmented
+        return {}
+    notes = vessels.filter(pl.col("note") != "").group_by("note").len().sort("note")
+    counts = {f"masks {note}": f"{count} of {len(vessels)}" for note, count in notes.iter_rows()}
+    faults = vessels["disc_error"].drop_nulls()
+    if len(faults):
+        counts["optic discs left out"] = f"{len(faults)} of {len(vessels)}, the first: {faults[0]}"
+    return counts
+
+
 def _seconds_before(directory: RunDirectory) -> dict[str, str]:
     """What the stages took that a run before this one completed."""
     return json.loads(directory.run.read_text(encoding="utf-8"))["Seconds per stage"] if directory.run.is_file() else {}
@@ -271,7 +284,8 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
         "Training": {cell.name: _training(run.directory.trial(cell)) for cell in run.cells()},
         "Vessels": {key: str(value) for key, value in segmented.get("source", {}).items() if key != "caution"}
         | {"test images without masks": str(segmented.get("failed"))}
-        | _flagged(run.directory),
+        | _flagged(run.directory)
+        | _noted(run.directory),
         "Explanation": {
             "method": f"{study.explain.method} at {study.explain.open().layer}",
             "class": "positive" if study.explain.target_class else "negative",

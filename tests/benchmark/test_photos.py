@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.photos import IMAGE_SUFFIXES, PhotoError, crop_row, load_photo, read_fov, read_photo
+from benchmark.photos import IMAGE_SUFFIXES, PhotoError, crop_row, load_photo, read_photo
 from xai.fov import has_light_surround
+from xai.landmarks import read_fov
 
 HEIGHT, WIDTH, RADIUS = 120, 150, 55
 
@@ -124,7 +125,7 @@ def test_an_unusable_mask_is_named(tmp_path, rgb, fov):
     Image.new("L", (WIDTH, HEIGHT), 0).save(tmp_path / "black.png")
     (tmp_path / "text.png").write_text("hello")
     told = {
-        "small.png": "is 10x20, the photograph 150x120",
+        "small.png": "is 10x20 pixels, its photograph 150x120",
         "black.png": "is empty",
         "none.png": "no such file",
         "text.png": "not a readable picture",

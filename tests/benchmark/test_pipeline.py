@@ -235,3 +235,20 @@ def test_what_is_there_or_may_still_come_is_not_refused(two_cpus, manifest, weig
         two_cpus(is_local)
         with pytest.raises(NotImplementedError, match="the first stage began"):
             run_study(study_of(manifest, weights, resources=resources), tmp_path / f"{is_local}{resources['cpus']}")
+
+
+def test_photographs_that_share_a_map_are_refused_before_anything_starts(manifest, weights, tmp_path):
+    """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot, folders ignored."""
+    (tmp_path / "M0").mkdir()
+    (tmp_path / "M2" / "artery_vein" / "raw").mkdir(parents=True)
+    table = pl.read_csv(manifest)
+    first, second = table.filter(pl.col("split") == "test")["image"].head(2)
+    name = first.split("/")[-1].split(".")[0]
+    (tmp_path / "M0" / "crop_info.csv").write_text(f"Name,centre_w,centre_h,radius\n{name}.png,40,55,36\n")
+    shared = manifest.parent / "shared.csv"
+    other = f"other/{name}.left.jpg"
+    table.with_columns(image=pl.col("image").replace(second, other)).write_csv(shared)
+    settings = {"source": "automorph_results", "weights": tmp_path}
+    with pytest.raises(UserError, match=f"^vessels: {first} and {other} share AutoMorph's map {name}.png, "):
+        run_study(study_of(shared, weights, vessels=settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

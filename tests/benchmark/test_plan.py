@@ -70,7 +70,8 @@ def test_the_demo():
     assert unwrapped.count("untrained, none needed") == 3
     assert "Search" not in text
     assert "Train from images" not in text
-    assert "Vessels: masks; ready." in text
+    assert "Vessels: masks (inside of two values the brighter, else above half of the range; " in unwrapped
+    assert "ready." in unwrapped
 
 
 def test_images_are_counted_by_split(manifest):
@@ -193,3 +194,26 @@ def test_the_published_study_full_size(manifest):
     assert trained["openclip-vit-g14-classifier_only-s0"] == 2 * 1408 + 2
     attention = 40 * 8 * ((1536 + 3 * 1536) + (1536 + 1536))  # rank 8 on qkv and proj of every block
     assert trained["dinov2-vit-g14-lora-s0"] == attention + 2 * 1536 + 2
+
+
+def results_of_automorph(folder: Path, *names: str) -> dict:
+    """A finished run of AutoMorph without its crops, and the settings that name it."""
+    (folder / "M0").mkdir(parents=True)
+    (folder / "M2" / "artery_vein" / "raw").mkdir(parents=True)
+    rows = [f"{name}.png,40,55,36,0.1,78.9" for name in names]
+    (folder / "M0" / "crop_info.csv").write_text("\n".join(["Name,centre_w,centre_h,radius", *rows]) + "\n")
+    return {"source": "automorph_results", "weights": folder}
+
+
+def test_photographs_that_share_a_map_of_automorph(manifest, tmp_path):
+    """rmaphoh/AutoMorph#14: OD/1.jpg and OS/1.jpg both got the map of 1.png."""
+    settings = results_of_automorph(tmp_path / "Results", *(str(person) for person in range(40)))
+    assert "Vessels: automorph_results" in told(PAPER, cohort=own(manifest), vessels=settings)
+    header, *rows = manifest.read_text(encoding="utf-8").splitlines()
+    (tmp_path / "photos" / "more").mkdir()
+    for person in range(40):
+        (tmp_path / "photos" / "more" / f"{person}.jpg").touch()
+    rows += [row.replace("photos/", "photos/more/") for row in rows]
+    manifest.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"^vessels: photos/(\d+)\.jpg and photos/more/\1\.jpg share .* map \1\.png"):
+        told(PAPER, cohort=own(manifest), vessels=settings)

@@ -116,3 +116,22 @@ def test_masks_that_are_missing(statuses, own):
 def test_a_vessel_network_without_weights(case):
     (finding,) = data.check_vessels(case(vessels={"source": "wnet"}))
     assert (finding.status, "needs weights" in finding.detail) == (FAIL, True)
+
+
+def test_photographs_that_share_a_map_of_automorph(case, manifest, tmp_path):
+    """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot."""
+    (tmp_path / "M0").mkdir()
+    (tmp_path / "M2" / "artery_vein" / "raw").mkdir(parents=True)
+    rows = "".join(f"{person}.png,40,48,30\n" for person in range(40))
+    (tmp_path / "M0" / "crop_info.csv").write_text(f"Name,centre_w,centre_h,radius\n{rows}")
+    settings = {
+        "cohort": {"manifest": manifest, "synthetic": None},
+        "vessels": {"source": "automorph_results", "weights": tmp_path},
+    }
+    (finding,) = data.check_vessels(case(**settings))
+    assert finding.status is PASS
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text + "".join(f"left/{row}\n" for row in text.splitlines()[1:]), encoding="utf-8")
+    (finding,) = data.check_vessels(case(**settings))
+    assert finding.status is FAIL
+    assert "share AutoMorph's map" in finding.detail
