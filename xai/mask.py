@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from xai.picture import PictureError, open_picture, turned, upright
+from xai.picture import PictureError, open_picture, pages, turned, upright
 
 READING = "of two values the brighter, else above half of the range; colour maps: red artery, blue vein"
 _LABELS = 15  # whole numbers up to this are labels of classes, not grey levels
@@ -45,20 +45,13 @@ def read_mask(column: str, path: Path) -> tuple[np.ndarray, bool]:
     """
     try:
         picture = open_picture(path)
-        if _pages(picture) > 1:
-            raise MaskError(f"it has {_pages(picture)} pages: save one mask per file")
+        if pages(picture) > 1:
+            raise MaskError(f"it has {pages(picture)} pages: save one mask per file")
         return np.ascontiguousarray(_inside(upright(picture), _PARTS.get(column))), turned(picture)
     except PictureError as error:
         raise MaskError(f"{column} {path}: cannot be read as a mask ({error})") from error
     except MaskError as error:
         raise MaskError(f"{column} {path}: {error}") from error
-
-
-def _pages(picture: Image.Image) -> int:
-    try:
-        return int(getattr(picture, "n_frames", 1))
-    except Exception:  # a damaged chain of pages; the first is decoded already
-        return 1
 
 
 def _inside(picture: Image.Image, part: int | None) -> np.ndarray:

@@ -26,7 +26,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ASKED, _TO_DO = "orientation asked for", "orientation to do"  # entries of a picture's `info`
+_ASKED, _TO_DO, _PAGES = "orientation asked for", "orientation to do", "pages"  # entries of a picture's `info`
 _LONGEST = 32_767  # px a side; damaged headers ask for more, and take long to decode
 _TOO_DEEP = ("I", "F")  # Pillow's modes of 32 bits a pixel
 _DEPTHS = (8, 10, 12, 14, 16)  # bits a channel that cameras and scanners fill of a file's 16
@@ -89,6 +89,11 @@ def turned(picture: Image.Image) -> bool:
     Also where Pillow has done it already, as it does with TIFF.
     """
     return picture.info[_ASKED] in _TURNS
+
+
+def pages(picture: Image.Image) -> int:
+    """How many pages, or frames, the file has of which `open_picture` returned the first."""
+    return picture.info[_PAGES]
 
 
 def upright(picture: Image.Image) -> Image.Image:
@@ -166,7 +171,7 @@ def _decode(source: Path | bytes, rgb_unless_said: bool = False) -> _Decoded:
         decoded = _plain_levels(file, data) or _load(file, data, rgb_unless_said)
         to_do = 1 if asked is not None else _orientation(file)
         picture = decoded.picture.copy()  # nothing more is read from the file
-        picture.info |= {_ASKED: asked or to_do, _TO_DO: to_do}
+        picture.info |= {_ASKED: asked or to_do, _TO_DO: to_do, _PAGES: _pages(file)}
         return _Decoded(picture, decoded.levels, decoded.depth)
 
 
@@ -182,6 +187,13 @@ def _load(file: ImageFile.ImageFile, data: bytes, rgb_unless_said: bool) -> _Dec
         # Pillow minds that of 8 bits and not of 16.
         return _Decoded(file, ~eight_bits(levels) if white_is_zero else levels)
     return _deep_levels(file, data) if deep and file.mode not in _TOO_DEEP else _Decoded(file)
+
+
+def _pages(file: ImageFile.ImageFile) -> int:
+    try:
+        return int(getattr(file, "n_frames", 1))
+    except Exception:  # a damaged chain of pages; the first is decoded already
+        return 1
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from xai.mask import MaskError
-from xai.picture import upright
+from xai.picture import open_picture, upright
 from xai.placement import TURNED, place, turn
 
 STORED = np.random.default_rng(0).random((6, 9)) < 0.4
@@ -16,7 +16,7 @@ def test_a_plane_is_turned_as_its_photograph(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(STORED.astype(np.uint8) * 255).save(tmp_path / "eye.png", exif=exif)
-    expected = np.asarray(upright(Image.open(tmp_path / "eye.png"))) > 0
+    expected = np.asarray(upright(open_picture(tmp_path / "eye.png"))) > 0
     np.testing.assert_array_equal(turn(STORED, orientation), expected)
 
 
