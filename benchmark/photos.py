@@ -11,6 +11,11 @@ from xai.fov import find_fov
 from xai.picture import PictureError, open_picture, upright
 
 IMAGE_SIZE = 224  # every model sees the crop at this side
+# File names that may be photographs, lower case: what torchvision's ImageFolder takes, and what cameras and PACS write.
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc", ".dcm", ".dicom"}
+)
 
 
 class PhotoError(ValueError):
