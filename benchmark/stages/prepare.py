@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from benchmark import synthetic
-from benchmark.cohort import read_cohort
+from benchmark.cohort import open_cohort
 from benchmark.errors import UserError
 from benchmark.photos import IMAGE_SIZE, crop_row
 from benchmark.run import Run
@@ -28,7 +28,9 @@ def prepare(run: Run) -> None:
     settings = run.study.cohort
     manifest = _draw(run) if settings.synthetic is not None else settings.manifest
     assert manifest is not None  # Cohort has one of the two
-    cohort = read_cohort(run.study, manifest).with_columns(pl.int_range(pl.len()).alias("row"))
+    opened = open_cohort(run.study, manifest)
+    opened.refuse_conflicts()
+    cohort = opened.images.with_columns(pl.int_range(pl.len()).alias("row"))
 
     images = create_array(run.directory.images, (len(cohort), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     places, reasons = [], []
@@ -54,9 +56,16 @@ def prepare(run: Run) -> None:
             f"({settings.max_rejected:.0%}) allows; the first: {image}: {reason}; all: {run.directory.rejected}"
         )
     accepted = cohort.join(pl.DataFrame(places, schema=row | dict.fromkeys(PLACE, pl.Int32)), on="row").sort("row")
-    require_both_classes(accepted)
+    require_both_classes(accepted, opened.classes)
     write_parquet(run.directory.cohort, accepted)
-    run.directory.complete("prepare", images=len(accepted), rejected=len(rejected))
+    run.directory.complete(
+        "prepare",
+        images=len(accepted),
+        rejected=len(rejected),
+        classes=opened.classes.by_label() if opened.classes else None,
+        left_out=opened.left_out,
+        copies=opened.copies,
+    )
 
 
 def _draw(run: Run) -> Path:
