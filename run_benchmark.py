@@ -74,6 +74,12 @@ _STUDY_OPTIONS = (
         help="What relative paths in the manifest resolve against.  [default: the manifest's folder]",
     ),
     click.option(
+        "--positive",
+        metavar="CLASS",
+        help="The class that is label 1: a class folder's name, or a text in the column label.  [default: of folders, "
+        "the last by name]",
+    ),
+    click.option(
         "--vessels",
         metavar="SOURCE",
         help="Where artery and vein masks come from: masks (files named in the manifest), wnet, bfnet (AutoMorph's "
@@ -275,6 +281,8 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
             result["name"] = changes["data"].resolve().stem
     if changes["image_dir"]:
         result.setdefault("cohort", {})["image_dir"] = changes["image_dir"].resolve()
+    if changes["positive"]:
+        result.setdefault("cohort", {})["positive"] = changes["positive"]
     if changes["vessels"]:
         result["vessels"] = {"source": changes["vessels"], "weights": None, "size": None}  # those were another source's
     if changes["vessel_weights"]:

@@ -67,11 +67,15 @@ class Shares(_Section):
 
 
 class Cohort(_Section):
-    """Where the photographs and labels are: a manifest (CSV, Parquet, or a folder of classes) or a synthetic cohort."""
+    """Where the photographs and labels are: a manifest (CSV, Parquet, or a folder of classes) or a synthetic cohort.
+
+    `positive` is the class that is label 1: the name of a class folder, or a text of the manifest's column label.
+    """
 
     manifest: Path | None = None
     image_dir: Path | None = None
     patient_pattern: str | None = None
+    positive: str | None = None
     synthetic: _Synthetic | None = None
     shares: Shares = Shares()
     max_rejected: float = Field(0.05, ge=0, le=1)
@@ -87,12 +91,21 @@ class Cohort(_Section):
             raise ValueError(f"{pattern!r} has no group: put parentheses around the patient id")
         return pattern
 
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _text(cls, name: Any) -> Any:
+        if isinstance(name, bool):  # YAML's word for yes, no, true, false, on, off
+            raise ValueError('is a yes/no value in YAML: put the name of the class in quotes, as in positive: "yes"')
+        return str(name) if isinstance(name, int | float) else name
+
     @model_validator(mode="after")
     def _one_source(self) -> "Cohort":
         if (self.manifest is None) == (self.synthetic is None):
             raise ValueError("give either a manifest or a synthetic cohort")
         if self.synthetic is not None and (self.image_dir or self.patient_pattern):
             raise ValueError("image_dir and patient_pattern belong to a manifest: give one, or leave them out")
+        if self.synthetic is not None and self.positive is not None:
+            raise ValueError("positive belongs to a manifest: give one (--data), or leave positive out")
         return self
 
 

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from rich.markup import escape
+
 from benchmark.cells import cells_of
 from benchmark.cluster import Cluster, connect
-from benchmark.cohort import read_cohort
+from benchmark.cohort import open_cohort
 from benchmark.config import Resources, Study
 from benchmark.errors import UserError
 from benchmark.leaderboard import Leaderboard
@@ -34,8 +36,12 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
     """
     # What is missing or faulty is said before anything is started or written.
     source = open_vessels(study)
+    remarks = []
     if study.cohort.manifest is not None:
-        require_own_masks(source, read_cohort(study, study.cohort.manifest))
+        cohort = open_cohort(study, study.cohort.manifest)
+        cohort.refuse_conflicts()
+        require_own_masks(source, cohort.images)
+        remarks = cohort.remarks()
     directory = RunDirectory(out)
     directory.claim(study.dump(), resume)
     for cell in cells_of(study):
@@ -45,6 +51,8 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
         connect(cluster, log_file=directory.log) as connected,
     ):
         _refuse_to_wait(study.resources, connected)
+        for remark in remarks:
+            console.print(escape(remark))
         # Ray Data starves where Ray Tune holds every CPU: one stage at a time.
         searching = (search,) if study.search else ()
         stages = (weights, prepare, segment, embed, *searching, train, explain, control)

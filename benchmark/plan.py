@@ -11,7 +11,7 @@ from rich.table import Table
 import backbones
 from benchmark.cache import CachePlan
 from benchmark.cells import Cell, cells_of
-from benchmark.cohort import read_cohort
+from benchmark.cohort import open_cohort
 from benchmark.config import BackboneChoice, Study
 from benchmark.costs import (
     Cost,
@@ -26,7 +26,7 @@ from benchmark.costs import (
     trains_from_images,
 )
 from benchmark.errors import UserError
-from benchmark.manifest import SPLITS
+from benchmark.manifest import SPLITS, Manifest
 from benchmark.splits import split_people
 from benchmark.stages.segment import open_vessels, require_own_masks
 from benchmark.synthetic import plan as plan_synthetic
@@ -40,7 +40,8 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
     """
     cells = cells_of(study)
     with console.status("Estimating"):
-        cohort = expected_cohort(study)
+        opened = expected_cohort(study)
+        cohort = opened.images
         images = _images(study, cohort)
         sizes = images_by_split(cohort)
         machine, cached = this_machine(study), cached_blocks(study, sizes, out)
@@ -50,6 +51,10 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
 
     console.print(f"[bold]{escape(study.name)}[/]: {len(cells)} cells, run directory {escape(str(out))}")
     console.print(images)
+    for line in opened.remarks():
+        console.print(escape(line))
+    for line in opened.conflicts:
+        console.print(f"[red]No run starts:[/] {escape(line)}")
     console.print(_table(costs))
     for line in _limits(cells, costs, machine, cached):
         console.print(line)
@@ -67,9 +72,9 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
     console.print(_vessels(study, cohort))
 
 
-def expected_cohort(study: Study) -> pl.DataFrame:
-    """The photographs as the manifest lists them, or as they would be drawn, with their splits: at least the columns
-    label, patient_id and split.
+def expected_cohort(study: Study) -> Manifest:
+    """The photographs as the manifest lists them, or as they would be drawn, with their splits: images have at least
+    the columns label, patient_id and split.
 
     Raises:
         UserError: the manifest has faults.
@@ -77,9 +82,9 @@ def expected_cohort(study: Study) -> pl.DataFrame:
     settings = study.cohort
     if settings.synthetic is None:
         assert settings.manifest is not None  # Cohort has one of the two
-        return read_cohort(study, settings.manifest)
+        return open_cohort(study, settings.manifest)
     drawn = pl.DataFrame(plan_synthetic(settings.synthetic)).with_columns(pl.lit(None, pl.String).alias("split"))
-    return split_people(drawn, settings.shares)
+    return Manifest(split_people(drawn, settings.shares))
 
 
 def images_by_split(cohort: pl.DataFrame) -> dict[str, int]:

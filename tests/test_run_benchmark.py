@@ -67,8 +67,8 @@ assert not {"torch", "ray", "polars", "pydantic"} & set(sys.modules), "a heavy m
     result = process("-c", script)
     assert result.returncode == 0, result.stderr
     for option in (
-        "--config", "--data", "--image-dir", "--vessels", "--vessel-weights", "--out", "--backbones", "--strategies",
-        "--seeds", "--cam", "--controls", "--cluster [ADDRESS]", "--resume", "--dry-run",
+        "--config", "--data", "--image-dir", "--positive", "--vessels", "--vessel-weights", "--out", "--backbones",
+        "--strategies", "--seeds", "--cam", "--controls", "--cluster [ADDRESS]", "--resume", "--dry-run",
     ):  # fmt: skip
         assert option in result.stdout
     for lesson in ("Examples", "python run_benchmark.py", "patient_id", "train|val|test/<class>/"):
@@ -162,6 +162,11 @@ def test_data_takes_the_place_of_the_cohort(planned, tmp_path):
     assert study.cohort.manifest == tmp_path / "cohort.csv"
     assert study.cohort.image_dir == tmp_path / "photos"
     assert study.cohort.max_rejected == 0.2
+
+
+def test_the_positive_class(planned):
+    study, _, _ = planned("--data", "cohort.csv", "--positive", "glaucoma")
+    assert study.cohort.positive == "glaucoma"
 
 
 def test_data_leaves_an_image_folder_of_the_configuration_behind(planned, config, tmp_path):

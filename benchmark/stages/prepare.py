@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from benchmark import synthetic
-from benchmark.cohort import read_cohort
+from benchmark.cohort import open_cohort
 from benchmark.errors import UserError
 from benchmark.photos import IMAGE_SIZE, crop_row
 from benchmark.repeats import refuse_in_two_splits, repeats
@@ -29,7 +29,9 @@ def prepare(run: Run) -> None:
     settings = run.study.cohort
     manifest = _draw(run) if settings.synthetic is not None else settings.manifest
     assert manifest is not None  # Cohort has one of the two
-    cohort = read_cohort(run.study, manifest).with_columns(pl.int_range(pl.len()).alias("row"))
+    opened = open_cohort(run.study, manifest)
+    opened.refuse_conflicts()
+    cohort = opened.images.with_columns(pl.int_range(pl.len()).alias("row"))
 
     images = create_array(run.directory.images, (len(cohort), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     places, reasons = [], []
@@ -57,7 +59,7 @@ def prepare(run: Run) -> None:
     found = row | {"digest": pl.String} | dict.fromkeys(PLACE, pl.Int32)
     accepted = cohort.join(pl.DataFrame(places, schema=found), on="row").sort("row")
     refuse_in_two_splits(accepted)
-    require_both_classes(accepted)
+    require_both_classes(accepted, opened.classes)
     repeated = repeats(accepted)
     write_csv(run.directory.repeated, repeated)
     write_parquet(run.directory.cohort, accepted.drop("digest"))
@@ -67,6 +69,8 @@ def prepare(run: Run) -> None:
         rejected=len(rejected),
         repeated=len(repeated),
         contradictory=len(repeated.filter(pl.col("label") != pl.col("its_label"))),
+        classes=opened.classes.by_label() if opened.classes else None,
+        left_out=opened.left_out,
     )
 
 

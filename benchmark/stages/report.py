@@ -70,6 +70,7 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
     cohort = read_parquet(directory.cohort)
     counted = {row["split"]: row for row in _per_split(cohort).to_dicts()}
     drawn = study.cohort.synthetic
+    prepared = directory.completed("prepare") or {}
     training = {
         (cell.backbone.name, cell.strategy.name, cell.seed): json.loads(file.read_text(encoding="utf-8"))
         for cell in run.cells()
@@ -81,6 +82,9 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         notices=notices(run),
         cohort=CohortResult(
             source="synthetic" if drawn else Path(str(study.cohort.manifest)).name,
+            classes=prepared.get("classes"),
+            files_left_out=prepared.get("left_out") or {},
+            repeated=prepared.get("repeated"),
             manifest_sha256=_manifest_sha256(study.cohort.manifest),
             **{what: {split: row[what] for split, row in counted.items()} for what in ("images", "people", "positive")},
             left_out=len(read_csv(directory.rejected, infer_schema=False)),
@@ -126,6 +130,7 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         "image", pl.lit("test").alias("split"), ("no vessel masks, so no saliency: " + pl.col("error")).alias("reason")
     )
     rejected = read_csv(directory.rejected, infer_schema=False).select("image", "split", "reason")
+    prepared = directory.completed("prepare") or {}
     pictures = {cell.name: directory.trial(cell).mean_cam for cell in run.cells()}
     return PageContent(
         title=run.study.name,
@@ -145,6 +150,8 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         facts=facts,
         configuration=directory.study.read_text(encoding="utf-8"),
         confidence=run.study.statistics.confidence,
+        classes=prepared.get("classes"),
+        files_left_out=prepared.get("left_out") or {},
     )
 
 
@@ -274,7 +281,8 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
             "images used": str(prepared.get("images")),
             "images left out": str(prepared.get("rejected")),
             "images that repeat another": str(prepared.get("repeated", "not counted")),
-        },
+        }
+        | {f"label {label}": name for label, name in (prepared.get("classes") or {}).items()},
         "Backbones": {
             b.name: f"{b.parameters / 1e6:,.1f} M parameters, {b.width} wide, {b.depth} blocks; "
             f"{b.pretraining}; licence: {b.licence}"

@@ -147,6 +147,8 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"cohort": {"manifest": "a.csv", "shares": {"val": -1}}}, "cohort.shares.val: Input should be greater than 0"),
         ({"cohort": {"manifest": "a.csv", "synthetic": {}}}, "cohort: give either a manifest or a synthetic cohort"),
         ({"cohort": {"image_dir": "a", "synthetic": {}}}, "cohort: image_dir and patient_pattern belong to a manifest"),
+        ({"cohort": {"positive": "a", "synthetic": {}}}, "cohort: positive belongs to a manifest: give one (--data)"),
+        ({"cohort": {"manifest": "a", "positive": True}}, "cohort.positive: is a yes/no value in YAML: put the name"),
         ({"cohort": {}}, "cohort: give either a manifest or a synthetic cohort"),
         ({"cohort": {"synthetic": {"people": 1}}}, "cohort.synthetic: people is 1: a cohort needs at least 2"),
         ({"cohort": {"manifest": "a", "patient_pattern": "("}}, "cohort.patient_pattern: '(' is no regular expression"),

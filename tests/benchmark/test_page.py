@@ -504,6 +504,21 @@ def test_any_text_comes_back_as_it_was(content: PageContent, written: str) -> No
         assert "".join(next(page.iter(tag)).itertext()) == written
 
 
+def test_the_classes_are_named_where_sensitivity_is_explained(content: PageContent) -> None:
+    named = text(changed(content, classes={"0": "normal", "1": "glaucoma"}))
+    assert "Positive class: label 1 = glaucoma; negative: label 0 = normal." in named
+    assert "sensitivity is the share of glaucoma called so, specificity that of normal." in named
+    assert named.index("label 1 = glaucoma") < named.index("Prediction and saliency of every cell")
+    assert "label 1 =" not in text(changed(content))
+
+
+def test_files_that_are_no_images_are_counted_by_reason(content: PageContent) -> None:
+    assert "In the cohort’s folders, 3 files left out: 2 hidden, 1 with the ending .txt." in text(
+        changed(content, files_left_out={"hidden": 2, "with the ending .txt": 1})
+    )
+    assert "cohort’s folders" not in text(changed(content))
+
+
 def test_left_out_images_are_counted_and_the_first_listed(content: PageContent) -> None:
     assert "No image was left out." in text(changed(content, left_out=content.left_out.clear()))
     many = pl.concat([content.left_out] * 60).with_columns(pl.format("{}.png", pl.int_range(pl.len())).alias("image"))

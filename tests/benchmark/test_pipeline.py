@@ -230,6 +230,20 @@ def test_what_this_machine_will_never_have_is_refused(resources, told, two_cpus,
         run_study(study_of(manifest, weights, resources=resources), tmp_path / "run")
 
 
+def test_a_copy_under_another_patient_is_refused_before_anything_is_written(manifest, weights, tmp_path):
+    """JunkangZhang/RetinalSegReg#4: one photograph under two numbers."""
+    table = pl.read_csv(manifest, infer_schema=False)
+    original, copy = manifest.parent / table["image"][0], manifest.parent / "images" / "copy.jpg"
+    copy.write_bytes(original.read_bytes())
+    masks = [column for column in table.columns if column.endswith("_mask")]
+    other = {"image": pl.lit("images/copy.jpg"), "patient_id": pl.lit("other")} | dict.fromkeys(masks)
+    copied = manifest.with_name("copied.csv")
+    pl.concat([table, table.head(1).with_columns(**other)], how="vertical_relaxed").write_csv(copied)
+    with pytest.raises(UserError, match=r"image images/copy.jpg is a copy of .* in row 2, but of patient other, not p"):
+        run_study(study_of(copied, weights), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_is_there_or_may_still_come_is_not_refused(two_cpus, manifest, weights, tmp_path):
     for is_local, resources in ((True, {"cpus": 2, "gpus": 0}), (True, {"cpus": 1}), (False, {"cpus": 999, "gpus": 8})):
         two_cpus(is_local)

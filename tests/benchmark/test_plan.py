@@ -80,6 +80,35 @@ def test_images_are_counted_by_split(manifest):
     assert f"Images: 40 of 40 people from {manifest}; {counts}\n" in text
 
 
+def test_classes_and_files_that_are_left_out_of_folders(tmp_path):
+    """pytorch/vision#208: which class is label 1 follows from the order of names, unless it is named."""
+    for split in ("train", "val", "test"):
+        for name in ("glaucoma", "normal"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(3):
+                (tmp_path / split / name / f"{number}.jpg").touch()
+            (tmp_path / split / name / "notes.txt").touch()
+    lines = told(DEMO, cohort=own(tmp_path), vessels={"source": "wnet"}).splitlines()
+    assert "Folders: 6 files left out: 6 with the ending .txt" in lines
+    (classes,) = (line for line in lines if "label 1 = " in line)
+    assert classes.startswith("Classes: label 1 = normal (positive), label 0 = glaucoma; ")
+    assert classes.endswith("--positive glaucoma")
+    text = told(DEMO, cohort=own(tmp_path, positive="glaucoma"), vessels={"source": "wnet"})
+    assert "Classes: label 1 = glaucoma (positive), label 0 = normal\n" in text
+    with pytest.raises(UserError, match="classes are glaucoma and normal; did you mean glaucoma"):
+        told(DEMO, cohort=own(tmp_path, positive="glaucom"), vessels={"source": "wnet"})
+
+
+def test_copies_under_two_patients_are_shown_beside_the_plan(manifest):
+    """JunkangZhang/RetinalSegReg#4: one photograph under two numbers."""
+    for name in ("3", "8"):
+        (manifest.parent / "photos" / f"{name}.jpg").write_bytes(b"one photograph" * 1000)
+    text = told(DEMO, cohort=own(manifest))
+    copied = "row 10: image photos/8.jpg is a copy of photos/3.jpg in row 5, but of patient p8, not p3"
+    assert f"No run starts: {manifest}: {copied}; " in text
+    assert "Images: 40 of 40 people" in text
+
+
 def test_a_plan_for_a_cluster_says_what_the_estimate_is_of():
     assert "--cluster" in told(DEMO, cluster="auto", backbones=["openclip-tiny"])
     assert "--cluster" not in told(DEMO, backbones=["openclip-tiny"])
@@ -179,7 +208,8 @@ def test_a_faulty_manifest_is_refused(manifest):
 
 def test_a_split_with_one_class_is_refused(manifest):
     manifest.write_text("\n".join(manifest.read_text(encoding="utf-8").splitlines()[:5]) + "\n", encoding="utf-8")
-    with pytest.raises(UserError, match="split val has no image; both classes are needed"):
+    counts = "2 have label 0 alone, 2 have label 1 alone, 0 both"
+    with pytest.raises(UserError, match=f"^4 patients cannot be divided .*: {counts}; add patients until three have"):
         told(DEMO, cohort=own(manifest))
 
 
