@@ -130,8 +130,8 @@ class OverSeeds(_Model):
 
 class CohortResult(_Model):
     """`classes`: the names of the labels, where they have names; `files_left_out`: files of a folder cohort that are no
-    images, by reason; `repeated`: images with the pixels of another image of their split; `test_sha256`: the digest of the
-    test images with people and labels, equal where two runs tested the same.
+    images, by reason; `repeated`: images with the pixels of another image of their split; `test_sha256`: the digest of
+    the test images with people and labels, equal where two runs tested the same.
     """
 
     source: str

@@ -243,7 +243,7 @@ def test_photographs_that_share_a_map_of_automorph(manifest, tmp_path):
     (tmp_path / "photos" / "more").mkdir()
     for person in range(40):
         (tmp_path / "photos" / "more" / f"{person}.jpg").touch()
-    rows += [row.replace("photos/", "photos/more/") for row in rows]
+    rows += [f"photos/more/{person}.jpg,{person % 2},p{person},b{person}.png,w{person}.png" for person in range(40)]
     manifest.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"^vessels: photos/(\d+)\.jpg and photos/more/\1\.jpg share .* map \1\.png"):
         told(PAPER, cohort=own(manifest), vessels=settings)

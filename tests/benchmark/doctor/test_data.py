@@ -147,7 +147,8 @@ def test_photographs_that_share_a_map_of_automorph(case, manifest, tmp_path):
     (finding,) = data.check_vessels(case(**settings))
     assert finding.status is PASS
     text = manifest.read_text(encoding="utf-8")
-    manifest.write_text(text + "".join(f"left/{row}\n" for row in text.splitlines()[1:]), encoding="utf-8")
+    more = [f"left/{person}.png,{person % 2},p{person},b{person}.png,w{person}.png\n" for person in range(40)]
+    manifest.write_text(text + "".join(more), encoding="utf-8")
     (finding,) = data.check_vessels(case(**settings))
     assert finding.status is FAIL
     assert "share AutoMorph's map" in finding.detail

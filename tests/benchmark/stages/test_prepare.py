@@ -77,7 +77,8 @@ def run(tmp_path, photographs, monkeypatch):
 
 def test_photographs_of_their_own(run):
     made = run()
-    assert made.directory.completed("prepare") == {"images": 18, "rejected": 0, "repeated": 0, "contradictory": 0}
+    counted = {"images": 18, "rejected": 0, "repeated": 0, "contradictory": 0}
+    assert made.directory.completed("prepare") == counted | {"classes": None, "left_out": {}}
     assert "digest" not in read_parquet(made.directory.cohort).columns
     assert read_csv(made.directory.repeated, infer_schema=False).is_empty()
     assert _repeated(made.directory.completed("prepare")) == []
@@ -118,7 +119,9 @@ def test_within_a_split_repeats_are_counted_listed_and_reported(run, photographs
         f"{store_as(photographs, 'TIFF', 'b.tif')},1,p50,train", f"{store_as(photographs, 'BMP', 'c.bmp')},0,p0,train"
     )
     noted = made.directory.completed("prepare")
-    assert noted == {"images": 20, "rejected": 0, "repeated": 2, "contradictory": 1}
+    assert noted == {
+        "images": 20, "rejected": 0, "repeated": 2, "contradictory": 1, "classes": None, "left_out": {},
+    }  # fmt: skip
     listed = read_csv(made.directory.repeated).select("image", "same_as", "label", "its_label")
     assert listed.rows() == [("b.tif", "0.png", 1, 0), ("c.bmp", "0.png", 0, 0)]
     (notice,) = _repeated(noted)

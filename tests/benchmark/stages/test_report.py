@@ -57,7 +57,7 @@ def run(tmp_path_factory):
     write_parquet(directory.vessels, test.select("image", **nothing))
     write_json(directory.weights, {"dinov2-tiny": None})
     classes = {"0": "normal", "1": "glaucoma"}
-    directory.complete("prepare", images=100, rejected=1, classes=classes, left_out={"hidden": 2}, repeated=3)
+    directory.complete("prepare", images=100, rejected=1, classes=classes, left_out={"hidden": 2})
     directory.complete("segment", source={"source": "masks"}, failed=0)
     write_json(directory.run, {"Seconds per stage": {"train": "12.5"}})
 
@@ -111,7 +111,7 @@ def test_results_stand_for_the_run(run):
     assert results.cohort.positive == {"val": 10, "test": 40}
     assert results.cohort.left_out == 1
     assert results.cohort.classes == {"0": "normal", "1": "glaucoma"}
-    assert (results.cohort.files_left_out, results.cohort.repeated) == ({"hidden": 2}, 3)
+    assert (results.cohort.files_left_out, results.cohort.repeated) == ({"hidden": 2}, None)
     assert results.cohort.test_sha256 == digest(cohort.filter(split="test"), None)
     assert {method.confidence for method in results.methods.values()} == {0.9, None}
     assert [cell.status for cell in results.cells] == ["ok"] * 4 + ["train: out of memory"] * 2
