@@ -8,6 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
 import backbones
 from backbones import HubFile, surroundings
+from backbones.checkpoint import require_kind
 from benchmark.config import BackboneChoice
 from benchmark.costs import free_bytes, readable_bytes
 from benchmark.doctor.case import Case
@@ -42,6 +43,7 @@ def _weights(choice: BackboneChoice) -> tuple[Finding, int]:
     try:
         path = choice.open().locate(choice.weights) if choice.weights is not None or hub is None else hub.cached()
         if path is not None:
+            require_kind(path)
             if choice.sha256 is not None:
                 find_weights(choice)
             digest = ", SHA-256 as configured" if choice.sha256 else ""

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
 import pytest
+import torch
 
 from backbones import HubFile
 from benchmark.costs import GIB
@@ -183,3 +184,10 @@ def test_a_token_is_missed_only_where_it_is_needed(tmp_path, cache, monkeypatch,
     assert GATED in token(GATED).detail
     monkeypatch.setenv("HF_TOKEN", "hf_somebody")
     assert (token(GATED).status, "hf_" in token(GATED).detail) == (PASS, False)
+
+
+def test_a_file_of_another_kind_is_a_failure(tmp_path, weights_of):
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(3, 2), torch.zeros(1, 3)), tmp_path / "ViT-B-32.pt")
+    (finding,) = weights_of({"name": GATED, "weights": str(tmp_path / "ViT-B-32.pt")})
+    assert finding.status is FAIL
+    assert "ViT-B-32.pt: a TorchScript archive" in finding.detail

@@ -108,3 +108,22 @@ def test_a_worker_refuses_a_file_that_changed_behind_the_runs_back(run_with, fil
     save_file(backbones.get("retfound-tiny").build(seed=6).state_dict(), file)
     with pytest.raises(backbones.WeightsError, match="SHA-256"):
         build_tower(choice, run.directory)
+
+
+@pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n", b""])
+def test_a_file_of_another_kind_fails_its_cells_before_anything_is_computed(content, run_with, tmp_path):
+    (tmp_path / "tf model.h5").write_bytes(content)
+    run = run_with(weights=tmp_path / "tf model.h5")
+    weights(run)
+    assert {cell.backbone.name for cell in run.cells()} == {"dinov2-tiny"}
+    (reason,) = run.directory.trial(cells_of(run.study)[2]).failure.read_text().splitlines()
+    assert "tf model.h5: " in reason
+
+
+def test_a_worker_says_in_one_line_that_the_file_is_gone(run_with, file):
+    run = run_with(weights=file)
+    weights(run)
+    file.unlink()
+    with pytest.raises(backbones.WeightsError, match="no such weights file") as error:
+        build_tower(run.study.backbones[1], run.directory)
+    assert "\n" not in str(error.value)
