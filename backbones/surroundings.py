@@ -49,7 +49,7 @@ def token_fault() -> str | None:
 
 def proxy_variable() -> str | None:
     """The variable that names the proxy between here and the hub, or None."""
-    host, proxies = urlsplit(constants.ENDPOINT), getproxies()
+    host, proxies = urlsplit(constants.ENDPOINT), _in_use()
     scheme = next((scheme for scheme in (host.scheme, "all") if proxies.get(scheme)), None)
     return None if scheme is None or proxy_bypass(host.netloc) else _spelt(scheme)
 
@@ -64,10 +64,14 @@ def _endpoint() -> str | None:
     return f"HF_ENDPOINT is {_masked(constants.ENDPOINT)!r}, {why}: correct it, or unset it" if why else None
 
 
-def _proxies() -> str | None:
+def _in_use() -> dict[str, str]:
+    """The proxies of the environment by scheme, as the hub's client takes them."""
     proxies = getproxies()
-    if "*" in [host.strip() for host in proxies.get("no", "").split(",")]:
-        return None  # then the client uses none of them
+    return {} if "*" in [host.strip() for host in proxies.get("no", "").split(",")] else proxies
+
+
+def _proxies() -> str | None:
+    proxies = _in_use()
     for scheme in ("http", "https", "all"):
         if not proxies.get(scheme):
             continue
