@@ -2,7 +2,9 @@
 
 import errno
 import hashlib
+import shutil
 import ssl
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -285,32 +287,15 @@ def test_a_disk_that_does_not_take_it(number, told, requests, monkeypatch):
         FILE.fetch()
 
 
-# A key and its own certificate for 127.0.0.1, as an institution's proxy that reads along would show one.
-OWN_CERTIFICATE = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9bhH+4Ua0S8DCL5b
-s7LFpZA1+s1SamQ8HlQHrzJo9vyhRANCAAQL//UWfFM0vl7a0C9uFIJdCisOJBsO
-TKSdZtC5Avwyr2rmFOAXmN6n1c15Iu6SJYees6BevmREoAai8ewtjVaz
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBjzCCATagAwIBAgIUAibU8vLRDYoYwsbUtTV57ug8YQMwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyODE4MzU0OFoYDzIxMjYxMTA0
-MTgzNTQ4WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAQL//UWfFM0vl7a0C9uFIJdCisOJBsOTKSdZtC5Avwyr2rmFOAXmN6n
-1c15Iu6SJYees6BevmREoAai8ewtjVazo2QwYjAdBgNVHQ4EFgQU1nRsW7RQ73mD
-bDWLF5l83Y0jX14wHwYDVR0jBBgwFoAU1nRsW7RQ73mDbDWLF5l83Y0jX14wDwYD
-VR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49BAMCA0cAMEQC
-IAEnSt9AlPFW2mjYdmTemmq9ic/xjYRr9uetfNyVggJtAiBadoNqx8VQV3JeScOk
-XGIHl3VolvlNvZYJb7v1AC+aVw==
------END CERTIFICATE-----
-"""
-
-
 @pytest.fixture
 def institution(tmp_path, cache, monkeypatch):
     """The hub behind a certificate of the institution's own; where it lies."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl, to make a certificate")
     file = tmp_path / "institution.pem"
-    file.write_text(OWN_CERTIFICATE, encoding="ascii")
+    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", str(file), "-out", str(file)]
+    named = ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", "req", "-x509", *made, *named], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     server = ThreadingHTTPServer(("127.0.0.1", 0), PretendHub)
