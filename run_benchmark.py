@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.markup import escape
 
+from benchmark.environment import require_readable
 from benchmark.errors import UserError
 
 EPILOG = """
@@ -152,6 +153,7 @@ def main(
     Writes a run directory with leaderboard.html, leaderboard.csv and everything they were computed from. The options
     are those of a run; a command has its own behind it.
     """
+    require_readable()
     if context.invoked_subcommand is not None:
         _require_no_options(context)
         return

@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from xai.methods import Method
 
 IntervalMethod = Literal["t", "percentile", "bca"]
-_STRICT = ConfigDict(extra="forbid", frozen=True)
+_STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Section(BaseModel):
     model_config = _STRICT
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class _Synthetic(SyntheticCohort):
     pass
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class _Recipe(Recipe):
     pass
 
@@ -85,7 +85,7 @@ class Cohort(_Section):
     def _has_group(cls, pattern: str | None) -> str | None:
         try:
             groups = re.compile(pattern or "()").groups
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
         if not groups:
             raise ValueError(f"{pattern!r} has no group: put parentheses around the patient id")
@@ -304,16 +304,33 @@ class Study(_Section):
 
     @model_validator(mode="after")
     def _fitting(self) -> "Study":
-        for backbone in self.backbones:
+        from xai.rollout import require_plain
+
+        method = self.explain.open()
+        for choice in self.backbones:
+            backbone = choice.open()
             try:
-                self.explain.open().start(backbone.open().depth)
+                method.start(backbone.depth)
+                if method.name == "rollout":
+                    require_plain(backbone.skeleton(classes=2))
             except ValueError as error:
-                raise ValueError(f"explain: on {backbone.name}, {error}") from error
-            for strategy in self.strategies:
+                raise ValueError(f"explain: on {choice.name}, {error}") from error
+            for place, strategy in enumerate(self.strategies):
                 try:
-                    strategy.open().frozen_blocks(backbone.open().depth)
+                    strategy.open().frozen_blocks(backbone.depth)
                 except ValueError as error:
-                    raise ValueError(f"strategies: on {backbone.name}, {error}") from error
+                    raise ValueError(f"strategies: on {choice.name}, {error}") from error
+                try:
+                    strategy.open().require_fit(backbone)
+                except ValueError as error:
+                    raise ValueError(f"strategies.{place}: {error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _searchable(self) -> "Study":
+        for place, strategy in enumerate(self.strategies if self.search else ()):
+            if strategy.open().learning_rate == 0:
+                raise ValueError(f"strategies.{place}: a search needs a learning_rate above 0 to begin from")
         return self
 
     def dump(self) -> dict[str, Any]:

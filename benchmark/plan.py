@@ -177,6 +177,9 @@ def _weights(choice: BackboneChoice) -> str:
         return "untrained, none needed"
     if hub.cached():
         return f"{hub} is in the hub's cache"
+    fault = backbones.surroundings.fault()
+    if fault is not None:
+        return f"[yellow]missing here[/], and [red]{escape(fault)}[/]"
     gate = ", gated: accept its terms there and set HF_TOKEN" if hub.gated else ""
     return (
         f"[yellow]missing here[/], will be downloaded from huggingface.co/{hub}{gate}; or name a local file as "
