@@ -30,6 +30,7 @@ from benchmark.manifest import SPLITS
 from benchmark.splits import split_people
 from benchmark.stages.segment import open_vessels
 from benchmark.synthetic import plan as plan_synthetic
+from benchmark.table import print_table
 
 
 def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -> None:
@@ -50,7 +51,7 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
 
     console.print(f"[bold]{escape(study.name)}[/]: {len(cells)} cells, run directory {escape(str(out))}")
     console.print(images)
-    console.print(_table(costs))
+    print_table(_table(costs), console)
     for line in _limits(cells, costs, machine, cached):
         console.print(line)
     total = embedding + sum(cost.seconds for cost in costs.values())
