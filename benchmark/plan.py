@@ -30,6 +30,7 @@ from benchmark.manifest import SPLITS, Manifest
 from benchmark.splits import split_people
 from benchmark.stages.segment import open_vessels, require_own_masks
 from benchmark.synthetic import plan as plan_synthetic
+from benchmark.table import print_table
 
 
 def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -> None:
@@ -55,7 +56,7 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
         console.print(escape(line))
     for line in opened.conflicts:
         console.print(f"[red]No run starts:[/] {escape(line)}")
-    console.print(_table(costs))
+    print_table(_table(costs), console)
     for line in _limits(cells, costs, machine, cached):
         console.print(line)
     total = embedding + sum(cost.seconds for cost in costs.values())

@@ -494,7 +494,7 @@ def test_text_from_outside_is_never_markup(content: PageContent, page: Element) 
     }
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)  # a whole page each
 @given(st.text(st.characters(blacklist_categories=("C", "Z")), min_size=1, max_size=20))
 def test_any_text_comes_back_as_it_was(content: PageContent, written: str) -> None:
     page = changed(

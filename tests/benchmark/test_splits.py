@@ -6,7 +6,7 @@ import random
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.classes import Classes
@@ -17,7 +17,6 @@ from benchmark.splits import require_both_classes, require_enough_people, split_
 # The labels of each person's images.
 people = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=4), min_size=1, max_size=60)
 shares = st.sampled_from([(0.5, 0.2, 0.3), (0.7, 0.1, 0.2), (0.34, 0.33, 0.33), (0.8, 0.1, 0.1)])
-few = settings(max_examples=40, deadline=None)
 
 
 def cohort(labels: list[list[int]]) -> pl.DataFrame:
@@ -30,7 +29,6 @@ def divided(parts: tuple[float, float, float], seed: int = 0) -> Shares:
     return Shares(train=parts[0], val=parts[1], test=parts[2], seed=seed)
 
 
-@few
 @given(people, shares, st.integers(0, 5))
 def test_every_image_has_a_split_and_no_person_has_two(labels, parts, seed):
     table = cohort(labels)
@@ -40,7 +38,6 @@ def test_every_image_has_a_split_and_no_person_has_two(labels, parts, seed):
     assert split.group_by("patient_id").agg(pl.col("split").n_unique())["split"].max() == 1
 
 
-@few
 @given(people, shares)
 def test_shares_are_met_as_nearly_as_both_labels_in_each_split_allow(labels, parts):
     """Within one person of the share; in a stratum too small for that, as near as with one person in each split."""
@@ -124,7 +121,6 @@ def test_too_few_of_a_class_are_counted_by_name():
     )
 
 
-@few
 @given(people, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(labels, generator: random.Random):
     table = cohort(labels)
