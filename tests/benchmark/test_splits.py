@@ -76,7 +76,6 @@ def both_everywhere(table: pl.DataFrame) -> bool:
     return len(held) == 3 and held["label"].min() == 2
 
 
-@few
 @given(people, shares, st.integers(0, 5))
 def test_cohorts_that_rounding_divides_well_keep_their_splits(labels, parts, seed):
     table, parts = cohort(labels), divided(parts, seed)
@@ -85,7 +84,6 @@ def test_cohorts_that_rounding_divides_well_keep_their_splits(labels, parts, see
         assert split_people(table, parts).equals(before)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=2), min_size=1, max_size=7), shares, st.integers(0, 3))
 def test_a_division_is_found_whenever_there_is_one(labels, parts, seed):
     """Compared with every way to divide a few people, some of whom have both labels."""

@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.errors import UserError
@@ -15,7 +15,6 @@ WANTED = ("image", "label", "patient_id")
 cell = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(cell, cell, cell), max_size=5),
     st.sampled_from(",;\t|"),
@@ -35,7 +34,6 @@ def test_what_was_written_is_read(tmp_path_factory, rows, separator, encoding, l
     assert list(zip(sheet.numbers, sheet.rows, strict=True)) == kept
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from([b"", b"image,label,patient_id\n", b"\xff\xfe", b"PK\x03\x04", b"sep="]))
 def test_any_bytes_are_a_table_or_one_printable_line_each(tmp_path_factory, content, before):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
