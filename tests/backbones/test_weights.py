@@ -124,7 +124,7 @@ QUANTISED = torch.quantize_per_tensor(torch.ones(64, 32), 0.1, 0, torch.qint8)
         (torch.full((64, 32), float("inf"), dtype=torch.float16), "holds NaN or infinite values"),
         (torch.full((64, 32), 1e300, dtype=torch.float64), "holds NaN or infinite values"),
     ],
-    ids=str,
+    ids=["int8", "int64", "float8", "complex", "quantised", "sparse", "meta", "nan", "inf", "beyond-float32"],
 )
 def test_what_would_load_as_other_numbers_is_refused_with_its_key(value, told):
     """`load_state_dict` casts whatever it is given."""

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import sem, ttest_ind
 from sklearn.metrics import f1_score, roc_auc_score
@@ -136,6 +136,7 @@ def test_a_share_of_all_varies_with_how_many_positives_there_are():
 
 
 @given(st.integers(20, 60), st.integers(0, 1000))
+@example(people=28, seed=130)  # 27 and 26.999999999999996 degrees of freedom
 def test_what_does_not_know_of_strata_has_about_the_spread_of_one(people, seed):
     rng = np.random.default_rng(seed)
     values, strata = rng.normal(size=people), np.arange(people) < people // 3
