@@ -9,6 +9,7 @@ import polars as pl
 
 from benchmark import synthetic
 from benchmark.cohort import read_cohort
+from benchmark.disk import writing
 from benchmark.errors import UserError
 from benchmark.photos import IMAGE_SIZE, crop_row
 from benchmark.run import Run
@@ -55,7 +56,7 @@ def prepare(run: Run) -> None:
         )
     accepted = cohort.join(pl.DataFrame(places, schema=row | dict.fromkeys(PLACE, pl.Int32)), on="row").sort("row")
     require_both_classes(accepted)
-    write_parquet(run.directory.cohort, accepted)
+    write_parquet(run.directory.cohort, run.directory.inward(accepted))
     run.directory.complete("prepare", images=len(accepted), rejected=len(rejected))
 
 
@@ -66,6 +67,7 @@ def _draw(run: Run) -> Path:
     with run.reporter.stage("draw", len(rows), "images") as stage:
         # A plain SyntheticCohort, not the configuration's checked one: drawing then imports neither.
         plain = synthetic.SyntheticCohort(**asdict(cohort))
-        for _ in stream(rows, [Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))], BLOCK):
-            stage.advance()
-    return synthetic.write_manifest(rows, run.directory.synthetic)
+        with writing(run.directory.synthetic):
+            for _ in stream(rows, [Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))], BLOCK):
+                stage.advance()
+            return synthetic.write_manifest(rows, run.directory.synthetic)
