@@ -44,6 +44,7 @@ def stream(rows: Sequence[Row], steps: Sequence[Each | Batched], batch_size: int
     """
     if not rows:
         return
+    ray.data.DataContext.get_current().raise_original_map_exception = True  # what a step raised, not a text about it
     dataset = ray.data.from_items(list(rows), override_num_blocks=math.ceil(len(rows) / batch_size))
     for step in steps:
         if isinstance(step, Each):

@@ -9,9 +9,10 @@ from rich.markup import escape
 from benchmark.cells import Cell
 from benchmark.config import Study
 from benchmark.controls import CONTROLS, Explained
+from benchmark.errors import stop_when_full
 from benchmark.photos import IMAGE_SIZE
 from benchmark.run import Run
-from benchmark.rundir import RunDirectory, create_array, open_array, write_parquet
+from benchmark.rundir import RunDirectory, create_array, open_array, write_parquet, write_text
 from benchmark.streaming import Each, Row, stream
 from benchmark.tables import read_parquet
 from xai.controls.erasure import erase_all
@@ -40,7 +41,8 @@ def control(run: Run) -> None:
             stage.advance()
             stage.say(f"{cell.name}: {name.replace('_', ' ')}")
             if result["error"]:  # the cell's own numbers stand
-                run.directory.trial(cell).control_failure(name).write_text(result["error"] + "\n", encoding="utf-8")
+                stop_when_full(result["error"])
+                write_text(run.directory.trial(cell).control_failure(name), result["error"] + "\n")
                 told = f"{cell.name}: {name.replace('_', ' ')} failed: {result['error']}"
                 run.reporter.console.print(f"[red]✗[/] {escape(told)}")
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from benchmark import synthetic
 from benchmark.cohort import open_cohort
+from benchmark.disk import writing
 from benchmark.errors import UserError
 from benchmark.photos import IMAGE_SIZE, crop_row
 from benchmark.repeats import refuse_in_two_splits, repeats
@@ -62,7 +63,7 @@ def prepare(run: Run) -> None:
     require_both_classes(accepted, opened.classes)
     repeated = repeats(accepted)
     write_csv(run.directory.repeated, repeated)
-    write_parquet(run.directory.cohort, accepted.drop("digest"))
+    write_parquet(run.directory.cohort, run.directory.inward(accepted.drop("digest")))
     run.directory.complete(
         "prepare",
         images=len(accepted),
@@ -81,6 +82,7 @@ def _draw(run: Run) -> Path:
     with run.reporter.stage("draw", len(rows), "images") as stage:
         # A plain SyntheticCohort, not the configuration's checked one: drawing then imports neither.
         plain = synthetic.SyntheticCohort(**asdict(cohort))
-        for _ in stream(rows, [Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))], BLOCK):
-            stage.advance()
-    return synthetic.write_manifest(rows, run.directory.synthetic)
+        with writing(run.directory.synthetic):
+            for _ in stream(rows, [Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))], BLOCK):
+                stage.advance()
+            return synthetic.write_manifest(rows, run.directory.synthetic)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from PIL import Image
 
 import backbones
 from benchmark import reference
@@ -32,7 +31,16 @@ from benchmark.results import (
     seed_results,
 )
 from benchmark.run import Run
-from benchmark.rundir import RunDirectory, TrialDirectory, open_array, write_csv, write_json, write_parquet
+from benchmark.rundir import (
+    RunDirectory,
+    TrialDirectory,
+    open_array,
+    write_csv,
+    write_image,
+    write_json,
+    write_parquet,
+    write_text,
+)
 from benchmark.tables import read_csv, read_parquet
 from benchmark.weights import Record, read_records
 from stats.metrics import auc
@@ -56,10 +64,10 @@ def report(run: Run) -> Leaderboard:
         for name, table in leaderboard.tables().items():
             write_csv(directory.table(name), table)
         confidence = run.study.statistics.confidence
-        directory.leaderboard("tex").write_text(latex(leaderboard, run.study.name, confidence), encoding="utf-8")
+        write_text(directory.leaderboard("tex"), latex(leaderboard, run.study.name, confidence))
         facts = _facts(run)
-        directory.leaderboard("html").write_text(render(_content(run, leaderboard, facts)), encoding="utf-8")
-        directory.results.write_text(_results(run, leaderboard, facts).model_dump_json(indent=1), encoding="utf-8")
+        write_text(directory.leaderboard("html"), render(_content(run, leaderboard, facts)))
+        write_text(directory.results, _results(run, leaderboard, facts).model_dump_json(indent=1))
         write_json(directory.run, facts)
         stage.advance()
     return leaderboard
@@ -216,7 +224,7 @@ def _mean_photograph(directory: RunDirectory, test: pl.DataFrame) -> Path:
     """The average of the test images, left eyes mirrored: what the mean maps lie on."""
     mirrored = (test["eye"] == "left").fill_null(False).to_numpy()
     mean = mirrored_mean(open_array(directory.images), test["row"].to_numpy(), mirrored)
-    Image.fromarray(mean.astype(np.uint8)).save(directory.mean_photograph)
+    write_image(directory.mean_photograph, mean.astype(np.uint8))
     return directory.mean_photograph
 
 

@@ -58,7 +58,8 @@ def segment(run: Run) -> None:
     if run.directory.completed("segment") is not None:
         run.reporter.skip("segment", "complete")
         return
-    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test").with_row_index("position")
+    cohort = run.directory.outward(read_parquet(run.directory.cohort))
+    test = cohort.filter(pl.col("split") == "test").with_row_index("position")
     planes = create_array(run.directory.regions, (len(test), 4, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     discs = None  # where no photograph has a mask of it
     if test["disc_mask"].count():

@@ -1,6 +1,7 @@
 """The whole way on a tiny study: a manifest with a broken file, a backbone without weights, then mended and resumed."""
 
 import json
+import os
 from contextlib import nullcontext
 
 import cv2
@@ -266,3 +267,29 @@ def test_photographs_that_share_a_map_are_refused_before_anything_starts(manifes
     with pytest.raises(UserError, match=f"^vessels: {first} and {other} share AutoMorph's map {name}.png, "):
         run_study(study_of(shared, weights, vessels=settings), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_start_that_fails_leaves_nothing_and_may_be_repeated(manifest, weights, tmp_path):
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"no Ray cluster runs at 127\.0\.0\.1:1: start one"):
+            run_study(study_of(manifest, weights), tmp_path / "runs" / "a", cluster="127.0.0.1:1")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_works_in_the_folder_is_not_disturbed(two_cpus, manifest, weights, tmp_path, monkeypatch):
+    """ray-project/ray#35006, #48726: the job submitted twice."""
+    two_cpus(is_local=True)
+    refused = []
+
+    def weights_stage(run):
+        for resume in (False, True):
+            with pytest.raises(UserError, match=f"in use by process {os.getpid()} on .*: wait until it has") as caught:
+                run_study(study_of(manifest, weights), tmp_path / "run", resume=resume)
+            refused.append(caught.value)
+        raise NotImplementedError("the first stage began")
+
+    monkeypatch.setattr(pipeline, "weights", weights_stage)
+    with pytest.raises(NotImplementedError, match="the first stage began"):
+        run_study(study_of(manifest, weights), tmp_path / "run")
+    assert len(refused) == 2
+    assert not (tmp_path / "run" / ".lock").exists()

@@ -122,3 +122,30 @@ def test_one_line_a_stage_where_there_is_no_terminal():
     assert lines[1].endswith("complete")
     assert lines[2].endswith("s")
     assert reporter.seconds.keys() == {"draw", "train"}
+
+
+def test_the_log_may_lie_on_a_full_disk(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    (tmp_path / "log").symlink_to("/dev/full")
+    script = f"""
+from pathlib import Path
+from benchmark.progress import screen_apart_from
+from benchmark.screen import take_screen
+take_screen()
+with screen_apart_from(Path({str(tmp_path / "log")!r})) as console:
+    print("for the log")
+    console.print("for the screen")
+print("after")
+"""
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "for the screen\nafter\n"), result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_without_utf8_shows_stages(log, encoding):
+    """Textualize/rich#212."""
+    command = [sys.executable, "-c", STUDY, str(log)]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment, check=True, timeout=60)
+    assert result.stdout.decode(encoding).startswith("+ 1/2 prepare")
