@@ -34,7 +34,7 @@ def prepare(run: Run) -> None:
     places, reasons = [], []
     rows = cohort.select("row", "path", pl.col("fov_mask").fill_null("")).to_dicts()
     with run.reporter.stage("prepare", len(rows), "images") as stage:
-        for result in stream(rows, [Each(crop_row)], BLOCK):
+        for result in stream(rows, [Each(crop_row)], BLOCK, on_wait=stage.note):
             if result["error"]:
                 reasons.append({"row": result["row"], "reason": result["error"]})
             else:
@@ -66,6 +66,8 @@ def _draw(run: Run) -> Path:
     with run.reporter.stage("draw", len(rows), "images") as stage:
         # A plain SyntheticCohort, not the configuration's checked one: drawing then imports neither.
         plain = synthetic.SyntheticCohort(**asdict(cohort))
-        for _ in stream(rows, [Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))], BLOCK):
+        for _ in stream(
+            rows, [Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))], BLOCK, on_wait=stage.note
+        ):
             stage.advance()
     return synthetic.write_manifest(rows, run.directory.synthetic)
