@@ -306,6 +306,7 @@ class Trouble:
         self._must_run = must_run
         self._known: set[bytes] = set()
         self._events, self._grew = 0, 0.0
+        self._asked = time.monotonic()  # first, since the last result
 
     def __call__(self, fresh: bool) -> str | None:
         """`fresh`: results have come, so what happened before does not count any more."""
@@ -314,7 +315,7 @@ class Trouble:
         deaths, unborn = _deaths(), _unborn()
         if fresh:
             self._known = deaths.keys() | unborn.keys()
-            self._events = 0
+            self._events, self._asked = 0, time.monotonic()
         new = [death for key, death in deaths.items() if key not in self._known]
         words = [said for key, said in unborn.items() if key not in self._known]
         if len(new) + len(words) > self._events:
@@ -331,7 +332,8 @@ class Trouble:
             return f"no node of {len(nodes)} has {asked}, as resources in the configuration ask for"
         total, free = ray.cluster_resources(), ray.available_resources()
         used = {kind: total.get(kind, 0) - free.get(kind, 0) for kind in self._wanted}
-        if any(used.values()) and not self._must_run:
+        starting = time.monotonic() - self._asked < START_SECONDS
+        if any(used.values()) and (starting or not self._must_run):
             return None
         told = ", ".join(f"{used[kind]:g} of {total[kind]:g} {kind}s" for kind in self._wanted if total.get(kind))
         return f"no work has started that asks for {asked}; in use are {told}"

@@ -262,7 +262,7 @@ ENDED = """
     try:
         with connect(None, log_file=Path("ray.log"), cpus=1):
             if {by_tune}:
-                run_trials(["a"], work, cpus=1, gpus=0, storage=Path("t"), on_report=print, on_end=print)
+                run_trials(["a"], work, cpus=1, gpus=0, storage=Path("t").absolute(), on_report=print, on_end=print)
             else:
                 list(stream([{{"n": 1}}], [Each(work)], 1))
     except UserError as error:
@@ -279,3 +279,40 @@ def test_a_raylet_that_ends_is_one_line(tmp_path: Path, by_tune: bool) -> None:
     script.write_text(textwrap.dedent(text), encoding="utf-8")
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert "ended: Ray's own raylet ended" in done.stdout, done.stderr[-2000:]
+
+
+SHORT = """
+    import sys
+    sys.path.insert(0, {root!r})
+    from pathlib import Path
+    from benchmark import cluster
+    from benchmark.errors import UserError
+    from benchmark.streaming import Batched, Each, stream
+
+    class Worker:
+        def __call__(self, rows):
+            return rows
+
+    cluster.short_memory = lambda: None  # it becomes short once the study runs
+    try:
+        with cluster.connect(None, log_file=Path("ray.log"), cpus=2):
+            step = Batched(Worker) if {actors} else Each(Worker().__call__)
+            list(stream([{{"n": 1}}], [step], 1, on_wait=lambda line: print("said:", line)))
+    except UserError as error:
+        print("ended:", error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("actors", [False, True], ids=["tasks", "actors"])
+def test_memory_that_stays_short_is_said_and_ends_the_study(tmp_path: Path, actors: bool) -> None:
+    """ray-project/ray#44744, #29663: "infinite oom retries remaining", and an empty screen."""
+    script = tmp_path / "driver.py"
+    script.write_text(textwrap.dedent(SHORT.format(root=str(ROOT), actors=actors)), encoding="utf-8")
+    environment = os.environ | {"RAY_memory_usage_threshold": "0.001", "RETINA_BENCHMARK_PATIENCE": "0.5"}
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250
+    )
+    assert "said: waiting: memory of this machine is short, and Ray ends workers and starts them again" in done.stdout
+    (ended,) = (line for line in done.stdout.splitlines() if line.startswith("ended:"))
+    assert re.search(r"this machine's is held by \S.* GiB.*--resume", ended)
