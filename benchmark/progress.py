@@ -26,6 +26,10 @@ class Stage:
     def say(self, doing: str) -> None:
         self._progress.update(self._task, doing=doing)
 
+    def note(self, line: str) -> None:
+        """Print a line that stays, on a terminal or not."""
+        self._progress.console.print(line, style="yellow", markup=False, soft_wrap=True)
+
 
 class Reporter:
     """The study's progress on one console; `stages` are the names that are counted."""

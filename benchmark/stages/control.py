@@ -36,7 +36,7 @@ def control(run: Run) -> None:
     units = [{"unit": unit} for unit in range(len(waiting))]
     options = {"study": run.study, "directory": run.directory, "units": waiting}
     with run.reporter.stage("control", len(units), "controls") as stage:
-        for result in stream(units, [run.batched(ControlWorker, options)], batch_size=1):
+        for result in stream(units, [run.batched(ControlWorker, options)], batch_size=1, on_wait=stage.note):
             cell, name = waiting[int(result["unit"])]
             stage.advance()
             stage.say(f"{cell.name}: {name.replace('_', ' ')}")
@@ -54,7 +54,7 @@ def _erase(run: Run) -> None:
     painted = np.full(len(test), np.nan)
     rows = test.with_row_index("position").select("position", "row").to_dicts()
     with run.reporter.stage("erase", len(rows), "images") as stage:
-        for result in stream(rows, [Each(partial(erase_row, run.directory))], BLOCK):
+        for result in stream(rows, [Each(partial(erase_row, run.directory))], BLOCK, on_wait=stage.note):
             store[result["position"]] = result["versions"]
             painted[result["position"]] = result["share"]
             stage.advance()

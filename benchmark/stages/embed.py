@@ -68,7 +68,7 @@ def embed(run: Run) -> None:
     stores: dict[tuple[str, int], ArrayFile] = {}
     failed: dict[tuple[str, int], str] = {}
     with run.reporter.stage("embed", sum(len(unit["rows"]) for unit in units), "views") as stage:
-        for result in stream(units, [run.batched(EmbedWorker, options)], batch_size=1):
+        for result in stream(units, [run.batched(EmbedWorker, options)], batch_size=1, on_wait=stage.note):
             name, block, values = wanted[int(result["backbone"])].name, int(result["block"]), result["values"]
             if result["error"]:
                 failed.setdefault((name, block), str(result["error"]))

@@ -38,7 +38,7 @@ def prepare(run: Run) -> None:
     places, reasons = [], []
     rows = cohort.select("row", "path", pl.col("fov_mask").fill_null("")).to_dicts()
     with run.reporter.stage("prepare", len(rows), "images") as stage:
-        for result in stream(rows, [Each(crop_row)], BLOCK):
+        for result in stream(rows, [Each(crop_row)], BLOCK, on_wait=stage.note):
             if result["error"]:
                 reasons.append({"row": result["row"], "reason": result["error"]})
             else:
@@ -82,7 +82,8 @@ def _draw(run: Run) -> Path:
     with run.reporter.stage("draw", len(rows), "images") as stage:
         # A plain SyntheticCohort, not the configuration's checked one: drawing then imports neither.
         plain = synthetic.SyntheticCohort(**asdict(cohort))
+        draw = Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))
         with writing(run.directory.synthetic):
-            for _ in stream(rows, [Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))], BLOCK):
+            for _ in stream(rows, [draw], BLOCK, on_wait=stage.note):
                 stage.advance()
             return synthetic.write_manifest(rows, run.directory.synthetic)

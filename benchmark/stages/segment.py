@@ -77,7 +77,7 @@ def segment(run: Run) -> None:
     segmenting = run.batched(SegmentWorker, options, beside=1 if needed.gpus else 0)
     found = []
     with run.reporter.stage("segment", len(rows), "images") as stage:
-        for result in stream(rows, [loading, segmenting], BLOCK):
+        for result in stream(rows, [loading, segmenting], BLOCK, on_wait=stage.note):
             planes[result["position"]] = result["planes"]
             if discs is not None:
                 discs[result["position"]] = result["disc"]

@@ -112,15 +112,18 @@ def test_one_line_a_stage_where_there_is_no_terminal():
     reporter.skip("prepare", "complete")
     with reporter.stage("train", 4, "epochs") as stage:
         stage.say("a cell")
+        stage.note("waiting: memory is short; most is held by [others]")
         stage.advance(4)
     lines = console.file.getvalue().splitlines()
     assert [line.split()[:3] for line in lines] == [
         ["✓", "draw", "3"],
         ["✓", "1/2", "prepare"],
+        ["waiting:", "memory", "is"],
         ["✓", "2/2", "train"],
     ]
     assert lines[1].endswith("complete")
-    assert lines[2].endswith("s")
+    assert lines[2].endswith("by [others]")
+    assert lines[3].endswith("s")
     assert reporter.seconds.keys() == {"draw", "train"}
 
 
