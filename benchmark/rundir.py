@@ -43,9 +43,10 @@ import polars as pl
 import yaml
 from numpy.typing import DTypeLike
 from PIL import Image
+from pydantic import ValidationError
 
 from benchmark.cells import Cell, safe
-from benchmark.config import SWITCHES
+from benchmark.config import SWITCHES, Study
 from benchmark.disk import DRAFT, ArrayFile, whole
 from benchmark.errors import UserError, WriteError
 from benchmark.manifest import FILES
@@ -325,6 +326,7 @@ class RunDirectory:
         Cells may be added, statistics and resources chosen anew, and whatever nothing has been computed from yet may be
         mended: a manifest that was refused, for one. stages/weights.py looks after backbones.
         """
+        before = _with_defaults(before)
         used = {
             "cohort": (".prepare.json",),
             "vessels": (".segment.json",),
@@ -355,6 +357,14 @@ _WITHOUT_EFFECT = {
     "embeddings": {"max_gib"},
     "controls": set(SWITCHES),  # each control has its own file
 }
+
+
+def _with_defaults(configuration: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that an earlier version wrote, with the keys that it did not have at their defaults."""
+    try:
+        return Study.model_validate(configuration).dump()
+    except ValidationError:  # it has keys, or backbones, that this version does not know
+        return configuration
 
 
 def _numbers(configuration: dict[str, Any], section: str) -> Any:

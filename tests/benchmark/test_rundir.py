@@ -121,6 +121,16 @@ def test_what_nothing_was_computed_from_may_be_mended(directory, study, section)
     assert yaml.safe_load(directory.study.read_text(encoding="utf-8")) == now
 
 
+def test_a_run_of_a_version_with_fewer_settings_is_continued(finished, study):
+    """What an earlier version could not write has its default; another value is a change."""
+    before = yaml.safe_load(finished.study.read_text(encoding="utf-8"))
+    del before["cohort"]["positive"], before["statistics"]
+    finished.study.write_text(yaml.safe_dump(before), encoding="utf-8")
+    with pytest.raises(UserError, match="started with another cohort"):
+        finished.claim(changed(study, "cohort", positive="AMD"), resume=True)
+    finished.claim(study, resume=True)
+
+
 def test_every_change_is_named(finished, study):
     now = changed(changed(study, "cohort", max_rejected=0.5), "training", epochs=99)
     with pytest.raises(UserError, match="another cohort, training;"):
