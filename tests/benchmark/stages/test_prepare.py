@@ -46,7 +46,7 @@ def retina(person: int) -> np.ndarray:
 def run(tmp_path, photographs, monkeypatch):
     """Prepares the folder's photographs, each of a person of its own; more rows can be given."""
 
-    def stream(rows, steps, batch_size):
+    def stream(rows, steps, batch_size, on_wait):
         (step,) = steps
         yield from reversed([step.function(row) for row in rows])  # in no particular order
 

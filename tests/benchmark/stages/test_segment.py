@@ -167,7 +167,7 @@ def test_masks_drawn_on_stored_pixels_are_turned_with_the_photograph(worker, row
 def run(tmp_path, row, monkeypatch):
     """A study of eight test images of that eye, in this process."""
 
-    def stream(rows, steps, batch_size):
+    def stream(rows, steps, batch_size, on_wait):
         loading, segmenting = steps
         worker = segmenting.worker(**segmenting.options)
         for each in rows:
