@@ -388,9 +388,9 @@ TERMINALS = {
 @pytest.fixture
 def cohort(tmp_path) -> Path:
     """Twelve people whose photographs have names that not every terminal can show; the first is missing."""
-    rows = [f"σ-{number}.jpg,{number % 2},{number},a.png,v.png" for number in range(12)]
+    rows = [f"σ-{number}.jpg,{number % 2},{number},a{number}.png,v{number}.png" for number in range(12)]
     for row in rows[1:]:
-        (tmp_path / row.partition(",")[0]).write_bytes(b"not looked at")
+        (tmp_path / row.partition(",")[0]).write_text(f"not looked at: {row}", encoding="utf-8")
     path = tmp_path / "cohört.csv"
     path.write_text("\n".join(["image,label,patient_id,artery_mask,vein_mask", *rows]), encoding="utf-8")
     return path

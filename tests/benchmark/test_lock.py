@@ -177,5 +177,8 @@ def test_a_link_to_nothing_in_its_place_is_one_line(path):
 
 def test_when_a_process_began():
     assert process_start(os.getpid()) == process_start(os.getpid()) != None  # noqa: E711
-    assert process_start(os.getppid()) != process_start(os.getpid())
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert process_start(child.pid) is not None
+    child.communicate()
+    assert process_start(child.pid) is None
     assert process_start(2**22 + 1) is None

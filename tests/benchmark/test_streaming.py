@@ -107,8 +107,8 @@ def test_workers_that_end_again_and_again_end_the_stream(step, monkeypatch):
     with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: workers end by themselves") as caught:
         list(stream([{"number": 1}], [step], 1, on_wait=said.append))
     assert "\n" not in str(caught.value)
-    assert said
-    assert said[0].startswith("waiting: workers end by themselves and are started again")
+    # On a busy machine no worker may have started when it first looks.
+    assert any(line.startswith("waiting: workers end by themselves and are started again") for line in said)
     assert signal.getsignal(signal.SIGUSR2) == before
     assert list(stream([{"number": 2}], [Each(same)], 1)) == [{"number": 2}], "Ray is as before"
 
