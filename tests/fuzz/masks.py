@@ -25,7 +25,7 @@ from xai.vessels import Photo
 from xai.vessels.automorph_results import AutomorphResults
 
 STORE = Path(__file__).parent / "seeds" / "masks"
-SIDE = 64
+SIDE = 96
 COLUMNS = ("artery_mask", "vein_mask", "disc_mask", "fov_mask")
 _HEADER = "Name,centre_w,centre_h,radius,Scale,Scale_resolution\n"
 
