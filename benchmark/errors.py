@@ -29,10 +29,10 @@ def out_of_space(error: BaseException | str) -> int | None:
     return next((number for number in _FULL if os.strerror(number) in str(error)), None)
 
 
-def user_error(error: BaseException) -> UserError | None:
+def user_error(error: BaseException, where: object = "a file") -> UserError | None:
     """The `UserError` behind an error: Ray wraps what a worker or a callback raised in errors of its own.
 
-    A full disk counts as one whatever met it.
+    A full disk counts as one whatever met it; `where` is its name when the error has none.
     """
     behind: BaseException | None = error
     seen: set[int] = set()
@@ -40,8 +40,8 @@ def user_error(error: BaseException) -> UserError | None:
         if isinstance(behind, UserError):
             return behind
         if isinstance(behind, OSError) and out_of_space(behind) is not None:
-            where = behind.filename or "a file"
-            return DiskFull(f"{where}: {behind.strerror or ' '.join(str(behind).split())}; {MORE_SPACE}")
+            reason = behind.strerror or " ".join(str(behind).split())
+            return DiskFull(f"{behind.filename or where}: {reason}; {MORE_SPACE}")
         seen.add(id(behind))
         of_ray = type(behind).__module__.startswith("ray.")
         behind = behind.__cause__ or (of_ray and (getattr(behind, "cause", None) or behind.__context__)) or None

@@ -24,8 +24,9 @@ AGAIN_SECONDS = 5.0
 def started(directory: RunDirectory, configuration: dict[str, Any], resume: bool) -> Iterator[None]:
     """The folder, made where it is missing, for this process alone while the block runs.
 
-    A block that fails before it has claimed the folder leaves it as it was; its log is kept elsewhere. An error that
-    has no `UserError` behind it leaves its traceback in the log. Where the log is, is a note of the error.
+    A block that fails before it has claimed the folder leaves it as it was; its log is kept elsewhere. A `UserError`
+    comes out as it is, whatever Ray wrapped it in; another error leaves its traceback in the log. Where the log is, is
+    a note of the error.
 
     Raises:
         UserError: the folder is another run's, is in use, or cannot be made.
@@ -40,7 +41,13 @@ def started(directory: RunDirectory, configuration: dict[str, Any], resume: bool
     # What is there of a run is looked at, and taken away, by the one that holds the lock.
     with _signals_restored(), _no_empty_folders(directory.log.parent), _locked(directory), _log_kept(directory):
         directory.check(configuration, resume)
-        yield
+        try:
+            yield
+        except Exception as error:
+            found = user_error(error, where=directory.path)
+            if found is None or found is error:
+                raise
+            raise found from error
 
 
 @contextmanager

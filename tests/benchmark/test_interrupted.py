@@ -159,9 +159,7 @@ def in_small_places(script: str, folder: Path, **environment: str) -> subprocess
 
 
 @mounting
-@pytest.mark.parametrize(
-    ("size", "file"), [("2m", "images.npy"), ("3000k", "vessels/regions.npy"), ("3500k", "vessels/erased.npy")]
-)
+@pytest.mark.parametrize(("size", "file"), [("2m", "/images.npy:"), ("3000k", "/vessels/regions.npy:"), ("3500k", "")])
 def test_a_full_disk_is_one_line_and_resumes_after_space_was_made(folder, whole, size, file):
     """numpy/numpy#21964, bloomberg/memray#116: it was a bus error."""
     (folder / "disk").mkdir(exist_ok=True)
@@ -176,8 +174,9 @@ cat "$DISK/run/leaderboard.csv" > "$DISK.csv"
     result = in_small_places(script, folder)
     assert result.stdout == "first: 1\nthen: 0\n", result.stderr
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"error: {folder}/disk/run/{file}: No space left on device: "), line
-    assert line.endswith("are free; make space and add --resume, or choose another --out")
+    assert line.startswith(f"error: {folder}/disk/run{file}"), line
+    assert ": No space left on device" in line
+    assert line.endswith("; make space and add --resume, or choose another --out")
     assert pl.read_csv((folder / "disk.csv").read_bytes()).equals(numbers(whole))
 
 

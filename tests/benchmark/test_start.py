@@ -1,5 +1,6 @@
 """What a start leaves behind that fails, is ended, or finds another run."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.config import Study
-from benchmark.errors import UserError
+from benchmark.errors import DiskFull, UserError
 from benchmark.rundir import RunDirectory
 from benchmark.start import started
 
@@ -117,6 +118,14 @@ def test_the_log_of_a_run_that_starts_is_left_alone(directory):
             assert not hasattr(caught.value, "__notes__")
         assert directory.log.read_text() == "of the first\n"
         directory.claim(STUDY, resume=False)
+
+
+def test_a_full_disk_that_ray_met_names_the_folder(directory):
+    """Ray Tune writes its books there, and its error names no file."""
+    told = rf"^{directory.path}: No space left on device; make space and add --resume"
+    with pytest.raises(DiskFull, match=told), started(directory, STUDY, resume=False):
+        directory.claim(STUDY, resume=False)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_nothing_to_resume_makes_no_folder(directory, tmp_path):
