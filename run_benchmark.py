@@ -1,8 +1,12 @@
 """Foundation models x fine-tuning strategies on fundus photographs: how well they predict, and whether they look at
 the vessels. `python run_benchmark.py --help` explains; `python run_benchmark.py` runs the demo study."""
 
+import codecs
+import os
 import re
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +17,9 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.markup import escape
 
-from benchmark.errors import UserError
+from benchmark.environment import require_readable
+from benchmark.errors import UserError, user_error
+from benchmark.screen import take_screen, trouble
 
 EPILOG = """
 \b
@@ -34,6 +40,9 @@ Examples
       the same on the Ray cluster that this machine belongs to
 
 \b
+Exit code: 0 all cells are done, 1 an error (one line says which), 2 a wrong option, 3 a cell failed.
+
+\b
 The manifest given to --data is a CSV or Parquet file with the columns image, label (0 or 1) and patient_id, and
 optionally eye, split (train, val, test), artery_mask, vein_mask, disc_mask and fov_mask; or a folder
 train|val|test/<class>/.
@@ -47,31 +56,53 @@ def _listed(context: click.Context, parameter: click.Parameter, value: str | Non
     return [part.strip() for part in value.split(",") if part.strip()] if value else None
 
 
-def _mounted(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
-        raise click.BadParameter(f"{value} is an address; mount the storage on every node and name its path there")
-    return value
+class _Path(click.ParamType):
+    """A path on this machine, with `~` for the home folder."""
+
+    name = "path"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        if isinstance(value, Path):  # a default
+            return value
+        if not value:
+            self.fail("the path is empty; an unset variable in the command?", parameter, context)
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", value):
+            self.fail(f"{value} is an address; mount the storage on every node and name its path there")
+        try:
+            path = Path(value).expanduser()
+            str(path.absolute()).encode()
+        except UnicodeEncodeError:
+            self.fail("the path is no valid UTF-8 text; rename the folder or file", parameter, context)
+        except (OSError, RuntimeError) as error:  # nobody's home folder is known
+            self.fail(f"{value}: {error}", parameter, context)
+        return path
+
+
+PATH = _Path()
 
 
 _STUDY_OPTIONS = (
     click.option(
         "--config",
-        type=click.Path(path_type=Path),
-        callback=_mounted,
+        type=PATH,
         default=DEMO,
         help="The study, a YAML file.  [default: configs/demo.yaml]",
     ),
     click.option(
         "--data",
-        type=click.Path(path_type=Path),
-        callback=_mounted,
+        type=PATH,
         help="Manifest of your photographs, in place of the study's cohort.",
     ),
     click.option(
         "--image-dir",
-        type=click.Path(path_type=Path),
-        callback=_mounted,
+        type=PATH,
         help="What relative paths in the manifest resolve against.  [default: the manifest's folder]",
+    ),
+    click.option(
+        "--positive",
+        metavar="CLASS",
+        help="The class that is label 1: a class folder's name, or a text in the column label.  [default: of folders, "
+        "the last by name]",
     ),
     click.option(
         "--vessels",
@@ -81,8 +112,7 @@ _STUDY_OPTIONS = (
     ),
     click.option(
         "--vessel-weights",
-        type=click.Path(path_type=Path),
-        callback=_mounted,
+        type=PATH,
         help="Weights of the vessel network: a file, for bfnet AutoMorph's folder of them; or AutoMorph's Results.",
     ),
     click.option(
@@ -94,8 +124,7 @@ _STUDY_OPTIONS = (
     click.option("--cam", metavar="METHOD", help="How to explain: gradcam, hirescam, layercam, eigencam, rollout, …"),
     click.option(
         "--out",
-        type=click.Path(path_type=Path),
-        callback=_mounted,
+        type=PATH,
         help="Run directory.  [default: runs/<name of the study>]",
     ),
     click.option("--backbones", metavar="A,B", callback=_listed, help="Only these backbones, by name."),
@@ -146,6 +175,7 @@ def main(
     Writes a run directory with leaderboard.html, leaderboard.csv and everything they were computed from. The options
     are those of a run; a command has its own behind it.
     """
+    require_readable()
     if context.invoked_subcommand is not None:
         _require_no_options(context)
         return
@@ -165,8 +195,9 @@ def main(
 
     try:
         leaderboard = run_study(study, out, cluster=cluster, resume=resume)
-    except KeyboardInterrupt:
-        raise UserError(f"interrupted; the same command with --out {out} --resume goes on") from None
+    except KeyboardInterrupt as interrupted:
+        what = " ".join(("interrupted", *(f"by {signal}" for signal in interrupted.args)))
+        raise UserError(f"{what}; the same command with --out {out} --resume continues") from None
     failed = print_leaderboard(leaderboard, out, study.statistics.confidence, console)
     if failed:
         raise SystemExit(3)
@@ -197,10 +228,8 @@ def reference() -> None:
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), callback=_mounted, default=Path("comparison.csv"), show_default=True
-)
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@click.option("--out", type=PATH, default=Path("comparison.csv"), show_default=True)
 def compare(runs: tuple[Path, ...], out: Path) -> None:
     """Hold run directories against the first one, cell by cell.
 
@@ -223,8 +252,8 @@ def compare(runs: tuple[Path, ...], out: Path) -> None:
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), callback=_mounted, default=Path("overview"), show_default=True)
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@click.option("--out", type=PATH, default=Path("overview"), show_default=True)
 def leaderboard(runs: tuple[Path, ...], out: Path) -> None:
     """One leaderboard over many runs (several cohorts, several labs), from their results.json alone.
 
@@ -270,15 +299,17 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """Command-line options as the sections of the configuration that they replace."""
     result: dict[str, Any] = {}
     if changes["data"]:
-        result["cohort"] = {"manifest": changes["data"].resolve(), "image_dir": None, "synthetic": None}
-        if config.resolve() == DEMO:  # whose name would stand above photographs that it did not draw
-            result["name"] = changes["data"].resolve().stem
+        result["cohort"] = {"manifest": _resolved(changes["data"]), "image_dir": None, "synthetic": None}
+        if _resolved(config) == DEMO:  # whose name would stand above photographs that it did not draw
+            result["name"] = _resolved(changes["data"]).stem
     if changes["image_dir"]:
-        result.setdefault("cohort", {})["image_dir"] = changes["image_dir"].resolve()
+        result.setdefault("cohort", {})["image_dir"] = _resolved(changes["image_dir"])
+    if changes["positive"]:
+        result.setdefault("cohort", {})["positive"] = changes["positive"]
     if changes["vessels"]:
         result["vessels"] = {"source": changes["vessels"], "weights": None, "size": None}  # those were another source's
     if changes["vessel_weights"]:
-        result.setdefault("vessels", {})["weights"] = changes["vessel_weights"].resolve()
+        result.setdefault("vessels", {})["weights"] = _resolved(changes["vessel_weights"])
     if changes["controls"]:
         result["controls"] = _switched(changes["controls"])
     if changes["cam"]:
@@ -294,6 +325,11 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
             configured = {choice["name"]: choice for choice in whole[key]}
             result[key] = [configured.get(name, {"name": name}) for name in names]
     return result
+
+
+def _resolved(path: Path) -> Path:
+    """Absolute, and without links; of a loop of links as far as it goes, so that opening it says what is wrong."""
+    return Path(os.path.realpath(path))
 
 
 def _switched(names: list[str]) -> dict[str, bool]:
@@ -316,8 +352,57 @@ def _default_directory(name: str, resume: bool) -> Path:
     return taken if resume and taken else path
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line on any terminal; whatever goes wrong ends in one line, with the traceback in a file."""
+    _use_utf8()
+    take_screen()
     try:
         main()
-    except UserError as error:
-        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+    except SystemExit as ended:
+        lost = trouble(sys.stdout)
+        if lost is None or ended.code:
+            raise
+        _report(UserError(f"standard output: {lost.strerror}; what was printed is not complete"))
+        sys.exit(1)
+    except Exception as error:
+        _report(error)
+        sys.exit(1)
+
+
+def _report(error: Exception) -> None:
+    """One line for each thing to fix, or, for an error of this program, one that says where its traceback is."""
+    known, notes = user_error(error), list(getattr(error, "__notes__", ()))
+    if known is not None:
+        lines = str(known).splitlines()
+    else:
+        said = [line.strip() for line in str(error).splitlines() if line.strip()]  # of a worker: its traceback
+        reason = f"{type(error).__name__}: {said[-1] if said else ''}"[:500]
+        lines = [f"unexpected {reason}; this is a fault of the program: please report it with the log"]
+        notes = notes or [f"log: {_keep_traceback()}"]
+    for line in (*lines[:-1], "; ".join((*lines[-1:], *notes))):
+        print(f"error: {line}", file=sys.stderr)
+
+
+def _keep_traceback() -> str:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", errors="backslashreplace", prefix="retina-benchmark-", suffix=".log", delete=False
+        ) as file:
+            traceback.print_exc(file=file)
+        return file.name
+    except OSError as error:
+        return f"none, for it cannot be written ({error.strerror})"
+
+
+def _use_utf8() -> None:
+    """Begin again in Python's UTF-8 mode where the locale cannot name every file; the screen keeps its encoding."""
+    if codecs.lookup(sys.getfilesystemencoding()).name == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    if sys.executable and sys.stdout is not None:
+        os.environ["PYTHONUTF8"] = "1"  # Ray's workers inherit it
+        os.environ.setdefault("PYTHONIOENCODING", f"{sys.stdout.encoding}:replace")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+if __name__ == "__main__":
+    run()

@@ -5,7 +5,8 @@ from functools import cache
 import timm
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models.vision_transformer import VisionTransformer
+from timm.layers import PatchEmbed
+from timm.models.vision_transformer import Block, VisionTransformer
 
 from backbones.backbone import Backbone
 from backbones.hub import HubFile
@@ -19,7 +20,8 @@ def from_timm(architecture: str) -> Backbone:
     """timm's model of that name, with or without a tag of its weights.
 
     Raises:
-        ValueError: no such model or tag, with the nearest ones; or none that is timm's `VisionTransformer`.
+        ValueError: no such model or tag, with the nearest ones; or none that is timm's `VisionTransformer`,
+            of plain blocks on plain patches.
     """
     if not timm.is_model(architecture) or ("." in architecture and not timm.is_model_pretrained(architecture)):
         hint = did_you_mean(architecture, _supported(), "timm.list_models('vit*') lists some")
@@ -47,9 +49,8 @@ def from_timm(architecture: str) -> Backbone:
 
 
 def _supported() -> list[str]:
-    return timm.list_models(
-        module=("vision_transformer", "deit"), pretrained=True, exclude_filters=["*distilled*", "*radio*"]
-    )
+    refused = ["*distilled*", "*radio*", "*_xp_*", "*x2_*", "*pwee*", "*_rpn_*"]
+    return timm.list_models(module=("vision_transformer", "deit"), pretrained=True, exclude_filters=refused)
 
 
 def _build(architecture: str) -> VisionTransformer:
@@ -63,4 +64,14 @@ def _build(architecture: str) -> VisionTransformer:
         raise ValueError(f"{PREFIX}{architecture}: no vision transformer; {only}") from error
     if type(tower) is not VisionTransformer:  # a subclass has a head of its own, DeiT's distilled one for example
         raise ValueError(f"{PREFIX}{architecture}: a {type(tower).__name__}; {only}")
+    # Explanations look at each block's norm1, and LoRA adapts its attn, where a plain block has them.
+    others = sorted({type(block).__name__ for block in tower.blocks if type(block) is not Block})
+    if others:
+        raise ValueError(f"{PREFIX}{architecture}: its blocks are {', '.join(others)}; only timm's Block is supported")
+    patches = type(tower.patch_embed)
+    if patches is not PatchEmbed:  # a convolutional network, whose weights have a layout of their own
+        raise ValueError(f"{PREFIX}{architecture}: its patches come from {patches.__name__}; {only} with PatchEmbed")
+    if any(224 % side for side in tower.patch_embed.patch_size):
+        side = tower.patch_embed.patch_size[0]
+        raise ValueError(f"{PREFIX}{architecture}: patches of {side} pixels do not fill images of 224")
     return tower

@@ -1,6 +1,9 @@
 """Published weights: a file in a Hugging Face repository, in the hub's cache or downloaded into it."""
 
 import errno
+import os
+import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +20,11 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import repo_folder_name
 
+from backbones import surroundings
 from backbones.weights import WeightsError
 
 # By name: from release to release of the hub, its HTTP client is httpx or httpx2.
-UNREACHED = ("ConnectError", "ConnectTimeout", "ReadTimeout", "ProxyError", "UnsupportedProtocol")
+UNREACHED = ("ConnectError", "ConnectTimeout", "ReadTimeout", "UnsupportedProtocol")
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,12 @@ class HubFile:
         return (self.file, self.fallback) if self.fallback else (self.file,)
 
     def cached(self) -> Path | None:
-        """Where the hub's cache holds the file, or None."""
+        """Where the hub's cache holds the file, or None; also of a cache that cannot be read."""
         for name in self.names:
-            path = try_to_load_from_cache(self.repository, name, revision=self.revision)
+            try:
+                path = try_to_load_from_cache(self.repository, name, revision=self.revision)
+            except (OSError, UnicodeDecodeError):  # `fetch` says what is wrong with it, once it has to be written
+                return None
             if isinstance(path, str):
                 return Path(path)
         return None
@@ -84,7 +91,9 @@ class HubFile:
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
         page = f"huggingface.co/{self.repository}"
         if isinstance(cause, OfflineModeIsEnabled):
-            return "not in the hub's cache, and HF_HUB_OFFLINE forbids to download it: unset that"
+            by = "TRANSFORMERS_OFFLINE" if os.environ.get("TRANSFORMERS_OFFLINE") else "HF_HUB_OFFLINE"
+            by = "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else by
+            return f"not in the hub's cache, and {by} forbids to download it: unset that"
         if isinstance(cause, RevisionNotFoundError):
             return f"the repository has no revision {self.revision!r}: correct `revision:`"
         if isinstance(cause, RemoteEntryNotFoundError):
@@ -102,26 +111,70 @@ class HubFile:
             return "the hub refuses your token (401): set HF_TOKEN to a valid one"
         if status is not None:
             return f"the hub answers with an error ({status}): try again later"
+        if any(isinstance(part, ssl.SSLCertVerificationError) for part in _chain(cause)):
+            return (
+                f"the certificate of {constants.ENDPOINT} is not trusted here: set SSL_CERT_FILE to a file with the "
+                "certificates of your institution (PEM)"
+            )
+        named = surroundings.proxy_variable()
+        proxy = f"the proxy in {named}" if named else "the proxy"
+        if type(cause).__name__ == "ProxyError":
+            return f"{proxy} refuses ({_first_line(cause)}): correct its address, name and password"
         if absent or type(cause).__name__ in UNREACHED:
             return (
                 f"not in the hub's cache, and the hub cannot be reached ({type(cause).__name__}): check the network, "
-                "the proxy and HF_ENDPOINT"
+                f"{proxy} and HF_ENDPOINT"
             )
-        number = error.errno if isinstance(error, OSError) else None
-        if number in (errno.ENOSPC, errno.EDQUOT):
-            return f"no space left for it in {constants.HF_HUB_CACHE}: make some, or set HF_HOME to a folder elsewhere"
-        if number is not None:
-            return f"the hub's cache cannot be written ({error}): set HF_HOME to a folder that can"
-        return f"the download broke off ({type(error).__name__}): run the same command again"
+        if isinstance(error, OSError):
+            return _storage(error) or f"the download broke off ({type(error).__name__}): run the same command again"
+        if isinstance(error, (HTTPError, RuntimeError)):  # RuntimeError is what the hub's Xet client raises
+            return f"the download broke off ({type(error).__name__}): run the same command again"
+        # Not the error's text: it may hold the token.
+        return (
+            f"the hub's client cannot work here ({type(error).__name__}): check the variables HF_*, SSL_CERT_* and "
+            "*_PROXY"
+        )
 
     def _download(self) -> Path:
-        try:
+        reason = surroundings.fault()
+        if reason is None:
             try:
-                return Path(hf_hub_download(self.repository, self.file, revision=self.revision))
-            except RemoteEntryNotFoundError:
-                if not self.fallback:
-                    raise
-                return Path(hf_hub_download(self.repository, self.fallback, revision=self.revision))
-        except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError is what the hub's Xet client raises
-            by_hand = f"download {self.file} from huggingface.co/{self.repository} elsewhere and name it as `weights:`"
-            raise WeightsError(f"{self}: {self.reason(error)}; or {by_hand}") from error
+                return self._from_hub()
+            except Exception as error:  # whatever the client and its parts raise in surroundings that nobody foresaw
+                raise self._refused(self.reason(error)) from error
+        raise self._refused(reason)
+
+    def _from_hub(self) -> Path:
+        try:
+            return Path(hf_hub_download(self.repository, self.file, revision=self.revision))
+        except RemoteEntryNotFoundError:
+            if not self.fallback:
+                raise
+            return Path(hf_hub_download(self.repository, self.fallback, revision=self.revision))
+
+    def _refused(self, reason: str) -> WeightsError:
+        by_hand = f"download {self.file} from huggingface.co/{self.repository} elsewhere and name it as `weights:`"
+        return WeightsError(f"{self}: {reason}; or {by_hand}")
+
+
+def _storage(error: OSError) -> str | None:
+    """What is wrong with the hub's cache, and the fix, or None for an error that is not of writing to it."""
+    variable = surroundings.cache_variable()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left for it in {constants.HF_HUB_CACHE}: make some, or set {variable} to a folder elsewhere"
+    places = [Path(place).absolute() for place in (constants.HF_HUB_CACHE, constants.HF_HOME)]
+    file = Path(os.fsdecode(error.filename)).absolute() if isinstance(error.filename, str | bytes) else None
+    # Of the cache, or a folder above it that would have to be made first.
+    if file is not None and any(place in (file, *file.parents) or file in place.parents for place in places):
+        return f"the hub's cache cannot be written ({error.strerror}: {file}): set {variable} to a folder that can"
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

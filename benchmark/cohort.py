@@ -1,28 +1,38 @@
-"""The study's cohort before any picture is opened: the manifest, split by person and fit for a study."""
+"""The study's cohort before any picture is opened: the manifest, split by patient and fit for a study."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from benchmark.config import Study
 from benchmark.errors import UserError
-from benchmark.manifest import read_manifest
-from benchmark.splits import require_both_classes, split_people
+from benchmark.manifest import Manifest, open_manifest
+from benchmark.splits import ADVICE, require_both_classes, require_enough_people, split_people
 
 
 def read_cohort(study: Study, manifest: Path) -> pl.DataFrame:
-    """`read_manifest` with its `split` column filled.
+    """The images of `open_cohort`."""
+    return open_cohort(study, manifest).images
+
+
+def open_cohort(study: Study, manifest: Path) -> Manifest:
+    """The manifest with the `split` column of its images filled.
 
     Raises:
         UserError: a fault in the manifest, a split with one class, or masks that are asked for but not named.
     """
     settings = study.cohort
-    cohort = split_people(read_manifest(manifest, settings.image_dir, settings.patient_pattern), settings.shares)
-    require_both_classes(cohort)
-    test = cohort.filter(pl.col("split") == "test")
+    opened = open_manifest(manifest, settings.image_dir, settings.patient_pattern, settings.positive)
+    given = opened.images["split"].null_count() == 0
+    if not given:
+        require_enough_people(opened.images, opened.classes)
+    images = split_people(opened.images, settings.shares)
+    require_both_classes(images, opened.classes, f"correct the splits of {manifest.name}" if given else ADVICE)
+    test = images.filter(pl.col("split") == "test")
     if study.vessels.source == "masks" and test["artery_mask"].null_count() == len(test):
         raise UserError(
             f"{manifest}: names no artery_mask for any test image, which --vessels masks needs; add the columns "
             "artery_mask and vein_mask, or choose --vessels wnet"
         )
-    return cohort
+    return replace(opened, images=images)

@@ -21,7 +21,7 @@ from benchmark.leaderboard import failure, read_risk, read_saliency, read_tested
 from benchmark.measures import Estimates, Tested, estimate_cell
 from benchmark.results import digest
 from benchmark.rundir import RunDirectory
-from benchmark.table import Names, estimate
+from benchmark.table import Names, estimate, print_table
 from benchmark.tables import read_parquet
 from stats.multiple import holm
 from stats.resamples import PeopleResamples, draw_people
@@ -172,7 +172,7 @@ def print_comparison(table: pl.DataFrame, confidence: float, console: Console) -
                 row["method"] if row["difference"] is None else _difference(row),
                 p_value(row["p_holm"]),
             )
-        console.print(shown)
+        print_table(shown, console)
 
 
 def _difference(row: dict[str, Any]) -> str:

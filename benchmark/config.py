@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 
 IntervalMethod = Literal["t", "percentile", "bca"]
 RiskMethod = Literal["unbalanced", "recalibrated", "score"]
-_STRICT = ConfigDict(extra="forbid", frozen=True)
+_STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Section(BaseModel):
     model_config = _STRICT
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class _Synthetic(SyntheticCohort):
     pass
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class _Recipe(Recipe):
     pass
 
@@ -68,11 +68,15 @@ class Shares(_Section):
 
 
 class Cohort(_Section):
-    """Where the photographs and labels are: a manifest (CSV, Parquet, or a folder of classes) or a synthetic cohort."""
+    """Where the photographs and labels are: a manifest (CSV, Parquet, or a folder of classes) or a synthetic cohort.
+
+    `positive` is the class that is label 1: the name of a class folder, or a text of the manifest's column label.
+    """
 
     manifest: Path | None = None
     image_dir: Path | None = None
     patient_pattern: str | None = None
+    positive: str | None = None
     synthetic: _Synthetic | None = None
     shares: Shares = Shares()
     max_rejected: float = Field(0.05, ge=0, le=1)
@@ -82,11 +86,18 @@ class Cohort(_Section):
     def _has_group(cls, pattern: str | None) -> str | None:
         try:
             groups = re.compile(pattern or "()").groups
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
         if not groups:
             raise ValueError(f"{pattern!r} has no group: put parentheses around the patient id")
         return pattern
+
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _text(cls, name: Any) -> Any:
+        if isinstance(name, bool):  # YAML's word for yes, no, true, false, on, off
+            raise ValueError('is a yes/no value in YAML: put the name of the class in quotes, as in positive: "yes"')
+        return str(name) if isinstance(name, int | float) else name
 
     @model_validator(mode="after")
     def _one_source(self) -> "Cohort":
@@ -94,6 +105,8 @@ class Cohort(_Section):
             raise ValueError("give either a manifest or a synthetic cohort")
         if self.synthetic is not None and (self.image_dir or self.patient_pattern):
             raise ValueError("image_dir and patient_pattern belong to a manifest: give one, or leave them out")
+        if self.synthetic is not None and self.positive is not None:
+            raise ValueError("positive belongs to a manifest: give one (--data), or leave positive out")
         return self
 
 
@@ -298,16 +311,33 @@ class Study(_Section):
 
     @model_validator(mode="after")
     def _fitting(self) -> "Study":
-        for backbone in self.backbones:
+        from xai.rollout import require_plain
+
+        method = self.explain.open()
+        for choice in self.backbones:
+            backbone = choice.open()
             try:
-                self.explain.open().start(backbone.open().depth)
+                method.start(backbone.depth)
+                if method.name == "rollout":
+                    require_plain(backbone.skeleton(classes=2))
             except ValueError as error:
-                raise ValueError(f"explain: on {backbone.name}, {error}") from error
-            for strategy in self.strategies:
+                raise ValueError(f"explain: on {choice.name}, {error}") from error
+            for place, strategy in enumerate(self.strategies):
                 try:
-                    strategy.open().frozen_blocks(backbone.open().depth)
+                    strategy.open().frozen_blocks(backbone.depth)
                 except ValueError as error:
-                    raise ValueError(f"strategies: on {backbone.name}, {error}") from error
+                    raise ValueError(f"strategies: on {choice.name}, {error}") from error
+                try:
+                    strategy.open().require_fit(backbone)
+                except ValueError as error:
+                    raise ValueError(f"strategies.{place}: {error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _searchable(self) -> "Study":
+        for place, strategy in enumerate(self.strategies if self.search else ()):
+            if strategy.open().learning_rate == 0:
+                raise ValueError(f"strategies.{place}: a search needs a learning_rate above 0 to begin from")
         return self
 
     def dump(self) -> dict[str, Any]:

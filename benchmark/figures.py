@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from PIL import Image
 
 from benchmark.cells import Cell
 from benchmark.config import Study
 from benchmark.photos import IMAGE_SIZE
-from benchmark.rundir import RunDirectory, open_array, write_csv
+from benchmark.rundir import RunDirectory, open_array, write_csv, write_image
 from benchmark.tables import read_parquet
 from xai.examples import choose
 from xai.gradcam import saliency_maps
@@ -56,13 +55,13 @@ def draw_figures(
 
     means = mean_maps(cams, test["label"].to_numpy(), mirrored, IMAGE_SIZE, settings.scaling)
     of_all = means["all"].values
-    Image.fromarray(colours(of_all, float(of_all.max())).astype(np.uint8)).save(folder.mean_cam)
+    write_image(folder.mean_cam, colours(of_all, float(of_all.max())).astype(np.uint8))
     photograph = mirrored_mean(images, rows, mirrored)
     vessels = mirrored_mean(regions[:, 2], np.arange(len(test)), mirrored)
     title = f"{cell.backbone.name}, {cell.strategy.name}, seed {cell.seed}"
     told = "mean over the test images with a map, left eyes mirrored onto right ones"
     figure = mean_panel(means, photograph, vessels, title, told, method)
-    Image.fromarray(figure.rgb).save(folder.figure("mean"))
+    write_image(folder.figure("mean"), figure.rgb)
     listed = [{"file": folder.figure("mean").name, "group": "mean", "alt": figure.alt}]
 
     scores = test.select("image").join(
@@ -88,7 +87,7 @@ def draw_figures(
             _told(facts),
             method,
         )
-        Image.fromarray(figure.rgb).save(file)
+        write_image(file, figure.rgb)
         listed.append({name: facts[name] for name in SCHEMA if name in facts} | {"alt": figure.alt})
     write_csv(folder.figures, pl.DataFrame(listed, schema=SCHEMA))
 

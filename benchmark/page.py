@@ -9,7 +9,7 @@ import io
 import mimetypes
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from benchmark.charts.scatter import scatter
 from benchmark.charts.spans import Span
 from benchmark.comparisons import CELL, CellKey
 from benchmark.conclusions import cautions, conclusions, risk_stated
+from benchmark.folder import told_left_out
 from benchmark.formats import NOTHING, p_stated, p_value
 from benchmark.leaderboard import OK, Leaderboard
 from benchmark.tables import csv_text
@@ -62,6 +63,8 @@ class PageContent:
         facts: section -> key -> value.
         configuration: the text of study.yaml.
         confidence: of all intervals, 0.95 for 95 %.
+        classes: names of the classes by label, "0" and "1", where they have names.
+        files_left_out: of a folder cohort, how many files are no images, by reason.
     """
 
     title: str
@@ -78,6 +81,8 @@ class PageContent:
     facts: Mapping[str, Mapping[str, str]]
     configuration: str
     confidence: float
+    classes: Mapping[str, str] | None = None
+    files_left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,7 @@ def render(content: PageContent) -> str:
         rule=RULE,
         cohort=content.cohort.to_dicts(),
         left_out=content.left_out.head(LEFT_OUT_SHOWN).to_dicts(),
+        files_left_out=told_left_out(content.files_left_out) if content.files_left_out else "",
     )
 
 

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from rich.markup import escape
+
 from benchmark.cells import cells_of
 from benchmark.cluster import Cluster, connect
-from benchmark.cohort import read_cohort
+from benchmark.cohort import open_cohort
 from benchmark.config import Resources, Study
 from benchmark.errors import UserError
 from benchmark.leaderboard import Leaderboard
@@ -17,9 +19,10 @@ from benchmark.stages.explain import explain
 from benchmark.stages.prepare import prepare
 from benchmark.stages.report import report
 from benchmark.stages.search import search
-from benchmark.stages.segment import open_vessels, segment
+from benchmark.stages.segment import open_vessels, require_own_masks, segment
 from benchmark.stages.train import train
 from benchmark.stages.weights import weights
+from benchmark.start import end_in_order, started
 
 
 def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bool = False) -> Leaderboard:
@@ -30,21 +33,31 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
         cluster: address of a running Ray cluster (`auto` finds one on this machine); None starts Ray here.
 
     Raises:
-        benchmark.errors.UserError: something in the input or the surroundings that the user can mend.
+        benchmark.errors.UserError: something in the input or the surroundings that the user can fix.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP.
     """
     # What is missing or faulty is said before anything is started or written.
-    open_vessels(study)
+    source = open_vessels(study)
+    remarks = []
     if study.cohort.manifest is not None:
-        read_cohort(study, study.cohort.manifest)
+        cohort = open_cohort(study, study.cohort.manifest)
+        cohort.refuse_conflicts()
+        require_own_masks(source, cohort.images)
+        remarks = cohort.remarks()
     directory = RunDirectory(out)
-    directory.claim(study.dump(), resume)
-    for cell in cells_of(study):
-        directory.trial(cell).failure.unlink(missing_ok=True)
     with (
+        started(directory, study.dump(), resume),
         screen_apart_from(directory.log) as console,
         connect(cluster, log_file=directory.log) as connected,
     ):
+        end_in_order()
         _refuse_to_wait(study.resources, connected)
+        directory.claim(study.dump(), resume)  # only now: a start that fails leaves nothing in the folder
+        directory.remove_drafts()
+        for cell in cells_of(study):
+            directory.trial(cell).failure.unlink(missing_ok=True)
+        for remark in remarks:
+            console.print(escape(remark))
         # Ray Data starves where Ray Tune holds every CPU: one stage at a time.
         searching = (search,) if study.search else ()
         stages = (weights, prepare, segment, embed, *searching, train, explain, control)

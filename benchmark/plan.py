@@ -11,7 +11,7 @@ from rich.table import Table
 import backbones
 from benchmark.cache import CachePlan
 from benchmark.cells import Cell, cells_of
-from benchmark.cohort import read_cohort
+from benchmark.cohort import open_cohort
 from benchmark.config import BackboneChoice, Study
 from benchmark.costs import (
     Cost,
@@ -26,10 +26,11 @@ from benchmark.costs import (
     trains_from_images,
 )
 from benchmark.errors import UserError
-from benchmark.manifest import SPLITS
+from benchmark.manifest import SPLITS, Manifest
 from benchmark.splits import split_people
-from benchmark.stages.segment import open_vessels
+from benchmark.stages.segment import open_vessels, require_own_masks
 from benchmark.synthetic import plan as plan_synthetic
+from benchmark.table import print_table
 
 
 def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -> None:
@@ -40,7 +41,8 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
     """
     cells = cells_of(study)
     with console.status("Estimating"):
-        cohort = expected_cohort(study)
+        opened = expected_cohort(study)
+        cohort = opened.images
         images = _images(study, cohort)
         sizes = images_by_split(cohort)
         machine, cached = this_machine(study), cached_blocks(study, sizes, out)
@@ -50,7 +52,11 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
 
     console.print(f"[bold]{escape(study.name)}[/]: {len(cells)} cells, run directory {escape(str(out))}")
     console.print(images)
-    console.print(_table(costs))
+    for line in opened.remarks():
+        console.print(escape(line))
+    for line in opened.conflicts:
+        console.print(f"[red]No run starts:[/] {escape(line)}")
+    print_table(_table(costs), console)
     for line in _limits(cells, costs, machine, cached):
         console.print(line)
     total = embedding + sum(cost.seconds for cost in costs.values())
@@ -64,12 +70,12 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
     if cluster:
         console.print("With --cluster the time divides by the cluster's devices; the estimate is for this machine's.")
     console.print(*(_backbone(choice) for choice in study.backbones), sep="\n")
-    console.print(_vessels(study))
+    console.print(_vessels(study, cohort))
 
 
-def expected_cohort(study: Study) -> pl.DataFrame:
-    """The photographs as the manifest lists them, or as they would be drawn, with their splits: at least the columns
-    label, patient_id and split.
+def expected_cohort(study: Study) -> Manifest:
+    """The photographs as the manifest lists them, or as they would be drawn, with their splits: images have at least
+    the columns label, patient_id and split.
 
     Raises:
         UserError: the manifest has faults.
@@ -77,9 +83,9 @@ def expected_cohort(study: Study) -> pl.DataFrame:
     settings = study.cohort
     if settings.synthetic is None:
         assert settings.manifest is not None  # Cohort has one of the two
-        return read_cohort(study, settings.manifest)
+        return open_cohort(study, settings.manifest)
     drawn = pl.DataFrame(plan_synthetic(settings.synthetic)).with_columns(pl.lit(None, pl.String).alias("split"))
-    return split_people(drawn, settings.shares)
+    return Manifest(split_people(drawn, settings.shares))
 
 
 def images_by_split(cohort: pl.DataFrame) -> dict[str, int]:
@@ -172,6 +178,9 @@ def _weights(choice: BackboneChoice) -> str:
         return "untrained, none needed"
     if hub.cached():
         return f"{hub} is in the hub's cache"
+    fault = backbones.surroundings.fault()
+    if fault is not None:
+        return f"[yellow]missing here[/], and [red]{escape(fault)}[/]"
     gate = ", gated: accept its terms there and set HF_TOKEN" if hub.gated else ""
     return (
         f"[yellow]missing here[/], will be downloaded from huggingface.co/{hub}{gate}; or name a local file as "
@@ -179,10 +188,13 @@ def _weights(choice: BackboneChoice) -> str:
     )
 
 
-def _vessels(study: Study) -> str:
+def _vessels(study: Study, cohort: pl.DataFrame) -> str:
     try:
-        provenance = open_vessels(study).provenance
+        source = open_vessels(study)
     except UserError as error:
         return f"[red]{escape(str(error))}[/]"
+    if study.cohort.synthetic is None:
+        require_own_masks(source, cohort)
+    provenance = source.provenance
     details = ", ".join(f"{key} {value}" for key, value in provenance.items() if key != "name")
     return f"Vessels: {escape(provenance['name'] + (f' ({details})' if details else ''))}; ready."

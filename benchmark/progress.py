@@ -4,11 +4,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmark.screen import open_screen
 
 
 class Stage:
@@ -23,6 +25,10 @@ class Stage:
 
     def say(self, doing: str) -> None:
         self._progress.update(self._task, doing=doing)
+
+    def note(self, line: str) -> None:
+        """Print a line that stays, on a terminal or not."""
+        self._progress.console.print(line, style="yellow", markup=False, soft_wrap=True)
 
 
 class Reporter:
@@ -73,19 +79,23 @@ def screen_apart_from(log: Path) -> Iterator[Console]:
     The file descriptors themselves are redirected, since Ray's core does not write through Python.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     screen, errors = os.dup(1), os.dup(2)
-    with log.open("ab") as file, os.fdopen(screen, "w", closefd=False) as stream:
+    with log.open("ab") as file, open_screen(screen) as stream:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
             yield Console(file=stream)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush()
             stream.flush()
             os.dup2(screen, 1)
             os.dup2(errors, 2)
             os.close(screen)
             os.close(errors)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # below the log the disk may be full
+            stream.flush()

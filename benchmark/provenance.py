@@ -8,11 +8,15 @@ from pathlib import Path
 from benchmark.costs import main_memory
 
 ROOT = Path(__file__).resolve().parent.parent
+GIT_SECONDS = 60  # git reads the whole checkout, which may lie on a slow file server; a busy machine must not lose it
 
 
 def program(root: Path = ROOT) -> str:
     """Version of this program, with the commit where the folder is a git repository, and whether it was changed."""
-    version = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    project = root / "pyproject.toml"
+    version = "unknown version"  # of packages that were copied without it
+    if project.is_file():
+        version = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return version
@@ -36,7 +40,7 @@ def _git(root: Path, *arguments: str) -> str | None:
         return None
     command = ["git", "-C", str(root), *arguments]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        said = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return said.stdout.strip()

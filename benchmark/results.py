@@ -143,9 +143,15 @@ class OverSeeds(_Model):
 
 
 class CohortResult(_Model):
-    """`test_sha256` is the digest of the test images with people and labels: equal where two runs tested the same."""
+    """`classes`: the names of the labels, where they have names; `files_left_out`: files of a folder cohort that are no
+    images, by reason; `repeated`: images with the pixels of another image of their split; `test_sha256`: the digest of
+    the test images with people and labels, equal where two runs tested the same.
+    """
 
     source: str
+    classes: dict[str, str] | None = None
+    files_left_out: dict[str, int] = {}
+    repeated: int | None = None
     manifest_sha256: str | None = None
     images: dict[str, int]
     people: dict[str, int]

@@ -9,8 +9,9 @@ from rich.markup import escape
 from benchmark.cells import Cell, cells_of
 from benchmark.cluster import Cluster
 from benchmark.config import Study
+from benchmark.errors import stop_when_full
 from benchmark.progress import Reporter
-from benchmark.rundir import RunDirectory
+from benchmark.rundir import RunDirectory, write_text
 from benchmark.streaming import Batched, Row
 
 
@@ -41,7 +42,11 @@ class Run:
         return [cell for cell in cells_of(self.study) if not self.directory.trial(cell).failure.is_file()]
 
     def fail(self, cell: Cell, reason: str) -> None:
-        """Note why a cell failed; it takes no further part."""
-        self.directory.trial(cell).path.mkdir(parents=True, exist_ok=True)
-        self.directory.trial(cell).failure.write_text(reason + "\n", encoding="utf-8")
+        """Note why a cell failed; it takes no further part.
+
+        Raises:
+            benchmark.errors.DiskFull: it failed for want of space, and so would every other.
+        """
+        stop_when_full(reason)
+        write_text(self.directory.trial(cell).failure, reason + "\n")
         self.reporter.console.print(f"[red]✗ {cell.name} failed[/]: {escape(reason)}")

@@ -2,14 +2,17 @@
 
     study.yaml                     the configuration the run was started with
     run.json                       versions, machine, seconds per stage
+    .lock                          the process that works here, while one does
     logs/run.log                   everything that is not for the screen
     synthetic/                     the synthetic cohort, where there is one
-    cohort.parquet                 one row an accepted image; `row` is its place in images.npy
+    cohort.parquet                 one row an accepted image; `row` is its place in images.npy; paths of files in this
+                                   folder are relative to it, others absolute
     rejected.csv                   images left out, with the reason
+    repeated.csv                   images whose pixels are those of an image listed before
     images.npy                     (n, 224, 224, 3) uint8
     vessels/regions.npy            (test images, 4, 224, 224) uint8, share of a pixel inside artery, vein, vessel, fov
     vessels/vessels.parquet        one row a test image, in the same order: vessel fractions, quality flags,
-                                   or why it has no masks
+                                   correlation with dark lines, or why it has no masks or no disc
     vessels/disc.npy               (test images, 224, 224) uint8, share of a pixel inside the optic disc; only where the
                                    manifest names masks of it
     vessels/erased.npy             (test images, 2, 224, 224, 3) uint8: without the vessels, and the control
@@ -30,8 +33,7 @@ photographs when their `erased.parquet` does, a control when its file does: each
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +42,17 @@ import numpy as np
 import polars as pl
 import yaml
 from numpy.typing import DTypeLike
+from PIL import Image
+from pydantic import ValidationError
 
 from benchmark.cells import Cell, safe
-from benchmark.config import SWITCHES
-from benchmark.errors import UserError
+from benchmark.config import SWITCHES, Study
+from benchmark.disk import DRAFT, ArrayFile, whole
+from benchmark.errors import UserError, WriteError
+from benchmark.manifest import FILES
 from benchmark.tables import csv_text
+
+_PATHS = ("path", *FILES)  # the columns of a cohort that name files
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,7 @@ class EmbeddingDirectory:
     @staticmethod
     def draft(file: Path) -> Path:
         """One of them while it is being written."""
-        return file.with_suffix(".part.npy")
+        return file.with_suffix(f"{DRAFT}.npy")
 
 
 @dataclass(frozen=True)
@@ -151,11 +159,16 @@ class RunDirectory:
     path: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", self.path.resolve())
+        object.__setattr__(self, "path", Path(os.path.realpath(self.path)))  # a loop of links is met later
 
     @property
     def log(self) -> Path:
         return self.path / "logs" / "run.log"
+
+    @property
+    def lock(self) -> Path:
+        """Which process works in the folder, while one does (`benchmark.lock`)."""
+        return self.path / ".lock"
 
     @property
     def study(self) -> Path:
@@ -176,6 +189,11 @@ class RunDirectory:
     @property
     def rejected(self) -> Path:
         return self.path / "rejected.csv"
+
+    @property
+    def repeated(self) -> Path:
+        """image, patient_id, label, split; same_as, its_patient_id, its_label: the first image of the same pixels."""
+        return self.path / "repeated.csv"
 
     @property
     def images(self) -> Path:
@@ -243,6 +261,15 @@ class RunDirectory:
         """Every number with what it rests on; `benchmark.results.Results`."""
         return self.path / "results.json"
 
+    def inward(self, table: pl.DataFrame) -> pl.DataFrame:
+        """A cohort's table with paths below this folder as they are seen from it: the folder may be moved."""
+        return table.with_columns(pl.col(_PATHS).str.strip_prefix(f"{self.path}/"))
+
+    def outward(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The same with absolute paths again."""
+        path = pl.col(_PATHS)
+        return table.with_columns(pl.when(path.str.starts_with("/")).then(path).otherwise(f"{self.path}/" + path))
+
     def completed(self, part: str) -> dict[str, Any] | None:
         """What a finished stage noted of itself, or None where it has not finished."""
         marker = self.path / f".{part}.json"
@@ -252,12 +279,11 @@ class RunDirectory:
         """Note that a stage has finished."""
         write_json(self.path / f".{part}.json", notes)
 
-    def claim(self, configuration: dict[str, Any], resume: bool) -> None:
-        """Make the folder this study's, or check that it is.
+    def check(self, configuration: dict[str, Any], resume: bool) -> None:
+        """See whether the folder may become this study's, or is; nothing is written.
 
         Raises:
-            UserError: a run is there already and is not to be resumed, or its configuration was another; or the
-                folder cannot be made.
+            UserError: a run is there already and is not to be resumed, or its configuration was another.
         """
         if self.study.is_file():
             if not resume:
@@ -272,15 +298,27 @@ class RunDirectory:
                 )
         elif resume and not self.path.is_dir():
             raise UserError(f"{self.path}: no run to resume; leave --resume out to start one")
+
+    def claim(self, configuration: dict[str, Any], resume: bool) -> None:
+        """Make the folder this study's, or check that it is.
+
+        Raises:
+            UserError: as `check`; or the folder cannot be made.
+        """
+        self.check(configuration, resume)
         try:
             for folder in (self.log.parent, self.regions.parent):
                 folder.mkdir(parents=True, exist_ok=True)
-            with _whole(self.study) as draft:
-                draft.write_text(yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True), encoding="utf-8")
+            write_text(self.study, yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
+        except WriteError:
+            raise
         except OSError as error:
-            raise UserError(
-                f"{self.path}: cannot be made a run directory ({error.strerror}); choose another --out"
-            ) from error
+            raise unusable(self.path, error) from error
+
+    def remove_drafts(self) -> None:
+        """Delete what a run that was killed left half written; it may take much of the disk."""
+        for draft in (*self.path.rglob(f"*{DRAFT}"), *self.path.glob(f"embeddings/*/*{DRAFT}.npy")):
+            draft.unlink(missing_ok=True)
 
     def _changes(self, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         """Keys whose change would mix two studies.
@@ -288,6 +326,7 @@ class RunDirectory:
         Cells may be added, statistics and resources chosen anew, and whatever nothing has been computed from yet may be
         mended: a manifest that was refused, for one. stages/weights.py looks after backbones.
         """
+        before = _with_defaults(before)
         used = {
             "cohort": (".prepare.json",),
             "vessels": (".segment.json",),
@@ -320,6 +359,14 @@ _WITHOUT_EFFECT = {
 }
 
 
+def _with_defaults(configuration: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that an earlier version wrote, with the keys that it did not have at their defaults."""
+    try:
+        return Study.model_validate(configuration).dump()
+    except ValidationError:  # it has keys, or backbones, that this version does not know
+        return configuration
+
+
 def _numbers(configuration: dict[str, Any], section: str) -> Any:
     """A section without the keys that its results do not depend on."""
     values = configuration.get(section)
@@ -328,43 +375,55 @@ def _numbers(configuration: dict[str, Any], section: str) -> Any:
     return {key: value for key, value in values.items() if key not in _WITHOUT_EFFECT[section]}
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A draft that becomes the file when the block ends well: a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    yield draft
-    draft.replace(path)
+def unusable(path: Path, error: OSError) -> UserError:
+    """Why a path cannot be a run directory."""
+    reason = error.strerror or str(error)
+    return UserError(f"{path}: cannot be made a run directory ({reason}); choose another --out")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all; what of a file's name is no UTF-8 becomes an escape."""
+    with whole(path) as draft:
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def write_json(path: Path, values: Any) -> None:
     """Whole or not at all."""
-    with _whole(path) as draft:
+    with whole(path) as draft:
         draft.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def write_parquet(path: Path, frame: pl.DataFrame) -> None:
     """Whole or not at all."""
-    with _whole(path) as draft:
+    with whole(path) as draft:
         frame.write_parquet(draft)
 
 
 def write_csv(path: Path, frame: pl.DataFrame) -> None:
     """Whole or not at all."""
-    with _whole(path) as draft:
-        draft.write_text(csv_text(frame), encoding="utf-8", newline="")
+    write_text(path, csv_text(frame))
+
+
+def write_image(path: Path, rgb: np.ndarray) -> None:
+    """(height, width, 3) uint8 as PNG, whole or not at all."""
+    with whole(path) as draft:
+        Image.fromarray(rgb).save(draft, format="PNG")
 
 
 def write_array(path: Path, values: np.ndarray) -> None:
     """Whole or not at all."""
-    with _whole(path) as draft, draft.open("wb") as file:
-        np.save(file, values, allow_pickle=False)
+    with whole(path) as draft:
+        values = np.asarray(values)
+        ArrayFile(draft, values.shape, values.dtype)[:] = values
 
 
-def create_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap:
-    """A new memory-mapped `.npy`, open for writing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+def create_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> ArrayFile:
+    """A new `.npy`, all zero, to be filled row by row; its place on the disk is taken at once.
+
+    Raises:
+        benchmark.disk.DiskFull: there is not so much space.
+    """
+    return ArrayFile(path, shape, dtype)
 
 
 def open_array(path: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.measure import Measurement
+from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,7 @@ from benchmark.formats import NOTHING, p_stated
 from benchmark.leaderboard import OK, Leaderboard
 from benchmark.rundir import RunDirectory
 
+LEAST_WIDTH = 80  # columns of a terminal that every table fits into without a cut
 _COLUMNS = {"AUC": "auc", "F1": "f1", "artery": "artery_ratio", "vein": "vein_ratio", "vessel": "vessel_ratio"}
 
 
@@ -41,7 +43,7 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
         else:
             failed += 1
             table.add_row(name, "[red]failed")
-    console.print(table)
+    print_table(table, console)
     for row in leaderboard.cells.filter(pl.col("status") != OK).iter_rows(named=True):
         console.print(f"[red]✗[/] {escape(_called(row))}: {escape(row['status'])}")
     without = leaderboard.cells.filter((pl.col("status") == OK) & pl.col("vessel_ratio").is_null())
@@ -57,6 +59,12 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
         console.print(f"AUC against vessel ratio over {first['n_cells']} cells: Spearman {rho}, {test}")
     console.print(f"Page: [bold]{escape(str(RunDirectory(out).leaderboard('html')))}", soft_wrap=True)
     return failed
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print a table at least 80 columns wide: a narrower terminal wraps its lines, and no name or number is cut."""
+    options = console.options.update(max_width=max(console.width, LEAST_WIDTH))
+    console.print(Segments(console.render(table, options)), crop=False)
 
 
 def _called(row: dict[str, Any]) -> str:

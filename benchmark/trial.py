@@ -14,6 +14,7 @@ from benchmark.cache import explained_from
 from benchmark.cells import Cell
 from benchmark.config import Study
 from benchmark.device import forward_batch, worker_device
+from benchmark.disk import writing
 from benchmark.rundir import RunDirectory, open_array, write_csv, write_json, write_parquet
 from benchmark.tables import read_csv, read_parquet
 from benchmark.weights import build_tower, read_records
@@ -67,7 +68,8 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
     learning_rate = chosen_learning_rate(study, directory, cell)
     done = fit(study, directory, cell, learning_rate, on_epoch)
 
-    save_trained(done.module, folder.path, backbone=cell.backbone.name)
+    with writing(folder.path):
+        save_trained(done.module, folder.path, backbone=cell.backbone.name)
     write_csv(folder.history, pl.DataFrame([asdict(epoch) for epoch in done.history]))
     held_out = read_parquet(directory.cohort).filter(pl.col("split") != "train")
     logits = predict_logits(

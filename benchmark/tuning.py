@@ -7,6 +7,10 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from benchmark.cluster import require_own_processes, watch
+from benchmark.errors import UserError
+from benchmark.waiting import Watch
+
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -20,6 +24,7 @@ def run_trials(
     on_report: Callable[[str, dict[str, Any]], None],
     on_end: Callable[[str, str | None], None],
     scheduler: TrialScheduler | None = None,
+    on_wait: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Run `work(name, report)` for every name, as many at a time as the cluster holds, roughly in this order.
 
@@ -28,15 +33,17 @@ def run_trials(
         storage: where Ray Tune keeps its books.
         on_end: told of each trial that ends, and of the last line of its error where it failed.
         scheduler: may end trials early, which is no failure; None lets each run to its end.
+        on_wait: receives a line where no trial runs and something is in the way.
 
     Raises:
+        UserError: no trial ran for as long as `benchmark.waiting.patience` allows, and something is in the way.
         KeyboardInterrupt: Ctrl-C ended the run before every trial had ended.
     """
 
     def trial(config: dict[str, Any]) -> None:
         work(config["name"], tune.report)
 
-    listener = _Listener(on_report, on_end)
+    listener = _Listener(on_report, on_end, watch(cpus, gpus or 0, on_wait, must_run=True))
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": cpus, "gpu": gpus or 0}),
         param_space={"name": tune.grid_search(list(names))},
@@ -89,10 +96,14 @@ class GroupedASHA(FIFOScheduler):
 
 class _Listener(tune.Callback):
     def __init__(
-        self, on_report: Callable[[str, dict[str, Any]], None], on_end: Callable[[str, str | None], None]
+        self,
+        on_report: Callable[[str, dict[str, Any]], None],
+        on_end: Callable[[str, str | None], None],
+        watch: Watch,
     ) -> None:
         self.on_report = on_report
         self.on_end = on_end
+        self.watch = watch
         self.ended: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,6 +112,14 @@ class _Listener(tune.Callback):
     def end(self, name: str, error: str | None) -> None:
         self.on_end(name, None if error is None else _last_line(error))
         self.ended.add(name)
+
+    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+        """Ray Tune comes by ten times a second; a trial that runs is progress, however long it takes."""
+        if any(trial.status == trial.RUNNING for trial in trials):
+            require_own_processes()
+            self.watch.came()
+        elif verdict := self.watch.look():
+            raise UserError(verdict)
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
         self.on_report(trial.config["name"], result)
@@ -119,4 +138,9 @@ class _Listener(tune.Callback):
 
 
 def _last_line(error: str) -> str:
+    if "ray.exceptions.OutOfMemoryError" in error:
+        return (
+            "memory of its machine was short, and Ray ended it: close other programs, lower resources.batch_size or "
+            "training.batch_size, or run fewer trials at once (resources.cpus); --resume tries it again"
+        )
     return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "no reason given")

@@ -6,6 +6,7 @@ from typing import Any
 from timm.models.vision_transformer import VisionTransformer
 
 import backbones
+from backbones.checkpoint import require_kind
 from benchmark.config import BackboneChoice
 from benchmark.rundir import RunDirectory
 
@@ -17,12 +18,14 @@ def find_weights(choice: BackboneChoice) -> Record | None:
     untrained backbone. Downloads what neither the disk nor the hub's cache has.
 
     Raises:
-        backbones.WeightsError: not to be had, or another digest than the configuration gives.
+        backbones.WeightsError: not to be had, of a kind that holds no weights, or of another digest than the
+            configuration gives.
     """
     backbone = choice.open()
     path = backbone.locate(choice.weights)
     if path is None:
         return None
+    require_kind(path)
     record: Record = {"path": str(path), "sha256": backbones.sha256(path)}
     if choice.sha256 not in (None, record["sha256"]):
         raise backbones.WeightsError(

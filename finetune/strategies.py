@@ -5,6 +5,8 @@ A new strategy is one class and one entry.
 """
 
 import difflib
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
@@ -12,6 +14,9 @@ from typing import Any, ClassVar, Protocol
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+
+from backbones import Backbone
+from backbones.weights import listed
 
 
 class Strategy(Protocol):
@@ -27,6 +32,14 @@ class Strategy(Protocol):
 
     def frozen_blocks(self, depth: int) -> int:
         """How many leading blocks of `depth` never change; all of them means that only the classifier trains."""
+        ...
+
+    def require_fit(self, backbone: Backbone) -> None:
+        """Check, without weights, that there is something of this backbone to train.
+
+        Raises:
+            ValueError: naming the option that cannot work, and what could.
+        """
         ...
 
     def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
@@ -52,6 +65,9 @@ class ClassifierOnly:
     def frozen_blocks(self, depth: int) -> int:
         return depth
 
+    def require_fit(self, backbone: Backbone) -> None:
+        """Every backbone has pooled features."""
+
     def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
         return _train_only(tower, [tower.head])
 
@@ -75,14 +91,25 @@ class Partial:
             raise ValueError(f"partial: {self.blocks} blocks of a tower of {depth}; use fewer, or strategy full")
         return depth - self.blocks
 
+    def require_fit(self, backbone: Backbone) -> None:
+        self.frozen_blocks(backbone.depth)
+
     def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
         start = self.frozen_blocks(len(tower.blocks))
         return _train_only(tower, [*tower.blocks[start:], tower.norm, tower.fc_norm, tower.head])
 
 
+ATTENTION = r"blocks\.\d+\.attn\.(qkv|proj)"  # both linear layers in every block, at least as wide as its tokens
+ALL_LINEAR = "all-linear"  # PEFT's word
+
+
 @dataclass(frozen=True)
 class Lora:
-    """Low-rank adapters (Hu et al. 2022) on the attention of every block, through PEFT, and the classifier."""
+    """Low-rank adapters (Hu et al. 2022) on the attention of every block, through PEFT, and the classifier.
+
+    Attributes:
+        targets: a regular expression for the whole names of the modules that are adapted, or `all-linear`.
+    """
 
     name: ClassVar[str] = "lora"
     layer_decay: ClassVar[float] = 1.0
@@ -91,7 +118,7 @@ class Lora:
     alpha: int = 16
     dropout: float = 0.0
     # By full path: a bare `proj` would also catch the patch embedding's convolution.
-    targets: str = r"blocks\.\d+\.attn\.(qkv|proj)"
+    targets: str = ATTENTION
 
     def __post_init__(self) -> None:
         _require_rate(self)
@@ -101,11 +128,54 @@ class Lora:
             raise ValueError(f"lora: alpha must be at least 1, not {self.alpha}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"lora: dropout is a probability, from 0 to below 1, not {self.dropout:g}")
+        try:
+            re.compile(self.targets)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"lora: targets {self.targets!r} is not a regular expression ({error})") from error
 
     def frozen_blocks(self, depth: int) -> int:
         return 0
 
+    def require_fit(self, backbone: Backbone) -> None:
+        if self.targets == ATTENTION:  # of every backbone; a giant takes seconds to lay out
+            self._require_rank(backbone.width, f"the attention of {backbone.name}")
+        else:
+            self.targeted(backbone.skeleton(classes=2), backbone.name)
+
+    def targeted(self, tower: VisionTransformer, name: str = "the model") -> list[str]:
+        """The names of the modules that get adapters.
+
+        Args:
+            name: of the backbone, for messages.
+
+        Raises:
+            ValueError: the targets match none, or one that cannot have an adapter or not one of this rank.
+        """
+        modules = {path: module for path, module in tower.named_modules() if path}
+        linear = [path for path, module in modules.items() if isinstance(module, nn.Linear)]
+        pattern = re.compile(self.targets)
+        matched = linear if self.targets == ALL_LINEAR else [path for path in modules if pattern.fullmatch(path)]
+        found = [path for path in matched if path != "head"]  # which trains whole, and PEFT passes over
+        can = listed([path for path in linear if path.startswith("blocks.")])
+        if not found:
+            alone = " but the head, which is trained in any case" if matched else ""
+            raise ValueError(f"targets match no module of {name}{alone}; they are {can}")
+        for path in found:
+            module = modules[path]
+            if not isinstance(module, nn.Linear | nn.Conv2d):
+                kind = type(module).__name__
+                raise ValueError(
+                    f"targets match {path} of {name}, a {kind}, which LoRA cannot adapt; it can adapt {can}"
+                )
+            self._require_rank(min(module.weight.flatten(1).shape), f"{path} of {name}")
+        return found
+
+    def _require_rank(self, most: int, of: str) -> None:
+        if self.rank > most:
+            raise ValueError(f"rank {self.rank} is more than {of} can have: at most {most}")
+
     def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
+        self.targeted(tower)
         from peft import LoraConfig, get_peft_model  # seconds to import, and most workers need none of it
 
         config = LoraConfig(
@@ -141,6 +211,9 @@ class Full:
     def frozen_blocks(self, depth: int) -> int:
         return 0
 
+    def require_fit(self, backbone: Backbone) -> None:
+        """Every backbone has parameters."""
+
     def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
         return tower.requires_grad_(True)
 
@@ -171,6 +244,8 @@ def open_strategy(name: str, **options: Any) -> Strategy:
 def _require_rate(strategy: Strategy) -> None:
     if strategy.learning_rate < 0:
         raise ValueError(f"{strategy.name}: learning_rate must not be negative, as {strategy.learning_rate:g} is")
+    if not math.isfinite(strategy.learning_rate):
+        raise ValueError(f"{strategy.name}: learning_rate must be a number, not {strategy.learning_rate:g}")
 
 
 def _train_only(tower: VisionTransformer, parts: Iterable[nn.Module]) -> nn.Module:

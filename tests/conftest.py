@@ -1,13 +1,24 @@
-"""Shared fixtures, and one thread for torch: on two cores, threads of several processes stand in each other's way."""
+"""Shared fixtures, the two profiles of property tests, and what keeps the suite quick on a small or busy machine."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported
+# On two cores, threads of several processes stand in each other's way. Read when torch is first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray starts its workers with niceness 15: next to busy programs they would get a hundredth of the machine.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# "fixed" tries the same examples in every run, so that a failure is the fault of a change; `make test-random` looks for
+# new ones. Neither measures time: a busy machine is not a fault of the code.
+_UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("fixed", derandomize=True, database=None, **_UNTIMED)
+settings.register_profile("random", derandomize=False, max_examples=1000, print_blob=True, **_UNTIMED)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

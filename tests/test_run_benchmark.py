@@ -27,7 +27,7 @@ STUDY = {
 
 def process(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, **options)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ assert not {"torch", "ray", "polars", "pydantic"} & set(sys.modules), "a heavy m
     result = process("-c", script)
     assert result.returncode == 0, result.stderr
     for option in (
-        "--config", "--data", "--image-dir", "--vessels", "--vessel-weights", "--out", "--backbones", "--strategies",
-        "--seeds", "--cam", "--controls", "--cluster [ADDRESS]", "--resume", "--dry-run",
+        "--config", "--data", "--image-dir", "--positive", "--vessels", "--vessel-weights", "--out", "--backbones",
+        "--strategies", "--seeds", "--cam", "--controls", "--cluster [ADDRESS]", "--resume", "--dry-run",
     ):  # fmt: skip
         assert option in result.stdout
     for lesson in ("Examples", "python run_benchmark.py", "patient_id", "train|val|test/<class>/"):
@@ -162,6 +162,11 @@ def test_data_takes_the_place_of_the_cohort(planned, tmp_path):
     assert study.cohort.manifest == tmp_path / "cohort.csv"
     assert study.cohort.image_dir == tmp_path / "photos"
     assert study.cohort.max_rejected == 0.2
+
+
+def test_the_positive_class(planned):
+    study, _, _ = planned("--data", "cohort.csv", "--positive", "glaucoma")
+    assert study.cohort.positive == "glaucoma"
 
 
 def test_data_leaves_an_image_folder_of_the_configuration_behind(planned, config, tmp_path):
@@ -358,3 +363,117 @@ def test_a_bad_place_is_one_line_without_a_traceback(results, tmp_path):
     result = process("run_benchmark.py", "leaderboard", str(results), "--out", str(results))
     assert result.returncode == 1
     assert result.stderr == f"error: {results}: is a file where a folder is needed; name a folder to write with --out\n"
+
+
+def commands(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, whose output is read as UTF-8, what is none as escapes."""
+    command = [sys.executable, "run_benchmark.py", *arguments]
+    variables = os.environ | environment
+    return subprocess.run(
+        command, cwd=ROOT, env=variables, capture_output=True, text=True, encoding="utf-8", errors="backslashreplace",
+        timeout=120, check=False,
+    )  # fmt: skip
+
+
+TERMINALS = {
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "C": {"LC_ALL": "C"},
+    "C without UTF-8": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "dumb": {"TERM": "dumb"},
+    "narrow": {"COLUMNS": "40"},
+}
+
+
+@pytest.fixture
+def cohort(tmp_path) -> Path:
+    """Twelve people whose photographs have names that not every terminal can show; the first is missing."""
+    rows = [f"σ-{number}.jpg,{number % 2},{number},a{number}.png,v{number}.png" for number in range(12)]
+    for row in rows[1:]:
+        (tmp_path / row.partition(",")[0]).write_text(f"not looked at: {row}", encoding="utf-8")
+    path = tmp_path / "cohört.csv"
+    path.write_text("\n".join(["image,label,patient_id,artery_mask,vein_mask", *rows]), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("terminal", TERMINALS)
+def test_a_plan_is_shown_on_any_terminal(terminal, config, cohort, tmp_path):
+    """Textualize/rich#212: a terminal without UTF-8, and a missing file whose name it cannot show."""
+    arguments = ("--config", str(config), "--data", str(cohort), "--strategies", "classifier_only")
+    result = commands(*arguments, "--backbones", "openclip-tiny", "--out", "runs/ä", "--dry-run", **TERMINALS[terminal])
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    said = " ".join(result.stdout.split())
+    assert "files missing: 1" in said
+    shown = "σ" if terminal in ("C", "dumb", "narrow") else "?"
+    assert f"{shown}-0.jpg" in said.replace(" ", "")
+
+
+@pytest.mark.parametrize("terminal", TERMINALS)
+def test_an_error_is_one_line_on_any_terminal(terminal, tmp_path):
+    result = commands("--config", str(tmp_path / "σ.yaml"), "--dry-run", **TERMINALS[terminal])
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert result.stderr.startswith("error: ")
+    assert "cannot be read (No such file or directory)" in result.stderr
+
+
+@pytest.mark.parametrize("terminal", ["latin-1", "ascii"])
+def test_other_commands_work_on_any_terminal(terminal, results, tmp_path):
+    assert commands("reference", **TERMINALS[terminal]).returncode == 0
+    page = tmp_path / "σ [x]"
+    result = commands("leaderboard", str(results), "--out", str(page), **TERMINALS[terminal])
+    assert result.returncode == 0, result.stderr
+    assert f"Page: {tmp_path}/? [x]/overview.html" in result.stdout
+    assert (page / "overview.html").is_file()
+
+
+def test_a_reader_that_goes_ends_nothing():
+    command = f"{sys.executable} run_benchmark.py reference | head -n 1; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_output_that_is_lost_on_a_full_disk_is_an_error():
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    command = f"{sys.executable} run_benchmark.py reference > /dev/full"
+    result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert result.stderr == "error: standard output: No space left on device; what was printed is not complete\n"
+
+
+def test_a_fault_of_the_program_is_one_line_with_its_log(tmp_path):
+    script = """
+import run_benchmark
+def broken():
+    raise ValueError("a slip\\nin two lines")
+run_benchmark.main.commands["reference"].callback = broken
+run_benchmark.run()
+"""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", script, "reference"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: unexpected ValueError: in two lines; this is a fault of the program: please report")
+    log = Path(line.rpartition("; log: ")[2])
+    assert log.parent == tmp_path
+    assert "in broken\n" in log.read_text()
+
+
+def test_a_home_folder_is_found_behind_a_tilde(planned, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    study, out, _ = planned("--out=~/runs/x", "--data=~/cohort.csv")
+    assert out == tmp_path / "home" / "runs" / "x"
+    assert study.cohort.manifest == tmp_path / "home" / "cohort.csv"
+    assert planned("--out", "-x")[1] == Path("-x")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("", "the path is empty; an unset variable"), ("a\udcff", "the path is no valid UTF-8 text")]
+)
+def test_a_path_that_is_none_is_one_line(value, told):
+    for option in ("--out", "--data", "--config"):
+        result = CliRunner().invoke(run_benchmark.main, [option, value, "--dry-run"])
+        assert result.exit_code == 2
+        assert told in result.output

@@ -9,6 +9,8 @@ from scipy import ndimage
 _WORKING_SIDE = 512  # px; the outline is found on a reduced photograph and drawn at full size
 _BLACK = 10  # grey levels; a photograph with nothing brighter shows no eye
 _DARK = (0.12, 0.06, 0.03, 0.015)  # shares of the brightness range that count as surround, tried in this order
+_LIGHT = 64  # grey levels; a surround brighter than that is not the camera's black one
+_WHITE, _SPREAD, _WHITE_SPREAD = 220, 6, 24  # white paper and JPEG vary more than a colour that a program filled in
 _TOLERANCE = 0.015  # of the outline's half-size: how far from the ellipse a rim point still supports it
 _TRIALS = 300
 _FEWEST_POINTS = 40  # on the rim; fewer and the frame holds no rim to speak of
@@ -22,7 +24,8 @@ def find_fov(rgb: np.ndarray) -> np.ndarray:
     axis-parallel ellipse, as photographs are often resized without keeping their aspect ratio) is fitted to its rim by
     RANSAC (Fischler & Bolles 1981), so that dark retina, labels and notches at the rim do not bend it. Where the frame
     or the camera cuts the disc off straight, the region's bounding box cuts the ellipse. A region that is not a disc
-    (a montage, a photograph without surround) is returned as found.
+    (a montage, a photograph without surround) is returned as found. A surround of one light colour, as publishers and
+    slide programs put in place of the camera's black one, counts as black.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -35,7 +38,10 @@ def find_fov(rgb: np.ndarray) -> np.ndarray:
     """
     height, width = rgb.shape[:2]
     step = max(1, round(max(height, width) / _WORKING_SIDE))
-    grey = ndimage.median_filter(np.asarray(Image.fromarray(rgb).reduce(step)).max(axis=2), 5)
+    reduced = np.asarray(Image.fromarray(rgb).reduce(step))
+    light = _light_surround(reduced)
+    brightest = reduced.max(axis=2)
+    grey = ndimage.median_filter(brightest if light is None else np.where(light, 0, brightest), 5)
     darkest, bright = np.percentile(grey, (1, 90))
     if bright <= _BLACK:
         raise ValueError(f"the photograph is black (brightest tenth: {bright:.0f} of 255): no field of view to find")
@@ -55,11 +61,52 @@ def find_fov(rgb: np.ndarray) -> np.ndarray:
     return best.draw(height, width, step)
 
 
+def has_light_surround(rgb: np.ndarray) -> bool:
+    """Whether the eye of a photograph (H, W, 3) uint8 lies on a surround of one light colour."""
+    step = max(1, round(max(rgb.shape[:2]) / _WORKING_SIDE))
+    return _light_surround(np.asarray(Image.fromarray(rgb).reduce(step))) is not None
+
+
+def _light_surround(rgb: np.ndarray) -> np.ndarray | None:
+    """(H, W) bool: what is of one light colour from the edge of the frame inwards; None where nothing is.
+
+    Three of the four corners must have that colour, which must be white, or even and not reddish as retina is, and end
+    at a sharp rim: retina that fills the frame, overexposed or out of focus, is not a surround.
+    """
+    side = max(2, min(rgb.shape[:2]) // 32)
+    ends = (slice(side), slice(-side, None))
+    corners = [rgb[rows, columns].reshape(-1, 3) for rows in ends for columns in ends]
+    colour = np.median([np.median(corner, axis=0) for corner in corners], axis=0)
+    white = colour.min() >= _WHITE
+    if colour.max() < _LIGHT or (not white and colour[0] - colour[2] > _LIGHT / 2):
+        return None
+    distance, spread = np.abs(rgb - colour).max(axis=2), _WHITE_SPREAD if white else _SPREAD
+    alike = distance <= spread
+    if sum(alike[rows, columns].mean() > 0.9 for rows in ends for columns in ends) < 3:
+        return None
+    regions, _ = ndimage.label(alike)
+    at_edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    surround = np.isin(regions, np.setdiff1d(at_edge, 0))
+    if surround.mean() > 0.95:
+        return None
+    rim = _largest_region(~surround)
+    rim = ndimage.binary_erosion(rim, iterations=2) & ~ndimage.binary_erosion(rim, iterations=4)
+    if not rim.any() or np.median(distance[rim]) < 2 * spread:
+        return None
+    return ndimage.binary_dilation(surround)  # the pixels on its border are a mixture
+
+
 def _bright_region(grey: np.ndarray, threshold: float) -> np.ndarray:
     """The largest connected region brighter than the threshold, its holes filled."""
-    regions, _ = ndimage.label(grey > threshold)
-    largest = 1 + np.bincount(regions.ravel())[1:].argmax()
-    return ndimage.binary_fill_holes(regions == largest)
+    return ndimage.binary_fill_holes(_largest_region(grey > threshold))
+
+
+def _largest_region(inside: np.ndarray) -> np.ndarray:
+    """The largest connected region of a mask; all False where the mask is empty."""
+    regions, _ = ndimage.label(inside)
+    areas = np.bincount(regions.ravel())
+    areas[0] = 0
+    return inside & (regions == areas.argmax())
 
 
 def _dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -129,4 +176,5 @@ def _solve_ellipse(points: np.ndarray) -> np.ndarray:
 def _off_ellipse(points: np.ndarray, ellipse: np.ndarray) -> np.ndarray:
     """(..., N): how far (N, 2) points lie from (..., 4) ellipses, as a share of the radius."""
     centre, radii = ellipse[..., None, :2], ellipse[..., None, 2:]
-    return np.abs(np.linalg.norm((points - centre) / radii, axis=-1) - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs(np.linalg.norm((points - centre) / radii, axis=-1) - 1)

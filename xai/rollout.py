@@ -37,9 +37,7 @@ def rollout(tower: VisionTransformer, images: Tensor, target_class: int = 1) -> 
             the class token nor the average.
     """
     require_explainable(tower, target_class)
-    for block in tower.blocks:
-        if type(block) is not Block or type(block.attn) is not Attention:
-            raise ValueError(f"rollout knows timm's plain Block and Attention, not a {type(block).__name__}'s")
+    require_plain(tower)
     with torch.inference_mode(False):
         entering = _entering(tower, images)
         pooled = _pooled(tower, entering[-1])
@@ -56,6 +54,17 @@ def rollout(tower: VisionTransformer, images: Tensor, target_class: int = 1) -> 
             # A product and a sum, because autocast would round a matrix product to bfloat16.
             relevance = relevance + ((pooled + relevance)[:, :, None] * mixed).sum(dim=1)
     return relevance[:, tower.num_prefix_tokens :].unflatten(1, tower.patch_embed.grid_size)
+
+
+def require_plain(tower: VisionTransformer) -> None:
+    """Raises ValueError for blocks that are not timm's plain ones, and for another pooling than `rollout` knows."""
+    for block in tower.blocks:
+        if type(block) is not Block or type(block.attn) is not Attention:
+            kind = type(block if type(block) is not Block else block.attn).__name__
+            raise ValueError(f"rollout knows timm's plain Block and Attention, not a {kind}'s")
+    if tower.attn_pool is not None or tower.global_pool not in ("token", "avg"):
+        pooling = tower.global_pool if tower.attn_pool is None else "attention"
+        raise ValueError(f"rollout knows pooling by class token and by average, not {pooling!r}")
 
 
 def _entering(tower: VisionTransformer, images: Tensor) -> list[Tensor]:
@@ -76,14 +85,11 @@ def _entering(tower: VisionTransformer, images: Tensor) -> list[Tensor]:
 def _pooled(tower: VisionTransformer, tokens: Tensor) -> Tensor:
     """(B, N): the share of each token of the last block in what the classifier reads."""
     shares = tokens.new_zeros(tokens.shape[:2], dtype=torch.float32)
-    if tower.attn_pool is None and tower.global_pool == "token":
+    if tower.global_pool == "token":
         shares[:, 0] = 1
-    elif tower.attn_pool is None and tower.global_pool == "avg":
+    else:
         first = 0 if tower.pool_include_prefix else tower.num_prefix_tokens
         shares[:, first:] = 1 / (tokens.shape[1] - first)
-    else:
-        pooling = tower.global_pool if tower.attn_pool is None else "attention"
-        raise ValueError(f"rollout knows pooling by class token and by average, not {pooling!r}")
     return shares
 
 

@@ -15,7 +15,16 @@ from benchmark.config import Study
 from benchmark.doctor.case import Case
 from benchmark.doctor.data import check_cohort, check_photographs, check_vessels
 from benchmark.doctor.finding import Finding, Status, print_findings
-from benchmark.doctor.machine import check_device, check_disk, check_memory, check_ray, check_shared_memory
+from benchmark.doctor.machine import (
+    check_device,
+    check_disk,
+    check_free_memory,
+    check_memory,
+    check_open_files,
+    check_ray,
+    check_shared_memory,
+    check_temporary_folder,
+)
 from benchmark.doctor.software import check_packages, check_python
 from benchmark.doctor.weights import check_token, check_weights
 from benchmark.errors import UserError
@@ -26,6 +35,9 @@ CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
     "packages": check_packages,
     "device": check_device,
     "Ray": check_ray,
+    "temporary files": check_temporary_folder,
+    "memory in use": check_free_memory,
+    "open files": check_open_files,
     "shared memory": check_shared_memory,
     "cohort": check_cohort,
     "photographs": check_photographs,
@@ -39,7 +51,13 @@ CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
 
 def diagnose(study: Study, out: Path, cluster: str | None) -> int:
     """Print all findings as they are made; returns how many are in the way of the study."""
-    with tempfile.TemporaryDirectory() as scratch, screen_apart_from(Path(scratch) / "doctor.log") as console:
+    try:
+        folder = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise UserError(
+            f"no folder for temporary files ({error.strerror}): set TMPDIR to one that can be written"
+        ) from error
+    with folder as scratch, screen_apart_from(Path(scratch) / "doctor.log") as console:
         console.print(f"[bold]{escape(study.name)}[/]: {len(cells_of(study))} cells, run directory {escape(str(out))}")
         findings = examine(Case(study, out, cluster), console)
         return print_findings(findings, console, width=max(map(len, CHECKS)))

@@ -10,6 +10,7 @@ import polars as pl
 from benchmark.cluster import Cluster, connect
 from benchmark.config import Study
 from benchmark.costs import GIB, Machine, on_gpus, this_machine
+from benchmark.manifest import Manifest
 from benchmark.plan import expected_cohort
 
 
@@ -22,8 +23,12 @@ class Case:
     address: str | None = None
 
     @cached_property
-    def cohort(self) -> pl.DataFrame:
+    def manifest(self) -> Manifest:
         return expected_cohort(self.study)
+
+    @property
+    def cohort(self) -> pl.DataFrame:
+        return self.manifest.images
 
     @cached_property
     def cluster(self) -> Cluster:

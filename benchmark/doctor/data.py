@@ -8,9 +8,9 @@ import polars as pl
 from benchmark.doctor.case import Case
 from benchmark.doctor.finding import Finding, Status
 from benchmark.errors import UserError
-from benchmark.manifest import SPLITS
+from benchmark.manifest import SPLITS, Manifest
 from benchmark.photos import crop_row
-from benchmark.stages.segment import open_vessels
+from benchmark.stages.segment import open_vessels, require_own_masks
 
 SAMPLE = 3  # photographs of each split
 
@@ -24,7 +24,15 @@ def check_cohort(case: Case) -> list[Finding]:
     told = ", ".join(f"{split} {len(labels)} ({labels.sum()} positive)" for split, labels in parts.items())
     source = case.study.cohort.manifest or "synthetic"
     people = cohort["patient_id"].n_unique()
-    return [Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images of {people} people; {told}")]
+    finding = Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images of {people} people; {told}")
+    conflicts = [Finding(Status.FAIL, "cohort", line) for line in case.manifest.conflicts]
+    return [finding, *_remarks(case.manifest), *conflicts]
+
+
+def _remarks(manifest: Manifest) -> list[Finding]:
+    doubtful = manifest.classes is not None and manifest.classes.doubtful
+    findings = [Finding(Status.PASS, "cohort", line) for line in manifest.remarks()]
+    return [replace(finding, status=Status.WARN) for finding in findings[:doubtful]] + findings[doubtful:]
 
 
 def check_photographs(case: Case) -> list[Finding]:
@@ -50,11 +58,16 @@ def check_photographs(case: Case) -> list[Finding]:
 
 def check_vessels(case: Case) -> list[Finding]:
     try:
-        provenance = open_vessels(case.study).provenance
+        source = open_vessels(case.study)
     except UserError as error:
         return [Finding(Status.FAIL, "vessels", str(error).removeprefix("vessels: "))]
-    told = ", ".join(f"{key} {value}" for key, value in provenance.items())
+    told = ", ".join(f"{key} {value}" for key, value in source.provenance.items())
     findings = [Finding(Status.PASS, "vessels", told.removeprefix("name "))]
+    if case.study.cohort.synthetic is None:
+        try:
+            require_own_masks(source, case.cohort)
+        except UserError as error:
+            return [Finding(Status.FAIL, "vessels", str(error).removeprefix("vessels: "))]
     if case.study.vessels.source == "masks" and case.study.cohort.synthetic is None:
         findings += _masks(case.cohort.filter(pl.col("split") == "test"))
     return findings

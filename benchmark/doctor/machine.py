@@ -1,12 +1,15 @@
 """Device, Ray, shared memory, memory, disk: here, or on the cluster."""
 
 import os
+import resource
 import shutil
 from pathlib import Path
 
+import psutil
 import torch
 
 from benchmark.cells import Cell, cells_of
+from benchmark.cluster import short_memory
 from benchmark.config import Study
 from benchmark.costs import (
     GIB,
@@ -25,8 +28,10 @@ from benchmark.doctor.finding import Finding, Status
 from benchmark.errors import UserError
 from benchmark.pipeline import unmet
 from benchmark.plan import images_by_split
+from benchmark.surroundings import OPEN_FILES, largest_processes, temporary_folder
 
 SHARED_MEMORY = 2 * GIB  # what Ray's object store wants at least; a container has 64 MiB unless it is told otherwise
+SPARE_MEMORY = 0.15  # share of memory; Ray ends workers when a twentieth is left
 
 
 def check_device(case: Case) -> list[Finding]:
@@ -66,6 +71,51 @@ def check_ray(case: Case) -> list[Finding]:
     if found.is_local:
         return [Finding(Status.FAIL, "Ray", detail, mend)]
     return [Finding(Status.WARN, "Ray", detail, f"{mend}, or let the cluster grow")]
+
+
+def check_temporary_folder(case: Case) -> list[Finding]:
+    """Where a Ray of our own puts sockets and logs."""
+    if case.address:
+        return []
+    try:
+        folder = temporary_folder()
+    except UserError as error:
+        return [Finding(Status.FAIL, "temporary files", str(error))]
+    detail = f"Ray's are in {folder.path}"
+    if not folder.passed_over:
+        return [Finding(Status.PASS, "temporary files", detail)]
+    mend = "fine, unless there is too little space; RAY_TMPDIR names another folder"
+    return [Finding(Status.WARN, "temporary files", f"{detail}, for {folder.passed_over}", mend)]
+
+
+def check_free_memory(case: Case) -> list[Finding]:
+    """What other programs leave, of this machine's memory."""
+    short = None if case.address else short_memory()
+    if short:
+        return [Finding(Status.FAIL, "memory in use", short)]
+    memory = psutil.virtual_memory()
+    return judge_free_memory(memory.available, memory.total)
+
+
+def judge_free_memory(free: float, total: float) -> list[Finding]:
+    """Bytes that are free, of all."""
+    detail = f"{1 - free / total:.0%} of {readable_bytes(total)}, {readable_bytes(free)} are free"
+    if free >= SPARE_MEMORY * total:
+        return [Finding(Status.PASS, "memory in use", detail)]
+    mend = f"close other programs, the largest are {largest_processes()}: Ray ends workers when memory is short"
+    return [Finding(Status.WARN, "memory in use", detail, mend)]
+
+
+def check_open_files(case: Case) -> list[Finding]:
+    return judge_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+
+
+def judge_open_files(limit: int) -> list[Finding]:
+    """The hard limit: Ray raises the soft one to it."""
+    if limit == resource.RLIM_INFINITY or limit >= OPEN_FILES:
+        return [Finding(Status.PASS, "open files", "enough for a process")]
+    mend = f"raise it with `ulimit -Hn {OPEN_FILES}`, or `docker run --ulimit nofile={OPEN_FILES}`"
+    return [Finding(Status.WARN, "open files", f"at most {limit} for a process, and Ray needs hundreds", mend)]
 
 
 def check_shared_memory(case: Case) -> list[Finding]:

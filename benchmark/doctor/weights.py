@@ -4,10 +4,11 @@ from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub import constants
-from huggingface_hub.errors import HfHubHTTPError, HTTPError, RemoteEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
 import backbones
-from backbones import HubFile
+from backbones import HubFile, surroundings
+from backbones.checkpoint import require_kind
 from benchmark.config import BackboneChoice
 from benchmark.costs import free_bytes, readable_bytes
 from benchmark.doctor.case import Case
@@ -42,6 +43,7 @@ def _weights(choice: BackboneChoice) -> tuple[Finding, int]:
     try:
         path = choice.open().locate(choice.weights) if choice.weights is not None or hub is None else hub.cached()
         if path is not None:
+            require_kind(path)
             if choice.sha256 is not None:
                 find_weights(choice)
             digest = ", SHA-256 as configured" if choice.sha256 else ""
@@ -49,15 +51,21 @@ def _weights(choice: BackboneChoice) -> tuple[Finding, int]:
     except backbones.WeightsError as error:
         return found(Status.FAIL, str(error)), 0
     assert hub is not None  # else there would be a path
+
+    def unavailable(status: Status, reason: str) -> tuple[Finding, int]:
+        reason, _, mend = reason.rpartition(": ")
+        by_hand = f"or name {hub.file}, downloaded elsewhere, as `weights:` of the backbone"
+        return found(status, f"huggingface.co/{hub.repository}: {reason}", f"{mend}; {by_hand}"), 0
+
+    fault = surroundings.fault()
+    if fault is not None:
+        return unavailable(Status.FAIL, fault)
     try:
         size = ask_hub(hub)
-    except (HTTPError, OSError) as error:
-        # A refusal will not mend itself; a hub out of reach may, or the study runs where it is not.
+    except Exception as error:  # whatever the hub's client and its parts raise
+        # A refusal stays one; a hub that is out of reach may return, or the study runs elsewhere.
         refused = isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404)
-        reason, _, mend = hub.reason(error).partition(": ")
-        by_hand = f"or name {hub.file}, downloaded elsewhere, as `weights:` of the backbone"
-        detail = f"huggingface.co/{hub.repository}: {reason}"
-        return found(Status.FAIL if refused else Status.WARN, detail, f"{mend}; {by_hand}"), 0
+        return unavailable(Status.FAIL if refused else Status.WARN, hub.reason(error))
     told = "of unknown size" if size is None else readable_bytes(size)
     return found(Status.PASS, f"not here yet; {told}, will be downloaded from huggingface.co/{hub}"), size or 0
 
@@ -82,12 +90,17 @@ def _file_size(hub: HubFile, name: str) -> int | None:
 
 
 def check_token(case: Case) -> list[Finding]:
-    gated = [
-        choice.name
+    missing = {
+        choice.name: hub
         for choice in case.study.backbones
         for hub in [choice.open().weights]
-        if choice.weights is None and hub is not None and hub.gated and hub.cached() is None
-    ]
+        if choice.weights is None and hub is not None and hub.cached() is None
+    }
+    fault = surroundings.token_fault()
+    if fault is not None:
+        detail, _, mend = fault.rpartition(": ")
+        return [Finding(Status.FAIL if missing else Status.WARN, "hub token", detail, mend)]
+    gated = [name for name, hub in missing.items() if hub.gated]
     if huggingface_hub.get_token():
         return [Finding(Status.PASS, "hub token", "set")]
     if not gated:

@@ -9,9 +9,10 @@ from rich.markup import escape
 from benchmark.cells import Cell
 from benchmark.config import Study
 from benchmark.controls import CONTROLS, Explained
+from benchmark.errors import stop_when_full
 from benchmark.photos import IMAGE_SIZE
 from benchmark.run import Run
-from benchmark.rundir import RunDirectory, create_array, open_array, write_parquet
+from benchmark.rundir import RunDirectory, create_array, open_array, write_parquet, write_text
 from benchmark.streaming import Each, Row, stream
 from benchmark.tables import read_parquet
 from xai.controls.erasure import erase_all
@@ -35,12 +36,13 @@ def control(run: Run) -> None:
     units = [{"unit": unit} for unit in range(len(waiting))]
     options = {"study": run.study, "directory": run.directory, "units": waiting}
     with run.reporter.stage("control", len(units), "controls") as stage:
-        for result in stream(units, [run.batched(ControlWorker, options)], batch_size=1):
+        for result in stream(units, [run.batched(ControlWorker, options)], batch_size=1, on_wait=stage.note):
             cell, name = waiting[int(result["unit"])]
             stage.advance()
             stage.say(f"{cell.name}: {name.replace('_', ' ')}")
             if result["error"]:  # the cell's own numbers stand
-                run.directory.trial(cell).control_failure(name).write_text(result["error"] + "\n", encoding="utf-8")
+                stop_when_full(result["error"])
+                write_text(run.directory.trial(cell).control_failure(name), result["error"] + "\n")
                 told = f"{cell.name}: {name.replace('_', ' ')} failed: {result['error']}"
                 run.reporter.console.print(f"[red]✗[/] {escape(told)}")
 
@@ -52,7 +54,7 @@ def _erase(run: Run) -> None:
     painted = np.full(len(test), np.nan)
     rows = test.with_row_index("position").select("position", "row").to_dicts()
     with run.reporter.stage("erase", len(rows), "images") as stage:
-        for result in stream(rows, [Each(partial(erase_row, run.directory))], BLOCK):
+        for result in stream(rows, [Each(partial(erase_row, run.directory))], BLOCK, on_wait=stage.note):
             store[result["position"]] = result["versions"]
             painted[result["position"]] = result["share"]
             stage.advance()

@@ -14,6 +14,7 @@ import backbones
 from benchmark.cache import CachePlan, explained_from, explained_fronts, plan_cache, trains_from_images
 from benchmark.config import BackboneChoice, Study
 from benchmark.device import forward_batch, worker_device
+from benchmark.disk import ArrayFile
 from benchmark.run import Run
 from benchmark.rundir import EmbeddingDirectory, RunDirectory, create_array, open_array, write_array
 from benchmark.streaming import Row, stream
@@ -64,10 +65,10 @@ def embed(run: Run) -> None:
         "blocks": [missing.every[choice.name] for choice in wanted],
         "test_blocks": [missing.test[choice.name] for choice in wanted],
     }
-    stores: dict[tuple[str, int], np.memmap] = {}
+    stores: dict[tuple[str, int], ArrayFile] = {}
     failed: dict[tuple[str, int], str] = {}
     with run.reporter.stage("embed", sum(len(unit["rows"]) for unit in units), "views") as stage:
-        for result in stream(units, [run.batched(EmbedWorker, options)], batch_size=1):
+        for result in stream(units, [run.batched(EmbedWorker, options)], batch_size=1, on_wait=stage.note):
             name, block, values = wanted[int(result["backbone"])].name, int(result["block"]), result["values"]
             if result["error"]:
                 failed.setdefault((name, block), str(result["error"]))

@@ -46,7 +46,7 @@ def explain(run: Run) -> None:
     measures = {index: np.full((len(test), len(columns)), np.nan) for index in range(len(waiting))}
     left = dict.fromkeys(measures, len(test))
     with run.reporter.stage("explain", len(waiting) * len(test), "maps") as stage:
-        for result in stream(units, [run.batched(ExplainWorker, options)], batch_size=1):
+        for result in stream(units, [run.batched(ExplainWorker, options)], batch_size=1, on_wait=stage.note):
             index, positions = int(result["cell"]), result["positions"]
             cell = waiting[index]
             stage.advance(len(positions))

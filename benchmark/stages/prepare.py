@@ -8,9 +8,11 @@ import numpy as np
 import polars as pl
 
 from benchmark import synthetic
-from benchmark.cohort import read_cohort
+from benchmark.cohort import open_cohort
+from benchmark.disk import writing
 from benchmark.errors import UserError
 from benchmark.photos import IMAGE_SIZE, crop_row
+from benchmark.repeats import refuse_in_two_splits, repeats
 from benchmark.run import Run
 from benchmark.rundir import create_array, write_csv, write_parquet
 from benchmark.splits import require_both_classes
@@ -21,25 +23,27 @@ PLACE = ("height", "width", "top", "left", "side")
 
 
 def prepare(run: Run) -> None:
-    """Fill `images.npy`, `cohort.parquet` and `rejected.csv`."""
+    """Fill `images.npy`, `cohort.parquet`, `rejected.csv` and `repeated.csv`."""
     if run.directory.completed("prepare") is not None:
         run.reporter.skip("prepare", "complete")
         return
     settings = run.study.cohort
     manifest = _draw(run) if settings.synthetic is not None else settings.manifest
     assert manifest is not None  # Cohort has one of the two
-    cohort = read_cohort(run.study, manifest).with_columns(pl.int_range(pl.len()).alias("row"))
+    opened = open_cohort(run.study, manifest)
+    opened.refuse_conflicts()
+    cohort = opened.images.with_columns(pl.int_range(pl.len()).alias("row"))
 
     images = create_array(run.directory.images, (len(cohort), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     places, reasons = [], []
     rows = cohort.select("row", "path", pl.col("fov_mask").fill_null("")).to_dicts()
     with run.reporter.stage("prepare", len(rows), "images") as stage:
-        for result in stream(rows, [Each(crop_row)], BLOCK):
+        for result in stream(rows, [Each(crop_row)], BLOCK, on_wait=stage.note):
             if result["error"]:
                 reasons.append({"row": result["row"], "reason": result["error"]})
             else:
                 images[result["row"]] = result["crop"]
-                places.append({key: result[key] for key in ("row", *PLACE)})
+                places.append({key: result[key] for key in ("row", "digest", *PLACE)})
             stage.advance()
     images.flush()
 
@@ -53,10 +57,22 @@ def prepare(run: Run) -> None:
             f"{len(rejected)} of {len(cohort)} images cannot be used, more than cohort.max_rejected "
             f"({settings.max_rejected:.0%}) allows; the first: {image}: {reason}; all: {run.directory.rejected}"
         )
-    accepted = cohort.join(pl.DataFrame(places, schema=row | dict.fromkeys(PLACE, pl.Int32)), on="row").sort("row")
-    require_both_classes(accepted)
-    write_parquet(run.directory.cohort, accepted)
-    run.directory.complete("prepare", images=len(accepted), rejected=len(rejected))
+    found = row | {"digest": pl.String} | dict.fromkeys(PLACE, pl.Int32)
+    accepted = cohort.join(pl.DataFrame(places, schema=found), on="row").sort("row")
+    refuse_in_two_splits(accepted)
+    require_both_classes(accepted, opened.classes)
+    repeated = repeats(accepted)
+    write_csv(run.directory.repeated, repeated)
+    write_parquet(run.directory.cohort, run.directory.inward(accepted.drop("digest")))
+    run.directory.complete(
+        "prepare",
+        images=len(accepted),
+        rejected=len(rejected),
+        repeated=len(repeated),
+        contradictory=len(repeated.filter(pl.col("label") != pl.col("its_label"))),
+        classes=opened.classes.by_label() if opened.classes else None,
+        left_out=opened.left_out,
+    )
 
 
 def _draw(run: Run) -> Path:
@@ -66,6 +82,8 @@ def _draw(run: Run) -> Path:
     with run.reporter.stage("draw", len(rows), "images") as stage:
         # A plain SyntheticCohort, not the configuration's checked one: drawing then imports neither.
         plain = synthetic.SyntheticCohort(**asdict(cohort))
-        for _ in stream(rows, [Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))], BLOCK):
-            stage.advance()
-    return synthetic.write_manifest(rows, run.directory.synthetic)
+        draw = Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))
+        with writing(run.directory.synthetic):
+            for _ in stream(rows, [draw], BLOCK, on_wait=stage.note):
+                stage.advance()
+            return synthetic.write_manifest(rows, run.directory.synthetic)

@@ -6,10 +6,10 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-from PIL import Image
 
 import backbones
 from benchmark import reference
@@ -31,7 +31,16 @@ from benchmark.results import (
     seed_results,
 )
 from benchmark.run import Run
-from benchmark.rundir import RunDirectory, TrialDirectory, open_array, write_csv, write_json, write_parquet
+from benchmark.rundir import (
+    RunDirectory,
+    TrialDirectory,
+    open_array,
+    write_csv,
+    write_image,
+    write_json,
+    write_parquet,
+    write_text,
+)
 from benchmark.tables import read_csv, read_parquet
 from benchmark.weights import Record, read_records
 from stats.metrics import auc
@@ -61,10 +70,10 @@ def report(run: Run) -> Leaderboard:
         for name, table in leaderboard.tables().items():
             write_csv(directory.table(name), table)
         confidence = run.study.statistics.confidence
-        directory.leaderboard("tex").write_text(latex(leaderboard, run.study.name, confidence), encoding="utf-8")
+        write_text(directory.leaderboard("tex"), latex(leaderboard, run.study.name, confidence))
         facts = _facts(run)
-        directory.leaderboard("html").write_text(render(_content(run, leaderboard, facts)), encoding="utf-8")
-        directory.results.write_text(_results(run, leaderboard, facts).model_dump_json(indent=1), encoding="utf-8")
+        write_text(directory.leaderboard("html"), render(_content(run, leaderboard, facts)))
+        write_text(directory.results, _results(run, leaderboard, facts).model_dump_json(indent=1))
         write_json(directory.run, facts)
         stage.advance()
     return leaderboard
@@ -75,6 +84,7 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
     cohort = read_parquet(directory.cohort)
     counted = {row["split"]: row for row in _per_split(cohort).to_dicts()}
     drawn = study.cohort.synthetic
+    prepared = directory.completed("prepare") or {}
     training = {
         (cell.backbone.name, cell.strategy.name, cell.seed): json.loads(file.read_text(encoding="utf-8"))
         for cell in run.cells()
@@ -86,6 +96,9 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         notices=notices(run),
         cohort=CohortResult(
             source="synthetic" if drawn else Path(str(study.cohort.manifest)).name,
+            classes=prepared.get("classes"),
+            files_left_out=prepared.get("left_out") or {},
+            repeated=prepared.get("repeated"),
             manifest_sha256=_manifest_sha256(study.cohort.manifest),
             **{what: {split: row[what] for split, row in counted.items()} for what in ("images", "people", "positive")},
             left_out=len(read_csv(directory.rejected, infer_schema=False)),
@@ -131,6 +144,7 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         "image", pl.lit("test").alias("split"), ("no vessel masks, so no saliency: " + pl.col("error")).alias("reason")
     )
     rejected = read_csv(directory.rejected, infer_schema=False).select("image", "split", "reason")
+    prepared = directory.completed("prepare") or {}
     pictures = {cell.name: directory.trial(cell).mean_cam for cell in run.cells()}
     return PageContent(
         title=run.study.name,
@@ -150,6 +164,8 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         facts=facts,
         configuration=directory.study.read_text(encoding="utf-8"),
         confidence=run.study.statistics.confidence,
+        classes=prepared.get("classes"),
+        files_left_out=prepared.get("left_out") or {},
     )
 
 
@@ -192,6 +208,19 @@ def _flagged(directory: RunDirectory) -> dict[str, str]:
     return {f"flagged {flag.replace('_', ' ')}": f"{count} of {len(flags)}" for flag, count in counts.items() if count}
 
 
+def _noted(directory: RunDirectory) -> dict[str, str]:
+    """What was done to the masks of how many test images, and how many have an optic disc that cannot be used."""
+    vessels = read_parquet(directory.vessels)
+    if "note" not in vessels.columns:  # of a run that an earlier version segmented
+        return {}
+    notes = vessels.filter(pl.col("note") != "").group_by("note").len().sort("note")
+    counts = {f"masks {note}": f"{count} of {len(vessels)}" for note, count in notes.iter_rows()}
+    faults = vessels["disc_error"].drop_nulls()
+    if len(faults):
+        counts["optic discs left out"] = f"{len(faults)} of {len(vessels)}, the first: {faults[0]}"
+    return counts
+
+
 def _seconds_before(directory: RunDirectory) -> dict[str, str]:
     """What the stages took that a run before this one completed."""
     return json.loads(directory.run.read_text(encoding="utf-8"))["Seconds per stage"] if directory.run.is_file() else {}
@@ -201,7 +230,7 @@ def _mean_photograph(directory: RunDirectory, test: pl.DataFrame) -> Path:
     """The average of the test images, left eyes mirrored: what the mean maps lie on."""
     mirrored = (test["eye"] == "left").fill_null(False).to_numpy()
     mean = mirrored_mean(open_array(directory.images), test["row"].to_numpy(), mirrored)
-    Image.fromarray(mean.astype(np.uint8)).save(directory.mean_photograph)
+    write_image(directory.mean_photograph, mean.astype(np.uint8))
     return directory.mean_photograph
 
 
@@ -233,8 +262,21 @@ def notices(run: Run) -> list[str]:
             f"Vessel masks of {doubtful} of {len(flags)} test images look wrong (“How it was made”); they count, and "
             "“Does the convention matter?” has the ratios without them."
         )
+    told += _repeated(run.directory.completed("prepare") or {})
     told += [f"{b.name}: weights under {b.licence}." for b in chosen if "non-commercial" in b.licence]
     return told
+
+
+def _repeated(prepared: Mapping[str, Any]) -> list[str]:
+    """Of the same picture twice in one split; in two splits, prepare refuses it."""
+    repeated, contradictory = prepared.get("repeated", 0), prepared.get("contradictory", 0)
+    if not repeated:
+        return []
+    labels = f"; {contradictory} of them with the other label" if contradictory else ""
+    return [
+        f"{repeated} of {prepared['images']} images have the same pixels as another image of their split{labels} "
+        "(repeated.csv). They count as images of their own: correct the manifest."
+    ]
 
 
 def _oracle(run: Run) -> float:
@@ -252,7 +294,9 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
             "cohort": "synthetic" if drawn else str(study.cohort.manifest),
             "images used": str(prepared.get("images")),
             "images left out": str(prepared.get("rejected")),
-        },
+            "images that repeat another": str(prepared.get("repeated", "not counted")),
+        }
+        | {f"label {label}": name for label, name in (prepared.get("classes") or {}).items()},
         "Backbones": {
             b.name: f"{b.parameters / 1e6:,.1f} M parameters, {b.width} wide, {b.depth} blocks; "
             f"{b.pretraining}; licence: {b.licence}"
@@ -262,7 +306,8 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
         "Training": {cell.name: _training(run.directory.trial(cell)) for cell in run.cells()},
         "Vessels": {key: str(value) for key, value in segmented.get("source", {}).items() if key != "caution"}
         | {"test images without masks": str(segmented.get("failed"))}
-        | _flagged(run.directory),
+        | _flagged(run.directory)
+        | _noted(run.directory),
         "Explanation": {
             "method": f"{study.explain.method} at {study.explain.open().layer}",
             "class": "positive" if study.explain.target_class else "negative",

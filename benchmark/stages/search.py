@@ -84,6 +84,7 @@ def search(run: Run) -> None:
             storage=run.directory.tune,
             on_report=on_report,
             on_end=on_end,
+            on_wait=stage.note,
             scheduler=GroupedASHA(
                 {name: tried.cell.pair for name, tried in candidates.items()},
                 epochs=epochs,

@@ -9,13 +9,17 @@ from benchmark.config import Resources, Study
 from benchmark.device import worker_device
 from benchmark.errors import UserError
 from benchmark.manifest import FILES
-from benchmark.photos import IMAGE_SIZE, PhotoError, read_fov, read_mask, read_photo
+from benchmark.photos import IMAGE_SIZE, PhotoError, load_photo
 from benchmark.run import Run
 from benchmark.rundir import create_array, write_parquet
 from benchmark.streaming import Each, Row, stream
 from benchmark.tables import read_parquet
 from xai.crop import Square, coverage
-from xai.vessels import Photo, VesselSource, open_source, regions
+from xai.landmarks import read_disc
+from xai.mask import MaskError
+from xai.picture import stored_orientation
+from xai.vessels import ChecksImages, Photo, VesselSource, open_source, regions
+from xai.vessels.alignment import Alignment, alignment
 from xai.vessels.quality import quality_flags
 
 BLOCK = 4  # photographs at full resolution travel in a block
@@ -34,12 +38,28 @@ def open_vessels(study: Study) -> VesselSource:
         raise UserError(f"vessels: {error}") from error
 
 
+def require_own_masks(source: VesselSource, cohort: pl.DataFrame) -> None:
+    """See before a run that the cohort's test images can get masks of their own.
+
+    Raises:
+        UserError: two of them would share one, or all belong to another cohort.
+    """
+    if not isinstance(source, ChecksImages):
+        return
+    test = pl.col("split") == "test"
+    try:
+        source.check(cohort.filter(test)["image"].to_list(), cohort.filter(~test)["image"].to_list())
+    except ValueError as error:
+        raise UserError(f"vessels: {error}") from error
+
+
 def segment(run: Run) -> None:
     """Fill `vessels/`, once a study."""
     if run.directory.completed("segment") is not None:
         run.reporter.skip("segment", "complete")
         return
-    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test").with_row_index("position")
+    cohort = run.directory.outward(read_parquet(run.directory.cohort))
+    test = cohort.filter(pl.col("split") == "test").with_row_index("position")
     planes = create_array(run.directory.regions, (len(test), 4, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     discs = None  # where no photograph has a mask of it
     if test["disc_mask"].count():
@@ -57,7 +77,7 @@ def segment(run: Run) -> None:
     segmenting = run.batched(SegmentWorker, options, beside=1 if needed.gpus else 0)
     found = []
     with run.reporter.stage("segment", len(rows), "images") as stage:
-        for result in stream(rows, [loading, segmenting], BLOCK):
+        for result in stream(rows, [loading, segmenting], BLOCK, on_wait=stage.note):
             planes[result["position"]] = result["planes"]
             if discs is not None:
                 discs[result["position"]] = result["disc"]
@@ -73,15 +93,22 @@ def segment(run: Run) -> None:
 
 
 def load_row(row: Row) -> Row:
-    """Streaming step: the photograph, its field of view and optic disc; the reason in `error` where that fails."""
+    """Streaming step: the photograph, its field of view and optic disc; the reason in `error` where that fails.
+
+    A disc that cannot be read costs the photograph its disc alone; the reason is in `disc_error`.
+    """
+    path = Path(row["path"])
     try:
-        rgb = read_photo(Path(row["path"]))
-        fov, named = read_fov(row["fov_mask"], rgb), row["disc_mask"]
-        disc = read_mask("disc_mask", named, rgb) if named else np.zeros_like(fov)
-        return row | {"rgb": rgb, "fov": fov, "disc": disc, "error": ""}
+        rgb, fov = load_photo(path, row["fov_mask"])
     except (PhotoError, ValueError) as error:
         nothing = np.zeros((1, 1), bool)
-        return row | {"rgb": np.zeros((1, 1, 3), np.uint8), "fov": nothing, "disc": nothing, "error": str(error)}
+        blank = {"rgb": np.zeros((1, 1, 3), np.uint8), "fov": nothing, "disc": nothing, "orientation": 1}
+        return row | blank | {"error": str(error), "disc_error": ""}
+    read = {"rgb": rgb, "fov": fov, "orientation": stored_orientation(path), "error": ""}
+    try:
+        return row | read | {"disc": read_disc(row["disc_mask"], rgb, fov, path), "disc_error": ""}
+    except MaskError as error:
+        return row | read | {"disc": np.zeros_like(fov), "disc_error": str(error)}
 
 
 class SegmentWorker:
@@ -96,21 +123,24 @@ class SegmentWorker:
     def _one(self, row: Row) -> Row:
         planes, error = np.zeros((4, IMAGE_SIZE, IMAGE_SIZE), np.uint8), str(row["error"])
         disc = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-        disagreement = None
+        disagreement, note, fit = None, "", Alignment(np.nan, np.nan)
         if not error:
             files = {column: str(row[column]) or None for column in FILES}
-            photo = Photo(rgb=row["rgb"], fov=row["fov"], row={"image": str(row["image"])} | files)
+            photo = Photo(row["rgb"], row["fov"], {"image": str(row["image"])} | files, int(row["orientation"]))
             try:
                 (masks,) = self.source.segment([photo])
                 square = Square(int(row["top"]), int(row["left"]), int(row["side"]))
                 planes = regions(masks, photo.fov, square, IMAGE_SIZE)
                 disc = coverage(row["disc"] & photo.fov, square, IMAGE_SIZE)
-                disagreement = masks.disagreement
+                disagreement, note = masks.disagreement, masks.note
+                fit = alignment(photo.rgb, photo.fov, masks.artery | masks.vein | masks.uncertain)
             except (PhotoError, ValueError) as fault:
                 error = str(fault)
         told = np.nan if disagreement is None else disagreement
         return {
-            "position": row["position"], "planes": planes, "disc": disc, "disagreement": told, "error": error,
+            "position": row["position"], "planes": planes, "disc": disc, "disagreement": told,
+            "on_vessels": fit.upright, "on_vessels_turned": fit.turned,
+            "note": note, "error": error, "disc_error": str(row["disc_error"]),
         }  # fmt: skip
 
 
@@ -118,19 +148,28 @@ def _summary(result: Row) -> Row:
     error, planes = str(result["error"]) or None, result["planes"]
     artery, vein, vessel, fov = planes.astype(np.float64).sum(axis=(1, 2)) / 255
     shares = {"artery": artery, "vein": vein, "vessel": vessel}
-    (flags,) = quality_flags(planes[None]) if error is None else ((),)
+    fit = Alignment(float(result["on_vessels"]), float(result["on_vessels_turned"]))
+    (flags,) = quality_flags(planes[None], [fit]) if error is None else ((),)
+    measured = {
+        "disagreement": result["disagreement"],
+        "on_vessels": fit.upright,
+        "on_vessels_turned": fit.turned,
+    }
     return {
         "position": result["position"],
         **{name: area / fov if fov else None for name, area in shares.items()},
         "fov": fov / IMAGE_SIZE**2,
-        "disagreement": None if np.isnan(result["disagreement"]) else float(result["disagreement"]),
+        **{name: None if np.isnan(value) else float(value) for name, value in measured.items()},
         "flags": ", ".join(flags),
+        "note": str(result["note"]),
         "error": error,
+        "disc_error": str(result["disc_error"]) or None,
     }
 
 
 def _table(found: list[Row]) -> pl.DataFrame:
-    numbers = dict.fromkeys(("artery", "vein", "vessel", "fov", "disagreement"), pl.Float64)
-    texts = dict.fromkeys(("flags", "error"), pl.String)
-    schema: dict[str, type[pl.DataType]] = {"position": pl.UInt32, **numbers, **texts}
+    numbers = ("artery", "vein", "vessel", "fov", "disagreement", "on_vessels", "on_vessels_turned")
+    texts = ("flags", "note", "error", "disc_error")
+    schema: dict[str, type[pl.DataType]] = {"position": pl.UInt32}
+    schema |= dict.fromkeys(numbers, pl.Float64) | dict.fromkeys(texts, pl.String)
     return pl.DataFrame(found, schema=schema)

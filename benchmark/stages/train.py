@@ -43,6 +43,7 @@ def train(run: Run) -> None:
             storage=run.directory.tune,
             on_report=on_report,
             on_end=on_end,
+            on_wait=stage.note,
         )
 
 

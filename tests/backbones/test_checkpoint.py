@@ -1,7 +1,9 @@
 """Checkpoint files are found in folders, checked, and read without running anything in them."""
 
 import argparse
+import errno
 import hashlib
+import os
 import pickle
 from pathlib import Path
 
@@ -203,3 +205,51 @@ def test_another_digest_is_refused(tmp_path):
         WeightsError, match=rf"its SHA-256 begins {digest[:12]}, expected was 0{{12}}; download .*`sha256:`"
     ):
         require_digest(tmp_path / "a.bin", "0" * 64)
+
+
+def test_a_pickle_of_a_newer_protocol_is_not_damaged(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"weight": [1.0, 2.0]}, protocol=4))
+    with pytest.raises(WeightsError, match=r"a\.pkl: holds Python objects besides tensors"):
+        read_state(tmp_path / "a.pkl")
+
+
+def test_a_number_that_safetensors_does_not_know_is_not_damage(tmp_path):
+    header = b'{"weight":{"dtype":"NF4","shape":[2],"data_offsets":[0,8]}}'
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(WeightsError, match=r"a\.safetensors: holds numbers of a type that is not known here"):
+        read_state(tmp_path / "a.safetensors")
+
+
+def test_a_link_to_nothing(tmp_path):
+    (tmp_path / "a.pth").symlink_to(tmp_path / "gone.pth")
+    with pytest.raises(
+        WeightsError, match=r"a\.pth: a link to .*gone\.pth, which does not exist; name the file itself"
+    ):
+        find_checkpoint(tmp_path / "a.pth", [])
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    """Refused by the system: the tests may run as a user whom it refuses nothing."""
+
+    def refuse(path, *arguments, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    place(tmp_path, "a.pth")
+    monkeypatch.setattr(Path, "open", refuse)
+    for read in (read_state, sha256, lambda path: require_digest(path, "0" * 64)):
+        with pytest.raises(WeightsError, match=r"a\.pth: cannot be read \(Permission denied\); check its path"):
+            read(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("name", ["a\0b.pth", "x" * 300])
+def test_a_path_that_cannot_be(name, tmp_path):
+    with pytest.raises(WeightsError, match=r"cannot be read|no such weights file"):
+        find_checkpoint(tmp_path / name, [])
+
+
+def test_a_checkpoint_in_parts(tmp_path):
+    place(
+        tmp_path, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"
+    )
+    with pytest.raises(WeightsError, match=r": a checkpoint in 2 parts; join the parts into one \.safetensors file"):
+        find_checkpoint(tmp_path, ["model.safetensors"])

@@ -1,10 +1,15 @@
 """Any vision transformer of timm goes by its own name."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
+from timm.models.vision_transformer import Block
 
 import backbones
+from finetune.strategies import open_strategy
+from xai.gradcam import gradcam, saliency_maps
 
 
 def test_any_vision_transformer_of_timm_goes_by_its_own_name():
@@ -60,6 +65,50 @@ def test_a_name_like_none_of_timms():
 def test_other_architectures_of_timm_are_refused(architecture):
     with pytest.raises(ValueError, match=rf"timm:{architecture}: .*only timm's VisionTransformer"):
         backbones.get(f"timm:{architecture}")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "told"),
+    [
+        ("vit_small_patch16_18x2_224", "its blocks are ParallelThingsBlock; only timm's Block is supported"),
+        ("vit_pwee_patch16_reg1_gap_256", "its blocks are ParallelScalingBlock; only timm's Block is supported"),
+        ("vit_dpwee_patch16_reg1_gap_256", "its blocks are DiffParallelScalingBlock; only timm's Block is supported"),
+        ("vit_base_patch16_rpn_224", "its blocks are ResPostBlock; only timm's Block is supported"),
+        ("vit_tiny_r_s16_p8_224", "its patches come from HybridEmbed; only timm's VisionTransformer is supported"),
+        ("vitamin_small_224", "its patches come from HybridEmbed"),
+    ],
+)  # fmt: skip
+def test_towers_that_cannot_be_explained_or_loaded_are_refused(architecture, told):
+    """Blocks without norm1 have no target layer (jacobgil/pytorch-grad-cam#257, #474)."""
+    with pytest.raises(ValueError, match=rf"^timm:{architecture}: {told}"):
+        backbones.get(f"timm:{architecture}")
+
+
+PARTS = 12  # each of a few minutes
+MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_tower_of_timms_is_refused_or_goes_all_the_way(part):
+    """Whatever is taken when a configuration is read can be cached, adapted and explained."""
+    lora, taken = open_strategy("lora"), 0
+    for architecture in timm.list_models(module=MODULES)[part::PARTS]:
+        try:
+            backbone = backbones.get(f"timm:{architecture}")
+        except ValueError as error:
+            assert "supported" in str(error)
+            continue
+        lora.require_fit(backbone)
+        tower = replace(backbone, overrides={**backbone.overrides, "depth": 2}).skeleton(classes=2).eval()
+        assert {type(block) for block in tower.blocks} == {Block}
+        lora.apply(tower)
+        reached = backbones.encode_at(tower, torch.empty(2, 3, 224, 224, device="meta"), [0, 1, 2])
+        assert reached[1].shape == (2, backbone.tokens, backbone.width), architecture
+        assert all(backbones.finish_from(tower, entering, at).shape == (2, 2) for at, entering in reached.items())
+        assert saliency_maps(gradcam(tower, reached[1]), 224).shape == (2, 224, 224), architecture
+        taken += 1
+    assert taken > 5
 
 
 def test_flexivit_is_resampled_as_timm_does(tmp_path):

@@ -2,6 +2,9 @@
 
 import errno
 import hashlib
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -114,8 +117,8 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "hub"
 
 
-def point_to(address, monkeypatch):
-    endpoint = f"http://{address[0]}:{address[1]}"
+def point_to(address, monkeypatch, scheme="http"):
+    endpoint = f"{scheme}://{address[0]}:{address[1]}"
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
     template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -282,6 +285,118 @@ def test_a_disk_that_does_not_take_it(number, told, requests, monkeypatch):
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(WeightsError, match=told):
         FILE.fetch()
+
+
+@pytest.fixture
+def institution(tmp_path, cache, monkeypatch):
+    """The hub behind a certificate of the institution's own; where it lies."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl, to make a certificate")
+    file = tmp_path / "institution.pem"
+    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", str(file), "-out", str(file)]
+    named = ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", "req", "-x509", *made, *named], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), PretendHub)
+    server.requests = []
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    point_to(server.server_address, monkeypatch, "https")
+    yield file
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_certificate_of_the_institutions_own(institution, monkeypatch):
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(WeightsError, match=r"the certificate of https://127\.0\.0\.1:\d+ is not trusted here: set"):
+        FILE.fetch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(institution))
+    huggingface_hub.close_session()
+    assert FILE.fetch().read_bytes() == CONTENT["model.safetensors"]
+
+
+def test_a_certificate_file_that_is_gone_is_not_the_cache(requests, monkeypatch):
+    """chidiwilliams/buzz#1356: the client's FileNotFoundError has an errno, but is none of writing."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
+    with pytest.raises(WeightsError, match=r"SSL_CERT_FILE names /nonexistent\.pem") as error:
+        FILE.fetch()
+    assert "HF_HOME" not in str(error.value)
+    assert not requests
+
+
+@pytest.fixture
+def strict_proxy(cache, monkeypatch):
+    """A proxy that lets nobody through without a password."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_CONNECT(self):
+            self.send_error(407, "Proxy Authentication Required")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.server_address[1]}")
+    point_to(("hub.example", 443), monkeypatch, "https")
+    huggingface_hub.close_session()
+    yield
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_proxy_that_asks_for_a_password(strict_proxy):
+    with pytest.raises(WeightsError, match=r"the proxy in HTTPS_PROXY refuses \(407 Proxy.*\): correct its"):
+        FILE.fetch()
+
+
+@pytest.mark.parametrize("variable", ["HF_HOME", "HF_HUB_CACHE"])
+def test_a_cache_that_is_a_file(variable, requests, cache, monkeypatch):
+    """The variable that is named is the one that counts."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "as the test sets it")
+    cache.write_bytes(b"no folder")
+    with pytest.raises(WeightsError, match=rf"the hub's cache cannot be written \(.*{cache}.*\): set {variable}"):
+        FILE.fetch()
+    assert FILE.cached() is None
+
+
+def test_a_link_in_the_cache_whose_file_is_gone(requests, cache, monkeypatch):
+    path = FILE.fetch()
+    path.resolve().unlink()
+    assert FILE.cached() is None
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE forbids to download it"):
+        FILE.fetch()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    assert FILE.fetch().read_bytes() == CONTENT["model.safetensors"]
+
+
+def test_offline_by_the_other_variable(offline, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="TRANSFORMERS_OFFLINE forbids to download it: unset that"):
+        FILE.fetch()
+
+
+def test_whatever_else_the_client_raises_is_one_line_without_its_text(requests, monkeypatch):
+    def broken(*arguments, **options):
+        raise LookupError("Bearer hf_granted")
+
+    monkeypatch.setattr("backbones.hub.hf_hub_download", broken)
+    with pytest.raises(WeightsError, match=r"the hub's client cannot work here \(LookupError\): che") as error:
+        FILE.fetch()
+    assert "hf_granted" not in str(error.value)
 
 
 def test_a_file_outside_the_cache_has_no_commit(cache, tmp_path):

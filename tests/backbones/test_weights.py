@@ -105,3 +105,66 @@ def test_positions_of_another_grid_are_resampled(resampling):
 def test_only_retfound_resamples_without_antialiasing():
     named = {name for name in backbones.names() if backbones.get(name).resampling == {"antialias": False}}
     assert named == {name for name in backbones.names() if name.startswith("retfound")}
+
+
+QUANTISED = torch.quantize_per_tensor(torch.ones(64, 32), 0.1, 0, torch.qint8)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (torch.ones(64, 32, dtype=torch.int8), "is of type int8; take the model's weights in float32"),
+        (torch.ones(64, 32, dtype=torch.int64), "is of type int64; take"),
+        (torch.ones(64, 32).to(torch.float8_e4m3fn), "is of type float8_e4m3fn; take"),
+        (torch.ones(64, 32, dtype=torch.complex64), "is of type complex64; take"),
+        (QUANTISED, "is of type qint8; take"),
+        (torch.ones(64, 32).to_sparse(), "is of type float32, sparse_coo; take"),
+        (torch.ones(64, 32, device="meta"), r"has no values; save the model's state_dict\(\) again"),
+        (torch.full((64, 32), float("nan")), "holds NaN or infinite values, .*; take another checkpoint"),
+        (torch.full((64, 32), float("inf"), dtype=torch.float16), "holds NaN or infinite values"),
+        (torch.full((64, 32), 1e300, dtype=torch.float64), "holds NaN or infinite values"),
+    ],
+    ids=["int8", "int64", "float8", "complex", "quantised", "sparse", "meta", "nan", "inf", "beyond-float32"],
+)
+def test_what_would_load_as_other_numbers_is_refused_with_its_key(value, told):
+    """`load_state_dict` casts whatever it is given."""
+    own = tower(mlp_ratio=2)
+    state = own.state_dict() | {"blocks.1.mlp.fc1.weight": value}
+    with pytest.raises(WeightsError, match=rf"^a\.pth: blocks\.1\.mlp\.fc1\.weight {told}"):
+        load_tower(own, state, fresh=(), source=SOURCE, resampling={})
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_brought_to_float32(dtype):
+    own, other = tower(), tower()
+    state = {key: value.to(dtype) for key, value in other.state_dict().items()}
+    load_tower(own, state, fresh=(), source=SOURCE, resampling={})
+    assert all(value.dtype == torch.float32 for value in own.state_dict().values())
+    assert torch.equal(own.blocks[0].mlp.fc1.weight, state["blocks.0.mlp.fc1.weight"].float())
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("vit.encoder.layer.0.attention.attention.query.weight", "those of Hugging Face transformers, not timm's"),
+        ("embeddings.cls_token", "those of Hugging Face transformers, not timm's"),
+        ("vision_model.encoder.layers.0.self_attn.q_proj.weight", "those of Hugging Face transformers, not timm's"),
+        ("encoder.layers.encoder_layer_0.ln_1.weight", "those of torchvision, not timm's"),
+        ("layer1.0.conv1.weight", "those of a ResNet, not of a vision transformer"),
+        ("transformer.resblocks.0.ln_1.weight", "those of a CLIP model in open_clip's layout"),
+        ("base_model.model.blocks.0.attn.qkv.lora_A.weight", "an adapter's, not a whole model's"),
+    ],
+)
+def test_the_layout_of_another_library_is_named(key, told):
+    with pytest.raises(WeightsError, match=rf"^a\.pth: its keys are {told} \({key}\); ") as error:
+        load_tower(tower(), {key: torch.ones(2)}, fresh=(), source=SOURCE, resampling={})
+    assert "\n" not in str(error.value)
+
+
+def test_a_transformers_checkpoint_as_it_is_written():
+    """All of its keys, also those in which it agrees with others."""
+    transformers = pytest.importorskip("transformers")
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    state = transformers.ViTModel(transformers.ViTConfig(**size)).state_dict()
+    with pytest.raises(WeightsError, match="those of Hugging Face transformers"):
+        load_tower(tower(), dict(state), fresh=(), source=SOURCE, resampling={})

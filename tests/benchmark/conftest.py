@@ -20,7 +20,7 @@ import pytest
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
-START_SECONDS = 90
+START_SECONDS = 600  # about 10 on a quiet machine; a node that cannot start ends its process, which is seen at once
 
 
 @pytest.fixture(scope="module")

@@ -285,4 +285,6 @@ def attacked(content: PageContent) -> PageContent:
         left_out=attack(content.left_out, "image", "reason"),
         facts={ATTACK: {ATTACK: ATTACK}},
         configuration=ATTACK,
+        classes={"0": ATTACK, "1": ATTACK},
+        files_left_out={ATTACK: 1},
     )

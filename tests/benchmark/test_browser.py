@@ -26,6 +26,7 @@ FLAGS = [
 ]
 PHONE, TABLET, DESK = 390, 820, 1440
 PAPER = 688  # A4 between its margins of 14 mm, in CSS pixels
+PATIENCE = 300_000  # milliseconds until a state must be reached; Playwright's own 5 to 30 s are short on a busy machine
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 Visit = Callable[..., Page]
@@ -37,8 +38,9 @@ def browser() -> Iterator[Browser]:
     if program is None:
         missing = f"needs a browser, one of {', '.join(PROGRAMS)}: apt-get install chromium"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        opened = playwright.chromium.launch(executable_path=program, args=FLAGS, timeout=PATIENCE)
         yield opened
         opened.close()
 
@@ -86,7 +88,9 @@ def visit(browser: Browser, pages: dict[str, str], troubles: list[str]) -> Itera
             troubles.append(f"request: {url}")
 
     def opened(name: str = "plain", width: int = DESK, **options: object) -> Page:
-        page = browser.new_context(viewport={"width": width, "height": 900}, **options).new_page()
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
         page.on("request", lambda request: note_request(request.url))
         page.on("console", lambda said: troubles.append(f"{said.type}: {said.text}"))
         page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
@@ -124,7 +128,8 @@ def test_it_opens_without_an_error_or_a_request(visit: Visit, name: str) -> None
 
 def test_what_is_not_in_the_file_is_refused(visit: Visit, troubles: list[str]) -> None:
     page = visit()
-    page.evaluate("fetch('http://127.0.0.1:9/').catch(() => {})")
+    with page.expect_console_message():  # told to the browser's console, and from there to the test
+        page.evaluate("fetch('http://127.0.0.1:9/').catch(() => {})")
     assert troubles
     assert all("Content Security Policy" in trouble for trouble in troubles)
     troubles.clear()

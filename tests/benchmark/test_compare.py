@@ -232,6 +232,12 @@ def test_printed():
     assert text.count("90 % interval over people") == 2
 
 
+def test_a_narrow_terminal_cuts_nothing():
+    row = {"backbone": "tower", "strategy": "lora", "seed": 0, "run_a": "a", "run_b": "b"} | NUMBERS
+    row |= {"measure": "auc", "method": "DeLong"}
+    assert printed(row, width=20) == printed(row)
+
+
 @pytest.mark.parametrize("width", [80, 100])
 def test_printed_names_break_behind_punctuation_and_numbers_nowhere(width):
     backbone = "timm:vit_base_patch16_clip_224.openai"

@@ -147,6 +147,8 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"cohort": {"manifest": "a.csv", "shares": {"val": -1}}}, "cohort.shares.val: Input should be greater than 0"),
         ({"cohort": {"manifest": "a.csv", "synthetic": {}}}, "cohort: give either a manifest or a synthetic cohort"),
         ({"cohort": {"image_dir": "a", "synthetic": {}}}, "cohort: image_dir and patient_pattern belong to a manifest"),
+        ({"cohort": {"positive": "a", "synthetic": {}}}, "cohort: positive belongs to a manifest: give one (--data)"),
+        ({"cohort": {"manifest": "a", "positive": True}}, "cohort.positive: is a yes/no value in YAML: put the name"),
         ({"cohort": {}}, "cohort: give either a manifest or a synthetic cohort"),
         ({"cohort": {"synthetic": {"people": 1}}}, "cohort.synthetic: people is 1: a cohort needs at least 2"),
         ({"cohort": {"manifest": "a", "patient_pattern": "("}}, "cohort.patient_pattern: '(' is no regular expression"),
@@ -172,10 +174,35 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"search": {"candidates": 1}}, "search.candidates: Input should be greater than or equal to 2"),
         ({"explain": {"method": "gradcan"}}, "explain: explanation method 'gradcan' is unknown; did you mean gradcam"),
         ({"explain": {"block": 9}}, "explain: on openclip-tiny, gradcam: block 9 of a tower of 4"),
+        ({"strategies": ["full", {"name": "lora", "targets": "q_proj"}]}, "strategies.1: targets match no module of o"),
+        ({"strategies": [{"name": "lora", "targets": "("}]}, "strategies.0: lora: targets '(' is not a regular expres"),
+        ({"strategies": [{"name": "lora", "targets": 5}]}, "strategies.0: targets: Input should be a valid string"),
+        ({"strategies": [{"name": "lora", "rank": 97}]}, "strategies.0: rank 97 is more than the attention of opencli"),
+        ({"strategies": [{"name": "full", "learning_rate": float("inf")}]}, "strategies.0: full: learning_rate mu"),
+        ({"strategies": [{"name": "full", "learning_rate": 0}], "search": {}}, "strategies.0: a search needs a learni"),
+        ({"training": {"weight_decay": float("nan")}}, "training.weight_decay: Input should be a finite number"),
+        ({"embeddings": {"max_gib": float("inf")}}, "embeddings.max_gib: Input should be a finite number"),
+        ({"backbones": ["timm:vit_pwee_patch16_reg1_gap_256"]}, "backbones.0: timm:vit_pwee_patch16_reg1_gap_256: its"),
+        ({"backbones": ["timm:test_vit3"], "explain": {"method": "rollout"}}, "explain: on timm:test_vit3, rollout kn"),
+        ({"cohort": {"manifest": "a", "patient_pattern": "(a{99999999999})"}}, "cohort.patient_pattern: '(a{999999999"),
     ],
 )  # fmt: skip
 def test_a_fault_is_one_line_that_names_the_key(refusal, change, told):
     assert only(refusal(STUDY | change)).startswith(told)
+
+
+def test_targets_of_another_model_are_refused_before_anything_runs(refusal):
+    """huggingface/peft#40, hiyouga/LlamaFactory#43, #1785."""
+    study = STUDY | {"backbones": ["retfound-tiny"], "strategies": [{"name": "lora", "targets": "[.]*(q_proj|v_proj)"}]}
+    told = "strategies.0: targets match no module of retfound-tiny; they are blocks.0.attn.qkv, blocks.0.attn.proj, "
+    assert only(refusal(study)).startswith(told)
+
+
+def test_targets_must_fit_every_backbone(refusal):
+    """A gated MLP has layers that a plain one lacks."""
+    strategy = {"name": "lora", "targets": r".*\.fc1_g"}
+    study = STUDY | {"backbones": ["openclip-tiny", "dinov2-tiny"], "strategies": [strategy]}
+    assert only(refusal(study)).startswith("strategies.0: targets match no module of openclip-tiny")
 
 
 def test_several_faults_are_told_at_once(refusal):

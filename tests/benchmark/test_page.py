@@ -504,7 +504,7 @@ def test_text_from_outside_is_never_markup(content: PageContent, page: Element) 
     }
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)  # a whole page each
 @given(st.text(st.characters(blacklist_categories=("C", "Z")), min_size=1, max_size=20))
 def test_any_text_comes_back_as_it_was(content: PageContent, written: str) -> None:
     page = changed(
@@ -512,6 +512,21 @@ def test_any_text_comes_back_as_it_was(content: PageContent, written: str) -> No
     )
     for tag in ("h1", "pre", "dt", "dd"):
         assert "".join(next(page.iter(tag)).itertext()) == written
+
+
+def test_the_classes_are_named_where_sensitivity_is_explained(content: PageContent) -> None:
+    named = text(changed(content, classes={"0": "normal", "1": "glaucoma"}))
+    assert "Positive class: label 1 = glaucoma; negative: label 0 = normal." in named
+    assert "sensitivity is the share of glaucoma called so, specificity that of normal." in named
+    assert named.index("label 1 = glaucoma") < named.index("Prediction and saliency of every cell")
+    assert "label 1 =" not in text(changed(content))
+
+
+def test_files_that_are_no_images_are_counted_by_reason(content: PageContent) -> None:
+    assert "In the cohort’s folders, 3 files left out: 2 hidden, 1 with the ending .txt." in text(
+        changed(content, files_left_out={"hidden": 2, "with the ending .txt": 1})
+    )
+    assert "cohort’s folders" not in text(changed(content))
 
 
 def test_left_out_images_are_counted_and_the_first_listed(content: PageContent) -> None:

@@ -1,6 +1,7 @@
 """The whole way on a tiny study: a manifest with a broken file, a backbone without weights, then mended and resumed."""
 
 import json
+import os
 from contextlib import nullcontext
 
 import cv2
@@ -230,8 +231,65 @@ def test_what_this_machine_will_never_have_is_refused(resources, told, two_cpus,
         run_study(study_of(manifest, weights, resources=resources), tmp_path / "run")
 
 
+def test_a_copy_under_another_patient_is_refused_before_anything_is_written(manifest, weights, tmp_path):
+    """JunkangZhang/RetinalSegReg#4: one photograph under two numbers."""
+    table = pl.read_csv(manifest, infer_schema=False)
+    original, copy = manifest.parent / table["image"][0], manifest.parent / "images" / "copy.jpg"
+    copy.write_bytes(original.read_bytes())
+    masks = [column for column in table.columns if column.endswith("_mask")]
+    other = {"image": pl.lit("images/copy.jpg"), "patient_id": pl.lit("other")} | dict.fromkeys(masks)
+    copied = manifest.with_name("copied.csv")
+    pl.concat([table, table.head(1).with_columns(**other)], how="vertical_relaxed").write_csv(copied)
+    with pytest.raises(UserError, match=r"image images/copy.jpg is a copy of .* in row 2, but of patient other, not p"):
+        run_study(study_of(copied, weights), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_is_there_or_may_still_come_is_not_refused(two_cpus, manifest, weights, tmp_path):
     for is_local, resources in ((True, {"cpus": 2, "gpus": 0}), (True, {"cpus": 1}), (False, {"cpus": 999, "gpus": 8})):
         two_cpus(is_local)
         with pytest.raises(NotImplementedError, match="the first stage began"):
             run_study(study_of(manifest, weights, resources=resources), tmp_path / f"{is_local}{resources['cpus']}")
+
+
+def test_photographs_that_share_a_map_are_refused_before_anything_starts(manifest, weights, tmp_path):
+    """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot, folders ignored."""
+    (tmp_path / "M0").mkdir()
+    (tmp_path / "M2" / "artery_vein" / "raw").mkdir(parents=True)
+    table = pl.read_csv(manifest)
+    first, second = table.filter(pl.col("split") == "test")["image"].head(2)
+    name = first.split("/")[-1].split(".")[0]
+    (tmp_path / "M0" / "crop_info.csv").write_text(f"Name,centre_w,centre_h,radius\n{name}.png,40,55,36\n")
+    shared = manifest.parent / "shared.csv"
+    other = f"other/{name}.left.jpg"
+    table.with_columns(image=pl.col("image").replace(second, other)).write_csv(shared)
+    settings = {"source": "automorph_results", "weights": tmp_path}
+    with pytest.raises(UserError, match=f"^vessels: {first} and {other} share AutoMorph's map {name}.png, "):
+        run_study(study_of(shared, weights, vessels=settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_start_that_fails_leaves_nothing_and_may_be_repeated(manifest, weights, tmp_path):
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"no Ray cluster runs at 127\.0\.0\.1:1: start one"):
+            run_study(study_of(manifest, weights), tmp_path / "runs" / "a", cluster="127.0.0.1:1")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_works_in_the_folder_is_not_disturbed(two_cpus, manifest, weights, tmp_path, monkeypatch):
+    """ray-project/ray#35006, #48726: the job submitted twice."""
+    two_cpus(is_local=True)
+    refused = []
+
+    def weights_stage(run):
+        for resume in (False, True):
+            with pytest.raises(UserError, match=f"in use by process {os.getpid()} on .*: wait until it has") as caught:
+                run_study(study_of(manifest, weights), tmp_path / "run", resume=resume)
+            refused.append(caught.value)
+        raise NotImplementedError("the first stage began")
+
+    monkeypatch.setattr(pipeline, "weights", weights_stage)
+    with pytest.raises(NotImplementedError, match="the first stage began"):
+        run_study(study_of(manifest, weights), tmp_path / "run")
+    assert len(refused) == 2
+    assert not (tmp_path / "run" / ".lock").exists()

@@ -70,13 +70,43 @@ def test_the_demo():
     assert unwrapped.count("untrained, none needed") == 3
     assert "Search" not in text
     assert "Train from images" not in text
-    assert "Vessels: masks; ready." in text
+    assert "Vessels: masks (inside of two values the brighter, else above half of the range; " in unwrapped
+    assert "ready." in unwrapped
 
 
 def test_images_are_counted_by_split(manifest):
     text = told(DEMO, cohort=own(manifest))
     counts = "train 20 (10 positive), val 6 (3 positive), test 14 (7 positive)"
     assert f"Images: 40 of 40 people from {manifest}; {counts}\n" in text
+
+
+def test_classes_and_files_that_are_left_out_of_folders(tmp_path):
+    """pytorch/vision#208: which class is label 1 follows from the order of names, unless it is named."""
+    for split in ("train", "val", "test"):
+        for name in ("glaucoma", "normal"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(3):
+                (tmp_path / split / name / f"{number}.jpg").touch()
+            (tmp_path / split / name / "notes.txt").touch()
+    lines = told(DEMO, cohort=own(tmp_path), vessels={"source": "wnet"}).splitlines()
+    assert "Folders: 6 files left out: 6 with the ending .txt" in lines
+    (classes,) = (line for line in lines if "label 1 = " in line)
+    assert classes.startswith("Classes: label 1 = normal (positive), label 0 = glaucoma; ")
+    assert classes.endswith("--positive glaucoma")
+    text = told(DEMO, cohort=own(tmp_path, positive="glaucoma"), vessels={"source": "wnet"})
+    assert "Classes: label 1 = glaucoma (positive), label 0 = normal\n" in text
+    with pytest.raises(UserError, match="classes are glaucoma and normal; did you mean glaucoma"):
+        told(DEMO, cohort=own(tmp_path, positive="glaucom"), vessels={"source": "wnet"})
+
+
+def test_copies_under_two_patients_are_shown_beside_the_plan(manifest):
+    """JunkangZhang/RetinalSegReg#4: one photograph under two numbers."""
+    for name in ("3", "8"):
+        (manifest.parent / "photos" / f"{name}.jpg").write_bytes(b"one photograph" * 1000)
+    text = told(DEMO, cohort=own(manifest))
+    copied = "row 10: image photos/8.jpg is a copy of photos/3.jpg in row 5, but of patient p8, not p3"
+    assert f"No run starts: {manifest}: {copied}; " in text
+    assert "Images: 40 of 40 people" in text
 
 
 def test_a_plan_for_a_cluster_says_what_the_estimate_is_of():
@@ -178,7 +208,8 @@ def test_a_faulty_manifest_is_refused(manifest):
 
 def test_a_split_with_one_class_is_refused(manifest):
     manifest.write_text("\n".join(manifest.read_text(encoding="utf-8").splitlines()[:5]) + "\n", encoding="utf-8")
-    with pytest.raises(UserError, match="split val has no image; both classes are needed"):
+    counts = "2 have label 0 alone, 2 have label 1 alone, 0 both"
+    with pytest.raises(UserError, match=f"^4 patients cannot be divided .*: {counts}; add patients until three have"):
         told(DEMO, cohort=own(manifest))
 
 
@@ -193,3 +224,26 @@ def test_the_published_study_full_size(manifest):
     assert trained["openclip-vit-g14-classifier_only-s0"] == 2 * 1408 + 2
     attention = 40 * 8 * ((1536 + 3 * 1536) + (1536 + 1536))  # rank 8 on qkv and proj of every block
     assert trained["dinov2-vit-g14-lora-s0"] == attention + 2 * 1536 + 2
+
+
+def results_of_automorph(folder: Path, *names: str) -> dict:
+    """A finished run of AutoMorph without its crops, and the settings that name it."""
+    (folder / "M0").mkdir(parents=True)
+    (folder / "M2" / "artery_vein" / "raw").mkdir(parents=True)
+    rows = [f"{name}.png,40,55,36,0.1,78.9" for name in names]
+    (folder / "M0" / "crop_info.csv").write_text("\n".join(["Name,centre_w,centre_h,radius", *rows]) + "\n")
+    return {"source": "automorph_results", "weights": folder}
+
+
+def test_photographs_that_share_a_map_of_automorph(manifest, tmp_path):
+    """rmaphoh/AutoMorph#14: OD/1.jpg and OS/1.jpg both got the map of 1.png."""
+    settings = results_of_automorph(tmp_path / "Results", *(str(person) for person in range(40)))
+    assert "Vessels: automorph_results" in told(PAPER, cohort=own(manifest), vessels=settings)
+    header, *rows = manifest.read_text(encoding="utf-8").splitlines()
+    (tmp_path / "photos" / "more").mkdir()
+    for person in range(40):
+        (tmp_path / "photos" / "more" / f"{person}.jpg").touch()
+    rows += [f"photos/more/{person}.jpg,{person % 2},p{person},b{person}.png,w{person}.png" for person in range(40)]
+    manifest.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"^vessels: photos/(\d+)\.jpg and photos/more/\1\.jpg share .* map \1\.png"):
+        told(PAPER, cohort=own(manifest), vessels=settings)

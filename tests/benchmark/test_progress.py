@@ -55,7 +55,7 @@ def log(tmp_path) -> Path:
 
 def piped(log: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", STUDY, str(log), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
 
 
 def test_everything_but_the_console_goes_into_the_log(log):
@@ -96,7 +96,7 @@ def test_on_a_terminal_too(log):
         pass
     finally:
         os.close(ours)
-    assert process.wait(timeout=60) == 0
+    assert process.wait() == 0
     shown = screen.decode()
     assert "eye.jpg" in shown
     assert "0/2 images" in shown
@@ -112,13 +112,43 @@ def test_one_line_a_stage_where_there_is_no_terminal():
     reporter.skip("prepare", "complete")
     with reporter.stage("train", 4, "epochs") as stage:
         stage.say("a cell")
+        stage.note("waiting: memory is short; most is held by [others]")
         stage.advance(4)
     lines = console.file.getvalue().splitlines()
     assert [line.split()[:3] for line in lines] == [
         ["✓", "draw", "3"],
         ["✓", "1/2", "prepare"],
+        ["waiting:", "memory", "is"],
         ["✓", "2/2", "train"],
     ]
     assert lines[1].endswith("complete")
-    assert lines[2].endswith("s")
+    assert lines[2].endswith("by [others]")
+    assert lines[3].endswith("s")
     assert reporter.seconds.keys() == {"draw", "train"}
+
+
+def test_the_log_may_lie_on_a_full_disk(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    (tmp_path / "log").symlink_to("/dev/full")
+    script = f"""
+from pathlib import Path
+from benchmark.progress import screen_apart_from
+from benchmark.screen import take_screen
+take_screen()
+with screen_apart_from(Path({str(tmp_path / "log")!r})) as console:
+    print("for the log")
+    console.print("for the screen")
+print("after")
+"""
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "for the screen\nafter\n"), result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_without_utf8_shows_stages(log, encoding):
+    """Textualize/rich#212."""
+    command = [sys.executable, "-c", STUDY, str(log)]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment, check=True, timeout=60)
+    assert result.stdout.decode(encoding).startswith("+ 1/2 prepare")

@@ -15,6 +15,11 @@ def test_a_copy_without_git_has_its_version(tmp_path):
     assert program(tmp_path) == "1.2.3"
 
 
+def test_packages_without_their_project_file_can_still_report(tmp_path):
+    """This is asked when a study ends: it must not fail there."""
+    assert program(tmp_path) == "unknown version"
+
+
 def test_a_repository_has_its_commit_and_says_where_it_was_changed(tmp_path):
     file = tmp_path / "pyproject.toml"
     file.write_text('[project]\nversion = "1.2.3"\n')

@@ -1,7 +1,9 @@
 """Who may use a run directory, and files that are whole or not there."""
 
+import json
 from copy import deepcopy
 
+import cv2
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +12,17 @@ import yaml
 from benchmark.cells import Cell
 from benchmark.config import BackboneChoice, StrategyChoice, Study
 from benchmark.errors import UserError
-from benchmark.rundir import RunDirectory, create_array, open_array, write_array, write_json, write_parquet
+from benchmark.rundir import (
+    RunDirectory,
+    create_array,
+    open_array,
+    write_array,
+    write_image,
+    write_json,
+    write_parquet,
+    write_text,
+)  # fmt: skip
+from benchmark.tables import read_parquet
 
 CELL = Cell(BackboneChoice(name="openclip-tiny"), StrategyChoice(name="lora"), 0)
 
@@ -109,6 +121,16 @@ def test_what_nothing_was_computed_from_may_be_mended(directory, study, section)
     assert yaml.safe_load(directory.study.read_text(encoding="utf-8")) == now
 
 
+def test_a_run_of_a_version_with_fewer_settings_is_continued(finished, study):
+    """What an earlier version could not write has its default; another value is a change."""
+    before = yaml.safe_load(finished.study.read_text(encoding="utf-8"))
+    del before["cohort"]["positive"], before["statistics"]
+    finished.study.write_text(yaml.safe_dump(before), encoding="utf-8")
+    with pytest.raises(UserError, match="started with another cohort"):
+        finished.claim(changed(study, "cohort", positive="AMD"), resume=True)
+    finished.claim(study, resume=True)
+
+
 def test_every_change_is_named(finished, study):
     now = changed(changed(study, "cohort", max_rejected=0.5), "training", epochs=99)
     with pytest.raises(UserError, match="another cohort, training;"):
@@ -202,3 +224,65 @@ def test_arrays_come_back_as_they_were_written(tmp_path):
     again = open_array(tmp_path / "below" / "b.npy")
     np.testing.assert_array_equal(again, values)
     assert not again.flags.writeable
+
+
+def test_paths_in_the_folder_move_with_it(tmp_path):
+    """Files of a synthetic cohort lie there; a moved run finds them, and others where they are."""
+    before, after = RunDirectory(tmp_path / "a [1]"), RunDirectory(tmp_path / "b")
+    none = [None, None]
+    table = pl.DataFrame(
+        {"path": [str(before.path / "synthetic" / "1.jpg"), "/photos/2.jpg"]}
+        | dict.fromkeys(("vein_mask", "disc_mask", "fov_mask"), none)
+        | {"artery_mask": [None, str(before.path / "m.png")]},
+        schema_overrides=dict.fromkeys(("vein_mask", "disc_mask", "fov_mask"), pl.String),
+    )
+    inside = before.inward(table)
+    assert inside["path"].to_list() == ["synthetic/1.jpg", "/photos/2.jpg"]
+    assert before.outward(inside).equals(table)
+    moved = after.outward(inside)
+    assert moved["path"].to_list() == [str(after.path / "synthetic" / "1.jpg"), "/photos/2.jpg"]
+    assert moved["artery_mask"].to_list() == [None, str(after.path / "m.png")]
+
+
+def test_what_a_killed_run_left_half_written_is_removed(finished):
+    block = finished.embeddings("openclip-tiny").block(3)
+    drafts = [
+        finished.embeddings("openclip-tiny").draft(block),
+        finished.trial(CELL).predictions.with_name("predictions.parquet.part"),
+        finished.path / "leaderboard.html.part",
+    ]
+    kept = sorted(path for path in finished.path.rglob("*") if path.is_file())
+    for draft in drafts:
+        draft.write_bytes(b"half")
+    finished.remove_drafts()
+    assert sorted(path for path in finished.path.rglob("*") if path.is_file()) == kept
+
+
+@pytest.mark.parametrize("name", ["my run [x] #1 100%", "r[1]", "ä ?*{a,b}", "-x", "~", "l" * 200, "a\\b'\"c"])
+def test_a_folder_of_any_name_is_that_folder(tmp_path, study, name):
+    """pola-rs/polars#19801."""
+    (tmp_path / "r1").mkdir()
+    directory = RunDirectory(tmp_path / name)
+    directory.claim(study, resume=False)
+    write_parquet(directory.cohort, pl.DataFrame({"image": [name]}))
+    assert read_parquet(directory.cohort)["image"].to_list() == [name]
+    write_array(directory.embeddings("x").entry, np.zeros((1, 1), np.int64))
+    with pytest.raises(UserError, match="another training"):
+        directory.claim(changed(study, "training", epochs=99), resume=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted({"r1", name})
+    assert not any((tmp_path / "r1").iterdir())
+
+
+def test_a_name_that_is_no_text_can_be_written(tmp_path):
+    """A byte of a file's name that is not UTF-8."""
+    write_text(tmp_path / "page.html", "name: \udcff\n")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "name: \\udcff\n"
+    write_json(tmp_path / "a.json", {"name": "\udcff"})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "\udcff"}
+
+
+def test_images_are_written_whole_or_not_at_all(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    write_image(tmp_path / "a.png", rgb)
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.png"))[..., ::-1], rgb)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -1,14 +1,18 @@
 """Rows through real Ray Data on a Ray of its own."""
 
 import os
+import signal
 import threading
+import time
 
 import numpy as np
 import psutil
 import pytest
 
 from benchmark.cluster import connect
+from benchmark.errors import UserError
 from benchmark.streaming import Batched, Each, stream
+from benchmark.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,6 +63,54 @@ def test_a_batched_step_may_return_more_rows():
 
 def test_no_rows_is_no_result():
     assert list(stream([], [Each(square)], batch_size=4)) == []
+
+
+def same(row):
+    return row
+
+
+def take_long(row):
+    time.sleep(4)
+    return row
+
+
+def test_slow_work_is_not_ended(monkeypatch):
+    monkeypatch.setenv(PATIENCE, "0.02")
+    said = []
+    assert len(list(stream([{"number": 1}], [Each(take_long)], 1, on_wait=said.append))) == 1
+    assert not said
+
+
+def test_a_slow_reader_is_no_trouble(monkeypatch):
+    monkeypatch.setenv(PATIENCE, "0.02")
+    for row in stream([{"number": 1}, {"number": 2}], [Each(same)], 1, on_wait=pytest.fail):
+        time.sleep(3)
+        assert row
+
+
+class Dying:
+    """A worker that the system ends as soon as it starts."""
+
+    def __init__(self):
+        os._exit(1)
+
+
+def vanish(row):
+    os._exit(1)
+
+
+@pytest.mark.parametrize("step", [Each(vanish), Batched(Dying)], ids=["tasks", "actors"])
+def test_workers_that_end_again_and_again_end_the_stream(step, monkeypatch):
+    """ray-project/ray#44744: "infinite retries remaining", and nothing on the screen."""
+    monkeypatch.setenv(PATIENCE, "0.1")
+    said, before = [], signal.getsignal(signal.SIGUSR2)
+    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: workers end by themselves") as caught:
+        list(stream([{"number": 1}], [step], 1, on_wait=said.append))
+    assert "\n" not in str(caught.value)
+    # On a busy machine no worker may have started when it first looks.
+    assert any(line.startswith("waiting: workers end by themselves and are started again") for line in said)
+    assert signal.getsignal(signal.SIGUSR2) == before
+    assert list(stream([{"number": 2}], [Each(same)], 1)) == [{"number": 2}], "Ray is as before"
 
 
 def photograph(row):

@@ -29,7 +29,7 @@ def failed(backbone: str, strategy: str) -> dict:
     return {"backbone": backbone, "strategy": strategy, "seed": 0, "status": REASON}
 
 
-def printed(*cells: dict, **correlation) -> tuple[list[str], int]:
+def printed(*cells: dict, width: int = 80, **correlation) -> tuple[list[str], int]:
     """The lines on a terminal of 80 columns, and how many cells failed."""
     first = {
         "performance": "auc",
@@ -47,7 +47,7 @@ def printed(*cells: dict, **correlation) -> tuple[list[str], int]:
         seeds=pl.DataFrame(schema=SEEDS_SCHEMA),
         correlation=pl.DataFrame([first | correlation], schema=CORRELATION_SCHEMA),
     )
-    console = Console(file=io.StringIO(), width=80)
+    console = Console(file=io.StringIO(), width=width)
     count = print_leaderboard(board, Path("runs/x"), 0.95, console)
     return console.file.getvalue().splitlines(), count
 
@@ -64,6 +64,16 @@ def test_a_row_a_cell_with_its_numbers_and_intervals():
     assert lines[row + 1].split() == ["classifier_only", "0.71–0.93", *["0.50–0.70"] * 4]
     assert sum(strategy in line.split() for line in lines for strategy in STRATEGIES) == 9
     assert any("95 % interval over people" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [1, 20, 60])
+def test_a_narrow_terminal_cuts_nothing_from_a_table(width):
+    """A window of 60 columns left no name of a cell, one of 20 no number; the terminal itself wraps what is longer."""
+    cells = [cell(BACKBONES[0], "classifier_only", auc=0.8126), failed(BACKBONES[1], "lora")]
+    narrow, wide = (printed(*cells, width=columns)[0] for columns in (width, 80))
+    end = wide.index(next(line for line in wide if line.startswith("Below")))
+    assert any("0.813" in line for line in wide[:end])
+    assert narrow[:end] == wide[:end]
 
 
 def test_nothing_is_cut_off_at_80_columns():

@@ -6,9 +6,12 @@ import time
 from functools import partial
 
 import pytest
+from ray.exceptions import OutOfMemoryError
 
 from benchmark.cluster import connect
+from benchmark.errors import UserError
 from benchmark.tuning import GroupedASHA, run_trials
+from benchmark.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -123,3 +126,52 @@ def test_ctrl_c_is_not_swallowed(tmp_path):
             ["one", "two"], work, cpus=2, gpus=0, storage=tmp_path, on_report=lambda name, result: None, on_end=on_end
         )
     assert ended == [("one", None)]
+
+
+def test_trials_that_can_never_run_end_with_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv(PATIENCE, "0.1")
+    said = []
+    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: no node of 1 has 1 CPUs and 1 GPUs") as caught:
+        run_trials(["one"], work, cpus=1, gpus=1, storage=tmp_path, on_report=print, on_end=print, on_wait=said.append)
+    assert "\n" not in str(caught.value)
+    assert [line.partition(",")[0] for line in said] == ["waiting: no node of 1 has 1 CPUs and 1 GPUs"]
+
+
+def take_long(name, report):
+    time.sleep(6)
+    report({"epoch": 1})
+
+
+def test_a_trial_that_takes_long_is_not_ended(tmp_path, monkeypatch):
+    monkeypatch.setenv(PATIENCE, "2")
+    reports = []
+    run_trials(
+        ["one"],
+        take_long,
+        cpus=1,
+        gpus=0,
+        storage=tmp_path,
+        on_report=lambda name, result: reports.append(result["epoch"]),
+        on_end=lambda name, error: None,
+        on_wait=pytest.fail,
+    )
+    assert reports == [1]
+
+
+def run_short(name, report):
+    raise OutOfMemoryError("1 worker(s) were killed\nRefer to the documentation: https://…")
+
+
+def test_a_trial_that_memory_ends_says_so(tmp_path):
+    ended = []
+    run_trials(
+        ["one"],
+        run_short,
+        cpus=1,
+        gpus=0,
+        storage=tmp_path,
+        on_report=print,
+        on_end=lambda name, error: ended.append(error),
+    )
+    assert ended[0].startswith("memory of its machine was short")
+    assert "resources.batch_size" in ended[0]

@@ -127,3 +127,72 @@ def test_partial_needs_a_frozen_block(new_tower, blocks):
     strategy = open_strategy("partial", blocks=blocks)
     with pytest.raises(ValueError, match=rf"{blocks} blocks of a tower of 3; use fewer, or strategy full"):
         strategy.apply(new_tower())
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        ("[.]*(q_proj|v_proj)", r"targets match no module of retfound-tiny; they are blocks\.0\.attn\.qkv, blocks\.0"),
+        ("", "targets match no module of retfound-tiny; they are blocks"),
+        ("qkv", "targets match no module of retfound-tiny"),
+        ("head", "targets match no module of retfound-tiny but the head, which is trained in any case; they are block"),
+        (r"blocks\.\d+\.norm1", r"targets match blocks\.0\.norm1 of retfound-tiny, a LayerNorm, which LoRA cannot ada"),
+        (r"blocks\.\d+", r"targets match blocks\.0 of retfound-tiny, a Block, which LoRA cannot adapt"),
+        (".*", "targets match patch_embed of retfound-tiny, a PatchEmbed, which LoRA cannot adapt"),
+    ],
+)  # fmt: skip
+def test_targets_that_adapt_nothing_are_refused(targets, told):
+    """Those of another model, for the most part (huggingface/peft#40, hiyouga/LlamaFactory#43, #1785)."""
+    backbone, strategy = backbones.get("retfound-tiny"), open_strategy("lora", targets=targets)
+    with pytest.raises(ValueError, match=f"^{told}") as error:
+        strategy.require_fit(backbone)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="targets match"):
+        strategy.apply(backbone.skeleton(classes=2))
+
+
+@pytest.mark.parametrize("targets", ["(", "*proj", "[a-", "x{99999999999}"])
+def test_targets_that_are_no_pattern_are_refused(targets):
+    with pytest.raises(ValueError, match=re.escape(f"lora: targets {targets!r} is not a regular expression (")):
+        open_strategy("lora", targets=targets)
+
+
+@pytest.mark.parametrize(
+    ("targets", "adapted"),
+    [
+        (r"blocks\.\d+\.attn\.qkv", 4),
+        (r"blocks\.3\.mlp\.fc[12]", 2),
+        ("all-linear", 16),
+        (r"patch_embed\.proj", 1),
+        (r"head|.*\.qkv", 4),
+    ],
+)
+def test_other_targets_that_peft_can_adapt_are_taken(targets, adapted):
+    backbone, strategy = backbones.get("retfound-tiny"), open_strategy("lora", targets=targets)
+    strategy.require_fit(backbone)
+    module = strategy.apply(backbone.skeleton(classes=2))
+    assert len([name for name, _ in module.named_parameters() if "lora_A" in name]) == adapted
+
+
+@pytest.mark.parametrize(("options", "at"), [({}, "the attention"), ({"targets": r".*\.qkv"}, r"blocks\.0\.attn\.qkv")])
+def test_a_rank_beyond_the_matrix_is_refused(options, at):
+    backbone = backbones.get("retfound-tiny")
+    open_strategy("lora", rank=96, **options).require_fit(backbone)
+    with pytest.raises(ValueError, match=rf"^rank 97 is more than {at} of retfound-tiny can have: at most 96$"):
+        open_strategy("lora", rank=97, **options).require_fit(backbone)
+
+
+@pytest.mark.parametrize("name", ["openclip-vit-g14", "dinov2-vit-g14-reg", "retfound-vit-l16", "dinov2-tiny"])
+def test_the_attention_of_every_backbone_is_found(name):
+    """Which is why a configuration with the usual targets is read without laying out a giant."""
+    backbone = backbones.get(name)
+    tower = backbone.skeleton(classes=2)
+    adapted = open_strategy("lora").targeted(tower)
+    assert len(adapted) == 2 * backbone.depth
+    assert min(side for path in adapted for side in tower.get_submodule(path).weight.shape) == backbone.width
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf")])
+def test_a_learning_rate_is_a_number(rate):
+    with pytest.raises(ValueError, match="learning_rate must be a number, not"):
+        open_strategy("full", learning_rate=rate)

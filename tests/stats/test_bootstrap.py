@@ -63,7 +63,7 @@ def test_f1_of_the_reference_resamples(reference):
     assert percentile_interval(values) == pytest.approx(case["f1_percentile95_linear"], abs=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=settings.default.max_examples // 4)  # ten resamples by scikit-learn each
 @given(studies())
 def test_counts_give_what_repeated_rows_give(study):
     people, labels, scores = study
@@ -90,7 +90,6 @@ def test_counts_give_what_repeated_rows_give(study):
         assert mean == pytest.approx(kept.mean() if kept.size else np.nan, abs=1e-12, nan_ok=True)
 
 
-@settings(max_examples=40, deadline=None)
 @given(studies())
 def test_drawing_everyone_once_gives_the_estimate_itself(study):
     people, labels, scores = study
@@ -102,7 +101,6 @@ def test_drawing_everyone_once_gives_the_estimate_itself(study):
     assert mean_resampled(scores, everyone)[0] == pytest.approx(scores.mean(), abs=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
 @given(studies())
 def test_resampled_auc_survives_monotone_change_and_complement(study):
     people, labels, scores = study
@@ -112,7 +110,6 @@ def test_resampled_auc_survives_monotone_change_and_complement(study):
     np.testing.assert_allclose(values, 1 - auc_resampled(labels, -scores, resamples), rtol=0, atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
 @given(studies())
 def test_the_order_of_the_images_does_not_matter(study):
     people, labels, scores = study
@@ -165,7 +162,6 @@ def test_one_class_leaves_the_auc_undefined(label):
 
 
 @given(studies())
-@settings(max_examples=20, deadline=None)
 def test_ratios_of_sums_and_means_of_people_are_those_of_the_drawn_rows(study):
     """Row by row: every person's images as often as drawn; a null in either part leaves the image out."""
     people, labels, scores = study

@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
@@ -67,7 +67,6 @@ def test_known_miscalibration_is_found_and_undone():
     assert calibration(labels, expit(logit(probabilities) + result.intercept)).intercept == pytest.approx(0, abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
 @given(forecasts())
 def test_estimates_exist_unless_a_class_is_missing_or_separated(case):
     labels, probabilities = case
@@ -81,7 +80,6 @@ def test_estimates_exist_unless_a_class_is_missing_or_separated(case):
         assert result.slope == pytest.approx(best.x[1], rel=1e-4, abs=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
 @given(forecasts())
 def test_complement_turns_the_intercept_and_keeps_the_slope(case):
     labels, probabilities = case
@@ -150,7 +148,6 @@ def test_five_hundred_resamples_are_a_matter_of_a_second():
     assert not np.isnan(values.slope).any()
 
 
-@settings(max_examples=60, deadline=None)
 @given(forecasts())
 def test_brier_score_is_scikit_learns(case):
     labels, probabilities = case
@@ -179,7 +176,6 @@ def test_bins_without_ties_are_of_equal_count(n, bins):
     assert [points.bin_of_image[one].tolist() for one in images] == [[k] * int(n) for k, n in enumerate(points.n)]
 
 
-@settings(max_examples=100, deadline=None)
 @given(forecasts(), st.integers(1, 6))
 def test_bins_keep_ties_together_and_none_is_empty(case, bins):
     labels, probabilities = case
@@ -199,7 +195,6 @@ def test_expected_calibration_error_by_hand():
     assert value == pytest.approx((0.35 + 0.15) / 2, abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
 @given(forecasts(), st.integers(1, 6))
 def test_expected_calibration_error_is_at_least_the_error_in_the_large(case, bins):
     labels, probabilities = case

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
@@ -46,7 +46,6 @@ def test_exact_counts_of_the_reference_sets(shared, kind, correlate):
 
 
 @both
-@settings(max_examples=25, deadline=None)
 @given(pairs(3, 5))
 def test_exact_p_values_count_every_order(correlate, pair):
     x, y = pair
@@ -63,7 +62,6 @@ def test_exact_p_values_count_every_order(correlate, pair):
 
 
 @both
-@settings(max_examples=25, deadline=None)
 @given(pairs(3, 7), st.randoms(use_true_random=False))
 def test_order_monotone_change_and_exchange_leave_it_alone(correlate, pair, random):
     x, y = map(np.array, pair)

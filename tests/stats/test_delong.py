@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import brunnermunzel, norm
 from scipy.stats import t as student_t
@@ -93,7 +93,6 @@ def test_tests_of_the_reference_sets(reference):
     assert result.p_value_normal == pytest.approx(expected["p_two_sided"], abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
 @given(studies())
 def test_people_with_several_images_are_those_of_the_written_out_formula(study):
     people, labels, *scores = study
@@ -102,7 +101,6 @@ def test_people_with_several_images_are_those_of_the_written_out_formula(study):
     np.testing.assert_allclose(result.covariance, obuchowski(people, labels, scores), rtol=1e-10, atol=1e-14)
 
 
-@settings(max_examples=40, deadline=None)
 @given(studies())
 def test_one_image_a_person_is_delongs_own(study):
     _, labels, *scores = study
@@ -114,7 +112,6 @@ def test_one_image_a_person_is_delongs_own(study):
     np.testing.assert_allclose(named.covariance, expected, rtol=1e-10, atol=1e-14)
 
 
-@settings(max_examples=40, deadline=None)
 @given(studies())
 def test_one_image_a_person_has_the_degrees_of_freedom_of_brunner_and_munzel(study):
     _, labels, scores, _ = study
@@ -128,7 +125,6 @@ def test_one_image_a_person_has_the_degrees_of_freedom_of_brunner_and_munzel(stu
         assert 2 * student_t.sf(abs(z), freedom) == pytest.approx(expected, abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
 @given(studies())
 def test_degrees_of_freedom_are_at_most_those_of_the_people(study):
     people, labels, *scores = study
@@ -138,7 +134,6 @@ def test_degrees_of_freedom_are_at_most_those_of_the_people(study):
     np.testing.assert_array_equal(known, np.diag(result.covariance) > 0)
 
 
-@settings(max_examples=40, deadline=None)
 @given(studies())
 def test_order_monotone_change_and_exchange_leave_the_test_alone(study):
     people, labels, a, b = study

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logit
 from scipy.stats import binomtest, bootstrap, norm, rankdata, t, ttest_1samp
@@ -212,7 +212,6 @@ def test_a_bound_is_never_infinite():
     assert student_interval(0.1, Spread(10.0, 1), scale="log") == UNDEFINED
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.floats(0.1, 10), st.floats(-5, 5))
 def test_bca_follows_scale_shift_and_sign(skewed, scale, shift):
     low, high = bca_interval(*skewed)

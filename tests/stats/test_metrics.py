@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import (
     average_precision_score,
@@ -52,7 +52,6 @@ def test_f1_and_counts_of_the_reference_sets(score_sets, model):
         assert f1(case["labels"], predicted) == pytest.approx(expected["f1_ge_0.5"], abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
 @given(labelled_scores())
 def test_auc_is_scikit_learns_and_survives_monotone_change_order_and_complement(case):
     labels, scores = case
@@ -103,7 +102,6 @@ def test_a_measure_without_denominator_is_nan(table, undefined):
     assert {name for name in MEASURES if math.isnan(getattr(table, name))} == undefined
 
 
-@settings(max_examples=60, deadline=None)
 @given(labelled_scores())
 def test_every_threshold_has_the_table_of_its_predictions(case):
     labels, scores = case
@@ -116,7 +114,6 @@ def test_every_threshold_has_the_table_of_its_predictions(case):
             assert value == pytest.approx(getattr(table, measure), abs=1e-15, nan_ok=True)
 
 
-@settings(max_examples=60, deadline=None)
 @given(labelled_scores())
 def test_average_precision_is_scikit_learns_and_survives_monotone_change_and_order(case):
     labels, scores = case
@@ -137,7 +134,6 @@ def test_average_precision_without_a_positive_is_undefined():
     assert math.isnan(average_precision([0, 0], [0.1, 0.2]))
 
 
-@settings(max_examples=60, deadline=None)
 @given(labelled_scores())
 def test_roc_curve_is_scikit_learns_less_what_lies_on_its_lines(case):
     labels, scores = case

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stats.multiple import holm
@@ -8,7 +8,6 @@ from stats.multiple import holm
 p_lists = st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.01, 0.02, np.nan])), max_size=12).map(np.array)
 
 
-@settings(max_examples=60, deadline=None)
 @given(p_lists)
 def test_adjusted_by_definition(p_values):
     """Of m tests, the largest (m - j + 1) times the j-th smallest p-value among those up to this one, at most 1."""
@@ -22,7 +21,6 @@ def test_adjusted_by_definition(p_values):
     np.testing.assert_allclose(holm(p_values), expected, rtol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
 @given(p_lists, st.sampled_from([0.01, 0.05, 0.3]))
 def test_at_most_alpha_exactly_where_the_procedure_rejects(p_values, alpha):
     """Step down from the smallest p-value, and stop at the first that is above alpha over the tests that are left."""
@@ -35,7 +33,6 @@ def test_at_most_alpha_exactly_where_the_procedure_rejects(p_values, alpha):
     assert np.count_nonzero(adjusted > alpha) == len(left)
 
 
-@settings(max_examples=60, deadline=None)
 @given(p_lists, st.randoms(use_true_random=False))
 def test_never_below_the_raw_p_value_nor_bonferroni_above_and_in_their_order(p_values, random):
     adjusted = holm(p_values)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stats.metrics import confusion, f1
@@ -26,7 +26,6 @@ def labelled_scores(draw):
     return np.array(labels), np.array(scores) / 4
 
 
-@settings(max_examples=25, deadline=None)
 @given(labelled_scores())
 def test_best_threshold_is_the_highest_of_all_that_reach_the_best_f1(case):
     labels, scores = case
@@ -51,7 +50,6 @@ def test_best_threshold_needs_a_positive():
         best_f1_threshold([0, 0], [0.1, 0.2])
 
 
-@settings(max_examples=100, deadline=None)
 @given(labelled_scores(), st.sampled_from([0.05, 1 / 3, 0.5, 0.8, 0.9, 1.0]))
 def test_thresholds_at_a_target_are_the_best_of_all(case, target):
     labels, scores = case

@@ -2,7 +2,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
@@ -60,7 +60,6 @@ def test_a_failed_cell_takes_no_rank_and_an_undefined_resample_does_not_count():
     assert np.isnan(rank_intervals(np.full((50, 2), np.nan))).all()
 
 
-@settings(max_examples=150, deadline=None)
 @given(comparisons())
 def test_cells_share_a_letter_exactly_when_they_do_not_differ(comparison):
     p_adjusted, ranks = comparison
@@ -71,7 +70,6 @@ def test_cells_share_a_letter_exactly_when_they_do_not_differ(comparison):
         assert bool(set(letters[i]) & set(letters[j])) == (not p_adjusted[i, j] <= 0.05)
 
 
-@settings(max_examples=100, deadline=None)
 @given(comparisons())
 def test_groups_are_the_largest_sets_without_a_difference_best_first(comparison):
     p_adjusted, ranks = comparison
@@ -92,7 +90,6 @@ def test_groups_are_the_largest_sets_without_a_difference_best_first(comparison)
     assert best_of_each == sorted(best_of_each)
 
 
-@settings(max_examples=100, deadline=None)
 @given(comparisons())
 def test_tied_with_best_by_definition(comparison):
     p_adjusted, ranks = comparison

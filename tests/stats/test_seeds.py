@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
@@ -63,7 +63,6 @@ def test_one_seed_gives_the_interval_of_people():
     assert (result.mean, result.n_seeds) == (0.9, 1)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(-3, 3), min_size=2, max_size=5), st.floats(-1, 2), st.floats(-1, 2), st.randoms())
 def test_never_narrower_than_people_alone_whatever_the_order_of_seeds_and_scale(estimates, below, above, random):
     estimates = np.array(estimates)

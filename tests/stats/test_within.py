@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
@@ -68,7 +68,6 @@ def plainly(labels, scores, ratios, told):
     return found
 
 
-@settings(max_examples=30, deadline=None)
 @given(studies(), st.integers(1, 3))
 def test_estimates_and_resamples_are_those_of_the_rows(study, least):
     people, labels, scores, ratios = study
@@ -96,7 +95,6 @@ def test_estimates_and_resamples_are_those_of_the_rows(study, least):
     assert positive.n_right + positive.n_wrong + positive.n_without_ratio == (labels == 1).sum()
 
 
-@settings(max_examples=30, deadline=None)
 @given(studies(), st.integers(1, 40))
 def test_spearman_over_images_is_that_of_the_repeated_rows(study, block):
     people, labels, scores, ratios = study

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xai.crop import Square, bounding_box, coverage, crop_photo, square_around
@@ -55,7 +55,6 @@ def test_crop_enlarges_a_small_photograph():
     np.testing.assert_array_equal(crop_photo(rgb, Square(0, 0, 20), 64), np.broadcast_to(rgb[0, 0], (64, 64, 3)))
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),

@@ -1,3 +1,4 @@
+import io
 import time
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from xai.fov import find_fov
+from xai.fov import find_fov, has_light_surround
 
 
 def disc(shape, centre, radii):
@@ -119,3 +120,49 @@ def test_a_large_photograph_is_quick():
     start = time.process_time()
     find_fov(rgb)
     assert time.process_time() - start < 1.5  # a fifth of a second of one core; the rest is for slow machines
+
+
+WHITE, GREY, BLUE = (255, 255, 255), (128, 128, 128), (90, 120, 200)
+
+
+@pytest.mark.parametrize("colour", [WHITE, GREY, BLUE])
+@pytest.mark.parametrize("centre", [(150, 200), (100, 250)])
+def test_a_surround_of_one_light_colour_is_outside(colour, centre):
+    """kohya-ss/sd-scripts#1269: what was transparent becomes white, and the whole frame field of view."""
+    fov = disc((300, 400), centre, (140, 140))
+    rgb = np.where(fov[..., None], photograph(fov), np.array(colour, np.uint8)).astype(np.uint8)
+    assert has_light_surround(rgb)
+    assert dice(find_fov(rgb), fov) >= 0.985
+
+
+def test_a_photograph_on_a_white_page():
+    fov = np.zeros((400, 500), dtype=bool)
+    fov[50:350, 50:450] = disc((300, 400), (150, 200), (140, 140))
+    rgb = np.full((400, 500, 3), 255, np.uint8)
+    rgb[50:350, 50:450] = photograph(fov[50:350, 50:450])
+    assert dice(find_fov(rgb), fov) >= 0.985
+
+
+def test_retina_that_fills_the_frame_is_no_surround():
+    """However even it is: out of focus, overexposed, or grey."""
+    y, x = np.mgrid[:300, :400]
+    vignette = (1 - ((y - 150) ** 2 + (x - 200) ** 2) / 250000)[..., None]
+    for colour in ((180, 110, 60), (250, 190, 120), (140, 140, 140)):
+        rgb = (vignette * np.array(colour)).astype(np.uint8)
+        rgb[140:170, 180:230] = 255
+        assert not has_light_surround(rgb)
+        assert find_fov(rgb).all()
+    assert not has_light_surround(photograph(disc((300, 400), (150, 200), (140, 140))))
+    assert not has_light_surround(photograph(disc((300, 400), (150, 200), (140, 140)), surround=40.0))
+
+
+@pytest.mark.parametrize("quality", [75, 95])
+@pytest.mark.parametrize("colour", [WHITE, GREY])
+@pytest.mark.parametrize("name", ["hrf_02_g", "lesav_304"])
+def test_real_photographs_on_a_light_surround(shared, name, colour, quality):
+    folder = shared / "data" / "av_gt"
+    fov = np.asarray(Image.open(folder / "fov" / f"{name}.png")) > 0
+    rgb = np.where(fov[..., None], np.asarray(Image.open(folder / "images" / f"{name}.jpg")), np.uint8(colour))
+    file = io.BytesIO()
+    Image.fromarray(rgb.astype(np.uint8)).save(file, "JPEG", quality=quality)
+    assert dice(find_fov(np.asarray(Image.open(file))), fov) >= 0.99

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xai.regions import CENTRE, QUADRANTS, RING, SIDED_QUADRANTS, other_regions, region_names, region_saliency
@@ -27,7 +27,6 @@ LINE = np.zeros((SIDE, SIDE), np.uint8)
 LINE[32, :] = 128
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     st.floats(20, 44),
     st.floats(20, 44),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -83,7 +83,6 @@ grids = hnp.arrays(np.float64, (2, 6, 6), elements=st.just(0.0) | st.floats(1e-6
 shares = hnp.arrays(np.float64, (2, 6, 6), elements=st.sampled_from([0.0, 0.25, 1.0]))
 
 
-@settings(max_examples=40, deadline=None)
 @given(grids, shares)
 def test_mean_inside_is_a_weighted_average(maps, region):
     found = mean_inside(maps, region)
@@ -94,7 +93,6 @@ def test_mean_inside_is_a_weighted_average(maps, region):
             assert value == pytest.approx(np.average(one, weights=weights))
 
 
-@settings(max_examples=40, deadline=None)
 @given(grids, shares, st.floats(0.1, 100))
 def test_ratios_do_not_depend_on_the_maps_scale(maps, region, factor):
     planes = np.concatenate([planes_of(r / 2, r / 2) for r in region])
@@ -103,7 +101,6 @@ def test_ratios_do_not_depend_on_the_maps_scale(maps, region, factor):
         np.testing.assert_allclose(one[name], scaled[name], rtol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     hnp.arrays(np.uint8, (6, 6), elements=st.sampled_from([0, 255])),
     hnp.arrays(np.bool_, (6, 6)),
@@ -122,7 +119,6 @@ def test_a_binary_region_gives_the_planted_ratio(vessel, artery, inside, outside
             assert np.isnan(found[f"{name}_ratio"][0])
 
 
-@settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.uint8, (6, 6), elements=st.integers(0, 255)), st.floats(0.01, 100), st.floats(0.01, 100))
 def test_shares_of_pixels_give_the_closed_form(vessel, inside, outside):
     """A pixel with the share s of vessel shows s a + (1 - s) b; its blur towards b is in the answer, and known."""
@@ -151,7 +147,6 @@ def test_averages_of_nothing():
     assert np.isnan(ratio_of_means(np.ones(3), np.zeros(3)))
 
 
-@settings(max_examples=40, deadline=None)
 @given(hnp.arrays(np.float64, 5, elements=st.floats(0.1, 10)), st.floats(0.1, 100))
 def test_the_ratio_of_means_is_the_mean_where_all_outside_are_alike(ratios, outside):
     assert ratio_of_means(ratios * outside, np.full(5, outside)) == pytest.approx(mean_of_ratios(ratios))

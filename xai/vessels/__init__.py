@@ -3,6 +3,7 @@
 from xai.vessels import automorph_results, bfnet, masks, wnet  # noqa: F401 (importing a source registers it)
 from xai.vessels.source import (
     REGIONS,
+    ChecksImages,
     Photo,
     VesselMasks,
     VesselSource,
@@ -15,6 +16,7 @@ from xai.vessels.source import (
 
 __all__ = [
     "REGIONS",
+    "ChecksImages",
     "Photo",
     "VesselMasks",
     "VesselSource",

@@ -15,6 +15,7 @@ from xai.vessels.source import VesselMasks
 
 BACKGROUND, ARTERY, VEIN, UNCERTAIN = range(4)
 _SMALLEST = 30  # px; smaller pieces of artery or vein are taken for noise
+_LARGEST = 32767  # px; a circle that OpenCV still draws
 _OPENING = np.ones((20, 20), np.uint8)
 
 
@@ -36,7 +37,7 @@ class Crop:
 
     def __post_init__(self) -> None:
         height, width = self.shape
-        if not (0 <= self.row < height and 0 <= self.column < width and self.radius > 0):
+        if not (0 <= self.row < height and 0 <= self.column < width and 0 < self.radius <= _LARGEST):
             raise ValueError(
                 f"a circle of radius {self.radius} at row {self.row}, column {self.column} does not fit a photograph "
                 f"of {width}x{height} pixels"

@@ -1,10 +1,11 @@
 """Vessel source "automorph_results": the Results folder of a finished AutoMorph run (GitHub rmaphoh/AutoMorph)."""
 
+import codecs
 import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
@@ -38,12 +39,47 @@ class AutomorphResults:
         for needed in (crop_info, self.maps):
             if not needed.exists():
                 raise ValueError(f"{needed}: not there: name the Results folder of a finished AutoMorph run")
+        # Where the file system does not tell upper from lower case, neither do the names of its maps.
+        self._folds_case = (folder / "m0" / "CROP_INFO.csv").exists()
         self.circles = _read_circles(crop_info)
         self.provenance = {
             "name": "automorph_results",
             "weights": folder.name,
             "crop_info_sha256": hashlib.sha256(crop_info.read_bytes()).hexdigest(),
         }
+
+    def check(self, test: Sequence[str], others: Sequence[str]) -> None:
+        """See before a run that each image to segment has a map of its own.
+
+        An image that is not segmented may have given the map, too. Where AutoMorph's crop is there, it shows later
+        whose map it is; where it is not, nothing does.
+
+        Raises:
+            ValueError: two images share a map, or none has one.
+        """
+        if test and not any(_name(image) in self.circles for image in test):
+            raise ValueError(
+                f"none of the {len(test)} test images is in AutoMorph's crop_info.csv (the first, {test[0]}, would be "
+                f"{_name(test[0])}): name the Results folder of a run on these photographs"
+            )
+        owners: dict[str, str] = {}
+        for image in test:
+            self._require_own(image, owners)
+            owners[self._key(image)] = image
+        for image in others:
+            if not (self.crops / _name(image)).is_file():
+                self._require_own(image, owners)
+
+    def _require_own(self, image: str, owners: dict[str, str]) -> None:
+        owner = owners.get(self._key(image))
+        if owner is not None:
+            raise ValueError(
+                f"{owner} and {image} share AutoMorph's map {_name(image)}, which is named by what a file's name has "
+                "before its first dot: rename one of them and run AutoMorph on it anew"
+            )
+
+    def _key(self, image: str) -> str:
+        return _name(image).casefold() if self._folds_case else _name(image)
 
     def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
         """AutoMorph's map of each photograph, at the photograph's size.
@@ -55,7 +91,7 @@ class AutomorphResults:
 
     def _masks(self, photo: Photo) -> VesselMasks:
         image = photo.row["image"]
-        name = f"{Path(image).name.split('.')[0]}.png"
+        name = _name(image)
         circles = self.circles.get(name, [])
         if len(circles) != 1:
             raise ValueError(
@@ -99,26 +135,54 @@ def open_automorph_results(weights: Path | None, size: int | None, device: str) 
     return AutomorphResults(Path(weights))
 
 
+def _name(image: str) -> str:
+    """Of an image's map and crop, as AutoMorph names them."""
+    return f"{Path(image).name.split('.')[0]}.png"
+
+
 def _read_circles(path: Path) -> dict[str, list[Circle]]:
     """The circles in `crop_info.csv` by file name. What it calls `centre_w` is the row, `centre_h` the column."""
     circles = defaultdict(list)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                circles[row["Name"]].append((int(row["centre_w"]), int(row["centre_h"]), int(row["radius"])))
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(
-                    f"{path}: line {number} has no Name with whole numbers centre_w, centre_h and radius: "
-                    "take the file as AutoMorph wrote it"
-                ) from error
+    text = _decoded(path)
+    separator = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write another one
+    lines = csv.DictReader(text.splitlines(), delimiter=separator)
+    try:
+        for row in lines:
+            circle = _whole(row["centre_w"]), _whole(row["centre_h"]), _whole(row["radius"])
+            circles[PureWindowsPath(row["Name"].strip()).name].append(circle)  # of a path, the file's name alone
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, csv.Error) as error:
+        raise ValueError(
+            f"{path}: line {lines.line_num} has no Name with whole numbers centre_w, centre_h and radius: "
+            "take the file as AutoMorph wrote it"
+        ) from error
     return dict(circles)
+
+
+def _decoded(path: Path) -> str:
+    """The file's text: UTF-8 as AutoMorph writes it, or what spreadsheets make of it."""
+    data = path.read_bytes()
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ValueError(f"{path}: cannot be read as text: take the file as AutoMorph wrote it")
+
+
+def _whole(text: str) -> int:
+    """Of "40", or of "40.0" as tables with a gap are written."""
+    number = float(text)
+    if not number.is_integer():
+        raise ValueError(f"{text} is no whole number")
+    return int(number)
 
 
 def _read_picture(path: Path, side: int, image: str) -> np.ndarray:
     """(side, side, 3) uint8."""
     try:
         picture = np.asarray(open_picture(path).convert("RGB"))
-    except PictureError as error:
+    except (PictureError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as a picture ({error})") from error
     if picture.shape[:2] != (side, side):
         height, width = picture.shape[:2]

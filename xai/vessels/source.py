@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,12 +17,14 @@ REGIONS = ("artery", "vein", "vessel", "fov")
 class Photo:
     """A photograph at full resolution: `rgb` (H, W, 3) uint8, `fov` (H, W) bool, and its row of the manifest.
 
-    The row gives `image` and, where the manifest has them, the paths of mask files (absolute, or None).
+    The row gives `image` and, where the manifest has them, the paths of mask files (absolute, or None). Orientation:
+    EXIF's, 1 to 8, that `rgb` has been turned by; 1 where the file stores it upright.
     """
 
     rgb: np.ndarray
     fov: np.ndarray
     row: Mapping[str, Any]
+    orientation: int = 1
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class VesselMasks:
     """(H, W) bool each, at the photograph's resolution. Uncertain: vessel, but artery, vein or both is undecided.
 
     Disagreement: how far apart an ensemble's members are, 0 (agreed) to 0.5; None for sources that are no ensemble.
+    Note: what was done to the masks that a reader should know; "" for nothing.
     """
 
     artery: np.ndarray
     vein: np.ndarray
     uncertain: np.ndarray
     disagreement: float | None = None
+    note: str = ""
 
 
 class VesselSource(Protocol):
@@ -46,6 +50,16 @@ class VesselSource(Protocol):
 
     def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
         """One result per photograph, in order. Raises ValueError where a photograph has no usable masks."""
+        ...
+
+
+@runtime_checkable
+class ChecksImages(Protocol):
+    """A vessel source that can see before a run that images will not get masks of their own."""
+
+    def check(self, test: Sequence[str], others: Sequence[str]) -> None:
+        """Raises ValueError, in one line, for the images to segment and the cohort's others, as the manifest names
+        them."""
         ...
 
 

@@ -18,7 +18,7 @@ def manifest(tmp_path) -> Path:
     side = np.linspace(-1, 1, 96)
     disc = (side[:, None] ** 2 + side**2 < 0.8)[..., None] * np.array([180, 90, 40])
     for person in range(40):
-        Image.fromarray(disc.astype(np.uint8)).save(tmp_path / f"{person}.png")
+        Image.fromarray((disc + person).astype(np.uint8)).save(tmp_path / f"{person}.png")
         for vessel in "av":
             (tmp_path / f"{vessel}{person}.png").touch()
     rows = [f"{person}.png,{person % 2},p{person},a{person}.png,v{person}.png" for person in range(40)]
@@ -43,6 +43,22 @@ def test_a_cohort_in_order(statuses, own):
     assert statuses(data.check_vessels(patient)) == [PASS]
 
 
+def test_copies_under_two_patients_fail(manifest, statuses, own):
+    (manifest.parent / "8.png").write_bytes((manifest.parent / "3.png").read_bytes())
+    findings = data.check_cohort(own())
+    assert statuses(findings) == [PASS, FAIL]
+    assert "row 10: image 8.png is a copy of 3.png in row 5" in findings[1].detail
+
+
+def test_the_positive_class_is_shown(manifest, statuses, own):
+    named = manifest.read_text(encoding="utf-8").replace(",0,p", ",normal,p").replace(",1,p", ",glaucoma,p")
+    manifest.write_text(named, encoding="utf-8")
+    _, classes = data.check_cohort(own(positive="glaucoma"))
+    assert (classes.status, classes.detail) == (PASS, "Classes: label 1 = glaucoma (positive), label 0 = normal")
+    _, classes = data.check_cohort(own(positive="normal"))
+    assert (classes.status, "--positive glaucoma" in classes.detail) == (WARN, True)
+
+
 def test_the_demo_draws_its_photographs(case, statuses):
     demo = case()
     for check in (data.check_cohort, data.check_photographs, data.check_vessels):
@@ -62,7 +78,7 @@ def test_one_class_alone(manifest, own):
     manifest.write_text("\n".join(manifest.read_text(encoding="utf-8").splitlines()[:5]) + "\n", encoding="utf-8")
     findings = data.check_cohort(own())
     assert all(finding.status is FAIL for finding in findings)
-    assert any("split val has no image" in finding.detail for finding in findings)
+    assert "4 patients cannot be divided into train, val and test so that each has both labels" in findings[0].detail
 
 
 def test_photographs_that_cannot_be_read(statuses, own):
@@ -78,6 +94,20 @@ def test_photographs_that_cannot_be_read(statuses, own):
     findings = data.check_photographs(patient)
     assert statuses(findings) == [FAIL] * 9
     assert [bool(finding.mend) for finding in findings] == [False] * 8 + [True]
+
+
+def test_photographs_are_refused_as_in_a_run(own):
+    """HzFu/EyeQ#2: files that open, and show nothing."""
+    patient = own()
+    blank, tiny, third = patient.cohort.filter(split="train")["path"][:3]
+    Image.new("RGB", (96, 96), (128, 128, 128)).save(blank)
+    Image.new("RGB", (1, 1)).save(tiny)
+    Image.open(third).convert("CMYK").save(third, "TIFF")
+    findings = data.check_photographs(patient)
+    assert [finding.detail.split(": ", 1)[1] for finding in findings] == [
+        "a blank frame (grey levels 128 to 128 of 255): nothing to see",
+        "1x1 pixels: too small to show vessels (at least 64 a side)",
+    ]
 
 
 @pytest.mark.parametrize(("allowed", "status"), [(0.05, WARN), (0, FAIL)])
@@ -102,3 +132,23 @@ def test_masks_that_are_missing(statuses, own):
 def test_a_vessel_network_without_weights(case):
     (finding,) = data.check_vessels(case(vessels={"source": "wnet"}))
     assert (finding.status, "needs weights" in finding.detail) == (FAIL, True)
+
+
+def test_photographs_that_share_a_map_of_automorph(case, manifest, tmp_path):
+    """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot."""
+    (tmp_path / "M0").mkdir()
+    (tmp_path / "M2" / "artery_vein" / "raw").mkdir(parents=True)
+    rows = "".join(f"{person}.png,40,48,30\n" for person in range(40))
+    (tmp_path / "M0" / "crop_info.csv").write_text(f"Name,centre_w,centre_h,radius\n{rows}")
+    settings = {
+        "cohort": {"manifest": manifest, "synthetic": None},
+        "vessels": {"source": "automorph_results", "weights": tmp_path},
+    }
+    (finding,) = data.check_vessels(case(**settings))
+    assert finding.status is PASS
+    text = manifest.read_text(encoding="utf-8")
+    more = [f"left/{person}.png,{person % 2},p{person},b{person}.png,w{person}.png\n" for person in range(40)]
+    manifest.write_text(text + "".join(more), encoding="utf-8")
+    (finding,) = data.check_vessels(case(**settings))
+    assert finding.status is FAIL
+    assert "share AutoMorph's map" in finding.detail

@@ -59,6 +59,38 @@ def test_a_container_with_little_shared_memory(statuses):
     assert (finding.status, "--shm-size" in finding.mend) == (WARN, True)
 
 
+def test_a_temporary_folder_that_is_passed_over_is_worth_a_word(monkeypatch, case, tmp_path):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 81)))
+    (finding,) = machine.check_temporary_folder(case())
+    assert finding.status is WARN
+    assert f"RAY_TMPDIR={tmp_path}" in finding.detail
+    assert not machine.check_temporary_folder(case(address="auto"))
+
+
+def test_no_temporary_folder(monkeypatch, case):
+    monkeypatch.setattr("benchmark.surroundings.TEMPORARY_BYTES", 2**62)
+    (finding,) = machine.check_temporary_folder(case())
+    assert (finding.status, "set RAY_TMPDIR" in finding.detail) == (FAIL, True)
+    (finding,) = machine.check_ray(case())
+    assert (finding.status, "set RAY_TMPDIR" in finding.detail) == (FAIL, True)
+
+
+def test_memory_that_others_hold(monkeypatch, case, statuses):
+    assert statuses(machine.judge_free_memory(8 * GIB, 16 * GIB)) == [PASS]
+    (finding,) = machine.judge_free_memory(1 * GIB, 16 * GIB)
+    assert (finding.status, " GiB" in finding.mend) == (WARN, True)
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.0001")
+    for check in (machine.check_free_memory, machine.check_ray):
+        (finding,) = check(case())
+        assert (finding.status, "memory of this machine is short" in finding.detail) == (FAIL, True)
+
+
+def test_few_open_files(statuses):
+    assert statuses(machine.judge_open_files(1024)) == statuses(machine.judge_open_files(-1)) == [PASS]
+    (finding,) = machine.judge_open_files(256)
+    assert (finding.status, "ulimit -Hn" in finding.mend) == (WARN, True)
+
+
 @pytest.fixture
 def two_cells(case):
     """One frozen, one half trained, with a batch size."""

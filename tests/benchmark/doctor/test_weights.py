@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
 import pytest
+import torch
 
 from backbones import HubFile
 from benchmark.costs import GIB
@@ -183,3 +184,34 @@ def test_a_token_is_missed_only_where_it_is_needed(tmp_path, cache, monkeypatch,
     assert GATED in token(GATED).detail
     monkeypatch.setenv("HF_TOKEN", "hf_somebody")
     assert (token(GATED).status, "hf_" in token(GATED).detail) == (PASS, False)
+
+
+def test_a_file_of_another_kind_is_a_failure(tmp_path, weights_of):
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(3, 2), torch.zeros(1, 3)), tmp_path / "ViT-B-32.pt")
+    (finding,) = weights_of({"name": GATED, "weights": str(tmp_path / "ViT-B-32.pt")})
+    assert finding.status is FAIL
+    assert "ViT-B-32.pt: a TorchScript archive" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("all_proxy", "socks://127.0.0.1:7890/", "all_proxy is 'socks://127.0.0.1:7890/', not an address"),
+        ("HF_TOKEN", "“hf_geheim”", "the token in HF_TOKEN holds “"),
+        ("SSL_CERT_FILE", "/nonexistent.pem", "SSL_CERT_FILE names /nonexistent.pem, which cannot be read"),
+    ],
+)
+def test_a_variable_in_the_way_fails_what_is_to_be_downloaded_alone(
+    name, value, told, tmp_path, hub, monkeypatch, case, statuses, weights_of
+):
+    monkeypatch.setenv(name, value)
+    untrained, giant = weights_of("dinov2-tiny", GIANT)
+    assert statuses([untrained, giant]) == [PASS, FAIL]
+    assert told in giant.detail
+    assert giant.mend.endswith("as `weights:` of the backbone")
+    assert "geheim" not in giant.detail + giant.mend
+    (token,) = weights.check_token(case(backbones=[GIANT]))
+    assert token.status is (FAIL if name == "HF_TOKEN" else PASS)
+    (token,) = weights.check_token(case(backbones=["dinov2-tiny"]))
+    assert token.status is (WARN if name == "HF_TOKEN" else PASS)
+    assert hub.asked == []

@@ -30,7 +30,7 @@ def computed(monkeypatch):
 
         return compute
 
-    def stream(units, steps, batch_size):
+    def stream(units, steps, batch_size, on_wait):
         (step,) = steps
         worker = step.worker(**step.options)
         for unit in units:

@@ -34,7 +34,7 @@ def passes(monkeypatch):
         passes.append((len(images), sorted(blocks)))
         return encode_at(tower, images, blocks)
 
-    def stream(units, steps, batch_size):
+    def stream(units, steps, batch_size, on_wait):
         (step,) = steps
         worker = step.worker(**step.options)
         for unit in units:

@@ -29,7 +29,7 @@ from xai.vessels import REGIONS, binary
 
 @pytest.fixture
 def run_with(tmp_path, monkeypatch):
-    def stream(units, steps, batch_size):
+    def stream(units, steps, batch_size, on_wait):
         (step,) = steps
         worker = step.worker(**step.options)
         for unit in units:

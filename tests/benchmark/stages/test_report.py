@@ -56,7 +56,8 @@ def run(tmp_path_factory):
     nothing = {"flags": pl.lit(""), "error": pl.lit(None, dtype=pl.String)}
     write_parquet(directory.vessels, test.select("image", **nothing))
     write_json(directory.weights, {"dinov2-tiny": None})
-    directory.complete("prepare", images=100, rejected=1)
+    classes = {"0": "normal", "1": "glaucoma"}
+    directory.complete("prepare", images=100, rejected=1, classes=classes, left_out={"hidden": 2})
     directory.complete("segment", source={"source": "masks"}, failed=0)
     write_json(directory.run, {"Seconds per stage": {"train": "12.5"}})
 
@@ -85,6 +86,16 @@ def test_columns_of_every_csv_are_in_the_order_of_the_schema(run, name):
     assert not {value for row in rows for value in row} & {"NaN", "nan"}, "what does not exist is empty"
 
 
+def test_repeated_images_are_said_first(run):
+    assert not [notice for notice in stage.notices(run) if "same pixels" in notice]
+    marker = run.directory.completed("prepare")
+    run.directory.complete("prepare", **marker, repeated=2, contradictory=0)
+    try:
+        assert [notice for notice in stage.notices(run) if notice.startswith("2 of 100 images have the same pixels")]
+    finally:
+        run.directory.complete("prepare", **marker)
+
+
 def test_csv_and_parquet_are_the_same_table(run):
     parquet = pl.read_parquet(run.directory.leaderboard("parquet"))
     assert parquet.schema == pl.Schema(SCHEMA)
@@ -99,6 +110,8 @@ def test_results_stand_for_the_run(run):
     assert results.cohort.people == {"val": 20, "test": 40}
     assert results.cohort.positive == {"val": 10, "test": 40}
     assert results.cohort.left_out == 1
+    assert results.cohort.classes == {"0": "normal", "1": "glaucoma"}
+    assert (results.cohort.files_left_out, results.cohort.repeated) == ({"hidden": 2}, None)
     assert results.cohort.test_sha256 == digest(cohort.filter(split="test"), None)
     assert {method.confidence for method in results.methods.values()} == {0.9, None}
     assert [cell.status for cell in results.cells] == ["ok"] * 4 + ["train: out of memory"] * 2

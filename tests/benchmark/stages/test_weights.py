@@ -1,8 +1,11 @@
 """Weights are found once, recorded, and stay the same for the length of a run."""
 
+import dataclasses
 import io
 import json
+import os
 
+import huggingface_hub
 import pytest
 from rich.console import Console
 from safetensors.torch import save_file
@@ -108,3 +111,44 @@ def test_a_worker_refuses_a_file_that_changed_behind_the_runs_back(run_with, fil
     save_file(backbones.get("retfound-tiny").build(seed=6).state_dict(), file)
     with pytest.raises(backbones.WeightsError, match="SHA-256"):
         build_tower(choice, run.directory)
+
+
+@pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n", b""])
+def test_a_file_of_another_kind_fails_its_cells_before_anything_is_computed(content, run_with, tmp_path):
+    (tmp_path / "tf model.h5").write_bytes(content)
+    run = run_with(weights=tmp_path / "tf model.h5")
+    weights(run)
+    assert {cell.backbone.name for cell in run.cells()} == {"dinov2-tiny"}
+    (reason,) = run.directory.trial(cells_of(run.study)[2]).failure.read_text().splitlines()
+    assert "tf model.h5: " in reason
+
+
+def test_a_worker_says_in_one_line_that_the_file_is_gone(run_with, file):
+    run = run_with(weights=file)
+    weights(run)
+    file.unlink()
+    with pytest.raises(backbones.WeightsError, match="no such weights file") as error:
+        build_tower(run.study.backbones[1], run.directory)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("all_proxy", "socks://127.0.0.1:7890/"), ("HF_TOKEN", "“hf_geheim”"), ("SSL_CERT_FILE", "/nonexistent.pem")],
+)
+def test_a_variable_in_the_way_of_the_hub_leaves_other_backbones_alone(
+    name, value, run_with, file, tmp_path, monkeypatch
+):
+    """gradio-app/gradio#4007, pdm-project/pdm#3390, danielgatis/rembg#855, chidiwilliams/buzz#1356."""
+    for other in [key for key in os.environ if key.lower().endswith("_proxy") or key in ("HF_TOKEN", "SSL_CERT_FILE")]:
+        monkeypatch.delenv(other)
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    study = run_with(weights=file).study.dump()
+    study["backbones"].append({"name": "timm:vit_tiny_patch16_224"})
+    run = dataclasses.replace(run_with(), study=Study.model_validate(study))
+    weights(run)
+    assert {cell.backbone.name for cell in run.cells()} == {"dinov2-tiny", "retfound-tiny"}
+    (reason,) = run.directory.trial(cells_of(run.study)[-1]).failure.read_text(encoding="utf-8").splitlines()
+    assert name in reason
+    assert "geheim" not in reason

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load_file
@@ -57,7 +57,6 @@ def test_the_crop_of_a_real_photograph_is_upstreams(shared):
     np.testing.assert_array_equal(crop.apply(rgb), picture(example / "Results" / "M0" / "images" / "1.png"))
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     shape=st.tuples(st.integers(5, 60), st.integers(5, 60)),
     place=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),

@@ -175,6 +175,82 @@ def test_a_damaged_crop_info_names_the_line(results, line):
         open_source("automorph_results", results)
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(f"{HEADER}eye.png,40.0,55.0,36.0,0.1,78.9\n".encode(), id="floats"),
+        pytest.param(f"{HEADER}C:\\runs\\images\\eye.png,40,55,36,0.1,78.9\n".encode(), id="a path of Windows"),
+        pytest.param(f"{HEADER}../images/eye.png,40,55,36,0.1,78.9\n".encode(), id="a path"),
+        pytest.param(f"{HEADER}augé.png,1,2,3,1,1\neye.png,40,55,36,0.1,78.9\n".encode("cp1252"), id="Latin letters"),
+        pytest.param(f"{HEADER}eye.png,40,55,36,0.1,78.9\n".encode("utf-16"), id="UTF-16"),
+        pytest.param(f"{HEADER}eye.png,40,55,36,0.1,78.9\n".replace(",", ";").encode("utf-8-sig"), id="semicolons"),
+        pytest.param(f"{HEADER}eye.png,40,55,36,0.1,78.9\n".replace("\n", "\r").encode(), id="line ends of a Mac"),
+    ],
+)
+def test_a_crop_info_that_a_spreadsheet_has_saved_is_read(results, rgb, table):
+    (results / "M0" / "crop_info.csv").write_bytes(table)
+    (masks,) = open_source("automorph_results", results).segment([photo(rgb)])
+    assert masks.artery[10, 50]
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"Name\x00,\x81\x8d\n\x00", b'Name,"', b"\0" * 40, b"Name\n" + b"x" * 200_000]
+)
+def test_a_crop_info_of_no_table_gives_one_line(results, content):
+    (results / "M0" / "crop_info.csv").write_bytes(content)
+    try:
+        source = open_source("automorph_results", results)
+    except ValueError as error:
+        assert "crop_info.csv" in str(error)
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert not source.circles
+
+
+@pytest.mark.parametrize("radius", ["inf", "nan", "1e300", str(10**9), "-3"])
+def test_a_circle_of_no_size_is_refused(results, rgb, radius):
+    (results / "M0" / "crop_info.csv").write_text(f"{HEADER}eye.png,40,55,{radius},0.1,78.9\n")
+    with pytest.raises(ValueError, match=r"crop_info\.csv"):
+        open_source("automorph_results", results).segment([photo(rgb)])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("OD/eye.jpg", "OS/eye.jpg"), ("eye.a.jpg", "eye.b.jpg"), ("eye.jpg", "x/eye.left.png")]
+)
+def test_two_photographs_that_share_a_map_are_refused_before_the_run(results, one, other):
+    """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot; both eyes got one map."""
+    source = open_source("automorph_results", results)
+    with pytest.raises(ValueError, match=rf"^{one} and {other} share AutoMorph's map eye\.png, .*: rename one of them"):
+        source.check(["other.jpg", one, other], [])
+
+
+def test_a_photograph_that_is_not_segmented_may_have_given_the_map(results):
+    source = open_source("automorph_results", results)
+    source.check(["test/eye.jpg"], ["train/eye.jpg"])  # the crop is there, and will show whose map it is
+    (results / "M0" / "images" / "eye.png").unlink()
+    with pytest.raises(ValueError, match=r"test/eye\.jpg and train/eye\.jpg share"):
+        source.check(["test/eye.jpg"], ["train/eye.jpg"])
+    source.check(["test/eye.jpg"], ["train/a.jpg", "val/a.jpg"])
+
+
+def test_names_that_differ_by_case_are_one_where_files_are(results):
+    open_source("automorph_results", results).check(["eye.jpg", "Eye.jpg"], [])
+    (results / "m0").mkdir(exist_ok=True)  # as a file system without upper and lower case answers
+    (results / "m0" / "CROP_INFO.csv").touch()
+    with pytest.raises(ValueError, match=r"eye\.jpg and Eye\.jpg share"):
+        open_source("automorph_results", results).check(["eye.jpg", "Eye.jpg"], [])
+
+
+def test_results_of_another_cohort_are_refused_before_the_run(results):
+    source = open_source("automorph_results", results)
+    with pytest.raises(
+        ValueError, match=r"none of the 2 test images is in .* first, a\.jpg, would be a\.png\): name the"
+    ):
+        source.check(["a.jpg", "b.jpg"], ["eye.jpg"])
+    source.check(["a.jpg", "eye.jpg"], [])
+    source.check([], [])
+
+
 def test_another_table_under_that_name_is_refused(results):
     (results / "M0" / "crop_info.csv").write_text("Name,radius\neye.png,36\n")
     with pytest.raises(ValueError, match=r"crop_info\.csv: line 2"):

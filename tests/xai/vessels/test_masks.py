@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark.synthetic import SyntheticCohort, plan
+from benchmark.synthetic.eye import draw_eye
+from xai.placement import TURNED, turn
 from xai.vessels import Photo, open_source
 
 
@@ -27,22 +30,85 @@ def test_masks_are_read_as_they_are(drawn):
     np.testing.assert_array_equal(masks.vein, vein)
     assert not masks.uncertain.any()
     assert source.provenance["name"] == "masks"
+    assert "half of the range" in source.provenance["inside"]
 
 
-@pytest.mark.parametrize(
-    "encode",
-    [
-        pytest.param(lambda mask: mask.astype(np.uint8), id="grey 0/1"),
-        pytest.param(lambda mask: mask.astype(np.uint16) * 300, id="16 bits"),
-        pytest.param(lambda mask: mask[..., None] * np.array([0, 0, 1], dtype=np.uint8), id="faint blue"),
-        pytest.param(lambda mask: np.dstack([mask[..., None] * [255] * 3, np.full(mask.shape, 255)]), id="with alpha"),
-    ],
-)
-def test_any_nonzero_pixel_is_vessel(drawn, encode):
+def test_one_map_of_both_named_twice_is_read_as_two_masks(drawn):
+    row, artery, vein = drawn
+    colours = np.zeros((*artery.shape, 3), np.uint8)
+    colours[artery], colours[vein], colours[artery & vein] = (255, 0, 0), (0, 0, 255), (0, 255, 0)
+    Image.fromarray(colours).save(row["artery_mask"])
+    (masks,) = open_source("masks").segment([photo(row | {"vein_mask": row["artery_mask"]})])
+    np.testing.assert_array_equal(masks.artery, artery)
+    np.testing.assert_array_equal(masks.vein, vein)
+
+
+@pytest.mark.parametrize("same", ["file", "pixels"])
+def test_one_mask_under_both_names_is_refused(drawn, same):
+    """Artery and vein ratios would be equal, and nothing would say so."""
     row, artery, _ = drawn
-    encoded = encode(artery)
-    Image.fromarray(encoded if encoded.dtype != int else encoded.astype(np.uint8)).save(row["artery_mask"])
-    np.testing.assert_array_equal(open_source("masks").segment([photo(row)])[0].artery, artery)
+    Image.fromarray(artery).save(row["vein_mask"])
+    row = row | ({"vein_mask": row["artery_mask"]} if same == "file" else {})
+    with pytest.raises(
+        ValueError, match=r"eye\.jpg: artery_mask .* and vein_mask .* mark the same pixels: name a mask"
+    ):
+        open_source("masks").segment([photo(row)])
+
+
+def test_empty_masks_are_read(drawn):
+    row, artery, _ = drawn
+    for column in ("artery_mask", "vein_mask"):
+        Image.fromarray(np.zeros_like(artery)).save(row[column])
+    (masks,) = open_source("masks").segment([photo(row)])
+    assert not (masks.artery | masks.vein).any()
+
+
+@pytest.mark.parametrize("column", ["artery_mask", "vein_mask"])
+def test_black_vessels_on_white_are_refused(drawn, column):
+    """mantasu/glasses-detector#23 (kind): an inverted mask made nearly all of the retina a vessel."""
+    row, artery, _ = drawn
+    Image.fromarray(~artery).save(row[column])
+    with pytest.raises(ValueError, match=rf"^{column} .* covers \d+% of the field of view: .*white on black$"):
+        open_source("masks").segment([photo(row)])
+
+
+@pytest.fixture(scope="module")
+def eye():
+    cohort = SyntheticCohort(people=4, image_size=160, seed=1)
+    row = plan(cohort)[0]
+    return draw_eye(cohort, row["patient_id"], row["eye"], row["severity"], False)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("drawn_on", ["stored", "upright"])
+def test_masks_lie_on_a_photograph_that_exif_turns(tmp_path, eye, orientation, drawn_on):
+    """wkentaro/labelme#1529, facebookresearch/detectron2#788: the photograph is turned, and masks were not."""
+    back = {6: 8, 8: 6}.get(orientation, orientation)
+    row = {"image": "eye.jpg"}
+    for part, mask in (("artery", eye.artery), ("vein", eye.vein)):
+        row[f"{part}_mask"] = str(tmp_path / f"{part}.png")
+        Image.fromarray(np.ascontiguousarray(turn(mask, back) if drawn_on == "stored" else mask)).save(
+            row[f"{part}_mask"]
+        )
+    (masks,) = open_source("masks").segment([Photo(eye.rgb, eye.fov, row, orientation)])
+    np.testing.assert_array_equal(masks.artery, eye.artery)
+    np.testing.assert_array_equal(masks.vein, eye.vein)
+    assert masks.note == (TURNED if drawn_on == "stored" and orientation > 1 else "")
+
+
+def test_masks_that_could_lie_either_way_are_refused(drawn):
+    row, *_ = drawn
+    grey = np.full((20, 30, 3), 90, np.uint8)
+    with pytest.raises(ValueError, match=r"artery_mask .*artery\.png: EXIF turns the photograph \(orientation 3\)"):
+        open_source("masks").segment([Photo(grey, np.ones((20, 30), bool), row, 3)])
+
+
+def test_masks_of_two_sizes_are_placed_one_by_one(drawn):
+    row, artery, vein = drawn
+    Image.fromarray(np.ascontiguousarray(artery.T)).save(row["artery_mask"])
+    (masks,) = open_source("masks").segment([Photo(np.zeros((20, 30, 3), np.uint8), np.ones((20, 30), bool), row, 5)])
+    np.testing.assert_array_equal(masks.artery, artery)
+    np.testing.assert_array_equal(masks.vein, vein)
 
 
 def test_several_photographs_keep_their_order(drawn):
@@ -71,7 +137,7 @@ def test_a_missing_column_names_image_and_column():
         open_source("masks").segment([photo({"image": "eye.jpg"})])
 
 
-@pytest.mark.parametrize("content", [None, b"no picture"])
+@pytest.mark.parametrize("content", [None, b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_an_unreadable_file_is_named(drawn, tmp_path, content):
     row, *_ = drawn
     path = tmp_path / "other.png"

@@ -1,0 +1,145 @@
+"""What the stage makes of photographs, with a stand-in for Ray Data; under Ray it runs in test_pipeline.py."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from benchmark.cluster import Cluster
+from benchmark.config import Study
+from benchmark.errors import UserError
+from benchmark.progress import Reporter
+from benchmark.run import Run
+from benchmark.rundir import RunDirectory
+from benchmark.stages import prepare as stage
+from benchmark.stages.prepare import prepare
+from benchmark.stages.report import _repeated
+from benchmark.tables import read_csv, read_parquet
+from tests.fuzz.photos import dataset
+
+PEOPLE = 18
+SPLITS = ["train"] * 10 + ["val"] * 4 + ["test"] * 4
+
+
+@pytest.fixture
+def photographs(tmp_path) -> Path:
+    """A folder with an eye of each of 18 people, no two alike."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for person in range(PEOPLE):
+        Image.fromarray(retina(person)).save(folder / f"{person}.png")
+    return folder
+
+
+def retina(person: int) -> np.ndarray:
+    """(96, 96, 3) uint8."""
+    side = np.linspace(-1, 1, 96)
+    light = (side[:, None] ** 2 + side**2 < 0.8) * (1 + 0.2 * np.sin((3 + person) * side))
+    return (light[..., None] * (150, 80, 40)).astype(np.uint8)
+
+
+@pytest.fixture
+def run(tmp_path, photographs, monkeypatch):
+    """Prepares the folder's photographs, each of a person of its own; more rows can be given."""
+
+    def stream(rows, steps, batch_size, on_wait):
+        (step,) = steps
+        yield from reversed([step.function(row) for row in rows])  # in no particular order
+
+    monkeypatch.setattr(stage, "stream", stream)
+
+    def prepared(*more: str, max_rejected: float = 0.5) -> Run:
+        rows = [f"{person}.png,{person % 2},p{person},{split}" for person, split in enumerate(SPLITS)]
+        manifest = photographs / "cohort.csv"
+        manifest.write_text("\n".join(["image,label,patient_id,split", *rows, *more]) + "\n", encoding="utf-8")
+        study = Study.model_validate(
+            {
+                "name": "x",
+                "cohort": {"manifest": manifest, "max_rejected": max_rejected},
+                "backbones": ["dinov2-tiny"],
+                "strategies": ["classifier_only"],
+                "vessels": {"source": "wnet"},
+            }
+        )
+        directory = RunDirectory(tmp_path / "run")
+        directory.path.mkdir()
+        cluster = Cluster(nodes=1, cpus=2, gpus=0, gpu_memory=None, accelerators=(), is_local=True)
+        made = Run(study, directory, cluster, Reporter(Console(file=io.StringIO()), ["prepare"]))
+        prepare(made)
+        return made
+
+    return prepared
+
+
+def test_photographs_of_their_own(run):
+    made = run()
+    counted = {"images": 18, "rejected": 0, "repeated": 0, "contradictory": 0}
+    assert made.directory.completed("prepare") == counted | {"classes": None, "left_out": {}}
+    assert "digest" not in read_parquet(made.directory.cohort).columns
+    assert read_csv(made.directory.repeated, infer_schema=False).is_empty()
+    assert _repeated(made.directory.completed("prepare")) == []
+
+
+def store_as(folder: Path, kind: str, name: str) -> str:
+    """The photograph of person 0 under another name, stored in another way."""
+    path = folder / name
+    if kind == "turned":
+        exif = Image.Exif()
+        exif[274] = 3
+        Image.fromarray(retina(0)[::-1, ::-1].copy()).save(path, "PNG", exif=exif)
+    elif kind == "dicom":
+        made = dataset(retina(0))
+        made.Rows, made.Columns = 96, 96
+        made.save_as(path, enforce_file_format=True)
+    else:
+        Image.fromarray(retina(0)).save(path, kind)
+    return name
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "turned", "dicom"])
+def test_one_picture_in_two_splits_is_refused(run, photographs, kind):
+    """JunkangZhang/RetinalSegReg#4: a training photograph under another number and label in test. Byte copies are found
+    in the manifest; these differ in every byte.
+    """
+    name = store_as(photographs, kind, "other.png")
+    with pytest.raises(UserError) as caught:
+        run(f"{name},1,p99,test")
+    assert str(caught.value) == (
+        "other.png (patient p99, test) is the same picture as 0.png (patient p0, train): leave one out, or give both "
+        "the same patient_id"
+    )
+
+
+def test_within_a_split_repeats_are_counted_listed_and_reported(run, photographs):
+    made = run(
+        f"{store_as(photographs, 'TIFF', 'b.tif')},1,p50,train", f"{store_as(photographs, 'BMP', 'c.bmp')},0,p0,train"
+    )
+    noted = made.directory.completed("prepare")
+    assert noted == {
+        "images": 20, "rejected": 0, "repeated": 2, "contradictory": 1, "classes": None, "left_out": {},
+    }  # fmt: skip
+    listed = read_csv(made.directory.repeated).select("image", "same_as", "label", "its_label")
+    assert listed.rows() == [("b.tif", "0.png", 1, 0), ("c.bmp", "0.png", 0, 0)]
+    (notice,) = _repeated(noted)
+    assert notice.startswith("2 of 20 images have the same pixels as another image of their split; 1 of them with the")
+    assert "repeated.csv" in notice
+
+
+def test_what_cannot_be_used_is_listed_with_the_reason(run, photographs):
+    Image.new("RGB", (96, 96), (128, 128, 128)).save(photographs / "blank.png")
+    Image.fromarray(retina(0)).resize((40, 40)).save(photographs / "thumbnail.png")
+    (photographs / "half.png").write_bytes((photographs / "1.png").read_bytes()[:300])
+    made = run("blank.png,0,p60,train", "thumbnail.png,1,p61,train", "half.png,1,p62,test", "none.png,1,p63,test")
+    rejected = dict(read_csv(made.directory.rejected).select("image", "reason").iter_rows())
+    assert list(rejected) == ["blank.png", "thumbnail.png", "half.png", "none.png"]
+    assert rejected["blank.png"].startswith("a blank frame")
+    assert rejected["thumbnail.png"].startswith("40x40 pixels: too small")
+    assert rejected["half.png"].startswith("not a readable picture (image file is truncated")
+    assert rejected["none.png"] == "no such file"
+    assert made.directory.completed("prepare")["rejected"] == 4
+    cohort = read_parquet(made.directory.cohort)
+    assert cohort.filter(pl.col("image").is_in(list(rejected))).is_empty()

@@ -1,0 +1,21 @@
+"""Mask files that the fuzzer found or may find: every one is read or refused with a reason, in a process of its own."""
+
+import pytest
+
+from tests.fuzz.masks import STORE, check, seeds
+from tests.fuzz.mutate import failure
+
+KEPT = sorted(path for path in STORE.glob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
+def test_a_file_that_failed_once(path):
+    assert failure(check, path) is None
+
+
+def test_nearly_every_seed_is_a_mask(tmp_path):
+    """Else the fuzzer would try refusals alone."""
+    refused = {"colours.jpg", "pages.tif"}
+    for seed in seeds():
+        (tmp_path / seed.name).write_bytes(seed.data)
+        assert (check(tmp_path / seed.name) in ("masks", "circles")) == (seed.name not in refused), seed.name

@@ -1,0 +1,80 @@
+"""How masks lie on a photograph that EXIF turns: drawn on the pixels as stored, or on the upright photograph.
+
+Where EXIF asks for a quarter turn, the sizes say it. Where both have one size, the photograph has to decide: the way is
+taken that fits it clearly better, and where none does, the mask is refused.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from xai.mask import MaskError
+
+Fit = Callable[[np.ndarray], float]
+"""How well an upright (H, W) bool mask fits its photograph; higher is better, NaN says nothing."""
+
+TURNED = "turned with the photograph"
+
+
+def turn(plane: np.ndarray, orientation: int) -> np.ndarray:
+    """An (h, w) array of stored pixels, turned the way that an EXIF orientation (1 to 8) asks for."""
+    if orientation >= 5:
+        plane = plane.T
+    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    return plane[rows, columns]
+
+
+def place(
+    named: str, masks: Sequence[np.ndarray], own: bool, shape: tuple[int, int], orientation: int, fit: Fit, clear: float
+) -> tuple[list[np.ndarray], str]:
+    """Masks that were drawn together, on the upright photograph.
+
+    Args:
+        named: column and file of the first, for messages.
+        masks: (h, w) bool, of one shape.
+        own: whether the files have EXIF orientations of their own, and are turned already.
+        shape: (H, W) of the upright photograph.
+        orientation: EXIF's, of the photograph, 1 to 8.
+        fit: how well the masks' union fits the photograph.
+        clear: how much better than the other way is clear.
+
+    Returns:
+        (H, W) bool each; and `TURNED` where they were drawn on the photograph's stored pixels, else "".
+
+    Raises:
+        MaskError: of another size, or it is not clear how they lie.
+    """
+    stored = shape[::-1] if orientation >= 5 else shape
+    found = masks[0].shape
+    upright_fits, stored_fits = found == shape, found == stored and orientation != 1 and not own
+    if not (upright_fits or stored_fits):
+        raise MaskError(f"{named}: {_other_size(found, shape, stored)}")
+    if not stored_fits:
+        return list(masks), ""
+    turned = [np.ascontiguousarray(turn(mask, orientation)) for mask in masks]
+    if not upright_fits:
+        return turned, TURNED
+    union, turned_union = np.logical_or.reduce(masks), np.logical_or.reduce(turned)
+    gain = fit(turned_union) - fit(union)
+    if gain > clear or (gain > 0 and _alike(union, turned_union)):
+        return turned, TURNED
+    if gain < -clear or _alike(union, turned_union):
+        return list(masks), ""
+    raise MaskError(
+        f"{named}: EXIF turns the photograph (orientation {orientation}), and it is not clear whether the mask was "
+        "drawn before or after that: save the photograph upright, and the mask on it"
+    )
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Dice of at least 0.98, or both empty: it hardly matters which."""
+    return bool(2 * (one & other).sum() >= 0.98 * (one.sum() + other.sum()))
+
+
+def _other_size(found: tuple[int, ...], shape: tuple[int, int], stored: tuple[int, int]) -> str:
+    as_stored = f" ({stored[1]}x{stored[0]} as stored, before EXIF turns it)" if stored != shape else ""
+    return (
+        f"the mask is {found[1]}x{found[0]} pixels, its photograph {shape[1]}x{shape[0]}{as_stored}: "
+        "save the mask at the photograph's size"
+    )
