@@ -61,7 +61,8 @@ def load_photo(path: Path, fov_mask: str = "") -> tuple[np.ndarray, np.ndarray]:
     fov = read_fov(fov_mask, rgb, path)
     fov = fov if opaque is None else fov & opaque
     if not fov.any() or square_around(fov).side < LEAST_SIDE:
-        raise PhotoError(f"the field of view is less than {LEAST_SIDE} pixels wide: too small to show vessels")
+        whose = f"fov_mask {fov_mask}: " if fov_mask else ""
+        raise PhotoError(f"{whose}the field of view is less than {LEAST_SIDE} pixels wide: too small to show vessels")
     return _blackened(rgb, fov) if has_light_surround(rgb) else rgb, fov
 
 
@@ -100,11 +101,16 @@ def crop_row(row: dict[str, Any]) -> dict[str, Any]:
         crop = crop_photo(rgb, square, IMAGE_SIZE)
     except (ValueError, MemoryError) as error:
         blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-        reason = str(error) or "not enough memory"
-        return {"row": row["row"], "error": reason, "crop": blank, "digest": ""} | dict.fromkeys(_PLACE, 0)
+        return {"row": row["row"], "error": one_line(error), "crop": blank, "digest": ""} | dict.fromkeys(_PLACE, 0)
     place = (rgb.shape[0], rgb.shape[1], square.top, square.left, square.side)
     result = {"row": row["row"], "error": "", "crop": crop, "digest": _digest(rgb)}
     return result | dict(zip(_PLACE, place, strict=True))
+
+
+def one_line(error: Exception) -> str:
+    """Why a file cannot be used, fit for a table: what a damaged file says of itself may hold any character."""
+    reason = str(error).strip() or "not enough memory"  # a MemoryError says nothing
+    return "".join(character if character.isprintable() else "?" for character in reason)
 
 
 def _digest(rgb: np.ndarray) -> str:

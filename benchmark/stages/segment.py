@@ -9,7 +9,7 @@ from benchmark.config import Resources, Study
 from benchmark.device import worker_device
 from benchmark.errors import UserError
 from benchmark.manifest import FILES
-from benchmark.photos import IMAGE_SIZE, PhotoError, load_photo
+from benchmark.photos import IMAGE_SIZE, PhotoError, load_photo, one_line
 from benchmark.run import Run
 from benchmark.rundir import create_array, write_parquet
 from benchmark.streaming import Each, Row, stream
@@ -103,12 +103,12 @@ def load_row(row: Row) -> Row:
     except (PhotoError, ValueError) as error:
         nothing = np.zeros((1, 1), bool)
         blank = {"rgb": np.zeros((1, 1, 3), np.uint8), "fov": nothing, "disc": nothing, "orientation": 1}
-        return row | blank | {"error": str(error), "disc_error": ""}
+        return row | blank | {"error": one_line(error), "disc_error": ""}
     read = {"rgb": rgb, "fov": fov, "orientation": stored_orientation(path), "error": ""}
     try:
         return row | read | {"disc": read_disc(row["disc_mask"], rgb, fov, path), "disc_error": ""}
     except MaskError as error:
-        return row | read | {"disc": np.zeros_like(fov), "disc_error": str(error)}
+        return row | read | {"disc": np.zeros_like(fov), "disc_error": one_line(error)}
 
 
 class SegmentWorker:
@@ -135,7 +135,7 @@ class SegmentWorker:
                 disagreement, note = masks.disagreement, masks.note
                 fit = alignment(photo.rgb, photo.fov, masks.artery | masks.vein | masks.uncertain)
             except (PhotoError, ValueError) as fault:
-                error = str(fault)
+                error = one_line(fault)
         told = np.nan if disagreement is None else disagreement
         return {
             "position": row["position"], "planes": planes, "disc": disc, "disagreement": told,

@@ -5,9 +5,11 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from benchmark.photos import IMAGE_SUFFIXES, PhotoError, crop_row, load_photo, read_photo
+from benchmark.photos import IMAGE_SUFFIXES, PhotoError, crop_row, load_photo, one_line, read_photo
 from xai.fov import has_light_surround
 from xai.landmarks import read_fov
 
@@ -299,3 +301,11 @@ def test_no_real_photograph_is_refused(shared):
     assert len(photographs) == 560
     assert not [path for path in photographs if crop_row(row(path))["error"]]
     assert not any(has_light_surround(read_photo(path)) for path in photographs)
+
+
+@given(st.text())
+def test_any_reason_is_one_printable_line(reason):
+    """A damaged DICOM file gave its transfer syntax with a file separator in it."""
+    line = one_line(ValueError(reason))
+    assert line
+    assert line.isprintable()
