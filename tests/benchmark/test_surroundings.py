@@ -1,7 +1,6 @@
 """Which folder, which Python and which memory a Ray of our own takes."""
 
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -69,13 +68,20 @@ def test_the_longest_path_that_fits_is_taken(short, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting asks for root")
-def test_full_folders_are_one_line(tmp_path):
-    script = "from benchmark.surroundings import temporary_folder\ntry: print(temporary_folder())\n"
-    script += "except Exception as error: print(type(error).__name__, error)"
-    mounts = " && ".join(f"mount -t tmpfs -o size=64k tmpfs {folder}" for folder in ("/tmp", "/var/tmp", "/dev/shm"))
-    command = f"{mounts} && {sys.executable} -c {shlex.quote(script)}"
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(["unshare", "-m", "bash", "-c", command], cwd=root, capture_output=True, text=True)
+def test_full_folders_are_one_line():
+    # Mounted once all is imported: Python or the project may lie in one of the folders that are covered.
+    script = """
+import subprocess
+from benchmark.surroundings import temporary_folder
+for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
+try:
+    print(temporary_folder())
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    command = ["unshare", "-m", sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True)
     if "mount:" in done.stderr or "unshare" in done.stderr:
         pytest.skip("no mounts here")
     assert done.stdout.startswith(
