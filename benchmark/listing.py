@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmark import dicom
 from benchmark.errors import UserError
 from benchmark.spellings import is_sheet_error, means_nothing, shown, spelling_of
 from benchmark.spreadsheet import NotATableError, read_spreadsheet, refuse_foreign
@@ -15,7 +16,6 @@ REQUIRED = ("image", "label", "patient_id")
 FILES = ("artery_mask", "vein_mask", "disc_mask", "fov_mask")
 OPTIONAL = ("eye", "split", *FILES)
 COLUMNS = (*REQUIRED, *OPTIONAL)
-DICOM_SUFFIXES = (".dcm", ".dicom")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 _ALSO_CALLED = {
     "image": "file filename file_name path filepath file_path image_path image_name image_id img photo name",
@@ -67,7 +67,7 @@ def read_listing(manifest: Path) -> pl.DataFrame:
 
 def is_named_dicom(image: str | None) -> bool:
     """Whether a file's name has the ending of DICOM."""
-    return (image or "").lower().endswith(DICOM_SUFFIXES)
+    return (image or "").lower().endswith(tuple(dicom.SUFFIXES))
 
 
 def those(column: pl.Series, test: Callable[[str], bool]) -> set[str]:
