@@ -54,7 +54,11 @@ def require_own_masks(source: VesselSource, cohort: pl.DataFrame) -> None:
 
 
 def segment(run: Run) -> None:
-    """Fill `vessels/`, once a study."""
+    """Fill `vessels/`, once a study.
+
+    Raises:
+        UserError: no test image has vessel masks that can be used.
+    """
     if run.directory.completed("segment") is not None:
         run.reporter.skip("segment", "complete")
         return
@@ -86,10 +90,16 @@ def segment(run: Run) -> None:
     planes.flush()
     if discs is not None:
         discs.flush()
-    write_parquet(
-        run.directory.vessels, test.select("position", "image").join(_table(found), on="position").sort("position")
-    )
-    run.directory.complete("segment", source=provenance, failed=sum(row["error"] is not None for row in found))
+    vessels = test.select("position", "image").join(_table(found), on="position").sort("position")
+    write_parquet(run.directory.vessels, vessels)
+    failed = vessels.drop_nulls("error")
+    if len(failed) == len(vessels):  # nothing could be averaged, and hours of training would only lead to that
+        first = failed.row(0, named=True)
+        raise UserError(
+            f"none of {len(vessels)} test images has vessel masks that can be used; the first: {first['image']}: "
+            f"{first['error']}; correct the masks, then continue with --resume"
+        )
+    run.directory.complete("segment", source=provenance, failed=len(failed))
 
 
 def load_row(row: Row) -> Row:

@@ -223,6 +223,20 @@ def test_reasons_flags_and_notes_are_kept_and_counted(run, tmp_path, eye):
     assert report._noted(run.directory)["optic discs left out"].startswith("1 of 8, the first: disc_mask ")
 
 
+def test_a_study_without_any_mask_ends_here_and_continues_once_they_are_corrected(run, eye, row):
+    run, images = run
+    write_parquet(run.directory.cohort, images)
+    rewrite(row["artery_mask"], lambda pixels: 255 - pixels)
+    with pytest.raises(UserError, match=r"none of 8 test images has vessel masks .* 0\.png: .* --resume"):
+        stage.segment(run)
+    assert run.directory.completed("segment") is None
+    assert pl.read_parquet(run.directory.vessels)["error"].count() == 8
+
+    rewrite(row["artery_mask"], lambda pixels: 255 - pixels)
+    stage.segment(run)
+    assert run.directory.completed("segment")["failed"] == 0
+
+
 def test_photographs_that_share_a_result_of_automorph_are_refused_before_the_run(run, tmp_path):
     """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot, folders ignored."""
     run, images = run
