@@ -37,4 +37,4 @@ def optimism_of_highest(estimates: ArrayLike, samples: ArrayLike) -> float:
     kept = np.sqrt(max(0.0, of_estimates - of_errors) / of_estimates) if of_estimates > 0 else 0.0
     true = values.mean() + kept * (values - values.mean())
     winner = (true + errors).argmax(axis=1)
-    return float(errors[np.arange(len(errors)), winner].mean())
+    return max(0.0, float(errors[np.arange(len(errors)), winner].mean()))  # below 0 by rounding alone
