@@ -71,8 +71,8 @@ def calibration_precision(
     """What a calibrated model's calibration is known to from so many patients (Riley et al. 2021, Stat Med 40:4230).
 
     linear_predictor (m,): logits of the risks as they are distributed among patients; weights (m,): how common each is.
-    The slope's standard error is that of logistic regression (their equation 8), the intercept's
-    (calibration-in-the-large) that with a slope of 1, and log(O / E)'s follows from the prevalence (their equation 4).
+    The slope's standard error is that of logistic regression (their section 3.2), the intercept's
+    (calibration-in-the-large) that with a slope of 1, and log(O / E)'s follows from the prevalence (section 3.1).
 
     Raises ValueError for NaN, or fewer than one patient.
     """
@@ -93,7 +93,7 @@ def calibration_precision(
 def binormal_predictor(auc: float, prevalence: float, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """Logits of the risks of a calibrated model with an AUC and a prevalence, and how common each is, (2 points,) each.
 
-    Scores are normal with one variance in either class (Riley et al. 2021, section 3.2.4, from the AUC alone). The
+    Scores are normal with one variance in either class (Riley et al. 2021, section 4.6.3, from the AUC alone). The
     logit of the risk is then that of the prevalence plus a log-likelihood ratio, which is normal around plus or minus
     half its variance, 2 z(auc)^2. Gauss-Hermite points.
 

@@ -27,7 +27,7 @@ from benchmark.comparisons import (
     verdict,
 )
 from benchmark.config import Statistics
-from benchmark.measures import MEASURES, WITHOUT_INTERVAL, Estimates, estimate_cell
+from benchmark.measures import MEASURES, WITHOUT_INTERVAL, Estimates, estimate_cell, p_above_chance
 from stats.bootstrap import mean_resampled
 from stats.delong import delong_test
 from stats.intervals import percentile_interval
@@ -343,3 +343,17 @@ def test_of_several_pairs_both_tests_are_adjusted():
         adjusted = auc["p_holm" if name == "p_value" else "p_equivalent_holm"]
         assert adjusted.to_list() == pytest.approx(holm(auc[name].to_numpy()))
     assert (auc["verdict"] == DIFFERS).to_list() == (auc["p_holm"] <= 0.05).to_list()
+
+
+def test_cells_that_predict_are_counted_after_adjustment_for_all():
+    """Of nine cells that learned little, more than one interval lies above 0.5 than adjusted p-values show."""
+    keys = [(f"tower{i}", "lora", 0) for i in range(9)]
+    tested = [make_tested(strength=strength, seed=7) for strength in np.linspace(-0.1, 0.75, 9)]
+    settings = Statistics()
+    resamples = draw_people(PEOPLE, LABELS, settings.resamples, settings.seed)
+    estimates = [estimate_cell(cell, resamples, settings) for cell in tested]
+    adjusted = holm([p_above_chance(found, settings) for found in estimates])
+    predicting = sum(p <= 0.05 and found.values["auc"] > 0.5 for p, found in zip(adjusted, estimates, strict=True))
+    alone = sum(found.intervals["auc"][0] > 0.5 for found in estimates)
+    assert correlate(keys, estimates, settings)["n_predicting"].unique().to_list() == [predicting]
+    assert 0 < predicting < alone
