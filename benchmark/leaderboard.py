@@ -26,6 +26,7 @@ from benchmark.measures import (
     estimate_cell,
     p_above_chance,
     p_of_drop,
+    standard_error,
 )
 from benchmark.rundir import RunDirectory, TrialDirectory
 from benchmark.tables import read_parquet
@@ -362,6 +363,7 @@ def _with_corrected_highest(rows: list[dict[str, Any]], estimates: Sequence[Esti
     aucs = np.array([estimate.values["auc"] for estimate in estimates])
     if len(aucs) < 2 or np.isnan(aucs).all():
         return rows
-    optimism = optimism_of_highest(aucs, np.stack([estimate.samples["auc"] for estimate in estimates], axis=1))
+    samples = np.stack([estimate.samples["auc"] for estimate in estimates], axis=1)
+    optimism = optimism_of_highest(aucs, samples, [standard_error(estimate, "auc") for estimate in estimates])
     highest = int(np.nanargmax(aucs))
     return [row | ({"auc_corrected": row["auc"] - optimism} if i == highest else {}) for i, row in enumerate(rows)]

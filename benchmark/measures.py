@@ -239,6 +239,11 @@ def difference(
     return Difference(value, interval, _p_value(value, samples, left_out, of_a.groups, settings), n)
 
 
+def standard_error(found: Estimates, measure: str) -> float:
+    """Of a measure over people, by the jackknife; NaN where it has none."""
+    return _spread(found.values[measure], found.left_out[measure], found.groups).standard_error
+
+
 def p_above_chance(found: Estimates, settings: Statistics) -> float:
     """Two-sided p-value of the AUC against `CHANCE`, by what makes its interval; NaN where it has none."""
     return _p_value(

@@ -18,7 +18,7 @@ from scipy.stats import norm
 from benchmark.config import Statistics
 from benchmark.evidence import depends_p, with_evidence
 from benchmark.leaderboard import AUC_DROPS
-from benchmark.measures import Resampled, estimate, p_above_chance, p_of_drop
+from benchmark.measures import Resampled, estimate, p_above_chance, p_of_drop, standard_error
 from stats.bootstrap import auc_resampled
 from stats.delong import delong_test
 from stats.resamples import PeopleResamples, draw_people
@@ -131,12 +131,16 @@ def highest(aucs: Sequence[float]) -> Callable[[Design, np.random.Generator], tu
     def study(design: Design, rng: np.random.Generator) -> tuple[float, float]:
         drawn = Drawn.of(design, rng)
         resamples = draw_people(drawn.people, drawn.labels, 300, int(rng.integers(2**32)))
-        everyone = PeopleResamples(np.ones((1, design.patients), dtype=np.uint8), resamples.person_of_image)
         scores = drawn.scores(aucs)
-        found = np.array([auc_resampled(drawn.labels, of_cell, everyone)[0] for of_cell in scores])
-        samples = np.stack([auc_resampled(drawn.labels, of_cell, resamples) for of_cell in scores], axis=1)
-        excess = found.max() - aucs[int(found.argmax())]
-        return float(excess), float(excess - optimism_of_highest(found, samples))
+
+        def measured(counted: PeopleResamples) -> Resampled:
+            return {str(cell): auc_resampled(drawn.labels, of_cell, counted) for cell, of_cell in enumerate(scores)}
+
+        found = estimate(measured, resamples, SETTINGS, dict.fromkeys(map(str, range(CELLS)), "logit"))
+        values, samples = np.array(list(found.values.values())), np.stack(list(measured(resamples).values()), axis=1)
+        excess = values.max() - aucs[int(values.argmax())]
+        errors = [standard_error(found, name) for name in found.values]
+        return float(excess), float(excess - optimism_of_highest(values, samples, errors))
 
     return study
 
@@ -168,12 +172,14 @@ def rates(name: str, design: Design, studies: int, seed: int) -> np.ndarray:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--studies", type=int, default=1000)
+    options.add_argument("--only", default="", help="begin of the claims' names")
     options.add_argument("--processes", type=int, default=1)
     chosen = options.parse_args()
     with ProcessPoolExecutor(chosen.processes) as processes:
         running = {
             (name, design): processes.submit(rates, name, design, chosen.studies, seed)
             for seed, (name, design) in enumerate((name, one) for name in STUDIES for one in STUDIES[name][1])
+            if name.startswith(chosen.only)
         }
         for line in markdown((name, design, future.result()) for (name, design), future in running.items()):
             print(line, flush=True)

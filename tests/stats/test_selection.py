@@ -47,6 +47,18 @@ def test_it_moves_with_the_scale_alone(shift, scale, order):
     assert moved == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
+def test_errors_are_scaled_to_their_standard_errors():
+    rng = np.random.default_rng(3)
+    estimates, noise = rng.normal(size=6), rng.normal(size=(4000, 6))
+    noise = (noise - noise.mean(axis=0)) / noise.std(axis=0)
+    errors = np.array([0.5, 1, 1, 2, 1, 1])
+    expected = optimism_of_highest(estimates, estimates + errors * noise)
+    assert optimism_of_highest(estimates, estimates + 0.8 * errors * noise, errors) == pytest.approx(expected)
+    unknown = [np.nan, 0, 1, 2, 1, 1]
+    some = estimates + np.array([0.5, 1, 1, 2, 1, 1]) * noise
+    assert optimism_of_highest(estimates, some, unknown) == pytest.approx(expected)
+
+
 def test_failed_cells_and_undefined_resamples_are_left_out():
     rng = np.random.default_rng(2)
     estimates = rng.normal(size=4)
