@@ -21,6 +21,7 @@ from benchmark.measures import (
     Tested,
     difference,
     interval_of_mean,
+    p_mean_above_chance,
 )
 from stats.correlation import RankCorrelation, kendall, kendall_resampled, spearman, spearman_resampled
 from stats.delong import delong_test
@@ -45,6 +46,8 @@ PAIRED: dict[IntervalMethod, str] = {
     "bca": "BCa bootstrap over people, p from its standard error",
 }
 DELONG = "DeLong, clustered by person"
+# What a pair of cells is shown to be. Where neither is shown, a difference is neither shown nor ruled out.
+DIFFERS, EQUIVALENT, DIFFERS_WITHIN, NOT_KNOWN = "differs", "equivalent", "differs within the margin", "not known"
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     "measure": pl.String,
     **{f"{name}_{side}": kind for side in "ab" for name, kind in CELL.items()},
@@ -53,6 +56,9 @@ COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     "high": pl.Float64,
     "p_value": pl.Float64,
     "p_holm": pl.Float64,
+    "p_equivalent": pl.Float64,
+    "p_equivalent_holm": pl.Float64,
+    "verdict": pl.String,
     "method": pl.String,
     "n_images": pl.Int64,
 }
@@ -92,15 +98,20 @@ def compare(
     """Every pair of cells by each of `COMPARED`, columns as `COMPARISON_SCHEMA`.
 
     Of AUCs, intervals and p-values are DeLong's for people with several images (Student's t); of the others, those of
-    `benchmark.measures.difference`. Holm's method adjusts for all pairs.
+    `benchmark.measures.difference`. Holm's method adjusts for all pairs. Two AUCs are equivalent where two one-sided
+    tests show that they differ by less than the margin (Schuirmann 1987), by DeLong's variance and adjusted likewise.
     """
     cells = list(zip(tested, estimates, strict=True))
     rows: list[dict[str, Any]] = []
     for measure in COMPARED:
         of_measure = []
         for a, b in itertools.combinations(range(len(keys)), 2):
+            p_equivalent = np.nan
             if measure == "auc":
-                found, method = _of_areas(tested[a], tested[b], resamples, settings.confidence), DELONG
+                test = delong_test(tested[a].labels, tested[a].scores, tested[b].scores, resamples.person_of_image)
+                n = len(tested[a].labels)
+                found = Difference(test.difference, test.t_interval(settings.confidence), test.p_value, n)
+                p_equivalent, method = test.equivalence_p_value(settings.equivalence_margin), DELONG
             else:
                 found, method = difference(cells[a], cells[b], measure, resamples, settings), PAIRED[settings.interval]
             of_measure.append(
@@ -108,17 +119,28 @@ def compare(
                 | _named(keys[a], "a")
                 | _named(keys[b], "b")
                 | {"difference": found.value, **dict(zip(("low", "high"), found.interval, strict=True))}
-                | {"p_value": found.p_value, "method": method, "n_images": found.n_images}
+                | {"p_value": found.p_value, "p_equivalent": p_equivalent, "method": method}
+                | {"n_images": found.n_images}
             )
         if of_measure:
-            adjusted = holm([row["p_value"] for row in of_measure])
-            rows += [row | {"p_holm": p} for row, p in zip(of_measure, adjusted.tolist(), strict=True)]
+            rows += _adjusted(of_measure, settings.confidence)
     return frame(rows, COMPARISON_SCHEMA)
 
 
-def _of_areas(a: Tested, b: Tested, resamples: PeopleResamples, confidence: float) -> Difference:
-    test = delong_test(a.labels, a.scores, b.scores, resamples.person_of_image)
-    return Difference(test.difference, test.t_interval(confidence), test.p_value, len(a.labels))
+def _adjusted(rows: list[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:
+    """Pairs of one measure with p-values adjusted for all of them, and the verdict at a level of 1 - confidence."""
+    differ, equivalent = (holm([row[name] for row in rows]).tolist() for name in ("p_value", "p_equivalent"))
+    return [
+        row | {"p_holm": p, "p_equivalent_holm": q, "verdict": verdict(p <= 1 - confidence, q <= 1 - confidence)}
+        for row, p, q in zip(rows, differ, equivalent, strict=True)
+    ]
+
+
+def verdict(differs: bool, equivalent: bool) -> str:
+    """What two tests show of a pair: that it differs, and that it differs by less than the margin."""
+    if differs:
+        return DIFFERS_WITHIN if equivalent else DIFFERS
+    return EQUIVALENT if equivalent else NOT_KNOWN
 
 
 def ranked(
@@ -195,13 +217,17 @@ def correlate(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings:
         _OverSeeds.of(pair, [e for key, e in zip(keys, estimates, strict=True) if key[:2] == pair], settings)
         for pair in dict.fromkeys(key[:2] for key in keys)
     ]
+    above = holm([cell.p_above_chance for cell in cells]).tolist()  # NaN is not shown
+    predicting = {
+        cell.pair for cell, p in zip(cells, above, strict=True) if p <= 1 - settings.confidence and cell.above_chance
+    }
     for performance, explainability in CORRELATED:
         kept = [cell for cell in cells if not np.isnan([cell.values[performance], cell.values[explainability]]).any()]
         named = {
             "performance": performance,
             "explainability": explainability,
             "n_cells": len(kept),
-            "n_predicting": sum(cell.predicts for cell in kept),
+            "n_predicting": sum(cell.pair in predicting for cell in kept),
         }
         for name, test, resampled in (
             ("spearman", spearman, spearman_resampled),
@@ -234,12 +260,16 @@ def correlate(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings:
 
 @dataclass(frozen=True, eq=False)
 class _OverSeeds:
-    """Means over the seeds of a backbone with a strategy, and whether its mean AUC is shown to be above chance."""
+    """Means over the seeds of a backbone with a strategy; the two-sided p-value of its mean AUC against chance."""
 
     pair: tuple[str, str]
     values: dict[str, float]
     samples: dict[str, np.ndarray]
-    predicts: bool
+    p_above_chance: float
+
+    @property
+    def above_chance(self) -> bool:
+        return self.values["auc"] > CHANCE
 
     @classmethod
     def of(cls, pair: tuple[str, str], seeds: Sequence[Estimates], settings: Statistics) -> "_OverSeeds":
@@ -248,7 +278,7 @@ class _OverSeeds:
             pair,
             {measure: float(np.mean([seed.values[measure] for seed in seeds])) for measure in measures},
             {measure: np.mean([seed.samples[measure] for seed in seeds], axis=0) for measure in measures},
-            interval_of_mean(seeds, "auc", settings)[0] > CHANCE,
+            p_mean_above_chance(seeds, settings),
         )
 
 

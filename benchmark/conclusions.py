@@ -1,21 +1,35 @@
 """What a leaderboard says, in a few sentences, and what its numbers cannot carry."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
+from benchmark.comparisons import CELL, EQUIVALENT, NOT_KNOWN
 from benchmark.leaderboard import OK, Leaderboard
-from benchmark.measures import CHANCE
 
 FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few
 MUCH = 0.2  # of a map outside the field of view, above which it is said
 
 
-def conclusions(board: Leaderboard) -> list[str]:
-    """Whether cells predict, whether they need vessels, and whether the best is told from the others."""
+def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
+    """Which cells are shown to predict and to depend on the vessels, and whether the best differs from the others.
+
+    margin: two AUCs that differ by less count as equivalent.
+    """
     done = board.cells.filter(status=OK)
     if done.is_empty():
         return []
-    able = done.filter(pl.col("auc_low") > CHANCE)
-    told = [_prediction(done, able), _unknown(done), _ratios(done, able), _erasure(able), _best(done)]
+    able = done.filter("predicts")
+    told = [
+        _prediction(done, able),
+        _unknown(done),
+        _ratios(done, able),
+        _erasure(able),
+        *_disagreements(able),
+        _best(done),
+        _equivalent(done, board.comparisons, margin),
+        _optimism(done),
+    ]
     return [sentence for sentence in told if sentence]
 
 
@@ -62,18 +76,17 @@ def risk_stated(board: Leaderboard) -> str:
 
 
 def _prediction(done: pl.DataFrame, able: pl.DataFrame) -> str:
-    if able.is_empty() and done["auc_low"].has_nulls():
+    if able.is_empty() and done["predicts"].has_nulls():
         return ""
+    how = "AUC against 0.5" + (f", adjusted for {len(done)} cells" if len(done) > 1 else "")
     if able.is_empty():
-        none = "The cell does not predict" if len(done) == 1 else f"None of {len(done)} cells predicts"
-        return f"{none} better than chance: the interval of the AUC holds 0.5 or lies below it."
-    if len(able) == len(done):
-        return f"{_cells(len(able), len(done))} {_predict(len(able))} better than chance."
-    return f"{_cells(len(able), len(done))} {_predict(len(able))} better than chance (interval of the AUC above 0.5)."
+        who = "The cell is not" if len(done) == 1 else "No cell is"
+        return f"{who} shown to predict better than chance ({how})."
+    return f"{_cells(len(able), len(done))} {_are(len(able))} shown to predict better than chance ({how})."
 
 
 def _unknown(done: pl.DataFrame) -> str:
-    unknown = done.filter(pl.col("auc_low").is_null())
+    unknown = done.filter(pl.col("predicts").is_null())
     if unknown.is_empty():
         return ""
     who = f"{_cells(len(unknown), len(done))} {_have(len(unknown))}"
@@ -92,22 +105,105 @@ def _best(done: pl.DataFrame) -> str:
     return f"Highest AUC: {name}, {best['auc']:.3f}; {tied}."
 
 
+def _equivalent(done: pl.DataFrame, comparisons: pl.DataFrame, margin: float) -> str:
+    """Of the cells that are not shown to differ from the highest: how many are shown to be as good."""
+    if len(done) < 2:
+        return ""
+    best = done.row(0, named=True)
+    of_best = [pl.all_horizontal(pl.col(f"{name}_{side}") == best[name] for name in CELL) for side in "ab"]
+    verdicts = comparisons.filter(pl.any_horizontal(of_best), measure="auc")["verdict"].to_list()
+    equivalent, unknown = verdicts.count(EQUIVALENT), verdicts.count(NOT_KNOWN)
+    if not equivalent and not unknown:
+        return ""
+    told = []
+    if equivalent:
+        told.append(f"{equivalent} {_are(equivalent)} equivalent to the highest within {margin:g} of AUC")
+    if unknown:
+        told.append(f"for {unknown} it is not known, since neither a difference nor equivalence is shown")
+    return f"Of the {_others(len(done) - 1)}, {'; '.join(told)}."
+
+
+def _optimism(done: pl.DataFrame) -> str:
+    best = done.row(0, named=True)
+    if len(done) < 2 or best["auc_corrected"] is None:
+        return ""
+    return (
+        f"The highest of {len(done)} AUCs is too high on average because it was chosen: corrected for this it is "
+        f"{best['auc_corrected']:.3f}."
+    )
+
+
 def _erasure(able: pl.DataFrame) -> str:
-    erased = able.drop_nulls("auc_drop_difference_low")
+    erased = able.filter(pl.col("depends").is_not_null())
     if erased.is_empty():
         return ""
-    need = erased.filter(pl.col("auc_drop_difference_low") > 0).height
-    why = "without vessels the AUC falls more than with as much painted elsewhere"
+    count = erased.filter("depends").height
+    why = "the AUC falls without vessels, and falls more than with as much painted elsewhere"
     if len(erased) == 1:
-        return f"It needs the vessels: {why}." if need else "It is not shown to need the vessels."
-    those = f"Of the {len(erased)} that predict and were tried without vessels"
-    return f"{those}, {need or 'none'} {'needs' if need < 2 else 'need'} the vessels: {why}."
+        return f"It is shown to depend on the vessels: {why}." if count else "It is not shown to depend on the vessels."
+    those = f"Of the {len(erased)} cells that predict and were tested without vessels"
+    if not count:
+        return f"{those}, none is shown to depend on the vessels."
+    return f"{those}, {count} {_are(count)} shown to depend on the vessels: {why}."
+
+
+def _disagreements(able: pl.DataFrame) -> list[str]:
+    """Cells whose map and erasure point to different answers, by name."""
+    both = able.drop_nulls(["depends", "above_null"])
+    only_map, only_erasure = (
+        both.filter("above_null", ~pl.col("depends")),
+        both.filter("depends", ~pl.col("above_null")),
+    )
+    told = []
+    if len(only_map):
+        told.append(
+            f"Map and erasure do not agree for {_named(only_map, able)}: the vessel ratio is above that with other "
+            f"people’s vessels, but {_it(only_map)} not shown to depend on the vessels."
+        )
+    if len(only_erasure):
+        told.append(
+            f"Map and erasure do not agree for {_named(only_erasure, able)}: {_it(only_erasure)} shown to depend on "
+            "the vessels, but the vessel ratio is not shown to be above that with other people’s vessels."
+        )
+    return told
 
 
 def _ratios(done: pl.DataFrame, able: pl.DataFrame) -> str:
-    if able.is_empty() and not done["auc_low"].has_nulls() and done["vessel_ratio"].is_not_null().any():
-        return "Vessel ratios then say little: a model that has learned nothing can look at vessels, too."
-    return ""
+    marked = done.filter(~pl.col("predicts"), pl.col("vessel_ratio").is_not_null())
+    if marked.is_empty():
+        return ""
+    who = (
+        "Vessel ratios"
+        if able.is_empty() and len(marked) == len(done)
+        else f"Vessel ratios of the {len(marked)} cells marked †"
+        if len(marked) > 1
+        else f"The vessel ratio of {_named(marked, done)} (marked †)"
+    )
+    verb = "is" if who.startswith("The vessel ratio ") else "are"
+    return f"{who} {verb} hard to interpret: an untrained model can also highlight vessels."
+
+
+def _named(cells: pl.DataFrame, among: pl.DataFrame) -> str:
+    """The names of cells in a sentence."""
+    seeds = among["seed"].n_unique() > 1
+    names = [
+        f"{backbone} {strategy}" + (f" seed {seed}" if seeds else "")
+        for backbone, strategy, seed in cells.select(*CELL).iter_rows()
+    ]
+    return _listed(names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _it(cells: pl.DataFrame) -> str:
+    return "the model is" if len(cells) == 1 else "the models are"
+
+
+def _others(count: int) -> str:
+    return "other cell" if count == 1 else f"{count} other cells"
 
 
 def _cells(count: int, of: int, capital: bool = True) -> str:
@@ -119,5 +215,5 @@ def _have(count: int) -> str:
     return "has" if count == 1 else "have"
 
 
-def _predict(count: int) -> str:
-    return "predicts" if count == 1 else "predict"
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -262,7 +262,7 @@ class Statistics(_Section):
 
     `risk` says how a score becomes the probability that calibration, Brier score and net benefit are of: `unbalanced`
     undoes what balanced classes in training added, `recalibrated` fits a line to the logits on validation, and `score`
-    takes the score as it is.
+    takes the score as it is. `equivalence_margin`: two AUCs that differ by less count as equivalent.
     """
 
     resamples: int = Field(2000, ge=100)
@@ -270,6 +270,7 @@ class Statistics(_Section):
     seed: int = 0
     interval: IntervalMethod = "t"
     risk: RiskMethod = "unbalanced"
+    equivalence_margin: float = Field(0.03, gt=0, lt=0.5)
 
 
 class Resources(_Section):

@@ -7,7 +7,6 @@ import polars as pl
 
 from benchmark.comparisons import tied_best
 from benchmark.leaderboard import OK, Leaderboard
-from benchmark.measures import CHANCE
 
 COLUMNS = {
     "auc": ("AUC", 3),
@@ -28,7 +27,7 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
     """A table environment, narrow enough for a page of 345 pt unless names are long.
 
     A cell takes two rows: backbone and values; strategy, seed where there are several, and intervals. Failed cells are
-    left out and counted in the caption. Where no interval of an AUC lies above 0.5, no AUC is marked.
+    left out and counted in the caption. Where no cell is shown to predict better than chance, no AUC is marked.
     """
     done = leaderboard.cells.filter(pl.col("status") == OK)
     several_seeds, several_counts = (done[name].n_unique() > 1 for name in ("seed", "n_ratio"))
@@ -38,10 +37,10 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
         "Artery, vein, vessel: mean saliency inside over that outside all vessels" + _with_ratio(done) + ".",
         "Bold: highest; $\\dagger$: not distinguishable from it (Holm-adjusted).",
     ]
-    if len(done) and not (done["auc_low"] > CHANCE).any():
+    if len(done) and not done["predicts"].any():
         marks["auc"] = [""] * len(done)
-        if not done["auc_low"].has_nulls():  # as of an AUC of 1
-            told.append(f"No AUC is marked, since no interval of one lies above {CHANCE} (chance).")
+        if not done["predicts"].has_nulls():  # as of an AUC of 1
+            told.append("No AUC is marked, since no cell is shown to predict better than chance.")
     failed = len(leaderboard.cells) - len(done)
     if failed:
         told.append(f"{failed} failed cell{'s' if failed > 1 else ''} left out.")

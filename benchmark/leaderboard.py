@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmark import comparisons, curves, ratios
+from benchmark import comparisons, curves, evidence, ratios
 from benchmark.cells import Cell
 from benchmark.comparisons import CELL, CellKey, frame
 from benchmark.config import RiskMethod, Statistics
@@ -24,6 +24,9 @@ from benchmark.measures import (
     estimate,
     estimate_calls,
     estimate_cell,
+    p_above_chance,
+    p_of_drop,
+    standard_error,
 )
 from benchmark.rundir import RunDirectory, TrialDirectory
 from benchmark.tables import read_parquet
@@ -33,6 +36,7 @@ from stats.delong import delong
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
 from stats.resamples import PeopleResamples, draw_people
 from stats.risk import SCORE, Risk, recalibrate, undo_balancing
+from stats.selection import optimism_of_highest
 from stats.within import compared
 from xai.gradcam import Scaling
 from xai.measures import OUTSIDE
@@ -40,7 +44,7 @@ from xai.saliency import RATIOS
 
 OK = "ok"
 HELD_AGAINST_CHANCE = ("vessel_ratio", "vessel_ratio_fov")
-# AUC of the photographs less that without their vessels, less that of the control; the first drop less the second.
+# AUC of the images less that without their vessels, less that of the control; the first drop less the second.
 AUC_DROPS = ("auc_drop_erased", "auc_drop_control", "auc_drop_difference")
 OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "best_f1": best_f1_threshold,
@@ -68,6 +72,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     **_bounded(PREDICTION[:1]),
     "auc_delong_low": pl.Float64,
     "auc_delong_high": pl.Float64,
+    "auc_corrected": pl.Float64,
     **_bounded(PREDICTION[1:2]),
     "threshold": pl.Float64,
     "n_called": pl.Int64,
@@ -80,12 +85,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "n_map": pl.Int64,
     "n_right": pl.Int64,
     "n_wrong": pl.Int64,
+    **{f"n_{called}_{label}": pl.Int64 for label in ("positive", "negative") for called in ("right", "wrong")},
     **{f"{name}_{what}": pl.Float64 for name in HELD_AGAINST_CHANCE for what in ("null", "null_p")},
     "model_null_classifier": pl.Float64,
     "model_null": pl.Float64,
     "n_model_null": pl.Int64,
     **_bounded(AUC_DROPS),
     "n_erased": pl.Int64,
+    **evidence.SCHEMA,
     "status": pl.String,
 }
 OPERATING_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -170,6 +177,7 @@ def build(
             | {"risk_intercept": risk.intercept, "risk_slope": risk.slope}
             | _counts(tested, people)
             | found.columns()
+            | {"auc_p": p_above_chance(found, settings)}
             | _delong(tested, people, settings.confidence)
             | _erasure(folder, test, resamples, settings)
             | _nulls(folder)
@@ -186,6 +194,7 @@ def build(
     pairs = comparisons.compare(keys, all_tested, estimates, resamples, settings)
     ranks = comparisons.ranked(keys, estimates, pairs, settings.confidence)
     rows = [row | of_cell for row, of_cell in zip(rows, ranks, strict=True)]
+    rows = _with_corrected_highest(evidence.with_evidence(rows, settings.confidence), estimates)
     best_first = ["auc", *CELL]
     return Leaderboard(
         cells=frame(rows + failed, SCHEMA).sort(best_first, descending=[True, False, False, False], nulls_last=True),
@@ -254,7 +263,7 @@ def read_tested(
     return Tested(test["label"].to_numpy(), scores, threshold, values, outside, risk)
 
 
-def _counts(tested: Tested, people: np.ndarray) -> dict[str, float]:
+def _counts(tested: Tested, people: np.ndarray) -> dict[str, float | None]:
     positive, called, known = (
         tested.labels == 1,
         tested.scores >= tested.threshold,
@@ -269,8 +278,13 @@ def _counts(tested: Tested, people: np.ndarray) -> dict[str, float]:
         "threshold": tested.threshold,
         "n_called": int(called.sum()),
         "n_map": int(np.isfinite(tested.outside).sum()),
-        "n_right": int((kept & right).sum()),
-        "n_wrong": int((kept & ~right).sum()),
+        "n_right": int((kept & right).sum()) if kept.any() else None,
+        "n_wrong": int((kept & ~right).sum()) if kept.any() else None,
+        **{
+            f"n_{called}_{label}": int((known & of_label & of_call).sum())
+            for label, of_label in (("positive", positive), ("negative", ~positive))
+            for called, of_call in (("right", right), ("wrong", ~right))
+        },
         "n_ratio": int(known.sum()),
     }
 
@@ -338,4 +352,18 @@ def _erasure(
 
     of_kept = PeopleResamples(resamples.counts, resamples.person_of_image[kept], resamples.strata)
     found = estimate(drops, of_kept, settings, dict.fromkeys(AUC_DROPS, "identity"))
-    return found.columns() | {"n_erased": int(kept.sum())}
+    p_values = [
+        (found.values[name], p_of_drop(found, name, settings)) for name in ("auc_drop_erased", "auc_drop_difference")
+    ]
+    return found.columns() | {"depends_p": evidence.depends_p(p_values), "n_erased": int(kept.sum())}
+
+
+def _with_corrected_highest(rows: list[dict[str, Any]], estimates: Sequence[Estimates]) -> list[dict[str, Any]]:
+    """The highest AUC of several is too high by having been chosen: the row with it also has it corrected for that."""
+    aucs = np.array([estimate.values["auc"] for estimate in estimates])
+    if len(aucs) < 2 or np.isnan(aucs).all():
+        return rows
+    samples = np.stack([estimate.samples["auc"] for estimate in estimates], axis=1)
+    optimism = optimism_of_highest(aucs, samples, [standard_error(estimate, "auc") for estimate in estimates])
+    highest = int(np.nanargmax(aucs))
+    return [row | ({"auc_corrected": row["auc"] - optimism} if i == highest else {}) for i, row in enumerate(rows)]

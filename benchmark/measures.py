@@ -40,7 +40,15 @@ Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where 
 
 CALLS = ("f1", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
 PREDICTION = ("auc", "average_precision", *CALLS, "brier", "calibration_intercept", "calibration_slope", "ece")
-MEASURES = (*PREDICTION, *RATIOS, OUTSIDE, "right_by_ratio", "right_by_ratio_rho")
+# Of the vessel ratio within a cell. The first two are means over labels in which an association with the score cancels.
+WITHIN = (
+    "right_by_ratio",
+    "right_by_ratio_rho",
+    "right_by_ratio_positive",
+    "right_by_ratio_negative",
+    "ratio_score_rho",
+)
+MEASURES = (*PREDICTION, *RATIOS, OUTSIDE, *WITHIN)
 # What ranks and correlations over cells take from every resample, whatever makes the intervals.
 RESAMPLED = ("auc", "f1", *RATIOS)
 # Of Student's interval, for every measure; `identity` takes any value.
@@ -49,8 +57,8 @@ SCALES: dict[str, Scale] = {
     **dict.fromkeys(("calibration_intercept", "calibration_slope", "ece"), "identity"),
     **dict.fromkeys(RATIOS, "log"),
     OUTSIDE: "logit",
-    "right_by_ratio": "logit",
-    "right_by_ratio_rho": "atanh",
+    **dict.fromkeys(("right_by_ratio", "right_by_ratio_positive", "right_by_ratio_negative"), "logit"),
+    **dict.fromkeys(("right_by_ratio_rho", "ratio_score_rho"), "atanh"),
 }
 
 
@@ -86,7 +94,9 @@ def measured(tested: Tested, resamples: PeopleResamples) -> Resampled:
     """Each of `MEASURES` in every resample."""
     labels, scores = tested.labels, tested.scores
     calibration = calibration_resampled(labels, tested.risks, resamples)
-    *_, association = ratio_and_correctness(labels, scores, tested.threshold, tested.ratios["vessel_ratio"], resamples)
+    positive, negative, within = ratio_and_correctness(
+        labels, scores, tested.threshold, tested.ratios["vessel_ratio"], resamples
+    )
     return {
         "auc": auc_resampled(labels, scores, resamples),
         "average_precision": average_precision_resampled(labels, scores, resamples),
@@ -97,8 +107,11 @@ def measured(tested: Tested, resamples: PeopleResamples) -> Resampled:
         "ece": expected_calibration_error_resampled(labels, tested.risks, resamples),
         **{name: mean_resampled(tested.ratios[name], resamples) for name in RATIOS},
         OUTSIDE: mean_resampled(tested.outside, resamples),
-        "right_by_ratio": association.auc_resampled,
-        "right_by_ratio_rho": association.rho_resampled,
+        "right_by_ratio": within.auc_resampled,
+        "right_by_ratio_rho": within.rho_resampled,
+        "right_by_ratio_positive": positive.auc_resampled,
+        "right_by_ratio_negative": negative.auc_resampled,
+        "ratio_score_rho": within.score_rho_resampled,
     }
 
 
@@ -223,9 +236,32 @@ def difference(
             value, left_out = both.values[measure], both.left_out[measure]
             samples = both.samples.get(measure, samples)
     interval = _interval(value, samples, left_out, of_a.groups, settings, "identity")
-    if settings.interval == "t":
-        return Difference(value, interval, student_p_value(value, _spread(value, left_out, of_a.groups)), n)
-    return Difference(value, interval, bootstrap_p_value(value, samples), n)
+    return Difference(value, interval, _p_value(value, samples, left_out, of_a.groups, settings), n)
+
+
+def standard_error(found: Estimates, measure: str) -> float:
+    """Of a measure over people, by the jackknife; NaN where it has none."""
+    return _spread(found.values[measure], found.left_out[measure], found.groups).standard_error
+
+
+def p_above_chance(found: Estimates, settings: Statistics) -> float:
+    """Two-sided p-value of the AUC against `CHANCE`, by what makes its interval; NaN where it has none."""
+    return _p_value(
+        found.values["auc"], found.samples.get("auc"), found.left_out["auc"], found.groups, settings, CHANCE, "logit"
+    )
+
+
+def p_mean_above_chance(several: Sequence[Estimates], settings: Statistics) -> float:
+    """The same of the mean AUC over cells on the same people, such as the seeds of one."""
+    value = float(np.mean([each.values["auc"] for each in several]))
+    left_out = np.mean([each.left_out["auc"] for each in several], axis=0)
+    samples = np.mean([each.samples["auc"] for each in several], axis=0)
+    return _p_value(value, samples, left_out, several[0].groups, settings, CHANCE, "logit")
+
+
+def p_of_drop(found: Estimates, name: str, settings: Statistics) -> float:
+    """Two-sided p-value of a difference against 0, such as a drop of the AUC."""
+    return _p_value(found.values[name], found.samples.get(name), found.left_out[name], found.groups, settings)
 
 
 def interval_of_mean(several: Sequence[Estimates], measure: str, settings: Statistics) -> Interval:
@@ -251,6 +287,22 @@ def _interval(
     if settings.interval == "percentile":
         return percentile_interval(samples, settings.confidence)
     return bca_interval(value, samples, left_out, settings.confidence, strata=groups.strata)
+
+
+def _p_value(
+    value: float,
+    samples: np.ndarray | None,
+    left_out: np.ndarray,
+    groups: LeftOut,
+    settings: Statistics,
+    null: float = 0,
+    scale: Scale = "identity",
+) -> float:
+    """Of a value against a null value: as its interval by Student's t, else from the bootstrap's standard error."""
+    if settings.interval == "t":
+        return student_p_value(value, _spread(value, left_out, groups), null, scale)
+    assert samples is not None, "the bootstrap's p-values are of what was resampled"
+    return bootstrap_p_value(value, samples, null, scale)
 
 
 def _spread(value: float, left_out: np.ndarray, groups: LeftOut) -> Spread:

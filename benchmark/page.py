@@ -63,6 +63,8 @@ class PageContent:
         facts: section -> key -> value.
         configuration: the text of study.yaml.
         confidence: of all intervals, 0.95 for 95 %.
+        margin: two AUCs that differ by less count as equivalent.
+        target_class: of the maps.
         classes: names of the classes by label, "0" and "1", where they have names.
         files_left_out: of a folder cohort, how many files are no images, by reason.
     """
@@ -81,6 +83,8 @@ class PageContent:
     facts: Mapping[str, Mapping[str, str]]
     configuration: str
     confidence: float
+    margin: float = 0.03
+    target_class: int = 1
     classes: Mapping[str, str] | None = None
     files_left_out: Mapping[str, int] = field(default_factory=dict)
 
@@ -129,7 +133,7 @@ def render(content: PageContent) -> str:
         tables=embedded({"leaderboard": board.cells} | board.tables()),
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
-        conclusions=conclusions(board),
+        conclusions=conclusions(board, content.margin),
         risk_stated=risk_stated(board),
         cautions=cautions(board),
         incomplete=any(row["n_ratio"] != row["n_images"] for row in done),

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import backbones
+from benchmark.adequacy import FEW, adequacy
 from benchmark.cache import CachePlan
 from benchmark.cells import Cell, cells_of
 from benchmark.cohort import open_cohort
@@ -54,6 +55,8 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
     console.print(images)
     for line in opened.remarks():
         console.print(escape(line))
+    for line in _adequacy(study, cohort):
+        console.print(line)
     for line in opened.conflicts:
         console.print(f"[red]No run starts:[/] {escape(line)}")
     print_table(_table(costs), console)
@@ -108,6 +111,15 @@ def _images(study: Study, cohort: pl.DataFrame) -> str:
     lost = f"; [yellow]files missing: {len(absent)}[/], the first: {escape(absent[0])}" if absent else ""
     people = cohort["patient_id"].n_unique()
     return f"Images: {len(cohort)} of {people} people from {escape(source)}; {told}{lost}"
+
+
+def _adequacy(study: Study, cohort: pl.DataFrame) -> list[str]:
+    """How precise the study's numbers can be."""
+    found = adequacy(cohort.filter(pl.col("split") == "test"), study.statistics.confidence)
+    if found is None:
+        return []
+    few = f" [yellow]Fewer than {FEW} patients of a class[/]: intervals hold less than they promise." * found.few
+    return [f"Test set: {found.discrimination}{few}", found.calibration]
 
 
 def _table(costs: dict[Cell, Cost]) -> Table:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from benchmark import evidence
 from benchmark.comparisons import CELL, FEWEST_CELLS, CellKey
 from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
@@ -59,11 +60,16 @@ _COPIED = (
     "n_called",
     "n_right",
     "n_wrong",
+    "n_right_positive",
+    "n_wrong_positive",
+    "n_right_negative",
+    "n_wrong_negative",
     "threshold",
     "risk_intercept",
     "risk_slope",
     "group",
     "tied_best",
+    *evidence.SCHEMA,
 )
 
 
@@ -100,11 +106,23 @@ class CellResult(_Model):
     n_called: int | None = None
     n_right: int | None = None
     n_wrong: int | None = None
+    n_right_positive: int | None = None
+    n_wrong_positive: int | None = None
+    n_right_negative: int | None = None
+    n_wrong_negative: int | None = None
     threshold: float | None = None
     risk_intercept: float | None = None  # logit(risk) = risk_intercept + risk_slope * logit(score)
     risk_slope: float | None = None
     group: str | None = None
     tied_best: bool | None = None
+    auc_p: float | None = None  # of the AUC against 0.5
+    auc_p_holm: float | None = None  # adjusted for all cells, as the others of this name
+    depends_p: float | None = None  # the AUC falls without vessels, and more than under the control
+    depends_p_holm: float | None = None
+    vessel_ratio_fov_null_p_holm: float | None = None
+    predicts: bool | None = None  # what the adjusted p-values show at a level of 1 - confidence
+    depends: bool | None = None
+    above_null: bool | None = None
     training: dict[str, Any] | None = None
     measures: dict[str, Number] = {}
     operating: list[OperatingPoint] = []
@@ -119,6 +137,9 @@ class Comparison(_Model):
     b: tuple[str, str, int]
     difference: Number
     p_holm: float | None
+    p_equivalent: float | None = None  # of AUCs: that they differ by less than statistics.equivalence_margin
+    p_equivalent_holm: float | None = None
+    verdict: str | None = None  # "differs", "equivalent", "differs within the margin" or "not known"
 
 
 class Correlation(_Model):
@@ -200,21 +221,31 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
     short = {"t": "Student's t", "percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
     scales = (
         ", standard error by jackknife, on the logit scale for shares and areas, the log scale for ratios, "
-        "Fisher's for right_by_ratio_rho, untransformed for calibration and AUC drops; exact (Clopper-Pearson) for "
-        "a sensitivity, specificity, PPV or NPV of 0 or 1"
+        "Fisher's for rank correlations within a cell, untransformed for calibration and AUC drops; exact "
+        "(Clopper-Pearson) for a sensitivity, specificity, PPV or NPV of 0 or 1"
     )
     p_value = "p-value by the same" if by_spread else "p-value from its bootstrap standard error"
     return {
-        "people": Method(name=f"{short} over people{scales if by_spread else ', stratified by label'}", **drawn),
+        "people": Method(
+            name=f"{short} over people{scales if by_spread else ', stratified by label'}; of the AUC and its drops "
+            f"{p_value}",
+            **drawn,
+        ),
         "delong": Method(name="DeLong, clustered by person, Student's t on the logit scale", **confident),
         "paired": Method(
-            name="AUCs: DeLong, clustered by person, with Student's t; others: "
+            name="AUCs: DeLong, clustered by person, with Student's t, equivalence within "
+            f"{settings.equivalence_margin:g} by two one-sided tests; others: "
             f"{short} over people of the paired difference, {p_value}",
             **drawn,
         ),
         "correlation": Method(
             name="means over seeds; percentile bootstrap over people; p-value from the orders that exchange whole "
             f"backbones and whole strategies, none below {FEWEST_CELLS} cells",
+            **bootstrap,
+        ),
+        "selection": Method(
+            name="highest AUC less its mean excess over the true value of the cell chosen for being highest, in "
+            "resamples around estimates shrunk to the spread of true values",
             **bootstrap,
         ),
         "seeds": Method(name=f"people ({short}) and seeds (t), in quadrature", **drawn),
@@ -294,7 +325,9 @@ def _images(leaderboard: Leaderboard) -> dict[CellKey, dict[str, int]]:
             "npv": n - called,
             **dict.fromkeys(MEASURES[len(PREDICTION) :], row["n_ratio"]),
             OUTSIDE: row["n_map"],
-            "right_by_ratio": row["n_right"] + row["n_wrong"],
+            "right_by_ratio": (row["n_right"] or 0) + (row["n_wrong"] or 0),
+            "right_by_ratio_positive": row["n_right_positive"] + row["n_wrong_positive"],
+            "right_by_ratio_negative": row["n_right_negative"] + row["n_wrong_negative"],
         }
     own = leaderboard.ratios.filter(average="images", images="all")
     for row in own.filter(pl.col("scaling") == pl.col("scaling").first()).to_dicts():
@@ -312,6 +345,8 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
     found = {"rank": number("rank", n, "ranks")}
     found |= {name: number(name, images[name], "people") for name in MEASURES}
     found["auc_delong"] = number("auc", n, "delong", "auc_delong")
+    if row["auc_corrected"] is not None:
+        found["auc_corrected"] = Number(value=row["auc_corrected"], n=n, method="selection")
     for name in HELD_AGAINST_CHANCE:
         if row[f"{name}_null"] is not None:
             found[f"{name}_null"] = Number(
@@ -335,7 +370,8 @@ def comparison_results(leaderboard: Leaderboard) -> list[Comparison]:
             n=row["n_images"],
             method="paired",
         )
-        rows.append(Comparison(measure=row["measure"], a=a, b=b, difference=difference, p_holm=row["p_holm"]))
+        tests = {name: row[name] for name in ("p_holm", "p_equivalent", "p_equivalent_holm", "verdict")}
+        rows.append(Comparison(measure=row["measure"], a=a, b=b, difference=difference, **tests))
     return rows
 
 

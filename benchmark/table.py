@@ -51,6 +51,13 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
         console.print(
             f"– {escape(_called(row))}: no ratio, since no test image has both vessels and a map that is not all zero"
         )
+    done = leaderboard.cells.filter(status=OK)
+    unable = done.filter(~pl.col("predicts")).height
+    if unable:
+        console.print(
+            f"– {unable} of {len(done)} cells not shown to predict better than chance: "
+            "their ratios are hard to interpret"
+        )
     first = leaderboard.correlation.row(0, named=True)
     if first["estimate"] is not None:
         interval = f" [{first['low']:.2f}, {first['high']:.2f}]" if first["low"] is not None else ""

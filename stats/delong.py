@@ -83,6 +83,23 @@ class AucDifference:
     p_value: float
     degrees_of_freedom: float
 
+    def equivalence_p_value(self, margin: float) -> float:
+        """Of two one-sided tests that the difference lies outside (-margin, margin) (Schuirmann 1987), by Student's t.
+
+        The larger of the two p-values: at most alpha exactly where the interval of confidence 1 - 2 alpha lies inside
+        the margin. 0 for two models that rank positives against negatives alike; NaN where `p_value` is.
+
+        Raises ValueError for a margin that is not above 0.
+        """
+        if not margin > 0:
+            raise ValueError(f"margin must be above 0, got {margin}")
+        if self.difference == 0 == self.variance:
+            return 0.0
+        if not self.variance > 0:
+            return math.nan
+        nearest = (margin - abs(self.difference)) / math.sqrt(self.variance)
+        return float(student_t.sf(nearest, self.degrees_of_freedom))
+
     def t_interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Low and high, holding 0 exactly where `p_value` is above 1 - confidence.
 

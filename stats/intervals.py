@@ -77,16 +77,19 @@ def interval_at_end(share: float, people: int, confidence: float = 0.95) -> Inte
     return (bound, 1.0) if share == 1 else (0.0, 1 - bound)
 
 
-def student_p_value(difference: float, spread: Spread) -> float:
-    """Two-sided p-value of a difference against none, by Student's t.
+def student_p_value(estimate: float, spread: Spread, null: float = 0, scale: Scale = "identity") -> float:
+    """Two-sided p-value of an estimate against a null value, by Student's t on a scale, as `student_interval`.
 
-    A standard error of 0 leaves p = 1 for no difference and NaN for any other; NaN where either is undefined.
+    At most 1 - confidence exactly where the interval of that confidence does not hold the null value. A standard error
+    of 0 leaves p = 1 for an estimate of the null value and NaN for any other; NaN where either is undefined, and where
+    the estimate lies at an end of its scale.
     """
-    if math.isnan(difference) or math.isnan(spread.standard_error):
+    if math.isnan(estimate) or math.isnan(spread.standard_error):
         return math.nan
     if spread.standard_error == 0:
-        return 1.0 if difference == 0 else math.nan
-    return float(2 * student_t.sf(abs(difference) / spread.standard_error, spread.degrees_of_freedom))
+        return 1.0 if estimate == null else math.nan
+    distance = _distance(estimate, null, spread.standard_error, scale)
+    return float(2 * student_t.sf(abs(distance), spread.degrees_of_freedom))
 
 
 def percentile_interval(samples: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -137,23 +140,32 @@ def bca_interval(
     return _between(defined, *ndtr(bias + shifted / stretch))
 
 
-def bootstrap_p_value(difference: float, samples: ArrayLike) -> float:
-    """Two-sided p-value of a difference held against its bootstrap standard error, from the normal distribution.
+def bootstrap_p_value(estimate: float, samples: ArrayLike, null: float = 0, scale: Scale = "identity") -> float:
+    """Two-sided p-value of an estimate against a null value, from its bootstrap standard error and the normal's tails.
 
-    difference: one cell's statistic less another's; samples (resamples,): the same in shared resamples, so that it is
-    paired; NaN is left out (Efron & Tibshirani 1993, chapters 6 and 13). Counting the samples beyond 0 would need no
-    normal distribution, but could not go below 2 / (resamples + 1), which is too much once pairs are adjusted for.
+    estimate: such as one cell's statistic less another's; samples (resamples,): the same in each resample, shared for a
+    difference so that it is paired; NaN is left out (Efron & Tibshirani 1993, chapters 6 and 13). Counting the samples
+    beyond the null value would need no normal distribution, but could not go below 2 / (resamples + 1), which is too
+    much once tests are adjusted for their number. scale: as of `student_interval`.
 
-    A standard error of 0 leaves p = 1 for no difference and NaN for any other. NaN where the difference is undefined,
-    or fewer than two samples are defined.
+    A standard error of 0 leaves p = 1 for an estimate of the null value and NaN for any other. NaN where the estimate
+    is undefined or at an end of its scale, or fewer than two samples are defined.
     """
     defined = _defined(samples)
-    if np.isnan(difference) or len(defined) < 2:
+    if np.isnan(estimate) or len(defined) < 2:
         return np.nan
-    standard_error = defined.std(ddof=1)
+    standard_error = float(defined.std(ddof=1))
     if standard_error == 0:
-        return 1.0 if difference == 0 else np.nan
-    return float(2 * ndtr(-abs(difference) / standard_error))
+        return 1.0 if estimate == null else np.nan
+    return float(2 * ndtr(-abs(_distance(estimate, null, standard_error, scale))))
+
+
+def _distance(estimate: float, null: float, standard_error: float, scale: Scale) -> float:
+    """Of an estimate from a null value, in standard errors on a scale; NaN at an end of the scale."""
+    on = _SCALES[scale]
+    if not on.low < estimate < on.high:
+        return math.nan
+    return (on.to(estimate) - on.to(null)) / (standard_error * on.slope(estimate))
 
 
 def _acceleration(added: np.ndarray) -> float:

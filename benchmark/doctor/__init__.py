@@ -13,7 +13,7 @@ from rich.markup import escape
 from benchmark.cells import cells_of
 from benchmark.config import Study
 from benchmark.doctor.case import Case
-from benchmark.doctor.data import check_cohort, check_photographs, check_vessels
+from benchmark.doctor.data import check_cohort, check_photographs, check_test_set, check_vessels
 from benchmark.doctor.finding import Finding, Status, print_findings
 from benchmark.doctor.machine import (
     check_device,
@@ -40,6 +40,7 @@ CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
     "open files": check_open_files,
     "shared memory": check_shared_memory,
     "cohort": check_cohort,
+    "test set": check_test_set,
     "photographs": check_photographs,
     "vessels": check_vessels,
     "memory": check_memory,

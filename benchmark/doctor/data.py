@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmark.adequacy import FEW, adequacy
 from benchmark.doctor.case import Case
 from benchmark.doctor.finding import Finding, Status
 from benchmark.errors import UserError
@@ -33,6 +34,24 @@ def _remarks(manifest: Manifest) -> list[Finding]:
     doubtful = manifest.classes is not None and manifest.classes.doubtful
     findings = [Finding(Status.PASS, "cohort", line) for line in manifest.remarks()]
     return [replace(finding, status=Status.WARN) for finding in findings[:doubtful]] + findings[doubtful:]
+
+
+def check_test_set(case: Case) -> list[Finding]:
+    """How precise the study's numbers can be."""
+    test = case.cohort.filter(pl.col("split") == "test")
+    found = adequacy(test, case.study.statistics.confidence)
+    if found is None:
+        return [Finding(Status.FAIL, "test set", "no test patient of one class: no AUC can be computed")]
+    mend = ""
+    if found.few:
+        mend = f"test at least {FEW} patients of each class: intervals of fewer hold less than they promise"
+    elif found.wide:
+        mend = "test more patients, or read the study as exploratory: most differences will not be shown"
+    status = Status.WARN if mend else Status.PASS
+    return [
+        Finding(status, "test set", found.discrimination, mend),
+        Finding(Status.PASS, "test set", found.calibration),
+    ]
 
 
 def check_photographs(case: Case) -> list[Finding]:

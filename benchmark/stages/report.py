@@ -164,6 +164,8 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         facts=facts,
         configuration=directory.study.read_text(encoding="utf-8"),
         confidence=run.study.statistics.confidence,
+        margin=run.study.statistics.equivalence_margin,
+        target_class=run.study.explain.target_class,
         classes=prepared.get("classes"),
         files_left_out=prepared.get("left_out") or {},
     )

@@ -13,7 +13,7 @@ from sklearn.metrics import (
 
 
 def recomputed(trial):
-    """auc, f1, threshold, the ratios and the counts of one trial directory."""
+    """auc, f1, threshold, the ratios, the counts and the comparison within labels of one trial directory."""
     predictions = pl.read_parquet(trial / "predictions.parquet")
     validation = predictions.filter(pl.col("split") == "val")
     test = predictions.filter(pl.col("split") == "test")
@@ -27,6 +27,7 @@ def recomputed(trial):
             per_image = saliency[region] / saliency[f"non_vessel{suffix}"]
             ratios[f"{region}_ratio{suffix}"] = per_image.drop_nulls().drop_nans().mean()
     called = test["score"] >= threshold
+    within = _within(test, saliency, called)
     trained = pl.read_parquet(trial.parent.parent / "cohort.parquet").filter(pl.col("split") == "train")["label"]
     odds = test["score"] / (1 - test["score"]) * trained.sum() / (len(trained) - trained.sum())
     risk = odds / (1 + odds)  # classes were weighted alike in training
@@ -44,4 +45,20 @@ def recomputed(trial):
         "n_patients": test["patient_id"].n_unique(),
         "n_positive": test["label"].sum(),
         **ratios,
+        **within,
     }
+
+
+def _within(test, saliency, called):
+    """Of either label, the chance that an image called right has a higher vessel ratio, and how many were called so."""
+    joined = test.with_columns(right=called == (test["label"] == 1)).join(
+        saliency.select("image", ratio=pl.col("vessel") / pl.col("non_vessel")), on="image"
+    )
+    known = joined.drop_nulls("ratio").drop_nans("ratio")
+    found = {}
+    for name, label in (("positive", 1), ("negative", 0)):
+        right, ratio = known.filter(label=label)["right"], known.filter(label=label)["ratio"]
+        counts = int(right.sum()), int((~right).sum())
+        found |= {f"n_right_{name}": counts[0], f"n_wrong_{name}": counts[1]}
+        found[f"right_by_ratio_{name}"] = roc_auc_score(right, ratio) if min(counts) >= 5 else None
+    return found

@@ -13,6 +13,7 @@ from benchmark.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, bu
 from benchmark.measures import CALLS, MEASURES
 from benchmark.rundir import RunDirectory, write_json, write_parquet
 from stats.delong import delong
+from stats.multiple import holm
 from stats.risk import recalibrate
 from tests.benchmark.trials import cell, change, write_cohort, write_trial
 from xai.saliency import RATIOS
@@ -261,9 +262,68 @@ def test_controls_that_were_made(directory):
     assert (row["vessel_ratio_null"], row["vessel_ratio_null_p"], row["vessel_ratio_fov_null"]) == (1.1, 0.01, None)
     assert (row["model_null_classifier"], row["model_null"], row["n_model_null"]) == (0.4, 0.1, 32)
 
+    assert (row["depends"], row["depends_p_holm"]) == (row["depends_p"] <= 0.05, row["depends_p"])
+    both = all(row[f"{name}_low"] > 0 for name in ("auc_drop_erased", "auc_drop_difference"))
+    assert row["depends"] == both, "by t the p-values are those of the intervals"
+
     write_parquet(folder.erasure, versions.with_columns(pl.when(pl.col("label") == 1).then(pl.col("score"))))
     row = only_row(directory, which)
     assert (row["n_erased"], row["auc_drop_erased"]) == (38, None), "one class has no AUC"
+
+
+def test_a_cell_depends_on_vessels_only_where_its_auc_falls(directory):
+    """A control on which the AUC rises makes the difference large, though nothing is lost without vessels."""
+    which = cell("lora")
+    folder = write_trial(directory, which, strength=0.5, ratio=1.2)
+    scores = pl.read_parquet(folder.predictions).filter(split="test")
+    gained = pl.when(pl.col("label") == 1).then(pl.col("score") + 0.3).otherwise(pl.col("score"))
+    write_parquet(folder.erasure, scores.with_columns(erased=pl.col("score") + 0.001 * pl.col("score"), control=gained))
+    row = only_row(directory, which)
+    assert row["auc_drop_difference_low"] > 0 and row["auc_drop_erased"] == 0
+    assert (row["depends_p"], row["depends"]) == (1, False)
+
+    lost = pl.when(pl.col("label") == 1).then(pl.col("score") - 0.3).otherwise(pl.col("score"))
+    write_parquet(folder.erasure, scores.with_columns(erased=lost, control=pl.col("score") + 1e-3 * pl.col("score")))
+    assert only_row(directory, which)["depends"] is True
+
+
+def test_what_is_shown_is_adjusted_for_all_finished_cells(directory):
+    strategies = ("classifier_only", "partial", "lora", "full")
+    for seed, (strategy, strength) in enumerate(zip(strategies[:3], (0.0, 2.0, 2.0), strict=True)):
+        write_trial(directory, cell(strategy), strength, ratio=1.2, seed=seed)
+    rows = build(directory, [cell(strategy) for strategy in strategies], SETTINGS).cells.filter(status="ok")
+    assert rows["auc_p_holm"].to_list() == pytest.approx(holm(rows["auc_p"].to_numpy()))
+    assert rows["predicts"].to_list() == ((rows["auc_p_holm"] <= 0.05) & (rows["auc"] > 0.5)).to_list()
+    assert rows["predicts"][0] and not rows["predicts"][-1]
+
+
+def test_the_highest_of_several_like_cells_is_corrected(directory):
+    strategies = ("classifier_only", "partial", "lora", "full")
+    for seed, strategy in enumerate(strategies):
+        write_trial(directory, cell(strategy), strength=1.0, ratio=1.2, seed=seed)
+    rows = build(directory, [cell(strategy) for strategy in strategies], SETTINGS).cells
+    highest, *others = rows["auc_corrected"].to_list()
+    assert others == [None, None, None] and 0.01 < rows["auc"][0] - highest < 0.08
+
+
+def test_one_cell_was_not_chosen(directory):
+    which = cell("lora")
+    write_trial(directory, which, strength=1.0, ratio=1.2)
+    assert only_row(directory, which)["auc_corrected"] is None
+
+
+def test_labels_are_counted_and_those_not_compared_have_no_number(directory):
+    which = cell("lora")
+    folder = write_trial(directory, which, strength=1.0, ratio=1.2)
+    row = only_row(directory, which)
+    counts = [row[f"n_{called}_{label}"] for label in ("positive", "negative") for called in ("right", "wrong")]
+    assert sum(counts) == row["n_ratio"] == 75
+    assert (row["n_right"], row["n_wrong"]) == (counts[0] + counts[2], counts[1] + counts[3])
+    change(folder.predictions, pl.when(pl.col("label") == 1).then(0.9).otherwise(0.1).alias("score"))  # all right
+    row = only_row(directory, which)
+    assert (row["n_wrong_positive"], row["n_wrong_negative"]) == (0, 0)
+    names = ("right_by_ratio_positive", "right_by_ratio_negative", "right_by_ratio", "n_right", "n_wrong")
+    assert {row[name] for name in names} == {None}
 
 
 def test_correlation_over_cells(directory):

@@ -4,6 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+from scipy.stats import t as student_t
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
@@ -13,12 +17,15 @@ from benchmark.measures import (
     MEASURES,
     RESAMPLED,
     SCALES,
+    WITHIN,
     WITHOUT_INTERVAL,
     difference,
     estimate_calls,
     estimate_cell,
     interval_of_mean,
     measured,
+    p_above_chance,
+    p_mean_above_chance,
 )
 from stats.calibration import calibration, expected_calibration_error
 from stats.intervals import bca_interval, bootstrap_p_value, student_interval, student_p_value
@@ -93,11 +100,11 @@ def test_other_measures_are_the_plain_statistics(tested, resamples, percentile):
     assert values["ece"] == pytest.approx(expected_calibration_error(tested.labels, tested.scores), abs=1e-12)
     for name in RATIOS:
         assert values[name] == pytest.approx(np.nanmean(tested.ratios[name]), abs=1e-12)
-    within = ratio_and_correctness(
+    positive, negative, within = ratio_and_correctness(
         tested.labels, tested.scores, tested.threshold, tested.ratios["vessel_ratio"], resamples
-    )[-1]
-    assert within.images == "within label"
-    assert (values["right_by_ratio"], values["right_by_ratio_rho"]) == pytest.approx((within.auc, within.rho))
+    )
+    expected = (within.auc, within.rho, positive.auc, negative.auc, within.score_rho)
+    assert [values[name] for name in WITHIN] == pytest.approx(expected)
 
 
 def test_a_resample_is_measured_as_its_rows_repeated(tested, resamples, percentile):
@@ -115,7 +122,8 @@ def test_percentile_intervals(percentile):
         if name in WITHOUT_INTERVAL:
             assert np.isnan(bounds).all(), name
         else:
-            assert bounds == pytest.approx(np.quantile(percentile.samples[name], [0.05, 0.95]), abs=1e-12), name
+            # A resample may have no negative that was called wrong.
+            assert bounds == pytest.approx(np.nanquantile(percentile.samples[name], [0.05, 0.95]), abs=1e-12), name
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +200,7 @@ def test_the_interval_of_a_mean_over_cells(tested, resamples, settings):
 def test_a_cell_without_any_ratio_is_still_measured(tested, resamples, method):
     nothing = replace(tested, ratios={name: np.full(100, np.nan) for name in RATIOS})
     found = estimate_cell(nothing, resamples, Statistics(interval=method))
-    for name in (*RATIOS, "right_by_ratio", "right_by_ratio_rho"):
+    for name in (*RATIOS, *WITHIN):
         assert np.isnan([found.values[name], *found.intervals[name]]).all(), name
     assert np.isfinite([found.values["auc"], *found.intervals["auc"]]).all()
 
@@ -205,3 +213,31 @@ def test_calls_at_a_threshold_of_infinity(tested, resamples, settings, of_none):
     assert (found.values["sensitivity"], found.values["specificity"], found.values["npv"]) == (0, 1, 0.5)
     assert found.intervals["sensitivity"] == pytest.approx(of_none, nan_ok=True)
     assert np.isnan([found.values["ppv"], *found.intervals["ppv"]]).all()
+
+
+@pytest.mark.parametrize("settings", [T, PERCENTILE, BCA], ids=lambda settings: settings.interval)
+def test_the_p_value_of_an_auc_is_that_of_its_logit_against_0(tested, resamples, settings):
+    found = estimate_cell(tested, resamples, settings)
+    auc = found.values["auc"]
+    logit, slope = np.log(auc / (1 - auc)), auc * (1 - auc)
+    if settings is T:
+        of_people = spread(auc, found.left_out["auc"], resamples.strata)
+        expected = 2 * student_t.sf(abs(logit) * slope / of_people.standard_error, of_people.degrees_of_freedom)
+    else:
+        expected = 2 * norm.sf(abs(logit) * slope / found.samples["auc"].std(ddof=1))
+    assert p_above_chance(found, settings) == pytest.approx(expected, rel=1e-9)
+    assert p_mean_above_chance([found, found], settings) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.floats(0, 1.5), st.floats(0.6, 0.99))
+def test_by_t_an_auc_is_above_chance_exactly_where_its_interval_is(strength, confidence):
+    tested, settings = make_tested(strength), Statistics(confidence=confidence)
+    found = estimate_cell(tested, draw_people(PEOPLE, LABELS, 100, seed=0), settings)
+    low, high = found.intervals["auc"]
+    assert (p_above_chance(found, settings) <= 1 - confidence) == (not low < 0.5 < high)
+
+
+def test_an_auc_of_1_has_no_p_value(tested, resamples):
+    perfect = replace(tested, scores=tested.labels.astype(float))
+    for settings in (T, PERCENTILE):
+        assert np.isnan(p_above_chance(estimate_cell(perfect, resamples, settings), settings))

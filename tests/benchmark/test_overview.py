@@ -176,3 +176,13 @@ def test_text_of_other_labs_is_never_markup():
 def test_the_same_run_twice_is_refused(files):
     with pytest.raises(UserError, match=r"lab_a.* the same run is named twice"):
         read_runs([files[0], files[0] / "results.json"])
+
+
+def test_a_cell_that_is_not_shown_to_predict_is_marked_here_too():
+    lab = results_of(big__lora=0.53, big__full=0.8)
+    first, second = lab.cells
+    cells = [first.model_copy(update={"predicts": False}), second.model_copy(update={"predicts": True})]
+    page = page_of({"lab": lab.model_copy(update={"cells": cells})})
+    assert page.count("†</sup>") == 1
+    assert "† Not shown to predict better than chance" in page
+    assert "†" not in page_of({"lab": lab}), "an earlier program says nothing of it"

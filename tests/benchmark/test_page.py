@@ -187,8 +187,8 @@ def test_every_bar_lies_on_its_axis(page: Element) -> None:
 
 def test_controls_stand_beside_the_ratio_they_question(page: Element, content: PageContent) -> None:
     assert shown(page, "table-controls") == [
-        "1.30", "1.05", "0.012", "0.31", "0.12",
-        "+0.050 0.000 to 0.110", "−0.010 −0.060 to 0.050", "+0.060 0.010 to 0.120",
+        "1.30", "1.05", "0.049", "0.31", "0.12",
+        "+0.050 0.000 to 0.110", "−0.010 −0.060 to 0.050", "+0.060 0.010 to 0.120", "0.027",
     ]  # fmt: skip
     assert "Not computed: dinov2-tiny-partial-s0, model null: out of memory" in text(page)
     unasked = [pl.lit(None).alias(name) for name in ("vessel_ratio_fov_null", "model_null", "n_erased")]
@@ -254,6 +254,7 @@ def test_several_seeds_get_a_section(page: Element, full_page: Element) -> None:
 def test_calls_and_probabilities(page: Element) -> None:
     told = zip(heads(page, "table-calls")[2:], shown(page, "table-calls"), strict=True)
     assert dict(told) == {
+        "p, AUC": "0.010",
         "Threshold": "0.438",
         "Sensitivity": "0.83 0.78–0.89",
         "Specificity": "0.67 0.62–0.73",
@@ -282,8 +283,49 @@ def test_operating_points_have_a_row_each(page: Element) -> None:
     assert of_cell[0][1:] == ["0.500", "0.78 0.75–0.82", "0.76 0.73–0.80", "0.74 0.71–0.78", "0.72 0.69–0.76"]
 
 
-def test_right_where_it_looks_at_vessels(page: Element) -> None:
-    assert shown(page, "table-within") == ["0.54 0.49–0.60", "807", "321", "+0.08 0.03 to 0.14", "1 230"]
+def test_within_a_cell_each_label_is_by_itself(page: Element) -> None:
+    """A ratio that goes with the score makes positives right and negatives wrong: no mean of the two is shown."""
+    assert shown(page, "table-within") == [
+        "0.71 0.66–0.77", "301", "94", "0.38 0.33–0.44", "506", "227", "+0.29 0.24 to 0.35", "1 230",
+    ]  # fmt: skip
+    assert "0.54" not in text(having(page, "id", "table-within")[0]), "pooled over labels it cancels"
+
+
+def test_a_label_that_was_not_compared_is_said_to_have_too_few(content: PageContent) -> None:
+    few = content.board.cells.with_columns(right_by_ratio_negative=None, n_wrong_negative=pl.lit(4))
+    assert shown(changed(content, cells=few), "table-within")[3:6] == ["too few to compare", "506", "4"]
+
+
+@pytest.mark.parametrize(("target", "explained"), [(1, "positive"), (0, "negative")])
+def test_the_class_that_the_maps_explain_is_named(content: PageContent, target: int, explained: str) -> None:
+    page = without_charts(dataclasses.replace(content, target_class=target))
+    assert f"The maps explain the {explained} class" in text(having(page, "id", "table-within")[0])
+
+
+RATIO_TABLES = (
+    "table-leaderboard",
+    "table-within",
+    "table-fov",
+    "table-controls",
+    "table-regions",
+    "table-conventions",
+)
+
+
+def test_a_cell_that_is_not_shown_to_predict_is_marked_wherever_it_has_a_ratio(content: PageContent) -> None:
+    lora = pl.col("strategy") == "lora"
+    cells = content.board.cells.with_columns(predicts=pl.when(lora).then(False).otherwise("predicts"))
+    page = changed(content, cells=cells)
+    for table in RATIO_TABLES:
+        names = [[text(th) for th in row.iter("th")] for row in rows(page, table)]
+        done = [name for name in names if name != ["dinov2-tiny", "lora"]]  # which failed
+        assert {name[1] for name in done} == {"classifier_only", "partial", "lora†"}, table
+    for table in ("table-calls", "table-probabilities", "table-operating"):
+        assert "†" not in text(having(page, "id", table)[0])
+    captions = [text(figure.find("figcaption")) for figure in page.iter("figure") if "AUC" in text(figure)]  # type: ignore[arg-type]
+    assert sum(caption.startswith("lora†") for caption in captions) == 2
+    assert "† Not shown to predict better than chance" in text(page)
+    assert "†" not in text(without_charts(content))
 
 
 def test_pairs_come_surest_first(page: Element) -> None:
@@ -292,7 +334,7 @@ def test_pairs_come_surest_first(page: Element) -> None:
     assert len(pairs) == 28
     assert pairs[0] == [
         "timm:vit_tiny, partial", "timm:vit_tiny, lora",
-        "+0.010 −0.010 to 0.040", "0.039", "−0.02 −0.04 to 0.01", "0.046", "1 028",
+        "+0.010 −0.010 to 0.040", "0.039", "equivalent within 0.03", "−0.02 −0.04 to 0.01", "0.046", "1 028",
     ]  # fmt: skip
     assert pairs[-1][:2] == ["openclip-tiny, classifier_only", "openclip-tiny, partial"]
 
@@ -447,7 +489,7 @@ def test_nulls_are_dashes_without_a_bar(content: PageContent) -> None:
     assert vein.find("svg") is None
     assert text(auc) == "0.790 –"
     assert [line.get("class") for line in auc.iter("line")] == ["reference", "point"]
-    threshold, _, _, ppv, *_ = row_of(page, "openclip-tiny", "partial", "table-calls").iter("td")
+    _, threshold, _, _, ppv, *_ = row_of(page, "openclip-tiny", "partial", "table-calls").iter("td")
     assert [(text(td), td.get("data-value")) for td in (threshold, ppv)] == [("–", ""), ("–", "")]
 
 

@@ -28,7 +28,7 @@ SOURCES = {
     "table-regions": ("ratios", CELL),
     "table-conventions": ("ratios", CELL),
     "table-correlation": ("correlation", ["performance", "explainability", "coefficient", "method"]),
-    "table-pairs": ("comparisons", ["cell_a", "cell_b"]),
+    "table-pairs": ("comparisons", ["cell_a", "cell_b", "verdict"]),
     "table-seeds": ("seeds", ["backbone", "strategy"]),
 }
 ESTIMATES = ("value", "ratio", "estimate", "difference", "mean")  # their bounds are `low` and `high`

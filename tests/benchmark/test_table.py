@@ -88,6 +88,13 @@ def test_nothing_is_cut_off_at_80_columns():
     assert long in "".join(first_column)
 
 
+def test_cells_not_shown_to_predict_are_counted():
+    lines, _ = printed(cell("a", "lora", predicts=False), cell("b", "lora", predicts=True), cell("c", "lora"))
+    told = "– 1 of 3 cells not shown to predict better than chance: their ratios are hard to interpret"
+    assert told in " ".join(" ".join(lines).split())
+    assert not any("predict" in line for line in printed(cell("b", "lora", predicts=True))[0])
+
+
 def test_the_page_comes_last_in_one_piece():
     lines, _ = printed(cell("a", "lora"))
     assert lines[-1] == f"Page: {Path('runs/x/leaderboard.html').resolve()}"

@@ -305,3 +305,31 @@ def test_nine_models_on_many_images_are_a_matter_of_a_second():
     start = time.process_time()
     delong(people % 4 == 0, rng.normal(size=(9, 100_000)), people)
     assert time.process_time() - start < 5  # about 0.4 s; all pairs would be 17 billion comparisons
+
+
+@given(studies(), st.floats(0.01, 0.3), st.floats(0.02, 0.4))
+def test_two_areas_are_equivalent_where_their_interval_lies_within_the_margin(study, margin, alpha):
+    """The interval of confidence 1 - 2 alpha, as two one-sided tests have it (Schuirmann 1987)."""
+    people, labels, a, b = study
+    test = delong_test(labels, a, b, people)
+    p_value = test.equivalence_p_value(margin)
+    if not test.variance > 0:
+        assert p_value == 0 if test.difference == 0 == test.variance else math.isnan(p_value)
+        return
+    low, high = test.t_interval(1 - 2 * alpha)
+    assert abs(p_value - alpha) < 1e-9 or (p_value <= alpha) == (-margin < low <= high < margin)
+    sides = [(test.difference - side * margin) / math.sqrt(test.variance) for side in (-1, 1)]
+    one_sided = max(student_t.sf(sides[0], test.degrees_of_freedom), student_t.cdf(sides[1], test.degrees_of_freedom))
+    assert p_value == pytest.approx(one_sided, rel=1e-9)
+
+
+def test_models_that_rank_alike_are_equivalent_within_any_margin():
+    test = delong_test([0, 1, 0, 1, 1], [0.1, 0.4, 0.5, 0.8, 0.9], [1, 4, 5, 8, 9])
+    assert test.equivalence_p_value(0.001) == 0
+
+
+@pytest.mark.parametrize("margin", [0, -0.1, math.nan])
+def test_a_margin_is_above_0(margin):
+    test = delong_test([0, 1, 0, 1, 1], [0.1, 0.4, 0.5, 0.8, 0.9], [1, 4, 5, 8, 9])
+    with pytest.raises(ValueError, match="margin must be above 0"):
+        test.equivalence_p_value(margin)

@@ -291,3 +291,30 @@ def test_without_spread_or_samples_a_difference_has_no_p_value(difference, sampl
 def test_undefined_samples_are_left_out():
     samples = np.random.default_rng(1).normal(1.0, 1.0, 100)
     assert bootstrap_p_value(1.0, np.append(samples, [np.nan] * 7)) == bootstrap_p_value(1.0, samples)
+
+
+SCALE_NULLS = [("identity", 0.4), ("log", 1.0), ("logit", 0.5), ("atanh", 0.0)]
+
+
+@pytest.mark.parametrize(("scale", "null"), SCALE_NULLS)
+@given(st.floats(0.05, 0.95), st.floats(0.01, 0.3), st.floats(2, 200), st.floats(0.6, 0.99))
+def test_a_p_value_is_small_exactly_where_the_interval_leaves_the_null_value_out(
+    scale, null, estimate, standard_error, freedom, confidence
+):
+    of_people = Spread(standard_error, freedom)
+    low, high = student_interval(estimate, of_people, confidence, scale)
+    p_value = student_p_value(estimate, of_people, null, scale)
+    assert abs(p_value - (1 - confidence)) < 1e-9 or (p_value <= 1 - confidence) == (not low < null < high)
+
+
+def test_the_p_value_of_an_area_is_on_the_logit_scale():
+    of_people, samples = Spread(0.05, 20), 0.7 + 0.05 * np.tile([-1, 1], 500)
+    on_logits = logit(0.7) / (0.05 / (0.7 * 0.3))
+    assert student_p_value(0.7, of_people, 0.5, "logit") == pytest.approx(2 * t.sf(on_logits, 20))
+    assert bootstrap_p_value(0.7, samples, 0.5, "logit") == pytest.approx(2 * norm.sf(on_logits), rel=0.01)
+
+
+def test_at_the_end_of_a_scale_there_is_no_p_value():
+    assert math.isnan(student_p_value(1.0, Spread(0.05, 20), 0.5, "logit"))
+    assert math.isnan(bootstrap_p_value(1.0, [0.9, 1.0], 0.5, "logit"))
+    assert student_p_value(0.5, Spread(0.0, math.nan), 0.5, "logit") == 1

@@ -45,26 +45,23 @@ def labels_told(labels, scores, ratios, least):
 
 
 def plainly(labels, scores, ratios, told):
-    """(right, wrong, auc, rho) over all images, either label, and within label, from scikit-learn and SciPy."""
-    known = ~np.isnan(ratios)
-    found = {}
-    for images, group in {"all": known, "positive": known & (labels == 1), "negative": known & (labels == 0)}.items():
-        right, of_true_class = (scores >= 0.5) == labels, np.where(labels, scores, 1 - scores)
-        both = len(set(right[group])) == 2
-        found[images] = (
-            right[group].sum(),
-            (~right[group]).sum(),
-            roc_auc_score(right[group], ratios[group]) if both else math.nan,
-            rank_correlation(of_true_class[group], ratios[group]),
-        )
-    aucs, rhos, counted = [], [], np.zeros(2, dtype=int)
-    for (right, wrong, area, rho), enough in zip((found["positive"], found["negative"]), told, strict=True):
-        counted += np.multiply((right, wrong), enough)
-        if enough and not math.isnan(area):
-            aucs.append((area, right * wrong / (right + wrong + 1)))
+    """(right, wrong, auc, rho, score rho) of either label and within label, from scikit-learn and SciPy."""
+    known, right = ~np.isnan(ratios), (scores >= 0.5) == labels
+    found, aucs, rhos, score_rhos, counted = {}, [], [], [], np.zeros(2, dtype=int)
+    for (images, label), enough in zip({"positive": 1, "negative": 0}.items(), told, strict=True):
+        group = known & (labels == label)
+        n_right, n_wrong = right[group].sum(), (~right[group]).sum()
+        area = roc_auc_score(right[group], ratios[group]) if enough and n_right and n_wrong else math.nan
+        score_rho = rank_correlation(scores[group], ratios[group])
+        rho = rank_correlation(scores[group] if label else 1 - scores[group], ratios[group])
+        found[images] = (n_right, n_wrong, area, rho, score_rho)
+        counted += np.multiply((n_right, n_wrong), enough)
+        if not math.isnan(area):
+            aucs.append((area, n_right * n_wrong / (n_right + n_wrong + 1)))
         if not math.isnan(rho):
-            rhos.append((rho, right + wrong - 1))
-    found["within label"] = (*counted, weighted_mean(aucs), weighted_mean(rhos))
+            rhos.append((rho, n_right + n_wrong - 1))
+            score_rhos.append((score_rho, n_right + n_wrong - 1))
+    found["within label"] = (*counted, weighted_mean(aucs), weighted_mean(rhos), weighted_mean(score_rhos))
     return found
 
 
@@ -76,22 +73,21 @@ def test_estimates_and_resamples_are_those_of_the_rows(study, least):
         patch.setattr("stats.within.LEAST", least)
         associations = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
     told = labels_told(labels, scores, ratios, least)  # on the data: no resample changes what is compared
-    assert [found.images for found in associations] == ["all", "positive", "negative", "within label"]
+    assert [found.images for found in associations] == ["positive", "negative", "within label"]
     expected = plainly(labels, scores, ratios, told)
     drawn = [plainly(labels[rows], scores[rows], ratios[rows], told) for rows in repeated_rows(resamples)]
     for found in associations:
-        right, wrong, area, rho = expected[found.images]
+        right, wrong, *values = expected[found.images]
         assert (found.n_right, found.n_wrong) == (right, wrong)
-        assert (found.auc, found.rho) == pytest.approx((area, rho), abs=1e-12, nan_ok=True)
+        assert [found.auc, found.rho, found.score_rho] == pytest.approx(values, abs=1e-12, nan_ok=True)
         np.testing.assert_allclose(
-            np.stack([found.auc_resampled, found.rho_resampled], axis=1),
+            np.stack([found.auc_resampled, found.rho_resampled, found.score_rho_resampled], axis=1),
             [rows[found.images][2:] for rows in drawn],
             rtol=0,
             atol=1e-12,
         )
-    everything, positive, negative, within = associations
-    assert everything.n_without_ratio == within.n_without_ratio == np.isnan(ratios).sum()
-    assert positive.n_without_ratio + negative.n_without_ratio == np.isnan(ratios).sum()
+    positive, negative, within = associations
+    assert positive.n_without_ratio + negative.n_without_ratio == within.n_without_ratio == np.isnan(ratios).sum()
     assert positive.n_right + positive.n_wrong + positive.n_without_ratio == (labels == 1).sum()
 
 
@@ -118,21 +114,43 @@ def cohort(rng, n=1200):
     return people, labels
 
 
-def test_a_label_that_moves_score_and_ratio_confounds_all_images_but_not_either_label():
+def test_a_label_that_moves_score_and_ratio_confounds_neither_label():
     """A model that errs on positives, whose ratios are lower, but at random among either label."""
     rng = np.random.default_rng(3)
     people, labels = cohort(rng)
     right = rng.random(len(labels)) < np.where(labels, 0.3, 0.9)
     scores = np.where(right == labels, 0.8, 0.2)
     ratios = rng.normal(np.where(labels, 1.0, 2.0), 0.5)
+    assert spearmanr(scores, ratios).statistic < -0.05, "over all images the label confounds"
     resamples = draw_people(people, labels, resamples=300, seed=0)
-    everything, *either, within = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
-    assert np.quantile(everything.auc_resampled, 0.01) > 0.6 and np.quantile(everything.rho_resampled, 0.01) > 0.2
-    for found in (*either, within):
+    for found in ratio_and_correctness(labels, scores, 0.5, ratios, resamples):
         low, high = np.quantile(found.auc_resampled, [0.005, 0.995])
         assert low < 0.5 < high and high - low < 0.2
-        low, high = np.quantile(found.rho_resampled, [0.005, 0.995])
-        assert low < 0 < high and high - low < 0.3
+        for correlations in (found.rho_resampled, found.score_rho_resampled):
+            low, high = np.quantile(correlations, [0.005, 0.995])
+            assert low < 0 < high and high - low < 0.3
+
+
+@pytest.mark.parametrize(("explained", "sign"), [(1, 1), (0, -1)])
+def test_a_ratio_that_goes_with_the_score_cancels_in_the_mean_over_labels(explained, sign):
+    """Maps of class 1 whose ratio rises with the score, or of class 0 whose ratio falls with it.
+
+    Right positives have high scores and right negatives low ones, so the labels have 0.97 and 0.03 and their mean 0.5:
+    it hides a nearly perfect association, which the correlation with the score shows with its sign.
+    """
+    rng = np.random.default_rng(11)
+    people, labels = np.repeat(np.arange(600), 2), np.repeat(np.arange(600) % 2, 2)
+    logits = 0.5 * (2 * labels - 1) + rng.normal(size=1200)
+    ratios = np.exp(sign * 0.4 * (logits + 0.35 * rng.normal(size=1200)))
+    scores = 1 / (1 + np.exp(-logits))
+    positive, negative, within = ratio_and_correctness(
+        labels, scores, 0.5, ratios, draw_people(people, labels, 50, seed=0)
+    )
+    high, low = (positive, negative) if explained else (negative, positive)
+    assert high.auc == pytest.approx(0.97, abs=0.015) and low.auc == pytest.approx(0.03, abs=0.015)
+    assert within.auc == pytest.approx(0.5, abs=0.02) and abs(within.rho) < 0.03
+    for found in (positive, negative, within):
+        assert sign * found.score_rho > 0.9 and (sign * found.score_rho_resampled > 0.9).all()
 
 
 def test_a_model_that_is_right_where_it_looks_at_vessels():
@@ -142,10 +160,12 @@ def test_a_model_that_is_right_where_it_looks_at_vessels():
     of_true_class = ratios / (1 + ratios)  # the more it looks, the surer it is of what is true
     scores = np.where(labels, of_true_class, 1 - of_true_class)
     ratios[:10] = np.nan
-    for found in ratio_and_correctness(labels, scores, 0.5, ratios, draw_people(people, labels, 50, seed=0)):
-        assert found.auc == pytest.approx(1) and found.rho == pytest.approx(1)
-        np.testing.assert_allclose(found.auc_resampled, 1)
-        np.testing.assert_allclose(found.rho_resampled, 1)
+    found = ratio_and_correctness(labels, scores, 0.5, ratios, draw_people(people, labels, 50, seed=0))
+    assert [of_label.score_rho for of_label in found[:2]] == pytest.approx([1, -1])
+    for of_images in found:
+        assert of_images.auc == pytest.approx(1) and of_images.rho == pytest.approx(1)
+        np.testing.assert_allclose(of_images.auc_resampled, 1)
+        np.testing.assert_allclose(of_images.rho_resampled, 1)
 
 
 def test_one_wrong_call_is_no_comparison():
@@ -153,8 +173,10 @@ def test_one_wrong_call_is_no_comparison():
     labels, ratios = np.repeat([1, 0], 10), np.append(np.arange(10.0), np.arange(10.0))
     scores = np.where(np.arange(20) == 3, 0.1, 0.9)
     resamples = draw_people(np.arange(20), labels, resamples=20, seed=0)
-    *_, within = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
+    positive, negative, within = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
     assert (within.n_right, within.n_wrong, math.isnan(within.auc)) == (0, 0, True)
+    counts = [(label.n_right, label.n_wrong) for label in (positive, negative)]
+    assert counts == [(9, 1), (0, 10)] and math.isnan(positive.auc), "counted, but not compared"
     assert np.isnan(within.auc_resampled).all()
     more = np.where(np.arange(20) < 5, 0.1, 0.9)
     *_, within = ratio_and_correctness(labels, more, 0.5, ratios, resamples)
@@ -165,8 +187,8 @@ def test_without_a_single_ratio_everything_is_undefined_and_counted():
     resamples = draw_people(["a", "b", "c"], [0, 1, 1], 20, seed=0)
     for found in ratio_and_correctness([0, 1, 1], [0.1, 0.2, 0.9], 0.5, [np.nan] * 3, resamples):
         assert (found.n_right, found.n_wrong) == (0, 0)
-        assert math.isnan(found.auc) and math.isnan(found.rho)
-        assert found.auc_resampled.shape == found.rho_resampled.shape == (20,)
+        assert math.isnan(found.auc) and math.isnan(found.rho) and math.isnan(found.score_rho)
+        assert found.auc_resampled.shape == found.rho_resampled.shape == found.score_rho_resampled.shape == (20,)
         assert np.isnan(found.auc_resampled).all() and np.isnan(found.rho_resampled).all()
 
 

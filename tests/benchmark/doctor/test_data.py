@@ -43,6 +43,22 @@ def test_a_cohort_in_order(statuses, own):
     assert statuses(data.check_vessels(patient)) == [PASS]
 
 
+def test_how_precise_a_small_test_set_can_be(statuses, own):
+    findings = data.check_test_set(own())
+    assert statuses(findings) == [WARN, PASS]
+    assert "14 test patients, 7 positive" in findings[0].detail
+    assert findings[0].mend == "test at least 10 patients of each class: intervals of fewer hold less than they promise"
+    assert "calibration slope" in findings[1].detail
+
+
+def test_a_large_test_set_is_fine(statuses, case):
+    large = case(cohort={"synthetic": {"people": 4000}})
+    assert statuses(data.check_test_set(large)) == [PASS, PASS]
+    small = case(cohort={"synthetic": {"people": 200}})
+    first, _ = data.check_test_set(small)
+    assert (first.status, first.mend.startswith("test more patients")) == (WARN, True)
+
+
 def test_copies_under_two_patients_fail(manifest, statuses, own):
     (manifest.parent / "8.png").write_bytes((manifest.parent / "3.png").read_bytes())
     findings = data.check_cohort(own())

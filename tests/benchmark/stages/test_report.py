@@ -43,7 +43,8 @@ def run(tmp_path_factory):
             "backbones": ["dinov2-tiny"],
             "strategies": ["partial", "lora", "full"],
             "seeds": [0, 1],
-            "statistics": {"resamples": 200, "confidence": 0.9},
+            "explain": {"target_class": 0},
+            "statistics": {"resamples": 200, "confidence": 0.9, "equivalence_margin": 0.05},
         }
     )
     directory = RunDirectory(tmp_path_factory.mktemp("run"))
@@ -72,7 +73,7 @@ def run(tmp_path_factory):
             folder = write_trial(directory, cell, strength=1 + number, ratio=1 + number / 10, seed=number)
             write_json(folder.trial, noted | {"best_epoch": number})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "render", lambda content: "the page")
+        patch.setattr(stage, "render", lambda content: f"{content.target_class} {content.margin}")
         stage.report(run)
     return run
 
@@ -100,6 +101,10 @@ def test_csv_and_parquet_are_the_same_table(run):
     parquet = pl.read_parquet(run.directory.leaderboard("parquet"))
     assert parquet.schema == pl.Schema(SCHEMA)
     assert parquet.equals(pl.read_csv(run.directory.leaderboard("csv"), schema=SCHEMA))
+
+
+def test_the_page_knows_the_class_of_the_maps_and_the_margin(run):
+    assert run.directory.leaderboard("html").read_text(encoding="utf-8") == "0 0.05"
 
 
 def test_results_stand_for_the_run(run):
