@@ -176,7 +176,7 @@ def build(
             | {"status": OK}
         )
         operating += [named | row for row in _operating(tested, thresholds, resamples, settings)]
-        points += [named | row for row in curves.curve_rows(tested, resamples, settings.confidence)]
+        points += [named | row for row in curves.curve_rows(tested, resamples.person_of_image, settings.confidence)]
         conventions += [named | row for row in ratios.ratio_rows(saliency, resamples, scaling, settings, doubtful)]
         keys.append(key)
         all_tested.append(tested)

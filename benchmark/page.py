@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from benchmark.cells import safe
 from benchmark.charts import spans
-from benchmark.charts.curves import calibration_curves, decision_curves, roc_curves
+from benchmark.charts.curves import benefit_gained, calibration_curves, decision_curves, roc_curves
 from benchmark.charts.drawing import Chart
 from benchmark.charts.forest import auc_forest, ratio_forest
 from benchmark.charts.scatter import scatter
@@ -217,6 +217,7 @@ def _charts(content: PageContent) -> dict[str, list[Chart]]:
         "roc": roc_curves(curves),
         "calibration": calibration_curves(curves),
         "decision": decision_curves(curves),
+        "gained": benefit_gained(curves),
     }
 
 

@@ -218,7 +218,10 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
             **bootstrap,
         ),
         "seeds": Method(name=f"people ({short}) and seeds (t), in quadrature", **drawn),
-        "ranks": Method(name="percentiles of the ranks in resamples of people, rounded outwards", **bootstrap),
+        "ranks": Method(
+            name="simultaneous confidence sets of all ranks, from the Holm-adjusted p-values of all pairs of AUCs",
+            **confident,
+        ),
         "mask_null": Method(
             name="vessels of other people: mean of draws; one-sided p-value of the ratio",
             resamples=controls.draws,

@@ -150,6 +150,8 @@ def _curves(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
             yield cell | {"curve": "calibration", "x": x, "y": y, "low": y - 0.1, "high": y + 0.1, "n": 411}
         for x, y in ((0.1, 0.25), (0.3, 0.15 - lift), (0.5, 0.05), (0.7, 0)):
             yield cell | {"curve": "decision", "x": x, "y": y, "low": y - 0.02, "high": y + 0.02, "n": 1234}
+        for x, y in ((0.1, 0.01), (0.3, 0.12 - lift), (0.5, 0.4), (0.7, 1.1)):
+            yield cell | {"curve": "decision_difference", "x": x, "y": y, "low": y - 0.03, "high": y + 0.03, "n": 1234}
     for x, y in ((0.1, 0.24), (0.3, 0.03), (0.5, -0.35)):
         yield {"backbone": curves.TREAT_ALL, "strategy": "", "seed": 0, "curve": "decision", "x": x, "y": y, "n": 1234}
 

@@ -232,6 +232,7 @@ def test_curves_of_every_cell_and_of_treating_all(directory):
         ("dinov2-tiny", "partial", "roc"),
         ("dinov2-tiny", "partial", "calibration"),
         ("dinov2-tiny", "partial", "decision"),
+        ("dinov2-tiny", "partial", "decision_difference"),
         ("treat all", "", "decision"),
     ]
 

@@ -33,7 +33,7 @@ from tests.benchmark.page_content import (
 from xai.examples import RULE
 
 VOID = {"meta", "link", "img", "br", "wbr", "input"}
-CHARTS = ("forest", "scatter", "roc", "calibration", "decision")
+CHARTS = ("forest", "scatter", "roc", "calibration", "decision", "gained")
 
 
 class _Tree(HTMLParser):
@@ -331,7 +331,7 @@ def test_charts_are_pictures_with_a_title_and_a_label(page: Element, content: Pa
     drawings = [chart.find("svg") for chart in charts]
     assert {drawing.get("role") for drawing in drawings} == {"img"}  # type: ignore[union-attr]
     labels = [drawing.get("aria-label", "") for drawing in drawings]  # type: ignore[union-attr]
-    for what in ("ROC curves", "Calibration", "Decision curves"):
+    for what in ("ROC curves", "Calibration", "Decision curves", "Net benefit gained"):
         assert [label.split(":")[0] for label in labels if label.startswith(what)] == [
             f"{what} of {backbone.split(':')[0]}" for backbone in BACKBONES
         ]
