@@ -140,8 +140,8 @@ def benefit_gained(curves: pl.DataFrame) -> list[Chart]:
             _lines(panel).encode(x=x, y=y, **channels),
         ]
         told = (
-            f"Net benefit gained by {_strategies(panel)} of {backbone}: that of acting on the model less the better of "
-            "treating all and treating none, which is the dotted line at 0."
+            f"Net benefit gained of {backbone}: that of acting on {_strategies(panel)} less the better of treating all "
+            "and treating none, which is the dotted line at 0."
         )
         charts.append(_draw(layers, styles, backbone, told))
     return charts

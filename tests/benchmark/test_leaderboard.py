@@ -13,6 +13,9 @@ from benchmark.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, bu
 from benchmark.measures import CALLS, MEASURES
 from benchmark.rundir import RunDirectory, write_json, write_parquet
 from stats.delong import delong
+from stats.intervals import student_interval
+from stats.jackknife import Spread
+from stats.moderated import auc_variance, moderated
 from stats.risk import recalibrate
 from tests.benchmark.trials import cell, change, write_cohort, write_trial
 from xai.saliency import RATIOS
@@ -35,6 +38,12 @@ def directory(tmp_path):
 
 def only_row(directory, which, resamples=200, **settings):
     return build(directory, [which], Statistics(resamples=resamples, **settings)).cells.row(0, named=True)
+
+
+def read_test(directory, which):
+    """Predictions of the test images as arrays."""
+    test = pl.read_parquet(directory.trial(which).predictions).filter(split="test")
+    return {name: test[name].to_numpy() for name in ("label", "score", "patient_id")}
 
 
 def turned(split):
@@ -161,10 +170,13 @@ def test_the_method_moves_the_intervals_and_nothing_else(directory):
         assert (row["ece_low"], row["ece_high"]) == (None, None)
         assert {name: row[name] for name in MEASURES} == {name: rows[0][name] for name in MEASURES}
     assert len({row["auc_low"] for row in rows}) == len({row["vessel_ratio_high"] for row in rows}) == 3
-    by_t = rows[0]
-    assert (by_t["auc_low"], by_t["auc_high"]) == pytest.approx(
-        (by_t["auc_delong_low"], by_t["auc_delong_high"]), abs=1e-3
-    )
+    by_t, test = rows[0], read_test(directory, which)
+    areas = delong(test["label"], [test["score"]], test["patient_id"])
+    by_delong = Spread(float(areas.covariance[0, 0]) ** 0.5, float(areas.degrees_of_freedom[0]))
+    of_few = moderated(by_delong, auc_variance(by_t["auc"], 20, 20))  # patients of either class
+    expected = student_interval(by_t["auc"], of_few, 0.95, "logit")
+    assert (by_t["auc_low"], by_t["auc_high"]) == pytest.approx(expected, abs=1e-3)
+    assert by_t["auc_low"] < by_t["auc_delong_low"] < by_t["auc_delong_high"] < by_t["auc_high"]
 
 
 def test_thresholds_come_from_validation_alone(directory):

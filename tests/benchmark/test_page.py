@@ -326,7 +326,7 @@ def test_charts_are_pictures_with_a_title_and_a_label(page: Element, content: Pa
     assert [text(chart.find("figcaption")) for chart in charts] == [  # type: ignore[arg-type]
         "AUC", "Ratio to everything that is not vessel", "Ratio inside the field of view",
         "AUC and vessel ratio", "AUC and vessel ratio inside the field of view",
-        *3 * BACKBONES,
+        *4 * BACKBONES,
     ]  # fmt: skip
     drawings = [chart.find("svg") for chart in charts]
     assert {drawing.get("role") for drawing in drawings} == {"img"}  # type: ignore[union-attr]
