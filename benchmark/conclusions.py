@@ -4,6 +4,7 @@ import polars as pl
 
 from benchmark.leaderboard import OK, Leaderboard
 from benchmark.measures import CHANCE
+from benchmark.patients import OfEachClass, too_few
 
 FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few
 MUCH = 0.2  # of a map outside the field of view, above which it is said
@@ -20,11 +21,11 @@ def conclusions(board: Leaderboard) -> list[str]:
 
 
 def cautions(board: Leaderboard) -> list[str]:
-    """Cells whose ratio rests on some of the images alone, and maps of where there is nothing to see."""
+    """Few patients of a class, cells whose ratio rests on some images alone, maps of where there is nothing to see."""
     done = board.cells.filter(status=OK)
     few = done.filter(pl.col("n_ratio") < FEW * pl.col("n_images"))
     outside = done.filter(pl.col("outside_share") > MUCH)
-    told = []
+    told = [sentence for sentence in [_few_patients(done)] if sentence]
     if len(few):
         least = few.row(few["n_ratio"].arg_min() or 0, named=True)
         told.append(
@@ -40,6 +41,13 @@ def cautions(board: Leaderboard) -> list[str]:
             "it."
         )
     return told
+
+
+def _few_patients(done: pl.DataFrame) -> str:
+    """What few patients of a class in the test set do to every cell alike."""
+    if done.is_empty():
+        return ""
+    return too_few(OfEachClass(*done.select("n_positive_patients", "n_negative_patients").row(0)))
 
 
 def risk_stated(board: Leaderboard) -> str:

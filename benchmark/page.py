@@ -58,7 +58,7 @@ class PageContent:
         pictures: cell name (`benchmark.cells.Cell.name`) -> mean Grad-CAM; cells may lack one.
         photograph: the mean photograph to show beside them, where there is one.
         examples: cell, as it is called -> its figures, each with what it shows in words.
-        cohort: split, images, people, positive; no person is in two splits.
+        cohort: split, images, people, positive (images), positive_patients; no person is in two splits.
         left_out: image, split, reason.
         facts: section -> key -> value.
         configuration: the text of study.yaml.

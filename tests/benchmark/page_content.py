@@ -58,6 +58,8 @@ WITHOUT_BOUNDS = {
     "n_images": 1234,
     "n_patients": 617,
     "n_positive": 400,
+    "n_positive_patients": 205,
+    "n_negative_patients": 418,
     "risk_intercept": -0.73,
     "risk_slope": 1.0,
     "n_ratio": 1230,
@@ -239,7 +241,13 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
             "dinov2-tiny, lora, seed 0": [],
         },
         cohort=pl.DataFrame(
-            {"split": ["train", "test"], "images": [1500, 500], "people": [750, 250], "positive": [600, 125]}
+            {
+                "split": ["train", "test"],
+                "images": [1500, 500],
+                "people": [750, 250],
+                "positive": [600, 125],
+                "positive_patients": [310, 66],
+            }
         ),
         left_out=pl.DataFrame(
             {"image": ["a.png"], "split": [None], "reason": ["truncated"]},

@@ -67,6 +67,7 @@ def test_rows_columns_and_order(directory):
     }
     best = board.cells.row(0, named=True)
     assert (best["n_images"], best["n_patients"], best["n_positive"], best["n_ratio"]) == (80, 40, 40, 75)
+    assert (best["n_positive_patients"], best["n_negative_patients"]) == (20, 20)
     for name in ("auc", "f1", *RATIOS):
         assert best[f"{name}_low"] <= best[name] <= best[f"{name}_high"]
     assert best["auc_high"] <= 1

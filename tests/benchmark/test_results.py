@@ -186,10 +186,11 @@ def test_what_a_cell_holds(results):
         "rank", *MEASURES, "auc_delong", "vessel_ratio_null", "model_null_classifier", "model_null", *AUC_DROPS,
     }  # fmt: skip
     assert (first.n_images, first.n_people, first.n_positive) == (80, 40, 40)
+    assert (first.n_positive_patients, first.n_negative_patients) == (20, 20)
     null = first.measures["vessel_ratio_null"]
     assert (null.value, null.p_value, null.method, null.low) == (1.1, 0.25, "mask_null", None)
     assert first.measures["auc_delong"].value == first.measures["auc"].value
-    assert first.measures["auc_delong"].low == pytest.approx(first.measures["auc"].low, abs=1e-3)
+    assert first.measures["auc_delong"].low == pytest.approx(first.measures["auc"].low, abs=0.01)  # not moderated
     other = next(cell for cell in results.cells if cell.strategy == "lora")
     assert set(other.measures) == {"rank", *MEASURES, "auc_delong"}
     failed = results.cells[-1]
