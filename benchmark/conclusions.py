@@ -5,6 +5,7 @@ import polars as pl
 from benchmark.leaderboard import OK, Leaderboard
 from benchmark.measures import CHANCE
 from benchmark.patients import OfEachClass, too_few
+from stats.jackknife import TAIL
 
 FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few
 MUCH = 0.2  # of a map outside the field of view, above which it is said
@@ -40,7 +41,19 @@ def cautions(board: Leaderboard) -> list[str]:
             f"{100 * most:.0f} %, lie outside the field of view, where there is nothing to see: read the ratios inside "
             "it."
         )
-    return told
+    return told + [sentence for sentence in [_heavy_tails(done)] if sentence]
+
+
+def _heavy_tails(done: pl.DataFrame) -> str:
+    """Cells in which a few patients carry the mean ratio, which makes its interval too narrow."""
+    heavy = done.filter(pl.max_horizontal("vessel_ratio_skewness", "vessel_ratio_fov_skewness") > TAIL)
+    if heavy.is_empty():
+        return ""
+    return (
+        f"The interval of the vessel ratio is likely to be too narrow in {_cells(len(heavy), len(done), capital=False)}: "
+        "a few patients have much higher ratios than the others. Use the geometric mean instead (“Does the convention "
+        "matter?”, ratios.csv)."
+    )
 
 
 def _few_patients(done: pl.DataFrame) -> str:

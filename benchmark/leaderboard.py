@@ -30,6 +30,7 @@ from benchmark.tables import read_parquet
 from finetune.recipe import Balance
 from stats.bootstrap import auc_resampled
 from stats.delong import delong
+from stats.jackknife import skewness
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
 from stats.resamples import PeopleResamples, draw_people
 from stats.risk import SCORE, Risk, recalibrate, undo_balancing
@@ -77,6 +78,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "risk_intercept": pl.Float64,
     "risk_slope": pl.Float64,
     **_bounded(RATIOS),
+    **{f"{name}_skewness": pl.Float64 for name in HELD_AGAINST_CHANCE},
     "n_ratio": pl.Int64,
     **_bounded(MEASURES[len(PREDICTION) + len(RATIOS) :]),
     "n_map": pl.Int64,
@@ -172,6 +174,7 @@ def build(
             | {"risk_intercept": risk.intercept, "risk_slope": risk.slope}
             | _counts(tested, people)
             | found.columns()
+            | {f"{name}_skewness": skewness(found.left_out[name]) for name in HELD_AGAINST_CHANCE}
             | _delong(tested, people, settings.confidence)
             | _erasure(folder, test, resamples, settings)
             | _nulls(folder)

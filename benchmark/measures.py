@@ -137,7 +137,9 @@ class Estimates:
 
 def estimate_cell(tested: Tested, resamples: PeopleResamples, settings: Statistics) -> Estimates:
     """Each of `MEASURES` of one cell, with samples of `RESAMPLED` at least."""
-    found = estimate(partial(measured, tested), resamples, settings, SCALES, partial(_expected, tested, resamples))
+    found = estimate(
+        partial(measured, tested), resamples, settings, SCALES, partial(expected_variances, tested, resamples)
+    )
     found = _of_shares(found, tested, tested.threshold, resamples, settings)
     if found.samples:
         return found
@@ -153,7 +155,7 @@ def estimate_calls(tested: Tested, threshold: float, resamples: PeopleResamples,
     return _of_shares(found, tested, threshold, resamples, settings)
 
 
-def _expected(tested: Tested, resamples: PeopleResamples, values: Mapping[str, float]) -> dict[str, float]:
+def expected_variances(tested: Tested, resamples: PeopleResamples, values: Mapping[str, float]) -> dict[str, float]:
     """The variances of AUC and average precision that few positive patients make the spread between them miss."""
     positive = tested.labels == 1
     if positive.all() or not positive.any():

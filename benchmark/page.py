@@ -264,6 +264,7 @@ def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]
         f"{'Raw' if other == 'raw' else 'Min-max'} maps": {"scaling": other},
         "Every person alike": {"average": "people"},
         "Ratio of sums": {"average": "sums"},
+        "Geometric mean": {"average": "geometric"},
         "Without doubtful masks": {"images": "unflagged"},
     }
     found = {heading: vessel.filter(**{**own, **changed}) for heading, changed in changes.items()}

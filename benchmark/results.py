@@ -324,6 +324,7 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
     found |= {name: number(name, images[name], "people") for name in MEASURES}
     found["auc_delong"] = number("auc", n, "delong", "auc_delong")
     for name in HELD_AGAINST_CHANCE:
+        found[f"{name}_skewness"] = Number(value=row[f"{name}_skewness"], n=images[name])
         if row[f"{name}_null"] is not None:
             found[f"{name}_null"] = Number(
                 value=row[f"{name}_null"], p_value=row[f"{name}_null_p"], n=images[name], method="mask_null"

@@ -15,7 +15,7 @@ from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import t as student_t
 
 from stats.checks import tail_of
-from stats.jackknife import Spread, influence
+from stats.jackknife import Spread, skewness
 
 Interval = tuple[float, float]
 UNDEFINED: Interval = (np.nan, np.nan)
@@ -125,7 +125,7 @@ def bca_interval(
     """
     tail = tail_of(confidence)
     defined = _defined(samples)
-    acceleration = _acceleration(influence(jackknife, strata))
+    acceleration = skewness(jackknife, strata) / 6
     twice_below = np.count_nonzero(defined < estimate) + np.count_nonzero(defined <= estimate)
     if not 0 < twice_below < 2 * len(defined):
         return UNDEFINED
@@ -154,12 +154,6 @@ def bootstrap_p_value(difference: float, samples: ArrayLike) -> float:
     if standard_error == 0:
         return 1.0 if difference == 0 else np.nan
     return float(2 * ndtr(-abs(difference) / standard_error))
-
-
-def _acceleration(added: np.ndarray) -> float:
-    """A sixth of the skewness of the people's influence; NaN where a value is, 0 where all are equal."""
-    spread = added @ added
-    return 0.0 if spread == 0 else float((added**3).sum() / (6 * spread**1.5))
 
 
 def _defined(samples: ArrayLike) -> np.ndarray:

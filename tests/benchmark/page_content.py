@@ -70,6 +70,8 @@ WITHOUT_BOUNDS = {
     "n_erased": 1200,
     "threshold": 0.4375,
     "ece": 0.041,
+    "vessel_ratio_skewness": 0.11,
+    "vessel_ratio_fov_skewness": 0.09,
     "vessel_ratio_null": 1.07,
     "vessel_ratio_null_p": 0.0456,
     "vessel_ratio_fov_null": 1.05,
@@ -87,6 +89,7 @@ CONVENTIONS += [
     ("ring", "fov", "minmax", "images", "all"),
     ("superior_nasal", "fov", "minmax", "images", "all"),
     ("vessel", "non_vessel", "minmax", "images", "unflagged"),
+    ("vessel", "non_vessel", "minmax", "geometric", "all"),
 ]
 
 

@@ -104,6 +104,13 @@ def test_few_patients_of_a_class_are_said_first(board):
     assert not others
 
 
+def test_heavy_tails_are_named_with_what_to_read_instead(board):
+    tails = pl.when(pl.col("rank") <= 2).then(0.21).otherwise("vessel_ratio_fov_skewness")
+    (heavy,) = cautions(changed(board, vessel_ratio_fov_skewness=tails))
+    assert heavy.startswith("The interval of the vessel ratio is likely to be too narrow in 2 of 8 cells: ")
+    assert "geometric mean" in heavy
+
+
 def test_what_made_risks_of_scores_is_said(board):
     balanced = "Risks: scores from which the balancing of the classes in training is removed (-0.73 on the logit scale)"
     assert risk_stated(board).startswith(balanced)

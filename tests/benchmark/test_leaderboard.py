@@ -180,6 +180,17 @@ def test_the_method_moves_the_intervals_and_nothing_else(directory):
     assert by_t["auc_low"] < by_t["auc_delong_low"] < by_t["auc_delong_high"] < by_t["auc_high"]
 
 
+def test_skewness_is_that_of_the_patients_who_have_ratios(directory):
+    """Each of 40 patients with two images but the first two, who have none, and the third, who has one."""
+    which = cell("lora")
+    write_trial(directory, which, strength=1.0, ratio=1.2)
+    row = only_row(directory, which)
+    saliency = pl.read_parquet(directory.trial(which).saliency).drop_nulls("vessel_ratio")
+    mean = saliency["vessel_ratio"].mean()
+    added = saliency.group_by("patient_id").agg((pl.col("vessel_ratio") - mean).sum())["vessel_ratio"].to_numpy()
+    assert row["vessel_ratio_skewness"] == pytest.approx((added**3).sum() / (added**2).sum() ** 1.5, abs=0.02)
+
+
 def test_thresholds_come_from_validation_alone(directory):
     which = cell("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
