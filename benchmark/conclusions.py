@@ -50,7 +50,7 @@ def _heavy_tails(done: pl.DataFrame) -> str:
     if heavy.is_empty():
         return ""
     return (
-        f"The interval of the vessel ratio is likely to be too narrow in {_cells(len(heavy), len(done), capital=False)}: "
+        f"The interval of the vessel ratio is likely too narrow in {_cells(len(heavy), len(done), capital=False)}: "
         "a few patients have much higher ratios than the others. Use the geometric mean instead (“Does the convention "
         "matter?”, ratios.csv)."
     )

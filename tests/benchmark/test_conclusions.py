@@ -107,7 +107,7 @@ def test_few_patients_of_a_class_are_said_first(board):
 def test_heavy_tails_are_named_with_what_to_read_instead(board):
     tails = pl.when(pl.col("rank") <= 2).then(0.21).otherwise("vessel_ratio_fov_skewness")
     (heavy,) = cautions(changed(board, vessel_ratio_fov_skewness=tails))
-    assert heavy.startswith("The interval of the vessel ratio is likely to be too narrow in 2 of 8 cells: ")
+    assert heavy.startswith("The interval of the vessel ratio is likely too narrow in 2 of 8 cells: ")
     assert "geometric mean" in heavy
 
 
