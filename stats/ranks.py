@@ -28,7 +28,7 @@ def rank_sets(p_adjusted: ArrayLike, estimates: ArrayLike, alpha: float = 0.05) 
     """The ranks that each cell may truly have, best and worst, (k, 2): a simultaneous confidence set of all ranks.
 
     A cell is behind as many others as are higher and differ from it, and ahead of as many as are lower and differ: the
-    set runs from 1 + the first number to k - the second (Mogstad, Romano, Shaikh & Wilhelm 2024, section 3). All sets
+    set runs from 1 + the first number to k - the second (Mogstad, Romano, Shaikh & Wilhelm 2024). All sets
     hold their true ranks at once with probability 1 - alpha, however near or equal the cells are, where the chance of
     one false difference or more is below alpha, as after Holm's adjustment over all pairs; ranks of resamples have no
     such property.

@@ -16,7 +16,7 @@ from stats.checks import as_ids, tail_of
 def effective_patients(people: ArrayLike) -> float:
     """How many images of independent patients carry as much as these, all of a patient's images being alike.
 
-    `(sum m)^2 / sum m^2` for patients with m images each (Kish 1965, section 8.2): the number of patients where all
+    `(sum m)^2 / sum m^2` for patients with m images each (Kish 1965): the number of patients where all
     have as many. people (n,): the id (string or integer) of the patient on each image.
 
     Raises ValueError for a missing id or no image.
