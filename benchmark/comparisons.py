@@ -21,13 +21,13 @@ from benchmark.measures import (
     Tested,
     difference,
     interval_of_mean,
-    p_mean_above_chance,
+    p_above_chance,
 )
 from stats.correlation import RankCorrelation, kendall, kendall_resampled, spearman, spearman_resampled
 from stats.delong import delong_test
 from stats.intervals import UNDEFINED, percentile_interval
 from stats.multiple import holm
-from stats.ranks import groups, rank, rank_intervals, tied_with_best
+from stats.ranks import groups, rank, rank_sets, tied_with_best
 from stats.resamples import PeopleResamples
 from stats.seeds import over_seeds
 
@@ -146,17 +146,17 @@ def verdict(differs: bool, equivalent: bool) -> str:
 def ranked(
     keys: Sequence[CellKey], estimates: Sequence[Estimates], comparisons: pl.DataFrame, confidence: float
 ) -> list[dict[str, Any]]:
-    """Of every cell: rank by AUC with its interval, letters of the groups that cannot be told apart, tied_best."""
+    """Of every cell: rank by AUC with its confidence set, letters of the groups that do not differ, tied_best."""
     if not keys:
         return []
-    ranks = rank([estimate.values["auc"] for estimate in estimates])
-    intervals = rank_intervals(np.stack([estimate.samples["auc"] for estimate in estimates], axis=1), confidence)
-    p_values = _p_values(keys, comparisons, "auc")
+    areas = [estimate.values["auc"] for estimate in estimates]
+    ranks, p_values = rank(areas), _p_values(keys, comparisons, "auc")
+    sets = rank_sets(p_values, areas, 1 - confidence)
     letters = groups(p_values, ranks, 1 - confidence)
     tied = tied_with_best(p_values, ranks, 1 - confidence)
     return [
         {"rank": ranks[i], "rank_low": low, "rank_high": high, "group": letters[i], "tied_best": bool(tied[i])}
-        for i, (low, high) in enumerate(intervals)
+        for i, (low, high) in enumerate(sets)
     ]
 
 
@@ -278,7 +278,7 @@ class _OverSeeds:
             pair,
             {measure: float(np.mean([seed.values[measure] for seed in seeds])) for measure in measures},
             {measure: np.mean([seed.samples[measure] for seed in seeds], axis=0) for measure in measures},
-            p_mean_above_chance(seeds, settings),
+            p_above_chance(seeds, settings),
         )
 
 

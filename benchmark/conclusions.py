@@ -6,6 +6,8 @@ import polars as pl
 
 from benchmark.comparisons import CELL, EQUIVALENT, NOT_KNOWN
 from benchmark.leaderboard import OK, Leaderboard
+from benchmark.patients import OfEachClass, too_few
+from stats.jackknife import TAIL
 
 FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few
 MUCH = 0.2  # of a map outside the field of view, above which it is said
@@ -34,11 +36,11 @@ def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
 
 
 def cautions(board: Leaderboard) -> list[str]:
-    """Cells whose ratio rests on some of the images alone, and maps of where there is nothing to see."""
+    """Few patients of a class, cells whose ratio rests on some images alone, maps of where there is nothing to see."""
     done = board.cells.filter(status=OK)
     few = done.filter(pl.col("n_ratio") < FEW * pl.col("n_images"))
     outside = done.filter(pl.col("outside_share") > MUCH)
-    told = []
+    told = [sentence for sentence in [_few_patients(done)] if sentence]
     if len(few):
         least = few.row(few["n_ratio"].arg_min() or 0, named=True)
         told.append(
@@ -53,7 +55,26 @@ def cautions(board: Leaderboard) -> list[str]:
             f"{100 * most:.0f} %, lie outside the field of view, where there is nothing to see: read the ratios inside "
             "it."
         )
-    return told
+    return told + [sentence for sentence in [_heavy_tails(done)] if sentence]
+
+
+def _heavy_tails(done: pl.DataFrame) -> str:
+    """Cells in which a few patients carry the mean ratio, which makes its interval too narrow."""
+    heavy = done.filter(pl.max_horizontal("vessel_ratio_skewness", "vessel_ratio_fov_skewness") > TAIL)
+    if heavy.is_empty():
+        return ""
+    return (
+        f"The interval of the vessel ratio is likely too narrow in {_cells(len(heavy), len(done), capital=False)}: "
+        "a few patients have much higher ratios than the others. Use the geometric mean instead (“Does the convention "
+        "matter?”, ratios.csv)."
+    )
+
+
+def _few_patients(done: pl.DataFrame) -> str:
+    """What few patients of a class in the test set do to every cell alike."""
+    if done.is_empty():
+        return ""
+    return too_few(OfEachClass(*done.select("n_positive_patients", "n_negative_patients").row(0)))
 
 
 def risk_stated(board: Leaderboard) -> str:

@@ -6,11 +6,9 @@ import numpy as np
 import polars as pl
 
 from benchmark.measures import Tested
-from stats.calibration import calibration_bins
-from stats.decision import decision_curve, decision_curve_resampled
-from stats.intervals import percentile_interval
+from stats.calibration import calibration_bands, calibration_bins
+from stats.decision import decision_bands, decision_curve
 from stats.metrics import roc_curve
-from stats.resamples import PeopleResamples
 
 TREAT_ALL = "treat all"  # stands where a cell has its backbone
 THRESHOLDS = np.arange(1, 100) / 100
@@ -29,29 +27,37 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def curve_rows(tested: Tested, resamples: PeopleResamples, confidence: float) -> list[dict[str, Any]]:
-    """Rows of `SCHEMA` without the cell: ROC, calibration, decision.
+def curve_rows(tested: Tested, people: np.ndarray, confidence: float) -> list[dict[str, Any]]:
+    """Rows of `SCHEMA` without the cell: ROC, calibration, decision, decision_difference.
 
     `x` and `y` are 1 - specificity and sensitivity; a bin's mean risk and share of positives, over `n` images;
-    threshold risk and net benefit. A bin of the calibration curve holds about 40 images, or more where that made
-    more than 10 bins, or fewer where it made less than 3; the ECE has bins of its own.
+    threshold risk and net benefit; threshold risk and net benefit less that of treating everyone. `low` and `high` are
+    an interval over patients at each point by itself. A bin of the calibration curve holds about 40 images, or more
+    where that made more than 10 bins, or fewer where it made less than 3; the ECE has bins of its own.
+
+    Args:
+        people: (n,), the patient on each image, by any id.
     """
     labels, risks = tested.labels, tested.risks
     rows = [{"curve": "roc", "x": x, "y": y} for x, y in zip(*roc_curve(labels, tested.scores), strict=True)]
 
     bins = calibration_bins(labels, risks, min(max(len(labels) // _IMAGES_A_BIN, _FEWEST_BINS), _MOST_BINS))
-    inside = bins.bin_of_image[:, np.newaxis] == np.arange(len(bins.n))
-    positive = resamples.totals(inside * labels[:, np.newaxis])
-    counted = resamples.totals(inside)
-    shares = np.divide(positive, counted, out=np.full(counted.shape, np.nan), where=counted > 0)
-    for k, (x, y, n) in enumerate(zip(bins.mean_predicted, bins.observed, bins.n, strict=True)):
-        low, high = percentile_interval(shares[:, k], confidence)
-        rows.append({"curve": "calibration", "x": x, "y": y, "low": low, "high": high, "n": int(n)})
+    band = calibration_bands(bins, people, confidence)
+    rows += [
+        {"curve": "calibration", "x": x, "y": y, "low": low, "high": high, "n": int(n)}
+        for x, y, low, high, n in zip(bins.mean_predicted, bins.observed, *band, bins.n, strict=True)
+    ]
 
-    resampled = decision_curve_resampled(labels, risks, THRESHOLDS, resamples).model
-    for k, (x, y) in enumerate(zip(THRESHOLDS, decision_curve(labels, risks, THRESHOLDS).model, strict=True)):
-        low, high = percentile_interval(resampled[:, k], confidence)
-        rows.append({"curve": "decision", "x": x, "y": y, "low": low, "high": high, "n": len(labels)})
+    benefit = decision_curve(labels, risks, THRESHOLDS)
+    bands = decision_bands(labels, risks, THRESHOLDS, people, confidence)
+    for curve, values, band in (
+        ("decision", benefit.model, bands.model),
+        ("decision_difference", benefit.model - benefit.treat_all, bands.difference),
+    ):
+        rows += [
+            {"curve": curve, "x": x, "y": y, "low": low, "high": high, "n": len(labels)}
+            for x, y, low, high in zip(THRESHOLDS, values, *band, strict=True)
+        ]
     return rows
 
 

@@ -84,8 +84,12 @@ def _tested(done: pl.DataFrame) -> str:
     """What the numbers are of: the same test images for every cell."""
     if done.is_empty():
         return "prediction and saliency on the test images"
-    images, people, positive = done.select("n_images", "n_patients", "n_positive").row(0)
-    return f"prediction and saliency on {images:,} test images ({positive:,} positive) of {people:,} people"
+    counts = ("n_images", "n_positive", "n_patients", "n_positive_patients")
+    images, positive, patients, with_positive = done.select(counts).row(0)
+    return (
+        f"prediction and saliency on {images:,} test images ({positive:,} positive) of {patients:,} patients "
+        f"({with_positive:,} with a positive image)"
+    )
 
 
 def _with_ratio(done: pl.DataFrame) -> str:

@@ -33,6 +33,7 @@ from benchmark.tables import read_parquet
 from finetune.recipe import Balance
 from stats.bootstrap import auc_resampled
 from stats.delong import delong
+from stats.jackknife import skewness
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
 from stats.resamples import PeopleResamples, draw_people
 from stats.risk import SCORE, Risk, recalibrate, undo_balancing
@@ -64,6 +65,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "n_images": pl.Int64,
     "n_patients": pl.Int64,
     "n_positive": pl.Int64,
+    "n_positive_patients": pl.Int64,
+    "n_negative_patients": pl.Int64,
     "rank": pl.Float64,
     "rank_low": pl.Float64,
     "rank_high": pl.Float64,
@@ -80,6 +83,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "risk_intercept": pl.Float64,
     "risk_slope": pl.Float64,
     **_bounded(RATIOS),
+    **{f"{name}_skewness": pl.Float64 for name in HELD_AGAINST_CHANCE},
     "n_ratio": pl.Int64,
     **_bounded(MEASURES[len(PREDICTION) + len(RATIOS) :]),
     "n_map": pl.Int64,
@@ -177,14 +181,15 @@ def build(
             | {"risk_intercept": risk.intercept, "risk_slope": risk.slope}
             | _counts(tested, people)
             | found.columns()
-            | {"auc_p": p_above_chance(found, settings)}
+            | {"auc_p": p_above_chance([found], settings)}
+            | {f"{name}_skewness": skewness(found.left_out[name]) for name in HELD_AGAINST_CHANCE}
             | _delong(tested, people, settings.confidence)
             | _erasure(folder, test, resamples, settings)
             | _nulls(folder)
             | {"status": OK}
         )
         operating += [named | row for row in _operating(tested, thresholds, resamples, settings)]
-        points += [named | row for row in curves.curve_rows(tested, resamples, settings.confidence)]
+        points += [named | row for row in curves.curve_rows(tested, resamples.person_of_image, settings.confidence)]
         conventions += [named | row for row in ratios.ratio_rows(saliency, resamples, scaling, settings, doubtful)]
         keys.append(key)
         all_tested.append(tested)
@@ -275,6 +280,8 @@ def _counts(tested: Tested, people: np.ndarray) -> dict[str, float | None]:
         "n_images": len(tested.labels),
         "n_patients": len(set(people.tolist())),
         "n_positive": int(tested.labels.sum()),
+        "n_positive_patients": len(set(people[positive].tolist())),
+        "n_negative_patients": len(set(people[~positive].tolist())),
         "threshold": tested.threshold,
         "n_called": int(called.sum()),
         "n_map": int(np.isfinite(tested.outside).sum()),

@@ -5,7 +5,7 @@ bootstrap from resamples: all of it from the same function, so that no two can d
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -26,9 +26,11 @@ from stats.intervals import (
 )
 from stats.jackknife import LeftOut, Spread, leave_out_people, spread
 from stats.metrics import Confusion
+from stats.moderated import auc_variance, average_precision_variance, moderated
 from stats.operating import confusion_resampled
 from stats.resamples import PeopleResamples
 from stats.risk import SCORE, Risk
+from stats.shares import effective_patients, of_sum
 from stats.within import ratio_and_correctness
 from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
@@ -126,7 +128,8 @@ class Estimates:
     """Measures of one cell: what they are, how they vary with the people, and their intervals.
 
     values: measure -> estimate, NaN where undefined; left_out: measure -> its jackknife values, (groups,), without each
-    of `groups` in turn; samples: measure -> (resamples,), of those that were resampled; intervals: measure -> bounds.
+    of `groups` in turn; samples: measure -> (resamples,), of those that were resampled; intervals: measure -> bounds;
+    expected: measure -> the variance of such a statistic of so many patients, for those that are moderated by it.
     """
 
     values: dict[str, float]
@@ -134,6 +137,7 @@ class Estimates:
     groups: LeftOut
     samples: Resampled
     intervals: dict[str, Interval]
+    expected: dict[str, float] = field(default_factory=dict)
 
     def columns(self) -> dict[str, float]:
         """`X`, `X_low` and `X_high` of every measure."""
@@ -146,8 +150,10 @@ class Estimates:
 
 def estimate_cell(tested: Tested, resamples: PeopleResamples, settings: Statistics) -> Estimates:
     """Each of `MEASURES` of one cell, with samples of `RESAMPLED` at least."""
-    found = estimate(partial(measured, tested), resamples, settings, SCALES)
-    found = _exact_at_ends(found, tested, tested.threshold, resamples, settings)
+    found = estimate(
+        partial(measured, tested), resamples, settings, SCALES, partial(expected_variances, tested, resamples)
+    )
+    found = _of_shares(found, tested, tested.threshold, resamples, settings)
     if found.samples:
         return found
     f1 = confusion_resampled(tested.labels, tested.scores >= tested.threshold, resamples).f1
@@ -159,13 +165,29 @@ def estimate_cell(tested: Tested, resamples: PeopleResamples, settings: Statisti
 def estimate_calls(tested: Tested, threshold: float, resamples: PeopleResamples, settings: Statistics) -> Estimates:
     """Each of `CALLS` at a threshold."""
     found = estimate(partial(calls, tested, threshold), resamples, settings, SCALES)
-    return _exact_at_ends(found, tested, threshold, resamples, settings)
+    return _of_shares(found, tested, threshold, resamples, settings)
 
 
-def _exact_at_ends(
+def expected_variances(tested: Tested, resamples: PeopleResamples, values: Mapping[str, float]) -> dict[str, float]:
+    """The variances of AUC and average precision that few positive patients make the spread between them miss."""
+    positive = tested.labels == 1
+    if positive.all() or not positive.any():
+        return {}
+    positives, negatives = (effective_patients(resamples.person_of_image[images]) for images in (positive, ~positive))
+    return {
+        "auc": auc_variance(values["auc"], positives, negatives),
+        "average_precision": average_precision_variance(values["average_precision"], positives),
+    }
+
+
+def _of_shares(
     found: Estimates, tested: Tested, threshold: float, resamples: PeopleResamples, settings: Statistics
 ) -> Estimates:
-    """Where a share is 0 or 1 nobody's absence changes it, and how many people it is of decides."""
+    """Where a share is 0 or 1 nobody's absence changes it, and how many people it is of decides.
+
+    Balanced accuracy has the interval that those of sensitivity and specificity make, so that one of 5 of 5 patients
+    counts in it as five patients.
+    """
     if settings.interval != "t":
         return found
     exact = {
@@ -175,7 +197,20 @@ def _exact_at_ends(
         for name, images in tested.behind(threshold).items()
         if found.values[name] in (0, 1)
     }
-    return replace(found, intervals=found.intervals | exact)
+    intervals = found.intervals | exact
+    return replace(found, intervals=intervals | {"balanced_accuracy": _of_balanced_accuracy(found, intervals)})
+
+
+def _of_balanced_accuracy(found: Estimates, intervals: Mapping[str, Interval]) -> Interval:
+    names = ("sensitivity", "specificity")
+    (a, of_a), (b, of_b) = ((found.values[name], intervals[name]) for name in names)
+    errors = [_spread(found.values[name], found.left_out[name], found.groups).standard_error for name in names]
+    both = _spread(a + b, found.left_out[names[0]] + found.left_out[names[1]], found.groups).standard_error
+    # Not 0 where some patients have images of both classes.
+    product = 2 * errors[0] * errors[1]
+    correlation = float(np.clip((both**2 - errors[0] ** 2 - errors[1] ** 2) / product, -1, 1)) if product > 0 else 0.0
+    low, high = of_sum(a, of_a, b, of_b, correlation)
+    return float(low) / 2, float(high) / 2
 
 
 def estimate(
@@ -183,23 +218,27 @@ def estimate(
     resamples: PeopleResamples,
     settings: Statistics,
     scales: Mapping[str, Scale],
+    expected: Callable[[Mapping[str, float]], dict[str, float]] = lambda _: {},
 ) -> Estimates:
     """The measures of a function of resamples, on the data itself and with intervals over people.
 
-    scales: of Student's interval, by measure. Resamples are used where the bootstrap makes the intervals.
+    scales: of Student's interval, by measure. expected: from the values to the variances that moderate their spread, of
+    those that have one. Resamples are used where the bootstrap makes the intervals.
     """
     everyone = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
     once = measure(PeopleResamples(everyone, resamples.person_of_image, resamples.strata))
     values = {name: float(value[0]) for name, value in once.items()}
     groups = leave_out_people(resamples)
     left_out, samples = measure(groups.resamples), measure(resamples) if settings.interval != "t" else {}
+    variances = expected(values)
 
     def interval(name: str) -> Interval:
         if name in WITHOUT_INTERVAL:
             return UNDEFINED
-        return _interval(values[name], samples.get(name), left_out[name], groups, settings, scales[name])
+        variance = variances.get(name)
+        return _interval(values[name], samples.get(name), left_out[name], groups, settings, scales[name], variance)
 
-    return Estimates(values, left_out, groups, samples, {name: interval(name) for name in values})
+    return Estimates(values, left_out, groups, samples, {name: interval(name) for name in values}, variances)
 
 
 @dataclass(frozen=True)
@@ -244,19 +283,13 @@ def standard_error(found: Estimates, measure: str) -> float:
     return _spread(found.values[measure], found.left_out[measure], found.groups).standard_error
 
 
-def p_above_chance(found: Estimates, settings: Statistics) -> float:
-    """Two-sided p-value of the AUC against `CHANCE`, by what makes its interval; NaN where it has none."""
-    return _p_value(
-        found.values["auc"], found.samples.get("auc"), found.left_out["auc"], found.groups, settings, CHANCE, "logit"
-    )
+def p_above_chance(several: Sequence[Estimates], settings: Statistics) -> float:
+    """Two-sided p-value of an AUC against `CHANCE`, by what makes its interval; NaN where it has none.
 
-
-def p_mean_above_chance(several: Sequence[Estimates], settings: Statistics) -> float:
-    """The same of the mean AUC over cells on the same people, such as the seeds of one."""
-    value = float(np.mean([each.values["auc"] for each in several]))
-    left_out = np.mean([each.left_out["auc"] for each in several], axis=0)
-    samples = np.mean([each.samples["auc"] for each in several], axis=0)
-    return _p_value(value, samples, left_out, several[0].groups, settings, CHANCE, "logit")
+    Of several cells on the same people, such as the seeds of one, of their mean AUC.
+    """
+    value, samples, left_out, expected = _mean(several, "auc")
+    return _p_value(value, samples, left_out, several[0].groups, settings, CHANCE, "logit", expected)
 
 
 def p_of_drop(found: Estimates, name: str, settings: Statistics) -> float:
@@ -266,11 +299,23 @@ def p_of_drop(found: Estimates, name: str, settings: Statistics) -> float:
 
 def interval_of_mean(several: Sequence[Estimates], measure: str, settings: Statistics) -> Interval:
     """Of the mean of a measure over cells on the same people, such as the seeds of one."""
+    value, samples, left_out, expected = _mean(several, measure)
+    return _interval(value, samples, left_out, several[0].groups, settings, SCALES[measure], expected)
+
+
+def _mean(several: Sequence[Estimates], measure: str) -> tuple[float, np.ndarray | None, np.ndarray, float | None]:
+    """The mean's value, samples, jackknife values and expected variance."""
     value = float(np.mean([each.values[measure] for each in several]))
     left_out = np.mean([each.left_out[measure] for each in several], axis=0)
     sampled = [each.samples[measure] for each in several if measure in each.samples]
-    samples = np.mean(sampled, axis=0) if sampled else None
-    return _interval(value, samples, left_out, several[0].groups, settings, SCALES[measure])
+    # Of a mean at most the mean of the variances, which it is where the cells agree on every patient.
+    expected = [each.expected[measure] for each in several if measure in each.expected]
+    return (
+        value,
+        np.mean(sampled, axis=0) if sampled else None,
+        left_out,
+        float(np.mean(expected)) if expected else None,
+    )
 
 
 def _interval(
@@ -280,9 +325,10 @@ def _interval(
     groups: LeftOut,
     settings: Statistics,
     scale: Scale,
+    expected: float | None = None,
 ) -> Interval:
     if settings.interval == "t":
-        return student_interval(value, _spread(value, left_out, groups), settings.confidence, scale)
+        return student_interval(value, _spread(value, left_out, groups, expected), settings.confidence, scale)
     assert samples is not None, "the bootstrap's intervals are of what was resampled"
     if settings.interval == "percentile":
         return percentile_interval(samples, settings.confidence)
@@ -297,13 +343,16 @@ def _p_value(
     settings: Statistics,
     null: float = 0,
     scale: Scale = "identity",
+    expected: float | None = None,
 ) -> float:
     """Of a value against a null value: as its interval by Student's t, else from the bootstrap's standard error."""
     if settings.interval == "t":
-        return student_p_value(value, _spread(value, left_out, groups), null, scale)
+        return student_p_value(value, _spread(value, left_out, groups, expected), null, scale)
     assert samples is not None, "the bootstrap's p-values are of what was resampled"
     return bootstrap_p_value(value, samples, null, scale)
 
 
-def _spread(value: float, left_out: np.ndarray, groups: LeftOut) -> Spread:
-    return spread(value, left_out, groups.strata, groups.people)
+def _spread(value: float, left_out: np.ndarray, groups: LeftOut, expected: float | None = None) -> Spread:
+    """Over people; moderated by the variance that is expected of such a statistic, where one is known."""
+    of_people = spread(value, left_out, groups.strata, groups.people)
+    return of_people if expected is None else moderated(of_people, expected)

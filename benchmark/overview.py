@@ -17,12 +17,12 @@ from benchmark.results import Results, read_results
 from benchmark.tables import csv_text
 
 SHOWN = ("auc", "f1", "vessel_ratio", "vessel_ratio_fov")
+COUNTS = ("n_images", "n_people", "n_positive_patients", "n_negative_patients")
 CELLS_SCHEMA: dict[str, type[pl.DataType]] = {
     "run": pl.String,
     "cohort": pl.String,
     **CELL,
-    "n_images": pl.Int64,
-    "n_people": pl.Int64,
+    **dict.fromkeys(COUNTS, pl.Int64),
     "predicts": pl.Boolean,
     **{column: pl.Float64 for name in SHOWN for column in (name, f"{name}_low", f"{name}_high")},
     "status": pl.String,
@@ -147,7 +147,7 @@ def cells_of_runs(runs: dict[str, Results]) -> pl.DataFrame:
     for name, results in runs.items():
         for cell in results.cells:
             row: dict[str, Any] = {"run": name, "cohort": results.cohort.source, "status": cell.status}
-            row |= {key: getattr(cell, key) for key in (*CELL, "n_images", "n_people", "predicts")}
+            row |= {key: getattr(cell, key) for key in (*CELL, *COUNTS, "predicts")}
             for measure in SHOWN:
                 if (number := cell.measures.get(measure)) is not None:
                     row |= {measure: number.value, f"{measure}_low": number.low, f"{measure}_high": number.high}

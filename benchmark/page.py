@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from benchmark.cells import safe
 from benchmark.charts import spans
-from benchmark.charts.curves import calibration_curves, decision_curves, roc_curves
+from benchmark.charts.curves import benefit_gained, calibration_curves, decision_curves, roc_curves
 from benchmark.charts.drawing import Chart
 from benchmark.charts.forest import auc_forest, ratio_forest
 from benchmark.charts.scatter import scatter
@@ -58,7 +58,7 @@ class PageContent:
         pictures: cell name (`benchmark.cells.Cell.name`) -> mean Grad-CAM; cells may lack one.
         photograph: the mean photograph to show beside them, where there is one.
         examples: cell, as it is called -> its figures, each with what it shows in words.
-        cohort: split, images, people, positive; no person is in two splits.
+        cohort: split, images, people, positive (images), positive_patients; no person is in two splits.
         left_out: image, split, reason.
         facts: section -> key -> value.
         configuration: the text of study.yaml.
@@ -221,6 +221,7 @@ def _charts(content: PageContent) -> dict[str, list[Chart]]:
         "roc": roc_curves(curves),
         "calibration": calibration_curves(curves),
         "decision": decision_curves(curves),
+        "gained": benefit_gained(curves),
     }
 
 
@@ -267,6 +268,7 @@ def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]
         f"{'Raw' if other == 'raw' else 'Min-max'} maps": {"scaling": other},
         "Every person alike": {"average": "people"},
         "Ratio of sums": {"average": "sums"},
+        "Geometric mean": {"average": "geometric"},
         "Without doubtful masks": {"images": "unflagged"},
     }
     found = {heading: vessel.filter(**{**own, **changed}) for heading, changed in changes.items()}

@@ -28,6 +28,7 @@ from benchmark.costs import (
 )
 from benchmark.errors import UserError
 from benchmark.manifest import SPLITS, Manifest
+from benchmark.patients import counted, of_each_class, too_few
 from benchmark.splits import split_people
 from benchmark.stages.segment import open_vessels, require_own_masks
 from benchmark.synthetic import plan as plan_synthetic
@@ -53,6 +54,8 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
 
     console.print(f"[bold]{escape(study.name)}[/]: {len(cells)} cells, run directory {escape(str(out))}")
     console.print(images)
+    if few := too_few(of_each_class(cohort.filter(pl.col("split") == "test"))):
+        console.print(f"[yellow]Few patients:[/] {few}")
     for line in opened.remarks():
         console.print(escape(line))
     for line in _adequacy(study, cohort):
@@ -106,7 +109,7 @@ def _images(study: Study, cohort: pl.DataFrame) -> str:
                 "relative paths count from --image-dir, else from the manifest's folder"
             )
     parts = {split: cohort.filter(pl.col("split") == split) for split in SPLITS}
-    told = ", ".join(f"{split} {len(part)} ({part['label'].sum()} positive)" for split, part in parts.items())
+    told = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
     source = "synthetic cohort" if study.cohort.synthetic else str(study.cohort.manifest)
     lost = f"; [yellow]files missing: {len(absent)}[/], the first: {escape(absent[0])}" if absent else ""
     people = cohort["patient_id"].n_unique()

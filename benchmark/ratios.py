@@ -3,8 +3,9 @@
 `against` is what a region is held to: `non_vessel` (all of the picture that is not vessel, as in the published study),
 `non_vessel_fov` (the same within the field of view), or `fov` (the whole of it) for regions beyond artery and vein.
 `images` are `all`, or, where some vessel masks look wrong (`xai.vessels.quality`), the `unflagged` ones.
-`average` is over `images` (mean of their ratios: the study's), over `people` (mean of each one's mean), or of `sums`
-(sum of the images' means inside over that outside, which no single image can carry away).
+`average` is over `images` (mean of their ratios: the study's), over `people` (mean of each one's mean), of `sums`
+(sum of the images' means inside over that outside, which no single image can carry away), or `geometric` (of the images
+with a ratio above 0: the exponential of the mean logarithm, whose interval holds where few ratios are very high).
 """
 
 from functools import partial
@@ -37,7 +38,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "n_people": pl.Int64,
 }
 
-_ON_LOG: dict[str, Scale] = dict.fromkeys(("images", "people", "sums"), "log")
+_ON_LOG: dict[str, Scale] = dict.fromkeys(("images", "people", "sums", "geometric"), "log")
 
 
 def ratio_rows(
@@ -62,12 +63,10 @@ def ratio_rows(
             )
         )
         found = estimate(partial(_averages, ratios, inside, outside), resamples, settings, _ON_LOG)
-        counted = {
-            "n_images": int(np.isfinite(ratios).sum()),
-            "n_people": len(set(people[np.isfinite(ratios)].tolist())),
-        }
         for average, value in found.values.items():
             low, high = found.intervals[average]
+            of = ratios > 0 if average == "geometric" else np.isfinite(ratios)
+            counted = {"n_images": int(of.sum()), "n_people": len(set(people[of].tolist()))}
             rows.append(
                 {"region": region, "against": against, "scaling": under, "average": average, "images": images}
                 | {"ratio": value, "low": low, "high": high}
@@ -77,10 +76,12 @@ def ratio_rows(
 
 
 def _averages(ratios: np.ndarray, inside: np.ndarray, outside: np.ndarray, resamples: PeopleResamples) -> Resampled:
+    logarithms = np.log(ratios, out=np.full(len(ratios), np.nan), where=ratios > 0)
     return {
         "images": mean_resampled(ratios, resamples),
         "people": people_mean_resampled(ratios, resamples),
         "sums": ratio_of_sums_resampled(inside, outside, resamples),
+        "geometric": np.exp(mean_resampled(logarithms, resamples)),
     }
 
 

@@ -57,6 +57,8 @@ class Number(_Model):
 _COPIED = (
     "n_images",
     "n_positive",
+    "n_positive_patients",
+    "n_negative_patients",
     "n_called",
     "n_right",
     "n_wrong",
@@ -103,6 +105,8 @@ class CellResult(_Model):
     n_images: int | None = None
     n_people: int | None = None
     n_positive: int | None = None
+    n_positive_patients: int | None = None  # with a positive image; who has both counts in both
+    n_negative_patients: int | None = None
     n_called: int | None = None
     n_right: int | None = None
     n_wrong: int | None = None
@@ -165,7 +169,8 @@ class OverSeeds(_Model):
 
 class CohortResult(_Model):
     """`classes`: the names of the labels, where they have names; `files_left_out`: files of a folder cohort that are no
-    images, by reason; `repeated`: images with the pixels of another image of their split; `test_sha256`: the digest of
+    images, by reason; `repeated`: images with the pixels of another image of their split; `positive`: images,
+    `positive_patients`: patients with one, both by split; `test_sha256`: the digest of
     the test images with people and labels, equal where two runs tested the same.
     """
 
@@ -177,6 +182,7 @@ class CohortResult(_Model):
     images: dict[str, int]
     people: dict[str, int]
     positive: dict[str, int]
+    positive_patients: dict[str, int] = {}
     left_out: int
     test_sha256: str
 
@@ -221,8 +227,10 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
     short = {"t": "Student's t", "percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
     scales = (
         ", standard error by jackknife, on the logit scale for shares and areas, the log scale for ratios, "
-        "Fisher's for rank correlations within a cell, untransformed for calibration and AUC drops; exact "
-        "(Clopper-Pearson) for a sensitivity, specificity, PPV or NPV of 0 or 1"
+        "Fisher's for rank correlations within a cell, untransformed for calibration and AUC drops; the variances of "
+        "AUC and average precision moderated by those expected of so many people (four degrees of freedom); exact "
+        "(Clopper-Pearson) for a sensitivity, specificity, PPV or NPV of 0 or 1; balanced accuracy from the intervals "
+        "of sensitivity and specificity"
     )
     p_value = "p-value by the same" if by_spread else "p-value from its bootstrap standard error"
     return {
@@ -249,7 +257,10 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
             **bootstrap,
         ),
         "seeds": Method(name=f"people ({short}) and seeds (t), in quadrature", **drawn),
-        "ranks": Method(name="percentiles of the ranks in resamples of people, rounded outwards", **bootstrap),
+        "ranks": Method(
+            name="simultaneous confidence sets of all ranks, from the Holm-adjusted p-values of all pairs of AUCs",
+            **confident,
+        ),
         "mask_null": Method(
             name="vessels of other people: mean of draws; one-sided p-value of the ratio",
             resamples=controls.draws,
@@ -348,6 +359,7 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
     if row["auc_corrected"] is not None:
         found["auc_corrected"] = Number(value=row["auc_corrected"], n=n, method="selection")
     for name in HELD_AGAINST_CHANCE:
+        found[f"{name}_skewness"] = Number(value=row[f"{name}_skewness"], n=images[name])
         if row[f"{name}_null"] is not None:
             found[f"{name}_null"] = Number(
                 value=row[f"{name}_null"], p_value=row[f"{name}_null_p"], n=images[name], method="mask_null"

@@ -24,10 +24,18 @@ _COLUMNS = {"AUC": "auc", "F1": "f1", "artery": "artery_ratio", "vein": "vein_ra
 def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, console: Console) -> int:
     """Print the cells, the correlation and where the page is; returns how many cells failed."""
     several_seeds = leaderboard.cells["seed"].n_unique() > 1
+    done = leaderboard.cells.filter(status=OK)
+    counts = ""
+    if len(done):
+        row = done.row(0, named=True)
+        counts = (
+            f"{row['n_images']} test images of {row['n_patients']} patients: {row['n_positive_patients']} with a "
+            f"positive image, {row['n_negative_patients']} with a negative one."
+        )
     table = Table(
         box=box.SIMPLE_HEAD,
         caption=f"Below each number its {100 * confidence:g} % interval over people. "
-        "Artery, vein, vessel: mean saliency inside over that outside all vessels.",
+        f"Artery, vein, vessel: mean saliency inside over that outside all vessels. {counts}".strip(),
         caption_justify="left",
     )
     table.add_column("cell")

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
-from stats.checks import as_binary, as_probabilities, require_same_length
+from stats.checks import as_binary, as_ids, as_probabilities, require_same_length
 from stats.resamples import PeopleResamples
+from stats.shares import Bounds, effective_patients, wilson_interval
 
 Number = TypeVar("Number", float, np.ndarray)
 
@@ -121,6 +122,20 @@ def calibration_bins(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10
     n = np.bincount(bin_of_image)
     predicted, observed = (np.bincount(bin_of_image, weights=values) / n for values in (probabilities, positive))
     return CalibrationBins(predicted, observed, n, bin_of_image)
+
+
+def calibration_bands(bins: CalibrationBins, people: ArrayLike, confidence: float = 0.95) -> Bounds:
+    """Interval of each bin's observed share, (k,) low and high: Wilson's, of as many images as effective patients.
+
+    people (n,): the id of the patient on each image, in the order of `bins.bin_of_image`. Bins are those of the data,
+    so the interval is of the share of positives among images with probabilities like these.
+
+    Raises ValueError for a missing id, a length that differs from the images in bins, or a confidence outside (0, 1).
+    """
+    ids = as_ids("people", people)
+    require_same_length(bin_of_image=bins.bin_of_image, people=ids)
+    sizes = [effective_patients(ids[bins.bin_of_image == k]) for k in range(len(bins.n))]
+    return wilson_interval(bins.observed, sizes, confidence)
 
 
 def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> float:

@@ -15,7 +15,7 @@ from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import t as student_t
 
 from stats.checks import tail_of
-from stats.jackknife import Spread, influence
+from stats.jackknife import Spread, skewness
 
 Interval = tuple[float, float]
 UNDEFINED: Interval = (np.nan, np.nan)
@@ -128,7 +128,7 @@ def bca_interval(
     """
     tail = tail_of(confidence)
     defined = _defined(samples)
-    acceleration = _acceleration(influence(jackknife, strata))
+    acceleration = skewness(jackknife, strata) / 6
     twice_below = np.count_nonzero(defined < estimate) + np.count_nonzero(defined <= estimate)
     if not 0 < twice_below < 2 * len(defined):
         return UNDEFINED
@@ -166,12 +166,6 @@ def _distance(estimate: float, null: float, standard_error: float, scale: Scale)
     if not on.low < estimate < on.high:
         return math.nan
     return (on.to(estimate) - on.to(null)) / (standard_error * on.slope(estimate))
-
-
-def _acceleration(added: np.ndarray) -> float:
-    """A sixth of the skewness of the people's influence; NaN where a value is, 0 where all are equal."""
-    spread = added @ added
-    return 0.0 if spread == 0 else float((added**3).sum() / (6 * spread**1.5))
 
 
 def _defined(samples: ArrayLike) -> np.ndarray:

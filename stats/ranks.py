@@ -1,6 +1,6 @@
 """Which of several cells is best, how sure that is, and which cells cannot be told apart.
 
-A cell that failed has no rank: its estimate is NaN, and so is its column in the resampled statistics.
+A cell that failed has no rank: its estimate is NaN.
 """
 
 from string import ascii_lowercase
@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from stats.checks import as_nullable_numbers
-from stats.intervals import percentile_interval
 
 
 def rank(estimates: ArrayLike) -> np.ndarray:
@@ -25,28 +24,26 @@ def rank(estimates: ArrayLike) -> np.ndarray:
     return ranks
 
 
-def rank_intervals(samples: ArrayLike, confidence: float = 0.95) -> np.ndarray:
-    """Percentile intervals of the ranks that the cells have in each resample, (k, 2): best and worst rank.
+def rank_sets(p_adjusted: ArrayLike, estimates: ArrayLike, alpha: float = 0.05) -> np.ndarray:
+    """The ranks that each cell may truly have, best and worst, (k, 2): a simultaneous confidence set of all ranks.
 
-    samples (resamples, k): the statistic of each cell, all in the same resamples. A cell of NaN alone failed: it has
-    NaN bounds and takes no rank from the others. Any other resample with NaN is left out, as its ranks are not known.
-    Bounds are whole ranks, rounded outwards; NaN where too few resamples are left for `percentile_interval`.
+    A cell is behind as many others as are higher and differ from it, and ahead of as many as are lower and differ: the
+    set runs from 1 + the first number to k - the second (Mogstad, Romano, Shaikh & Wilhelm 2024). All sets
+    hold their true ranks at once with probability 1 - alpha, however near or equal the cells are, where the chance of
+    one false difference or more is below alpha, as after Holm's adjustment over all pairs; ranks of resamples have no
+    such property.
 
-    A resample repeats the accidents of the data, so for nearly equal cells the intervals are too narrow (Goldstein &
-    Spiegelhalter 1996; Hall & Miller 2009): read them beside `groups`.
+    p_adjusted (k, k) as of `groups`; estimates (k,), the higher the better. A cell of NaN failed: it has NaN bounds and
+    takes no rank from the others. NaN p-values (not tested) tell no cells apart.
 
-    Raises ValueError unless samples is two-dimensional, and for a confidence outside (0, 1).
+    Raises ValueError as `groups` does, and for an infinite estimate.
     """
-    samples = np.asarray(samples, dtype=np.float64)
-    if samples.ndim != 2:
-        raise ValueError(f"samples must be of shape (resamples, k), got {samples.shape}")
-    cells = np.flatnonzero(~np.isnan(samples).all(axis=0))
-    intervals = np.full((samples.shape[1], 2), np.nan)
-    # A row with NaN gets NaN ranks throughout, which the percentiles leave out.
-    for cell, ranks in zip(cells, rankdata(-samples[:, cells], axis=1).T, strict=True):
-        best, worst = percentile_interval(ranks, confidence)
-        intervals[cell] = np.floor(best), np.ceil(worst)
-    return intervals
+    ranks, different = _ranks_and_differences(p_adjusted, rank(estimates), alpha)
+    ranked = ~np.isnan(ranks)
+    higher = ranks[np.newaxis, :] < ranks[:, np.newaxis]  # NaN is neither higher nor lower
+    best = 1 + (different & higher).sum(axis=1)
+    worst = ranked.sum() - (different & higher.T).sum(axis=1)
+    return np.where(ranked[:, np.newaxis], np.stack([best, worst], axis=1), np.nan)
 
 
 def groups(p_adjusted: ArrayLike, ranks: ArrayLike, alpha: float = 0.05) -> list[str]:

@@ -1,7 +1,7 @@
 """ROC, calibration and decision curves: one panel a backbone, one line a strategy and seed.
 
-Frames have the columns of `curves.csv`: backbone, strategy, seed, curve ("roc", "calibration", "decision"), x, y, low,
-high, n. Panels come in the order in which a frame names its backbones, all on the same axes; no data, no panel.
+Frames have the columns of `curves.csv`: backbone, strategy, seed, curve (as in `benchmark.curves`), x, y, low, high,
+n. Panels come in the order in which a frame names its backbones, all on the same axes; no data, no panel.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,6 +19,7 @@ TREAT_NONE = "treat none"
 
 _PLOT = 264  # pixels, both ways
 _ROC_STEPS = 400  # of each axis: finer than the eye, and thousands of images become hundreds of points
+_PALE = 0.18  # opacity of a band, of which several lie on each other
 _FINE = 0.9  # pixels, width of a line among many
 _LEAST = 0.01  # net benefit that the axis reaches even if no model does
 _DEPTH = 0.3  # how far below 0 the axis of decision curves reaches, as a share of the highest net benefit
@@ -100,6 +101,48 @@ def decision_curves(curves: pl.DataFrame) -> list[Chart]:
             _lines(panel).encode(**channels),
         ]
         told = f"Decision curves of {backbone}: net benefit of {_strategies(panel)}, beside {' and '.join(names)}."
+        charts.append(_draw(layers, styles, backbone, told))
+    return charts
+
+
+def benefit_gained(curves: pl.DataFrame) -> list[Chart]:
+    """Net benefit beyond the better of treating everyone and no one, with its band where there is one seed.
+
+    At each threshold the difference to whichever of the two has the higher net benefit on these images: everyone below
+    the prevalence, no one above it. What lies beyond the axis is drawn at its end.
+    """
+    key = ["backbone", "strategy", "seed", "x"]
+    to_none, to_all = _points(curves, "decision"), _points(curves, "decision_difference")
+    points = pl.concat([to_none.join(to_all, on=key, how="semi"), to_all.join(to_none, on=key, how="semi")])
+    if points.is_empty():
+        return []
+    points = points.sort("y", maintain_order=True).unique(key, keep="first", maintain_order=True).sort("x")
+    points = curves.select("backbone").unique(maintain_order=True).join(points, on="backbone", maintain_order="left")
+    acting = to_none.filter(pl.col("y") != 0)
+    last = float((to_none if acting.is_empty() else acting)["x"].to_numpy().max())
+    reach = 2 * max(float(points["y"].to_numpy().max()), _LEAST)
+    points = points.filter(pl.col("x") <= last).with_columns(pl.col("y", "low", "high").clip(-reach, reach))
+    if _several_seeds(points):
+        points = points.with_columns(low=None, high=None)
+    styles = Styles(points["strategy"].unique())
+    x = spans.linear([0, last], step=0.05).along(alt.X, "x", "Threshold probability")
+    span = spans.linear([-reach, reach], step=reach / 20)
+    y, low = (span.along(alt.Y, end, "Net benefit gained") for end in ("y", "low"))
+    channels = styles.of_lines(_width(points))
+    zero = pl.DataFrame({"x": [0.0, last], "y": [0.0, 0.0]})
+    charts = []
+    for backbone, panel in _by_backbone(points):
+        layers = [
+            rows(panel.drop_nulls(["low", "high"]))
+            .mark_area(opacity=_PALE)
+            .encode(x=x, y=low, y2="high:Q", color=channels["color"], detail="seed:N"),
+            rows(zero).mark_line(strokeWidth=1, strokeDash=[1, 3], color=QUIET).encode(x=x, y=y),
+            _lines(panel).encode(x=x, y=y, **channels),
+        ]
+        told = (
+            f"Net benefit gained of {backbone}: that of acting on {_strategies(panel)} less the better of treating all "
+            "and treating none, which is the dotted line at 0."
+        )
         charts.append(_draw(layers, styles, backbone, told))
     return charts
 

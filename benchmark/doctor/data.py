@@ -10,6 +10,7 @@ from benchmark.doctor.case import Case
 from benchmark.doctor.finding import Finding, Status
 from benchmark.errors import UserError
 from benchmark.manifest import SPLITS, Manifest
+from benchmark.patients import counted, of_each_class, too_few
 from benchmark.photos import crop_row
 from benchmark.stages.segment import open_vessels, require_own_masks
 
@@ -21,13 +22,19 @@ def check_cohort(case: Case) -> list[Finding]:
         cohort = case.cohort
     except UserError as error:
         return [Finding(Status.FAIL, "cohort", line) for line in str(error).splitlines()]
-    parts = {split: cohort.filter(pl.col("split") == split)["label"] for split in SPLITS}
-    told = ", ".join(f"{split} {len(labels)} ({labels.sum()} positive)" for split, labels in parts.items())
+    parts = {split: cohort.filter(pl.col("split") == split) for split in SPLITS}
+    told = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
     source = case.study.cohort.manifest or "synthetic"
     people = cohort["patient_id"].n_unique()
     finding = Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images of {people} people; {told}")
     conflicts = [Finding(Status.FAIL, "cohort", line) for line in case.manifest.conflicts]
-    return [finding, *_remarks(case.manifest), *conflicts]
+    return [finding, *_remarks(case.manifest), *conflicts, *_few_patients(parts["test"])]
+
+
+def _few_patients(test: pl.DataFrame) -> list[Finding]:
+    few = too_few(of_each_class(test))
+    fix = "test more patients of that class, by the split column or by cohort.shares"
+    return [Finding(Status.WARN, "cohort", few, fix)] if few else []
 
 
 def _remarks(manifest: Manifest) -> list[Finding]:

@@ -48,6 +48,7 @@ from xai.pictures import mirrored_mean
 from xai.vessels.quality import FLAGS
 
 DOUBTFUL = 0.1  # share of the test images whose vessel masks are flagged, above which it is said first
+COUNTED = ("images", "people", "positive", "positive_patients")  # of each split
 PACKAGES = (
     "ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy",
     "pillow", "opencv-python-headless",
@@ -100,7 +101,7 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
             files_left_out=prepared.get("left_out") or {},
             repeated=prepared.get("repeated"),
             manifest_sha256=_manifest_sha256(study.cohort.manifest),
-            **{what: {split: row[what] for split, row in counted.items()} for what in ("images", "people", "positive")},
+            **{what: {split: row[what] for split, row in counted.items()} for what in COUNTED},
             left_out=len(read_csv(directory.rejected, infer_schema=False)),
             test_sha256=digest(cohort.filter(pl.col("split") == "test"), drawn),
         ),
@@ -124,13 +125,14 @@ def _manifest_sha256(manifest: Path | None) -> str | None:
 
 
 def _per_split(cohort: pl.DataFrame) -> pl.DataFrame:
-    """split, images, people, positive."""
+    """split, then `COUNTED`."""
     return (
         cohort.group_by("split")
         .agg(
             pl.len().alias("images"),
             pl.col("patient_id").n_unique().alias("people"),
             pl.col("label").sum().alias("positive"),
+            pl.col("patient_id").filter(pl.col("label") == 1).n_unique().alias("positive_patients"),
         )
         .sort(pl.col("split").replace_strict({"train": 0, "val": 1, "test": 2}))
     )
@@ -318,7 +320,7 @@ def _facts(run: Run) -> dict[str, dict[str, str]]:
         "Statistics": {
             "intervals": f"{100 * study.statistics.confidence:g} %, {of_people.name}",
             "resamples": f"{study.statistics.resamples:,}, seed {study.statistics.seed}"
-            + ("; for ranks, correlations and bands of curves" if study.statistics.interval == "t" else ""),
+            + ("; for correlations" if study.statistics.interval == "t" else ""),
             "threshold": "highest F1 on validation",
         },
         "Software": {"retina-benchmark": program(), "python": platform.python_version()}

@@ -20,7 +20,14 @@ def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, n
             "auc": Number(value=auc, low=auc - 0.05, high=auc + 0.04, n=80, method="people"),
             "vessel_ratio": Number(value=1 + auc, low=auc, high=2 + auc, n=75, method="people"),
         }
-        cells.append(CellResult(**named, status="ok", n_images=80, n_people=40, n_positive=30, measures=measures))
+        counts = {
+            "n_images": 80,
+            "n_people": 40,
+            "n_positive": 30,
+            "n_positive_patients": 16,
+            "n_negative_patients": 25,
+        }
+        cells.append(CellResult(**named, status="ok", **counts, measures=measures))
     split = {"train": 200, "val": 40, "test": 80}
     return Results(
         study=study,

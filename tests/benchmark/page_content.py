@@ -64,6 +64,8 @@ WITHOUT_BOUNDS = {
     "n_images": 1234,
     "n_patients": 617,
     "n_positive": 400,
+    "n_positive_patients": 205,
+    "n_negative_patients": 418,
     "risk_intercept": -0.73,
     "risk_slope": 1.0,
     "n_ratio": 1230,
@@ -78,6 +80,8 @@ WITHOUT_BOUNDS = {
     "n_erased": 1200,
     "threshold": 0.4375,
     "ece": 0.041,
+    "vessel_ratio_skewness": 0.11,
+    "vessel_ratio_fov_skewness": 0.09,
     "vessel_ratio_null": 1.07,
     "vessel_ratio_null_p": 0.0456,
     "vessel_ratio_fov_null": 1.05,
@@ -103,6 +107,7 @@ CONVENTIONS += [
     ("ring", "fov", "minmax", "images", "all"),
     ("superior_nasal", "fov", "minmax", "images", "all"),
     ("vessel", "non_vessel", "minmax", "images", "unflagged"),
+    ("vessel", "non_vessel", "minmax", "geometric", "all"),
 ]
 
 
@@ -169,6 +174,8 @@ def _curves(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
             yield cell | {"curve": "calibration", "x": x, "y": y, "low": y - 0.1, "high": y + 0.1, "n": 411}
         for x, y in ((0.1, 0.25), (0.3, 0.15 - lift), (0.5, 0.05), (0.7, 0)):
             yield cell | {"curve": "decision", "x": x, "y": y, "low": y - 0.02, "high": y + 0.02, "n": 1234}
+        for x, y in ((0.1, 0.01), (0.3, 0.12 - lift), (0.5, 0.4), (0.7, 1.1)):
+            yield cell | {"curve": "decision_difference", "x": x, "y": y, "low": y - 0.03, "high": y + 0.03, "n": 1234}
     for x, y in ((0.1, 0.24), (0.3, 0.03), (0.5, -0.35)):
         yield {"backbone": curves.TREAT_ALL, "strategy": "", "seed": 0, "curve": "decision", "x": x, "y": y, "n": 1234}
 
@@ -259,7 +266,13 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
             "dinov2-tiny, lora, seed 0": [],
         },
         cohort=pl.DataFrame(
-            {"split": ["train", "test"], "images": [1500, 500], "people": [750, 250], "positive": [600, 125]}
+            {
+                "split": ["train", "test"],
+                "images": [1500, 500],
+                "people": [750, 250],
+                "positive": [600, 125],
+                "positive_patients": [310, 66],
+            }
         ),
         left_out=pl.DataFrame(
             {"image": ["a.png"], "split": [None], "reason": ["truncated"]},

@@ -44,6 +44,8 @@ def recomputed(trial):
         "n_images": len(test),
         "n_patients": test["patient_id"].n_unique(),
         "n_positive": test["label"].sum(),
+        "n_positive_patients": test.filter(label=1)["patient_id"].n_unique(),
+        "n_negative_patients": test.filter(label=0)["patient_id"].n_unique(),
         **ratios,
         **within,
     }

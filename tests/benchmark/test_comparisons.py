@@ -352,7 +352,7 @@ def test_cells_that_predict_are_counted_after_adjustment_for_all():
     settings = Statistics()
     resamples = draw_people(PEOPLE, LABELS, settings.resamples, settings.seed)
     estimates = [estimate_cell(cell, resamples, settings) for cell in tested]
-    adjusted = holm([p_above_chance(found, settings) for found in estimates])
+    adjusted = holm([p_above_chance([found], settings) for found in estimates])
     predicting = sum(p <= 0.05 and found.values["auc"] > 0.5 for p, found in zip(adjusted, estimates, strict=True))
     alone = sum(found.intervals["auc"][0] > 0.5 for found in estimates)
     assert correlate(keys, estimates, settings)["n_predicting"].unique().to_list() == [predicting]

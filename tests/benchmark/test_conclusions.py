@@ -129,6 +129,19 @@ def test_cautions(board):
     assert outside.startswith("In 1 of 8 cells more than 20 % of the maps, up to 86 %, lie outside the field of view")
 
 
+def test_few_patients_of_a_class_are_said_first(board):
+    few, *others = cautions(changed(board, n_positive_patients=pl.lit(8)))
+    assert few.startswith("The test images are of 8 positive patients: with fewer than 10 of a class")
+    assert not others
+
+
+def test_heavy_tails_are_named_with_what_to_read_instead(board):
+    tails = pl.when(pl.col("rank") <= 2).then(0.21).otherwise("vessel_ratio_fov_skewness")
+    (heavy,) = cautions(changed(board, vessel_ratio_fov_skewness=tails))
+    assert heavy.startswith("The interval of the vessel ratio is likely too narrow in 2 of 8 cells: ")
+    assert "geometric mean" in heavy
+
+
 def test_what_made_risks_of_scores_is_said(board):
     balanced = "Risks: scores from which the balancing of the classes in training is removed (-0.73 on the logit scale)"
     assert risk_stated(board).startswith(balanced)

@@ -1,36 +1,31 @@
-"""The points of the curves against scikit-learn, their intervals against resamples written out row by row."""
+"""The points of the curves against scikit-learn, their intervals against formulas written out."""
 
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import norm
 from sklearn import metrics
 
 from benchmark.comparisons import CELL
 from benchmark.curves import SCHEMA, THRESHOLDS, TREAT_ALL, curve_rows, treat_all_rows
-from stats.resamples import draw_people
+from stats.decision import decision_bands
 from tests.benchmark.trials import LABELS, PEOPLE, make_tested
 
-RESAMPLES = draw_people(PEOPLE, LABELS, resamples=200, seed=0)
 TESTED = make_tested()
 
 
 @pytest.fixture(scope="module")
 def curves():
     """Of one cell, by the name of the curve."""
-    table = pl.DataFrame(curve_rows(TESTED, RESAMPLES, 0.9), schema=SCHEMA)
+    table = pl.DataFrame(curve_rows(TESTED, PEOPLE, 0.9), schema=SCHEMA)
     return {str(name): of_curve for (name,), of_curve in table.group_by("curve", maintain_order=True)}
 
 
-def repeated(number):
-    """The images of a resample, each as often as it was drawn."""
-    return np.repeat(np.arange(100), RESAMPLES.counts[number][PEOPLE])
-
-
-def test_three_curves_in_the_columns_of_the_schema(curves):
-    assert list(curves) == ["roc", "calibration", "decision"]
-    rows = curve_rows(TESTED, RESAMPLES, 0.9) + treat_all_rows(LABELS)
+def test_curves_in_the_columns_of_the_schema(curves):
+    assert list(curves) == ["roc", "calibration", "decision", "decision_difference"]
+    rows = curve_rows(TESTED, PEOPLE, 0.9) + treat_all_rows(LABELS)
     assert {name for row in rows for name in row} == set(SCHEMA)
     assert tuple(SCHEMA)[:3] == tuple(CELL)
     assert {row["backbone"] for row in treat_all_rows(LABELS)} == {TREAT_ALL}
@@ -62,22 +57,28 @@ def test_calibration(curves):
 def test_a_bin_of_the_calibration_curve_holds_about_forty_images(images, bins):
     labels = np.arange(images) % 2
     tested = replace(TESTED, labels=labels, scores=np.linspace(0.01, 0.99, images))
-    resamples = draw_people(np.arange(images), labels, resamples=2, seed=0)
-    counts = [row["n"] for row in curve_rows(tested, resamples, 0.95) if row["curve"] == "calibration"]
+    counts = [row["n"] for row in curve_rows(tested, np.arange(images), 0.95) if row["curve"] == "calibration"]
     assert len(counts) == bins
     assert sum(counts) == images and max(counts) - min(counts) <= 1
 
 
-def test_calibration_intervals_are_over_people(curves):
-    """The bins stay those of the data; a resample that drew nobody of a bin says nothing of it."""
+def test_calibration_intervals_count_people(curves):
+    """Each bin's is Wilson's, of as many images as the people in it carry (Kish)."""
     bin_of_image = np.digitize(np.argsort(np.argsort(TESTED.scores)), [33, 66])
-    shares = np.full((200, 3), np.nan)
-    for number, of_resample in enumerate(shares):
-        rows = repeated(number)
-        for k in set(bin_of_image[rows].tolist()):
-            of_resample[k] = LABELS[rows][bin_of_image[rows] == k].mean()
-    expected = np.nanquantile(shares, [0.05, 0.95], axis=0)
-    np.testing.assert_allclose(curves["calibration"].select("low", "high").to_numpy(), expected.T, atol=1e-12)
+    for k, row in enumerate(curves["calibration"].to_dicts()):
+        images = np.unique(PEOPLE[bin_of_image == k], return_counts=True)[1]
+        n, share, z = images.sum() ** 2 / (images**2).sum(), LABELS[bin_of_image == k].mean(), norm.isf(0.05)
+        roots = np.roots([1 + z * z / n, -(2 * share + z * z / n), share**2]).real
+        assert (row["low"], row["high"]) == pytest.approx(sorted(roots), abs=1e-12)
+
+
+def test_no_band_is_without_width(curves):
+    """Also where nobody is called positive, and in a bin without a positive."""
+    for name in ("calibration", "decision", "decision_difference"):
+        assert (curves[name]["high"] - curves[name]["low"]).min() > 0, name
+    nobody = replace(TESTED, scores=np.full(100, 0.02))
+    rows = pl.DataFrame(curve_rows(nobody, PEOPLE, 0.9), schema=SCHEMA).filter(curve="decision")
+    assert (rows["high"] - rows["low"]).min() > 0
 
 
 def net_benefit(rows, threshold, scores):
@@ -95,11 +96,20 @@ def test_decision(curves):
     assert curve["n"].unique().to_list() == [100]
 
 
+def test_decision_differences_are_from_treating_everyone(curves):
+    everyone = dict(zip(THRESHOLDS, curves["decision_difference"]["y"], strict=True))
+    treat_all = {row["x"]: row["y"] for row in treat_all_rows(LABELS)}
+    for row in curves["decision"].to_dicts():
+        assert everyone[row["x"]] == pytest.approx(row["y"] - treat_all[row["x"]], abs=1e-12)
+
+
 def test_decision_intervals_are_over_people(curves):
-    for threshold in (0.3, 0.5):
-        samples = [net_benefit(repeated(number), threshold, TESTED.scores) for number in range(200)]
-        row = curves["decision"].filter((pl.col("x") - threshold).abs() < 1e-9).row(0, named=True)
-        assert (row["low"], row["high"]) == pytest.approx(np.quantile(samples, [0.05, 0.95]), abs=1e-12)
+    """Fifty people, whose two images are taken to agree."""
+    bands = decision_bands(LABELS, TESTED.scores, THRESHOLDS, PEOPLE, 0.9)
+    for name, band in (("decision", bands.model), ("decision_difference", bands.difference)):
+        np.testing.assert_allclose(curves[name].select("low", "high").to_numpy(), np.transpose(band), atol=1e-12)
+    as_if_people = decision_bands(LABELS, TESTED.scores, THRESHOLDS, np.arange(100), 0.9)
+    assert (as_if_people.model.high - as_if_people.model.low < bands.model.high - bands.model.low).all()
 
 
 def test_acting_on_everyone_is_a_curve_without_a_cell():

@@ -32,7 +32,8 @@ def row(strategy, backbone="tower", seed=0, n_ratio=1240, predicts=True, **value
     known = {name: value for name, value in values.items() if value is not None}
     bounds = {f"{name}_low": value - 0.05 for name, value in known.items()}
     bounds |= {f"{name}_high": value + 0.06 for name, value in known.items()}
-    counts = {"n_images": 1240, "n_patients": 617, "n_positive": 400, "n_ratio": n_ratio, "predicts": predicts}
+    counts = {"n_images": 1240, "n_patients": 617, "n_positive": 400, "n_positive_patients": 205, "n_ratio": n_ratio}
+    counts |= {"predicts": predicts}
     return {"backbone": backbone, "strategy": strategy, "seed": seed, "status": "ok"} | known | bounds | counts
 
 
@@ -125,7 +126,10 @@ def test_an_auc_without_an_interval_is_not_above_chance():
 
 def test_the_caption_counts_images_and_people():
     told = caption(latex(board(row("lora"), p_holm=1.0), "Study", 0.95))
-    assert told.startswith("Study: prediction and saliency on 1,240 test images (400 positive) of 617 people, ")
+    assert told.startswith(
+        "Study: prediction and saliency on 1,240 test images (400 positive) of 617 patients (205 with a positive "
+        "image), "
+    )
     assert "have a vessel ratio" not in told
 
 

@@ -13,6 +13,9 @@ from benchmark.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, bu
 from benchmark.measures import CALLS, MEASURES
 from benchmark.rundir import RunDirectory, write_json, write_parquet
 from stats.delong import delong
+from stats.intervals import student_interval
+from stats.jackknife import Spread
+from stats.moderated import auc_variance, moderated
 from stats.multiple import holm
 from stats.risk import recalibrate
 from tests.benchmark.trials import cell, change, write_cohort, write_trial
@@ -38,6 +41,12 @@ def only_row(directory, which, resamples=200, **settings):
     return build(directory, [which], Statistics(resamples=resamples, **settings)).cells.row(0, named=True)
 
 
+def read_test(directory, which):
+    """Predictions of the test images as arrays."""
+    test = pl.read_parquet(directory.trial(which).predictions).filter(split="test")
+    return {name: test[name].to_numpy() for name in ("label", "score", "patient_id")}
+
+
 def turned(split):
     """Labels of one split the other way round."""
     return pl.when(pl.col("split") == split).then(1 - pl.col("label")).otherwise(pl.col("label")).alias("label")
@@ -59,6 +68,7 @@ def test_rows_columns_and_order(directory):
     }
     best = board.cells.row(0, named=True)
     assert (best["n_images"], best["n_patients"], best["n_positive"], best["n_ratio"]) == (80, 40, 40, 75)
+    assert (best["n_positive_patients"], best["n_negative_patients"]) == (20, 20)
     for name in ("auc", "f1", *RATIOS):
         assert best[f"{name}_low"] <= best[name] <= best[f"{name}_high"]
     assert best["auc_high"] <= 1
@@ -162,10 +172,24 @@ def test_the_method_moves_the_intervals_and_nothing_else(directory):
         assert (row["ece_low"], row["ece_high"]) == (None, None)
         assert {name: row[name] for name in MEASURES} == {name: rows[0][name] for name in MEASURES}
     assert len({row["auc_low"] for row in rows}) == len({row["vessel_ratio_high"] for row in rows}) == 3
-    by_t = rows[0]
-    assert (by_t["auc_low"], by_t["auc_high"]) == pytest.approx(
-        (by_t["auc_delong_low"], by_t["auc_delong_high"]), abs=1e-3
-    )
+    by_t, test = rows[0], read_test(directory, which)
+    areas = delong(test["label"], [test["score"]], test["patient_id"])
+    by_delong = Spread(float(areas.covariance[0, 0]) ** 0.5, float(areas.degrees_of_freedom[0]))
+    of_few = moderated(by_delong, auc_variance(by_t["auc"], 20, 20))  # patients of either class
+    expected = student_interval(by_t["auc"], of_few, 0.95, "logit")
+    assert (by_t["auc_low"], by_t["auc_high"]) == pytest.approx(expected, abs=1e-3)
+    assert by_t["auc_low"] < by_t["auc_delong_low"] < by_t["auc_delong_high"] < by_t["auc_high"]
+
+
+def test_skewness_is_that_of_the_patients_who_have_ratios(directory):
+    """Each of 40 patients with two images but the first two, who have none, and the third, who has one."""
+    which = cell("lora")
+    write_trial(directory, which, strength=1.0, ratio=1.2)
+    row = only_row(directory, which)
+    saliency = pl.read_parquet(directory.trial(which).saliency).drop_nulls("vessel_ratio")
+    mean = saliency["vessel_ratio"].mean()
+    added = saliency.group_by("patient_id").agg((pl.col("vessel_ratio") - mean).sum())["vessel_ratio"].to_numpy()
+    assert row["vessel_ratio_skewness"] == pytest.approx((added**3).sum() / (added**2).sum() ** 1.5, abs=0.02)
 
 
 def test_thresholds_come_from_validation_alone(directory):
@@ -233,6 +257,7 @@ def test_curves_of_every_cell_and_of_treating_all(directory):
         ("dinov2-tiny", "partial", "roc"),
         ("dinov2-tiny", "partial", "calibration"),
         ("dinov2-tiny", "partial", "decision"),
+        ("dinov2-tiny", "partial", "decision_difference"),
         ("treat all", "", "decision"),
     ]
 

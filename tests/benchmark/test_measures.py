@@ -25,11 +25,11 @@ from benchmark.measures import (
     interval_of_mean,
     measured,
     p_above_chance,
-    p_mean_above_chance,
 )
 from stats.calibration import calibration, expected_calibration_error
 from stats.intervals import bca_interval, bootstrap_p_value, student_interval, student_p_value
-from stats.jackknife import spread
+from stats.jackknife import Spread, spread
+from stats.moderated import moderated
 from stats.resamples import PeopleResamples, draw_people
 from stats.within import ratio_and_correctness
 from tests.benchmark.trials import LABELS, PEOPLE, make_tested
@@ -133,6 +133,25 @@ def left_out(tested):
     return {name: np.array([of_person[name] for of_person in found]) for name in MEASURES}
 
 
+def with_expected(of_people, name, value):
+    """What 25 patients of either class are expected to show counts as four degrees of freedom."""
+    q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
+    of_auc = (value * (1 - value) + 24 * (q1 - value**2) + 24 * (q2 - value**2)) / 25**2
+    expected = of_auc if name == "auc" else value * (1 - value) / 25
+    freedom = of_people.degrees_of_freedom
+    variance = (freedom * of_people.standard_error**2 + 4 * expected) / (freedom + 4)
+    return Spread(variance**0.5, freedom + 4)
+
+
+def balanced_interval(found):
+    """From the distances of sensitivity and specificity to their own bounds; no patient has images of both classes."""
+    low, high = (
+        np.hypot(*(found.intervals[name][side] - found.values[name] for name in ("sensitivity", "specificity"))) / 2
+        for side in (0, 1)
+    )
+    return found.values["balanced_accuracy"] - low, found.values["balanced_accuracy"] + high
+
+
 @pytest.mark.parametrize("settings", [T, BCA], ids=lambda settings: settings.interval)
 def test_other_intervals_rest_on_leaving_out_one_person_at_a_time(tested, resamples, percentile, left_out, settings):
     found = estimate_cell(tested, resamples, settings)
@@ -142,10 +161,15 @@ def test_other_intervals_rest_on_leaving_out_one_person_at_a_time(tested, resamp
             assert np.isnan(found.intervals[name]).all(), name
             continue
         value, strata = found.values[name], resamples.strata
+        of_people = spread(value, left_out[name], strata)
         if settings is BCA:
             expected = bca_interval(value, found.samples[name], left_out[name], 0.9, strata=strata)
+        elif name == "balanced_accuracy":
+            expected = balanced_interval(found)
+        elif name in ("auc", "average_precision"):
+            expected = student_interval(value, with_expected(of_people, name, value), 0.9, SCALES[name])
         else:
-            expected = student_interval(value, spread(value, left_out[name], strata), 0.9, SCALES[name])
+            expected = student_interval(value, of_people, 0.9, SCALES[name])
         assert found.intervals[name] == pytest.approx(expected, abs=1e-6), name
         assert np.isfinite(expected).all(), name
     assert found.intervals["auc"] != percentile.intervals["auc"]
@@ -221,12 +245,12 @@ def test_the_p_value_of_an_auc_is_that_of_its_logit_against_0(tested, resamples,
     auc = found.values["auc"]
     logit, slope = np.log(auc / (1 - auc)), auc * (1 - auc)
     if settings is T:
-        of_people = spread(auc, found.left_out["auc"], resamples.strata)
+        of_people = moderated(spread(auc, found.left_out["auc"], resamples.strata), found.expected["auc"])
         expected = 2 * student_t.sf(abs(logit) * slope / of_people.standard_error, of_people.degrees_of_freedom)
     else:
         expected = 2 * norm.sf(abs(logit) * slope / found.samples["auc"].std(ddof=1))
-    assert p_above_chance(found, settings) == pytest.approx(expected, rel=1e-9)
-    assert p_mean_above_chance([found, found], settings) == pytest.approx(expected, rel=1e-9)
+    assert p_above_chance([found], settings) == pytest.approx(expected, rel=1e-9)
+    assert p_above_chance([found, found], settings) == pytest.approx(expected, rel=1e-9)
 
 
 @given(st.floats(0, 1.5), st.floats(0.6, 0.99))
@@ -234,10 +258,50 @@ def test_by_t_an_auc_is_above_chance_exactly_where_its_interval_is(strength, con
     tested, settings = make_tested(strength), Statistics(confidence=confidence)
     found = estimate_cell(tested, draw_people(PEOPLE, LABELS, 100, seed=0), settings)
     low, high = found.intervals["auc"]
-    assert (p_above_chance(found, settings) <= 1 - confidence) == (not low < 0.5 < high)
+    assert (p_above_chance([found], settings) <= 1 - confidence) == (not low < 0.5 < high)
 
 
 def test_an_auc_of_1_has_no_p_value(tested, resamples):
     perfect = replace(tested, scores=tested.labels.astype(float))
     for settings in (T, PERCENTILE):
-        assert np.isnan(p_above_chance(estimate_cell(perfect, resamples, settings), settings))
+        assert np.isnan(p_above_chance([estimate_cell(perfect, resamples, settings)], settings))
+
+
+def of_scores(labels, scores):
+    """A cell whose ratios do not matter."""
+    ones = np.ones(len(labels))
+    return replace(make_tested(), labels=labels, scores=scores, ratios=dict.fromkeys(RATIOS, ones), outside=ones)
+
+
+def test_balanced_accuracy_counts_a_sensitivity_of_five_of_five_as_five_patients():
+    """At a sensitivity of 1 it may lie as far below as the exact bound of five patients allows."""
+    labels = np.repeat([1, 0], [10, 60])
+    people = np.arange(70) // 2
+    scores = np.where(labels == 1, 0.9, np.where(np.arange(70) % 6 == 0, 0.8, 0.1))
+    tested = of_scores(labels, scores)
+    found = estimate_calls(tested, 0.5, draw_people(people, labels, 100, seed=0), Statistics())
+    bound, specificity = 0.025 ** (1 / 5), found.values["specificity"]
+    low, high = found.intervals["balanced_accuracy"]
+    assert found.values["sensitivity"] == 1
+    expected = np.hypot(1 - bound, specificity - found.intervals["specificity"][0]) / 2
+    assert low == pytest.approx((1 + specificity) / 2 - expected)
+    assert high == pytest.approx((1 + found.intervals["specificity"][1]) / 2)
+
+
+def test_patients_with_images_of_both_classes_correlate_sensitivity_and_specificity():
+    """Each patient has one image of either class and both are called alike, so that one is right and one wrong."""
+    labels, people = np.tile([1, 0], 20), np.repeat(np.arange(20), 2)
+    scores = np.where(people < 8, 0.9, 0.1)
+    tested = of_scores(labels, scores)
+    found = estimate_calls(tested, 0.5, draw_people(people, labels, 100, seed=0), Statistics())
+    low, high = found.intervals["balanced_accuracy"]
+    assert found.values["balanced_accuracy"] == 0.5
+    of_sensitivity = found.intervals["sensitivity"][1] - found.intervals["sensitivity"][0]
+    assert high - low < 0.1 * of_sensitivity, "the errors cancel"
+
+
+def test_the_mean_of_seeds_is_moderated_as_each_is(tested, resamples):
+    few = replace(tested, labels=np.where(PEOPLE < 4, LABELS, 0))
+    drawn = draw_people(PEOPLE, few.labels, 50, seed=0)
+    one = estimate_cell(few, drawn, T)
+    assert interval_of_mean([one, one], "auc", T) == pytest.approx(one.intervals["auc"], abs=1e-12)

@@ -56,7 +56,8 @@ def test_every_cell_of_every_run_with_its_numbers(files):
     assert cells["auc"].to_list() == [0.8, 0.7, 0.6, 0.62, 0.66, None]
     assert cells.row(3, named=True) | {"f1": None} == dict.fromkeys(CELLS_SCHEMA) | {
         "run": "carotid (lab_b)", "cohort": "lab_b.csv", "backbone": "big", "strategy": "lora", "seed": 0,
-        "n_images": 80, "n_people": 40, "auc": 0.62, "auc_low": 0.57, "auc_high": 0.66,
+        "n_images": 80, "n_people": 40, "n_positive_patients": 16, "n_negative_patients": 25,
+        "auc": 0.62, "auc_low": 0.57, "auc_high": 0.66,
         "vessel_ratio": 1.62, "vessel_ratio_low": 0.62, "vessel_ratio_high": 2.62, "status": "ok",
     }  # fmt: skip
 

@@ -33,7 +33,7 @@ from tests.benchmark.page_content import (
 from xai.examples import RULE
 
 VOID = {"meta", "link", "img", "br", "wbr", "input"}
-CHARTS = ("forest", "scatter", "roc", "calibration", "decision")
+CHARTS = ("forest", "scatter", "roc", "calibration", "decision", "gained")
 
 
 class _Tree(HTMLParser):
@@ -204,6 +204,7 @@ def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
         "Raw maps": "1.60 1.50–1.70",
         "Every person alike": "1.10 1.00–1.20",
         "Ratio of sums": "1.20 1.10–1.30",
+        "Geometric mean": "2.50 2.40–2.60",
         "Without doubtful masks": "2.40 2.30–2.50",
     }
 
@@ -368,12 +369,12 @@ def test_charts_are_pictures_with_a_title_and_a_label(page: Element, content: Pa
     assert [text(chart.find("figcaption")) for chart in charts] == [  # type: ignore[arg-type]
         "AUC", "Ratio to everything that is not vessel", "Ratio inside the field of view",
         "AUC and vessel ratio", "AUC and vessel ratio inside the field of view",
-        *3 * BACKBONES,
+        *4 * BACKBONES,
     ]  # fmt: skip
     drawings = [chart.find("svg") for chart in charts]
     assert {drawing.get("role") for drawing in drawings} == {"img"}  # type: ignore[union-attr]
     labels = [drawing.get("aria-label", "") for drawing in drawings]  # type: ignore[union-attr]
-    for what in ("ROC curves", "Calibration", "Decision curves"):
+    for what in ("ROC curves", "Calibration", "Decision curves", "Net benefit gained"):
         assert [label.split(":")[0] for label in labels if label.startswith(what)] == [
             f"{what} of {backbone.split(':')[0]}" for backbone in BACKBONES
         ]
@@ -584,10 +585,10 @@ def test_left_out_images_are_counted_and_the_first_listed(content: PageContent) 
 def test_the_cohort_adds_up(page: Element) -> None:
     (table,) = [table for table in page.iter("table") if "Images used" in text(table)]
     assert [[text(cell) for cell in row] for row in table.iter("tr")] == [
-        ["Split", "Images", "People", "Positive images"],
-        ["train", "1 500", "750", "600 (40 %)"],
-        ["test", "500", "250", "125 (25 %)"],
-        ["all", "2 000", "1 000", "725 (36 %)"],
+        ["Split", "Images", "People", "Positive images", "Patients with one"],
+        ["train", "1 500", "750", "600 (40 %)", "310"],
+        ["test", "500", "250", "125 (25 %)", "66"],
+        ["all", "2 000", "1 000", "725 (36 %)", "376"],
     ]
 
 

@@ -76,8 +76,11 @@ def test_the_demo():
 
 def test_images_are_counted_by_split(manifest):
     text = told(DEMO, cohort=own(manifest))
-    counts = "train 20 (10 positive), val 6 (3 positive), test 14 (7 positive)"
+    counts = (
+        "train 20 (10 positive, of 10 patients), val 6 (3 positive, of 3 patients), test 14 (7 positive, of 7 patients)"
+    )
     assert f"Images: 40 of 40 people from {manifest}; {counts}\n" in text
+    assert "Few patients: The test images are of 7 positive and 7 negative patients: " in text
 
 
 def test_classes_and_files_that_are_left_out_of_folders(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import sem, t
+from scipy.stats import gmean, sem, t
 
 from benchmark.config import Statistics
 from benchmark.ratios import SCHEMA, ratio_rows
@@ -41,7 +41,7 @@ def rows(saliency):
 
 def test_every_combination_is_there_once(rows):
     key = ["region", "against", "scaling", "average", "images"]
-    assert len(rows) == len(rows.unique(key)) == 3 * 2 * 2 * 3 + 7 * 3
+    assert len(rows) == len(rows.unique(key)) == 3 * 2 * 2 * 4 + 7 * 4
     others = rows.filter(against="fov")["region"].unique(maintain_order=True).to_list()
     assert others == [
         "ring", "centre", "superior_temporal", "superior_nasal", "inferior_temporal", "inferior_nasal", "disc",
@@ -60,7 +60,7 @@ def test_every_combination_is_there_once(rows):
         ("disc", "fov", "minmax", "disc", "fov"),
     ],
 )
-def test_three_averages(saliency, rows, region, against, scaling, inside, outside):
+def test_four_averages(saliency, rows, region, against, scaling, inside, outside):
     found = {
         row["average"]: row["ratio"]
         for row in rows.filter(region=region, against=against, scaling=scaling).iter_rows(named=True)
@@ -69,14 +69,26 @@ def test_three_averages(saliency, rows, region, against, scaling, inside, outsid
     ratio = known[inside] / known[outside]
     assert found["images"] == pytest.approx(ratio.mean())
     assert found["sums"] == pytest.approx(known[inside].sum() / known[outside].sum())
+    assert found["geometric"] == pytest.approx(gmean(ratio))
     by_person = known.with_columns(ratio=ratio).group_by("patient_id").agg(pl.col("ratio").mean())
     assert found["people"] == pytest.approx(by_person["ratio"].mean())
+
+
+def test_a_ratio_of_0_has_no_logarithm_and_is_left_out_of_the_geometric_mean_alone(saliency):
+    resamples = draw_people(PEOPLE, [0, 0, 0, 1, 1], 200, seed=0)
+    without = saliency.with_columns(vessel_ratio=pl.when(pl.int_range(5) == 3).then(0.0).otherwise("vessel_ratio"))
+    rows = pl.DataFrame(ratio_rows(without, resamples, "minmax", Statistics(), NONE), schema=SCHEMA)
+    of_vessel = rows.filter(region="vessel", against="non_vessel", scaling="minmax")
+    counts = {average: of for average, *of in of_vessel.select("average", "n_images", "n_people").iter_rows()}
+    assert counts == {"images": [4, 2], "people": [4, 2], "sums": [4, 2], "geometric": [3, 1]}
+    geometric = of_vessel.filter(average="geometric")["ratio"][0]
+    assert geometric == pytest.approx(gmean(saliency["vessel_ratio"].to_numpy()[:3]))
 
 
 def test_doubtful_masks_can_be_left_out(saliency):
     resamples, doubtful = draw_people(PEOPLE, [0, 0, 0, 1, 1], 200, seed=0), np.array([1, 0, 0, 0, 0], dtype=bool)
     rows = pl.DataFrame(ratio_rows(saliency, resamples, "minmax", Statistics(), doubtful), schema=SCHEMA)
-    assert len(rows) == 3 * 2 * 3 * 3 + 7 * 3
+    assert len(rows) == 3 * 2 * 3 * 4 + 7 * 4
     vessel = rows.filter(region="vessel", against="non_vessel", scaling="minmax", average="images")
     ratios = (saliency["vessel"] / saliency["non_vessel"]).to_numpy()
     found = {row["images"]: (row["ratio"], row["n_images"]) for row in vessel.to_dicts()}
@@ -92,7 +104,7 @@ def test_intervals_are_over_people(saliency):
     own = saliency["vessel"][3] / saliency["non_vessel"][3]
     by_resamples = Statistics(interval="percentile")
     rows = [row for row in ratio_rows(saliency, only_b, "minmax", by_resamples, NONE) if row["region"] == "vessel"]
-    for row in rows[:3]:
+    for row in rows[:4]:
         assert (row["low"], row["high"]) == (pytest.approx(own), pytest.approx(own))
 
 

@@ -22,7 +22,8 @@ def cell(backbone: str, strategy: str, seed: int = 0, **values) -> dict:
     measures = {
         key: value for name in MEASURES for key, value in ((name, 0.612), (f"{name}_low", 0.5), (f"{name}_high", 0.7))
     }
-    return {"backbone": backbone, "strategy": strategy, "seed": seed, **measures, "status": OK} | values
+    counts = {"n_images": 80, "n_patients": 40, "n_positive_patients": 12, "n_negative_patients": 29}
+    return {"backbone": backbone, "strategy": strategy, "seed": seed, **counts, **measures, "status": OK} | values
 
 
 def failed(backbone: str, strategy: str) -> dict:
@@ -64,6 +65,8 @@ def test_a_row_a_cell_with_its_numbers_and_intervals():
     assert lines[row + 1].split() == ["classifier_only", "0.71–0.93", *["0.50–0.70"] * 4]
     assert sum(strategy in line.split() for line in lines for strategy in STRATEGIES) == 9
     assert any("95 % interval over people" in line for line in lines)
+    counts = "80 test images of 40 patients: 12 with a positive image, 29 with a negative one."
+    assert counts in " ".join(" ".join(lines).split())
 
 
 @pytest.mark.parametrize("width", [1, 20, 60])

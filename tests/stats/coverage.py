@@ -21,9 +21,11 @@ from scipy.stats import norm
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong, delong_test
 from stats.intervals import Interval, Scale, bca_interval, percentile_interval, student_interval
-from stats.jackknife import leave_out_people, spread
+from stats.jackknife import Spread, leave_out_people, spread
+from stats.moderated import auc_variance, moderated
 from stats.operating import confusion_resampled
 from stats.resamples import PeopleResamples, draw_people
+from stats.shares import effective_patients
 
 IMAGES = (60, 120, 300, 1000, 3000)
 NAIVE = "images, "
@@ -121,11 +123,23 @@ def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, st
                 spread(estimate, left_out[name], groups.strata, groups.people),
                 SCALES.get(name, "identity"),
             )
-            yield name, f"{unit}t", student_interval(estimate, of_people, scale=scale)
+            yield (
+                name,
+                f"{unit}t",
+                student_interval(estimate, _moderated(name, estimate, of_people, study, ids), scale=scale),
+            )
             if resamples:
                 yield name, f"{unit}percentile", percentile_interval(samples[name])
             if resamples and unit != NAIVE:
                 yield name, "BCa", bca_interval(estimate, samples[name], left_out[name], strata=groups.strata)
+
+
+def _moderated(name: str, estimate: float, of_people: Spread, study: Study, ids: np.ndarray) -> Spread:
+    """As the leaderboard does with the variance of an AUC."""
+    if name != "AUC":
+        return of_people
+    positives, negatives = (effective_patients(ids[of_class]) for of_class in (study.labels, ~study.labels))
+    return moderated(of_people, auc_variance(estimate, positives, negatives))
 
 
 def probability(score: np.ndarray | float) -> np.ndarray:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
@@ -14,6 +15,7 @@ from stats.bootstrap import mean_resampled
 from stats.calibration import (
     brier,
     calibration,
+    calibration_bands,
     calibration_bins,
     calibration_resampled,
     expected_calibration_error,
@@ -187,6 +189,18 @@ def test_bins_keep_ties_together_and_none_is_empty(case, bins):
     for name in ("mean_predicted", "observed", "n"):
         shuffled = getattr(calibration_bins(labels[order], probabilities[order], bins), name)
         np.testing.assert_allclose(shuffled, getattr(points, name), rtol=1e-12)
+
+
+def test_a_bins_interval_counts_its_patients_and_always_has_width():
+    """Ten patients with two images each, five in either bin; the lower one has no positive."""
+    labels, probabilities = np.repeat([0, 0, 0, 0, 0, 1, 1, 0, 1, 1], 2), np.repeat(np.arange(10) / 10, 2)
+    bins = calibration_bins(labels, probabilities, 2)
+    bands = calibration_bands(bins, np.repeat(np.arange(10), 2), 0.9)
+    for k, positive in enumerate((0, 4)):
+        expected = binomtest(positive, 5).proportion_ci(0.9, method="wilson")
+        assert (bands.low[k], bands.high[k]) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    with pytest.raises(ValueError, match="equally long"):
+        calibration_bands(bins, np.arange(3))
 
 
 def test_expected_calibration_error_by_hand():

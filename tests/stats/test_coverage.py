@@ -106,14 +106,16 @@ def test_the_table_has_every_interval_once():
 def test_intervals_over_people_hold_and_those_over_images_do_not(population):
     """Within a point of 95 %, and two standard errors of the simulation; the bootstrap's are in docs/statistics.md.
 
-    F1 holds the truth too often where six people are positive, and ratios of 30 people half a point too seldom.
+    F1 holds the truth too often where six people are positive, and so does the moderated interval of an AUC with 30
+    people or fewer of a class; ratios of 30 people hold it half a point too seldom.
     """
     studies = 8000 if population.images <= 300 else 2000
     fared = coverage(population, studies, resamples=0, seed=1)
     error = WITHIN + 2 * simulation_error(studies)
     for (statistic, interval), held in fared.items():
         if interval in ("t", "DeLong, t"):
-            most = 0.98 if statistic == "F1" else 0.95 + error
+            few = statistic == "AUC" and interval == "t" and population.images * population.prevalence <= 60
+            most = 0.98 if statistic == "F1" or few else 0.95 + error
             assert 0.95 - error <= held.coverage <= most, (statistic, interval, held.coverage)
         if interval.startswith(NAIVE) and statistic != "F1":
             assert held.coverage < 0.905, (statistic, interval, held.coverage)

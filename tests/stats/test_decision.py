@@ -1,11 +1,13 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
-from stats.decision import decision_curve, decision_curve_resampled
+from stats.decision import decision_bands, decision_curve
 from stats.metrics import confusion
-from stats.resamples import draw_people
 
 THRESHOLDS = np.array([0.05, 0.2, 0.5, 0.9])
 
@@ -55,17 +57,60 @@ def test_treating_all_breaks_even_at_the_prevalence():
     assert decision_curve(labels, np.ones(100), [0.3]).treat_all[0] == pytest.approx(0, abs=1e-15)
 
 
-def test_resampled_curves_are_those_of_the_repeated_rows():
-    labels, probabilities = cohort(24)
-    people = np.arange(24) // 2
-    resamples = draw_people(people, labels, resamples=100, seed=1)
-    curves = decision_curve_resampled(labels, probabilities, THRESHOLDS, resamples)
-    assert curves.model.shape == curves.treat_all.shape == (100, 4)
-    for counts, model, treat_all in zip(resamples.counts, curves.model, curves.treat_all, strict=True):
-        rows = np.repeat(np.arange(24), counts[resamples.person_of_image])
-        expected = decision_curve(labels[rows], probabilities[rows], THRESHOLDS)
-        np.testing.assert_allclose(model, expected.model, atol=1e-12)
-        np.testing.assert_allclose(treat_all, expected.treat_all, atol=1e-12)
+def by_hand(gained, lost, n, z=1.96):
+    """Interval of weight x share of the first less that of the second, by the formulas of Wilson and MOVER."""
+    parts = []
+    for weight, share in (gained, lost):
+        score = score_interval(share, n, z)
+        parts.append((weight * share, weight * score[0], weight * score[1]))
+    (a, a_low, a_high), (b, b_low, b_high) = parts
+    p, q = gained[1], lost[1]
+    r = -math.sqrt(p * q / ((1 - p) * (1 - q)))
+    low = a - b - math.sqrt((a - a_low) ** 2 + (b_high - b) ** 2 - 2 * r * (a - a_low) * (b_high - b))
+    high = a - b + math.sqrt((a_high - a) ** 2 + (b - b_low) ** 2 - 2 * r * (a_high - a) * (b - b_low))
+    return low, high
+
+
+def score_interval(share, n, z):
+    """The roots of (share - p)^2 = z^2 p (1 - p) / n."""
+    return sorted(np.roots([1 + z * z / n, -(2 * share + z * z / n), share * share]).real)
+
+
+def test_bands_are_those_of_the_shares_of_true_and_false_calls():
+    """Forty patients with two images each count as forty images."""
+    labels, probabilities = cohort(80)
+    people = np.arange(80) // 2
+    bands = decision_bands(labels, probabilities, THRESHOLDS, people, confidence=1 - 2 * norm.sf(1.96))
+    for k, threshold in enumerate(THRESHOLDS[:3]):
+        table = confusion(labels, probabilities >= threshold)
+        harm = threshold / (1 - threshold)
+        model = by_hand((1, table.tp / 80), (harm, table.fp / 80), 40)
+        assert (bands.model.low[k], bands.model.high[k]) == pytest.approx(model, abs=1e-9)
+        difference = by_hand((harm, table.tn / 80), (1, table.fn / 80), 40)
+        assert (bands.difference.low[k], bands.difference.high[k]) == pytest.approx(difference, abs=1e-9)
+
+
+@given(st.integers(0, 10_000))
+def test_bands_hold_the_curve_and_always_have_width(seed):
+    """Also where nobody is called, or everybody, or a class is missing."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 30))
+    labels, probabilities, people = rng.random(n) < rng.random(), rng.random(n).round(1), rng.integers(0, n, size=n)
+    curve = decision_curve(labels, probabilities, THRESHOLDS)
+    bands = decision_bands(labels, probabilities, THRESHOLDS, people)
+    for value, (low, high) in ((curve.model, bands.model), (curve.model - curve.treat_all, bands.difference)):
+        assert (low < high).all()
+        assert (low <= value + 1e-12).all() and (value - 1e-12 <= high).all()
+
+
+def test_more_images_of_the_same_patients_say_no_more():
+    labels, probabilities = cohort(40)
+    once = decision_bands(labels, probabilities, THRESHOLDS, np.arange(40))
+    thrice = decision_bands(
+        *(np.repeat(values, 3) for values in (labels, probabilities)), THRESHOLDS, np.arange(120) // 3
+    )
+    np.testing.assert_allclose(thrice.model, once.model, atol=1e-12)
+    np.testing.assert_allclose(thrice.difference, once.difference, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +130,6 @@ def test_what_has_no_net_benefit(labels, probabilities, thresholds, message):
         decision_curve(labels, probabilities, thresholds)
 
 
-def test_other_images_than_those_resampled_are_refused():
-    resamples = draw_people(["a", "b", "c"], [0, 1, 1], resamples=5, seed=0)
-    with pytest.raises(ValueError, match="resampled_images has 3"):
-        decision_curve_resampled([0, 1], [0.2, 0.3], [0.5], resamples)
+def test_a_patient_for_each_image_is_needed():
+    with pytest.raises(ValueError, match="people has 1"):
+        decision_bands([0, 1], [0.2, 0.3], [0.5], ["a"])

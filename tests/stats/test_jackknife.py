@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy.stats import sem, ttest_ind
+from scipy.stats import sem, skew, ttest_ind
 from sklearn.metrics import f1_score, roc_auc_score
 
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong
-from stats.jackknife import influence, leave_out_people, spread
+from stats.jackknife import influence, leave_out_people, skewness, spread
 from stats.operating import confusion_resampled
 from stats.resamples import PeopleResamples, draw_people
 
@@ -172,3 +172,10 @@ def test_where_nobody_matters_there_is_no_spread():
 def test_every_person_has_a_stratum():
     with pytest.raises(ValueError, match="jackknife has 3, strata has 2"):
         spread(0.2, [0.1, 0.2, 0.3], [0, 1])
+
+
+def test_skewness_of_a_mean_is_that_of_the_values_over_the_root_of_their_number():
+    values = np.random.default_rng(0).exponential(size=50)
+    assert skewness(mean_without_each(values)) == pytest.approx(skew(values) / np.sqrt(50))
+    assert skewness(np.ones(5)) == 0
+    assert np.isnan(skewness([1.0, np.nan, 2.0]))

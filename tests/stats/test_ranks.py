@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import squareform
-from scipy.stats import rankdata
+from scipy.stats import norm
 
 from stats.multiple import holm
-from stats.ranks import groups, rank, rank_intervals, tied_with_best
+from stats.ranks import groups, rank, rank_sets, tied_with_best
 
 
 @st.composite
@@ -29,35 +29,59 @@ def test_the_highest_is_first_equals_share_and_the_failed_have_none():
     np.testing.assert_array_equal(rank([np.nan]), [np.nan])
 
 
-def test_intervals_hold_the_ranks_of_the_resamples():
-    rng = np.random.default_rng(0)
-    samples = np.array([0.9, 0.8, 0.79, 0.5]) + 0.01 * rng.normal(size=(2000, 4))
-    np.testing.assert_array_equal(rank_intervals(samples), [[1, 1], [2, 3], [2, 3], [4, 4]])
+def of_pairs(p_of_pairs):
+    """Of cells 0-1, 0-2, 0-3, 1-2, ... as a matrix."""
+    return squareform(np.array(p_of_pairs))
 
 
-def test_intervals_are_quantiles_of_the_ranks_rounded_outwards():
-    rng = np.random.default_rng(1)
-    samples = rng.normal(size=(100, 6)).round(1) + np.arange(6) / 2
-    ranks = np.array([rankdata(-row) for row in samples])
-    low, high = np.quantile(ranks, [0.1, 0.9], axis=0)
-    assert (low % 1 > 0).any()
-    np.testing.assert_array_equal(rank_intervals(samples, 0.8), np.stack([np.floor(low), np.ceil(high)], axis=1))
+def test_a_cell_may_have_every_rank_that_no_difference_excludes():
+    """The first differs from all, the last from the first alone; the two in the middle are alike."""
+    p_adjusted = of_pairs([0.01, 0.01, 0.01, 0.9, 0.2, 0.3])
+    np.testing.assert_array_equal(rank_sets(p_adjusted, [0.9, 0.8, 0.79, 0.7]), [[1, 1], [2, 4], [2, 4], [2, 4]])
+    np.testing.assert_array_equal(rank_sets(p_adjusted[::-1, ::-1], [0.7, 0.79, 0.8, 0.9])[::-1, 1], [1, 4, 4, 4])
 
 
-def test_two_equal_cells_share_both_places():
-    samples = np.random.default_rng(2).normal(size=(200, 1)) + np.array([1, 1, 9])
-    np.testing.assert_array_equal(rank_intervals(samples), [[2, 3], [2, 3], [1, 1]])
+def test_cells_that_do_not_differ_may_have_any_rank():
+    np.testing.assert_array_equal(rank_sets(np.ones((5, 5)), np.arange(5) / 10), [[1, 5]] * 5)
 
 
-def test_a_failed_cell_takes_no_rank_and_an_undefined_resample_does_not_count():
-    samples = np.tile([0.5, np.nan, 0.9, 0.7], (50, 1))
-    expected = [[3, 3], [np.nan, np.nan], [1, 1], [2, 2]]
-    np.testing.assert_array_equal(rank_intervals(samples), expected)
-    samples[:10, 2] = np.nan  # the others would move up a place
-    np.testing.assert_array_equal(rank_intervals(samples), expected)
-    samples[:11, 2] = np.nan  # 39 are left
-    assert np.isnan(rank_intervals(samples)).all()
-    assert np.isnan(rank_intervals(np.full((50, 2), np.nan))).all()
+def test_a_failed_cell_takes_no_rank_and_an_untested_pair_tells_none_apart():
+    p_adjusted = of_pairs([np.nan, 0.01, 0.01, np.nan, np.nan, np.nan])
+    expected = [[3, 3], [np.nan, np.nan], [1, 2], [1, 2]]
+    np.testing.assert_array_equal(rank_sets(p_adjusted, [0.5, np.nan, 0.9, 0.7]), expected)
+    assert np.isnan(rank_sets(np.ones((2, 2)), [np.nan, np.nan])).all()
+
+
+@given(comparisons())
+def test_the_estimated_rank_is_in_its_set_and_sets_are_ranks(comparison):
+    p_adjusted, ranks = comparison
+    low, high = rank_sets(p_adjusted, -ranks).T
+    known = ~np.isnan(ranks)
+    assert np.isnan(low[~known]).all()
+    assert (low[known] <= ranks[known]).all() and (ranks[known] <= high[known]).all()
+    assert (low[known] >= 1).all() and (high[known] <= known.sum()).all()
+    letters = groups(p_adjusted, ranks)
+    if len({letter for letter in letters if letter}) == 1:
+        assert (low[known] == 1).all() and (high[known] == known.sum()).all()
+
+
+def equal_cells(studies, cells, gap, seed):
+    """(estimates, adjusted p-values) of paired cells, all of one true value but for a `gap` between neighbours."""
+    rng = np.random.default_rng(seed)
+    for _ in range(studies):
+        estimates = rng.normal(size=cells) - gap * np.arange(cells)
+        a, b = np.triu_indices(cells, 1)
+        yield estimates, squareform(holm(2 * norm.sf(np.abs(estimates[a] - estimates[b]) / np.sqrt(2))))
+
+
+@pytest.mark.parametrize("gap", [0, 0.2, 1])
+def test_all_ranks_are_in_their_sets_at_once_however_near_the_cells_are(gap):
+    true = np.arange(1, 6)
+    held = 0
+    for estimates, p_adjusted in equal_cells(1000, 5, gap, seed=3):
+        low, high = rank_sets(p_adjusted, estimates).T
+        held += ((low <= 1) & (high >= 5)).all() if gap == 0 else ((low <= true) & (true <= high)).all()
+    assert held >= 950 - 2 * np.sqrt(1000 * 0.95 * 0.05)
 
 
 @given(comparisons())
@@ -132,8 +156,3 @@ def test_letters_do_not_run_out():
 def test_what_is_no_comparison_is_refused(function, p_adjusted, alpha, message):
     with pytest.raises(ValueError, match=message):
         function(p_adjusted, [1, 2, 3], alpha)
-
-
-def test_samples_have_a_column_per_cell():
-    with pytest.raises(ValueError, match=r"\(resamples, k\)"):
-        rank_intervals(np.zeros(5))

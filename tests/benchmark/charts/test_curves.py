@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmark.charts.curves import calibration_curves, decision_curves, roc_curves
+from benchmark.charts.curves import benefit_gained, calibration_curves, decision_curves, roc_curves
 from benchmark.charts.drawing import Chart
 from benchmark.curves import TREAT_ALL
 from tests.benchmark.charts.frames import ATTACK, CURVES_SCHEMA, STRATEGIES, curve, drawn, texts
@@ -184,3 +184,44 @@ def test_models_that_never_act_have_decision_curves_too() -> None:
     (chart,) = decision_curves(curve("decision", [(0.1, 0.0), (0.9, 0.0)], "dinov2", "lora"))
     ((first, last),) = vertices(chart, "var(--series-3)")
     assert first[1] == last[1] == pytest.approx(264 * 0.3 / 1.3, abs=0.01)
+
+
+GAINED_TO_NONE = [(0.1, 0.3, 0.2, 0.4), (0.3, 0.1, 0.05, 0.15), (0.5, 0.02, -0.04, 0.08)]
+GAINED_TO_ALL = [(0.1, 0.02, -0.01, 0.05), (0.3, 0.12, 0.06, 0.2), (0.5, 0.4, 0.3, 0.5)]
+
+
+def gained(backbone: str = "dinov2", seed: int = 0) -> pl.DataFrame:
+    """Treating all is the better of the two at 0.1, treating none at 0.3 and 0.5."""
+    of_cell = (backbone, "classifier_only", seed)
+    return pl.concat(
+        [curve("decision", GAINED_TO_NONE, *of_cell), curve("decision_difference", GAINED_TO_ALL, *of_cell)]
+    )
+
+
+def test_benefit_gained_is_over_the_better_of_treating_all_and_none() -> None:
+    """The axis reaches to twice the highest gain, 0.1, either way."""
+    (chart,) = benefit_gained(gained())
+    (line,) = vertices(chart, FIRST)
+    expected = [(0.1, 0.02), (0.3, 0.1), (0.5, 0.02)]
+    assert np.array(line) == pytest.approx(
+        np.array([(264 * x / 0.5, 132 + 132 * y / 0.2) for x, y in expected]), abs=0.01
+    )
+    assert chart.alt.endswith("the better of treating all and treating none, which is the dotted line at 0.")
+
+
+def test_benefit_gained_has_a_band_where_there_is_one_seed() -> None:
+    (chart,) = benefit_gained(gained())
+    ((_, _, area),) = drawn(chart, "path", fill=FIRST, opacity="0.18")
+    heights = {round(float(y), 1) for y in re.findall(r",([-\d.]+)", area.get("d", ""))}
+    bounds = [bound for *_, low, high in (GAINED_TO_ALL[0], *GAINED_TO_NONE[1:]) for bound in (low, high)]
+    assert heights == {round(132 - 132 * bound / 0.2, 1) for bound in bounds}
+    (several,) = benefit_gained(pl.concat([gained(), gained(seed=1)]))
+    assert not drawn(several, "path", fill=FIRST, opacity="0.18")
+    assert len(vertices(several, FIRST)) == 2
+
+
+def test_benefit_gained_has_a_panel_for_each_backbone_and_needs_both_curves() -> None:
+    charts = benefit_gained(pl.concat([gained("retfound"), gained("dinov2")]))
+    assert [chart.title for chart in charts] == ["retfound", "dinov2"]
+    assert benefit_gained(curve("decision", GAINED_TO_NONE, "dinov2", "lora")) == []
+    assert benefit_gained(pl.DataFrame(schema=CURVES_SCHEMA)) == []

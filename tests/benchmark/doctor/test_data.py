@@ -35,9 +35,13 @@ def own(manifest, case):
 
 def test_a_cohort_in_order(statuses, own):
     patient = own()
-    (cohort,) = data.check_cohort(patient)
-    assert cohort.status is PASS
-    assert "40 images of 40 people; train 20 (10 positive), val 6 (3 positive), test 14 (7 positive)" in cohort.detail
+    cohort, few = data.check_cohort(patient)
+    assert (cohort.status, few.status) == (PASS, WARN)
+    assert few.detail.startswith("The test images are of 7 positive and 7 negative patients: with fewer than 10 ")
+    counts = (
+        "train 20 (10 positive, of 10 patients), val 6 (3 positive, of 3 patients), test 14 (7 positive, of 7 patients)"
+    )
+    assert f"40 images of 40 people; {counts}" in cohort.detail
     (photographs,) = data.check_photographs(patient)
     assert (photographs.status, "9 of them were decoded" in photographs.detail) == (PASS, True)
     assert statuses(data.check_vessels(patient)) == [PASS]
@@ -62,16 +66,16 @@ def test_a_large_test_set_is_fine(statuses, case):
 def test_copies_under_two_patients_fail(manifest, statuses, own):
     (manifest.parent / "8.png").write_bytes((manifest.parent / "3.png").read_bytes())
     findings = data.check_cohort(own())
-    assert statuses(findings) == [PASS, FAIL]
+    assert statuses(findings) == [PASS, FAIL, WARN]
     assert "row 10: image 8.png is a copy of 3.png in row 5" in findings[1].detail
 
 
 def test_the_positive_class_is_shown(manifest, statuses, own):
     named = manifest.read_text(encoding="utf-8").replace(",0,p", ",normal,p").replace(",1,p", ",glaucoma,p")
     manifest.write_text(named, encoding="utf-8")
-    _, classes = data.check_cohort(own(positive="glaucoma"))
+    _, classes, _ = data.check_cohort(own(positive="glaucoma"))
     assert (classes.status, classes.detail) == (PASS, "Classes: label 1 = glaucoma (positive), label 0 = normal")
-    _, classes = data.check_cohort(own(positive="normal"))
+    _, classes, _ = data.check_cohort(own(positive="normal"))
     assert (classes.status, "--positive glaucoma" in classes.detail) == (WARN, True)
 
 
