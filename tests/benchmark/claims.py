@@ -83,7 +83,7 @@ def guessing(design: Design, rng: np.random.Generator) -> tuple[bool, bool]:
 
         found = estimate(auc, resamples, SETTINGS, {"auc": "logit"})
         alone |= found.intervals["auc"][0] > 0.5
-        rows.append({"auc": found.values["auc"], "auc_p": p_above_chance(found, SETTINGS)})
+        rows.append({"auc": found.values["auc"], "auc_p": p_above_chance([found], SETTINGS)})
     return alone, any(row["predicts"] for row in with_evidence(rows, SETTINGS.confidence))
 
 
