@@ -38,7 +38,7 @@ DRIVER = """
                 place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 # As trials do, it has an environment of its own, for which Ray starts workers in another way.
                 options = {{"scheduling_strategy": place, "runtime_env": {{"env_vars": {{"A": "1"}}}}}}
-                node_id, path = ray.get(ray.remote(home_of_stats).options(**options).remote(), timeout=60)
+                node_id, path = ray.get(ray.remote(home_of_stats).options(**options).remote())
                 print("stats", node_id == node["NodeID"], path)
             time.sleep(1)  # for the worker's words to come over
     except ClusterNotFound as error:
@@ -59,7 +59,6 @@ def drive(
         env=kept | {name: value for name, value in environment.items() if value},
         capture_output=True,
         text=True,
-        timeout=100,
     )
 
 
@@ -98,7 +97,7 @@ def test_local_keeps_away_from_a_running_cluster(
 
 
 def _alive_nodes(address: str) -> dict:
-    return GcsClient(address=address).get_all_node_info(timeout=5)
+    return GcsClient(address=address).get_all_node_info(timeout=300)
 
 
 def test_local_is_silent_and_ends_with_its_block(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +108,7 @@ def test_local_is_silent_and_ends_with_its_block(tmp_path: Path, capfd: pytest.C
         ours = set(psutil.Process().children(recursive=True)) - others
         raise KeyboardInterrupt
     assert ours
-    _, left = psutil.wait_procs(ours, timeout=30)  # those that were orphaned are still to be reaped by the system
+    _, left = psutil.wait_procs(ours, timeout=300)  # those that were orphaned are still to be reaped by the system
     assert not left
     assert not ray.is_initialized()
     assert tuple(capfd.readouterr()) == ("", "")
@@ -277,7 +276,7 @@ def test_a_raylet_that_ends_is_one_line(tmp_path: Path, by_tune: bool) -> None:
     script = tmp_path / "driver.py"
     text = ENDED.format(root=str(ROOT), name="raylet", by_tune=by_tune)
     script.write_text(textwrap.dedent(text), encoding="utf-8")
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
     assert "ended: Ray's own raylet ended" in done.stdout, done.stderr[-2000:]
 
 
@@ -310,9 +309,7 @@ def test_memory_that_stays_short_is_said_and_ends_the_study(tmp_path: Path, acto
     script = tmp_path / "driver.py"
     script.write_text(textwrap.dedent(SHORT.format(root=str(ROOT), actors=actors)), encoding="utf-8")
     environment = os.environ | {"RAY_memory_usage_threshold": "0.001", "RETINA_BENCHMARK_PATIENCE": "0.5"}
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250
-    )
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "said: waiting: memory of this machine is short, and Ray ends workers and starts them again" in done.stdout
     (ended,) = (line for line in done.stdout.splitlines() if line.startswith("ended:"))
     assert re.search(r"this machine's is held by \S.* GiB.*--resume", ended)

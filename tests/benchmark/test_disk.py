@@ -54,7 +54,7 @@ def written_under(limit: str, folder: Path) -> tuple[dict[str, str], list[str]]:
         command = f'exec unshare -m bash -c \'{command}\' "$0" "$1" "$2"'
     arguments = ["bash", "-c", command, sys.executable, WRITERS, str(folder)]
     environment = os.environ | {"FOLDER": str(folder)}
-    result = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, (result.returncode, result.stderr)  # a bus error is -7
     return tuple(json.loads(result.stdout))
 

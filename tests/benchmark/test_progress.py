@@ -141,7 +141,7 @@ with screen_apart_from(Path({str(tmp_path / "log")!r})) as console:
     console.print("for the screen")
 print("after")
 """
-    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, "for the screen\nafter\n"), result.stderr
 
 
@@ -150,5 +150,5 @@ def test_a_terminal_without_utf8_shows_stages(log, encoding):
     """Textualize/rich#212."""
     command = [sys.executable, "-c", STUDY, str(log)]
     environment = os.environ | {"PYTHONIOENCODING": encoding}
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment, check=True, timeout=60)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment, check=True)
     assert result.stdout.decode(encoding).startswith("+ 1/2 prepare")

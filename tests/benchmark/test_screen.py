@@ -26,7 +26,7 @@ os.write(2, f"trouble: {trouble(sys.stdout)}".encode())
 def printed(*shell: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     command = ["bash", "-c", f'"$0" -c "$1" {" ".join(shell)}', sys.executable, PRINTING]
     variables = os.environ | {"PYTHONUTF8": "1"} | environment
-    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, check=False)
 
 
 @pytest.mark.parametrize(
