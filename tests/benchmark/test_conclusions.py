@@ -9,6 +9,13 @@ from benchmark.conclusions import cautions, conclusions, risk_stated
 from benchmark.leaderboard import Leaderboard
 from tests.benchmark import page_content
 
+AVERAGED = [
+    "Strategies, averaged over backbones: highest AUC partial, 0.553; the other differs significantly (holds for other "
+    "patients, these trained models).",
+    "Backbones, averaged over strategies: highest AUC timm:vit_tiny, 0.557; 1 of 2 others differs significantly (holds "
+    "for other patients, these trained models).",
+]
+
 
 @pytest.fixture
 def board():
@@ -24,7 +31,9 @@ def test_cells_that_predict_and_need_vessels(board):
         "All 8 cells predict better than chance.",
         "Of the 8 that predict and were tried without vessels, 8 need the vessels: without vessels the AUC falls more "
         "than with as much painted elsewhere.",
-        "Highest AUC: openclip-tiny, classifier_only, 0.800; 3 of 7 others cannot be told from it.",
+        "Highest AUC of these trained models: openclip-tiny, classifier_only, 0.800; 4 of 7 others differ "
+        "significantly.",
+        *AVERAGED,
     ]
 
 
@@ -33,7 +42,8 @@ def test_nothing_is_made_of_models_that_learned_nothing(board):
     assert conclusions(chance) == [
         "None of 8 cells predicts better than chance: the interval of the AUC holds 0.5 or lies below it.",
         "Vessel ratios then say little: a model that has learned nothing can look at vessels, too.",
-        "By AUC no cell can be told from the highest.",
+        "Among these trained models, no AUC differs significantly from the highest.",
+        *AVERAGED,
     ]
 
 
@@ -43,12 +53,14 @@ def test_one_that_predicts(board):
     assert conclusions(one) == [
         "1 of 8 cells predicts better than chance (interval of the AUC above 0.5).",
         "It needs the vessels: without vessels the AUC falls more than with as much painted elsewhere.",
-        "Highest AUC: openclip-tiny, classifier_only, 0.800; every other is told from it.",
+        "Highest AUC of these trained models: openclip-tiny, classifier_only, 0.800; all 7 others differ "
+        "significantly.",
+        *AVERAGED,
     ]
     unneeded = changed(one, auc_drop_difference_low=pl.lit(-0.01))
     assert conclusions(unneeded)[1] == "It is not shown to need the vessels."
     unasked = changed(one, auc_drop_difference_low=pl.lit(None, pl.Float64))
-    assert len(conclusions(unasked)) == 2
+    assert len(conclusions(unasked)) == 2 + len(AVERAGED)
 
 
 def test_a_perfect_model_is_not_said_to_fail(board):
@@ -56,7 +68,8 @@ def test_a_perfect_model_is_not_said_to_fail(board):
     perfect = changed(board, auc=pl.lit(1.0), auc_low=pl.lit(None, pl.Float64), tied_best=pl.lit(True))
     assert conclusions(perfect) == [
         "All 8 cells have no interval of the AUC: it is 0 or 1, or too few people are of one class.",
-        "By AUC no cell can be told from the highest.",
+        "Among these trained models, no AUC differs significantly from the highest.",
+        *AVERAGED,
     ]
     one = changed(board, auc_low=pl.when(pl.col("rank") == 1).then(None).otherwise("auc_low"))
     assert conclusions(one)[:2] == [
@@ -72,8 +85,27 @@ def test_a_single_cell(board):
     assert conclusions(chance)[0].startswith("The cell does not predict better than chance")
 
 
-def test_seeds_are_named_where_there_are_several():
-    assert "openclip-tiny, classifier_only, seed 0, 0.800" in conclusions(page_content.board((0, 7)))[2]
+def test_cells_are_compared_over_their_seeds_where_there_are_several():
+    """And not single trainings, which differ by their seeds alone."""
+    board = page_content.board((0, 7))
+    said = conclusions(board)[2]
+    assert said == (
+        "Cells, averaged over seeds: highest AUC timm:vit_tiny, lora, 0.573; 1 of 7 others differs significantly "
+        "(holds for other patients, other trainings)."
+    )
+    of_trainings = dataclasses.replace(board, averages=board.averages.filter(pl.col("family") != "cells"))
+    assert (
+        "Highest AUC of these trained models: openclip-tiny, classifier_only, seed 0, 0.800"
+        in conclusions(of_trainings)[2]
+    )
+
+
+def test_averages_that_do_not_differ(board):
+    alike = dataclasses.replace(board, averages=board.averages.with_columns(group=pl.lit("a")))
+    assert conclusions(alike)[-1] == (
+        "Backbones, averaged over strategies: highest AUC timm:vit_tiny, 0.557; none of 2 others differs significantly "
+        "(holds for other patients, these trained models)."
+    )
 
 
 def test_where_all_failed_nothing_is_said(board):
