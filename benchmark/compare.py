@@ -155,7 +155,7 @@ def print_comparison(table: pl.DataFrame, confidence: float, console: Console) -
     """AUC and vessel ratio of every cell in both runs; the other measures are in the file."""
     for (run_a, run_b), of_pair in table.group_by("run_a", "run_b", maintain_order=True):
         shown = Table(
-            title=f"{escape(str(run_b))} (b) less {escape(str(run_a))} (a)",
+            title=f"{escape(str(run_b))} (b) less {escape(str(run_a))} (a), these trained models",
             title_justify="left",
             box=box.SIMPLE_HEAD,
             caption=f"Below each number its {100 * confidence:g} % interval over people; p is Holm-adjusted.",

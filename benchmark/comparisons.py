@@ -1,10 +1,10 @@
-"""Cells held against each other: paired differences, ranks, seeds of one cell, and prediction against explanation.
+"""Cells compared: paired differences, ranks, seeds of one cell, and prediction against explanation.
 
 All cells share one set of resamples of people, so their differences are paired.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from benchmark.config import IntervalMethod, Statistics
 from benchmark.measures import (
     CHANCE,
     MEASURES,
+    SCALES,
     WITHOUT_INTERVAL,
     Difference,
     Estimates,
@@ -23,13 +24,15 @@ from benchmark.measures import (
     interval_of_mean,
     p_above_chance,
 )
-from stats.correlation import RankCorrelation, kendall, kendall_resampled, spearman, spearman_resampled
+from stats.correlation import COEFFICIENTS, Coefficient, RankCorrelation, kendall, spearman
 from stats.delong import delong_test
+from stats.error_in_cells import OverCells, over_cells
 from stats.intervals import UNDEFINED, percentile_interval
+from stats.jackknife import LeftOut, covariance
 from stats.multiple import holm
 from stats.ranks import groups, rank, rank_sets, tied_with_best
 from stats.resamples import PeopleResamples
-from stats.seeds import over_seeds
+from stats.seeds import over_seeds, seeds_covariance
 
 CellKey = tuple[str, str, int]  # backbone, strategy, seed
 CELL: dict[str, type[pl.DataType]] = {"backbone": pl.String, "strategy": pl.String, "seed": pl.Int64}
@@ -78,14 +81,19 @@ CORRELATION_SCHEMA: dict[str, type[pl.DataType]] = {
     "explainability": pl.String,
     "coefficient": pl.String,
     "estimate": pl.Float64,
+    "patients_low": pl.Float64,
+    "patients_high": pl.Float64,
+    "corrected": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+    "not_known": pl.String,
     "p_value": pl.Float64,
     "n_cells": pl.Int64,
     "n_predicting": pl.Int64,
     "method": pl.String,
 }
-FEWEST_CELLS = 6  # of a correlation's p-value: fewer have too few orders to tell anything from chance
+FEWEST_CELLS = 6  # of what a correlation says of other cells: fewer have too few orders to tell anything from chance
+_TESTS: dict[Coefficient, Callable[..., RankCorrelation]] = {"spearman": spearman, "kendall": kendall}
 
 
 def compare(
@@ -189,7 +197,7 @@ def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], sett
             if np.isnan(values).any():
                 continue
             of_people = UNDEFINED if measure in WITHOUT_INTERVAL else interval_of_mean(of_cell, measure, settings)
-            found = over_seeds(values, of_people, settings.confidence)
+            found = over_seeds(values, of_people, settings.confidence, SCALES[measure])
             rows.append(
                 {
                     "backbone": backbone,
@@ -210,7 +218,10 @@ def correlate(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings:
     """Performance against explainability over cells, columns as `CORRELATION_SCHEMA`; the study's own comes first.
 
     A cell is a backbone with a strategy. Its seeds are averaged, for they are repetitions and not further cells.
-    p-values exchange backbones and strategies as wholes; below `FEWEST_CELLS` there is none.
+    estimate: of these cells on these patients. patients_low, patients_high: other patients, these cells. corrected,
+    low, high: other cells, without the error that patients (and seeds, where there are several) add to their values;
+    not_known: why there are none. p-values, for other cells, exchange backbones and strategies as wholes. Below
+    `FEWEST_CELLS` nothing is said of other cells.
     """
     rows: list[dict[str, Any]] = []
     cells = [
@@ -229,28 +240,33 @@ def correlate(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings:
             "n_cells": len(kept),
             "n_predicting": sum(cell.pair in predicting for cell in kept),
         }
-        for name, test, resampled in (
-            ("spearman", spearman, spearman_resampled),
-            ("kendall", kendall, kendall_resampled),
-        ):
+        errors = _errors(kept, (performance, explainability)) if len(kept) >= FEWEST_CELLS else None
+        for name, test in _TESTS.items():
             if not kept:
                 rows.append(named | {"coefficient": name, "method": "undefined"})
                 continue
             x, y = ([cell.values[measure] for cell in kept] for measure in (performance, explainability))
             layout = ([cell.pair[0] for cell in kept], [cell.pair[1] for cell in kept])
-            found: RankCorrelation = test(x, y, layout=layout, seed=settings.seed)
-            few = len(kept) < FEWEST_CELLS and found.method != "undefined"
+            found = test(x, y, layout=layout, seed=settings.seed)
+            few = errors is None and found.method != "undefined"
             samples = (np.stack([cell.samples[m] for cell in kept], axis=1) for m in (performance, explainability))
-            low, high = np.nan, np.nan
+            of_patients = UNDEFINED
             if not np.isnan(found.coefficient):
-                low, high = percentile_interval(resampled(*samples), settings.confidence)
+                of_patients = percentile_interval(COEFFICIENTS[name](*samples), settings.confidence)
+            others: OverCells | None = None
+            why: str | None = f"fewer than {FEWEST_CELLS} cells"
+            if errors is not None:
+                others = over_cells(x, y, errors, layout, name, settings.confidence, seed=settings.seed)
+                why = _not_known(others, performance, explainability)
             rows.append(
                 named
                 | {
                     "coefficient": name,
                     "estimate": found.coefficient,
-                    "low": low,
-                    "high": high,
+                    **dict(zip(("patients_low", "patients_high"), of_patients, strict=True)),
+                    "corrected": np.nan if others is None else others.estimate,
+                    **dict(zip(("low", "high"), UNDEFINED if others is None else others.interval, strict=True)),
+                    "not_known": None if np.isnan(found.coefficient) else why,
                     "p_value": np.nan if few else found.p_value,
                     "method": f"no p-value below {FEWEST_CELLS} cells" if few else found.method,
                 }
@@ -258,14 +274,31 @@ def correlate(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings:
     return frame(rows, CORRELATION_SCHEMA)
 
 
+def _not_known(others: OverCells, performance: str, explainability: str) -> str | None:
+    """Why there is no interval for other cells."""
+    if not others.not_known:
+        return None
+    if others.not_known in ("x", "y", "both"):
+        which = {"x": (performance,), "y": (explainability,), "both": (performance, explainability)}[others.not_known]
+        said = " or ".join({"auc": "AUC", "f1": "F1"}.get(name, name.replace("_", " ")) for name in which)
+        return f"cells are not shown to differ in {said} by more than its error"
+    return "the error of a cell is undefined"
+
+
 @dataclass(frozen=True, eq=False)
 class _OverSeeds:
-    """Means over the seeds of a backbone with a strategy; the two-sided p-value of its mean AUC against chance."""
+    """Means over the seeds of a backbone with a strategy; the two-sided p-value of its mean AUC against chance.
+
+    of_seeds, without: of each measure what every seed had, (seeds,), and the same without each group, (seeds, groups).
+    """
 
     pair: tuple[str, str]
     values: dict[str, float]
     samples: dict[str, np.ndarray]
     p_above_chance: float
+    of_seeds: dict[str, np.ndarray]
+    without: dict[str, np.ndarray]
+    groups: LeftOut
 
     @property
     def above_chance(self) -> bool:
@@ -274,12 +307,36 @@ class _OverSeeds:
     @classmethod
     def of(cls, pair: tuple[str, str], seeds: Sequence[Estimates], settings: Statistics) -> "_OverSeeds":
         measures = {measure for correlated in CORRELATED for measure in correlated}
+        of_seeds = {measure: np.array([seed.values[measure] for seed in seeds]) for measure in measures}
         return cls(
             pair,
-            {measure: float(np.mean([seed.values[measure] for seed in seeds])) for measure in measures},
+            {measure: float(values.mean()) for measure, values in of_seeds.items()},
             {measure: np.mean([seed.samples[measure] for seed in seeds], axis=0) for measure in measures},
             p_above_chance(seeds, settings),
+            of_seeds,
+            {measure: np.stack([seed.left_out[measure] for seed in seeds]) for measure in measures},
+            seeds[0].groups,
         )
+
+
+def _errors(cells: Sequence[_OverSeeds], measures: tuple[str, str]) -> np.ndarray:
+    """Covariance (2k, 2k) of the errors of two measures' means over seeds: of patients, and of seeds where known."""
+    strata, people = cells[0].groups.strata, cells[0].groups.people
+    means = [cell.values[measure] for measure in measures for cell in cells]
+    without = [cell.without[measure].mean(axis=0) for measure in measures for cell in cells]
+    errors = covariance(means, without, strata, people)
+    several = [cell for cell in cells if len(cell.of_seeds[measures[0]]) > 1]
+    if not several or np.isnan(errors).any():
+        return errors
+    observed, shared = [], []
+    for cell in several:
+        values, left = (np.stack([part[measure] for measure in measures]) for part in (cell.of_seeds, cell.without))
+        observed.append(values)
+        own, without_each = values - values.mean(axis=1, keepdims=True), left - left.mean(axis=1, keepdims=True)
+        shared.append([covariance(own[:, s], without_each[:, s], strata, people) for s in range(values.shape[1])])
+    of_seed = seeds_covariance(observed, shared)
+    seeds = np.diag([1 / len(cell.of_seeds[measures[0]]) for cell in cells])
+    return errors + np.kron(of_seed, seeds)
 
 
 def _named(key: CellKey, side: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a leaderboard says, in a few sentences, and what its numbers cannot carry."""
 
+import re
 from collections.abc import Sequence
 
 import polars as pl
@@ -12,9 +13,11 @@ from stats.jackknife import TAIL
 FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few
 MUCH = 0.2  # of a map outside the field of view, above which it is said
 
+AVERAGED = (("cells", "seeds"), ("strategies", "backbones"), ("backbones", "strategies"))  # family, averaged over
+
 
 def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
-    """Which cells are shown to predict and to depend on the vessels, and whether the best differs from the others.
+    """Which cells are shown to predict and to depend on the vessels, and whether the best differ from the others.
 
     margin: two AUCs that differ by less count as equivalent.
     """
@@ -28,9 +31,10 @@ def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
         _ratios(done, able),
         _erasure(able),
         *_disagreements(able),
-        _best(done),
+        _best(board, done),
         _equivalent(done, board.comparisons, margin),
         _optimism(done),
+        *(_averages(board, *each) for each in AVERAGED),
     ]
     return [sentence for sentence in told if sentence]
 
@@ -114,16 +118,40 @@ def _unknown(done: pl.DataFrame) -> str:
     return f"{who} no interval of the AUC: it is 0 or 1, or too few people are of one class."
 
 
-def _best(done: pl.DataFrame) -> str:
-    if len(done) < 2:
+def _best(board: Leaderboard, done: pl.DataFrame) -> str:
+    """Of single trainings; where cells have several, `_averages` says more."""
+    others = len(done) - 1
+    if not others or not board.averages.filter(family="cells").is_empty():
         return ""
-    best = done.row(0, named=True)
-    others = done.filter("tied_best").height - 1
-    if others == len(done) - 1:
-        return "By AUC no cell can be told from the highest."
+    best, different = done.row(0, named=True), len(done) - done.filter("tied_best").height
+    if not different:
+        return "Among these trained models, no AUC differs significantly from the highest."
     name = f"{best['backbone']}, {best['strategy']}" + (f", seed {best['seed']}" if done["seed"].n_unique() > 1 else "")
-    tied = "every other is told from it" if not others else f"{others} of {len(done) - 1} others cannot be told from it"
-    return f"Highest AUC: {name}, {best['auc']:.3f}; {tied}."
+    return f"Highest AUC of these trained models: {name}, {best['auc']:.3f}; {_differ(different, others)}."
+
+
+def _averages(board: Leaderboard, family: str, averaged_over: str) -> str:
+    """Which level of a family has the highest mean AUC, and how many others differ from it."""
+    rows = board.averages.filter(family=family, measure="auc").sort("mean", descending=True).to_dicts()
+    if not rows:
+        return ""
+    best, *others = rows
+    own = _letters(best["group"])
+    different = sum(own.isdisjoint(_letters(row["group"])) for row in others)
+    name = ", ".join(best[side] for side in ("backbone", "strategy") if best[side])
+    told = f"{family.capitalize()}, averaged over {averaged_over}: "
+    told += f"highest AUC {name}, {best['mean']:.3f}; {_differ(different, len(others))}"
+    return f"{told} (holds for {best['holds_for']})."
+
+
+def _differ(different: int, others: int) -> str:
+    if different == others:
+        return "the other differs significantly" if others == 1 else f"all {others} others differ significantly"
+    return f"{different or 'none'} of {others} others {'differs' if different < 2 else 'differ'} significantly"
+
+
+def _letters(group: str) -> set[str]:
+    return set(re.findall(r"[a-z]'*", group))
 
 
 def _equivalent(done: pl.DataFrame, comparisons: pl.DataFrame, margin: float) -> str:

@@ -35,7 +35,8 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
     told = [
         f"{escape(title)}: {_tested(done)}, with {100 * confidence:g}\\,\\% intervals over people.",
         "Artery, vein, vessel: mean saliency inside over that outside all vessels" + _with_ratio(done) + ".",
-        "Bold: highest; $\\dagger$: not distinguishable from it (Holm-adjusted).",
+        "Bold: highest of these trained models; $\\dagger$: trained models that do not differ significantly from it "
+        "(Holm-adjusted).",
     ]
     if len(done) and not done["predicts"].any():
         marks["auc"] = [""] * len(done)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmark import comparisons, curves, evidence, ratios
+from benchmark import comparisons, contrasts, curves, evidence, ratios
 from benchmark.cells import Cell
 from benchmark.comparisons import CELL, CellKey, frame
 from benchmark.config import RiskMethod, Statistics
@@ -123,6 +123,9 @@ class Leaderboard:
         comparisons: every pair of cells; `benchmark.comparisons.COMPARISON_SCHEMA`.
         seeds: cells with several seeds; `benchmark.comparisons.SEEDS_SCHEMA`.
         correlation: performance against explainability over cells; `benchmark.comparisons.CORRELATION_SCHEMA`.
+        averages: strategies over backbones, backbones over strategies, cells over seeds; and
+        contrasts: their differences; `benchmark.contrasts.AVERAGES_SCHEMA` and `CONTRASTS_SCHEMA`.
+        repeatability: how alike trainings of one cell are; `benchmark.contrasts.REPEATABILITY_SCHEMA`.
     """
 
     cells: pl.DataFrame
@@ -132,6 +135,9 @@ class Leaderboard:
     comparisons: pl.DataFrame
     seeds: pl.DataFrame
     correlation: pl.DataFrame
+    averages: pl.DataFrame
+    contrasts: pl.DataFrame
+    repeatability: pl.DataFrame
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Every frame but the cells, under the name of its file."""
@@ -200,6 +206,7 @@ def build(
     ranks = comparisons.ranked(keys, estimates, pairs, settings.confidence)
     rows = [row | of_cell for row, of_cell in zip(rows, ranks, strict=True)]
     rows = _with_corrected_highest(evidence.with_evidence(rows, settings.confidence), estimates)
+    averages, differences = contrasts.average(keys, estimates, settings)
     best_first = ["auc", *CELL]
     return Leaderboard(
         cells=frame(rows + failed, SCHEMA).sort(best_first, descending=[True, False, False, False], nulls_last=True),
@@ -209,6 +216,9 @@ def build(
         comparisons=pairs,
         seeds=comparisons.over_all_seeds(keys, estimates, settings),
         correlation=comparisons.correlate(keys, estimates, settings),
+        averages=averages,
+        contrasts=differences,
+        repeatability=contrasts.repeat(keys, estimates, settings),
     )
 
 

@@ -149,6 +149,13 @@ def render(content: PageContent) -> str:
         operating=_operating(board.operating),
         pairs=_pairs(board.comparisons),
         seeds=_over_seeds(board.seeds),
+        letters={
+            (row["backbone"], row["strategy"], row["measure"]): row["group"]
+            for row in board.averages.filter(family="cells").to_dicts()
+        },
+        averages={family: _averages(board.averages, family) for family in ("strategies", "backbones")},
+        contrasts=_contrasts(board.contrasts),
+        repeatability=board.repeatability.to_dicts(),
         published=[] if content.published is None else content.published.to_dicts(),
         published_measures=[replace(measure, digits=2) for measure in measures["prediction"] + measures["ratios"]],
         saliency=_saliency_rows(content),
@@ -252,6 +259,26 @@ def _over_seeds(seeds: pl.DataFrame) -> list[dict[str, Any]]:
     for row in seeds.to_dicts():
         key = (row["backbone"], row["strategy"])
         rows.setdefault(key, {name: row[name] for name in ("backbone", "strategy", "n_seeds")})[row["measure"]] = row
+    return list(rows.values())
+
+
+def _averages(averages: pl.DataFrame, family: str) -> list[dict[str, Any]]:
+    """A row for each level of a family, highest AUC first: by name, each measure's mean."""
+    rows: dict[tuple[str | None, str | None], dict[str, Any]] = {}
+    for row in averages.filter(family=family).to_dicts():
+        rows.setdefault((row["backbone"], row["strategy"]), {"any": row})[row["measure"]] = row
+    return sorted(rows.values(), key=lambda row: -row["auc"]["mean"] if "auc" in row else 0)
+
+
+def _contrasts(contrasts: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row for each pair of levels: `auc` and the ratios hold its comparisons."""
+    names = ("family", "backbone_a", "strategy_a", "backbone_b", "strategy_b")
+    rows: dict[tuple[str | None, ...], dict[str, Any]] = {}
+    for row in contrasts.to_dicts():
+        found = rows.setdefault(tuple(row[name] for name in names), {"any": row, "family": row["family"]})
+        for side in "ab":
+            found[side] = ", ".join(part for part in (row[f"backbone_{side}"], row[f"strategy_{side}"]) if part)
+        found[row["measure"]] = row
     return list(rows.values())
 
 

@@ -154,6 +154,8 @@ class Correlation(_Model):
     coefficient: str
     estimate: Number
     n_predicting: int  # of the cells, those whose AUC is shown to be above chance
+    over_cells: Number | None = None  # in a population of cells, without the error of their values
+    not_known: str | None = None  # why `over_cells` has no value
 
 
 class OverSeeds(_Model):
@@ -165,6 +167,48 @@ class OverSeeds(_Model):
     n_seeds: int
     sd: float | None
     mean: Number
+
+
+class Average(_Model):
+    """A measure's mean over the cells of a level: a strategy over backbones, a backbone over strategies, or one cell.
+
+    `holds_for`: what the interval and the letter generalise to; `missing`: cells of the run that are not in the family.
+    """
+
+    family: str
+    backbone: str | None
+    strategy: str | None
+    measure: str
+    mean: Number
+    group: str | None
+    n_cells: int
+    missing: str
+    holds_for: str
+
+
+class Contrast(_Model):
+    """Level a less level b of a family; `error_patients`, `error_trainings`: the standard errors of either kind."""
+
+    family: str
+    measure: str
+    a: tuple[str | None, str | None]
+    b: tuple[str | None, str | None]
+    difference: Number
+    p_holm: float | None
+    error_patients: float | None
+    error_trainings: float | None
+    n_cells: int
+    holds_for: str
+
+
+class Repeatability(_Model):
+    """How much of a measure's variance between trainings is between cells; `sd_trainings`: within a cell."""
+
+    measure: str
+    icc: Number
+    sd_cells: float | None
+    sd_trainings: float | None
+    n_trainings: int
 
 
 class CohortResult(_Model):
@@ -201,6 +245,9 @@ class Results(_Model):
     comparisons: list[Comparison]
     correlations: list[Correlation]
     seeds: list[OverSeeds]
+    averages: list[Average] = []
+    contrasts: list[Contrast] = []
+    repeatability: list[Repeatability] = []
     weights: dict[str, dict[str, Any] | None]
     vessels: dict[str, Any]
     software: dict[str, str]
@@ -251,12 +298,24 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
             f"backbones and whole strategies, none below {FEWEST_CELLS} cells",
             **bootstrap,
         ),
+        "over_cells": Method(
+            name="of other cells, without the error that patients (and seeds, where a cell has several) add to their "
+            "values: test inverted by simulation; value: at which the observed coefficient is the median",
+            confidence=settings.confidence,
+            seed=settings.seed,
+        ),
         "selection": Method(
             name="highest AUC less its mean excess over the true value of the cell chosen for being highest, in "
             "resamples around estimates shrunk to the spread of true values",
             **bootstrap,
         ),
         "seeds": Method(name=f"people ({short}) and seeds (t), in quadrature", **drawn),
+        "averages": Method(
+            name="Student's t over people, standard error by jackknife; with several seeds also over seeds, "
+            "in quadrature",
+            **confident,
+        ),
+        "repeatability": Method(name="ICC(1) of a one-way random effects model, F distribution", **confident),
         "ranks": Method(
             name="simultaneous confidence sets of all ranks, from the Holm-adjusted p-values of all pairs of AUCs",
             **confident,
@@ -393,12 +452,16 @@ def correlation_results(leaderboard: Leaderboard) -> list[Correlation]:
             **{name: row[name] for name in ("performance", "explainability", "coefficient", "n_predicting")},
             estimate=Number(
                 value=row["estimate"],
-                low=row["low"],
-                high=row["high"],
+                low=row["patients_low"],
+                high=row["patients_high"],
                 p_value=row["p_value"],
                 n=row["n_cells"],
                 method="correlation",
             ),
+            over_cells=Number(
+                value=row["corrected"], low=row["low"], high=row["high"], n=row["n_cells"], method="over_cells"
+            ),
+            not_known=row["not_known"],
         )
         for row in leaderboard.correlation.to_dicts()
     ]
@@ -411,6 +474,38 @@ def seed_results(leaderboard: Leaderboard) -> list[OverSeeds]:
             mean=Number(value=row["mean"], low=row["low"], high=row["high"], n=row["n_seeds"], method="seeds"),
         )
         for row in leaderboard.seeds.to_dicts()
+    ]
+
+
+def average_results(leaderboard: Leaderboard) -> list[Average]:
+    copied = ("family", "backbone", "strategy", "measure", "group", "n_cells", "missing", "holds_for")
+    return [
+        Average(
+            **{name: row[name] for name in copied},
+            mean=Number(value=row["mean"], low=row["low"], high=row["high"], n=row["n_trainings"], method="averages"),
+        )
+        for row in leaderboard.averages.to_dicts()
+    ]
+
+
+def contrast_results(leaderboard: Leaderboard) -> list[Contrast]:
+    copied = ("family", "measure", "p_holm", "error_patients", "error_trainings", "n_cells", "holds_for")
+    rows = []
+    for row in leaderboard.contrasts.to_dicts():
+        a, b = ((row[f"backbone_{side}"], row[f"strategy_{side}"]) for side in "ab")
+        bounds = {name: row[name] for name in ("low", "high", "p_value")}
+        difference = Number(value=row["difference"], **bounds, n=row["n_trainings"], method="averages")
+        rows.append(Contrast(**{name: row[name] for name in copied}, a=a, b=b, difference=difference))
+    return rows
+
+
+def repeatability_results(leaderboard: Leaderboard) -> list[Repeatability]:
+    return [
+        Repeatability(
+            **{name: row[name] for name in ("measure", "sd_cells", "sd_trainings", "n_trainings")},
+            icc=Number(value=row["icc"], low=row["low"], high=row["high"], n=row["n_cells"], method="repeatability"),
+        )
+        for row in leaderboard.repeatability.to_dicts()
     ]
 
 

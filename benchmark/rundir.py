@@ -25,7 +25,8 @@
                                    mean_cam.png, figures/; mask_null.json, model_null.json, erasure.parquet;
                                    failed.txt where it failed
     leaderboard.csv|parquet|html|tex, results.json; mean_photograph.png
-    operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv
+    operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
+    repeatability.csv
 
 prepare and segment are complete when their marker `.<stage>.json` exists, an embedding when its `block<k>.npy` or
 `test<k>.npy` does, a trial when its `trial.json` does, its explanation when its `saliency.parquet` does, erased

@@ -68,12 +68,27 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
         )
     first = leaderboard.correlation.row(0, named=True)
     if first["estimate"] is not None:
-        interval = f" [{first['low']:.2f}, {first['high']:.2f}]" if first["low"] is not None else ""
-        rho, how = f"{first['estimate']:.2f}{interval}", first["method"]
-        test = how if first["p_value"] is None else f"p {p_stated(first['p_value'])} ({how})"
-        console.print(f"AUC against vessel ratio over {first['n_cells']} cells: Spearman {rho}, {test}")
+        console.print(_correlation(first))
     console.print(f"Page: [bold]{escape(str(RunDirectory(out).leaderboard('html')))}", soft_wrap=True)
     return failed
+
+
+def _correlation(row: dict[str, Any]) -> str:
+    """What is known of the correlation, and for whom each number holds."""
+    patients = ""
+    if row["patients_low"] is not None:
+        patients = f" ({_range(row['patients_low'], row['patients_high'])} in other patients)"
+    told = f"AUC against vessel ratio over these {row['n_cells']} cells: Spearman {row['estimate']:.2f}{patients}. "
+    if row["low"] is None:
+        told += f"Other cells: not known ({row['not_known']})"
+    else:
+        told += f"Other cells, without measurement error: {row['corrected']:.2f} ({_range(row['low'], row['high'])})"
+    test = row["method"] if row["p_value"] is None else f"p {p_stated(row['p_value'])} ({row['method']})"
+    return f"{told}; {test}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.2f} to {high:.2f}"
 
 
 def print_table(table: Table, console: Console) -> None:

@@ -9,18 +9,21 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
-from stats.checks import as_numbers, require_same_length
+from stats.checks import as_numbers, require_same_length, tail_of
+from stats.intervals import UNDEFINED, Interval
 
 EXACT_UP_TO = 9  # points; 9! = 362,880 orders
 _MOST_ORDERS = math.factorial(EXACT_UP_TO)
 _BLOCK = 1 << 18  # scores worked on at once: 2 MB stay in the processor's cache
 
 Layout = tuple[ArrayLike, ArrayLike]
+Coefficient = Literal["spearman", "kendall"]
 _Score = Callable[[np.ndarray], np.ndarray]  # ranks (..., n) -> scores (..., m), both whole numbers
 
 
@@ -90,6 +93,27 @@ def spearman_resampled(x: ArrayLike, y: ArrayLike) -> np.ndarray:
 def kendall_resampled(x: ArrayLike, y: ArrayLike) -> np.ndarray:
     """Kendall's tau-b row by row, as `spearman_resampled`."""
     return _row_by_row(x, y, _by_pair)
+
+
+COEFFICIENTS: dict[Coefficient, Callable[[ArrayLike, ArrayLike], np.ndarray]] = {
+    "spearman": spearman_resampled,
+    "kendall": kendall_resampled,
+}
+
+
+def fisher_interval(rho: float, n: int, confidence: float = 0.95) -> Interval:
+    """Of Spearman's rho over n independent points, on Fisher's scale with variance (1 + rho^2 / 2) / (n - 3).
+
+    Bonett & Wright (2000). For points known without error: error weakens rho, and the interval with it
+    (`stats.error_in_cells` takes it out). (NaN, NaN) for fewer than four points and for a rho of -1 or 1.
+
+    Raises ValueError for a confidence outside (0, 1).
+    """
+    tail = tail_of(confidence)
+    if n < 4 or not -1 < rho < 1:
+        return UNDEFINED
+    margin = float(norm.isf(tail)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    return math.tanh(math.atanh(rho) - margin), math.tanh(math.atanh(rho) + margin)
 
 
 def _by_rank(ranks: np.ndarray) -> np.ndarray:

@@ -64,6 +64,13 @@ def student_interval(estimate: float, spread: Spread, confidence: float = 0.95, 
     return (low, high) if math.isfinite(high) else UNDEFINED
 
 
+def within_range(interval: Interval, scale: Scale) -> Interval:
+    """An interval cut off at the ends of its scale, which an area or a ratio cannot lie beyond; NaN stays."""
+    on = _SCALES[scale]
+    low, high = (float(np.clip(bound, on.low, on.high)) for bound in interval)
+    return low, high
+
+
 def interval_at_end(share: float, people: int, confidence: float = 0.95) -> Interval:
     """The exact interval of a share of 0 or 1 (Clopper & Pearson 1934), as of so many independent people all alike.
 

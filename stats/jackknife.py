@@ -135,6 +135,38 @@ def spread(
     return Spread(float(np.sqrt(variances.sum())), float(min(freedom, counted[-1] - 1)))
 
 
+def covariance(
+    estimates: ArrayLike, jackknife: ArrayLike, strata: ArrayLike | None = None, people: ArrayLike | None = None
+) -> np.ndarray:
+    """The covariance matrix (k, k) of k statistics of the same people; its diagonal is `spread`'s squared errors.
+
+    estimates (k,); jackknife (k, people): each without each person in turn, or without each group; strata, people: as
+    of `spread`. A row and column of NaN where the spread is undefined. Otherwise a sum of squares, so that no linear
+    combination of the statistics has a negative variance.
+    """
+    pairs = zip(np.asarray(estimates, dtype=np.float64), np.asarray(jackknife, dtype=np.float64), strict=True)
+    added = np.stack([_added(float(estimate), values, strata, people) for estimate, values in pairs])
+    return added @ added.T
+
+
+def _added(estimate: float, jackknife: np.ndarray, strata: ArrayLike | None, people: ArrayLike | None) -> np.ndarray:
+    """What each person, and then each stratum, adds to the error of a statistic: the squares sum up to its variance."""
+    values, stratum = _by_stratum(jackknife, strata)
+    matter = np.bincount(stratum, weights=_unless_rounding(values - estimate, values) != 0)
+    if np.isnan(values).any() or matter.sum() == 1:
+        return np.full(len(values) + len(matter), np.nan)
+    members = np.bincount(stratum, weights=None if people is None else np.asarray(people, dtype=np.float64))
+    moved = _moved(values, stratum, estimate, members)
+    every = matter.sum()
+    counted = np.full(len(matter), every) if (matter == 1).any() else matter
+    return np.concatenate(
+        [
+            np.sqrt(1 - 1 / np.maximum(counted, 1))[stratum] * _within(values, stratum),
+            np.sqrt((1 - 1 / max(every, 1)) * members) * moved,
+        ]
+    )
+
+
 def _by_stratum(jackknife: ArrayLike, strata: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     """Both (people,): the values, and the stratum of each, counted from 0."""
     values = np.asarray(jackknife, dtype=np.float64)
@@ -156,8 +188,13 @@ def _between(values: np.ndarray, stratum: np.ndarray, estimate: float, members: 
     """The sum of squares that a person's stratum alone adds: by how much leaving out one of its members moves the
     statistic, less what leaving out anyone does. A group moves it by as many times as it has members.
     """
+    return float(members @ _moved(values, stratum, estimate, members) ** 2)
+
+
+def _moved(values: np.ndarray, stratum: np.ndarray, estimate: float, members: np.ndarray) -> np.ndarray:
+    """By how much leaving out one member of each stratum moves the statistic, less what leaving out anyone does."""
     moved = _unless_rounding(_means(values, stratum) - estimate, values) / (members / np.bincount(stratum))
-    return float(members @ (moved - members @ moved / members.sum()) ** 2)
+    return moved - members @ moved / members.sum()
 
 
 def _unless_rounding(differences: np.ndarray, values: np.ndarray) -> np.ndarray:

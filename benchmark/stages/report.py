@@ -23,11 +23,14 @@ from benchmark.provenance import processor, program
 from benchmark.results import (
     CohortResult,
     Results,
+    average_results,
     cell_results,
     comparison_results,
+    contrast_results,
     correlation_results,
     digest,
     methods,
+    repeatability_results,
     seed_results,
 )
 from benchmark.run import Run
@@ -110,6 +113,9 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         comparisons=comparison_results(leaderboard),
         correlations=correlation_results(leaderboard),
         seeds=seed_results(leaderboard),
+        averages=average_results(leaderboard),
+        contrasts=contrast_results(leaderboard),
+        repeatability=repeatability_results(leaderboard),
         weights=read_records(directory),
         vessels=(directory.completed("segment") or {}).get("source", {}),
         software=dict(facts["Software"]),

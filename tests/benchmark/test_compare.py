@@ -221,8 +221,8 @@ def test_printed():
     ]
     text = printed(*rows)
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert "runs/b (b) less runs/[a] (a)" in lines
-    assert "runs/c (b) less runs/[a] (a)" in lines
+    assert "runs/b (b) less runs/[a] (a), these trained models" in lines
+    assert "runs/c (b) less runs/[a] (a), these trained models" in lines
     told = list(itertools.pairwise(lines))
     assert ("[red]tower AUC 0.700 0.750 +0.050 0.040", "lora s0 0.61–0.79 0.66–0.84 -0.010 to +0.100") in told
     assert ("[red]tower vessel 0.700 0.750 +0.050 –", "lora s0 ratio 0.61–0.79 0.66–0.84") in told

@@ -19,6 +19,8 @@ from benchmark.comparisons import (
     EQUIVALENT,
     NOT_KNOWN,
     SEEDS_SCHEMA,
+    _errors,
+    _OverSeeds,
     compare,
     correlate,
     over_all_seeds,
@@ -258,22 +260,53 @@ def test_correlation_over_planted_cells():
     ]
     assert (CORRELATED[0], len(table)) == (("auc", "vessel_ratio"), 16)
     found = {(row["performance"], row["explainability"], row["coefficient"]): row for row in table.to_dicts()}
-    numbers = ("estimate", "low", "high", "p_value", "n_cells", "n_predicting", "method")
+    numbers = ("estimate", "patients_low", "patients_high", "p_value", "n_cells", "n_predicting", "method")
     within = "exact permutation within the layout"
     for coefficient in ("spearman", "kendall"):
         rising, falling = (found["auc", ratio, coefficient] for ratio in ("vessel_ratio", "artery_ratio"))
         assert [rising[name] for name in numbers] == [1, 1, 1, pytest.approx(2 / 12), 6, 4, within]
         assert [falling[name] for name in numbers] == [-1, -1, -1, pytest.approx(2 / 12), 6, 4, within]
+        assert rising["low"] == pytest.approx(-falling["high"], abs=0.1)
+        assert -0.5 < rising["low"] < 0.5, "six cells say little of others, however sure their own values are"
+        assert (rising["high"], rising["not_known"]) == (1, None)
         flat = found["f1", "vein_ratio", coefficient]
         assert [flat[name] for name in numbers] == [None, None, None, None, 6, 4, "undefined"]
     tied = found["f1", "vessel_ratio", "kendall"]
     assert tied["estimate"] == pytest.approx(kendalltau(f1, range(6)).statistic)
 
 
-def test_the_interval_of_a_correlation_is_over_people():
+def test_the_patients_interval_of_a_correlation_is_over_patients():
     cells = [planted({"auc": 0.6 + k / 10, "vessel_ratio": 1 + k}, noise=1, seed=k) for k in range(4)]
     row = correlate(keys_of(cells), cells, Statistics(confidence=0.9)).row(0, named=True)
-    assert row["low"] < 0.5 < row["high"] <= row["estimate"] == 1
+    assert row["patients_low"] < 0.5 < row["patients_high"] <= row["estimate"] == 1
+    assert (row["low"], row["high"], row["not_known"]) == (None, None, "fewer than 6 cells")
+
+
+def test_cells_that_differ_by_no_more_than_their_error_have_no_interval_over_cells():
+    """Nine cells alike in truth, whose noise over patients gives them any correlation."""
+    cells = [planted({"auc": 0.7, "vessel_ratio": 1 + k}, noise=0.01, seed=k) for k in range(9)]
+    noise = np.random.default_rng(5).normal(size=9)
+    alike = [replace(c, values=c.values | {"auc": 0.7 + 0.05 * e}) for c, e in zip(cells, noise, strict=True)]
+    row = correlate(keys_of(alike, strategies=3), alike, Statistics()).row(0, named=True)
+    assert row["not_known"] == "cells are not shown to differ in AUC by more than its error"
+    assert row["low"] is row["high"] is row["corrected"] is None
+    assert row["estimate"] is not None
+
+
+def test_the_errors_of_a_correlation_hold_the_spread_of_seeds():
+    """The pooled variance between two seeds, half of it for their mean, on the diagonal of one measure."""
+    pairs = keys_of(range(6), strategies=3)
+    keys = [(*pair[:2], seed) for pair in pairs for seed in (0, 1)]
+    apart = [
+        planted({"auc": 0.5 + k / 20 + (-0.02, 0.02)[seed], "vessel_ratio": 1.0 + k}, noise=1e-9, seed=2 * k + seed)
+        for k in range(6)
+        for seed in (0, 1)
+    ]
+    cells = [_OverSeeds.of(pair[:2], apart[2 * k : 2 * k + 2], Statistics()) for k, pair in enumerate(pairs)]
+    errors = _errors(cells, ("auc", "vessel_ratio"))
+    assert np.diag(errors) == pytest.approx([0.0008 / 2] * 6 + [0] * 6, abs=1e-12)
+    same = correlate(keys, apart, Statistics()).row(0, named=True)
+    assert same["low"] is not None
 
 
 def test_cells_without_ratios_are_left_out_of_their_correlation():

@@ -9,6 +9,13 @@ from benchmark.conclusions import cautions, conclusions, risk_stated
 from benchmark.leaderboard import Leaderboard
 from tests.benchmark import page_content
 
+AVERAGED = [
+    "Strategies, averaged over backbones: highest AUC partial, 0.553; the other differs significantly (holds for other "
+    "patients, these trained models).",
+    "Backbones, averaged over strategies: highest AUC timm:vit_tiny, 0.557; 1 of 2 others differs significantly (holds "
+    "for other patients, these trained models).",
+]
+
 
 @pytest.fixture
 def board():
@@ -27,10 +34,12 @@ def test_cells_that_predict_and_depend_on_vessels(board):
     assert conclusions(board) == [
         f"All 8 cells are shown to predict better than chance ({AGAINST}).",
         f"Of the 8 cells that predict and were tested without vessels, 8 are shown to depend on the vessels: {FALLS}.",
-        "Highest AUC: openclip-tiny, classifier_only, 0.800; 3 of 7 others cannot be told from it.",
+        "Highest AUC of these trained models: openclip-tiny, classifier_only, 0.800; 4 of 7 others differ "
+        "significantly.",
         "Of the 7 other cells, 3 are equivalent to the highest within 0.03 of AUC; for 2 it is not known, since "
         "neither a difference nor equivalence is shown.",
         "The highest of 8 AUCs is too high on average because it was chosen: corrected for this it is 0.783.",
+        *AVERAGED,
     ]
 
 
@@ -40,7 +49,7 @@ def test_nothing_is_made_of_models_that_learned_nothing(board):
     assert conclusions(chance)[:3] == [
         f"No cell is shown to predict better than chance ({AGAINST}).",
         "Vessel ratios are hard to interpret: an untrained model can also highlight vessels.",
-        "By AUC no cell can be told from the highest.",
+        "Among these trained models, no AUC differs significantly from the highest.",
     ]
 
 
@@ -51,7 +60,8 @@ def test_one_that_predicts(board):
         f"1 of 8 cells is shown to predict better than chance ({AGAINST}).",
         "Vessel ratios of the 7 cells marked † are hard to interpret: an untrained model can also highlight vessels.",
         f"It is shown to depend on the vessels: {FALLS}.",
-        "Highest AUC: openclip-tiny, classifier_only, 0.800; every other is told from it.",
+        "Highest AUC of these trained models: openclip-tiny, classifier_only, 0.800; all 7 others differ "
+        "significantly.",
     ]
     independent = changed(one, depends=pl.lit(False), above_null=pl.lit(False))
     assert conclusions(independent)[2] == "It is not shown to depend on the vessels."
@@ -86,7 +96,8 @@ def test_a_perfect_model_is_not_said_to_fail(board):
     perfect = changed(board, auc=pl.lit(1.0), predicts=pl.lit(None, pl.Boolean), tied_best=pl.lit(True))
     assert conclusions(perfect)[:2] == [
         "All 8 cells have no interval of the AUC: it is 0 or 1, or too few people are of one class.",
-        "By AUC no cell can be told from the highest.",
+        "Among these trained models, no AUC differs significantly from the highest.",
+        *AVERAGED,
     ]
     one = changed(board, predicts=pl.when(pl.col("rank") == 1).then(None).otherwise("predicts"))
     assert conclusions(one)[:2] == [
@@ -103,8 +114,27 @@ def test_a_single_cell(board):
     assert not any("highest" in sentence.lower() for sentence in conclusions(alone))
 
 
-def test_seeds_are_named_where_there_are_several():
-    assert "openclip-tiny, classifier_only, seed 0, 0.800" in conclusions(page_content.board((0, 7)))[2]
+def test_cells_are_compared_over_their_seeds_where_there_are_several():
+    """And not single trainings, which differ by their seeds alone."""
+    board = page_content.board((0, 7))
+    said = conclusions(board)[2]
+    assert said == (
+        "Cells, averaged over seeds: highest AUC timm:vit_tiny, lora, 0.573; 1 of 7 others differs significantly "
+        "(holds for other patients, other trainings)."
+    )
+    of_trainings = dataclasses.replace(board, averages=board.averages.filter(pl.col("family") != "cells"))
+    assert (
+        "Highest AUC of these trained models: openclip-tiny, classifier_only, seed 0, 0.800"
+        in conclusions(of_trainings)[2]
+    )
+
+
+def test_averages_that_do_not_differ(board):
+    alike = dataclasses.replace(board, averages=board.averages.with_columns(group=pl.lit("a")))
+    assert conclusions(alike)[-1] == (
+        "Backbones, averaged over strategies: highest AUC timm:vit_tiny, 0.557; none of 2 others differs significantly "
+        "(holds for other patients, these trained models)."
+    )
 
 
 def test_where_all_failed_nothing_is_said(board):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from benchmark import curves, ratios
 from benchmark.comparisons import COMPARED, COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
+from benchmark.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
 from benchmark.latex import COLUMNS, escape, latex
 from benchmark.leaderboard import OPERATING_SCHEMA, SCHEMA, Leaderboard
 
@@ -59,6 +60,9 @@ def board(*rows, p_holm):
         comparisons=pl.DataFrame(pairs, schema=COMPARISON_SCHEMA),
         seeds=pl.DataFrame(schema=SEEDS_SCHEMA),
         correlation=pl.DataFrame(schema=CORRELATION_SCHEMA),
+        averages=pl.DataFrame(schema=AVERAGES_SCHEMA),
+        contrasts=pl.DataFrame(schema=CONTRASTS_SCHEMA),
+        repeatability=pl.DataFrame(schema=REPEATABILITY_SCHEMA),
     )
 
 

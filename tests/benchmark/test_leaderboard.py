@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from benchmark import curves, ratios
 from benchmark.comparisons import COMPARED, COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
 from benchmark.config import Statistics
+from benchmark.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
 from benchmark.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, build
 from benchmark.measures import CALLS, MEASURES
 from benchmark.rundir import RunDirectory, write_json, write_parquet
@@ -29,6 +30,9 @@ TABLES = {
     "comparisons": COMPARISON_SCHEMA,
     "seeds": SEEDS_SCHEMA,
     "correlation": CORRELATION_SCHEMA,
+    "averages": AVERAGES_SCHEMA,
+    "contrasts": CONTRASTS_SCHEMA,
+    "repeatability": REPEATABILITY_SCHEMA,
 }
 
 
@@ -362,7 +366,8 @@ def test_correlation_over_cells(directory):
         assert found["coefficient"] == coefficient
         assert found["estimate"] == pytest.approx(1)
         assert found["p_value"] is None
-        assert found["low"] <= found["estimate"] <= found["high"]
+        assert found["patients_low"] <= found["estimate"] <= found["patients_high"]
+        assert (found["low"], found["high"], found["not_known"]) == (None, None, "fewer than 6 cells")
         assert (found["n_cells"], found["method"]) == (4, "no p-value below 6 cells")
     of_auc = board.seeds.filter(measure="auc").row(0, named=True)
     assert of_auc["n_seeds"] == 2

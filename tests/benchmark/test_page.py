@@ -248,8 +248,45 @@ def test_several_seeds_get_a_section(page: Element, full_page: Element) -> None:
     assert not having(page, "id", "seeds")
     assert len(rows(full_page, "table-seeds")) == 8  # one of nine failed
     assert shown(full_page, "table-seeds", strategy="partial") == [
-        "2", "0.605 0.535–0.685", "0.011", "1.30 1.23–1.38", "0.03", "1.45 1.38–1.53", "0.03",
+        "2", "0.605 a 0.535–0.685", "0.011", "1.30 a 1.23–1.38", "0.03", "1.45 a 1.38–1.53", "0.03",
     ]  # fmt: skip
+    assert not having(page, "id", "table-repeatability")
+    of_auc = [text(td) for td in rows(full_page, "table-repeatability")[0].iter("td")]
+    assert of_auc == ["AUC", "0.83 0.59 to 0.94", "0.051", "0.023", "8", "16"]
+
+
+def test_strategies_are_compared_on_average_over_backbones_and_backbones_over_strategies(page, full_page) -> None:
+    headings = [text(heading) for heading in page.iter("h3")]
+    assert "Strategies, averaged over backbones" in headings
+    assert "Backbones, averaged over strategies" in headings
+    best = [[text(cell) for cell in rows(page, f"table-{family}")[0]] for family in ("strategies", "backbones")]
+    assert best[0][:5] == ["partial", "6", "0.553 a 0.508–0.608", "0.653 a 0.608–0.708", "0.75 a 0.71–0.81"]
+    assert best[1][0] == "timm:vit_tiny"
+    assert len(rows(page, "table-contrasts")) == 1 + 3
+    assert len(rows(full_page, "table-contrasts")) == 1 + 3 + 28
+    assert [text(td) for td in rows(page, "table-contrasts")[0].iter("td")] == [
+        "strategies", "classifier_only", "partial",
+        "+0.028 0.004 to 0.055", "0.021", "+0.11 0.08 to 0.14", "0.021", "+0.13 0.10 to 0.15", "0.021",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("table", ["table-strategies", "table-backbones", "table-contrasts", "table-seeds"])
+def test_what_a_difference_holds_for_is_said_with_it(page: Element, full_page: Element, table: str) -> None:
+    (of_several,) = having(full_page, "id", table)
+    caption = text(of_several.find("caption"))  # type: ignore[arg-type]
+    assert "other patients, other trainings" in caption or "other patients and other trainings" in caption
+    if table != "table-seeds":
+        (of_one,) = having(page, "id", table)
+        assert "other patients, these trained models" in text(of_one.find("caption"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("table", ["table-leaderboard", "table-pairs"])
+def test_ranks_letters_and_pairs_are_of_trained_models(page: Element, full_page: Element, table: str) -> None:
+    for root in (page, full_page):
+        (found,) = having(root, "id", table)
+        caption = text(found.find("caption"))  # type: ignore[arg-type]
+        assert "these trained models" in caption
+        assert ("over their trainings are compared below" in caption) == (root is full_page)
 
 
 def test_calls_and_probabilities(page: Element) -> None:
@@ -330,7 +367,7 @@ def test_a_cell_that_is_not_shown_to_predict_is_marked_wherever_it_has_a_ratio(c
 
 
 def test_pairs_come_surest_first(page: Element) -> None:
-    assert "Which cells differ? 28 pairs" in text(page)
+    assert "Which of these trained models differ? 28 pairs" in text(page)
     pairs = [[text(td) for td in row.iter("td")] for row in rows(page, "table-pairs")]
     assert len(pairs) == 28
     assert pairs[0] == [
@@ -345,7 +382,7 @@ def test_of_many_pairs_the_surest_are_shown_and_the_rest_told(page: Element, ful
     (many,), (few,) = (having(root, "id", "table-pairs") for root in (full_page, page))
     assert "The 100 surest of AUC; all are in comparisons.csv" in text(many)
     assert "surest" not in text(few)
-    assert "Which cells differ? 120 pairs" in text(full_page)
+    assert "Which of these trained models differ? 120 pairs" in text(full_page)
     assert text(rows(full_page, "table-pairs")[0]).startswith("timm:vit_tiny, partial, seed 7")
 
 
@@ -424,9 +461,19 @@ def test_the_mean_photograph_is_shown_where_there_is_one(content: PageContent, t
 def test_the_correlation_is_a_sentence(page: Element) -> None:
     (found,) = having(page, "class", "lead")
     assert text(found) == (
-        "Over 8 cells, Spearman’s ρ between AUC and the vessel ratio is −0.31 "
-        "(95 % interval −0.71 to 0.25; p = 0.462, exact permutation within the layout)."
+        "Over 8 cells, Spearman’s ρ between AUC and the vessel ratio is −0.31 on these patients. "
+        "For other cells, without the error that patients add, it is between −0.82 and 0.30 "
+        "(95 % interval; p = 0.462, exact permutation within the layout)."
     )
+    assert "What each number holds for: the coefficient for these cells on these patients; the interval" in text(page)
+
+
+def test_a_correlation_that_is_not_known_has_the_reason_and_no_interval(content: PageContent) -> None:
+    unknown = content.board.correlation.with_columns(
+        **dict.fromkeys(("low", "high", "corrected"), pl.lit(None, pl.Float64)), not_known=pl.lit("too few")
+    )
+    (found,) = having(changed(content, correlation=unknown), "class", "lead")
+    assert "For other cells it is not known: too few (p = 0.462, exact permutation within the layout)." in text(found)
 
 
 @pytest.mark.parametrize(
@@ -442,9 +489,10 @@ def test_a_correlation_of_cells_that_do_not_predict_carries_a_warning(content, p
 def test_every_correlation_is_in_a_table(page: Element, content: PageContent) -> None:
     found = [[text(td) for td in row.iter("td")] for row in rows(page, "table-correlation")]
     assert len(found) == 16
+    same = ["0.462", "8", "exact permutation within the layout"]
     assert found[:2] == [
-        ["AUC", "vessel ratio", "Spearman", "−0.31 −0.71 to 0.25", "0.462", "8", "exact permutation within the layout"],
-        ["AUC", "vessel ratio", "Kendall", "−0.21 −0.61 to 0.35", "0.462", "8", "exact permutation within the layout"],
+        ["AUC", "vessel ratio", "Spearman", "−0.31 −0.71 to 0.25", "−0.37 −0.82 to 0.30", *same],
+        ["AUC", "vessel ratio", "Kendall", "−0.21 −0.61 to 0.35", "−0.27 −0.72 to 0.40", *same],
     ]
     assert found[-1][:4] == ["F1", "vessel ratio in the field of view", "Kendall", "0.49 0.09 to 1.05"]
     alone = changed(content, correlation=content.board.correlation.head(1))
@@ -519,7 +567,7 @@ def test_the_contents_are_the_sections(tmp_path: Path, full: bool) -> None:
     (contents,) = page.iter("nav")
     listed = [(link.get("href"), text(link)) for link in contents.iter("a")]
     assert listed == [(f"#{heading.get('id')}", text(heading)) for heading in page.iter("h2")]
-    assert (len(listed) == 15) == full
+    assert (len(listed) == 16) == full
 
 
 def test_nothing_is_loaded(page: Element) -> None:

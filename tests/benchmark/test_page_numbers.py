@@ -29,9 +29,13 @@ SOURCES = {
     "table-conventions": ("ratios", CELL),
     "table-correlation": ("correlation", ["performance", "explainability", "coefficient", "method"]),
     "table-pairs": ("comparisons", ["cell_a", "cell_b", "verdict"]),
+    "table-strategies": ("strategies", ["strategy"]),
+    "table-backbones": ("backbones", ["backbone"]),
+    "table-contrasts": ("contrasts", ["family", "level_a", "level_b"]),
     "table-seeds": ("seeds", ["backbone", "strategy"]),
+    "table-repeatability": ("repeatability", ["measure"]),
 }
-ESTIMATES = ("value", "ratio", "estimate", "difference", "mean")  # their bounds are `low` and `high`
+ESTIMATES = ("value", "ratio", "corrected", "difference", "mean", "icc")  # their bounds are `low` and `high`
 CAPTIONS = {"AUC": "auc", "vessel": "vessel_ratio", "maps": "n_map"}  # what a picture's caption calls a column
 
 ONCE = pytest.mark.parametrize("content", [content_in], ids=["plain"], indirect=True)  # a forger needs one page
@@ -79,6 +83,11 @@ def files(content: PageContent, tmp_path_factory: pytest.TempPathFactory) -> dic
         for side in "ab":
             backbone, strategy, seed = (row[f"{name}_{side}"] for name in CELL)
             row[f"cell_{side}"] = f"{backbone}, {strategy}" + (f", seed {seed}" if several_seeds else "")
+    for row in found["contrasts"]:
+        for side in "ab":
+            row[f"level_{side}"] = ", ".join(filter(None, (row[f"backbone_{side}"], row[f"strategy_{side}"])))
+    for family in ("strategies", "backbones"):
+        found[family] = [row for row in found["averages"] if row["family"] == family]
     return found
 
 
@@ -179,6 +188,7 @@ def numbers(row: Row) -> Iterator[Number]:
     for name, value in known.items():
         yield Number(value)
         ends = ("low", "high") if name in ESTIMATES else (f"{name}_low", f"{name}_high")
+        ends = ("patients_low", "patients_high") if name == "estimate" else ends
         if all(end in known for end in ends):
             yield Number(value, tuple(known[end] for end in ends))
 

@@ -134,3 +134,12 @@ def test_the_summary_tells_every_number_and_both_verdicts(recomputed):
     text = " ".join(lines)
     assert "p at least 0.359: the study's conclusion stands" in text
     assert "p = 0.343" in text and "is 0.332 as printed" in text
+
+
+def test_the_interval_over_other_cells_is_fishers_and_said_to_ignore_error(recomputed):
+    row = recomputed["auc", "vessel_ratio"]
+    margin = 1.959964 * np.sqrt((1 + row["rho"] ** 2 / 2) / 6)
+    expected = tuple(np.tanh(np.arctanh(row["rho"]) + side) for side in (-margin, margin))
+    assert (row["low"], row["high"]) == pytest.approx(expected)
+    told = " ".join(reference.summary())
+    assert f"is {row['low']:.2f} to {row['high']:.2f} for AUC with the vessel ratio. It takes the figures" in told

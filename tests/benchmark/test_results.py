@@ -15,23 +15,29 @@ from benchmark.errors import UserError
 from benchmark.leaderboard import AUC_DROPS, build
 from benchmark.measures import MEASURES
 from benchmark.results import (
+    Average,
     CellResult,
     CohortResult,
     Comparison,
+    Contrast,
     Correlation,
     Method,
     Number,
     OperatingPoint,
     OverSeeds,
     RatioResult,
+    Repeatability,
     Results,
+    average_results,
     cell_results,
     comparison_results,
+    contrast_results,
     correlation_results,
     digest,
     methods,
     operating_results,
     read_results,
+    repeatability_results,
     seed_results,
 )
 from benchmark.rundir import RunDirectory, write_json, write_parquet
@@ -82,6 +88,9 @@ def results(board):
         comparisons=comparison_results(board),
         correlations=correlation_results(board),
         seeds=seed_results(board),
+        averages=average_results(board),
+        contrasts=contrast_results(board),
+        repeatability=repeatability_results(board),
         weights={"dinov2-tiny": None},
         vessels={"source": "masks"},
         software={"numpy": "2"},
@@ -153,7 +162,11 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
                 row["performance"],
                 row["explainability"],
                 row["coefficient"],
-                *told(row["estimate"], "n"),
+                *told(row["estimate"])[:3],
+                *told(row["over_cells"])[:3],
+                row["not_known"],
+                row["estimate"]["p_value"],
+                row["estimate"]["n"],
                 row["n_predicting"],
             )
             for row in values["correlations"]
@@ -162,6 +175,29 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
             (row["backbone"], row["strategy"], row["measure"], row["n_seeds"], value, row["sd"], low, high)
             for row in values["seeds"]
             for value, low, high, _ in [told(row["mean"])]
+        ],
+        "averages": [
+            (
+                *(row[name] for name in ("family", "backbone", "strategy", "measure")),
+                *(*told(row["mean"])[:3], row["group"], row["n_cells"], row["mean"]["n"]),
+                *(row["missing"], row["holds_for"]),
+            )
+            for row in values["averages"]
+        ],
+        "contrasts": [
+            (
+                *(row["family"], row["measure"], *row["a"], *row["b"], *told(row["difference"]), row["p_holm"]),
+                *(row["error_patients"], row["error_trainings"], row["n_cells"], row["difference"]["n"]),
+                row["holds_for"],
+            )
+            for row in values["contrasts"]
+        ],
+        "repeatability": [
+            (
+                *(row["measure"], *told(row["icc"])[:3], row["sd_cells"], row["sd_trainings"]),
+                *(row["icc"]["n"], row["n_trainings"]),
+            )
+            for row in values["repeatability"]
         ],
         "ratios": [
             (*named, *(row[part] for part in convention), *told(row["ratio"])[:3], row["ratio"]["n"], row["n_people"])
@@ -221,7 +257,9 @@ def test_n_counts_the_images_behind_the_number(results):
 def test_every_number_names_a_method_that_is_described(results):
     numbers = [number for cell in results.cells for number in cell.measures.values()]
     numbers += [row.difference for row in results.comparisons] + [row.estimate for row in results.correlations]
-    numbers += [row.mean for row in results.seeds]
+    numbers += [row.mean for row in results.seeds] + [row.mean for row in results.averages]
+    numbers += [row.over_cells for row in results.correlations] + [row.difference for row in results.contrasts]
+    numbers += [row.icc for row in results.repeatability]
     assert {number.method for number in numbers} - {None} == set(results.methods)
 
 
@@ -319,7 +357,7 @@ def test_every_field_is_documented(results):
     measures = {name for cell in results.cells for name in cell.measures}
     models = (
         Results, CellResult, CohortResult, OperatingPoint, RatioResult,
-        Comparison, Correlation, OverSeeds, Number, Method,
+        Comparison, Correlation, OverSeeds, Average, Contrast, Repeatability, Number, Method,
     )  # fmt: skip
     fields = {name for model in models for name in model.model_fields}
     assert {name for name in fields | measures if f"`{name}`" not in text} == set()

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from benchmark import curves, ratios
 from benchmark.comparisons import COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
+from benchmark.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
 from benchmark.leaderboard import OK, OPERATING_SCHEMA, SCHEMA, Leaderboard
 from benchmark.measures import MEASURES
 from benchmark.table import print_leaderboard
@@ -47,6 +48,9 @@ def printed(*cells: dict, width: int = 80, **correlation) -> tuple[list[str], in
         comparisons=pl.DataFrame(schema=COMPARISON_SCHEMA),
         seeds=pl.DataFrame(schema=SEEDS_SCHEMA),
         correlation=pl.DataFrame([first | correlation], schema=CORRELATION_SCHEMA),
+        averages=pl.DataFrame(schema=AVERAGES_SCHEMA),
+        contrasts=pl.DataFrame(schema=CONTRASTS_SCHEMA),
+        repeatability=pl.DataFrame(schema=REPEATABILITY_SCHEMA),
     )
     console = Console(file=io.StringIO(), width=width)
     count = print_leaderboard(board, Path("runs/x"), 0.95, console)
@@ -136,16 +140,24 @@ def test_seeds_are_told_apart():
     ("values", "told"),
     [
         (
-            {"estimate": 0.5, "low": -0.12, "high": 0.9, "p_value": 0.1777, "method": "exact permutation"},
-            "AUC against vessel ratio over 1 cells: Spearman 0.50 [-0.12, 0.90], p = 0.178 (exact permutation)",
+            {
+                "estimate": 0.5,
+                "patients_low": -0.12,
+                "patients_high": 0.9,
+                "p_value": 0.1777,
+                "method": "exact permutation",
+            }
+            | {"corrected": 0.61, "low": -0.34, "high": 1.0},
+            "AUC against vessel ratio over these 1 cells: Spearman 0.50 (-0.12 to 0.90 in other patients). Other "
+            "cells, without measurement error: 0.61 (-0.34 to 1.00); p = 0.178 (exact permutation)",
         ),
         (
-            {"estimate": 1.0, "p_value": 0.333, "method": "exact permutation"},
-            "AUC against vessel ratio over 1 cells: Spearman 1.00, p = 0.333 (exact permutation)",
+            {"estimate": 1.0, "p_value": 0.333, "method": "exact permutation", "not_known": "cells do not differ"},
+            "Spearman 1.00. Other cells: not known (cells do not differ); p = 0.333 (exact permutation)",
         ),
         (
-            {"estimate": 1.0, "method": "no p-value below 6 cells"},
-            "AUC against vessel ratio over 1 cells: Spearman 1.00, no p-value below 6 cells",
+            {"estimate": 1.0, "method": "no p-value below 6 cells", "not_known": "fewer than 6 cells"},
+            "Spearman 1.00. Other cells: not known (fewer than 6 cells); no p-value below 6 cells",
         ),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
-from stats.correlation import EXACT_UP_TO, kendall, kendall_resampled, spearman, spearman_resampled
+from stats.correlation import EXACT_UP_TO, fisher_interval, kendall, kendall_resampled, spearman, spearman_resampled
 
 KINDS = ["ties_xy", "ties_y", "binary_y", "no_ties"]
 COEFFICIENTS = [spearman, kendall]
@@ -247,3 +247,11 @@ def test_the_layout_keeps_the_rate_of_false_alarms(effect):
 @pytest.mark.slow
 def test_free_orders_do_not():
     assert rejected(3, None, studies=100) > 0.2
+
+
+def test_fishers_interval_with_the_variance_of_bonett_and_wright():
+    """Recomputed by hand for rho = 0.6 of 12 points."""
+    margin = 1.959964 * math.sqrt((1 + 0.18) / 9)
+    expected = math.tanh(math.atanh(0.6) - margin), math.tanh(math.atanh(0.6) + margin)
+    assert fisher_interval(0.6, 12) == pytest.approx(expected, abs=1e-6)
+    assert np.isnan([*fisher_interval(0.6, 3), *fisher_interval(1.0, 12)]).all()

@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong
-from stats.jackknife import influence, leave_out_people, skewness, spread
+from stats.jackknife import covariance, influence, leave_out_people, skewness, spread
 from stats.operating import confusion_resampled
 from stats.resamples import PeopleResamples, draw_people
 
@@ -179,3 +179,30 @@ def test_skewness_of_a_mean_is_that_of_the_values_over_the_root_of_their_number(
     assert skewness(mean_without_each(values)) == pytest.approx(skew(values) / np.sqrt(50))
     assert skewness(np.ones(5)) == 0
     assert np.isnan(skewness([1.0, np.nan, 2.0]))
+
+
+@given(st.integers(2, 30), st.randoms(use_true_random=False))
+def test_the_diagonal_of_the_covariance_is_the_squared_spread(people, random):
+    rng = np.random.default_rng(random.randrange(2**32))
+    estimates, jackknife = rng.normal(size=3), rng.normal(size=(3, people))
+    strata = rng.integers(0, 2, people)
+    jackknife[1, rng.random(people) < 0.3] = estimates[1]  # who does not matter
+    found = covariance(estimates, jackknife, strata)
+    for k in range(3):
+        error = spread(estimates[k], jackknife[k], strata).standard_error
+        assert found[k, k] == pytest.approx(error**2, rel=1e-9, abs=1e-15, nan_ok=True)
+
+
+def test_the_covariance_of_two_means_is_the_ordinary_one():
+    rng = np.random.default_rng(0)
+    values = rng.multivariate_normal([1, 2], [[1, 0.6], [0.6, 2]], size=40).T
+    without = (values.sum(axis=1, keepdims=True) - values) / 39
+    found = covariance(values.mean(axis=1), without)
+    assert found == pytest.approx(np.cov(values) / 40, rel=1e-12)
+
+
+def test_a_statistic_without_spread_has_no_covariance():
+    jackknife = np.array([[0.1, 0.2, 0.3], [0.1, np.nan, 0.3]])
+    found = covariance([0.2, 0.2], jackknife)
+    assert np.isfinite(found[0, 0])
+    assert np.isnan([found[0, 1], found[1, 1]]).all()

@@ -14,6 +14,7 @@ from benchmark.cells import cells_of
 from benchmark.cluster import Cluster
 from benchmark.comparisons import COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
 from benchmark.config import Study
+from benchmark.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
 from benchmark.leaderboard import OPERATING_SCHEMA, SCHEMA
 from benchmark.progress import Reporter
 from benchmark.results import digest, read_results
@@ -30,6 +31,9 @@ COLUMNS = {
     "comparisons": COMPARISON_SCHEMA,
     "seeds": SEEDS_SCHEMA,
     "correlation": CORRELATION_SCHEMA,
+    "averages": AVERAGES_SCHEMA,
+    "contrasts": CONTRASTS_SCHEMA,
+    "repeatability": REPEATABILITY_SCHEMA,
 }
 
 

@@ -1,0 +1,134 @@
+"""How often equal cells, trained from several seeds, are found to differ at 5 %: a table of docs/statistics.md.
+
+    python -m tests.stats.trainings [--studies 400]
+
+Nine cells, three backbones with three strategies. The statistic is a mean over people of log-normal values, as a ratio
+is. A person is alike in all cells, and differs between cells, and between the trainings of one; every training has an
+effect of its own. No two cells differ in truth.
+"""
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stats.intervals import student_interval
+from stats.jackknife import Spread
+from stats.seeds import TwoWay, two_way, two_way_interval
+
+CELLS = [(backbone, strategy) for backbone in range(3) for strategy in range(3)]
+PAIRS = [{a: 1.0, b: -1.0} for a, b in itertools.combinations(range(9), 2)]
+STRATEGIES = [
+    {cell: (1 if of == a else -1) / 3 for cell, (_, of) in enumerate(CELLS) if of in (a, b)}
+    for a, b in itertools.combinations(range(3), 2)
+]
+
+
+@dataclass(frozen=True)
+class Study:
+    """people; seeds of each cell; spread: of the trainings' effects, over the standard error that people give a cell;
+    unequal: whether trainings of the first strategy vary three times as much as those of the others.
+    """
+
+    people: int
+    seeds: int
+    spread: float
+    unequal: bool = False
+
+
+def draw(study: Study, rng: np.random.Generator) -> np.ndarray:
+    """Values of people in each training of each cell, (9, seeds, people)."""
+    shape = (len(CELLS), study.seeds, study.people)
+    person = rng.normal(size=(1, 1, study.people))
+    in_cell, in_training = rng.normal(size=(shape[0], 1, shape[2])), rng.normal(size=shape)
+    values = np.exp(0.5 * (np.sqrt(0.5) * person + np.sqrt(0.3) * in_cell + np.sqrt(0.2) * in_training))
+    times = np.array([3 if study.unequal and strategy == 0 else 1 for _, strategy in CELLS])
+    standard_error = np.sqrt((np.exp(0.25) - 1) * np.exp(0.25) / study.people)
+    return values + times[:, None, None] * study.spread * standard_error * rng.normal(size=(*shape[:2], 1))
+
+
+def total(values: np.ndarray, weights: dict[int, float]) -> tuple[float, TwoWay]:
+    """A contrast of cells' means, and how it varies; the jackknife's error of a mean is its ordinary one."""
+    chosen, shares = values[list(weights)], np.array(list(weights.values()))
+    people = values.shape[-1]
+
+    def spread(of_person: np.ndarray) -> Spread:
+        return Spread(float(of_person.std(ddof=1) / np.sqrt(people)), people - 1)
+
+    of_person = shares @ chosen.mean(axis=1)
+    deviations = chosen - chosen.mean(axis=1, keepdims=True)
+    shared = [[spread(own).standard_error ** 2 for own in cell] for cell in deviations]
+    if values.shape[1] == 1:
+        return float(of_person.mean()), TwoWay(spread(of_person), Spread(0.0, np.nan), spread(of_person))
+    return float(of_person.mean()), two_way(spread(of_person), list(chosen.mean(axis=2)), shares, shared)
+
+
+def summed(varies: TwoWay, seeds: int) -> Spread:
+    """One variance with Welch-Satterthwaite degrees of freedom, which `two_way_interval` does not use."""
+    parts = np.array([varies.people_alone.standard_error, varies.seeds.standard_error]) ** 2
+    freedom = np.array([varies.people_alone.degrees_of_freedom, varies.seeds.degrees_of_freedom])
+    return Spread(float(np.sqrt(parts.sum())), float(parts.sum() ** 2 / (parts**2 / freedom).sum()))
+
+
+def rejected(study: Study, studies: int, seed: int = 0) -> dict[str, float]:
+    """Shares of differences that are found, and of studies with any found after Holm's adjustment ("any")."""
+    rng, found = np.random.default_rng(seed), {}
+
+    def note(name: str, outside: bool) -> None:
+        found[name] = found.get(name, 0) + outside
+
+    for _ in range(studies):
+        values = draw(study, rng)
+        for family, contrasts in (("pairs", PAIRS), ("strategies", STRATEGIES)):
+            first = 1 - 0.05 / len(contrasts)  # where Holm's procedure starts: it finds something here or nothing
+            anything = False
+            for weights in contrasts:
+                difference, varies = total(values, weights)
+                single, of_single = total(values[:, :1], weights)
+                note(f"one training, {family}", _outside(student_interval(single, of_single.people)))
+                note(f"people alone, {family}", _outside(student_interval(difference, varies.people)))
+                note(f"one variance, {family}", _outside(student_interval(difference, summed(varies, study.seeds))))
+                note(family, _outside(two_way_interval(difference, varies)))
+                anything |= _outside(two_way_interval(difference, varies, first))
+            note(f"any of {family}", anything)
+    counts = {family: studies * len(contrasts) for family, contrasts in (("pairs", PAIRS), ("strategies", STRATEGIES))}
+    return {
+        name: total / (studies if name.startswith("any") else counts[name.split(", ")[-1]])
+        for name, total in found.items()
+    }
+
+
+def _outside(bounds: tuple[float, float]) -> bool:
+    return bool(bounds[0] > 0 or bounds[1] < 0)
+
+
+STUDIES = [
+    *(Study(people, seeds, 1) for seeds in (2, 3, 5) for people in (40, 100, 400)),
+    *(Study(100, seeds, spread) for seeds in (2, 3, 5) for spread in (0, 3)),
+    *(Study(100, seeds, 2, unequal=True) for seeds in (2, 3, 5)),
+]
+NAMES = ("pairs", "any of pairs", "strategies", "any of strategies")
+OTHERS = ("one training, pairs", "people alone, pairs", "one variance, pairs", "one variance, strategies")
+
+
+def table(studies: int) -> Iterator[str]:
+    yield "| seeds | people | spread of trainings | " + " | ".join((*NAMES, *OTHERS)) + " |"
+    yield "| --- " * (3 + len(NAMES) + len(OTHERS)) + "|"
+    for study in STUDIES:
+        found = rejected(study, studies)
+        spread = f"{study.spread}{', unequal' if study.unequal else ''}"
+        told = " | ".join(f"{100 * found[name]:.1f}" for name in (*NAMES, *OTHERS))
+        yield f"| {study.seeds} | {study.people} | {spread} | {told} |"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--studies", type=int, default=400)
+    for line in table(options.parse_args().studies):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
