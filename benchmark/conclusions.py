@@ -32,7 +32,7 @@ def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
         _erasure(able),
         *_disagreements(able),
         _best(board, done),
-        _equivalent(done, board.comparisons, margin),
+        _equivalent(board, done, margin),
         _optimism(done),
         *(_averages(board, *each) for each in AVERAGED),
     ]
@@ -121,13 +121,17 @@ def _unknown(done: pl.DataFrame) -> str:
 def _best(board: Leaderboard, done: pl.DataFrame) -> str:
     """Of single trainings; where cells have several, `_averages` says more."""
     others = len(done) - 1
-    if not others or not board.averages.filter(family="cells").is_empty():
+    if not others or _of_several_seeds(board):
         return ""
     best, different = done.row(0, named=True), len(done) - done.filter("tied_best").height
     if not different:
         return "Among these trained models, no AUC differs significantly from the highest."
     name = f"{best['backbone']}, {best['strategy']}" + (f", seed {best['seed']}" if done["seed"].n_unique() > 1 else "")
     return f"Highest AUC of these trained models: {name}, {best['auc']:.3f}; {_differ(different, others)}."
+
+
+def _of_several_seeds(board: Leaderboard) -> bool:
+    return not board.averages.filter(family="cells").is_empty()
 
 
 def _averages(board: Leaderboard, family: str, averaged_over: str) -> str:
@@ -154,13 +158,13 @@ def _letters(group: str) -> set[str]:
     return set(re.findall(r"[a-z]'*", group))
 
 
-def _equivalent(done: pl.DataFrame, comparisons: pl.DataFrame, margin: float) -> str:
-    """Of the cells that are not shown to differ from the highest: how many are shown to be as good."""
-    if len(done) < 2:
+def _equivalent(board: Leaderboard, done: pl.DataFrame, margin: float) -> str:
+    """Of the trained models that are not shown to differ from the highest: how many are shown to be as good."""
+    if len(done) < 2 or _of_several_seeds(board):
         return ""
     best = done.row(0, named=True)
     of_best = [pl.all_horizontal(pl.col(f"{name}_{side}") == best[name] for name in CELL) for side in "ab"]
-    verdicts = comparisons.filter(pl.any_horizontal(of_best), measure="auc")["verdict"].to_list()
+    verdicts = board.comparisons.filter(pl.any_horizontal(of_best), measure="auc")["verdict"].to_list()
     equivalent, unknown = verdicts.count(EQUIVALENT), verdicts.count(NOT_KNOWN)
     if not equivalent and not unknown:
         return ""

@@ -6,7 +6,7 @@ these trained models.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from benchmark.comparisons import COMPARED, CellKey, frame
 from benchmark.config import Statistics
 from benchmark.measures import SCALES, Estimates
 from stats.jackknife import Spread, spread
+from stats.moderated import moderated
 from stats.multiple import holm
 from stats.ranks import groups, rank
 from stats.seeds import TwoWay, repeatability, two_way, two_way_interval, two_way_p_value
@@ -78,11 +79,15 @@ class _Level:
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """A measure of cells: values, cell -> (seeds,); left_out, cell -> (seeds, groups); of_seeds: several of each."""
+    """A measure of cells: values, cell -> (seeds,); left_out, cell -> (seeds, groups); of_seeds: several of each.
+
+    expected: cell -> the variance of such a statistic of so many patients, where one moderates its spread.
+    """
 
     measure: str
     values: dict[Pair, np.ndarray]
     left_out: dict[Pair, np.ndarray]
+    expected: dict[Pair, float]
     strata: np.ndarray
     people: np.ndarray
     of_seeds: bool
@@ -97,6 +102,15 @@ class _Cells:
         # Nothing is taken off for one cell alone, as in `stats.seeds.over_seeds`.
         shared = [self._of_each_seed(cell) if len(weights) > 1 else [0.0, 0.0] for cell in weights]
         return value, two_way(people, [self.values[cell] for cell in weights], list(weights.values()), shared)
+
+    def mean(self, cells: Sequence[Pair]) -> tuple[float, TwoWay]:
+        """Of cells alike; of the mean of an AUC, as of one AUC, the spread over people is moderated."""
+        value, varies = self.total({cell: 1 / len(cells) for cell in cells})
+        if not all(cell in self.expected for cell in cells):
+            return value, varies
+        expected = float(np.mean([self.expected[cell] for cell in cells]))
+        people, alone = (moderated(each, expected) for each in (varies.people, varies.people_alone))
+        return value, replace(varies, people=people, people_alone=alone)
 
     def trainings(self, cells: Sequence[Pair]) -> int:
         return sum(len(self.values[cell]) for cell in cells)
@@ -175,9 +189,12 @@ def _measured(keys: Sequence[CellKey], estimates: Sequence[Estimates], measure: 
     """The cells that have the measure in every seed; where some have several seeds, those alone."""
     values: dict[Pair, list[float]] = {}
     left_out: dict[Pair, list[np.ndarray]] = {}
+    expected: dict[Pair, list[float]] = {}
     for key, of_trial in zip(keys, estimates, strict=True):
         values.setdefault(key[:2], []).append(of_trial.values[measure])
         left_out.setdefault(key[:2], []).append(of_trial.left_out[measure])
+        if measure in of_trial.expected:
+            expected.setdefault(key[:2], []).append(of_trial.expected[measure])
     several = any(len(seeds) > 1 for seeds in values.values())
     kept = [
         cell
@@ -188,6 +205,7 @@ def _measured(keys: Sequence[CellKey], estimates: Sequence[Estimates], measure: 
         measure,
         {cell: np.array(values[cell]) for cell in kept},
         {cell: np.array(left_out[cell]) for cell in kept},
+        {cell: float(np.mean(expected[cell])) for cell in kept if cell in expected},
         estimates[0].groups.strata,
         estimates[0].groups.people,
         several,
@@ -239,7 +257,7 @@ def _compared(
 
 
 def _mean(cells: _Cells, level: _Level, settings: Statistics) -> dict[str, Any]:
-    value, varies = cells.total({cell: 1 / len(level.cells) for cell in level.cells})
+    value, varies = cells.mean(level.cells)
     low, high = two_way_interval(value, varies, settings.confidence, SCALES[cells.measure])
     return {
         "backbone": level.backbone,

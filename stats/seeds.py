@@ -17,6 +17,8 @@ from stats.checks import as_numbers, tail_of
 from stats.intervals import UNDEFINED, Interval, Scale, student_interval, student_p_value, within_range
 from stats.jackknife import Spread
 
+_LEAST_TAIL = 1e-15  # SciPy has no quantile of t for some much smaller ones
+
 
 @dataclass(frozen=True)
 class OverSeeds:
@@ -159,7 +161,7 @@ def two_way_interval(value: float, varies: TwoWay, confidence: float = 0.95, sca
 def two_way_p_value(difference: float, varies: TwoWay) -> float:
     """Two-sided p-value of a difference: the least 1 - confidence at which `two_way_interval` does not hold 0.
 
-    Without a spread over people as `stats.intervals.student_p_value`.
+    Without a spread over people as `stats.intervals.student_p_value`. Seeds leave no p-value below 2e-15.
     """
     of_people = student_p_value(difference, varies.people)
     if varies.seeds.standard_error == 0 or np.isnan(of_people) or difference == 0:
@@ -170,8 +172,9 @@ def two_way_p_value(difference: float, varies: TwoWay) -> float:
         tail = float(np.exp(log_tail))
         return abs(difference) - float(np.hypot(_margin(tail, varies.people_alone), _margin(tail, varies.seeds)))
 
-    least, most = np.log(1e-300), np.log(0.5)
-    return of_people if short(least) > 0 else max(of_people, float(2 * np.exp(brentq(short, least, most))))
+    least, most = np.log(_LEAST_TAIL), np.log(0.5)
+    of_both = least if short(least) > 0 else brentq(short, least, most)
+    return max(of_people, float(2 * np.exp(of_both)))
 
 
 def _margin(tail: float, spread: Spread) -> float:

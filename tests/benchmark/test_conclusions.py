@@ -97,7 +97,6 @@ def test_a_perfect_model_is_not_said_to_fail(board):
     assert conclusions(perfect)[:2] == [
         "All 8 cells have no interval of the AUC: it is 0 or 1, or too few people are of one class.",
         "Among these trained models, no AUC differs significantly from the highest.",
-        *AVERAGED,
     ]
     one = changed(board, predicts=pl.when(pl.col("rank") == 1).then(None).otherwise("predicts"))
     assert conclusions(one)[:2] == [
@@ -107,7 +106,7 @@ def test_a_perfect_model_is_not_said_to_fail(board):
 
 
 def test_a_single_cell(board):
-    alone = dataclasses.replace(board, cells=board.cells.head(1))
+    alone = dataclasses.replace(board, cells=board.cells.head(1), averages=board.averages.clear())
     assert conclusions(alone)[0] == "The cell is shown to predict better than chance (AUC against 0.5)."
     chance = changed(alone, predicts=pl.lit(False))
     assert conclusions(chance)[0] == "The cell is not shown to predict better than chance (AUC against 0.5)."
@@ -117,7 +116,7 @@ def test_a_single_cell(board):
 def test_cells_are_compared_over_their_seeds_where_there_are_several():
     """And not single trainings, which differ by their seeds alone."""
     board = page_content.board((0, 7))
-    said = conclusions(board)[2]
+    (said,) = (sentence for sentence in conclusions(board) if sentence.startswith("Cells"))
     assert said == (
         "Cells, averaged over seeds: highest AUC timm:vit_tiny, lora, 0.573; 1 of 7 others differs significantly "
         "(holds for other patients, other trainings)."

@@ -145,6 +145,12 @@ def test_the_p_value_is_where_the_interval_begins_to_hold_no_difference(d, peopl
             assert (low <= 0 <= high) == holds
 
 
+@pytest.mark.parametrize("freedom", [1.0, 8.7, 33.3, 61.2, 98.4, 400.0, 1999.0])
+def test_the_p_value_of_a_sure_difference_is_a_number(freedom):
+    varies = TwoWay(Spread(0.01, freedom), Spread(0.01, 40), Spread(0.008, freedom))
+    assert 0 < two_way_p_value(10.0, varies) < 0.01
+
+
 def test_the_interval_is_never_narrower_than_for_people_alone():
     varies = TwoWay(Spread(0.1, 30), Spread(0.001, 1), Spread(0.0, 30))
     assert two_way_interval(0.5, varies) == student_interval(0.5, varies.people)
