@@ -53,6 +53,12 @@ RATIOS = {
     "vein_ratio_fov": 1.2,
     "vessel_ratio_fov": 1.3,
 }
+OVER_CHANCE = {
+    "vessel_ratio_over_null": 1.31,
+    "vessel_ratio_over_turned": 1.35,
+    "vessel_ratio_fov_over_null": 1.24,
+    "vessel_ratio_fov_over_turned": 1.19,
+}
 DROPS = {"auc_drop_erased": 0.05, "auc_drop_control": -0.01, "auc_drop_difference": 0.06}
 WITHOUT_BOUNDS = {
     "n_images": 1234,
@@ -72,8 +78,14 @@ WITHOUT_BOUNDS = {
     "vessel_ratio_null_p": 0.0456,
     "vessel_ratio_fov_null": 1.05,
     "vessel_ratio_fov_null_p": 0.0123,
+    "vessel_ratio_turned": 1.04,
+    "vessel_ratio_turned_p": 0.0345,
+    "vessel_ratio_fov_turned": 1.09,
+    "vessel_ratio_fov_turned_p": 0.0234,
+    "n_disc": 1230,
     "model_null_classifier": 0.31,
     "model_null": 0.12,
+    "model_null_others": 0.17,
 }
 CONVENTIONS = [
     ("vessel", against, scaling, average, "all")
@@ -115,7 +127,7 @@ def cells(seeds: tuple[int, ...] = (0,)) -> pl.DataFrame:
         groups = "a" if rank <= 2 else "ab" if rank <= 4 else "b"
         ranks = {"rank": rank, "rank_low": max(rank - 1, 1), "rank_high": rank + 2}
         estimates = {name: value - place / 100 for name, value in BEST.items()}
-        estimates |= {name: value + place / 50 for name, value in RATIOS.items()} | DROPS
+        estimates |= {name: value + place / 50 for name, value in RATIOS.items()} | DROPS | OVER_CHANCE
         delong = {"auc_delong_low": estimates["auc"] - 0.04, "auc_delong_high": estimates["auc"] + 0.07}
         bounds = {f"{name}_low": value - 0.05 for name, value in estimates.items()} | {
             f"{name}_high": value + 0.06 for name, value in estimates.items()
