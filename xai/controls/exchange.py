@@ -33,24 +33,22 @@ class Seen:
     pixels: int
 
 
-def null_ratios(
-    seen: Seen, masks: Mapping[str, np.ndarray], fov: np.ndarray, ratios: Sequence[str], observed: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """For each ratio, the null of every map against every other set of vessels.
+def shared_ratios(
+    seen: Seen, masks: Mapping[str, np.ndarray], fov: np.ndarray, ratios: Sequence[str]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each ratio, that of every map against every other set of vessels, and against its own, where both were seen.
 
-    A field of view leaves out vessels, so both sets are compared where both were seen: the null is the map's ordinary
-    ratio, plus the ratio against the other vessels in the shared field of view, less that against its own there. It is
-    the ratio against the other vessels where both fields of view are one, and the ordinary ratio for a map's own
-    vessels. Every sum is an entry of a matrix product.
+    A field of view leaves out vessels, so both are of the field of view that the two share: a map that fades towards
+    the rim would else have a higher ratio against vessels that are cut off. Where both fields of view are one, the
+    first is the ordinary ratio against the other vessels. Every sum is an entry of a matrix product.
 
     Args:
         seen: k maps.
         masks, fov: (c, pixels) float32, of the others, laid out as in `seen`.
         ratios: of `xai.saliency.RATIOS`.
-        observed: for each, (k,) float64, the ordinary ratio of each map.
 
     Returns:
-        (k, c) float64 for each ratio; NaN where there is no ratio.
+        other, own: (k, c) float64 each; NaN where there is no ratio.
     """
     shared, *of_own = _sums(seen.maps, [seen.fov, *seen.masks.values()], fov)
     own = dict(zip(seen.masks, of_own, strict=True))
@@ -60,10 +58,10 @@ def null_ratios(
     )
     whole = Sums(shared.maps + corners.maps[:, None], shared.pixels + corners.pixels[:, None])
     found = []
-    for ratio, values in zip(ratios, observed, strict=True):
+    for ratio in ratios:
         region, _, convention = ratio.partition("_ratio")
         all_ = shared if convention == "_fov" else whole
-        found.append(values[:, None] + _ratio(other, region, all_) - _ratio(own, region, all_))
+        found.append((_ratio(other, region, all_), _ratio(own, region, all_)))
     return found
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xai.controls.exchange import Seen, null_ratios
+from xai.controls.exchange import Seen, shared_ratios
 from xai.controls.null import Null, means
 from xai.controls.pose import Poses, find_poses
 from xai.saliency import vessel_saliency
@@ -175,10 +175,9 @@ def _pair_ratios(
         seen = Seen(canvas.lay(maps, rows), fov, own, maps[0].size)
         for columns in blocks:
             for way in range(ways):
-                values = [each[rows] for each in observed.values()]
-                nulls = null_ratios(seen, *masks(columns, mirrored=way == 1), list(observed), values)
-                for ratio, null in zip(observed, nulls, strict=True):
-                    found[ratio][way, rows, columns] = null
+                against = shared_ratios(seen, *masks(columns, mirrored=way == 1), list(observed))
+                for (ratio, values), (other, own_there) in zip(observed.items(), against, strict=True):
+                    found[ratio][way, rows, columns] = values[rows, None] + other - own_there
     return found
 
 

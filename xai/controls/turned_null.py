@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from xai.controls.exchange import Seen, null_ratios
+from xai.controls.exchange import Seen, shared_ratios
 from xai.controls.null import Null, means
 from xai.controls.pose import Poses, find_poses
 from xai.saliency import vessel_saliency
@@ -37,8 +37,9 @@ def turned_null(
     image. `Null.expected` leaves out the position as it lies.
 
     Images without a mask of the optic disc are turned about the place that `find_poses` gives them: without any mask
-    the middle of the field of view. Where the turned field of view leaves out some of the map's own, both trees are
-    compared on what it covers, as in `xai.controls.exchange.null_ratios`.
+    the middle of the field of view. Where the turned field of view leaves out some of the map's own, the null is the
+    ratio against the turned tree on what both cover, plus how much less the tree as it lies has there than on the
+    whole: in `expected` for each image, in draws on average over all images, which varies less.
 
     Args, raises: as `xai.controls.mask_null.mask_null`; one patient with vessels is enough.
     """
@@ -46,30 +47,36 @@ def turned_null(
         raise ValueError(f"turned null: draws must be at least 1, got {draws}")
     patient = np.unique(np.asarray(patients), return_inverse=True)[1]
     poses = find_poses(planes, eyes, disc)
-    table = np.full((len(ratios), len(maps), 2 * _ANGLES), np.nan)
     observed = np.full((len(ratios), len(maps)), np.nan)
+    turned, own = np.full((2, len(ratios), len(maps), 2 * _ANGLES), np.nan)
     for index in range(len(maps)):
         one = slice(index, index + 1)
         found = vessel_saliency(maps[one], planes[one])
         observed[:, index] = [found[ratio][0] for ratio in ratios]
         if np.isfinite(observed[:, index]).any():
-            table[:, index] = _against_turned(maps, planes, poses, index, ratios, observed[:, one])
+            turned[:, index], own[:, index] = _against_turned(maps, planes, poses, index, ratios)
     for ratio, values in zip(ratios, observed, strict=True):
         if np.isnan(values).all():
             raise ValueError(f"turned null: no image has a {ratio}")
     rng = np.random.default_rng(seed)
     position = rng.integers(2 * _ANGLES, size=(draws, patient.max() + 1))[:, patient]
     nulls = {}
-    for ratio, values, of_positions in zip(ratios, observed, table, strict=True):
-        null = of_positions[np.arange(len(maps)), position].astype(np.float32)
-        nulls[ratio] = Null(values, null, means(of_positions[:, 1:]), np.full(len(maps), np.nan))
+    for ratio, values, against, there in zip(ratios, observed, turned, own, strict=True):
+        cut_off = values[:, None] - there
+        table = against + means(cut_off.T)
+        null = table[np.arange(len(maps)), position].astype(np.float32)
+        expected = means((against + cut_off)[:, 1:])
+        nulls[ratio] = Null(values, null, expected, np.full(len(maps), np.nan))
     return nulls
 
 
 def _against_turned(
-    maps: np.ndarray, planes: np.ndarray, poses: Poses, index: int, ratios: Sequence[str], observed: np.ndarray
-) -> np.ndarray:
-    """(ratios, positions): of one image, the first position as the tree lies."""
+    maps: np.ndarray, planes: np.ndarray, poses: Poses, index: int, ratios: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(ratios, positions) each: of one image against the turned tree, and against its own where both were seen.
+
+    In the first position the tree is as it lies.
+    """
     one = slice(index, index + 1)
     names = list(dict.fromkeys([*(ratio.partition("_ratio")[0] for ratio in ratios), "vessel", "fov"]))
     laid = np.stack([poses.as_right(planes[one, REGIONS.index(name)], one)[0] for name in names], axis=-1)
@@ -79,7 +86,8 @@ def _against_turned(
     fov = masks.pop("fov")
     map_ = poses.as_right(maps[one], one).reshape(1, -1).astype(np.float32)
     seen = Seen(map_, fov[:1], {name: mask[:1] for name, mask in masks.items()}, map_.size)
-    return np.concatenate(null_ratios(seen, masks, fov, ratios, list(observed)))
+    turned, own = zip(*shared_ratios(seen, masks, fov, ratios), strict=True)
+    return np.concatenate(turned), np.concatenate(own)
 
 
 def _turn(planes: np.ndarray, pole: np.ndarray, position: int) -> np.ndarray:

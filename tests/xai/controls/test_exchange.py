@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.xai.controls.eyes import SIDE, by_hand, cohort
-from xai.controls.exchange import Seen, null_ratios
+from xai.controls.exchange import Seen, shared_ratios
 from xai.saliency import RATIOS, vessel_saliency
 
 
@@ -12,9 +12,8 @@ def nulls(maps, planes, ratio):
     region, flat = RATIOS.index(ratio) % 3, planes.reshape(len(planes), 4, -1).astype(np.float32) / 255
     masks = {("artery", "vein", "vessel")[region]: flat[:, region], "vessel": flat[:, 2]}
     seen = Seen(maps.reshape(len(maps), -1).astype(np.float32), flat[:, 3], masks, SIDE * SIDE)
-    observed = vessel_saliency(maps, planes)[ratio]
-    (found,) = null_ratios(seen, masks, flat[:, 3], [ratio], [observed])
-    return found
+    ((other, own),) = shared_ratios(seen, masks, flat[:, 3], [ratio])
+    return vessel_saliency(maps, planes)[ratio][:, None] + other - own
 
 
 @pytest.mark.parametrize("ratio", RATIOS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.xai.controls import chance
-from tests.xai.controls.eyes import by_hand, cohort
+from tests.xai.controls.eyes import SIDE, by_hand, cohort
 from xai.controls.turned_null import turned_null
 from xai.saliency import RATIOS, vessel_saliency
 
@@ -24,17 +24,25 @@ def quarter_turns(planes):
 
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_quarter_turns_are_the_ratio_against_the_turned_planes(ratio):
-    maps, planes, patients = cohort(2, images=1)
+    maps, planes, _ = cohort(2, images=1)
     planes[0, :, :4] = 0
-    found = one_null(maps, planes, patients, draws=3000, ratio=ratio)
-    middle = np.zeros_like(planes[0, 3])
-    middle[11:13, 11:13] = 255
-    about = one_null(maps, planes, patients, draws=3000, ratio=ratio, disc=np.stack([middle] * 2))
-    for i, null in ((1, found.null), (0, about.null), (1, about.null)):
+    middle = np.zeros((1, SIDE, SIDE), np.uint8)
+    middle[:, 11:13, 11:13] = 255
+    for i in (0, 1):
+        one = slice(i, i + 1)
+        found = one_null(maps[one], planes[one], [0], draws=3000, ratio=ratio, disc=middle)
         for turned in quarter_turns(planes[i]):
-            expected = by_hand(maps[i], planes[i], turned, ratio)
-            assert abs(null[:, i] - expected).min() < 1e-5
-    np.testing.assert_allclose(found.ratios, vessel_saliency(maps, planes)[ratio])
+            assert abs(found.null[:, 0] - by_hand(maps[i], planes[i], turned, ratio)).min() < 1e-5
+        np.testing.assert_allclose(found.ratios, vessel_saliency(maps[one], planes[one])[ratio])
+
+
+def test_what_the_rim_cuts_off_is_made_up_for_on_average_over_images():
+    maps, planes, patients = cohort(3, images=1)
+    planes[:, :, :4] = 0
+    draws = one_null(maps, planes, patients, draws=2000)
+    singly = [one_null(maps[i : i + 1], planes[i : i + 1], [0], draws=2000) for i in range(3)]
+    assert draws.mean == pytest.approx(np.mean([one.mean for one in singly]))
+    assert draws.draws.mean() == pytest.approx(np.mean([one.draws.mean() for one in singly]), abs=0.02)
 
 
 def test_a_patients_images_are_turned_together_and_left_eyes_in_mirror_image():
