@@ -84,7 +84,6 @@ WITHOUT_BOUNDS = {
     "vessel_ratio_fov_turned_p": 0.0234,
     "n_disc": 1230,
     "model_null_classifier": 0.31,
-    "model_null": 0.12,
     "model_null_others": 0.17,
 }
 CONVENTIONS = [
@@ -128,12 +127,13 @@ def cells(seeds: tuple[int, ...] = (0,)) -> pl.DataFrame:
         ranks = {"rank": rank, "rank_low": max(rank - 1, 1), "rank_high": rank + 2}
         estimates = {name: value - place / 100 for name, value in BEST.items()}
         estimates |= {name: value + place / 50 for name, value in RATIOS.items()} | DROPS | OVER_CHANCE
+        random_weights = {"model_null": 0.12 + place / 100}
         delong = {"auc_delong_low": estimates["auc"] - 0.04, "auc_delong_high": estimates["auc"] + 0.07}
         bounds = {f"{name}_low": value - 0.05 for name, value in estimates.items()} | {
             f"{name}_high": value + 0.06 for name, value in estimates.items()
         }
         of_rank = ranks | {"group": groups, "tied_best": "a" in groups}
-        made.append(cell | of_rank | estimates | bounds | delong | WITHOUT_BOUNDS | {"status": "ok"})
+        made.append(cell | of_rank | estimates | bounds | delong | WITHOUT_BOUNDS | random_weights | {"status": "ok"})
     return _frame(made, SCHEMA)
 
 
