@@ -243,10 +243,10 @@ SWITCHES = ("mask_null", "model_null", "erasure")
 
 
 class Controls(_Section):
-    """What a ratio is held against; docs/controls.md says what each control asks. Each can be switched off.
+    """What a ratio is compared with; docs/controls.md says what each control asks. Each can be switched off.
 
-    `draws` of other people's vessels for the mask null; `seeds` of random weights for the model null, whose maps are
-    compared on `images` test images, spread evenly.
+    `draws` of permuted patients and of turned trees for `mask_null`; `seeds` of random weights for `model_null`, whose
+    maps are compared on `images` test images, spread evenly.
     """
 
     mask_null: bool = True

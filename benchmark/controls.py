@@ -23,7 +23,9 @@ from benchmark.trial import trained_tower
 from finetune.inputs import Images
 from finetune.training import positive_score, predict_logits
 from xai.controls.mask_null import mask_null
-from xai.controls.model_null import cascade, mean_sd, rank_correlation, structural_similarity
+from xai.controls.model_null import cascade, mean_sd, others, rank_correlation, structural_similarity
+from xai.controls.null import Null
+from xai.controls.turned_null import turned_null
 from xai.gradcam import saliency_maps
 
 _STEPS = 10  # at most so many depths of re-initialisation are looked at, the first ones and the last among them
@@ -57,33 +59,60 @@ class Explained:
 
 
 def find_mask_null(cell: Explained) -> None:
-    """Write `mask_null.json`: the cell's mean ratios beside those of its maps against other people's vessels."""
-    settings = cell.study.explain
-    signed = torch.from_numpy(np.load(cell.directory.trial(cell.cell).cams))
-    maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
-    planes = settings.masks(open_array(cell.directory.regions))
-    people, eyes = cell.test["patient_id"].to_numpy(), cell.test["eye"].to_list()
-    found: dict[str, dict[str, Any]] = {}
-    for ratio in HELD_AGAINST_CHANCE:
+    """Write `mask_null.parquet` and `mask_null.json`: the cell's ratios next to those that its maps have by chance.
+
+    That is against other patients' vessels, and against the eye's own, turned.
+    """
+    settings, directory, trial = cell.study.explain, cell.directory, cell.directory.trial(cell.cell)
+    maps = saliency_maps(torch.from_numpy(np.load(trial.cams)), IMAGE_SIZE, settings.scaling).numpy()
+    planes = settings.masks(open_array(directory.regions))
+    disc = open_array(directory.disc) if directory.disc.is_file() else None
+    patients, eyes = cell.test["patient_id"].to_numpy(), cell.test["eye"].to_list()
+    found: dict[str, dict[str, Any]] = {ratio: {} for ratio in HELD_AGAINST_CHANCE}
+    of_images: dict[str, np.ndarray] = {}
+    for name, test in (("exchanged", mask_null), ("turned", turned_null)):
         try:
-            null = mask_null(maps, planes, people, cell.study.controls.draws, eyes=eyes, ratio=ratio)
-        except ValueError as error:  # a map of nothing, or one person with vessels: no answer, and why
-            found[ratio] = {"reason": str(error)}
+            nulls = test(maps, planes, patients, cell.study.controls.draws, 0, eyes, disc, HELD_AGAINST_CHANCE)
+        except ValueError as error:  # a map of nothing, or one patient with vessels: no answer, and why
+            for ratio in HELD_AGAINST_CHANCE:
+                found[ratio] |= {"reason": str(error)} if name == "exchanged" else {name: {"reason": str(error)}}
             continue
-        found[ratio] = {
-            "ratio": null.observed,
-            "null": null.mean,
-            "null_sd": _number(null.sd),
-            "p_value": null.p_greater,
-            "p_two_sided": null.p_two_sided,
-            "draws": len(null.draws),
-            "n_images": int(np.isfinite(null.ratios).sum()),
-        }
-    write_json(cell.directory.trial(cell.cell).mask_null, found)
+        for ratio, null in nulls.items():
+            of_images |= {ratio: null.ratios} | (
+                {f"{ratio}_null": null.expected, f"{ratio}_given": null.given}
+                if name == "exchanged"
+                else {f"{ratio}_turned": null.expected}
+            )
+            known = np.isfinite(null.ratios)
+            counts = {"n_images": int(known.sum()), "n_disc": 0 if disc is None else int(_any(disc)[known].sum())}
+            told = _told_null(null) | counts
+            found[ratio] |= told if name == "exchanged" else {name: told}
+    table = cell.test.select("image", "patient_id")
+    write_parquet(
+        trial.chance, table.with_columns(pl.Series(name, of).fill_nan(None) for name, of in of_images.items())
+    )
+    write_json(trial.mask_null, found)
+
+
+def _told_null(null: Null) -> dict[str, Any]:
+    return {
+        "ratio": null.observed,
+        "null": null.mean,
+        "null_sd": _number(null.sd),
+        "p_value": null.p_greater,
+        "p_two_sided": null.p_two_sided,
+        "draws": len(null.draws),
+    }
+
+
+def _any(masks: np.ndarray) -> np.ndarray:
+    """(n,) bool: which of (n, H, W) hold anything, read one by one."""
+    return np.array([mask.any() for mask in masks])
 
 
 def find_model_null(cell: Explained) -> None:
-    """Write `model_null.json`: how like the trained model's the maps stay while its weights are re-initialised."""
+    """Write `model_null.json`: how like the trained model's the maps stay while its weights are re-initialised, and how
+    like its maps of other patients' images are."""
     settings = cell.study.controls
     rows = cell.test["row"].to_numpy()
     spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), settings.images)).round().astype(int))
@@ -107,8 +136,31 @@ def find_model_null(cell: Explained) -> None:
         table.append(row)
     write_json(
         cell.directory.trial(cell.cell).model_null,
-        {"n_images": len(spread), "seeds": settings.seeds, "steps": table},
+        {
+            "n_images": len(spread),
+            "seeds": settings.seeds,
+            "steps": table,
+            "other_images": _other_images(trained, cell.test[spread]),
+        },
     )
+
+
+def _other_images(trained: Tensor, test: pl.DataFrame) -> dict[str, Any]:
+    """How alike the trained model's maps of different patients' images are, left eyes mirrored."""
+    left = (test["eye"] == "left").fill_null(False).to_numpy()
+    signed = trained.clone()
+    signed[left] = signed[left].flip(-1)
+    stretched = saliency_maps(signed, IMAGE_SIZE, "minmax").numpy()
+    pairs = others(test["patient_id"].to_numpy())
+    found: dict[str, Any] = {"n_pairs": len(pairs)}
+    one, other = pairs.T
+    values = {
+        "rank_correlation": abs(rank_correlation(signed.numpy()[one], signed.numpy()[other])),
+        "ssim": structural_similarity(stretched[one], stretched[other]),
+    }
+    for name, of_pairs in values.items():
+        found[name], found[f"{name}_sd"] = map(_number, mean_sd(of_pairs))
+    return found
 
 
 def find_erasure(cell: Explained) -> None:

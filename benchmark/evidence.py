@@ -18,6 +18,7 @@ ADJUSTED = {
     "auc_p": "auc_p_holm",
     "depends_p": "depends_p_holm",
     "vessel_ratio_fov_null_p": "vessel_ratio_fov_null_p_holm",
+    "vessel_ratio_fov_turned_p": "vessel_ratio_fov_turned_p_holm",
 }
 SCHEMA: dict[str, type[pl.DataType]] = {
     "auc_p": pl.Float64,
@@ -25,6 +26,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "depends_p": pl.Float64,
     "depends_p_holm": pl.Float64,
     "vessel_ratio_fov_null_p_holm": pl.Float64,
+    "vessel_ratio_fov_turned_p_holm": pl.Float64,
     "predicts": pl.Boolean,
     "depends": pl.Boolean,
     "above_null": pl.Boolean,

@@ -15,6 +15,7 @@ COLUMNS = {
     "vein_ratio": ("Vein", 2),
     "vessel_ratio": ("Vessel", 2),
 }
+CHANCE_COLUMN = "vessel_ratio_null"
 _ESCAPED = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -31,6 +32,7 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
     """
     done = leaderboard.cells.filter(pl.col("status") == OK)
     several_seeds, several_counts = (done[name].n_unique() > 1 for name in ("seed", "n_ratio"))
+    chance = done[CHANCE_COLUMN].is_not_null().any()
     marks = {measure: _marks(done, leaderboard.comparisons, measure, 1 - confidence) for measure in COLUMNS}
     told = [
         f"{escape(title)}: {_tested(done)}, with {100 * confidence:g}\\,\\% intervals over people.",
@@ -38,6 +40,8 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
         "Bold: highest of these trained models; $\\dagger$: trained models that do not differ significantly from it "
         "(Holm-adjusted).",
     ]
+    if chance:
+        told.append("Chance: the vessel ratio of the same maps on other patients' vessels, with a one-sided $p$.")
     if len(done) and not done["predicts"].any():
         marks["auc"] = [""] * len(done)
         if not done["predicts"].has_nulls():  # as of an AUC of 1
@@ -46,8 +50,8 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
     if failed:
         told.append(f"{failed} failed cell{'s' if failed > 1 else ''} left out.")
     names = ["Backbone, strategy" + (", seed" if several_seeds else ""), *(label for label, _ in COLUMNS.values())]
-    names += ["$n$"] if several_counts else []
-    rows = [_rows(row, i, marks, several_seeds, several_counts) for i, row in enumerate(done.to_dicts())]
+    names += (["Chance"] if chance else []) + (["$n$"] if several_counts else [])
+    rows = [_rows(row, i, marks, several_seeds, several_counts, chance) for i, row in enumerate(done.to_dicts())]
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
@@ -103,7 +107,12 @@ def _with_ratio(done: pl.DataFrame) -> str:
 
 
 def _rows(
-    row: dict[str, Any], index: int, marks: dict[str, Sequence[str]], several_seeds: bool, several_counts: bool
+    row: dict[str, Any],
+    index: int,
+    marks: dict[str, Sequence[str]],
+    several_seeds: bool,
+    several_counts: bool,
+    chance: bool,
 ) -> str:
     """A cell's two rows."""
     values = [_value(row[name], digits, marks[name][index]) for name, (_, digits) in COLUMNS.items()]
@@ -111,6 +120,9 @@ def _rows(
     first, second = [escape(row["backbone"]), *values], [escape(row["strategy"]), *intervals]
     if several_seeds:
         second[0] += f", {row['seed']}"
+    if chance:
+        first.append(_value(row[CHANCE_COLUMN], 2, ""))
+        second.append(_p_value(row[f"{CHANCE_COLUMN}_p"]))
     if several_counts:
         first, second = [*first, f"{row['n_ratio']:,}"], [*second, ""]
     return "\n".join(f"    {' & '.join(cells)} \\\\" for cells in (first, second))
@@ -125,3 +137,9 @@ def _value(value: float | None, digits: int, mark: str) -> str:
 
 def _interval(low: float | None, high: float | None, digits: int) -> str:
     return "" if low is None or high is None else rf"\scriptsize {low:.{digits}f}--{high:.{digits}f}"
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return ""
+    return r"\scriptsize $p$ " + ("$<$0.001" if value < 0.001 else f"{value:.3f}")

@@ -34,6 +34,7 @@ from finetune.recipe import Balance
 from stats.bootstrap import auc_resampled
 from stats.delong import delong
 from stats.jackknife import skewness
+from stats.null import over_null_resampled
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
 from stats.resamples import PeopleResamples, draw_people
 from stats.risk import SCORE, Risk, recalibrate, undo_balancing
@@ -45,6 +46,8 @@ from xai.saliency import RATIOS
 
 OK = "ok"
 HELD_AGAINST_CHANCE = ("vessel_ratio", "vessel_ratio_fov")
+# The mean ratio over what it is against other patients' vessels, and against the own ones turned.
+OVER_CHANCE = tuple(f"{name}_over_{null}" for name in HELD_AGAINST_CHANCE for null in ("null", "turned"))
 # AUC of the images less that without their vessels, less that of the control; the first drop less the second.
 AUC_DROPS = ("auc_drop_erased", "auc_drop_control", "auc_drop_difference")
 OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -90,9 +93,16 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "n_right": pl.Int64,
     "n_wrong": pl.Int64,
     **{f"n_{called}_{label}": pl.Int64 for label in ("positive", "negative") for called in ("right", "wrong")},
-    **{f"{name}_{what}": pl.Float64 for name in HELD_AGAINST_CHANCE for what in ("null", "null_p")},
+    **{
+        f"{name}_{what}": pl.Float64
+        for name in HELD_AGAINST_CHANCE
+        for what in ("null", "null_p", "turned", "turned_p")
+    },
+    **_bounded(OVER_CHANCE),
+    "n_disc": pl.Int64,
     "model_null_classifier": pl.Float64,
     "model_null": pl.Float64,
+    "model_null_others": pl.Float64,
     "n_model_null": pl.Int64,
     **_bounded(AUC_DROPS),
     "n_erased": pl.Int64,
@@ -192,6 +202,7 @@ def build(
             | _delong(tested, people, settings.confidence)
             | _erasure(folder, test, resamples, settings)
             | _nulls(folder)
+            | _over_chance(folder, test, resamples, settings)
             | {"status": OK}
         )
         operating += [named | row for row in _operating(tested, thresholds, resamples, settings)]
@@ -334,17 +345,50 @@ def _operating(
 
 
 def _nulls(folder: TrialDirectory) -> dict[str, float | None]:
-    """What the mask null and the model null found, where they were asked for."""
+    """What the nulls of the masks and of the model found, where they were asked for."""
     found: dict[str, float | None] = {}
     if folder.mask_null.is_file():
         for name, null in json.loads(folder.mask_null.read_text(encoding="utf-8")).items():
+            turned = null.get("turned", {})
             found |= {f"{name}_null": null.get("null"), f"{name}_null_p": null.get("p_value")}
+            found |= {f"{name}_turned": turned.get("null"), f"{name}_turned_p": turned.get("p_value")}
+            found["n_disc"] = null.get("n_disc", turned.get("n_disc"))
     if folder.model_null.is_file():
         null = json.loads(folder.model_null.read_text(encoding="utf-8"))
         found["model_null_classifier"] = null["steps"][0]["rank_correlation"]
         found["model_null"] = null["steps"][-1]["rank_correlation"]
+        found["model_null_others"] = null.get("other_images", {}).get("rank_correlation")
         found["n_model_null"] = null["n_images"]
     return found
+
+
+def _over_chance(
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples, settings: Statistics
+) -> dict[str, float]:
+    """Each of `OVER_CHANCE` with its interval, where its null was made."""
+    if not folder.chance.is_file():  # not asked for, or by an earlier version
+        return {}
+    joined = test.select("image").join(read_parquet(folder.chance), on="image", how="left", maintain_order="left")
+    by_image = {
+        name: joined[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for name in joined.columns
+        if name not in ("image", "patient_id")
+    }
+    nulls = {measure: measure.partition("_over_")[::2] for measure in OVER_CHANCE}
+    made = {measure: null for measure, null in nulls.items() if "_".join(null) in by_image}
+
+    def over(drawn: PeopleResamples) -> Resampled:
+        return {
+            measure: over_null_resampled(
+                by_image[name],
+                by_image[f"{name}_{null}"],
+                by_image[f"{name}_given"] if null == "null" else None,
+                drawn,
+            )
+            for measure, (name, null) in made.items()
+        }
+
+    return estimate(over, resamples, settings, dict.fromkeys(made, "log")).columns()
 
 
 def _erasure(

@@ -11,7 +11,7 @@ from benchmark.charts.forest import auc_forest
 from benchmark.comparisons import CELL
 from benchmark.errors import UserError
 from benchmark.formats import NOTHING
-from benchmark.leaderboard import OK
+from benchmark.leaderboard import HELD_AGAINST_CHANCE, OK
 from benchmark.page import Measure, auc_measure, embedded, ratio_axis, template
 from benchmark.results import Results, read_results
 from benchmark.tables import csv_text
@@ -25,6 +25,7 @@ CELLS_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(COUNTS, pl.Int64),
     "predicts": pl.Boolean,
     **{column: pl.Float64 for name in SHOWN for column in (name, f"{name}_low", f"{name}_high")},
+    **{f"{name}_null": pl.Float64 for name in HELD_AGAINST_CHANCE},
     "status": pl.String,
 }
 
@@ -151,6 +152,8 @@ def cells_of_runs(runs: dict[str, Results]) -> pl.DataFrame:
             for measure in SHOWN:
                 if (number := cell.measures.get(measure)) is not None:
                     row |= {measure: number.value, f"{measure}_low": number.low, f"{measure}_high": number.high}
+                if (null := cell.measures.get(f"{measure}_null")) is not None:
+                    row[f"{measure}_null"] = null.value
             rows.append(row)
     return pl.DataFrame(rows, schema=CELLS_SCHEMA)
 

@@ -38,7 +38,8 @@ from xai.picture import open_picture
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 LEFT_OUT_SHOWN = 50
 PAIRS_SHOWN = 100
-CONTROL_COLUMNS = ("vessel_ratio_fov_null", "model_null", "n_erased")
+CONTROL_COLUMNS = ("vessel_ratio_fov_null", "vessel_ratio_fov_turned", "model_null", "n_erased")
+CHANCES = "Thin tick of a vessel ratio: what the same maps have on other patients’ vessels, to compare it with."
 _REGIONS = ("vessel", "artery", "vein")
 _ACRONYMS = {"auc": "AUC", "f1": "F1", "vessel_ratio_fov": "vessel ratio in the field of view"}
 
@@ -141,6 +142,8 @@ def render(content: PageContent) -> str:
         failed=[row for row in rows if row["status"] != OK],
         several_seeds=board.cells["seed"].n_unique() > 1,
         measures=measures,
+        discs=_discs(done),
+        chances=CHANCES if any(row["vessel_ratio_null"] is not None for row in done) else "",
         controlled=any(row[name] is not None for row in done for name in CONTROL_COLUMNS),
         conventions=_conventions(board.ratios),
         regions=_regions(board.ratios),
@@ -215,6 +218,15 @@ def auc_measure(leaderboard: pl.DataFrame) -> Measure:
 def ratio_axis(leaderboard: pl.DataFrame, names: list[str]) -> Axis:
     """One axis for the intervals of all these columns, with factors drawn alike, as in the forest plots."""
     return Axis(spans.of_ratios(_bounds(leaderboard, names)), reference=1.0)
+
+
+def _discs(done: Sequence[Mapping[str, Any]]) -> str:
+    """Which images the nulls of the vessel ratio could align by their optic discs, where it is not all of them."""
+    counts = [(row["n_disc"], row["n_ratio"]) for row in done if row["n_disc"] is not None]
+    if not counts or all(known >= images for known, images in counts):
+        return ""
+    known, images = min(counts)
+    return "no image has" if known == 0 else f"only {known} of {images} images have"
 
 
 def _charts(content: PageContent) -> dict[str, list[Chart]]:
@@ -313,7 +325,8 @@ def _by_cell(ratios: pl.DataFrame) -> dict[CellKey, dict[str, Any]]:
 
 
 def _bounds(leaderboard: pl.DataFrame, names: list[str]) -> list[float]:
-    columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
+    columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high", f"{name}_null")]
+    columns = [column for column in columns if column in leaderboard.columns]
     return [value for column in columns for value in leaderboard[column].drop_nulls().drop_nans()]
 
 

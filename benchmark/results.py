@@ -19,7 +19,7 @@ from benchmark import evidence
 from benchmark.comparisons import CELL, FEWEST_CELLS, CellKey
 from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
-from benchmark.leaderboard import AUC_DROPS, HELD_AGAINST_CHANCE, OK, Leaderboard
+from benchmark.leaderboard import AUC_DROPS, HELD_AGAINST_CHANCE, OK, OVER_CHANCE, Leaderboard
 from benchmark.measures import MEASURES, PREDICTION
 from benchmark.synthetic import SyntheticCohort
 from xai.measures import OUTSIDE
@@ -124,6 +124,7 @@ class CellResult(_Model):
     depends_p: float | None = None  # the AUC falls without vessels, and more than under the control
     depends_p_holm: float | None = None
     vessel_ratio_fov_null_p_holm: float | None = None
+    vessel_ratio_fov_turned_p_holm: float | None = None
     predicts: bool | None = None  # what the adjusted p-values show at a level of 1 - confidence
     depends: bool | None = None
     above_null: bool | None = None
@@ -321,12 +322,20 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
             **confident,
         ),
         "mask_null": Method(
-            name="vessels of other people: mean of draws; one-sided p-value of the ratio",
+            name="vessels of other patients: mean over all of them; one-sided p-value of the ratio from random "
+            "permutations of patients",
+            resamples=controls.draws,
+            seed=0,
+        ),
+        "turned_null": Method(
+            name="the eye's own vessels, turned and mirrored about the optic disc (the middle of the field of view "
+            "where no disc is known): mean over all positions; one-sided p-value of the ratio from random positions",
             resamples=controls.draws,
             seed=0,
         ),
         "model_null": Method(
-            name=f"rank correlation with the map after re-initialising weights, mean over {controls.seeds} seeds"
+            name="size of the rank correlation with the map after re-initialising weights, mean over "
+            f"{controls.seeds} seeds; model_null_others: of maps of different patients' images, same model"
         ),
     }
 
@@ -423,7 +432,16 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
             found[f"{name}_null"] = Number(
                 value=row[f"{name}_null"], p_value=row[f"{name}_null_p"], n=images[name], method="mask_null"
             )
-    for name in ("model_null_classifier", "model_null"):
+        if row[f"{name}_turned"] is not None:
+            found[f"{name}_turned"] = Number(
+                value=row[f"{name}_turned"], p_value=row[f"{name}_turned_p"], n=images[name], method="turned_null"
+            )
+    found |= {
+        name: number(name, images[name.partition("_over_")[0]], "people")
+        for name in OVER_CHANCE
+        if row[name] is not None
+    }
+    for name in ("model_null_classifier", "model_null", "model_null_others"):
         if row[name] is not None:
             found[name] = Number(value=row[name], n=row["n_model_null"], method="model_null")
     if row["n_erased"] is not None:

@@ -22,8 +22,8 @@
                                    test<k>.npy: the same of the test images alone, in the order of the test rows
     search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC each reached
     trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
-                                   mean_cam.png, figures/; mask_null.json, model_null.json, erasure.parquet;
-                                   failed.txt where it failed
+                                   mean_cam.png, figures/; mask_null.json, mask_null.parquet,
+                                   model_null.json, erasure.parquet; failed.txt where it failed
     leaderboard.csv|parquet|html|tex, results.json; mean_photograph.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
     repeatability.csv
@@ -96,12 +96,19 @@ class TrialDirectory:
 
     @property
     def mask_null(self) -> Path:
-        """By ratio: what it is against the vessels of other people, or the reason why it has no answer."""
+        """By ratio: what it is against the vessels of other patients, and `turned`: against the own ones turned; or the
+        reason why it has no answer."""
         return self.path / "mask_null.json"
 
     @property
+    def chance(self) -> Path:
+        """image, patient_id; of each ratio what it is, and its mean by chance: `_null` against other patients' vessels,
+        `_turned` against the own ones turned; `_given`: of other patients' maps against these vessels."""
+        return self.path / "mask_null.parquet"
+
+    @property
     def model_null(self) -> Path:
-        """How like the trained model's the maps are after each step of re-initialisation."""
+        """How like the trained model's the maps are after each step of re-initialisation, and maps of other images."""
         return self.path / "model_null.json"
 
     @property

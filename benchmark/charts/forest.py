@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from benchmark.charts import spans
-from benchmark.charts.drawing import FAINT, PAPER, QUIET, Chart, Margins, draw, pixels, rows
+from benchmark.charts.drawing import FAINT, INK, PAPER, QUIET, Chart, Margins, draw, pixels, rows
 from benchmark.charts.names import cell_names
 from benchmark.charts.spans import Span
 
@@ -15,6 +15,7 @@ _MARGINS = Margins(top=44, right=10, bottom=22, left=10)
 _CELL = 46  # pixels of a cell
 _NAME, _FIRST, _NEXT = 12, 24, 8  # pixels from its top to its name and its first interval, and to the next interval
 _POINT = 30  # square pixels
+_TICK = 9  # pixels: height of the mark of what chance gives
 _LETTERS = 50  # of a name: what fits above the intervals
 
 
@@ -23,6 +24,11 @@ class _Measure(NamedTuple):
     name: str
     colour: str
     shape: str
+
+    @property
+    def by_chance(self) -> str:
+        """The column of what chance gives, which not every leaderboard has."""
+        return f"{self.column}_null"
 
 
 class _Scale(NamedTuple):
@@ -55,7 +61,9 @@ def auc_forest(leaderboard: pl.DataFrame, along: pl.DataFrame | None = None) -> 
 def ratio_forest(leaderboard: pl.DataFrame, suffix: str = "") -> Chart | None:
     """Vessel, artery and vein ratio of every cell: to all that is not vessel, or to that in the field of view ("_fov").
 
-    Both are drawn to one scale. What is off it is an arrow at its end. None where no cell has a ratio.
+    Both are drawn to one scale. What is off it is an arrow at its end. Where the same maps were compared with other
+    patients' vessels, a tick on the line of the ratio says what they have there, and the line at 1 gives way to it.
+    None where no cell has a ratio.
     """
     bounds = [bound for measures in _RATIOS.values() for bound in _bounds(leaderboard, measures)]
     scale = _Scale(spans.of_ratios(bounds), 1, "no preference")
@@ -74,15 +82,19 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
     intervals = estimates.filter(pl.col("high") >= span.low, pl.col("low") <= span.high)
     intervals = intervals.with_columns(pl.col("low", "high").clip(span.low, span.high))
     labels = cells.select("cell", y=pl.col("place") * _CELL + _NAME)
+    chance = estimates.filter(pl.col("null").is_between(span.low, span.high)).select(
+        "measure", "null", y=pl.col("y") - _TICK / 2, y2=pl.col("y") + _TICK / 2
+    )
 
     channels, y = _channels(measures), pixels(alt.Y, "y", height)
     layers = [
         rows(intervals)
         .mark_rule(strokeWidth=3, opacity=FAINT)
         .encode(x=span.along(alt.X, "low", orient="top"), x2="high:Q", y=y, color=channels["color"]),
-        rows(pl.DataFrame({"reference": [scale.reference]}))
+        rows(_references(estimates, height).with_columns(reference=pl.lit(scale.reference, pl.Float64)))
         .mark_rule(strokeDash=[2, 2], color=QUIET)
-        .encode(x=span.along(alt.X, "reference", orient="bottom", grid=False)),
+        .encode(x=span.along(alt.X, "reference", orient="bottom", grid=False), y=y, y2="y2:Q"),
+        rows(chance).mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("null:Q", axis=None), y=y, y2="y2:Q"),
         rows(shown).mark_point(size=_POINT).encode(x=alt.X("value:Q", axis=None), y=y, **channels),
         *(
             rows(estimates.filter(off_scale))
@@ -98,22 +110,33 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
     ranked = cells.drop_nulls(columns[0]).sort(columns[0], descending=True)["cell"]
     extremes = f" Highest {measures[0].name}: {ranked[0]}; lowest: {ranked[-1]}." if len(ranked) > 1 else ""
     dashed = f"the dashed line at {scale.reference} is {scale.meaning}"
+    if len(chance):
+        dashed += f", the upright tick on a {measures[0].name} line the same maps on other patients' vessels"
     told = f"{title}, {cells.height} {'cell' if cells.height == 1 else 'cells'} with intervals; {dashed}.{extremes}"
     return draw(layers, _MARGINS, height, title, told, alt.Resolve(axis={"x": "independent"}))
 
 
 def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure]) -> pl.DataFrame:
-    """One row an estimate: measure, value, low, high, and y in pixels."""
+    """One row an estimate: measure, value, low, high, null (by chance), and y in pixels."""
     return pl.concat(
         cells.select(
             measure=pl.lit(measure.name),
             value=measure.column,
             low=f"{measure.column}_low",
             high=f"{measure.column}_high",
+            null=measure.by_chance if measure.by_chance in cells.columns else pl.lit(None, pl.Float64),
             y=pl.col("place") * _CELL + _FIRST + _NEXT * line,
         )
         for line, measure in enumerate(measures)
     ).drop_nulls("value")
+
+
+def _references(estimates: pl.DataFrame, height: int) -> pl.DataFrame:
+    """From where to where, in pixels, the reference line is drawn: past every estimate that has no null of its own."""
+    without = estimates.filter(pl.col("null").is_null())
+    if len(without) == len(estimates):
+        return pl.DataFrame({"y": [0.0], "y2": [float(height)]})
+    return without.select(y=pl.col("y") - _NEXT / 2, y2=pl.col("y") + _NEXT / 2)
 
 
 def _channels(measures: Sequence[_Measure]) -> dict[str, Any]:
@@ -130,4 +153,5 @@ def _channels(measures: Sequence[_Measure]) -> dict[str, Any]:
 
 def _bounds(leaderboard: pl.DataFrame, measures: Sequence[_Measure]) -> list[float | None]:
     columns = [f"{measure.column}{end}" for measure in measures for end in ("", "_low", "_high")]
+    columns += [measure.by_chance for measure in measures if measure.by_chance in leaderboard.columns]
     return leaderboard.fill_nan(None).select(columns).unpivot()["value"].to_list()

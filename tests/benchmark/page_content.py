@@ -60,6 +60,12 @@ RATIOS = {
     "vein_ratio_fov": 1.2,
     "vessel_ratio_fov": 1.3,
 }
+OVER_CHANCE = {
+    "vessel_ratio_over_null": 1.31,
+    "vessel_ratio_over_turned": 1.35,
+    "vessel_ratio_fov_over_null": 1.24,
+    "vessel_ratio_fov_over_turned": 1.19,
+}
 DROPS = {"auc_drop_erased": 0.05, "auc_drop_control": -0.01, "auc_drop_difference": 0.06}
 WITHOUT_BOUNDS = {
     "n_images": 1234,
@@ -87,13 +93,19 @@ WITHOUT_BOUNDS = {
     "vessel_ratio_null_p": 0.0456,
     "vessel_ratio_fov_null": 1.05,
     "vessel_ratio_fov_null_p": 0.0123,
+    "vessel_ratio_turned": 1.04,
+    "vessel_ratio_turned_p": 0.0345,
+    "vessel_ratio_fov_turned": 1.09,
+    "vessel_ratio_fov_turned_p": 0.0234,
+    "n_disc": 1230,
     "model_null_classifier": 0.31,
-    "model_null": 0.12,
+    "model_null_others": 0.17,
     "auc_p": 0.0012,
     "auc_p_holm": 0.0098,
     "depends_p": 0.0034,
     "depends_p_holm": 0.0273,
     "vessel_ratio_fov_null_p_holm": 0.0491,
+    "vessel_ratio_fov_turned_p_holm": 0.0468,
     "predicts": True,
     "depends": True,
     "above_null": True,
@@ -142,14 +154,15 @@ def cells(seeds: tuple[int, ...] = (0,)) -> pl.DataFrame:
         groups = "a" if rank <= 2 else "ab" if rank <= 4 else "b"
         ranks = {"rank": rank, "rank_low": max(rank - 1, 1), "rank_high": rank + 2}
         estimates = {name: value - place / 100 for name, value in BEST.items()}
-        estimates |= {name: value + place / 50 for name, value in RATIOS.items()} | DROPS
+        estimates |= {name: value + place / 50 for name, value in RATIOS.items()} | DROPS | OVER_CHANCE
+        random_weights = {"model_null": 0.12 + place / 100}
         delong = {"auc_delong_low": estimates["auc"] - 0.04, "auc_delong_high": estimates["auc"] + 0.07}
         bounds = {f"{name}_low": value - 0.05 for name, value in estimates.items()} | {
             f"{name}_high": value + 0.06 for name, value in estimates.items()
         }
         of_rank = ranks | {"group": groups, "tied_best": "a" in groups}
         of_rank |= {"auc_corrected": estimates["auc"] - 0.0168} if rank == 1 else {}
-        made.append(cell | of_rank | estimates | bounds | delong | WITHOUT_BOUNDS | {"status": "ok"})
+        made.append(cell | of_rank | estimates | bounds | delong | WITHOUT_BOUNDS | random_weights | {"status": "ok"})
     return _frame(made, SCHEMA)
 
 

@@ -1,11 +1,13 @@
 """The controls of a cell in a run directory made by hand, without Ray; under Ray they run in test_pipeline.py."""
 
+import itertools
 import json
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 import backbones
@@ -57,8 +59,10 @@ def test_every_control_has_its_switch():
     assert tuple(CONTROLS) == SWITCHES
 
 
-def test_the_mask_null_holds_the_cells_own_ratio_against_chance(explained):
+def test_the_mask_null_compares_the_cells_own_ratio_with_chance(explained):
     found = read(explained, "mask_null")
+    of_images = pl.read_parquet(explained.directory.trial(explained.cell).chance)
+    assert of_images["image"].to_list() == explained.test["image"].to_list()
     cams = torch.from_numpy(np.load(explained.directory.trial(explained.cell).cams))
     own = vessel_saliency(saliency_maps(cams, 224).numpy(), np.load(explained.directory.regions))
     for name in ("vessel_ratio", "vessel_ratio_fov"):
@@ -67,13 +71,37 @@ def test_the_mask_null_holds_the_cells_own_ratio_against_chance(explained):
         assert found[name]["draws"] == 20
         assert 1 / 21 <= found[name]["p_value"] <= 1
         assert found[name]["null"] != pytest.approx(found[name]["ratio"], rel=1e-6)
+        assert found[name]["turned"]["ratio"] == found[name]["ratio"]
+        assert found[name]["turned"]["null"] == pytest.approx(of_images[f"{name}_turned"].mean())
+        assert found[name]["null"] == pytest.approx(of_images[f"{name}_null"].mean())
+        assert found[name]["ratio"] == pytest.approx(of_images[name].mean())
+        assert found[name]["n_disc"] == found[name]["turned"]["n_disc"] == 0
+        assert of_images[f"{name}_given"].n_unique() == 5, "one value per patient"
 
 
-def test_one_person_with_vessels_has_nobody_to_change_them_with(explained):
+def test_discs_of_the_manifest_align_the_vessels(explained):
+    without = read(explained, "mask_null")
+    discs = np.zeros((N, 224, 224), np.uint8)
+    for index in range(N):
+        discs[index, 90 + 4 * index : 110 + 4 * index, 20:40] = 255
+    write_array(explained.directory.disc, discs)
+    found = read(explained, "mask_null")
+    for name in ("vessel_ratio", "vessel_ratio_fov"):
+        assert found[name]["n_disc"] == N - 1
+        assert found[name]["null"] != pytest.approx(without[name]["null"], rel=1e-6)
+        assert found[name]["turned"]["null"] != pytest.approx(without[name]["turned"]["null"], rel=1e-6)
+
+
+def test_one_patient_with_vessels_has_nobody_to_exchange_them_with(explained):
     planes = np.load(explained.directory.regions)
     planes[2:, :3] = 0
     write_array(explained.directory.regions, planes)
-    assert "fewer than two people have a mask of vessel" in read(explained, "mask_null")["vessel_ratio"]["reason"]
+    found = read(explained, "mask_null")["vessel_ratio"]
+    assert "fewer than two patients have a mask of vessel" in found["reason"]
+    assert 0 < found["turned"]["p_value"] <= 1, "but can be turned"
+    row = build(explained.directory, [explained.cell], Statistics(resamples=100)).cells.row(0, named=True)
+    assert (row["vessel_ratio_null"], row["vessel_ratio_over_null"]) == (None, None)
+    assert row["vessel_ratio_turned"] == found["turned"]["null"]
 
 
 def test_the_model_null_moves_away_and_leaves_the_tower_alone(explained):
@@ -89,6 +117,18 @@ def test_the_model_null_moves_away_and_leaves_the_tower_alone(explained):
         "everything",
     ]
     assert all(0 <= row["rank_correlation"] < 0.999 for row in found["steps"])
+
+
+def test_maps_of_other_images_are_the_model_nulls_baseline(explained):
+    """Every pair of the four images but those of one patient; left eyes are mirrored."""
+    found = read(explained, "model_null")["other_images"]
+    spread = [0, 3, 6, 9]
+    cams = np.load(explained.directory.trial(explained.cell).cams)[spread]
+    right = np.stack([cam[:, ::-1] if row % 2 == 0 else cam for row, cam in zip(spread, cams, strict=True)])
+    expected = [abs(spearmanr(one.ravel(), other.ravel()).statistic) for one, other in itertools.combinations(right, 2)]
+    assert found["n_pairs"] == 6
+    assert found["rank_correlation"] == pytest.approx(np.mean(expected), abs=0.02)
+    assert -1 <= found["ssim"] <= 1
 
 
 @pytest.mark.parametrize(("last", "chosen"), [(6, [1, 2, 3, 4, 5, 6]), (42, [1, 2, 3, 9, 14, 20, 25, 31, 36, 42])])
@@ -124,6 +164,13 @@ def test_the_leaderboard_has_what_the_controls_found(explained):
     assert found["vessel_ratio_null"] == nulls["vessel_ratio"]["null"]
     assert found["vessel_ratio_fov_null_p"] == nulls["vessel_ratio_fov"]["p_value"]
     assert found["vessel_ratio_fov"] == pytest.approx(nulls["vessel_ratio_fov"]["ratio"])
+    assert found["vessel_ratio_fov_turned_p"] == nulls["vessel_ratio_fov"]["turned"]["p_value"]
+    for null, of in (("null", nulls["vessel_ratio"]), ("turned", nulls["vessel_ratio"]["turned"])):
+        over = found[f"vessel_ratio_over_{null}"]
+        assert over == pytest.approx(of["ratio"] / of["null"])
+        assert found[f"vessel_ratio_over_{null}_low"] < over < found[f"vessel_ratio_over_{null}_high"]
+    assert found["n_disc"] == 0
+    assert found["model_null_others"] == models["other_images"]["rank_correlation"]
     assert found["model_null_classifier"] == models["steps"][0]["rank_correlation"]
     assert found["model_null"] == models["steps"][-1]["rank_correlation"]
     table = pl.read_parquet(explained.directory.trial(explained.cell).erasure).drop_nulls()

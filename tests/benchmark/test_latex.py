@@ -104,6 +104,20 @@ def test_best_is_bold_tied_has_a_dagger_and_the_others_nothing():
     assert r"95\,\% intervals" in caption(tex)
 
 
+def test_the_vessel_ratio_stands_next_to_what_chance_gives():
+    nulls = {"vessel_ratio_null": 1.084, "vessel_ratio_null_p": 0.0124}
+    tex = latex(board(row("made") | nulls, row("without"), p_holm=0.5), "Study", 0.95)
+    heading, rows = read(tex)
+    place = heading.index("Chance") - 1
+    assert heading[place] == "Vessel"
+    assert [(values[place], below[place]) for _, values, below in rows] == [
+        ("1.08", r"\scriptsize $p$ 0.012"),
+        ("--", ""),
+    ]
+    assert "Chance: the vessel ratio of the same maps on other patients' vessels" in caption(tex)
+    assert "Chance" not in latex(board(row("without"), p_holm=0.5), "Study", 0.95)
+
+
 def test_tied_at_the_level_of_the_intervals():
     cells = [row("best", auc=0.8), row("near", auc=0.79)]
     marked = {

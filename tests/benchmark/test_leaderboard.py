@@ -290,6 +290,8 @@ def test_controls_that_were_made(directory):
     assert row["auc_drop_erased_low"] < row["auc_drop_erased"] < row["auc_drop_erased_high"]
     assert (row["vessel_ratio_null"], row["vessel_ratio_null_p"], row["vessel_ratio_fov_null"]) == (1.1, 0.01, None)
     assert (row["model_null_classifier"], row["model_null"], row["n_model_null"]) == (0.4, 0.1, 32)
+    later = ("vessel_ratio_turned", "vessel_ratio_over_null", "vessel_ratio_over_null_low", "model_null_others")
+    assert [row[name] for name in later] == [None] * 4, "an earlier version did not write them"
 
     assert (row["depends"], row["depends_p_holm"]) == (row["depends_p"] <= 0.05, row["depends_p"])
     both = all(row[f"{name}_low"] > 0 for name in ("auc_drop_erased", "auc_drop_difference"))

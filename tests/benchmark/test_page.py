@@ -19,7 +19,7 @@ from benchmark import reference
 from benchmark.charts.spans import Span
 from benchmark.comparisons import CELL
 from benchmark.leaderboard import SCHEMA, Leaderboard
-from benchmark.page import PAIRS_SHOWN, Axis, PageContent, render
+from benchmark.page import CONTROL_COLUMNS, PAIRS_SHOWN, Axis, PageContent, render
 from benchmark.rundir import RunDirectory
 from tests.benchmark.page_content import (
     BACKBONES,
@@ -187,12 +187,43 @@ def test_every_bar_lies_on_its_axis(page: Element) -> None:
 
 def test_controls_stand_beside_the_ratio_they_question(page: Element, content: PageContent) -> None:
     assert shown(page, "table-controls") == [
-        "1.30", "1.05", "0.049", "0.31", "0.12",
+        "1.30",
+        "1.05",
+        "1.24 1.19–1.30",
+        "0.049",
+        "1.09",
+        "1.19 1.14–1.25",
+        "0.047",
+    ]
+    assert shown(page, "table-models") == [
+        "0.31", "0.12", "0.17",
         "+0.050 0.000 to 0.110", "−0.010 −0.060 to 0.050", "+0.060 0.010 to 0.120", "0.027",
     ]  # fmt: skip
     assert "Not computed: dinov2-tiny-partial-s0, model null: out of memory" in text(page)
-    unasked = [pl.lit(None).alias(name) for name in ("vessel_ratio_fov_null", "model_null", "n_erased")]
+    unasked = [pl.lit(None).alias(name) for name in CONTROL_COLUMNS]
     assert not having(changed(content, cells=content.board.cells.with_columns(unasked)), "id", "table-controls")
+
+
+def test_the_page_says_where_discs_could_not_be_aligned(page: Element, content: PageContent) -> None:
+    assert "mask of the optic disc. The others" not in text(page), "all images with a ratio have one"
+    for known, said in ((0, "Here no image has a mask"), (7, "Here only 7 of 1230 images have a mask")):
+        cells = content.board.cells.with_columns(n_disc=pl.when(pl.col("status") == "ok").then(known))
+        assert said in text(changed(content, cells=cells))
+
+
+def test_the_null_is_the_reference_of_a_vessel_ratio(page: Element, content: PageContent) -> None:
+    """Where there is none, as for arteries and veins, the line at 1 stays."""
+
+    def marks(of: Element) -> list[str]:
+        row = rows(of, "table-leaderboard")[0]
+        return [next(bar.iter("line")).get("class", "") for bar in having(row, "class", "bar")]
+
+    said = "Thin tick of a vessel ratio: what the same maps have on other patients’ vessels"
+    assert marks(page)[2:] == ["null", "reference", "reference"]
+    assert said in text(page)
+    without = changed(content, cells=content.board.cells.with_columns(vessel_ratio_null=pl.lit(None, pl.Float64)))
+    assert marks(without)[2:] == ["reference"] * 3
+    assert said not in text(without)
 
 
 def test_conventions_are_changed_one_at_a_time(page: Element) -> None:

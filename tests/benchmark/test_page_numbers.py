@@ -24,6 +24,7 @@ SOURCES = {
     "table-probabilities": ("leaderboard", CELL),
     "table-fov": ("leaderboard", CELL),
     "table-controls": ("leaderboard", CELL),
+    "table-models": ("leaderboard", CELL),
     "table-operating": ("operating", [*CELL, "point"]),
     "table-regions": ("ratios", CELL),
     "table-conventions": ("ratios", CELL),

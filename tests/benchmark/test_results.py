@@ -63,9 +63,17 @@ def board(tmp_path_factory):
     noise = np.random.default_rng(0).normal(size=(2, 80))
     scores = scores.with_columns(erased=pl.lit(pl.Series(noise[0])), control=pl.lit(pl.Series(noise[1])))
     write_parquet(first.erasure, scores.filter(pl.col("patient_id") != "p0"))
-    null = {"null": 1.1, "p_value": 0.25}
-    write_json(first.mask_null, {"vessel_ratio": null, "vessel_ratio_fov": {"reason": "one person with vessels"}})
-    write_json(first.model_null, {"n_images": 32, "steps": [{"rank_correlation": 0.4}, {"rank_correlation": 0.125}]})
+    null = {"null": 1.1, "p_value": 0.25, "n_disc": 60, "turned": {"null": 1.05, "p_value": 0.125}}
+    write_json(first.mask_null, {"vessel_ratio": null, "vessel_ratio_fov": {"reason": "one patient with vessels"}})
+    saliency = pl.read_parquet(first.saliency).select("image", "patient_id", "vessel_ratio")
+    chance = {"_null": 1.1, "_given": 1.1, "_turned": 1.05}
+    write_parquet(
+        first.chance, saliency.with_columns(pl.lit(value).alias(f"vessel_ratio{end}") for end, value in chance.items())
+    )
+    steps = [{"rank_correlation": 0.4}, {"rank_correlation": 0.125}]
+    write_json(
+        first.model_null, {"n_images": 32, "steps": steps, "other_images": {"rank_correlation": 0.25, "n_pairs": 200}}
+    )
     return build(directory, [*cells, cell("full")], SETTINGS)
 
 
@@ -227,13 +235,19 @@ def test_what_a_cell_holds(results):
     highest = {"auc_corrected"}  # of the first of the cells alone
     assert [set(cell.measures) & highest for cell in results.cells] == [highest] + [set()] * (len(results.cells) - 1)
     assert set(first.measures) - highest == {
-        "rank", *MEASURES, "auc_delong", *SKEWNESS,
-        "vessel_ratio_null", "model_null_classifier", "model_null", *AUC_DROPS,
+        "rank", *MEASURES, "auc_delong", *SKEWNESS, "vessel_ratio_null", "vessel_ratio_turned",
+        "vessel_ratio_over_null", "vessel_ratio_over_turned", "model_null_classifier", "model_null",
+        "model_null_others", *AUC_DROPS,
     }  # fmt: skip
     assert (first.n_images, first.n_people, first.n_positive) == (80, 40, 40)
     assert (first.n_positive_patients, first.n_negative_patients) == (20, 20)
     null = first.measures["vessel_ratio_null"]
     assert (null.value, null.p_value, null.method, null.low) == (1.1, 0.25, "mask_null", None)
+    turned, others = first.measures["vessel_ratio_turned"], first.measures["model_null_others"]
+    assert (turned.value, turned.p_value, turned.method) == (1.05, 0.125, "turned_null")
+    assert (others.value, others.method) == (0.25, "model_null")
+    ratio, over = first.measures["vessel_ratio"], first.measures["vessel_ratio_over_turned"]
+    assert (over.value, over.low, over.high) == pytest.approx((ratio.value / 1.05, ratio.low / 1.05, ratio.high / 1.05))
     assert first.measures["auc_delong"].value == first.measures["auc"].value
     assert first.measures["auc_delong"].low == pytest.approx(first.measures["auc"].low, abs=0.01)  # not moderated
     other = next(cell for cell in results.cells if cell.strategy == "lora")
@@ -245,7 +259,11 @@ def test_what_a_cell_holds(results):
 def test_n_counts_the_images_behind_the_number(results):
     first = next(cell for cell in results.cells if (cell.strategy, cell.seed) == ("partial", 0))
     expected = {"auc": 80, "artery_ratio": 55, "vessel_ratio": 75, "right_by_ratio": 75, "vessel_ratio_null": 75}
-    expected |= {"auc_drop_erased": 78, "model_null": 32, "rank": 80}
+    expected |= {"vessel_ratio_turned": 75, "vessel_ratio_over_null": 75} | {
+        "auc_drop_erased": 78,
+        "model_null": 32,
+        "rank": 80,
+    }
     assert {name: first.measures[name].n for name in expected} == expected
     of_pairs = {(row.measure, "partial" in row.a and 0 in row.a): row.difference.n for row in results.comparisons}
     assert of_pairs["auc", True] == 80

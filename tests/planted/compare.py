@@ -63,7 +63,9 @@ def rows(run: Path, seed: int) -> Iterator[tuple[str, str, tuple[float, np.ndarr
         yield name, interval(value, resampled), (value, resampled)
         if column in nulls:
             null = nulls[column]
-            yield "its mask null", "{null:.3f} ± {null_sd:.3f}, p {p_two_sided:.3f}".format(**null), None
+            told = "{null:.3f} ± {null_sd:.3f}, p {p_two_sided:.3f}"
+            yield "its mask null", told.format(**null), None
+            yield "its own vessels turned", told.format(**null["turned"]), None
     steps = json.loads((trial / "model_null.json").read_text())["steps"]
     told = ", ".join(f"{step['rank_correlation']:.2f}" for step in steps)
     yield "model null: rank correlation, from the head down", told, None

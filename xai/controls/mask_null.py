@@ -1,4 +1,4 @@
-"""Mask null: the ratios that the same maps have against the vessels of other people.
+"""Vessel permutation test: the ratios that the same maps have against the vessels of other patients.
 
 Retinal vessels lie alike in all eyes: they converge at the optic disc and spare the fovea. A map that favours the disc
 has a ratio above 1 against anybody's vessels. What exceeds the null is bound to this eye's own vessels, as far as the
@@ -7,182 +7,198 @@ map resolves them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from xai.saliency import mean_of_ratios, vessel_saliency
+from xai.controls.exchange import Seen, shared_ratios
+from xai.controls.null import Null, means
+from xai.controls.pose import Poses, find_poses
+from xai.saliency import vessel_saliency
 from xai.vessels.source import REGIONS
 
+RATIOS = ("vessel_ratio", "vessel_ratio_fov")
+_FEW = 5  # patients; those of a number of images that fewer have exchange vessels with others, too
 _BLOCK = 128  # images worked on at once: 26 MB of float32 at 224x224, and about ten times that in all
-_ROUNDING = 1e-5  # relative; sums in float32 over 50,000 pixels that differ by less are ties
-_NOTHING = 1e-6  # of a map's sum; with less left outside the vessels there is no ratio
-
-
-@dataclass(frozen=True, eq=False)
-class MaskNull:
-    """A cell's ratios, and what chance makes of them.
-
-    Attributes:
-        ratios: (n,) float64, of each image against its own vessels; NaN where it has none.
-        null: (draws, n) float32, against the vessels that each draw gave it; NaN as in `ratios`.
-    """
-
-    ratios: np.ndarray
-    null: np.ndarray
-
-    @cached_property
-    def observed(self) -> float:
-        """The cell's mean ratio."""
-        return mean_of_ratios(self.ratios)
-
-    @cached_property
-    def draws(self) -> np.ndarray:
-        """(draws,) float64: the cell's mean ratio in each draw."""
-        return _means(self.null)
-
-    @cached_property
-    def image_means(self) -> np.ndarray:
-        """(n,) float64: the ratio that chance gives each image; NaN as in `ratios`."""
-        return _means(self.null.T)
-
-    @property
-    def mean(self) -> float:
-        """The cell's mean ratio that this vessel geometry gives by chance."""
-        return float(self.draws.mean())
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation of the cell's mean ratio over the draws; NaN for a single draw."""
-        return float(self.draws.std(ddof=1)) if len(self.draws) > 1 else float("nan")
-
-    @property
-    def p_greater(self) -> float:
-        """How often chance gives a ratio as large: (count + 1) / (draws + 1) (Phipson & Smyth 2010)."""
-        return self._share(self.draws >= self.observed * (1 - _ROUNDING))
-
-    @property
-    def p_two_sided(self) -> float:
-        """Twice the p-value of the side on which the observed ratio lies, at most 1."""
-        less = self._share(self.draws <= self.observed * (1 + _ROUNDING))
-        return min(2 * min(self.p_greater, less), 1.0)
-
-    def _share(self, as_extreme: np.ndarray) -> float:
-        return (int(as_extreme.sum()) + 1) / (len(self.draws) + 1)
 
 
 def mask_null(
     maps: np.ndarray,
     planes: np.ndarray,
-    people: Sequence[str] | np.ndarray,
+    patients: Sequence[str] | np.ndarray,
     draws: int = 1000,
     seed: int = 0,
     eyes: Sequence[str | None] | None = None,
-    ratio: str = "vessel_ratio_fov",
-) -> MaskNull:
-    """Hold maps against the vessels of other people.
+    disc: np.ndarray | None = None,
+    ratios: Sequence[str] = RATIOS,
+) -> dict[str, Null]:
+    """Compare maps with the vessels of other patients.
 
-    A draw gives each person another person's vessels, with replacement: a person's images are no independent
-    witnesses, so they change vessels together, each for those of a random image of the other. Vessels are clipped to
-    the image's own field of view, on which all crops are centred. Where the sides of both eyes are known, vessels of
-    the other side are mirrored, so that the optic discs coincide; elsewhere every second mask is, by chance.
+    A draw is a random permutation of the patients who have vessels: each patient's maps get one patient's vessels, and
+    all vessels are used once. All permutations are drawn from, those that leave some patients as they are included:
+    only the whole group gives an exact test (Hemerik & Goeman 2018; Southworth et al. 2009 on subsets of it). A
+    patient's images change vessels together, each for an image of the other patient of the same side where there is
+    one, and no two for the same image where there are enough. `Null.expected` is over other patients alone.
+
+    Vessels are laid on a map as a right eye's on a right eye's, shifted by whole pixels so that the optic discs
+    coincide; images without a mask of the disc keep their place in the field of view (`find_poses` says where only
+    some lack it). Where a side is not known, vessels are mirrored by chance. Where the other field of view, so
+    shifted, leaves out some of the map's own, both vessels are compared on what it covers: the null is the image's
+    ratio, plus the ratio against the other vessels there, less that against its own there.
 
     Args:
         maps: (n, H, W) float, at least 0: of one cell's test images.
         planes: (n, 4, H, W) uint8 coverage of `REGIONS`; may be memory-mapped.
-        people: (n,) the person on each image.
+        patients: (n,) the patient of each image.
         eyes: "left", "right" or None of each image.
-        ratio: one of `xai.saliency.RATIOS`.
+        disc: (n, H, W) uint8 coverage of the optic disc, zeros where there is none; or None.
+        ratios: some of `xai.saliency.RATIOS`, of one region.
 
     Raises:
-        ValueError: fewer than two people have vessels, no image has a ratio, or there are no draws.
+        ValueError: fewer than two patients have vessels, no image has such a ratio, or there are no draws.
     """
     if draws < 1:
         raise ValueError(f"mask null: draws must be at least 1, got {draws}")
-    region, _, convention = ratio.partition("_ratio")
-    person = np.unique(np.asarray(people), return_inverse=True)[1]
+    (region,) = {ratio.partition("_ratio")[0] for ratio in ratios}
+    patient = np.unique(np.asarray(patients), return_inverse=True)[1]
     blocks = [slice(first, first + _BLOCK) for first in range(0, len(maps), _BLOCK)]
     has_region = np.concatenate([planes[block, REGIONS.index(region)].any(axis=(1, 2)) for block in blocks])
-    donors = [np.flatnonzero((person == one) & has_region) for one in range(person.max() + 1)]
-    if sum(len(images) > 0 for images in donors) < 2:
-        raise ValueError(f"mask null: fewer than two people have a mask of {region}, so none can be exchanged")
-    ratios = np.concatenate([vessel_saliency(maps[block], planes[block])[ratio] for block in blocks])
-    if np.isnan(ratios).all():
-        raise ValueError(f"mask null: no image has a {ratio}")
-    pairs = _pair_ratios(maps, planes, region, convention == "_fov", blocks)
-    null = _draw(pairs, person, donors, _chance_of_mirror(eyes, len(maps)), draws, np.random.default_rng(seed))
-    null[:, np.isnan(ratios)] = np.nan
-    return MaskNull(ratios, null)
+    if len(np.unique(patient[has_region])) < 2:
+        raise ValueError(f"mask null: fewer than two patients have a mask of {region}, so none can be exchanged")
+    own = [vessel_saliency(maps[block], planes[block]) for block in blocks]
+    observed = {ratio: np.concatenate([found[ratio] for found in own]) for ratio in ratios}
+    for ratio, values in observed.items():
+        if np.isnan(values).all():
+            raise ValueError(f"mask null: no image has a {ratio}")
+    poses = find_poses(planes, eyes, disc)
+    # A patient's images with vessels, left eyes first, so that exchanged patients exchange the same sides.
+    by_side = np.argsort(poses.side, kind="stable")
+    of_patients = [by_side[(patient[by_side] == one) & has_region[by_side]] for one in range(patient.max() + 1)]
+    of_patients = [images for images in of_patients if len(images)]
+    given = _draw(of_patients, poses.side, draws, np.random.default_rng(seed))
+    pairs = _pair_ratios(maps, planes, poses, region, observed, blocks)
+    return {ratio: _null(observed[ratio], pairs[ratio], poses, patient, of_patients, given) for ratio in ratios}
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Which vessels each draw gives to each image, (draws, n): the image that they are of, and if they are mirrored."""
+
+    image: np.ndarray
+    mirrored: np.ndarray
+
+
+def _null(
+    observed: np.ndarray, pairs: np.ndarray, poses: Poses, patient: np.ndarray, blocks: list[np.ndarray], given: _Given
+) -> Null:
+    has_vessels = np.zeros(len(observed), bool)
+    has_vessels[np.concatenate(blocks)] = True
+    # 1. What each image is given by each other patient on average, and each patient gives.
+    either_way = means(pairs.reshape(len(pairs), -1).T).reshape(pairs.shape[1:])
+    by_patient = _by_patient(np.where(np.outer(poses.side, poses.side), pairs[0], either_way), patient, has_vessels)
+    by_patient[np.isnan(observed)] = np.nan
+    by_patient[np.arange(len(patient)), patient] = np.nan
+    # 2. What the draws give.
+    null = pairs[given.mirrored.astype(np.intp), np.arange(len(patient)), given.image]
+    null[:, np.isnan(observed)] = np.nan
+    return Null(observed, null, means(by_patient), means(by_patient.T)[patient])
+
+
+def _by_patient(pairs: np.ndarray, patient: np.ndarray, has_vessels: np.ndarray) -> np.ndarray:
+    """(n, patients) float64: the mean ratio of each map against the vessels of a patient's images."""
+    order = np.argsort(patient, kind="stable")
+    starts = np.searchsorted(patient[order], np.arange(patient.max() + 1))
+    known = ~np.isnan(pairs) & has_vessels
+    sums, counts = (
+        np.add.reduceat(each[:, order], starts, axis=1, dtype=np.float64) for each in (np.where(known, pairs, 0), known)
+    )
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def _draw(blocks: list[np.ndarray], sides: np.ndarray, draws: int, rng: np.random.Generator) -> _Given:
+    """Random permutations of patients, among those with as many images."""
+    counts = np.array([len(images) for images in blocks])
+    table = np.zeros((len(blocks), counts.max()), dtype=np.intp)
+    for one, images in enumerate(blocks):
+        table[one, : len(images)] = images
+    image = np.tile(np.arange(len(sides)), (draws, 1))
+    for group in _groups(counts):
+        others = rng.permuted(np.tile(group, (draws, 1)), axis=1)
+        for one, other in zip(group, others.T, strict=True):
+            # Of another number of images, one after the other from any of them on.
+            start = np.where(counts[other] == counts[one], 0, rng.integers(1 << 30, size=draws))
+            for place, own in enumerate(blocks[one]):
+                image[:, own] = table[other, (start + place) % counts[other]]
+    mirrored = (rng.random(image.shape) < 0.5) & (sides * sides[image] == 0) & (image != np.arange(len(sides)))
+    return _Given(image, mirrored)
+
+
+def _groups(counts: np.ndarray) -> list[np.ndarray]:
+    """Blocks with as many images; a number that fewer than `_FEW` have is joined with the next."""
+    groups: list[np.ndarray] = []
+    waiting = np.array([], dtype=np.intp)
+    for count in np.unique(counts):
+        waiting = np.append(waiting, np.flatnonzero(counts == count))
+        if len(waiting) >= _FEW:
+            groups.append(waiting)
+            waiting = waiting[:0]
+    if not groups:
+        return [waiting]
+    groups[-1] = np.append(groups[-1], waiting)
+    return groups
 
 
 def _pair_ratios(
-    maps: np.ndarray, planes: np.ndarray, region: str, inside_fov: bool, blocks: list[slice]
-) -> np.ndarray:
-    """(2, n, n) float32: the ratio of map i against the vessels of image j, as they are and mirrored.
+    maps: np.ndarray,
+    planes: np.ndarray,
+    poses: Poses,
+    region: str,
+    observed: dict[str, np.ndarray],
+    blocks: list[slice],
+) -> dict[str, np.ndarray]:
+    """By ratio, (1 or 2, n, n) float32: the null of map i against the vessels of image j, as they are and mirrored.
 
-    Every sum over a map inside a mask is an entry of one matrix product. A pixel that the field of view of i holds only
-    in part keeps its vessel whole, so that the diagonal is the ordinary ratio.
+    Where all sides are known, no mirrored pair is drawn, and none is computed.
     """
-    found = np.empty((2, len(maps), len(maps)), dtype=np.float32)
+    ways, n = (1 if poses.side.all() else 2), len(maps)
+    found = {ratio: np.empty((ways, n, n), dtype=np.float32) for ratio in observed}
+    canvas = _Canvas(poses, planes.shape[2:])
+
+    def masks(which: slice, mirrored: bool = False) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        laid = {
+            name: canvas.lay(planes[:, REGIONS.index(name)], which, 255, mirrored)
+            for name in dict.fromkeys((region, "vessel", "fov"))
+        }
+        return laid, laid.pop("fov")
+
     for rows in blocks:
-        own, fov = maps[rows].astype(np.float32), planes[rows, REGIONS.index("fov")]
-        view = (fov > 0).astype(np.float32)
-        counted = fov / np.float32(255) if inside_fov else np.ones_like(view)
-        total = (own * counted).sum(axis=(1, 2), dtype=np.float64)[:, None]
-        pixels = counted.sum(axis=(1, 2), dtype=np.float64)[:, None]
-        seen, view = _flat(own * view), _flat(view)
+        own, fov = masks(rows)
+        seen = Seen(canvas.lay(maps, rows), fov, own, maps[0].size)
         for columns in blocks:
-            for mirrored in (0, 1):
-                sums = {}
-                for name in {region, "vessel"}:
-                    plane = planes[columns, REGIONS.index(name)] / np.float32(255)
-                    masks = _flat(plane[:, :, ::-1] if mirrored else plane).T
-                    sums[name] = (seen @ masks).astype(np.float64), (view @ masks).astype(np.float64)
-                (inside, area), (vessels, vessel_area) = sums[region], sums["vessel"]
-                outside = total - vessels
-                valid = (area > 0) & (outside > _NOTHING * total)
-                quotient = inside * (pixels - vessel_area) / np.where(valid, area * outside, 1)
-                found[mirrored, rows, columns] = np.where(valid, quotient, np.nan)
+            for way in range(ways):
+                against = shared_ratios(seen, *masks(columns, mirrored=way == 1), list(observed))
+                for (ratio, values), (other, own_there) in zip(observed.items(), against, strict=True):
+                    found[ratio][way, rows, columns] = values[rows, None] + other - own_there
     return found
 
 
-def _flat(pictures: np.ndarray) -> np.ndarray:
-    return pictures.reshape(len(pictures), -1)
+class _Canvas:
+    """Room for images that are shifted by whole pixels until the poles of their poses coincide."""
 
+    def __init__(self, poses: Poses, shape: tuple[int, ...]) -> None:
+        height, width = shape
+        mirrored = poses.pole.copy()
+        mirrored[:, 1] = width - 1 - mirrored[:, 1]
+        both = [poses.pole] if poses.side.all() else [poses.pole, mirrored]
+        corners = [np.round(-pole).astype(int) for pole in both]
+        least = np.min(corners, axis=(0, 1))
+        self.poses, self.corners = poses, [corner - least for corner in corners]
+        self.shape = tuple(np.array([height, width]) + np.max(self.corners, axis=(0, 1)))
 
-def _chance_of_mirror(eyes: Sequence[str | None] | None, n: int) -> np.ndarray:
-    """(n, n): how probably the vessels of image j are mirrored for image i."""
-    signs = {"left": -1, "right": 1}
-    side = np.zeros(n) if eyes is None else np.array([signs.get(eye or "", 0) for eye in eyes])
-    return (1 - np.outer(side, side)) / 2
-
-
-def _draw(
-    pairs: np.ndarray,
-    person: np.ndarray,
-    donors: list[np.ndarray],
-    chance_of_mirror: np.ndarray,
-    draws: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """(draws, n) float32: each image's ratio against the vessels that fell to it."""
-    counts = np.array([len(images) for images in donors])
-    table = np.zeros((len(donors), counts.max()), dtype=np.intp)
-    for one, images in enumerate(donors):
-        table[one, : len(images)] = images
-    null = np.empty((draws, len(person)), dtype=np.float32)
-    for one in range(len(donors)):
-        others = np.flatnonzero((counts > 0) & (np.arange(len(donors)) != one))
-        other = rng.choice(others, draws)
-        for image in np.flatnonzero(person == one):
-            donor = table[other, rng.integers(counts[other])]
-            mirrored = rng.random(draws) < chance_of_mirror[image, donor]
-            null[:, image] = pairs[mirrored.astype(np.intp), image, donor]
-    return null
-
-
-def _means(values: np.ndarray) -> np.ndarray:
-    """Means of rows, float64, over what is not NaN; NaN where a row holds nothing else."""
-    known = ~np.isnan(values)
-    sums, counts = values.sum(axis=1, dtype=np.float64, where=known), known.sum(axis=1)
-    return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
+    def lay(self, images: np.ndarray, which: slice, full: float = 1, mirrored: bool = False) -> np.ndarray:
+        """(k, pixels of the canvas) float32: some of images (n, H, W) over `full`, zero around them."""
+        as_right = self.poses.as_right(images[which], which)
+        laid = np.zeros((len(as_right), *self.shape), dtype=np.float32)
+        for place, image, (top, left) in zip(laid, as_right, self.corners[mirrored][which], strict=True):
+            height, width = image.shape
+            place[top : top + height, left : left + width] = image[:, ::-1] if mirrored else image
+        return (laid / np.float32(full)).reshape(len(laid), -1)

@@ -81,6 +81,20 @@ def _without_adapters(tower: VisionTransformer) -> VisionTransformer:
     return tower
 
 
+def others(patients: np.ndarray, most: int = 16) -> np.ndarray:
+    """Pairs of images of different patients, (pairs, 2) int: each image with `most` others at most.
+
+    Maps of different images have nothing of each other but what all maps of a model share, smoothness above all. As
+    alike as they are, a map of re-initialised weights has nothing left of the trained one.
+    """
+    n, steps = len(patients), np.arange(1, max(2, len(patients) // 2 + 1))
+    steps = steps[np.unique(np.linspace(0, len(steps) - 1, max(1, most // 2)).round().astype(int))]
+    one = np.tile(np.arange(n), len(steps))
+    pairs = np.stack([one, (one + np.repeat(steps, n)) % n], axis=1)
+    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
+    return pairs[patients[pairs[:, 0]] != patients[pairs[:, 1]]]
+
+
 def rank_correlation(maps: np.ndarray, trained: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of two maps of each image over the patch grid, mid-ranks for ties.
 

@@ -62,6 +62,23 @@ def test_the_reference_line_is_chance_or_no_preference() -> None:
     assert ratio - artery == pytest.approx(vessel - ratio, abs=1.5)  # factors are drawn alike
 
 
+def test_the_null_of_a_ratio_takes_the_place_of_no_preference() -> None:
+    """A tick on the vessel line of each cell that has a null; the dashed line passes everything else."""
+    cells = leaderboard(cell("a", "lora", vessel_ratio=2), cell("b", "lora", vessel_ratio=1.5))
+    cells = cells.with_columns(vessel_ratio_null=pl.Series([1.5, None], dtype=pl.Float64))
+    chart = made(ratio_forest(cells))
+    ((x, y, tick),) = drawn(chart, "line", stroke="var(--ink)")
+    second = points(chart, "var(--vessel)")[1]
+    assert x == pytest.approx(second[0], abs=1), "where a ratio of 1.5 is"
+    assert y + float(tick.get("y2", 0)) / 2 == pytest.approx(points(chart, "var(--vessel)")[0][1], abs=1)
+    dashed = [(y, y + float(line.get("y2", 0))) for _, y, line in drawn(chart, "line", stroke_dasharray="2,2")]
+    assert len(dashed) == 5, "artery and vein of both, vessel of the second"
+    assert not any(min(ends) < y + float(tick.get("y2", 0)) / 2 < max(ends) for ends in dashed)
+    assert "the upright tick on a vessel line the same maps on other patients' vessels" in chart.alt
+    far = made(ratio_forest(cells.with_columns(vessel_ratio_null=pl.lit(4.0))))
+    assert len(drawn(far, "line", stroke="var(--ink)")) == 2, "the scale holds the null"
+
+
 def test_every_region_has_a_line_of_its_own_and_a_shape() -> None:
     chart = made(ratio_forest(CELLS))
     assert {"vessel", "artery", "vein"} <= set(texts(chart))

@@ -8,12 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity as skimage_ssim
 
 import backbones
 from finetune.strategies import open_strategy
-from xai.controls.model_null import cascade, mean_sd, rank_correlation, structural_similarity
+from xai.controls.model_null import cascade, mean_sd, others, rank_correlation, structural_similarity
 
 DEPTH = 4
 
@@ -133,3 +134,27 @@ def test_mean_and_spread_over_images():
     assert mean_sd(np.array([1.0, 3.0, np.nan])) == (2, pytest.approx(2**0.5))
     assert np.isnan(mean_sd(np.array([np.nan]))).all()
     assert np.isnan(mean_sd(np.array([1.0]))[1])
+
+
+def test_pairs_of_other_images_are_of_different_patients():
+    patients = np.array(["a", "a", "b", "b", "c", "d"])
+    pairs = others(patients)
+    assert len(pairs) == len(np.unique(pairs, axis=0))
+    assert {tuple(pair) for pair in pairs} == {
+        (i, j) for i in range(6) for j in range(i + 1, 6) if patients[i] != patients[j]
+    }
+    assert len(others(np.array(["a", "a"]))) == len(others(np.array(["a"]))) == 0
+    many = others(np.arange(300))
+    assert 300 * 8 - 300 <= len(many) <= 300 * 8, "no more than sixteen an image"
+    assert np.bincount(many.ravel()).max() <= 16
+
+
+def test_unrelated_smooth_maps_are_as_alike_as_maps_of_other_images():
+    """Smooth fields: a cascade that left nothing and maps of other images have one rank correlation, far from 0."""
+    generator = np.random.default_rng(0)
+    fields = ndimage.gaussian_filter(generator.normal(size=(2, 60, 24, 24)), (0, 0, 3, 3))[..., 4:-4, 4:-4]
+    cascaded = abs(rank_correlation(*fields))
+    one, other = others(np.arange(60)).T
+    baseline = abs(rank_correlation(fields[0, one], fields[0, other]))
+    assert 0.11 < baseline.mean() < 0.34
+    assert cascaded.mean() == pytest.approx(baseline.mean(), abs=3 * cascaded.std() / np.sqrt(60))

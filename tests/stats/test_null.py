@@ -1,0 +1,78 @@
+"""A ratio over its null: against a slow count of pairs, and whether its interval holds the truth."""
+
+import numpy as np
+import pytest
+
+from stats.intervals import student_interval
+from stats.jackknife import leave_out_people, spread
+from stats.null import over_null_resampled
+from stats.resamples import PeopleResamples
+
+
+def everyone(patients):
+    person = np.unique(patients, return_inverse=True)[1]
+    return PeopleResamples(np.ones((1, person.max() + 1), np.uint8), person)
+
+
+def pairs_of(generator, patients, effect=0.0):
+    """(n, n): the ratio of each map against each image's vessels; both lean alike, and the own has an effect."""
+    n = len(patients)
+    of_patient = generator.normal(size=(2, patients.max() + 1))[:, patients]
+    logs = 0.15 * (of_patient[0] + generator.normal(size=n))[:, None]
+    logs = logs + 0.25 * (of_patient[1] + 0.3 * generator.normal(size=n)) + 0.1 * generator.normal(size=(n, n))
+    return np.exp(logs + effect * np.eye(n))
+
+
+def parts(pairs, patients):
+    """ratios, expected, given: the means over other patients, each patient's images averaged first."""
+    of_patient = np.stack([pairs[:, patients == one].mean(axis=1) for one in range(patients.max() + 1)], axis=1)
+    of_patient[np.arange(len(patients)), patients] = np.nan
+    return np.diag(pairs), np.nanmean(of_patient, axis=1), np.nanmean(of_patient, axis=0)[patients]
+
+
+def test_everyone_once_gives_the_quotient_of_the_means():
+    patients = np.array([0, 0, 1, 2, 2, 2])
+    ratios, expected, given = parts(pairs_of(np.random.default_rng(0), patients), patients)
+    for by_others in (given, None):
+        (found,) = over_null_resampled(ratios, expected, by_others, everyone(patients))
+        assert found == pytest.approx(ratios.mean() / expected.mean())
+
+
+def test_leaving_a_patient_out_takes_their_vessels_from_the_others():
+    """To first order: as a slow count over the pairs of those who stay."""
+    patients = np.repeat(np.arange(40), 2)
+    pairs = pairs_of(np.random.default_rng(1), patients)
+    left_out = over_null_resampled(*parts(pairs, patients), leave_out_people(everyone(patients)).resamples)
+    slow, fixed = [], []
+    for one in range(40):
+        stay = patients != one
+        names = np.unique(patients[stay], return_inverse=True)[1]
+        ratios, expected, _ = parts(pairs[np.ix_(stay, stay)], names)
+        slow.append(ratios.mean() / expected.mean())
+        ratios, expected, _ = parts(pairs, patients)
+        fixed.append(ratios[stay].mean() / expected[stay].mean())
+    np.testing.assert_allclose(left_out - left_out.mean(), slow - np.mean(slow), atol=6e-4)
+    assert np.std(fixed) > 1.3 * np.std(slow), "with the others' vessels kept as they are, it would vary more"
+
+
+def test_what_is_missing_is_left_out():
+    ratios, expected = np.array([2.0, np.nan, 3.0, 4.0]), np.array([1.0, 5.0, np.nan, 2.0])
+    given = np.array([1.0, np.nan, 1.0, 1.0])
+    assert over_null_resampled(ratios, expected, given, everyone(np.arange(4))) == pytest.approx(2.0)
+    nobody = np.full(4, np.nan)
+    assert np.isnan(over_null_resampled(nobody, expected, None, everyone(np.arange(4)))).all()
+
+
+def test_its_interval_holds_the_truth():
+    """300 studies of 25 patients with one to four images, a true effect of 1.1 and patients who differ much."""
+    held = []
+    for seed in range(300):
+        generator = np.random.default_rng(seed)
+        patients = np.repeat(np.arange(25), generator.integers(1, 5, 25))
+        ratios, expected, given = parts(pairs_of(generator, patients, np.log(1.1)), patients)
+        (value,) = over_null_resampled(ratios, expected, given, everyone(patients))
+        groups = leave_out_people(everyone(patients))
+        left_out = over_null_resampled(ratios, expected, given, groups.resamples)
+        low, high = student_interval(value, spread(value, left_out, groups.strata, groups.people), scale="log")
+        held.append(low <= 1.1 <= high)
+    assert 0.92 <= np.mean(held) <= 0.975
