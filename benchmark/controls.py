@@ -59,7 +59,7 @@ class Explained:
 
 
 def find_mask_null(cell: Explained) -> None:
-    """Write `mask_null.parquet` and `mask_null.json`: the cell's ratios next to those that its maps have by chance.
+    """Write `mask_null.json` and `mask_null.parquet`: the cell's ratios next to those that its maps have by chance.
 
     That is against other patients' vessels, and against the eye's own, turned.
     """
@@ -87,11 +87,11 @@ def find_mask_null(cell: Explained) -> None:
             counts = {"n_images": int(known.sum()), "n_disc": 0 if disc is None else int(_any(disc)[known].sum())}
             told = _told_null(null) | counts
             found[ratio] |= told if name == "exchanged" else {name: told}
+    write_json(trial.mask_null, found)
     table = cell.test.select("image", "patient_id")
     write_parquet(
         trial.chance, table.with_columns(pl.Series(name, of).fill_nan(None) for name, of in of_images.items())
     )
-    write_json(trial.mask_null, found)
 
 
 def _told_null(null: Null) -> dict[str, Any]:

@@ -117,8 +117,8 @@ class TrialDirectory:
         return self.path / "erasure.parquet"
 
     def control(self, name: str) -> Path:
-        """What the control of that name (`benchmark.controls.CONTROLS`) found."""
-        return {"mask_null": self.mask_null, "model_null": self.model_null, "erasure": self.erasure}[name]
+        """What the control of that name (`benchmark.controls.CONTROLS`) found, the file that it writes last."""
+        return {"mask_null": self.chance, "model_null": self.model_null, "erasure": self.erasure}[name]
 
     def control_failure(self, name: str) -> Path:
         """Why that control could not be computed, where it could not."""

@@ -26,6 +26,13 @@ def recomputed(trial):
         for suffix in ("", "_fov"):
             per_image = saliency[region] / saliency[f"non_vessel{suffix}"]
             ratios[f"{region}_ratio{suffix}"] = per_image.drop_nulls().drop_nans().mean()
+    chance = {}
+    if (trial / "mask_null.parquet").is_file():  # every cell of several patients with vessels
+        by_image = pl.read_parquet(trial / "mask_null.parquet").drop_nulls("vessel_ratio_fov")
+        for null in ("null", "turned"):
+            mean = by_image[f"vessel_ratio_fov_{null}"].mean()
+            chance |= {f"vessel_ratio_fov_{null}": mean}
+            chance |= {f"vessel_ratio_fov_over_{null}": by_image["vessel_ratio_fov"].mean() / mean}
     called = test["score"] >= threshold
     within = _within(test, saliency, called)
     trained = pl.read_parquet(trial.parent.parent / "cohort.parquet").filter(pl.col("split") == "train")["label"]
@@ -48,6 +55,7 @@ def recomputed(trial):
         "n_negative_patients": test.filter(label=0)["patient_id"].n_unique(),
         **ratios,
         **within,
+        **chance,
     }
 
 

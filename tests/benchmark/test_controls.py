@@ -51,7 +51,9 @@ def read(cell, name):
         raise AssertionError(f"{constant} in JSON")
 
     CONTROLS[name](cell)
-    file = cell.directory.trial(cell.cell).control(name)
+    folder = cell.directory.trial(cell.cell)
+    assert folder.control(name).is_file()
+    file = {"mask_null": folder.mask_null, "model_null": folder.model_null}[name]
     return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
