@@ -20,7 +20,6 @@ AUCS = (0.75, 0.85)  # that are assumed, since none is known yet
 WIDTHS = (0.10, 0.05)  # of an interval, that one may want
 CALIBRATION_WIDTH = 0.2  # of the intervals of slope and observed / expected that Riley et al. (2021) aim at
 WIDE = 0.2  # an interval of the AUC that tells little
-FEW = 10  # patients of a class, below which intervals hold less than they promise
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,11 @@ class Adequacy:
     """What a test set can show; a patient with any positive image is positive.
 
     Attributes:
-        few: fewer than `FEW` patients of a class.
         wide: the interval of an AUC of the lower of `AUCS` is wider than `WIDE`.
         discrimination: how wide intervals of an AUC are, and how many patients narrower ones need.
         calibration: the same for calibration.
     """
 
-    few: bool
     wide: bool
     discrimination: str
     calibration: str
@@ -61,7 +58,6 @@ def adequacy(images: pl.DataFrame, confidence: float) -> Adequacy | None:
         f"{'; of '.join(needed)} patients (Hanley & McNeil 1982)."
     )
     return Adequacy(
-        min(positives, negatives) < FEW,
         widths[0] > WIDE,
         discrimination,
         _calibration(patients, prevalence, confidence),

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import backbones
-from benchmark.adequacy import FEW, adequacy
+from benchmark.adequacy import adequacy
 from benchmark.cache import CachePlan
 from benchmark.cells import Cell, cells_of
 from benchmark.cohort import open_cohort
@@ -121,8 +121,7 @@ def _adequacy(study: Study, cohort: pl.DataFrame) -> list[str]:
     found = adequacy(cohort.filter(pl.col("split") == "test"), study.statistics.confidence)
     if found is None:
         return []
-    few = f" [yellow]Fewer than {FEW} patients of a class[/]: intervals hold less than they promise." * found.few
-    return [f"Test set: {found.discrimination}{few}", found.calibration]
+    return [f"Test set: {found.discrimination}", found.calibration]
 
 
 def _table(costs: dict[Cell, Cost]) -> Table:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmark.adequacy import FEW, adequacy
+from benchmark.adequacy import adequacy
 from benchmark.doctor.case import Case
 from benchmark.doctor.finding import Finding, Status
 from benchmark.errors import UserError
@@ -28,13 +28,7 @@ def check_cohort(case: Case) -> list[Finding]:
     people = cohort["patient_id"].n_unique()
     finding = Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images of {people} people; {told}")
     conflicts = [Finding(Status.FAIL, "cohort", line) for line in case.manifest.conflicts]
-    return [finding, *_remarks(case.manifest), *conflicts, *_few_patients(parts["test"])]
-
-
-def _few_patients(test: pl.DataFrame) -> list[Finding]:
-    few = too_few(of_each_class(test))
-    fix = "test more patients of that class, by the split column or by cohort.shares"
-    return [Finding(Status.WARN, "cohort", few, fix)] if few else []
+    return [finding, *_remarks(case.manifest), *conflicts]
 
 
 def _remarks(manifest: Manifest) -> list[Finding]:
@@ -49,14 +43,14 @@ def check_test_set(case: Case) -> list[Finding]:
     found = adequacy(test, case.study.statistics.confidence)
     if found is None:
         return [Finding(Status.FAIL, "test set", "no test patient of one class: no AUC can be computed")]
-    mend = ""
-    if found.few:
-        mend = f"test at least {FEW} patients of each class: intervals of fewer hold less than they promise"
+    few, fix = too_few(of_each_class(test)), ""
+    if few:
+        fix = "test more patients of that class, by the split column or by cohort.shares"
     elif found.wide:
-        mend = "test more patients, or read the study as exploratory: most differences will not be shown"
-    status = Status.WARN if mend else Status.PASS
+        fix = "test more patients, or read the study as exploratory: most differences will not be shown"
+    told = f"{found.discrimination} {few}".rstrip()
     return [
-        Finding(status, "test set", found.discrimination, mend),
+        Finding(Status.WARN if fix else Status.PASS, "test set", told, fix),
         Finding(Status.PASS, "test set", found.calibration),
     ]
 
