@@ -97,7 +97,7 @@ def two_way(
     seed's statistic less their mean.
 
     The interaction is taken off the variance of people. Taken off that of seeds, it would leave 0 too often by chance
-    where there are two: of nine equal cells some pair then differs in up to 25 % of studies (docs/statistics.md).
+    where there are two: of nine equal normal cells some pair then differed in up to 25 % of simulated studies.
     """
     of_cells = [as_numbers("interactions", variances) for variances in interactions]
     shared = np.array([own.sum() / (len(own) - 1) / len(own) for own in of_cells])
