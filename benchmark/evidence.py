@@ -1,7 +1,7 @@
 """What is shown of each cell, with p-values adjusted for the number of cells.
 
-Of nine cells that guess, one in five studies has one whose interval of the AUC lies above 0.5. What a page says of some
-of its cells therefore rests on p-values that Holm's method adjusts for all finished trials.
+Of nine cells that guess, some cell has an interval of the AUC above 0.5 in one of seven studies. What a page says of
+some of its cells therefore rests on p-values that Holm's method adjusts for all finished trials.
 """
 
 from collections.abc import Sequence
