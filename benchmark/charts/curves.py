@@ -7,6 +7,7 @@ n. Panels come in the order in which a frame names its backbones, all on the sam
 from collections.abc import Iterator, Sequence
 
 import altair as alt
+import numpy as np
 import polars as pl
 
 from benchmark.charts import spans
@@ -19,6 +20,7 @@ TREAT_NONE = "treat none"
 
 _PLOT = 264  # pixels, both ways
 _ROC_STEPS = 400  # of each axis: finer than the eye, and thousands of images become hundreds of points
+_NOTHING = 1e-12  # net benefit: a difference of no more is rounding
 _PALE = 0.18  # opacity of a band, of which several lie on each other
 _FINE = 0.9  # pixels, width of a line among many
 _LEAST = 0.01  # net benefit that the axis reaches even if no model does
@@ -109,7 +111,8 @@ def benefit_gained(curves: pl.DataFrame) -> list[Chart]:
     """Net benefit beyond the better of treating everyone and no one, with its band where there is one seed.
 
     At each threshold the difference to whichever of the two has the higher net benefit on these images: everyone below
-    the prevalence, no one above it. What lies beyond the axis is drawn at its end.
+    the prevalence, no one above it. Drawn are the thresholds at which some model acts otherwise; what lies beyond the
+    axis of benefits is drawn at its end.
     """
     key = ["backbone", "strategy", "seed", "x"]
     to_none, to_all = _points(curves, "decision"), _points(curves, "decision_difference")
@@ -118,18 +121,28 @@ def benefit_gained(curves: pl.DataFrame) -> list[Chart]:
         return []
     points = points.sort("y", maintain_order=True).unique(key, keep="first", maintain_order=True).sort("x")
     points = curves.select("backbone").unique(maintain_order=True).join(points, on="backbone", maintain_order="left")
-    acting = to_none.filter(pl.col("y") != 0)
-    last = float((to_none if acting.is_empty() else acting)["x"].to_numpy().max())
+    acting = points.filter(pl.col("y").abs() > _NOTHING)
+    first, last = (float(end(acting["x"].to_numpy(), initial=start)) for end, start in ((np.min, 1), (np.max, 0)))
+    if first > last:
+        return []
     reach = 2 * max(float(points["y"].to_numpy().max()), _LEAST)
-    points = points.filter(pl.col("x") <= last).with_columns(pl.col("y", "low", "high").clip(-reach, reach))
+    points = points.filter(pl.col("x").is_between(first, last)).with_columns(
+        pl.col("y", "low", "high").clip(-reach, reach)
+    )
+    # Before its first threshold and after its last, a model acts as the better one does, on every image.
+    ends = acting.group_by(key[:3]).agg(start=pl.col("x").min(), stop=pl.col("x").max())
+    drawn = pl.col("x").is_between("start", "stop")
+    points = points.join(ends, on=key[:3], how="left", maintain_order="left").with_columns(
+        pl.when(drawn).then(pl.col("low", "high"))
+    )
     if _several_seeds(points):
         points = points.with_columns(low=None, high=None)
     styles = Styles(points["strategy"].unique())
-    x = spans.linear([0, last], step=0.05).along(alt.X, "x", "Threshold probability")
+    x = spans.linear([first, last], step=0.05).along(alt.X, "x", "Threshold probability")
     span = spans.linear([-reach, reach], step=reach / 20)
     y, low = (span.along(alt.Y, end, "Net benefit gained") for end in ("y", "low"))
     channels = styles.of_lines(_width(points))
-    zero = pl.DataFrame({"x": [0.0, last], "y": [0.0, 0.0]})
+    zero = pl.DataFrame({"x": [first, last], "y": [0.0, 0.0]})
     charts = []
     for backbone, panel in _by_backbone(points):
         layers = [

@@ -204,7 +204,7 @@ def test_benefit_gained_is_over_the_better_of_treating_all_and_none() -> None:
     (line,) = vertices(chart, FIRST)
     expected = [(0.1, 0.02), (0.3, 0.1), (0.5, 0.02)]
     assert np.array(line) == pytest.approx(
-        np.array([(264 * x / 0.5, 132 + 132 * y / 0.2) for x, y in expected]), abs=0.01
+        np.array([(264 * (x - 0.1) / 0.4, 132 + 132 * y / 0.2) for x, y in expected]), abs=0.01
     )
     assert chart.alt.endswith("the better of treating all and treating none, which is the dotted line at 0.")
 
@@ -218,6 +218,20 @@ def test_benefit_gained_has_a_band_where_there_is_one_seed() -> None:
     (several,) = benefit_gained(pl.concat([gained(), gained(seed=1)]))
     assert not drawn(several, "path", fill=FIRST, opacity="0.18")
     assert len(vertices(several, FIRST)) == 2
+
+
+def test_benefit_gained_is_drawn_where_a_model_acts_otherwise_than_the_better_of_the_two() -> None:
+    """A band around a model that acts alike on every image would hide those that do not."""
+    alike = [(0.05, 0.4, 0.3, 0.5), (0.6, 0.0, -0.1, 0.1)]
+    ends = pl.concat(
+        [
+            curve("decision", alike, "dinov2", "classifier_only"),
+            curve("decision_difference", [(0.05, 0.0, -0.1, 0.1), (0.6, 0.4, 0.3, 0.5)], "dinov2", "classifier_only"),
+        ]
+    )
+    (plain,), (chart,) = benefit_gained(gained()), benefit_gained(pl.concat([gained(), ends]))
+    assert vertices(chart, FIRST) == vertices(plain, FIRST)
+    assert benefit_gained(ends) == []
 
 
 def test_benefit_gained_has_a_panel_for_each_backbone_and_needs_both_curves() -> None:
