@@ -168,12 +168,13 @@ def _equivalent(board: Leaderboard, done: pl.DataFrame, margin: float) -> str:
     equivalent, unknown = verdicts.count(EQUIVALENT), verdicts.count(NOT_KNOWN)
     if not equivalent and not unknown:
         return ""
-    told = []
-    if equivalent:
-        told.append(f"{equivalent} {_are(equivalent)} equivalent to the highest within {margin:g} of AUC")
-    if unknown:
-        told.append(f"for {unknown} it is not known, since neither a difference nor equivalence is shown")
-    return f"Of the {_others(len(done) - 1)}, {'; '.join(told)}."
+    others = _others(len(done) - 1)
+    neither = "neither a difference nor equivalence is shown"
+    if not equivalent:
+        which = f"the {others}" if len(done) == 2 else f"any of the {others}"
+        return f"Whether {which} is equivalent to the highest within {margin:g} of AUC is not known: {neither}."
+    told = f"Of the {others}, {equivalent} {_are(equivalent)} equivalent to the highest within {margin:g} of AUC"
+    return f"{told}; for {unknown}, {neither}." if unknown else f"{told}."
 
 
 def _optimism(done: pl.DataFrame) -> str:
@@ -181,8 +182,8 @@ def _optimism(done: pl.DataFrame) -> str:
     if len(done) < 2 or best["auc_corrected"] is None:
         return ""
     return (
-        f"The highest of {len(done)} AUCs is too high on average because it was chosen: corrected for this it is "
-        f"{best['auc_corrected']:.3f}."
+        f"The highest of {len(done)} AUCs, {best['auc']:.3f}, is too high on average, because it was chosen as the "
+        f"highest; corrected for this it is {best['auc_corrected']:.3f}."
     )
 
 
