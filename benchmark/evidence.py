@@ -1,6 +1,6 @@
 """What is shown of each cell, with p-values adjusted for the number of cells.
 
-Of nine cells that guess, some cell has an interval of the AUC above 0.5 in one of seven studies. What a page says of
+Of nine cells that guess, some cell has an interval of the AUC above 0.5 in one of eight studies. What a page says of
 some of its cells therefore rests on p-values that Holm's method adjusts for all finished trials.
 """
 

@@ -8,7 +8,7 @@ correlate by 0.5. A patient is positive or not, by chance.
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
@@ -21,8 +21,10 @@ from benchmark.leaderboard import AUC_DROPS
 from benchmark.measures import Resampled, estimate, p_above_chance, p_of_drop, standard_error
 from stats.bootstrap import auc_resampled
 from stats.delong import delong_test
+from stats.moderated import auc_variance
 from stats.resamples import PeopleResamples, draw_people
 from stats.selection import optimism_of_highest
+from stats.shares import effective_patients
 
 CELLS = 9
 WITHIN, BETWEEN = 0.9, 0.5  # correlation of a patient's images, and of two cells
@@ -76,12 +78,17 @@ def guessing(design: Design, rng: np.random.Generator) -> tuple[bool, bool]:
     """Whether any of nine cells that guess is said to predict: by its own interval, and adjusted for nine."""
     drawn = Drawn.of(design, rng)
     resamples, rows, alone = draw_people(drawn.people, drawn.labels, 1, 0), [], False
+    patients = [effective_patients(drawn.people[of_class]) for of_class in (drawn.labels, ~drawn.labels)]
+
+    def expected(values: Mapping[str, float]) -> dict[str, float]:
+        return {"auc": auc_variance(values["auc"], *patients)}
+
     for scores in drawn.scores([0.5] * CELLS):
 
         def auc(counted: PeopleResamples, scores: np.ndarray = scores) -> Resampled:
             return {"auc": auc_resampled(drawn.labels, scores, counted)}
 
-        found = estimate(auc, resamples, SETTINGS, {"auc": "logit"})
+        found = estimate(auc, resamples, SETTINGS, {"auc": "logit"}, expected)
         alone |= found.intervals["auc"][0] > 0.5
         rows.append({"auc": found.values["auc"], "auc_p": p_above_chance([found], SETTINGS)})
     return alone, any(row["predicts"] for row in with_evidence(rows, SETTINGS.confidence))
