@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from xai.controls.exchange import Seen, shared_ratios
-from xai.controls.null import Null, means
+from xai.controls.null import RATIOS, Null, means
 from xai.controls.pose import Poses, find_poses
 from xai.saliency import vessel_saliency
 from xai.vessels.source import REGIONS
 
-RATIOS = ("vessel_ratio", "vessel_ratio_fov")
 _FEW = 5  # patients; those of a number of images that fewer have exchange vessels with others, too
 _BLOCK = 128  # images worked on at once: 26 MB of float32 at 224x224, and about ten times that in all
 

@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 
 from xai.controls.exchange import Seen, shared_ratios
-from xai.controls.null import Null, means
+from xai.controls.null import RATIOS, Null, means
 from xai.controls.pose import Poses, find_poses
 from xai.saliency import vessel_saliency
 from xai.vessels.source import REGIONS
 
-RATIOS = ("vessel_ratio", "vessel_ratio_fov")
 _ANGLES = 24  # with their mirror images a group of 48 positions, the first of them as the tree lies
 
 
