@@ -49,6 +49,9 @@ LASTING_SECONDS = 180.0  # after the last death of a worker it counts as over; R
 END_SECONDS = 10.0  # of a worker after its Ray, before it is killed
 ANSWER_SECONDS = 5.0  # of a running head node; Ray itself would try for a quarter of an hour
 DISK_STORE = 500_000_000  # bytes of the object store where there is no shared memory for it
+STARTS = 3  # tries of a Ray of our own
+# What Ray says where its own processes did not start within its fixed 15 to 30 seconds (ray-project/ray#65983).
+TOO_LATE = re.compile("Timed out waiting for file|timed out during startup|Timed out after .* waiting for node")
 START_SECONDS = 120.0  # of one Python that imports Ray, on a busy machine or from a slow disk
 GPU_QUERY_SECONDS = 60.0  # the first task on a node also unpacks the project's code there
 
@@ -153,24 +156,32 @@ def _start_local(cpus: int | None) -> None:
     if quoted != sys.executable:
         # Workers with a runtime environment, trials among them, start through `bash -c` with this as it is.
         options["runtime_env"] = {"py_executable": quoted}
-    began = time.time()
     # Workers inherit the environment of this moment; without this they import the project only when the driver's
     # script or working directory happens to be the repository's root.
     with _environment({"PYTHONPATH": search_path}):
-        try:
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                _temp_dir=str(folder.path),
-                **options,
-            )
-        except Exception as error:  # Ray raises its own, those of the system, and bare ones
-            reason = _reason_in_logs(folder.path, began) or _one_line(error) or type(error).__name__
-            raise RayNotStarted(
-                f"Ray does not start on this machine: {reason}; its logs are in {folder.path}/session_latest/logs, and "
-                "doctor says what this machine lacks"
-            ) from error
+        for tries_left in reversed(range(STARTS)):
+            began = time.time()
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    _temp_dir=str(folder.path),
+                    **options,
+                )
+                return
+            except Exception as error:  # Ray raises its own, those of the system, and bare ones
+                reason = _reason_in_logs(folder.path, began) or _one_line(error) or type(error).__name__
+                too_late = bool(TOO_LATE.search(f"{reason} {error}"))
+                _disconnect()  # what did start of it
+                if too_late and tries_left:
+                    logging.getLogger("ray").warning("Ray did not start in time, trying again: %s", reason)
+                    continue
+                busy = "this machine is too busy for it now (wait, or end other programs): " if too_late else ""
+                raise RayNotStarted(
+                    f"Ray does not start on this machine: {busy}{reason}; its logs are in "
+                    f"{folder.path}/session_latest/logs, and doctor says what this machine lacks"
+                ) from error
 
 
 def _stillborn(search_path: str) -> str | None:

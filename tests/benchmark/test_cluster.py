@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -225,6 +226,50 @@ def test_workers_that_would_end_at_once_are_said_before_the_start(
     said = refused(tmp_path / "ray.log")
     assert "libbroken.so: cannot open" in said
     assert "PYTHONPATH" in said
+
+
+@pytest.mark.parametrize("slow_starts", [1, 3])
+def test_a_start_that_came_too_late_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow_starts: int
+) -> None:
+    """ray-project/ray#65983: on a busy machine Ray gives up on its own agent after 15 seconds."""
+    real, tries = ray.init, []
+
+    def init(**options: Any) -> Any:
+        tries.append(options)
+        if len(tries) <= slow_starts:
+            raise RuntimeError("The current node timed out during startup.")
+        return real(**options)
+
+    monkeypatch.setattr(ray, "init", init)
+    log_file = tmp_path / "ray.log"
+    if slow_starts == 3:
+        assert "this machine is too busy for it now" in refused(log_file)
+    else:
+        with connect(None, log_file=log_file, cpus=1) as cluster:
+            assert cluster.cpus == 1
+    assert len(tries) == min(slow_starts + 1, 3)
+    assert "trying again: " in log_file.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_ray_starts_after_an_agent_that_was_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = tmp_path / "once"
+    hook = f"""import os, sys, time
+if any("dashboard/agent.py" in argument for argument in sys.orig_argv):
+    try:
+        os.close(os.open({str(once)!r}, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        pass
+    else:
+        time.sleep(120)
+"""
+    (tmp_path / "sitecustomize.py").write_text(hook, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with connect(None, log_file=tmp_path / "ray.log", cpus=1) as cluster:
+        assert cluster.cpus == 1
+    assert once.exists()
+    assert "trying again: " in (tmp_path / "ray.log").read_text(encoding="utf-8")
 
 
 def test_what_ray_raises_at_the_start_is_one_line(tmp_path: Path) -> None:
