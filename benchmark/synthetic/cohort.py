@@ -3,9 +3,11 @@
 The label's signal has a set strength. A person's severity is Normal(0, 1) without the condition and Normal(d, 1) with
 it; the photograph shows the severity and knows nothing else of the label. The best any classifier can do is to read the
 severity, and its area under the ROC curve is then Phi(d / sqrt(2)), so d = sqrt(2) * Phi^-1(best_auc). Both eyes share
-the severity: the bound holds per photograph as well as per person.
+the severity: the bound holds per photograph as well as per person. How clearly a photograph shows the severity is
+another matter (`effect`), and leaves the bound as it is.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -22,7 +24,9 @@ class SyntheticCohort:
 
     people: number of people, with one photograph of each eye.
     image_size: height of a photograph in pixels; the width is 1.15 times that.
-    signal: where severity shows: "vessels" (arteries narrow and wind) or "periphery" (spots away from the vessels).
+    signal: where severity shows: "vessels" (arteries narrow, wind, reflect more light and nick the veins they cross) or
+        "periphery" (spots away from the vessels).
+    effect: how strongly severity shows: 0 not at all, 1 about as in patients, 2 twice as strongly, which no cohort does.
     best_auc: area under the ROC curve of the best possible classifier, in [0.5, 1).
     positives: share of people with label 1; exactly `round(people * positives)` of them.
     low_quality: share of photographs that are blurred, hazy, dark or unevenly lit.
@@ -32,6 +36,7 @@ class SyntheticCohort:
     people: int = 120
     image_size: int = 448
     signal: Signal = "vessels"
+    effect: float = 1.0
     best_auc: float = 0.9
     positives: float = 0.5
     low_quality: float = 0.1
@@ -44,6 +49,8 @@ class SyntheticCohort:
             raise ValueError(f"image_size is {self.image_size} pixels: no vessel is visible below 64")
         if self.signal not in get_args(Signal):
             raise ValueError(f"signal is {self.signal!r}: choose one of {', '.join(get_args(Signal))}")
+        if not 0 <= self.effect < math.inf:
+            raise ValueError(f"effect is {self.effect}: give 0 (severity does not show) or a positive number")
         if not 0.5 <= self.best_auc < 1:
             raise ValueError(f"best_auc is {self.best_auc}: give a value from 0.5 (no signal) to below 1")
         if not 0 < round(self.people * self.positives) < self.people:

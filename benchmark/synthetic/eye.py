@@ -5,18 +5,29 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmark.synthetic import anatomy, render
-from benchmark.synthetic.cohort import EyeSide, SyntheticCohort
+from benchmark.synthetic.cohort import EyeSide, Signal, SyntheticCohort
 
 SPOTS = 48
 MEANDER = {"wavelength": 0.40, "amplitude": 0.011}  # of every vessel, in radii of the field of view
 TORTUOSITY_WAVELENGTH = 0.17
+HEALTHY = 0.0  # the shown severity of arteries that do not carry the signal
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a photographer could note of an eye; `severity` is as shown, by the arteries or by the spots."""
+
+    signal: Signal
+    severity: float
+    complexion: render.Complexion
+    quality: render.Quality
 
 
 @dataclass(frozen=True)
 class Eye:
     """A photograph `rgb`, uint8 (H, W, 3), and the exact masks `artery`, `vein`, `disc` and `fov`, bool (H, W).
 
-    Where an artery crosses a vein, the pixels belong to both masks.
+    Where an artery crosses a vein, the pixels belong to both masks. `traits` is what was drawn.
     """
 
     rgb: np.ndarray
@@ -24,34 +35,48 @@ class Eye:
     vein: np.ndarray
     disc: np.ndarray
     fov: np.ndarray
+    traits: Traits
 
 
-def narrowing(severity: float) -> float:
-    """Factor on the calibre of the arteries: 1.11 at severity -2, 0.63 at 2."""
-    return float(0.868 * np.exp(-0.16 * _saturating(severity)))
+def shown(severity: float, effect: float) -> float:
+    """Severity as the photograph shows it: `effect` times as far from 1, the middle of a usual cohort.
+
+    It runs flat towards -3 and 5, so that no effect draws an impossible eye.
+    """
+    return float(1 + 4 * np.tanh(effect * (severity - 1) / 4))
 
 
-def tortuosity(severity: float) -> float:
+def narrowing(shown: float) -> float:
+    """Factor on the calibre of the arteries: 1.19 at a shown severity of -2, 0.63 at 2."""
+    return float(0.868 * np.exp(-0.16 * shown))
+
+
+def tortuosity(shown: float) -> float:
     """RMS amplitude of the arteries' waves in radii of the field of view, from 0 up."""
-    return 0.0042 * float(np.logaddexp(0.0, 0.9 * _saturating(severity)))
+    return 0.0042 * float(np.logaddexp(0.0, 0.9 * shown))
 
 
-def spots_shown(severity: float) -> np.ndarray:
-    """How far each peripheral spot has developed, in [0, 1]: the first shows from -2.3, the last is full at 4."""
+def wiring(shown: float) -> float:
+    """How far the wall of the arteries has thickened: 0 healthy, about 0.5 copper wiring, 1 silver wiring."""
+    return float(np.clip((shown + 1) / 6, 0, 1))
+
+
+def nicking(shown: float) -> float:
+    """Share of a vein's blood that is lost to sight where an artery crosses it, in [0, 1]."""
+    return float(np.clip(shown / 5, 0, 1))
+
+
+def spots_shown(shown: float) -> np.ndarray:
+    """How far each peripheral spot has developed, in [0, 1]: the first shows from -1.7, the last is full at 3.5."""
     onset = -1.7 + 4.6 * np.linspace(0, 1, SPOTS) ** 0.7
-    return ((_saturating(severity) - onset) / 0.6).clip(0, 1)
-
-
-def _saturating(severity: float) -> float:
-    """Severity, unchanged about 1 (the middle of a usual cohort) and running flat far from there, towards -3 and 5."""
-    return float(1 + 4 * np.tanh((severity - 1) / 4))
+    return ((shown - onset) / 0.6).clip(0, 1)
 
 
 def draw_eye(cohort: SyntheticCohort, patient_id: str, eye: EyeSide, severity: float, low_quality: bool) -> Eye:
     """Draw one eye of one person.
 
     The same arguments give the same pixels, whatever was drawn before. Every random draw is the same at every severity,
-    so severity changes nothing but what `cohort.signal` names.
+    so severity changes nothing but what `cohort.signal` names, as strongly as `cohort.effect` says.
     """
     person = [cohort.seed, *patient_id.encode()]
     shared = np.random.default_rng([*person, 0])
@@ -72,25 +97,29 @@ def draw_eye(cohort: SyntheticCohort, patient_id: str, eye: EyeSide, severity: f
         grown = anatomy.grow_tree(rng, landmarks, kind)
         return anatomy.wave(rng, grown, landmarks, **MEANDER)
 
-    in_vessels = severity if cohort.signal == "vessels" else 0.0
+    seen = shown(severity, cohort.effect)
+    in_vessels = seen if cohort.signal == "vessels" else HEALTHY
     arteries = anatomy.wave(
         tortuous, tree(arterial, anatomy.ARTERY), landmarks, TORTUOSITY_WAVELENGTH, tortuosity(in_vessels)
     )
     arteries = [replace(order, calibre=order.calibre * calibre * narrowing(in_vessels)) for order in arteries]
     veins = [replace(order, calibre=order.calibre * calibre) for order in tree(venous, anatomy.VEIN)]
-    drawn_arteries = render.draw_tree(frame, arteries, anatomy.ARTERY.calibre, render.ARTERY_PROFILE)
+    drawn_arteries = render.draw_tree(frame, arteries, anatomy.ARTERY.calibre, render.artery_profile(wiring(in_vessels)))
     drawn_veins = render.draw_tree(frame, veins, anatomy.VEIN.calibre, render.VEIN_PROFILE)
+    drawn_veins = render.nicked(frame, drawn_veins, drawn_arteries, nicking(in_vessels))
 
     density, disc = render.fundus(colour, frame, landmarks, complexion)
     if cohort.signal == "periphery":
         avoid = drawn_arteries.mask | drawn_veins.mask | (frame.distance(landmarks.disc) < 1.5 * anatomy.DISC_RADIUS)
-        density += render.spots(lesions, frame, landmarks, avoid, spots_shown(severity))
-    rgb = render.photograph(camera, frame, density, drawn_arteries, drawn_veins, _quality(camera, low_quality))
+        density += render.spots(lesions, frame, landmarks, avoid, spots_shown(seen))
+    quality = _quality(camera, low_quality)
+    rgb = render.photograph(camera, frame, density, drawn_arteries, drawn_veins, quality)
 
     images = [rgb, drawn_arteries.mask, drawn_veins.mask, disc, frame.fov]
     if eye == "left":
         images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
-    return Eye(*images)
+    rgb, artery, vein, disc, fov = images
+    return Eye(rgb, artery, vein, disc, fov, Traits(cohort.signal, seen, complexion, quality))
 
 
 def _quality(rng: np.random.Generator, low: bool) -> render.Quality:

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from skimage.morphology import skeletonize
 from sklearn.metrics import roc_auc_score
 
 from benchmark.synthetic import SyntheticCohort, draw_eye, draw_people, plan, write_cohort, write_eye, write_manifest
+from benchmark.synthetic.eye import shown
+from benchmark.synthetic.render import artery_profile
 
 SMALL = SyntheticCohort(people=6, image_size=160, seed=3)
 
@@ -111,12 +114,13 @@ def test_the_disc_is_nasal(eye, nasal):
 
 def test_severity_in_vessels_changes_nothing_away_from_the_arteries():
     cohort = replace(SMALL, image_size=320)
-    for low_quality, reach_of_blur in ((False, 4), (True, 13)):
+    # A vein is nicked up to 4 pixels from its crossing, and blur carries that on.
+    for low_quality, reach_of_blur in ((False, 7), (True, 15)):
         mild, severe = (draw_eye(cohort, "p0002", "left", s, low_quality) for s in (-2.0, 3.0))
         assert np.array_equal(mild.vein, severe.vein)
         assert np.array_equal(mild.fov, severe.fov)
         away = ~_dilated(mild.artery | severe.artery, reach_of_blur)
-        assert away[mild.fov].mean() > 0.15
+        assert away[mild.fov].mean() > 0.1
         assert np.array_equal(mild.rgb[away], severe.rgb[away])
         assert not np.array_equal(mild.rgb, severe.rgb)
 
@@ -133,6 +137,34 @@ def test_severity_in_the_periphery_changes_nothing_on_or_near_vessels():
     centre = np.array([m.mean() for m in np.nonzero(mild.fov)])
     radius = np.sqrt(mild.fov.sum() / np.pi)
     assert np.hypot(rows - centre[0], columns - centre[1]).min() > 0.5 * radius
+
+
+@pytest.mark.parametrize("signal", ["vessels", "periphery"])
+def test_effect_is_how_strongly_severity_shows_and_nothing_else(signal):
+    def change(effect: float) -> float:
+        cohort = replace(SMALL, signal=signal, effect=effect)
+        mild, severe = (draw_eye(cohort, "p0002", "left", s, False).rgb.astype(float) for s in (0.0, 2.0))
+        return float(abs(mild - severe).mean())
+
+    assert change(0.0) == 0
+    assert change(0.5) < change(1.0) < change(2.0)
+    weak, strong = (replace(SMALL, signal=signal, effect=effect) for effect in (0.5, 2.0))
+    assert draw_people(weak) == draw_people(strong)
+    assert all(-3 <= shown(severity, 2.0) <= 5 for severity in (-50, 0, 50))
+
+
+def test_severe_arteries_reflect_and_nick_the_veins_they_cross():
+    cohort = replace(SMALL, image_size=448)
+    mild, severe = (draw_eye(cohort, "p0002", "right", s, False) for s in (-1.0, 4.0))
+    assert np.array_equal(mild.vein, severe.vein)
+    near = _dilated(severe.vein & severe.artery, 3) & severe.vein & ~_dilated(mild.artery | severe.artery, 1)
+    green = [eye.rgb[..., 1].astype(float) for eye in (mild, severe)]
+    assert near.sum() > 100
+    assert (green[1] > green[0])[near].mean() > 0.85  # less blood to be seen
+    healthy, silver = artery_profile(0.0), artery_profile(1.0)
+    assert silver[-1][0] > 2 * healthy[-1][0]  # the pale line is wider
+    assert silver[-1][1] < healthy[-1][1]
+    assert all(wide[0] > narrow[0] for profile in (healthy, silver) for wide, narrow in pairwise(profile))
 
 
 def test_arterial_calibre_ranks_severity_only_where_it_is_the_signal():
@@ -186,6 +218,8 @@ def test_a_written_cohort_reads_back(tmp_path):
         ("people", 1),
         ("image_size", 32),
         ("signal", "fovea"),
+        ("effect", -0.5),
+        ("effect", float("inf")),
         ("best_auc", 0.4),
         ("best_auc", 1.0),
         ("positives", 0.0),
