@@ -13,7 +13,8 @@ What is measured, per image:
 - AUC of vessels: the same for all arteries and veins.
 - precision: how much of the 1 % of the field of view with the highest values is planted signal.
 
-Negative values are set to 0 in all maps, as in the study. A map of zeros has an AUC of 0.5 and is counted as blank.
+All maps are of the study's target class, and negative values are set to 0, as in the study. A map of zeros has an AUC
+of 0.5 and is counted as blank; an image on which nothing is planted has no value and is left out.
 Means are over images, their intervals over patients (jackknife, Student's t); differences to Grad-CAM are of the same
 images, with p-values after Holm over the methods of a table. Only trials that predict better than chance say what a
 method can do: without any the summary is over all, and says so.
@@ -28,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 import backbones
@@ -39,7 +41,7 @@ from benchmark.experiments.planted_pixels import Truth, open_study, read_truth
 from benchmark.rundir import RunDirectory, write_csv, write_image
 from benchmark.trial import trained_tower
 from stats.bootstrap import auc_resampled, mean_resampled
-from stats.intervals import Scale, student_interval, student_p_value
+from stats.intervals import Scale, interval_at_end, student_interval, student_p_value
 from stats.jackknife import leave_out_people, spread
 from stats.multiple import holm
 from stats.resamples import PeopleResamples, draw_people
@@ -49,6 +51,7 @@ from xai.pictures import colours
 TOP = 0.01  # of the field of view, for the precision
 BATCH = 8
 PICTURED = 4  # images per trial in its picture
+HEADER = 20  # pixels, for the names above its columns
 MEASURES = ("auc_planted", "auc_vessel", "precision", "chance")
 
 
@@ -157,14 +160,21 @@ def mean_of(table: pl.DataFrame, column: str) -> Estimate:
 
 
 def auc_of(table: pl.DataFrame, score: str) -> Estimate:
-    """Of a score of the test images."""
+    """Of a score of the test images. At 0 or 1, where no patient makes a difference, the interval is that of a share of
+    as many patients as the rarer class has."""
     values, labels = table[score].to_numpy(), table["label"].to_numpy()
-    return estimate(lambda drawn: auc_resampled(labels, values, drawn), table["patient_id"].to_list(), labels, "logit")
+    patients = table["patient_id"].to_list()
+    found = estimate(lambda drawn: auc_resampled(labels, values, drawn), patients, labels, "logit")
+    if found.value not in (0, 1):
+        return found
+    rarer = table.group_by("label").agg(pl.col("patient_id").n_unique())["patient_id"].to_numpy().min()
+    low, high = interval_at_end(found.value, int(rarer))
+    return replace(found, low=low, high=high)
 
 
 def better_than_chance(auc: Estimate) -> bool:
-    """Whether a test AUC's interval lies above 0.5; an AUC of 1 has no interval."""
-    return auc.value == 1 or auc.low > 0.5
+    """Whether a test AUC's interval lies above 0.5; one without an interval is not."""
+    return auc.low > 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,14 +240,18 @@ def _scores(model: Model, truth: Truth, device: torch.device) -> list[pl.Series]
 
 def picture(made: dict[str, Made], truth: Truth) -> np.ndarray:
     """Images of positives, their planted signal, and every method's maps, each scaled to its own highest value: one
-    row per image, columns in the order of the methods, (H, W, 3) uint8."""
+    row per image under the columns' names, (H, W, 3) uint8."""
     positives = np.flatnonzero(truth.table["label"].to_numpy() == 1)[:PICTURED]
     rows = []
     for place in positives:
         planted = np.repeat(truth.planted[place][..., None], 3, axis=2)
         maps = [colours(found.maps[place], float(found.maps[place].max())) for found in made.values()]
         rows.append(np.concatenate([truth.small[place], planted, *maps], axis=1))
-    return np.concatenate(rows).astype(np.uint8)
+    width, names = truth.small.shape[2], ["image", "planted", *made]
+    header = Image.new("RGB", (width * len(names), HEADER))
+    for place, name in enumerate(names):
+        ImageDraw.Draw(header).text((width * place + 4, 4), name)
+    return np.concatenate([np.asarray(header), *rows]).astype(np.uint8)
 
 
 COLUMNS = (
@@ -247,6 +261,7 @@ COLUMNS = (
     "p (Holm)",
     "AUC of vessels",
     f"planted among the highest {TOP:.0%}",
+    "images",
     "blank maps",
     "ms per image",
 )
@@ -273,6 +288,7 @@ def markdown(table: pl.DataFrame, milliseconds: dict[str, float]) -> str:
             f"{adjusted[name]:.3g}" if name in adjusted else "",
             str(vessel),
             f"{precision}; chance {chance.value:.3f}",
+            str(planted.n),
             f"{of_method['blank'].sum()} of {len(of_method)}",
             f"{milliseconds[name]:.1f}",
         ]

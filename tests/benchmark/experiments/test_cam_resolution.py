@@ -10,9 +10,11 @@ from scipy import stats
 from benchmark.cells import cells_of
 from benchmark.experiments.cam_maps import BASELINE, MAPS
 from benchmark.experiments.cam_resolution import (
+    HEADER,
     Estimate,
     Made,
     Measured,
+    auc_of,
     better_than_chance,
     main,
     make_maps,
@@ -170,10 +172,21 @@ def test_patients_of_the_same_cohort_are_the_same_in_all_trials():
 
 
 @pytest.mark.parametrize(
-    ("auc", "low", "expected"), [(0.8, 0.6, True), (0.6, 0.49, False), (1.0, np.nan, True), (0.7, np.nan, False)]
+    ("auc", "low", "expected"), [(0.8, 0.6, True), (0.6, 0.49, False), (1.0, 0.4, False), (0.7, np.nan, False)]
 )
 def test_better_than_chance_is_an_interval_above_a_half(auc, low, expected):
     assert better_than_chance(Estimate(auc, low, 1.0, 0.0, 9)) is expected
+
+
+@pytest.mark.parametrize(("patients", "expected"), [(5, False), (6, True)])
+def test_a_perfect_auc_of_few_patients_is_not_better_than_chance(patients, expected):
+    """By the exact interval of a share of 1: 0.025 ** (1 / n), two images of a patient being one trial."""
+    labels = np.repeat([0, 1], [20, 2 * patients])
+    people = [f"p{place // 2}" for place in range(len(labels))]
+    found = auc_of(pl.DataFrame({"patient_id": people, "label": labels, "score": labels * 2.0}), "score")
+    assert found.value == 1
+    assert found.low == pytest.approx(stats.beta.ppf(0.025, patients, 1))
+    assert better_than_chance(found) is expected
 
 
 def test_the_baselines_maps_are_those_of_the_explain_stage(runs, truth):
@@ -213,7 +226,7 @@ def test_the_program_measures_both_signals_and_keeps_every_image(runs, tmp_path,
     [cell] = cells_of(study_of("vessels"))
     with Image.open(tmp_path / "out" / f"{run.path.name}-{cell.name}.png") as picture:
         assert picture.width == 4 * 224, "image, planted signal, and the maps of two methods"
-        assert picture.height % 224 == 0
+        assert picture.height % 224 == HEADER
 
 
 def test_the_test_auc_is_that_of_the_models_own_predictions(runs, capsys):
