@@ -39,14 +39,14 @@ def rollout(tower: VisionTransformer, images: Tensor, target_class: int = 1) -> 
     require_explainable(tower, target_class)
     require_plain(tower)
     with torch.inference_mode(False):
-        entering = _entering(tower, images)
-        pooled = _pooled(tower, entering[-1])
+        tokens_in = entering(tower, images)
+        pooled = pooling_shares(tower, tokens_in[-1])
         relevance = torch.zeros_like(pooled)
         upstream: Tensor | None = None
-        for block, tokens in zip(reversed(tower.blocks), reversed(entering), strict=True):
+        for block, tokens in zip(reversed(tower.blocks), reversed(tokens_in), strict=True):
             with torch.enable_grad():
                 inputs = tokens.detach().clone().requires_grad_()
-                output, attention = _attend(block, inputs)
+                output, attention = attend(block, inputs)
                 if upstream is None:
                     output = tower.forward_head(tower.norm(output))[:, target_class].sum()
                 upstream, gradient = torch.autograd.grad(output, (inputs, attention), upstream)
@@ -67,11 +67,11 @@ def require_plain(tower: VisionTransformer) -> None:
         raise ValueError(f"rollout knows pooling by class token and by average, not {pooling!r}")
 
 
-def _entering(tower: VisionTransformer, images: Tensor) -> list[Tensor]:
+def entering(tower: VisionTransformer, images: Tensor) -> list[Tensor]:
     """The tokens (B, N, C) that enter each block."""
-    entering: list[Tensor] = []
+    found: list[Tensor] = []
     handles = [
-        block.norm1.register_forward_pre_hook(lambda module, args: entering.append(args[0])) for block in tower.blocks
+        block.norm1.register_forward_pre_hook(lambda module, args: found.append(args[0])) for block in tower.blocks
     ]
     try:
         with torch.no_grad():
@@ -79,10 +79,10 @@ def _entering(tower: VisionTransformer, images: Tensor) -> list[Tensor]:
     finally:
         for handle in handles:
             handle.remove()
-    return entering
+    return found
 
 
-def _pooled(tower: VisionTransformer, tokens: Tensor) -> Tensor:
+def pooling_shares(tower: VisionTransformer, tokens: Tensor) -> Tensor:
     """(B, N): the share of each token of the last block in what the classifier reads."""
     shares = tokens.new_zeros(tokens.shape[:2], dtype=torch.float32)
     if tower.global_pool == "token":
@@ -93,7 +93,7 @@ def _pooled(tower: VisionTransformer, tokens: Tensor) -> Tensor:
     return shares
 
 
-def _attend(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def attend(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """The block's output (B, N, C), and its attention matrices (B, heads, N, N), which fused attention never forms."""
     attention: list[Tensor] = []
     handle = block.attn.attn_drop.register_forward_hook(lambda module, args, output: attention.append(output))

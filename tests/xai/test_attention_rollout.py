@@ -1,0 +1,87 @@
+"""Attention rollout against a direct loop: every block's matrix kept, (A + I) / 2 multiplied as matrices."""
+
+import copy
+
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+import backbones
+from finetune.strategies import open_strategy
+from xai.attention_rollout import attention_rollout
+
+VARIANTS = {
+    "cls": {},
+    "avg": {"global_pool": "avg"},
+    "avg with prefix": {"global_pool": "avg", "pool_include_prefix": True},
+    "reg": {"reg_tokens": 4, "no_embed_class": True},
+    "qk-norm": {"qk_norm": True},
+    "one block": {"depth": 1},
+}
+
+
+def tower_of(**options):
+    torch.manual_seed(0)
+    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4, "weight_init": "jax"}
+    tower = VisionTransformer(**(shape | options), num_classes=0)
+    backbones.attach_classifier(tower, 2, seed=0)
+    return tower.eval()
+
+
+def pictures():
+    return torch.rand(2, 3, 32, 32, generator=torch.manual_seed(1))
+
+
+@torch.no_grad()
+def written_out(tower, image):
+    """(rows, columns) for one picture (3, H, W)."""
+    x = tower.norm_pre(tower._pos_embed(tower.patch_embed(image[None])))
+    count, width = x.shape[1:]
+    heads, product = tower.blocks[0].attn.num_heads, torch.eye(count)
+    for block in tower.blocks:
+        q, k, _ = block.attn.qkv(block.norm1(x))[0].split(width, dim=1)
+        q, k = (part.reshape(count, heads, -1).transpose(0, 1) for part in (q, k))
+        scores = block.attn.q_norm(q) @ block.attn.k_norm(k).transpose(1, 2) / (width / heads) ** 0.5
+        attention = scores.softmax(dim=2).mean(dim=0)
+        product = (0.5 * attention + 0.5 * torch.eye(count)) @ product
+        x = block(x)
+    first = 0 if tower.pool_include_prefix else tower.num_prefix_tokens
+    row = product[first:].mean(dim=0) if tower.global_pool == "avg" else product[0]
+    return row[tower.num_prefix_tokens :].reshape(tower.patch_embed.grid_size)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_is_the_product_of_the_matrices(variant):
+    tower, images = tower_of(**VARIANTS[variant]), pictures()
+    maps = attention_rollout(copy.deepcopy(tower).requires_grad_(False), images)
+    assert maps.dtype == torch.float32
+    torch.testing.assert_close(maps, torch.stack([written_out(tower, image) for image in images]))
+
+
+def test_shares_of_all_tokens_add_up_to_one():
+    """What the patches lack is what the class token keeps of its own: at least its half of every skip connection."""
+    sums = attention_rollout(tower_of(), pictures()).sum(dim=(1, 2))
+    assert (sums < 1 - 0.5**3).all()
+    assert (sums > 0.5).all()
+
+
+def test_sees_lora_adapters_and_restores_the_tower():
+    tower, images = tower_of(), pictures()
+    module = open_strategy("lora").apply(tower)
+    plain = attention_rollout(tower.eval(), images)
+    for key, parameter in module.named_parameters():
+        if "lora_B" in key:
+            torch.nn.init.normal_(parameter, std=0.5)
+    fused = [block.attn.fused_attn for block in tower.blocks]
+    adapted = attention_rollout(tower, images)
+    assert [block.attn.fused_attn for block in tower.blocks] == fused
+    merged = module.merge_and_unload()
+    torch.testing.assert_close(adapted, torch.stack([written_out(merged, image) for image in images]))
+    assert not torch.allclose(adapted, plain, rtol=0.01)
+
+
+def test_other_poolings_and_training_mode_are_refused():
+    with pytest.raises(ValueError, match="not 'max'"):
+        attention_rollout(tower_of(global_pool="max"), pictures())
+    with pytest.raises(ValueError, match=r"call tower.eval\(\) first"):
+        attention_rollout(tower_of().train(), pictures())

@@ -1,0 +1,53 @@
+"""Input gradients on functions whose gradient is known in closed form."""
+
+import pytest
+import torch
+
+from xai.input_gradient import smoothgrad
+
+
+def pictures():
+    return torch.rand(2, 3, 6, 5, generator=torch.manual_seed(0))
+
+
+def test_of_one_sample_without_noise_it_is_the_largest_size_over_channels():
+    weights = torch.randn(3, 6, 5, generator=torch.manual_seed(1))
+    images = pictures()
+    maps = smoothgrad(lambda x: (weights * x**2).sum(dim=(1, 2, 3)), images, samples=1, noise=0)
+    torch.testing.assert_close(maps, (2 * weights * images).abs().amax(dim=1))
+
+
+def test_averages_signed_gradients_over_noise_of_a_share_of_the_range():
+    """Of x cubed the gradient is 3 x^2, and its mean over noise of sd s is 3 (x^2 + s^2)."""
+    images = pictures()
+    images[1] *= 10
+    maps = smoothgrad(lambda x: (x**3).sum(dim=(1, 2, 3)), images, samples=4000, noise=0.2)
+    spread = 0.2 * (images.amax(dim=(1, 2, 3)) - images.amin(dim=(1, 2, 3))).view(2, 1, 1, 1)
+    expected = (3 * (images**2 + spread**2)).amax(dim=1)
+    torch.testing.assert_close(maps, expected, rtol=0.15, atol=0)
+    assert ((maps / expected).mean(dim=(1, 2)) - 1).abs().max() < 0.03
+
+
+def test_gradients_that_change_sign_with_the_noise_cancel():
+    """The gradient of |x - x0| is 1 or -1, by chance where the noise is symmetric: an average of sizes would be 1."""
+    images = torch.rand(1, 3, 4, 4)
+    start = images.clone()
+    maps = smoothgrad(lambda x: (x - start).abs().sum(dim=(1, 2, 3)), images, samples=2000, noise=0.1)
+    assert (maps < 0.1).all()
+
+
+def test_the_seed_decides_and_inference_mode_does_not_matter():
+    images = pictures()
+
+    def cube(x):
+        return (x**3).sum(dim=(1, 2, 3))
+
+    first = smoothgrad(cube, images, samples=2)
+    with torch.inference_mode():
+        torch.testing.assert_close(smoothgrad(cube, images.clone(), samples=2), first, rtol=0, atol=0)
+    assert not torch.equal(smoothgrad(cube, images, samples=2, seed=1), first)
+
+
+def test_no_sample_is_refused():
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        smoothgrad(lambda x: x.sum(dim=(1, 2, 3)), pictures(), samples=0)
