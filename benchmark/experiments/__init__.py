@@ -1,0 +1,1 @@
+"""Programs that reproduce the tables of the docs."""
