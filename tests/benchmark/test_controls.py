@@ -11,16 +11,13 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 import backbones
-from benchmark.cells import cells_of
 from benchmark.config import SWITCHES, Statistics
-from benchmark.controls import CONTROLS, Explained, depths
+from benchmark.controls import CONTROLS, depths
 from benchmark.leaderboard import build
-from benchmark.rundir import write_array, write_parquet
-from tests.benchmark.explained import N, study_of, write_trained
-from xai.controls.erasure import erase_all
+from benchmark.rundir import write_array
+from tests.benchmark.explained import N, study_of, write_explained, write_trained
 from xai.controls.model_null import cascade
 from xai.gradcam import gradcam, saliency_maps
-from xai.measures import measure, measure_names
 from xai.saliency import vessel_saliency
 
 
@@ -28,20 +25,7 @@ from xai.saliency import vessel_saliency
 def explained(tmp_path):
     """A cell and its maps."""
     study = study_of(controls={"draws": 20, "seeds": 2, "images": 4})
-    run = write_trained(study, tmp_path)
-    [cell] = cells_of(study)
-    folder, images, planes = run.trial(cell), np.load(run.images), np.load(run.regions)
-    test = pl.read_parquet(run.cohort).filter(pl.col("split") == "test")
-    erased, elsewhere, painted = erase_all(images[:N], planes)
-    write_array(run.erased, np.stack([erased, elsewhere], axis=1))
-    write_parquet(run.painted, test.select("image", pl.Series("painted", painted).fill_nan(None)))
-    this = Explained(study, run, cell)
-    with torch.no_grad():
-        tokens = backbones.encode_until(this.tower, this.images(images).batch(np.arange(N), np.zeros(N, int)), 3)
-    cams = gradcam(this.tower, tokens)
-    write_array(folder.cams, cams.numpy())
-    values = pl.DataFrame(measure(cams, planes), schema=measure_names("minmax", False, False)).fill_nan(None)
-    write_parquet(folder.saliency, pl.concat([test.select("image", "patient_id"), values], how="horizontal"))
+    [this] = write_explained(study, write_trained(study, tmp_path))
     return this
 
 
