@@ -27,6 +27,7 @@ from xai.controls.model_null import cascade, mean_sd, others, rank_correlation, 
 from xai.controls.null import Null
 from xai.controls.turned_null import turned_null
 from xai.gradcam import saliency_maps
+from xai.saliency import vessel_saliency
 
 _STEPS = 10  # at most so many depths of re-initialisation are looked at, the first ones and the last among them
 
@@ -112,7 +113,7 @@ def _any(masks: np.ndarray) -> np.ndarray:
 
 def find_model_null(cell: Explained) -> None:
     """Write `model_null.json`: how like the trained model's the maps stay while its weights are re-initialised, and how
-    like its maps of other patients' images are."""
+    like its maps of other patients' images are; and `model_null.parquet`: the ratios of trained and random weights."""
     settings = cell.study.controls
     rows = cell.test["row"].to_numpy()
     spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), settings.images)).round().astype(int))
@@ -120,6 +121,7 @@ def find_model_null(cell: Explained) -> None:
     steps = depths(depth + 2)
     trained = _signed_maps(cell, cell.tower, rows[spread])
     likeness = {step: np.full((settings.seeds, 2, len(spread)), np.nan) for step in steps}
+    ratios, random = _ratios(cell, trained, spread), []
     for seed in range(settings.seeds):
         for step, tower in cascade(cell.tower, seed):
             if step in likeness:
@@ -128,6 +130,17 @@ def find_model_null(cell: Explained) -> None:
                 likeness[step][seed, 0] = abs(rank_correlation(signed.numpy(), trained.numpy()))
                 stretched = (saliency_maps(maps, IMAGE_SIZE, "minmax").numpy() for maps in (signed, trained))
                 likeness[step][seed, 1] = structural_similarity(*stretched)
+                if step == depth + 2:
+                    random.append(_ratios(cell, signed, spread))
+    of_images = ratios | {
+        f"{name}_random": _mean_of_seeds(np.stack([of_seed[name] for of_seed in random])) for name in ratios
+    }
+    write_parquet(
+        cell.directory.trial(cell.cell).randomised,
+        cell.test[spread]
+        .select("image", "patient_id")
+        .with_columns(pl.Series(name, of).fill_nan(None) for name, of in of_images.items()),
+    )
     table = []
     for step, found in likeness.items():
         row: dict[str, Any] = {"step": step, "reinitialised": _told(step, depth)}
@@ -143,6 +156,14 @@ def find_model_null(cell: Explained) -> None:
             "other_images": _other_images(trained, cell.test[spread]),
         },
     )
+
+
+def _ratios(cell: Explained, signed: Tensor, spread: np.ndarray) -> dict[str, np.ndarray]:
+    """Each of `HELD_AGAINST_CHANCE` (n,) of the signed maps of some test images; NaN where one has none."""
+    settings = cell.study.explain
+    maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
+    found = vessel_saliency(maps, settings.masks(open_array(cell.directory.regions)[spread]))
+    return {name: found[name] for name in HELD_AGAINST_CHANCE}
 
 
 def _other_images(trained: Tensor, test: pl.DataFrame) -> dict[str, Any]:

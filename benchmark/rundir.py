@@ -23,7 +23,7 @@
     search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC each reached
     trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
                                    mean_cam.png, figures/; mask_null.json, mask_null.parquet,
-                                   model_null.json, erasure.parquet; failed.txt where it failed
+                                   model_null.json, model_null.parquet, erasure.parquet; failed.txt where it failed
     leaderboard.csv|parquet|html|tex, results.json; mean_photograph.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
     repeatability.csv
@@ -110,6 +110,11 @@ class TrialDirectory:
     def model_null(self) -> Path:
         """How like the trained model's the maps are after each step of re-initialisation, and maps of other images."""
         return self.path / "model_null.json"
+
+    @property
+    def randomised(self) -> Path:
+        """image, patient_id; of each ratio what it is, and its mean over the models with random weights (`_random`)."""
+        return self.path / "model_null.parquet"
 
     @property
     def erasure(self) -> Path:

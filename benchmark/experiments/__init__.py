@@ -1,1 +1,1 @@
-"""Programs behind the numbers in docs/: each measures the benchmark itself, and none is part of a study."""
+"""Programs that reproduce the tables of the documentation, and the miniature models that the demo uses."""

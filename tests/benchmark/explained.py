@@ -2,12 +2,18 @@
 
 import numpy as np
 import polars as pl
+import torch
 
+import backbones
 from benchmark.cells import cells_of
 from benchmark.config import Study
+from benchmark.controls import Explained
 from benchmark.rundir import RunDirectory, write_array, write_json, write_parquet
 from benchmark.trial import new_tower
 from finetune.checkpoint import save_trained
+from xai.controls.erasure import erase_all
+from xai.gradcam import gradcam
+from xai.measures import measure, measure_names
 
 N = 10  # test images; the last has no vessels
 SPLITS = ["test"] * N + ["val"] * 4
@@ -73,3 +79,24 @@ def write_trained(study, path):
         write_parquet(folder.predictions, cohort.select("image", "patient_id", "label", scores, "split"))
         write_json(folder.trial, {})
     return run
+
+
+def write_explained(study, run):
+    """The trained directory as it is before the controls: erased photographs, and the maps of every cell."""
+    images, planes = np.load(run.images), np.load(run.regions)
+    test = pl.read_parquet(run.cohort).filter(pl.col("split") == "test")
+    erased, elsewhere, painted = erase_all(images[:N], planes)
+    write_array(run.erased, np.stack([erased, elsewhere], axis=1))
+    write_parquet(run.painted, test.select("image", pl.Series("painted", painted).fill_nan(None)))
+    return [_explain(Explained(study, run, cell), images, planes) for cell in cells_of(study)]
+
+
+def _explain(this, images, planes):
+    folder = this.directory.trial(this.cell)
+    with torch.no_grad():
+        tokens = backbones.encode_until(this.tower, this.images(images).batch(np.arange(N), np.zeros(N, int)), 3)
+    cams = gradcam(this.tower, tokens)
+    write_array(folder.cams, cams.numpy())
+    values = pl.DataFrame(measure(cams, planes), schema=measure_names("minmax", False, False)).fill_nan(None)
+    write_parquet(folder.saliency, pl.concat([this.test.select("image", "patient_id"), values], how="horizontal"))
+    return this

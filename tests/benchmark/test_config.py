@@ -65,6 +65,16 @@ def test_the_demo_and_the_paper_are_nine_cells_each():
         assert all(families in choice.name for choice in study.backbones)
 
 
+def test_the_planted_studies_differ_in_the_place_of_the_signal_alone():
+    vessels, periphery = (load_study(CONFIGS / f"planted-{signal}.yaml").dump() for signal in ("vessels", "periphery"))
+    demo = load_study(CONFIGS / "demo.yaml")
+    assert len(vessels["backbones"]) * len(vessels["strategies"]) == 9 and len(vessels["seeds"]) >= 5
+    assert vessels["cohort"]["synthetic"]["seed"] != demo.cohort.synthetic.seed
+    assert vessels["cohort"]["synthetic"].pop("signal") == vessels.pop("name").removeprefix("planted-") == "vessels"
+    assert periphery["cohort"]["synthetic"].pop("signal") == periphery.pop("name").removeprefix("planted-")
+    assert vessels == periphery
+
+
 def test_what_a_study_does_not_say_has_a_default(write):
     study = load_study(write(STUDY))
     assert study.seeds == [0]

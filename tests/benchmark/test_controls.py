@@ -11,15 +11,13 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 import backbones
-from benchmark.cells import cells_of
 from benchmark.config import SWITCHES, Statistics
-from benchmark.controls import CONTROLS, Explained, depths
+from benchmark.controls import CONTROLS, depths
 from benchmark.leaderboard import build
-from benchmark.rundir import write_array, write_parquet
-from tests.benchmark.explained import N, study_of, write_trained
-from xai.controls.erasure import erase_all
+from benchmark.rundir import write_array
+from tests.benchmark.explained import N, study_of, write_explained, write_trained
+from xai.controls.model_null import cascade
 from xai.gradcam import gradcam, saliency_maps
-from xai.measures import measure, measure_names
 from xai.saliency import vessel_saliency
 
 
@@ -27,20 +25,7 @@ from xai.saliency import vessel_saliency
 def explained(tmp_path):
     """A cell and its maps."""
     study = study_of(controls={"draws": 20, "seeds": 2, "images": 4})
-    run = write_trained(study, tmp_path)
-    [cell] = cells_of(study)
-    folder, images, planes = run.trial(cell), np.load(run.images), np.load(run.regions)
-    test = pl.read_parquet(run.cohort).filter(pl.col("split") == "test")
-    erased, elsewhere, painted = erase_all(images[:N], planes)
-    write_array(run.erased, np.stack([erased, elsewhere], axis=1))
-    write_parquet(run.painted, test.select("image", pl.Series("painted", painted).fill_nan(None)))
-    this = Explained(study, run, cell)
-    with torch.no_grad():
-        tokens = backbones.encode_until(this.tower, this.images(images).batch(np.arange(N), np.zeros(N, int)), 3)
-    cams = gradcam(this.tower, tokens)
-    write_array(folder.cams, cams.numpy())
-    values = pl.DataFrame(measure(cams, planes), schema=measure_names("minmax", False, False)).fill_nan(None)
-    write_parquet(folder.saliency, pl.concat([test.select("image", "patient_id"), values], how="horizontal"))
+    [this] = write_explained(study, write_trained(study, tmp_path))
     return this
 
 
@@ -131,6 +116,29 @@ def test_maps_of_other_images_are_the_model_nulls_baseline(explained):
     assert found["n_pairs"] == 6
     assert found["rank_correlation"] == pytest.approx(np.mean(expected), abs=0.02)
     assert -1 <= found["ssim"] <= 1
+
+
+def test_the_ratio_of_random_weights_is_that_of_the_last_step(explained):
+    """Of each image the mean over seeds, from maps made once more here, next to the trained model's ratio."""
+    read(explained, "model_null")
+    folder, spread = explained.directory.trial(explained.cell), [0, 3, 6, 9]
+    found = pl.read_parquet(folder.randomised)
+    assert found["image"].to_list() == [f"{row}.png" for row in spread]
+    planes = np.load(explained.directory.regions)[spread]
+    inputs = explained.images(np.load(explained.directory.images)).batch(np.array(spread), np.zeros(4, int))
+    of_seeds = []
+    for seed in range(2):
+        *_, (_, random) = cascade(explained.tower, seed)
+        with torch.no_grad():
+            tokens = backbones.encode_until(random, inputs, 3)
+        of_seeds.append(vessel_saliency(saliency_maps(gradcam(random, tokens), 224).numpy(), planes))
+    own = pl.read_parquet(folder.saliency)[spread]
+    for name in ("vessel_ratio", "vessel_ratio_fov"):
+        expected = np.nanmean([of_seed[name][:3] for of_seed in of_seeds], axis=0)
+        assert found[f"{name}_random"].to_list()[:3] == pytest.approx(expected, rel=1e-4)
+        assert found[name].to_list()[:3] == pytest.approx(own[name].to_list()[:3], rel=1e-4)
+        assert found[f"{name}_random"][0] != pytest.approx(found[name][0], rel=1e-3)
+        assert found[f"{name}_random"][3] is found[name][3] is None, "the last image has no vessels"
 
 
 @pytest.mark.parametrize(("last", "chosen"), [(6, [1, 2, 3, 4, 5, 6]), (42, [1, 2, 3, 9, 14, 20, 25, 31, 36, 42])])

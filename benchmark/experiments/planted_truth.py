@@ -1,0 +1,417 @@
+"""The tables of `docs/planted-truth.md`, from two finished runs: signal in the vessels, signal in the periphery.
+
+    python -m benchmark.experiments.planted_truth runs/planted-vessels runs/planted-periphery
+
+A measure that compares a model's maps or its AUC with some control should say "vessels" of the models of the first run
+and not of those of the second. Every trial (a cell with one seed) is asked; what a trial says of itself comes from its
+own test patients, as on the page of its run.
+"""
+
+import json
+import math
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from benchmark.cells import Cell, cells_of
+from benchmark.comparisons import CELL
+from benchmark.config import Statistics, Study, load_study
+from benchmark.errors import UserError
+from benchmark.leaderboard import OK
+from benchmark.measures import estimate
+from benchmark.rundir import RunDirectory, TrialDirectory
+from benchmark.tables import read_parquet
+from stats.bootstrap import auc_resampled
+from stats.correlation import spearman_resampled
+from stats.intervals import UNDEFINED, Interval, percentile_interval
+from stats.metrics import auc
+from stats.null import over_null_resampled
+from stats.resamples import PeopleResamples, draw_people
+from stats.shares import effective_patients, wilson_interval
+
+SIGNALS = ("vessels", "periphery")
+RATIO, DIFFERENCE = "vessel_ratio_fov", "auc_drop_difference"
+EDGES = (0.0, 0.6, 0.7, 0.8, 1.0)  # of the bands of AUC
+RESAMPLES = 2000  # of cells
+TRUSTED = 0.8  # of the trials of either run are right about the place
+
+Says = Literal["above", "below", "not shown", "no answer"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a measure found in a trial: whether it is shown to be above or below its reference, and how far it lies.
+
+    "above" names the vessels. score: the higher, the more it speaks for the vessels; NaN where there is none. Equal
+    differences of AUCs may differ in their last digits, hence it is rounded.
+    """
+
+    says: Says
+    score: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "score", round(self.score, 12))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trained model. predicts: its AUC is above 0.5, adjusted for the number of its run's trials, as on the page."""
+
+    signal: str
+    backbone: str
+    strategy: str
+    seed: int
+    auc: float
+    predicts: bool
+    findings: Mapping[str, Finding]
+
+    @property
+    def cell(self) -> str:
+        return f"{self.backbone}, {self.strategy}"
+
+    def right(self, measure: str) -> bool:
+        """Whether a measure says "vessels" exactly where the signal is in the vessels."""
+        return (self.findings[measure].says == "above") == (self.signal == "vessels")
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What a trial left: its row of the leaderboard, its files, and the test images of its study."""
+
+    row: Mapping[str, Any]
+    folder: TrialDirectory
+    test: pl.DataFrame
+    settings: Statistics
+
+
+# 1. What each measure says of a trial.
+
+
+def ratio(source: _Source) -> Finding:
+    """Vessel ratio in the field of view, by its interval over patients: above or below 1."""
+    return _by_interval(*_bounded(source.row, RATIO), reference=1)
+
+
+def permutation(source: _Source) -> Finding:
+    """The same compared with other patients' vessels; score: how many standard deviations of the null it lies above."""
+    file = source.folder.mask_null
+    null = json.loads(file.read_text(encoding="utf-8"))[RATIO] if file.is_file() else {}
+    if "p_two_sided" not in null:
+        return Finding("no answer", math.nan)
+    above = null["ratio"] - null["null"]
+    shown = null["p_two_sided"] <= 1 - source.settings.confidence
+    score = above / null["null_sd"] if null["null_sd"] else math.nan
+    return Finding(("above" if above > 0 else "below") if shown else "not shown", score)
+
+
+def randomisation(source: _Source) -> Finding:
+    """The same over that of the model with random weights, by its interval over patients: above or below 1.
+
+    Of the images of that test; of random weights the mean over its seeds, which the interval takes as they are.
+    """
+    if not source.folder.randomised.is_file():
+        return Finding("no answer", math.nan)
+    by_image = read_parquet(source.folder.randomised).join(source.test, on="image", maintain_order="left")
+    ratios, random = (
+        by_image[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (RATIO, f"{RATIO}_random")
+    )
+    patients = draw_people(by_image["patient_id"].to_list(), by_image["label"].to_numpy(), 100, seed=0)
+
+    def over(drawn: PeopleResamples) -> dict[str, np.ndarray]:
+        return {RATIO: over_null_resampled(ratios, random, None, drawn)}
+
+    by_spread = source.settings.model_copy(update={"interval": "t"})
+    found = estimate(over, patients, by_spread, {RATIO: "log"})
+    return _by_interval(found.values[RATIO], *found.intervals[RATIO], reference=1)
+
+
+def erasure(source: _Source) -> Finding:
+    """AUC of the control less that without vessels, by its interval over patients: above or below 0."""
+    return _by_interval(*_bounded(source.row, DIFFERENCE), reference=0)
+
+
+def dependence(source: _Source) -> Finding:
+    """The page's rule, not adjusted for other trials: without vessels the AUC falls, more than under the control."""
+    p_value, drops = source.row["depends_p"], [source.row[name] for name in ("auc_drop_erased", DIFFERENCE)]
+    if p_value is None:
+        return Finding("no answer", math.nan)
+    return Finding("above" if p_value <= 1 - source.settings.confidence else "not shown", min(drops))
+
+
+MEASURES: dict[str, Callable[[_Source], Finding]] = {
+    "ratio": ratio,
+    "ratio, permutation test": permutation,
+    "ratio, random weights": randomisation,
+    "erasure difference": erasure,
+    "erasure, both drops": dependence,
+}
+
+
+def _bounded(row: Mapping[str, Any], name: str) -> tuple[float, float, float]:
+    value, low, high = (np.nan if row[each] is None else row[each] for each in (name, f"{name}_low", f"{name}_high"))
+    return value, low, high
+
+
+def _by_interval(value: float, low: float, high: float, reference: float) -> Finding:
+    if math.isnan(value) or math.isnan(low):
+        return Finding("no answer", value)
+    return Finding("above" if low > reference else "below" if high < reference else "not shown", value)
+
+
+# 2. Reading a run.
+
+
+def read_trials(path: Path, signal: str) -> list[Trial]:
+    """All trials of a finished run that have results.
+
+    Raises:
+        UserError: the run is not a finished one, or its signal is another.
+    """
+    directory = RunDirectory(path)
+    if not directory.leaderboard("parquet").is_file():
+        raise UserError(f"{path}: no leaderboard.parquet; give the directory of a finished run")
+    study = load_study(directory.study)
+    planted = study.cohort.synthetic.signal if study.cohort.synthetic else "unknown"
+    if planted != signal:
+        raise UserError(f"{path}: the signal is {planted}, expected {signal}; give the run with the vessels first")
+    board = read_parquet(directory.leaderboard("parquet")).filter(status=OK)
+    by_cell = {tuple(row[name] for name in CELL): row for row in board.iter_rows(named=True)}
+    test = read_parquet(directory.cohort).filter(pl.col("split") == "test").select("image", "label")
+    return [
+        _read_trial(study, signal, cell, _Source(by_cell[key], directory.trial(cell), test, study.statistics))
+        for cell in cells_of(study)
+        if (key := (cell.backbone.name, cell.strategy.name, cell.seed)) in by_cell
+    ]
+
+
+def _read_trial(study: Study, signal: str, cell: Cell, source: _Source) -> Trial:
+    findings = {name: measure(source) for name, measure in MEASURES.items()}
+    predicts = bool(source.row["predicts"])
+    return Trial(signal, cell.backbone.name, cell.strategy.name, cell.seed, source.row["auc"], predicts, findings)
+
+
+# 3. Numbers over trials.
+
+
+def groups(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """All trials, those that are shown to predict, and those of each band of AUC."""
+    bands = {
+        f"AUC {low:g} to {high:g}": [trial for trial in trials if low <= trial.auc < high or trial.auc == high == 1]
+        for low, high in pairwise(EDGES)
+    }
+    return {"all": list(trials), "AUC above 0.5": [trial for trial in trials if trial.predicts], **bands}
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of n trials a measure is right about, and of how many cells these are.
+
+    of_trials: Wilson's interval as if all trials were independent; of_cells: as if the seeds of a cell all agreed,
+    which is wide enough whether they do or not (`stats.shares`).
+    """
+
+    right: int
+    n: int
+    cells: int
+    of_trials: Interval
+    of_cells: Interval
+
+
+def share_right(trials: Sequence[Trial], measure: str) -> Share:
+    """Over the trials of which the measure has an answer."""
+    asked = [trial for trial in trials if trial.findings[measure].says != "no answer"]
+    right, cells = sum(trial.right(measure) for trial in asked), [trial.cell for trial in asked]
+    if not asked:
+        return Share(0, 0, 0, UNDEFINED, UNDEFINED)
+    of_trials, of_cells = (
+        (float(low), float(high))
+        for low, high in (wilson_interval(right / len(asked), n) for n in (len(asked), effective_patients(cells)))
+    )
+    return Share(right, len(asked), len(set(cells)), of_trials, of_cells)
+
+
+def area(trials: Sequence[Trial], measure: str) -> tuple[float, Interval]:
+    """How well a measure's score tells trials with the signal in the vessels from the others: area under the ROC curve,
+    with an interval over resampled cells, each with its trials of both runs."""
+    scored = [trial for trial in trials if not math.isnan(trial.findings[measure].score)]
+    vessels = np.array([trial.signal == "vessels" for trial in scored], dtype=int)
+    if len(set(vessels)) < 2:
+        return math.nan, UNDEFINED
+    scores = np.array([trial.findings[measure].score for trial in scored])
+    return auc(vessels, scores), _interval(auc_resampled(vessels, scores, _resampled(scored)))
+
+
+def correlation(trials: Sequence[Trial], measure: str, means: bool) -> tuple[float, Interval, int]:
+    """Spearman's rho of the AUC with a measure's score, with an interval over resampled cells; number of points.
+
+    Args:
+        means: over the cells' means over seeds, else over trials.
+    """
+    scored = [trial for trial in trials if not math.isnan(trial.findings[measure].score)]
+    if not scored:
+        return math.nan, UNDEFINED, 0
+    values = np.array([(trial.auc, trial.findings[measure].score) for trial in scored])
+    resamples = _resampled(scored)
+    cell = resamples.person_of_image
+    if means:
+        values = np.stack([values[cell == which].mean(axis=0) for which in range(cell.max() + 1)])
+        cell = np.arange(len(values))
+    times = resamples.counts[:, cell].astype(int)  # how often each resample has each point
+    sizes, drawn = times.sum(axis=1), np.full(len(times), np.nan)
+    for size in np.unique(sizes):
+        of_size = np.flatnonzero(sizes == size)
+        places = np.stack([np.repeat(np.arange(len(values)), times[which]) for which in of_size])
+        drawn[of_size] = _spearman(values[places])
+    return float(_spearman(values[np.newaxis])[0]), _interval(drawn), len(values)
+
+
+def lowest_trusted(trials: Sequence[Trial], measure: str) -> float:
+    """The AUC from which on a measure is right about at least `TRUSTED` of the trials of either run, in every band.
+
+    NaN where it is not in the highest band, or where that has no trials of one of the runs.
+    """
+    lowest = math.nan
+    for low, band in zip(reversed(EDGES[:-1]), reversed(groups(trials).values()), strict=False):
+        shares = [share_right([trial for trial in band if trial.signal == signal], measure) for signal in SIGNALS]
+        if not all(share.n and share.right >= TRUSTED * share.n for share in shares):
+            break
+        lowest = low
+    return lowest
+
+
+def _spearman(values: np.ndarray) -> np.ndarray:
+    """(k, n, 2) -> (k,): of the last axis' two."""
+    return spearman_resampled(values[..., 0], values[..., 1])
+
+
+def _resampled(trials: Sequence[Trial]) -> PeopleResamples:
+    """Resamples of cells: the trials of one are alike, as the images of a patient are."""
+    return draw_people([trial.cell for trial in trials], np.zeros(len(trials), dtype=int), RESAMPLES, seed=0)
+
+
+def _interval(samples: np.ndarray) -> Interval:
+    """Of 95 %; none where all samples are equal, which shows no certainty but too few cells."""
+    known = samples[~np.isnan(samples)]
+    return percentile_interval(samples) if len(known) and np.ptp(known) > 0 else UNDEFINED
+
+
+# 4. Tables.
+
+
+def cell_rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
+    """One row per signal and cell."""
+    for signal, cell in dict.fromkeys((trial.signal, trial.cell) for trial in trials):
+        seeds = [trial for trial in trials if (trial.signal, trial.cell) == (signal, cell)]
+        scores = {
+            name: [trial.findings[name].score for trial in seeds if not math.isnan(trial.findings[name].score)]
+            for name in ("ratio", "erasure difference")
+        }
+        said = [trial.findings["ratio, permutation test"].says for trial in seeds]
+        yield [
+            signal,
+            cell,
+            str(len(seeds)),
+            str(sum(trial.predicts for trial in seeds)),
+            _median_range([trial.auc for trial in seeds]),
+            _mean_range(scores["ratio"], 2),
+            " / ".join(str(said.count(says)) for says in ("above", "below", "not shown")),
+            _mean_range(scores["erasure difference"], 3),
+        ]
+
+
+def right_rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
+    """One row per measure and group of trials: right about the vessels, right about the periphery, area."""
+    for measure in MEASURES:
+        for group, members in groups(trials).items():
+            shares = [
+                share_right([trial for trial in members if trial.signal == signal], measure) for signal in SIGNALS
+            ]
+            yield [measure, group, *map(_share_text, shares), _with_interval(*area(members, measure))]
+
+
+def trusted_rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
+    """One row per measure."""
+    for measure in MEASURES:
+        lowest = lowest_trusted(trials, measure)
+        yield [measure, "not reached" if math.isnan(lowest) else f"{lowest:g}" if lowest else "any"]
+
+
+def correlation_rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
+    """One row per signal, group of trials and measure."""
+    for signal in SIGNALS:
+        for group, members in groups([trial for trial in trials if trial.signal == signal]).items():
+            if group not in ("all", "AUC above 0.5"):
+                continue
+            for measure in ("ratio", "erasure difference"):
+                found = (correlation(members, measure, means) for means in (False, True))
+                texts = [f"{_with_interval(rho, interval)}, n = {n}" for rho, interval, n in found]
+                yield [signal, group, measure, *texts]
+
+
+def markdown(header: Sequence[str], rows: Iterator[list[str]]) -> str:
+    """A table."""
+    lines = [list(header), ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def tables(trials: Sequence[Trial]) -> str:
+    """All four tables."""
+    nulls = "ratio vs permutation test: above / below / not shown"
+    return "\n\n".join(
+        [
+            markdown(
+                ["signal", "cell", "seeds", "predict", "median AUC", "mean ratio", nulls, "mean erasure difference"],
+                cell_rows(trials),
+            ),
+            markdown(
+                ["measure", "trials", "signal in vessels: named", "in periphery: vessels not named", "area under ROC"],
+                right_rows(trials),
+            ),
+            markdown(["measure", f"AUC from which on {TRUSTED:.0%} are right in both studies"], trusted_rows(trials)),
+            markdown(
+                ["signal", "trials", "AUC with", "rho over trials", "rho over cells' means"], correlation_rows(trials)
+            ),
+        ]
+    )
+
+
+def _share_text(share: Share) -> str:
+    if not share.n:
+        return "-"
+    bounds = "; ".join(f"{100 * low:.0f} to {100 * high:.0f}" for low, high in (share.of_trials, share.of_cells))
+    return f"{share.right}/{share.n} of {share.cells} cells, {100 * share.right / share.n:.0f} % ({bounds})"
+
+
+def _with_interval(value: float, interval: Interval) -> str:
+    if math.isnan(value):
+        return "-"
+    low, high = interval
+    return f"{value:z.2f}" if math.isnan(low) else f"{value:z.2f} ({low:z.2f} to {high:z.2f})"
+
+
+def _median_range(values: Sequence[float]) -> str:
+    return f"{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def _mean_range(values: Sequence[float], digits: int) -> str:
+    if not values:
+        return "-"
+    return f"{np.mean(values):z.{digits}f} ({min(values):z.{digits}f} to {max(values):z.{digits}f})"
+
+
+def main(vessels: Path, periphery: Path) -> None:
+    """Print the tables of two runs."""
+    print(tables([*read_trials(vessels, SIGNALS[0]), *read_trials(periphery, SIGNALS[1])]))
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    for name in SIGNALS:
+        parser.add_argument(name, type=Path, help=f"directory of the run with the signal in the {name}")
+    main(**vars(parser.parse_args()))
