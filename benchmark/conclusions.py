@@ -8,10 +8,17 @@ import polars as pl
 from benchmark.comparisons import CELL, EQUIVALENT, NOT_KNOWN
 from benchmark.leaderboard import OK, Leaderboard
 from benchmark.patients import OfEachClass, too_few
+from benchmark.planted import INDICATORS, OUTCOMES, Planted
+from benchmark.synthetic.cohort import Signal
 from stats.jackknife import TAIL
 
 FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few
 MUCH = 0.2  # of a map outside the field of view, above which it is said
+
+PLANTED: dict[Signal, str] = {
+    "vessels": "in the arteries",
+    "periphery": "in spots of the periphery, away from the vessels",
+}
 
 AVERAGED = (("cells", "seeds"), ("strategies", "backbones"), ("backbones", "strategies"))  # family, averaged over
 
@@ -98,6 +105,33 @@ def risk_stated(board: Leaderboard) -> str:
             "the training images."
         )
     return " ".join(told) or "Risks: the scores as the models give them."
+
+
+def planted_found(planted: Planted) -> str:
+    """Where a synthetic study's signal is, and for how many cells that predict each measure names the vessels."""
+    if not planted.has_signal:
+        return "No signal was planted: the best possible AUC is 0.5, so no measure is judged."
+    signal, done = planted.cohort.signal, planted.cells
+    where = f"The signal is {PLANTED[signal]}."
+    able = done.filter("predicts")
+    if able.is_empty():
+        why = "a model cannot use what it has not learned"
+        return f"{where} No cell is shown to predict better than chance, so no measure is judged: {why}."
+    told = f"{where} {_cells(len(able), len(done))} {_are(len(able))} shown to predict better than chance."
+    verdicts = [(each.called, able[f"{each.name}_verdict"].drop_nulls().to_list()) for each in INDICATORS]
+    counts = [(called, _named_of(found, signal)) for called, found in verdicts if found]
+    if not counts:
+        return f"{told} No measure has a verdict."
+    (first, count), *others = counts
+    names = "names the vessels" if OUTCOMES[signal]["vessels"] == "right" else "wrongly names the vessels"
+    return f"{told} {_capital(_listed([f'{first} {names} {count}', *(' '.join(other) for other in others)]))}."
+
+
+def _named_of(verdicts: Sequence[str], signal: Signal) -> str:
+    count, elsewhere = verdicts.count("vessels"), verdicts.count("elsewhere")
+    how = {"right": "rightly", "wrong": "wrongly"}[OUTCOMES[signal]["elsewhere"]]
+    told = f"for {count or 'none'} of {len(verdicts)}"
+    return f"{told} (it {how} points elsewhere for {elsewhere})" if elsewhere else told
 
 
 def _prediction(done: pl.DataFrame, able: pl.DataFrame) -> str:
@@ -262,7 +296,11 @@ def _others(count: int) -> str:
 
 def _cells(count: int, of: int, capital: bool = True) -> str:
     words = f"{count} of {of} cells" if count < of else "the cell" if of == 1 else f"all {of} cells"
-    return words[0].upper() + words[1:] if capital else words
+    return _capital(words) if capital else words
+
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
 def _have(count: int) -> str:

@@ -26,10 +26,11 @@ from benchmark.charts.forest import auc_forest, ratio_forest
 from benchmark.charts.scatter import scatter
 from benchmark.charts.spans import Span
 from benchmark.comparisons import CELL, CellKey
-from benchmark.conclusions import cautions, conclusions, risk_stated
+from benchmark.conclusions import cautions, conclusions, planted_found, risk_stated
 from benchmark.folder import told_left_out
 from benchmark.formats import NOTHING, p_stated, p_value
 from benchmark.leaderboard import OK, Leaderboard
+from benchmark.planted import Planted
 from benchmark.tables import csv_text
 from finetune.strategies import STRATEGIES
 from xai.examples import RULE
@@ -68,6 +69,7 @@ class PageContent:
         target_class: of the maps.
         classes: names of the classes by label, "0" and "1", where they have names.
         files_left_out: of a folder cohort, how many files are no images, by reason.
+        planted: of a synthetic study, where its signal is and where each measure places it.
     """
 
     title: str
@@ -88,6 +90,7 @@ class PageContent:
     target_class: int = 1
     classes: Mapping[str, str] | None = None
     files_left_out: Mapping[str, int] = field(default_factory=dict)
+    planted: Planted | None = None
 
 
 @dataclass(frozen=True)
@@ -129,14 +132,18 @@ def render(content: PageContent) -> str:
     done = [row for row in rows if row["status"] == OK]
     cells = [board.cells] if content.published is None else [board.cells, content.published]
     measures = _measures(pl.concat(cells, how="diagonal_relaxed"))
+    planted = None if content.planted is None or content.planted.cells.is_empty() else content.planted
+    tables = {"leaderboard": board.cells} | board.tables() | ({"planted": planted.cells} if planted else {})
     return template("leaderboard.html.j2").render(
         PAIRS_SHOWN=PAIRS_SHOWN,
-        tables=embedded({"leaderboard": board.cells} | board.tables()),
+        tables=embedded(tables),
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
         conclusions=conclusions(board, content.margin),
         risk_stated=risk_stated(board),
         cautions=cautions(board),
+        planted=planted,
+        planted_found=planted_found(planted) if planted else "",
         incomplete=any(row["n_ratio"] != row["n_images"] for row in done),
         done=done,
         failed=[row for row in rows if row["status"] != OK],

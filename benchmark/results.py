@@ -21,6 +21,7 @@ from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
 from benchmark.leaderboard import AUC_DROPS, HELD_AGAINST_CHANCE, OK, OVER_CHANCE, Leaderboard
 from benchmark.measures import MEASURES, PREDICTION
+from benchmark.planted import INDICATORS, Planted
 from benchmark.synthetic import SyntheticCohort
 from xai.measures import OUTSIDE
 
@@ -212,6 +213,26 @@ class Repeatability(_Model):
     n_trainings: int
 
 
+class PlantedCell(_Model):
+    """By measure (`erasure`, `permutation`, `ratio`): its verdict, `vessels`, `elsewhere` or `not shown`, and whether
+    that is `right`, `wrong` or `missed`; null: no verdict, nothing to judge."""
+
+    backbone: str
+    strategy: str
+    seed: int
+    predicts: bool | None
+    verdicts: dict[str, str | None]
+    outcomes: dict[str, str | None]
+
+
+class PlantedResult(_Model):
+    """Of a synthetic study: where the signal is, the AUC of the best possible classifier, and what was made of it."""
+
+    signal: str
+    best_auc: float
+    cells: list[PlantedCell]
+
+
 class CohortResult(_Model):
     """`classes`: the names of the labels, where they have names; `files_left_out`: files of a folder cohort that are no
     images, by reason; `repeated`: images with the pixels of another image of their split; `positive`: images,
@@ -249,6 +270,7 @@ class Results(_Model):
     averages: list[Average] = []
     contrasts: list[Contrast] = []
     repeatability: list[Repeatability] = []
+    planted: PlantedResult | None = None  # null: not a synthetic study
     weights: dict[str, dict[str, Any] | None]
     vessels: dict[str, Any]
     software: dict[str, str]
@@ -525,6 +547,21 @@ def repeatability_results(leaderboard: Leaderboard) -> list[Repeatability]:
         )
         for row in leaderboard.repeatability.to_dicts()
     ]
+
+
+def planted_results(planted: Planted) -> PlantedResult:
+    return PlantedResult(
+        signal=planted.cohort.signal,
+        best_auc=planted.cohort.best_auc,
+        cells=[
+            PlantedCell(
+                **{name: row[name] for name in (*CELL, "predicts")},
+                verdicts={each.name: row[f"{each.name}_verdict"] for each in INDICATORS},
+                outcomes={each.name: row[f"{each.name}_outcome"] for each in INDICATORS},
+            )
+            for row in planted.cells.to_dicts()
+        ],
+    )
 
 
 def read_results(path: Path) -> Results:

@@ -26,7 +26,7 @@
                                    model_null.json, model_null.parquet, erasure.parquet; failed.txt where it failed
     leaderboard.csv|parquet|html|tex, results.json; mean_photograph.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
-    repeatability.csv
+    repeatability.csv; planted.csv of a synthetic cohort
 
 prepare and segment are complete when their marker `.<stage>.json` exists, an embedding when its `block<k>.npy` or
 `test<k>.npy` does, a trial when its `trial.json` does, its explanation when its `saliency.parquet` does, erased

@@ -19,6 +19,7 @@ from benchmark.figures import method_name
 from benchmark.latex import latex
 from benchmark.leaderboard import Leaderboard, build
 from benchmark.page import PageContent, render
+from benchmark.planted import Planted, compare_with_truth
 from benchmark.provenance import processor, program
 from benchmark.results import (
     CohortResult,
@@ -30,6 +31,7 @@ from benchmark.results import (
     correlation_results,
     digest,
     methods,
+    planted_results,
     repeatability_results,
     seed_results,
 )
@@ -73,17 +75,23 @@ def report(run: Run) -> Leaderboard:
         write_parquet(directory.leaderboard("parquet"), leaderboard.cells)
         for name, table in leaderboard.tables().items():
             write_csv(directory.table(name), table)
+        drawn = run.study.cohort.synthetic
+        planted = None if drawn is None else compare_with_truth(leaderboard.cells, drawn)
+        if planted is not None:
+            write_csv(directory.table("planted"), planted.cells)
         confidence = run.study.statistics.confidence
         write_text(directory.leaderboard("tex"), latex(leaderboard, run.study.name, confidence))
         facts = _facts(run)
-        write_text(directory.leaderboard("html"), render(_content(run, leaderboard, facts)))
-        write_text(directory.results, _results(run, leaderboard, facts).model_dump_json(indent=1))
+        write_text(directory.leaderboard("html"), render(_content(run, leaderboard, planted, facts)))
+        write_text(directory.results, _results(run, leaderboard, planted, facts).model_dump_json(indent=1))
         write_json(directory.run, facts)
         stage.advance()
     return leaderboard
 
 
-def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str, str]]) -> Results:
+def _results(
+    run: Run, leaderboard: Leaderboard, planted: Planted | None, facts: Mapping[str, Mapping[str, str]]
+) -> Results:
     study, directory = run.study, run.directory
     cohort = read_parquet(directory.cohort)
     counted = {row["split"]: row for row in _per_split(cohort).to_dicts()}
@@ -116,6 +124,7 @@ def _results(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         averages=average_results(leaderboard),
         contrasts=contrast_results(leaderboard),
         repeatability=repeatability_results(leaderboard),
+        planted=None if planted is None else planted_results(planted),
         weights=read_records(directory),
         vessels=(directory.completed("segment") or {}).get("source", {}),
         software=dict(facts["Software"]),
@@ -144,7 +153,9 @@ def _per_split(cohort: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str, str]]) -> PageContent:
+def _content(
+    run: Run, leaderboard: Leaderboard, planted: Planted | None, facts: Mapping[str, Mapping[str, str]]
+) -> PageContent:
     directory = run.directory
     cohort = read_parquet(directory.cohort)
     vessels = read_parquet(directory.vessels)
@@ -176,6 +187,7 @@ def _content(run: Run, leaderboard: Leaderboard, facts: Mapping[str, Mapping[str
         target_class=run.study.explain.target_class,
         classes=prepared.get("classes"),
         files_left_out=prepared.get("left_out") or {},
+        planted=planted,
     )
 
 

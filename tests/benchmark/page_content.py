@@ -25,6 +25,8 @@ from benchmark.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY
 from benchmark.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, Leaderboard
 from benchmark.measures import CALLS, MEASURES
 from benchmark.page import PageContent
+from benchmark.planted import compare_with_truth
+from benchmark.synthetic import SyntheticCohort
 
 BACKBONES = ("openclip-tiny", "dinov2-tiny", "timm:vit_tiny")
 STRATEGIES = ("classifier_only", "partial", "lora")
@@ -336,14 +338,14 @@ def _frame(made: Iterable[dict[str, Any]], schema: Mapping[str, type[pl.DataType
 
 
 def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
-    """Pictures of two cells, written into `folder`."""
-    picture = folder / "mean_cam.png"
+    """Of a synthetic study, with pictures of two cells, written into `folder`."""
+    made, picture = board(seeds), folder / "mean_cam.png"
     Image.new("RGB", (224, 224), (200, 80, 30)).save(picture)
     return PageContent(
         title="Carotid study",
         method="Grad-CAM",
         notices=["Data are synthetic.", "Towers are untrained."],
-        board=board(seeds),
+        board=made,
         failed_controls=["dinov2-tiny-partial-s0, model null: out of memory"],
         published=None,
         pictures={"openclip-tiny-lora-s0": picture, "timm_vit_tiny-partial-s0": picture},
@@ -368,6 +370,7 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
         facts={"Machine": {"CPUs": "2"}, "Software": {"torch": "2.15.0"}},
         configuration="name: Carotid study\nseeds: [0]\n",
         confidence=0.95,
+        planted=compare_with_truth(made.cells, SyntheticCohort()),
     )
 
 
@@ -412,4 +415,5 @@ def attacked(content: PageContent) -> PageContent:
         configuration=ATTACK,
         classes={"0": ATTACK, "1": ATTACK},
         files_left_out={ATTACK: 1},
+        planted=content.planted and compare_with_truth(hostile.cells, content.planted.cohort),
     )

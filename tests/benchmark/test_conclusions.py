@@ -5,8 +5,10 @@ import dataclasses
 import polars as pl
 import pytest
 
-from benchmark.conclusions import cautions, conclusions, risk_stated
+from benchmark.conclusions import cautions, conclusions, planted_found, risk_stated
 from benchmark.leaderboard import Leaderboard
+from benchmark.planted import compare_with_truth
+from benchmark.synthetic import SyntheticCohort
 from tests.benchmark import page_content
 
 AVERAGED = [
@@ -187,3 +189,51 @@ def test_what_made_risks_of_scores_is_said(board):
     assert risk_stated(changed(board, risk_intercept=pl.lit(0.0))) == "Risks: the scores as the models give them."
     recalibrated = changed(board, risk_slope=pl.lit(0.8))
     assert risk_stated(recalibrated) == "Risks: scores recalibrated on validation (all 8 cells)."
+
+
+def found(board: Leaderboard, signal="vessels", best_auc=0.9, **columns) -> str:
+    return planted_found(
+        compare_with_truth(changed(board, **columns).cells, SyntheticCohort(signal=signal, best_auc=best_auc))
+    )
+
+
+def test_for_how_many_cells_each_measure_names_the_vessels(board):
+    """One of eight does not predict and does not count; one was not erased."""
+    number = pl.col("rank")
+    columns = {
+        "predicts": number < 8,
+        "depends": pl.when(number != 2).then(number != 1),
+        "above_null": number == 8,
+        "vessel_ratio_fov_low": pl.when(number > 3).then(1.2).otherwise(0.7),
+        "vessel_ratio_fov_high": pl.when(number == 1).then(0.9).otherwise(1.3),
+    }
+    assert found(board, **columns) == (
+        "The signal is in the arteries. 7 of 8 cells are shown to predict better than chance. Vessel erasure names the "
+        "vessels for 5 of 6, the vessel permutation test for none of 7 and the ratio in the field of view for 4 of 7 "
+        "(it wrongly points elsewhere for 1)."
+    )
+    assert found(board, "periphery", **columns) == (
+        "The signal is in spots of the periphery, away from the vessels. 7 of 8 cells are shown to predict better than "
+        "chance. Vessel erasure wrongly names the vessels for 5 of 6, the vessel permutation test for none of 7 and "
+        "the ratio in the field of view for 4 of 7 (it rightly points elsewhere for 1)."
+    )
+
+
+def test_a_truth_that_no_cell_learned_or_no_measure_was_asked_about(board):
+    assert found(board, predicts=pl.lit(False)) == (
+        "The signal is in the arteries. No cell is shown to predict better than chance, so no measure is judged: a "
+        "model cannot use what it has not learned."
+    )
+    assert found(board, best_auc=0.5) == (
+        "No signal was planted: the best possible AUC is 0.5, so no measure is judged."
+    )
+    one = pl.col("rank") == 1
+    nothing = {"depends": None, "above_null": None, "vessel_ratio_fov_low": None}
+    unasked = {name: pl.lit(value) for name, value in nothing.items()}
+    assert found(board, predicts=one, **unasked) == (
+        "The signal is in the arteries. 1 of 8 cells is shown to predict better than chance. No measure has a verdict."
+    )
+    only_ratio = {name: pl.lit(None) for name in ("depends", "above_null")}
+    assert found(board, predicts=one, **only_ratio).endswith(
+        "The ratio in the field of view names the vessels for 1 of 1."
+    )

@@ -20,7 +20,9 @@ from benchmark.charts.spans import Span
 from benchmark.comparisons import CELL
 from benchmark.leaderboard import SCHEMA, Leaderboard
 from benchmark.page import CONTROL_COLUMNS, PAIRS_SHOWN, Axis, PageContent, render
+from benchmark.planted import compare_with_truth
 from benchmark.rundir import RunDirectory
+from benchmark.synthetic import SyntheticCohort
 from tests.benchmark.page_content import (
     BACKBONES,
     FAILED,
@@ -226,6 +228,66 @@ def test_the_null_is_the_reference_of_a_vessel_ratio(page: Element, content: Pag
     assert said not in text(without)
 
 
+def verdicts_of(root: Element) -> list[list[str]]:
+    """Of the first cells: what erasure, permutation and ratio say, and what comes of it."""
+    return [[text(td) for td in having(row, "class", "verdict")] for row in rows(root, "table-planted")]
+
+
+def test_verdicts_stand_with_their_numbers_and_are_compared_with_the_truth(page: Element, content: PageContent) -> None:
+    assert shown(page, "table-planted") == [
+        "0.800",
+        *("vessels ✓ right", "0.027"),
+        *("vessels ✓ right", "0.049"),
+        *("vessels ✓ right", "1.30 1.25–1.36"),
+    ]
+    number = pl.col("rank")
+    cells = content.board.cells.with_columns(
+        predicts=number != 4,
+        depends=pl.when(number != 3).then(number == 1),
+        above_null=number <= 2,
+        vessel_ratio_fov_high=pl.when(number == 2).then(0.9).otherwise("vessel_ratio_fov_high"),
+        vessel_ratio_fov_low=pl.when(number == 2).then(0.8).otherwise(1.0),
+    )
+    by_signal = {
+        signal: without_charts(dataclasses.replace(content, planted=compare_with_truth(cells, cohort)))
+        for signal in ("vessels", "periphery")
+        for cohort in [SyntheticCohort(signal=signal)]
+    }
+    assert verdicts_of(by_signal["vessels"])[:4] == [
+        ["vessels ✓ right", "vessels ✓ right", "not shown ○ missed"],
+        ["not shown ○ missed", "vessels ✓ right", "elsewhere ✗ wrong"],
+        ["–", "not shown ○ missed", "not shown ○ missed"],
+        ["not shown not judged"] * 3,
+    ]
+    assert verdicts_of(by_signal["periphery"])[:4] == [
+        ["vessels ✗ wrong", "vessels ✗ wrong", "not shown ✓ right"],
+        ["not shown ✓ right", "vessels ✗ wrong", "elsewhere ✓ right"],
+        ["–", "not shown ✓ right", "not shown ✓ right"],
+        ["not shown not judged"] * 3,
+    ]
+    told = {
+        "vessels": ("in the arteries.", "outside the vessels nothing depends on the label"),
+        "periphery": ("away from the vessels.", "the vessels do not depend on the label"),
+    }
+    for signal, sentences in told.items():
+        assert all(sentence in text(by_signal[signal]) for sentence in sentences)
+        assert "Not judged: the AUC is not shown to be above 0.5" in text(by_signal[signal])
+    assert "Not judged" not in text(page)
+
+
+def test_photographs_whose_truth_nobody_knows_are_compared_with_none(content: PageContent) -> None:
+    page = changed(content, planted=None)
+    assert not having(page, "id", "planted") and not having(page, "href", "#planted")
+    assert not having(page, "download", "planted.csv")
+
+
+def test_without_a_signal_nothing_is_judged(content: PageContent) -> None:
+    nothing = compare_with_truth(content.board.cells, SyntheticCohort(best_auc=0.5))
+    page = changed(content, planted=nothing)
+    assert "No signal was planted" in text(page) and "on the label" not in text(page)
+    assert verdicts_of(page)[0] == ["vessels not judged"] * 3
+
+
 def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
     told = zip(heads(page, "table-conventions")[2:], shown(page, "table-conventions"), strict=True)
     # As `page_content.CONVENTIONS` counts them.
@@ -258,7 +320,8 @@ def test_all_cells_failed(content: PageContent) -> None:
     named = content.board.cells.select(*CELL, status=pl.lit("no weights"))
     failed = pl.concat([pl.DataFrame(schema=SCHEMA), named], how="diagonal")
     nothing = {name: table.clear() for name, table in content.board.tables().items()}
-    page = parse(render(dataclasses.replace(content, board=Leaderboard(failed, **nothing))))
+    planted = compare_with_truth(failed, SyntheticCohort())
+    page = parse(render(dataclasses.replace(content, board=Leaderboard(failed, **nothing), planted=planted)))
     assert all("Failed: no weights" in text(row) for row in rows(page))
     sections = {section.get("aria-labelledby") for section in page.iter("section")} - {None}
     assert sections == {"leaderboard", "correlation", "saliency", "examples", "cohort", "facts", "downloads"}
@@ -489,8 +552,14 @@ def test_the_mean_photograph_is_shown_where_there_is_one(content: PageContent, t
     assert first.get("src", "").startswith("data:image/jpeg;base64,")
 
 
+def correlation_of(root: Element) -> Element:
+    section, *_ = having(root, "aria-labelledby", "correlation")
+    (found,) = having(section, "class", "lead")
+    return found
+
+
 def test_the_correlation_is_a_sentence(page: Element) -> None:
-    (found,) = having(page, "class", "lead")
+    found = correlation_of(page)
     assert text(found) == (
         "Over 8 cells, Spearman’s ρ between AUC and the vessel ratio is −0.31 on these patients. "
         "For other cells, without the error that patients add, it is between −0.82 and 0.30 "
@@ -503,7 +572,7 @@ def test_a_correlation_that_is_not_known_has_the_reason_and_no_interval(content:
     unknown = content.board.correlation.with_columns(
         **dict.fromkeys(("low", "high", "corrected"), pl.lit(None, pl.Float64)), not_known=pl.lit("too few")
     )
-    (found,) = having(changed(content, correlation=unknown), "class", "lead")
+    found = correlation_of(changed(content, correlation=unknown))
     assert "For other cells it is not known: too few (p = 0.462, exact permutation within the layout)." in text(found)
 
 
@@ -513,7 +582,7 @@ def test_a_correlation_that_is_not_known_has_the_reason_and_no_interval(content:
 )
 def test_a_correlation_of_cells_that_do_not_predict_carries_a_warning(content, predicting, said) -> None:
     correlation = content.board.correlation.with_columns(n_predicting=pl.lit(predicting, pl.Int64))
-    (found,) = having(changed(content, correlation=correlation), "class", "lead")
+    found = correlation_of(changed(content, correlation=correlation))
     assert said in text(found)
 
 
@@ -544,7 +613,7 @@ def test_a_threshold_that_nothing_reaches_sorts_highest(content: PageContent) ->
 @pytest.mark.parametrize(("p_value", "written"), [(1.0, "p = 1.000"), (0.001, "p = 0.001"), (2 / 362_880, "p < 0.001")])
 def test_small_p_values_are_small(content: PageContent, p_value: float, written: str) -> None:
     page = changed(content, correlation=content.board.correlation.with_columns(p_value=pl.lit(p_value)))
-    assert written in text(having(page, "class", "lead")[0])
+    assert written in text(correlation_of(page))
 
 
 def test_an_undefined_correlation_says_so(content: PageContent) -> None:
@@ -575,9 +644,10 @@ def test_nulls_are_dashes_without_a_bar(content: PageContent) -> None:
 
 def test_every_table_can_be_downloaded_from_the_page_alone(page: Element, content: PageContent) -> None:
     inside = {link.get("download"): link.get("href", "") for link in page.iter("a") if link.get("download")}
-    board = content.board
-    assert list(inside) == ["leaderboard.csv", *(f"{name}.csv" for name in board.tables())]
-    for (file, address), table in zip(inside.items(), [board.cells, *board.tables().values()], strict=True):
+    assert content.planted is not None
+    tables = {"leaderboard": content.board.cells, **content.board.tables(), "planted": content.planted.cells}
+    assert list(inside) == [f"{name}.csv" for name in tables]
+    for (file, address), table in zip(inside.items(), tables.values(), strict=True):
         kind, encoded = address.split(",")
         assert kind == "data:text/csv;base64", file
         assert base64.b64decode(encoded).decode() == table.write_csv(), file
@@ -598,7 +668,7 @@ def test_the_contents_are_the_sections(tmp_path: Path, full: bool) -> None:
     (contents,) = page.iter("nav")
     listed = [(link.get("href"), text(link)) for link in contents.iter("a")]
     assert listed == [(f"#{heading.get('id')}", text(heading)) for heading in page.iter("h2")]
-    assert (len(listed) == 16) == full
+    assert (len(listed) == 17) == full
 
 
 def test_nothing_is_loaded(page: Element) -> None:

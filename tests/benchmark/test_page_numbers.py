@@ -19,6 +19,7 @@ CELL = ["backbone", "strategy", "seed"]
 # Table -> the file that its numbers come from, and what names a row in both.
 SOURCES = {
     "table-leaderboard": ("leaderboard", CELL),
+    "table-planted": ("planted", [*CELL, "erasure_verdict", "permutation_verdict", "ratio_verdict"]),
     "table-within": ("leaderboard", CELL),
     "table-calls": ("leaderboard", CELL),
     "table-probabilities": ("leaderboard", CELL),
@@ -74,6 +75,8 @@ def files(content: PageContent, tmp_path_factory: pytest.TempPathFactory) -> dic
     """The rows of every CSV that the report stage writes, and of the published study."""
     directory = RunDirectory(tmp_path_factory.mktemp("run"))
     tables = {"leaderboard": content.board.cells, **content.board.tables()}
+    if content.planted is not None:
+        tables["planted"] = content.planted.cells
     if content.published is not None:
         tables["published"] = content.published
     for name, table in tables.items():

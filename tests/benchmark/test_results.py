@@ -14,6 +14,7 @@ from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
 from benchmark.leaderboard import AUC_DROPS, build
 from benchmark.measures import MEASURES
+from benchmark.planted import compare_with_truth
 from benchmark.results import (
     Average,
     CellResult,
@@ -25,6 +26,8 @@ from benchmark.results import (
     Number,
     OperatingPoint,
     OverSeeds,
+    PlantedCell,
+    PlantedResult,
     RatioResult,
     Repeatability,
     Results,
@@ -36,6 +39,7 @@ from benchmark.results import (
     digest,
     methods,
     operating_results,
+    planted_results,
     read_results,
     repeatability_results,
     seed_results,
@@ -309,6 +313,21 @@ def test_a_threshold_that_nothing_reaches_is_null():
     assert (found.point, found.threshold, found.measures["f1"].value) == ("specificity_90", None, 0)
 
 
+def test_of_a_synthetic_study_every_verdict_with_what_comes_of_it(board, results):
+    assert results.planted is None, "nobody knows the truth of photographs"
+    cells = board.cells.with_columns(predicts=pl.lit(True), vessel_ratio_fov_low=1.1, vessel_ratio_fov_high=1.4)
+    table = compare_with_truth(cells, SyntheticCohort(signal="periphery", best_auc=0.95))
+    found = planted_results(table)
+    assert (found.signal, found.best_auc, len(found.cells)) == ("periphery", 0.95, 4)
+    for read, row in zip(found.cells, table.cells.to_dicts(), strict=True):
+        assert [getattr(read, name) for name in (*NAMES, "predicts")] == [row[name] for name in (*NAMES, "predicts")]
+        assert read.verdicts == {name: row[f"{name}_verdict"] for name in ("erasure", "permutation", "ratio")}
+        assert read.outcomes == {name: row[f"{name}_outcome"] for name in ("erasure", "permutation", "ratio")}
+        assert (read.verdicts["ratio"], read.outcomes["ratio"]) == ("vessels", "wrong")
+    with_truth = results.model_copy(update={"planted": found})
+    assert Results.model_validate_json(with_truth.model_dump_json()).planted == found
+
+
 def changed(**changes):
     return lambda values: values | changes
 
@@ -375,7 +394,8 @@ def test_every_field_is_documented(results):
     measures = {name for cell in results.cells for name in cell.measures}
     models = (
         Results, CellResult, CohortResult, OperatingPoint, RatioResult,
-        Comparison, Correlation, OverSeeds, Average, Contrast, Repeatability, Number, Method,
+        Comparison, Correlation, OverSeeds, Average, Contrast, Repeatability,
+        PlantedCell, PlantedResult, Number, Method,
     )  # fmt: skip
     fields = {name for model in models for name in model.model_fields}
     assert {name for name in fields | measures if f"`{name}`" not in text} == set()

@@ -1,8 +1,10 @@
 """The files that the report stage leaves in a run directory made by hand; the page has tests of its own."""
 
 import csv
+import dataclasses
 import io
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -16,6 +18,7 @@ from benchmark.comparisons import COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_S
 from benchmark.config import Study
 from benchmark.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
 from benchmark.leaderboard import OPERATING_SCHEMA, SCHEMA
+from benchmark.planted import SCHEMA as PLANTED_SCHEMA
 from benchmark.progress import Reporter
 from benchmark.results import digest, read_results
 from benchmark.run import Run
@@ -89,6 +92,31 @@ def test_columns_of_every_csv_are_in_the_order_of_the_schema(run, name):
     assert heading == list(COLUMNS[name])
     assert rows
     assert not {value for row in rows for value in row} & {"NaN", "nan"}, "what does not exist is empty"
+
+
+def test_only_a_synthetic_study_is_compared_with_its_truth(run, tmp_path, monkeypatch):
+    assert read_results(run.directory.path).planted is None
+    assert not run.directory.table("planted").exists()
+
+    directory = RunDirectory(shutil.copytree(run.directory.path, tmp_path / "run"))
+    images = pl.read_parquet(directory.cohort).select("image", severity=pl.col("label") * 1.0)
+    directory.synthetic.mkdir()
+    write_csv(directory.synthetic / "cohort.csv", images)
+    cohort = {"synthetic": {"people": 60, "signal": "periphery", "best_auc": 0.95}}
+    study = Study.model_validate(run.study.dump() | {"cohort": cohort})
+    shown = []
+    monkeypatch.setattr(stage, "render", lambda content: shown.append(content.planted) or "")
+    stage.report(dataclasses.replace(run, study=study, directory=directory))
+
+    with directory.table("planted").open(encoding="utf-8") as file:
+        heading, *rows = csv.reader(file)
+    assert heading == list(PLANTED_SCHEMA)
+    assert len(rows) == len(shown[0].cells) == 4
+    planted = read_results(directory.path).planted
+    assert (planted.signal, planted.best_auc) == ("periphery", 0.95)
+    told = [[cell.strategy, str(cell.seed), cell.verdicts["ratio"]] for cell in planted.cells]
+    names = ("strategy", "seed", "ratio_verdict")
+    assert [[row[heading.index(name)] for name in names] for row in rows] == told
 
 
 def test_repeated_images_are_said_first(run):
