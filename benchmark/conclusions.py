@@ -110,7 +110,8 @@ def risk_stated(board: Leaderboard) -> str:
 def planted_found(planted: Planted) -> str:
     """Where a synthetic study's signal is, and for how many cells that predict each measure names the vessels."""
     if not planted.has_signal:
-        return "No signal was planted: the best possible AUC is 0.5, so no measure is judged."
+        why = "the best possible AUC is 0.5" if planted.cohort.effect else "severity does not show (effect 0)"
+        return f"No signal was planted: {why}, so no measure is judged."
     signal, done = planted.cohort.signal, planted.cells
     where = f"The signal is {PLANTED[signal]}."
     able = done.filter("predicts")

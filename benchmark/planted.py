@@ -72,6 +72,7 @@ INDICATORS = (
 SCHEMA: dict[str, type[pl.DataType]] = {
     **CELL,
     "signal": pl.String,
+    "effect": pl.Float64,
     "best_auc": pl.Float64,
     **dict.fromkeys(("auc", "auc_low", "auc_high"), pl.Float64),
     "predicts": pl.Boolean,
@@ -105,7 +106,7 @@ class Planted:
 
 def _has_signal(cohort: SyntheticCohort) -> bool:
     """Whether the images say anything about the label."""
-    return cohort.best_auc > CHANCE
+    return cohort.best_auc > CHANCE and cohort.effect > 0
 
 
 def compare_with_truth(cells: pl.DataFrame, cohort: SyntheticCohort) -> Planted:
@@ -118,7 +119,7 @@ def compare_with_truth(cells: pl.DataFrame, cohort: SyntheticCohort) -> Planted:
     for row in cells.filter(status=OK).to_dicts():
         judged = row["predicts"] is True and _has_signal(cohort)  # what was not learned cannot be used
         found = {name: row[name] for name in SCHEMA if name in row}
-        found |= {"signal": cohort.signal, "best_auc": cohort.best_auc}
+        found |= {"signal": cohort.signal, "effect": cohort.effect, "best_auc": cohort.best_auc}
         for indicator in INDICATORS:
             verdict = indicator.read(row)
             outcome = OUTCOMES[cohort.signal][verdict] if judged and verdict else None

@@ -226,9 +226,11 @@ class PlantedCell(_Model):
 
 
 class PlantedResult(_Model):
-    """Of a synthetic study: where the signal is, the AUC of the best possible classifier, and what was made of it."""
+    """Of a synthetic study: where the signal is, how strongly severity shows, the AUC of the best possible classifier,
+    and what was made of it."""
 
     signal: str
+    effect: float
     best_auc: float
     cells: list[PlantedCell]
 
@@ -552,6 +554,7 @@ def repeatability_results(leaderboard: Leaderboard) -> list[Repeatability]:
 def planted_results(planted: Planted) -> PlantedResult:
     return PlantedResult(
         signal=planted.cohort.signal,
+        effect=planted.cohort.effect,
         best_auc=planted.cohort.best_auc,
         cells=[
             PlantedCell(

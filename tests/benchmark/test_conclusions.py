@@ -191,9 +191,11 @@ def test_what_made_risks_of_scores_is_said(board):
     assert risk_stated(recalibrated) == "Risks: scores recalibrated on validation (all 8 cells)."
 
 
-def found(board: Leaderboard, signal="vessels", best_auc=0.9, **columns) -> str:
+def found(board: Leaderboard, signal="vessels", best_auc=0.9, effect=1.0, **columns) -> str:
     return planted_found(
-        compare_with_truth(changed(board, **columns).cells, SyntheticCohort(signal=signal, best_auc=best_auc))
+        compare_with_truth(
+            changed(board, **columns).cells, SyntheticCohort(signal=signal, best_auc=best_auc, effect=effect)
+        )
     )
 
 
@@ -226,6 +228,9 @@ def test_a_truth_that_no_cell_learned_or_no_measure_was_asked_about(board):
     )
     assert found(board, best_auc=0.5) == (
         "No signal was planted: the best possible AUC is 0.5, so no measure is judged."
+    )
+    assert found(board, effect=0) == (
+        "No signal was planted: severity does not show (effect 0), so no measure is judged."
     )
     one = pl.col("rank") == 1
     nothing = {"depends": None, "above_null": None, "vessel_ratio_fov_low": None}

@@ -284,6 +284,9 @@ def test_photographs_whose_truth_nobody_knows_are_compared_with_none(content: Pa
 def test_without_a_signal_nothing_is_judged(content: PageContent) -> None:
     nothing = compare_with_truth(content.board.cells, SyntheticCohort(best_auc=0.5))
     page = changed(content, planted=nothing)
+    assert "Severity shows" not in text(page)
+    strong = compare_with_truth(content.board.cells, SyntheticCohort(effect=1.8))
+    assert "Severity shows about 1.8 times as strongly as in patients." in text(changed(content, planted=strong))
     assert "No signal was planted" in text(page) and "on the label" not in text(page)
     assert verdicts_of(page)[0] == ["vessels not judged"] * 3
 

@@ -15,9 +15,9 @@ def leaderboard(**changes):
     return pl.DataFrame([row], schema=LEADERBOARD)
 
 
-def found(signal="vessels", best_auc=0.9, **changes):
+def found(signal="vessels", best_auc=0.9, effect=1.0, **changes):
     """(verdict, outcome) of erasure, permutation and ratio."""
-    cohort = SyntheticCohort(signal=signal, best_auc=best_auc)
+    cohort = SyntheticCohort(signal=signal, best_auc=best_auc, effect=effect)
     (row,) = compare_with_truth(leaderboard(**changes), cohort).cells.to_dicts()
     return {name: (row[f"{name}_verdict"], row[f"{name}_outcome"]) for name in ("erasure", "permutation", "ratio")}
 
@@ -50,7 +50,7 @@ def test_the_interval_of_the_ratio_can_also_point_elsewhere(low, high, verdict, 
 
 
 @pytest.mark.parametrize("signal", OUTCOMES)
-@pytest.mark.parametrize("cell", [{"predicts": False}, {"predicts": None}, {"best_auc": 0.5}])
+@pytest.mark.parametrize("cell", [{"predicts": False}, {"predicts": None}, {"best_auc": 0.5}, {"effect": 0}])
 def test_what_was_not_learned_is_shown_and_not_judged(signal, cell):
     """Nor is anything where nothing was planted."""
     assert set(found(signal, **cell).values()) == {("vessels", None)}
@@ -58,11 +58,11 @@ def test_what_was_not_learned_is_shown_and_not_judged(signal, cell):
 
 def test_one_row_per_finished_cell_with_the_numbers_behind_its_verdicts():
     cells = page_content.cells((0, 7))
-    planted = compare_with_truth(cells, SyntheticCohort(best_auc=0.95)).cells
+    planted = compare_with_truth(cells, SyntheticCohort(best_auc=0.95, effect=2)).cells
     done = cells.filter(status="ok")
     assert planted.schema == pl.Schema(SCHEMA)
     shared = [name for name in SCHEMA if name in LEADERBOARD]
     assert {"auc", "auc_low", "depends_p_holm", "vessel_ratio_fov_null_p_holm", "vessel_ratio_fov_high"} < set(shared)
     assert planted.select(shared).equals(done.select(shared))
-    assert planted.select("signal", "best_auc").unique().rows() == [("vessels", 0.95)]
+    assert planted.select("signal", "effect", "best_auc").unique().rows() == [("vessels", 2, 0.95)]
     assert compare_with_truth(cells.filter(pl.col("status") != "ok"), SyntheticCohort()).cells.is_empty()

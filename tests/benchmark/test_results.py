@@ -316,9 +316,9 @@ def test_a_threshold_that_nothing_reaches_is_null():
 def test_of_a_synthetic_study_every_verdict_with_what_comes_of_it(board, results):
     assert results.planted is None, "nobody knows the truth of photographs"
     cells = board.cells.with_columns(predicts=pl.lit(True), vessel_ratio_fov_low=1.1, vessel_ratio_fov_high=1.4)
-    table = compare_with_truth(cells, SyntheticCohort(signal="periphery", best_auc=0.95))
+    table = compare_with_truth(cells, SyntheticCohort(signal="periphery", effect=1.5, best_auc=0.95))
     found = planted_results(table)
-    assert (found.signal, found.best_auc, len(found.cells)) == ("periphery", 0.95, 4)
+    assert (found.signal, found.effect, found.best_auc, len(found.cells)) == ("periphery", 1.5, 0.95, 4)
     for read, row in zip(found.cells, table.cells.to_dicts(), strict=True):
         assert [getattr(read, name) for name in (*NAMES, "predicts")] == [row[name] for name in (*NAMES, "predicts")]
         assert read.verdicts == {name: row[f"{name}_verdict"] for name in ("erasure", "permutation", "ratio")}
