@@ -104,7 +104,8 @@ def draw_eye(cohort: SyntheticCohort, patient_id: str, eye: EyeSide, severity: f
     )
     arteries = [replace(order, calibre=order.calibre * calibre * narrowing(in_vessels)) for order in arteries]
     veins = [replace(order, calibre=order.calibre * calibre) for order in tree(venous, anatomy.VEIN)]
-    drawn_arteries = render.draw_tree(frame, arteries, anatomy.ARTERY.calibre, render.artery_profile(wiring(in_vessels)))
+    wall = render.artery_profile(wiring(in_vessels))
+    drawn_arteries = render.draw_tree(frame, arteries, anatomy.ARTERY.calibre, wall)
     drawn_veins = render.draw_tree(frame, veins, anatomy.VEIN.calibre, render.VEIN_PROFILE)
     drawn_veins = render.nicked(frame, drawn_veins, drawn_arteries, nicking(in_vessels))
 
