@@ -35,7 +35,9 @@ class Backbone:
         depth: number of transformer blocks.
         licence: of the weights.
         pretraining: method and data, one line.
-        weights: where published weights are; None means untrained (the demo's towers).
+        weights: where published weights are on the hub, if they are.
+        shipped: file with the weights of a model that comes with this project; without this and `weights` the backbone
+            is untrained.
         overrides: constructor arguments that differ from `architecture`.
         convert: published state dict -> timm's key names.
         fresh: keys that the published file does not hold and that start from initialisation.
@@ -54,10 +56,16 @@ class Backbone:
     licence: str
     pretraining: str
     weights: HubFile | None = None
+    shipped: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     convert: Callable[[State], State] = without_classifier
     fresh: tuple[str, ...] = ()
     resampling: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether it has no weights but those of a file that the user names."""
+        return self.weights is None and self.shipped is None
 
     def at(self, revision: str) -> "Backbone":
         """The same with the hub's files at another revision: a branch, a tag or a commit.
@@ -74,13 +82,14 @@ class Backbone:
 
         Args:
             weights: a file, or a folder that holds it under its published name, as `<repository>.safetensors`,
-                `.pth` or `.bin`, or as the only checkpoint. None takes the hub's cache, or else the hub.
+                `.pth` or `.bin`, or as the only checkpoint. None takes what this project ships, else the hub's cache,
+                else the hub.
 
         Raises:
             backbones.WeightsError: not to be had, or not to be told from others in the folder.
         """
         if weights is None:
-            return self.weights.fetch() if self.weights else None
+            return self.weights.fetch() if self.weights else self.shipped
         names: list[str] = []
         if self.weights:
             repository = self.weights.repository.rpartition("/")[2]

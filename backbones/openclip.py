@@ -8,7 +8,7 @@ from backbones.backbone import Backbone
 from backbones.hub import HubFile
 from backbones.open_clip_layout import image_tower, published_by_open_clip
 from backbones.registry import register
-from backbones.tiny import tiny
+from backbones.tiny import tiny, untrained
 
 PUBLISHED = register(
     Backbone(
@@ -35,4 +35,11 @@ register(
         weights=published_by_open_clip("laion/CLIP-ViT-g-14-laion2B-s34B-b88K"),
     )
 )
-register(tiny(PUBLISHED, parameters=555_208))
+TINY = register(
+    tiny(
+        PUBLISHED,
+        parameters=555_208,
+        pretraining="contrastive image-text, 2,800 synthetic photographs with captions that describe vessels, too",
+    )
+)
+register(untrained(TINY))

@@ -10,7 +10,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from backbones.backbone import Backbone
 from backbones.hub import HubFile
 from backbones.registry import register
-from backbones.tiny import tiny
+from backbones.tiny import tiny, untrained
 from backbones.weights import State
 
 COHORTS = {"meh": "Moorfields Eye Hospital", "shanghai": "Shanghai Diabetes Prevention Program"}
@@ -87,4 +87,7 @@ for cohort, site in COHORTS.items():
             weights=published(f"RETFound_dinov2_{cohort}"),
         )
     )
-register(tiny(MAE, parameters=540_384))
+TINY = register(
+    tiny(MAE, parameters=540_384, pretraining="masked auto-encoding of fine structure, 2,800 synthetic photographs")
+)
+register(untrained(TINY))

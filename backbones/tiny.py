@@ -1,6 +1,11 @@
-"""The demo's towers: a family's architecture in everything but width and depth, untrained."""
+"""Miniatures of the published models, pre-trained by this project: all of their architecture but width and depth.
+
+`benchmark.experiments.pretrain` makes their weights on synthetic photographs, each in the way of its family. They are
+for the demo and for tests: a model of this size that has never seen a real eye says nothing about real eyes.
+"""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from backbones.backbone import Backbone
@@ -12,16 +17,30 @@ DEPTH = 4
 TINY = {"embed_dim": WIDTH, "depth": DEPTH, "num_heads": 4, "weight_init": "jax"}
 
 
-def tiny(published: Backbone, parameters: int, **overrides: Any) -> Backbone:
+def shipped_file(name: str) -> Path:
+    """Where this project keeps the weights of one of its miniatures."""
+    return Path(__file__).parent / "miniatures" / f"{name}.safetensors"
+
+
+def tiny(published: Backbone, parameters: int, pretraining: str, **overrides: Any) -> Backbone:
     """`<family>-tiny`: the same architecture, pooling and normalisation as a published backbone."""
+    name = f"{published.family}-tiny"
     return replace(
         published,
-        name=f"{published.family}-tiny",
+        name=name,
         parameters=parameters,
         width=WIDTH,
         depth=DEPTH,
-        licence="none",
-        pretraining="none: untrained, for the demo",
+        licence="apache-2.0",
+        pretraining=pretraining,
         weights=None,
+        shipped=shipped_file(name),
         overrides={**published.overrides, **TINY, **overrides},
+    )
+
+
+def untrained(miniature: Backbone) -> Backbone:
+    """`<family>-tiny-untrained`: the miniature as it is initialised, for comparison."""
+    return replace(
+        miniature, name=f"{miniature.name}-untrained", licence="none", pretraining="none: untrained", shipped=None
     )

@@ -187,6 +187,8 @@ def _weights(choice: BackboneChoice) -> str:
             return f"{escape(str(backbone.locate(choice.weights)))} found"
         except backbones.WeightsError as error:
             return f"[red]{escape(str(error))}[/]"
+    if backbone.shipped is not None:
+        return f"{backbone.shipped.name}, which comes with this project"
     hub = backbone.weights
     if hub is None:
         return "untrained, none needed"

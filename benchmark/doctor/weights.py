@@ -38,7 +38,7 @@ def _weights(choice: BackboneChoice) -> tuple[Finding, int]:
         return Finding(status, "weights", f"{choice.name}: {detail}", mend)
 
     hub = choice.open().weights
-    if choice.weights is None and hub is None:
+    if choice.weights is None and choice.open().untrained:
         return found(Status.PASS, "untrained, none needed"), 0
     try:
         path = choice.open().locate(choice.weights) if choice.weights is not None or hub is None else hub.cached()

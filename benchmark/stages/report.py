@@ -262,13 +262,14 @@ def notices(run: Run) -> list[str]:
     drawn = run.study.cohort.synthetic
     if drawn is not None:
         where = {"vessels": "in the vessels", "periphery": "in the periphery, away from the vessels"}[drawn.signal]
+        strength = "" if drawn.effect == 1 else f" and shows {drawn.effect:g} times as strongly as in patients"
         told.append(
-            f"Data are synthetic: the label's signal is {where}, and no model could do better than an AUC of "
+            f"Data are synthetic: the label's signal is {where}{strength}; no model could do better than an AUC of "
             f"{drawn.best_auc:.2f} in expectation ({_oracle(run):.3f} on these test images)."
         )
     chosen = [choice.open() for choice in run.study.backbones]
     untrained = [
-        b.name for b, choice in zip(chosen, run.study.backbones, strict=True) if not (b.weights or choice.weights)
+        b.name for b, choice in zip(chosen, run.study.backbones, strict=True) if b.untrained and choice.weights is None
     ]
     if untrained:
         told.append(

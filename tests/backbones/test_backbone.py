@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import backbones
 
-FAMILIES = ["openclip-tiny", "dinov2-tiny", "retfound-tiny"]
+FAMILIES = ["openclip-tiny-untrained", "dinov2-tiny-untrained", "retfound-tiny-untrained"]
 
 
 def same(first, second):
@@ -54,16 +54,16 @@ def test_a_saved_tower_comes_back(name, file, tmp_path):
 
 
 def test_a_published_classifier_is_left_behind(tmp_path):
-    backbone = backbones.get("openclip-tiny")
+    backbone = backbones.get("openclip-tiny-untrained")
     saved = backbone.build(seed=1).state_dict()
     file = write(saved | {"head.weight": torch.ones(1024, 96), "head.bias": torch.ones(1024)}, tmp_path / "clip.pth")
     assert same(backbone.build(file).state_dict(), saved)
 
 
 def test_a_checkpoint_of_another_family_is_refused(tmp_path):
-    file = write(backbones.get("retfound-tiny").build().state_dict(), tmp_path / "retfound.safetensors")
+    file = write(backbones.get("retfound-tiny-untrained").build().state_dict(), tmp_path / "retfound.safetensors")
     with pytest.raises(backbones.WeightsError, match=r"retfound\.safetensors: .*patches of 16 pixels, .* of 14 pixels"):
-        backbones.get("dinov2-tiny").build(file)
+        backbones.get("dinov2-tiny-untrained").build(file)
 
 
 class Published:
@@ -80,7 +80,7 @@ class Published:
 
 
 def test_published_weights_are_fetched_only_where_no_file_is_named(tmp_path):
-    untrained = backbones.get("openclip-tiny")
+    untrained = backbones.get("openclip-tiny-untrained")
     hub = write(untrained.build(seed=1).state_dict(), tmp_path / "hub.safetensors")
     own = write(untrained.build(seed=2).state_dict(), tmp_path / "own.safetensors")
     published = Published(hub)
@@ -92,23 +92,25 @@ def test_published_weights_are_fetched_only_where_no_file_is_named(tmp_path):
 
 
 def test_an_untrained_backbone_has_no_file():
-    assert backbones.get("openclip-tiny").locate() is None
-    with pytest.raises(backbones.WeightsError, match="openclip-tiny is untrained: there is no file that `sha256:`"):
-        backbones.get("openclip-tiny").build(sha256="0" * 64)
+    assert backbones.get("openclip-tiny-untrained").locate() is None
+    with pytest.raises(
+        backbones.WeightsError, match="openclip-tiny-untrained is untrained: there is no file that `sha256:`"
+    ):
+        backbones.get("openclip-tiny-untrained").build(sha256="0" * 64)
 
 
 @pytest.mark.parametrize("files", [("model.safetensors", "tower-b16.pth"), ("tower-b16.pth", "a.pth"), ("a.bin",)])
 def test_a_folder_of_weights(files, tmp_path):
     """The published name first, then the repository's, then whatever is the only one."""
-    backbone = replace(backbones.get("openclip-tiny"), weights=Published(None))
+    backbone = replace(backbones.get("openclip-tiny-untrained"), weights=Published(None))
     for seed, file in enumerate(files):
-        torch.save(backbones.get("openclip-tiny").build(seed=seed).state_dict(), tmp_path / file)
+        torch.save(backbones.get("openclip-tiny-untrained").build(seed=seed).state_dict(), tmp_path / file)
     assert backbone.locate(tmp_path) == tmp_path / files[0]
     assert backbone.locate(tmp_path / files[-1]) == tmp_path / files[-1]
 
 
 def test_weights_in_a_folder_are_loaded(tmp_path):
-    backbone = backbones.get("openclip-tiny")
+    backbone = backbones.get("openclip-tiny-untrained")
     saved = backbone.build(seed=1).state_dict()
     write(saved, tmp_path / "tower.safetensors")
     assert same(backbone.build(tmp_path).state_dict(), saved)
@@ -125,7 +127,7 @@ def test_a_folder_without_weights(tmp_path):
 
 
 def test_only_the_file_of_the_right_digest_is_loaded(tmp_path):
-    backbone = backbones.get("openclip-tiny")
+    backbone = backbones.get("openclip-tiny-untrained")
     file = write(backbone.build(seed=1).state_dict(), tmp_path / "tower.safetensors")
     assert same(backbone.build(file, sha256=backbones.sha256(file)).state_dict(), backbone.build(seed=1).state_dict())
     with pytest.raises(
@@ -139,11 +141,11 @@ def test_another_revision():
     at = backbone.at("v2")
     assert at.weights == replace(backbone.weights, revision="v2")
     assert replace(at, weights=None) == replace(backbone, weights=None)
-    with pytest.raises(ValueError, match="openclip-tiny has no weights on the hub, so no `revision:` either"):
-        backbones.get("openclip-tiny").at("v2")
+    with pytest.raises(ValueError, match="openclip-tiny-untrained has no weights on the hub, so no `revision:` either"):
+        backbones.get("openclip-tiny-untrained").at("v2")
 
 
-@pytest.mark.parametrize("name", ["retfound-vit-l16", "dinov2-tiny", "open_clip:ViT-H-14-CLIPA/datacomp1b"])
+@pytest.mark.parametrize("name", ["retfound-vit-l16", "dinov2-tiny-untrained", "open_clip:ViT-H-14-CLIPA/datacomp1b"])
 def test_a_backbone_travels_to_other_processes(name):
     backbone = backbones.get(name)
     there = pickle.loads(pickle.dumps(backbone))

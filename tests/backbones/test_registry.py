@@ -17,9 +17,8 @@ def test_an_entry_describes_its_tower(name):
     assert set(backbone.fresh) <= set(tower.state_dict())
     assert backbone.licence
     assert backbone.pretraining
-    if backbone.weights is None:
-        assert "untrained" in backbone.pretraining
-    else:
+    assert backbone.untrained == ("untrained" in backbone.pretraining)
+    if backbone.weights is not None:
         assert backbone.weights.revision == "main"
 
 
@@ -96,9 +95,11 @@ def test_a_full_size_tower_runs(name, tokens):
 
 
 def test_the_study_and_its_demo_are_there():
-    assert {name for name in backbones.names() if not name.endswith("-tiny")} == set(FULL_SIZE)
-    demo = [backbones.get(name) for name in backbones.names() if name.endswith("-tiny")]
-    assert {backbone.family for backbone in demo} == {"openclip", "dinov2", "retfound"}
+    assert {name for name in backbones.names() if "-tiny" not in name} == set(FULL_SIZE)
+    for ending, untrained in (("-tiny", False), ("-tiny-untrained", True)):
+        demo = [backbones.get(name) for name in backbones.names() if name.endswith(ending)]
+        assert {backbone.family for backbone in demo} == {"openclip", "dinov2", "retfound"}
+        assert all(backbone.untrained == untrained for backbone in demo)
     assert backbones.names() == sorted(backbones.names())
 
 

@@ -1,10 +1,11 @@
-"""The demo's towers differ from the study's in size and starting values alone."""
+"""The miniatures differ from the study's models in size and starting values alone, and come with their weights."""
 
 import re
 
 import pytest
 import timm
 import torch
+from safetensors import safe_open
 
 import backbones
 
@@ -28,10 +29,23 @@ def test_a_tiny_tower_is_built_like_the_full_one(tiny, full):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("name", ["openclip-tiny", "dinov2-tiny", "retfound-tiny"])
+@pytest.mark.parametrize("name", ["openclip-tiny-untrained", "dinov2-tiny-untrained", "retfound-tiny-untrained"])
 def test_an_untrained_tower_sees_the_picture(name):
     """Features of different pictures differ, so that a classifier has something to learn from."""
     images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     images[1, :, 60:160, 60:160] = 0
     first, second = backbones.get(name).build()(images)
     assert (first - second).norm() > 0.01 * first.norm()
+
+
+@pytest.mark.parametrize("name", ["openclip-tiny", "dinov2-tiny", "retfound-tiny"])
+def test_a_miniature_comes_with_small_weights_and_how_they_were_made(name):
+    file = backbones.get(name).shipped
+    assert file.stat().st_size < 2_000_000
+    with safe_open(file, framework="pt") as opened:
+        made = opened.metadata()
+        dtypes = {opened.get_tensor(key).dtype for key in opened.keys()}  # noqa: SIM118 - not a dict
+    assert dtypes == {torch.float16}
+    assert made["model"] == name
+    assert {"photographs", "steps", "seconds", "seed", "loss", "torch"} <= made.keys()
+    assert f"{int(made['photographs']):,} synthetic photographs" in backbones.get(name).pretraining

@@ -74,7 +74,7 @@ def first(folder, manifest, weights):
 @pytest.fixture(scope="module")
 def resumed(folder, manifest, weights, first):
     """The same after the weights have been put where the configuration says."""
-    save_file(backbones.get("retfound-tiny").build(seed=5).state_dict(), weights)
+    save_file(backbones.get("retfound-tiny-untrained").build(seed=5).state_dict(), weights)
     directory = RunDirectory(folder / "run")
     kept = {path: path.stat().st_mtime_ns for path in directory.path.glob("trials/dinov2*/*")}
     images = directory.images.stat().st_mtime_ns

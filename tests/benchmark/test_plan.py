@@ -67,7 +67,7 @@ def test_the_demo():
     assert "Device: " in text
     unwrapped = " ".join(text.split())
     assert "In all about" in unwrapped
-    assert unwrapped.count("untrained, none needed") == 3
+    assert unwrapped.count("-tiny.safetensors, which comes with this project") == 3
     assert "Search" not in text
     assert "Train from images" not in text
     assert "Vessels: masks (inside of two values the brighter, else above half of the range; " in unwrapped
@@ -134,7 +134,10 @@ def test_every_backbone_is_shown_with_licence_and_pretraining():
     retfound, tiny = backbone_lines(text, "retfound-vit-l16", "dinov2-tiny")
     assert "pre-training: masked auto-encoding" in retfound
     assert "licence: CC BY-NC 4.0 (non-commercial)" in retfound
-    assert "pre-training: none: untrained, for the demo; licence: none" in tiny
+    assert "pre-training: self-distillation" in tiny
+    assert "licence: apache-2.0" in tiny
+    (untrained,) = backbone_lines(told(DEMO, backbones=["dinov2-tiny-untrained"]), "dinov2-tiny-untrained")
+    assert "pre-training: none: untrained; licence: none; weights: untrained, none needed" in untrained
 
 
 def test_a_non_commercial_licence_catches_the_eye(monkeypatch):

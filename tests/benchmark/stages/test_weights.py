@@ -8,7 +8,7 @@ import os
 import huggingface_hub
 import pytest
 from rich.console import Console
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import backbones
 from benchmark.cells import cells_of
@@ -25,7 +25,7 @@ from benchmark.weights import build_tower
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "retfound.safetensors"
-    save_file(backbones.get("retfound-tiny").build(seed=5).state_dict(), path)
+    save_file(backbones.get("retfound-tiny-untrained").build(seed=5).state_dict(), path)
     return path
 
 
@@ -38,7 +38,7 @@ def run_with(tmp_path):
             {
                 "name": "x",
                 "cohort": {"manifest": "x.csv"},
-                "backbones": ["dinov2-tiny", {"name": "retfound-tiny"} | choice],
+                "backbones": ["dinov2-tiny-untrained", {"name": "retfound-tiny"} | choice],
                 "strategies": ["classifier_only", "lora"],
             }
         )
@@ -54,9 +54,19 @@ def test_what_identifies_them_is_noted(run_with, file):
     weights(run)
     noted = json.loads(run.directory.weights.read_text())
     assert noted == {
-        "dinov2-tiny": None,
+        "dinov2-tiny-untrained": None,
         "retfound-tiny": {"path": str(file), "sha256": backbones.sha256(file)},
     }
+
+
+def test_a_model_that_comes_with_the_project_has_its_file(run_with):
+    run = run_with()
+    weights(run)
+    shipped = backbones.get("retfound-tiny").shipped
+    noted = json.loads(run.directory.weights.read_text())
+    assert noted["retfound-tiny"] == {"path": str(shipped), "sha256": backbones.sha256(shipped)}
+    state = build_tower(run.study.backbones[1], run.directory).state_dict()
+    assert all(state[key].half().equal(value) for key, value in load_file(shipped).items())
 
 
 def test_a_folder_will_do(run_with, file):
@@ -90,14 +100,14 @@ def test_a_run_does_not_go_on_with_other_weights(run_with, file):
     trial.path.mkdir(parents=True)
     trial.trial.write_text("{}")
     weights(run)  # the same file is no change
-    save_file(backbones.get("retfound-tiny").build(seed=6).state_dict(), file)
+    save_file(backbones.get("retfound-tiny-untrained").build(seed=6).state_dict(), file)
     with pytest.raises(UserError, match="began with other weights of retfound-tiny"):
         weights(run)
 
 
 def test_weights_may_be_changed_while_nothing_was_computed_from_them(run_with, file):
     weights(run_with(weights=file))
-    save_file(backbones.get("retfound-tiny").build(seed=6).state_dict(), file)
+    save_file(backbones.get("retfound-tiny-untrained").build(seed=6).state_dict(), file)
     run = run_with(weights=file)
     weights(run)
     assert json.loads(run.directory.weights.read_text())["retfound-tiny"]["sha256"] == backbones.sha256(file)
@@ -108,7 +118,7 @@ def test_a_worker_refuses_a_file_that_changed_behind_the_runs_back(run_with, fil
     weights(run)
     choice = run.study.backbones[1]
     build_tower(choice, run.directory)
-    save_file(backbones.get("retfound-tiny").build(seed=6).state_dict(), file)
+    save_file(backbones.get("retfound-tiny-untrained").build(seed=6).state_dict(), file)
     with pytest.raises(backbones.WeightsError, match="SHA-256"):
         build_tower(choice, run.directory)
 
@@ -118,7 +128,7 @@ def test_a_file_of_another_kind_fails_its_cells_before_anything_is_computed(cont
     (tmp_path / "tf model.h5").write_bytes(content)
     run = run_with(weights=tmp_path / "tf model.h5")
     weights(run)
-    assert {cell.backbone.name for cell in run.cells()} == {"dinov2-tiny"}
+    assert {cell.backbone.name for cell in run.cells()} == {"dinov2-tiny-untrained"}
     (reason,) = run.directory.trial(cells_of(run.study)[2]).failure.read_text().splitlines()
     assert "tf model.h5: " in reason
 
@@ -148,7 +158,7 @@ def test_a_variable_in_the_way_of_the_hub_leaves_other_backbones_alone(
     study["backbones"].append({"name": "timm:vit_tiny_patch16_224"})
     run = dataclasses.replace(run_with(), study=Study.model_validate(study))
     weights(run)
-    assert {cell.backbone.name for cell in run.cells()} == {"dinov2-tiny", "retfound-tiny"}
+    assert {cell.backbone.name for cell in run.cells()} == {"dinov2-tiny-untrained", "retfound-tiny"}
     (reason,) = run.directory.trial(cells_of(run.study)[-1]).failure.read_text(encoding="utf-8").splitlines()
     assert name in reason
     assert "geheim" not in reason

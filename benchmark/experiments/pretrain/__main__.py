@@ -1,0 +1,72 @@
+"""Make one of the miniature foundation models.
+
+    python -m benchmark.experiments.pretrain retfound-tiny
+    python -m benchmark.experiments.pretrain dinov2-tiny
+    python -m benchmark.experiments.pretrain openclip-tiny
+    python -m benchmark.experiments.pretrain openclip-tiny --without-vessels --out runs/wordless.safetensors
+
+The file is float16, with how it was made in its header. The same command on the same machine, with the same number of
+threads, gives the same file.
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+
+import click
+import torch
+from safetensors.torch import save_file
+
+import backbones
+from backbones.tiny import shipped_file
+from benchmark.experiments.pretrain import contrastive, distilled, masked
+from benchmark.experiments.pretrain.photographs import cohorts, draw_photographs
+
+METHODS = {
+    "retfound-tiny": masked.pretrain,
+    "dinov2-tiny": distilled.pretrain,
+    "openclip-tiny": contrastive.pretrain,
+}
+
+
+@click.command(help=__doc__)
+@click.argument("name", type=click.Choice(list(METHODS)))
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write; else where the project ships it.")
+@click.option("--people", default=1400, show_default=True, help="How many people to draw, with two eyes each.")
+@click.option("--steps", type=int, help="Another number of training steps than the recipe's.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--threads", default=2, show_default=True, help="Of the drawing and of PyTorch.")
+@click.option("--without-vessels", is_flag=True, help="openclip-tiny: captions that do not mention the arteries.")
+def main(
+    name: str, out: Path | None, people: int, steps: int | None, seed: int, threads: int, without_vessels: bool
+) -> None:
+    if without_vessels and name != "openclip-tiny":
+        raise click.UsageError(f"--without-vessels is about captions, and {name} reads none")
+    if without_vessels and out is None:
+        raise click.UsageError("--without-vessels makes a variant: name its file with --out")
+    torch.set_num_threads(threads)
+    started = time.perf_counter()
+    photographs = draw_photographs(cohorts(people), threads)
+    print(f"{len(photographs)} photographs drawn in {time.perf_counter() - started:.0f} s", flush=True)
+    method = partial(contrastive.pretrain, vessels=False) if without_vessels else METHODS[name]
+    started = time.perf_counter()
+    tower, losses = method(backbones.get(f"{name}-untrained"), photographs, seed, steps)
+    seconds = time.perf_counter() - started
+    made = {
+        "model": name,
+        "photographs": str(len(photographs)),
+        "steps": str(len(losses)),
+        "seconds": f"{seconds:.0f}",
+        "threads": str(threads),
+        "seed": str(seed),
+        "loss": f"{sum(losses[-50:]) / len(losses[-50:]):.4f}",
+        "torch": torch.__version__,
+    }
+    path = out or shipped_file(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.half().contiguous() for key, value in tower.state_dict().items()}, path, metadata=made)
+    print(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {backbones.sha256(path)}, {seconds:.0f} s of training")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""`retfound-tiny`: masked auto-encoding (He et al. 2022) of fine structure.
+
+Three quarters of the patches are hidden. The encoder sees the rest; a light decoder, thrown away afterwards, predicts
+the fine structure of all patches from it, of those that were seen as well.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from backbones import Backbone
+from benchmark.experiments.pretrain.photographs import Photographs
+from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch
+from benchmark.experiments.pretrain.training import Schedule, flipped, pixels, recoloured
+
+HIDDEN = 0.75
+DECODER_WIDTH, DECODER_DEPTH = 64, 2
+SCHEDULE = Schedule(steps=1600, batch=64, rate=2e-3)
+
+
+class Autoencoder(nn.Module):
+    """The tower as encoder, and the decoder that is thrown away."""
+
+    def __init__(self, tower: VisionTransformer) -> None:
+        super().__init__()
+        self.tower = tower
+        patches = tower.patch_embed.num_patches
+        self.embed = nn.Sequential(nn.LayerNorm(tower.embed_dim), nn.Linear(tower.embed_dim, DECODER_WIDTH))
+        self.hidden = nn.Parameter(0.02 * torch.randn(1, 1, DECODER_WIDTH))
+        self.position = nn.Parameter(0.02 * torch.randn(1, patches, DECODER_WIDTH))
+        self.blocks = nn.Sequential(*(Block(DECODER_WIDTH, num_heads=4, qkv_bias=True) for _ in range(DECODER_DEPTH)))
+        self.predict = nn.Sequential(nn.LayerNorm(DECODER_WIDTH), nn.Linear(DECODER_WIDTH, FEATURES))
+
+    def forward(self, inputs: Tensor, seen: Tensor) -> Tensor:
+        """Predicted structure (B, patches, FEATURES) from the patches `seen` (B, k), int, alone."""
+        tower = self.tower
+        prefix = tower.num_prefix_tokens
+        tokens = tower.norm_pre(tower._pos_embed(tower.patch_embed(inputs)))
+        own = tokens[:, prefix:].gather(1, seen[..., None].expand(-1, -1, tokens.shape[-1]))
+        own = tower.norm(tower.blocks(torch.cat([tokens[:, :prefix], own], 1)))
+        own = self.embed(own[:, prefix:])
+        everything = self.hidden.expand(len(own), self.position.shape[1], -1)
+        everything = everything.scatter(1, seen[..., None].expand(-1, -1, own.shape[-1]), own)
+        return self.predict(self.blocks(everything + self.position))
+
+
+def pretrain(
+    backbone: Backbone, photographs: Photographs, seed: int, steps: int | None = None
+) -> tuple[VisionTransformer, list[float]]:
+    """The encoder after training, and the loss of every step."""
+    schedule = replace(SCHEDULE, steps=steps or SCHEDULE.steps)
+    torch.manual_seed(seed)
+    tower = backbone.build(seed=seed).train()
+    patches = tower.patch_embed.num_patches
+    structure = Structure.of(photographs.images, tower.patch_embed.grid_size)
+    model = Autoencoder(tower)
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss(step: int, rows: np.ndarray) -> Tensor:
+        batch, target, count = flipped(generator, pixels(photographs.images, rows), *structure.take(rows))
+        seen = torch.rand(len(batch), patches, generator=generator).argsort(1)[:, : round(patches * (1 - HIDDEN))]
+        predicted = model(backbone.normalise(recoloured(batch, generator, strength=0.2)), seen)
+        error = F.smooth_l1_loss(predicted, by_patch(target), reduction="none")
+        weight = by_patch(count.expand_as(target))
+        return (error * weight).sum() / weight.sum()
+
+    losses = schedule.run(model, len(photographs), loss, seed)
+    return tower.eval(), losses

@@ -1,0 +1,53 @@
+"""The photographs that the miniature models are pre-trained on: synthetic, of seeds that no study uses, unlabelled."""
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+from benchmark.photos import IMAGE_SIZE
+from benchmark.synthetic import SyntheticCohort, draw_eye, plan
+from benchmark.synthetic.eye import Traits
+from xai.crop import crop_photo, square_around
+
+SEED = 1_000_000  # and the one after it; a study's seeds are small numbers
+EFFECT = 2.0
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Crops as a study makes them: `images` uint8 (n, 224, 224, 3), and of each its `sides` and `traits`."""
+
+    images: np.ndarray
+    sides: list[str]
+    traits: list[Traits]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def cohorts(people: int) -> list[SyntheticCohort]:
+    """Half of the people with signs of severity in their arteries, half with spots of the periphery.
+
+    Severity varies as in a study. The label that goes with it is drawn and left unread.
+    """
+    return [
+        SyntheticCohort(people // 2, image_size=384, signal="vessels", effect=EFFECT, best_auc=0.95, seed=SEED),
+        SyntheticCohort(people // 2, image_size=384, signal="periphery", effect=EFFECT, best_auc=0.95, seed=SEED + 1),
+    ]
+
+
+def draw_photographs(drawn: list[SyntheticCohort], processes: int) -> Photographs:
+    """Every photograph of the cohorts, in their order, whatever the number of processes."""
+    rows = [(cohort, row) for cohort in drawn for row in plan(cohort)]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        done = list(pool.map(_draw, *zip(*rows, strict=True), chunksize=16))
+    images, traits = zip(*done, strict=True)
+    return Photographs(np.stack(images), [row["eye"] for _, row in rows], list(traits))
+
+
+def _draw(cohort: SyntheticCohort, row: dict[str, Any]) -> tuple[np.ndarray, Traits]:
+    eye = draw_eye(cohort, row["patient_id"], row["eye"], row["severity"], row["low_quality"])
+    return crop_photo(eye.rgb, square_around(eye.fov), IMAGE_SIZE), eye.traits

@@ -1,0 +1,74 @@
+"""What a model's features tell of severity before any fine-tuning: a linear probe on patients of another seed.
+
+    python -m benchmark.experiments.pretrain.probe retfound-tiny retfound-tiny-untrained
+
+Logistic regression on half of the patients, in eight random halvings; its AUC on the other half, from the features that
+a classifier reads and from the mean and spread of the patches' tokens.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import backbones
+from benchmark.experiments.pretrain.photographs import EFFECT, SEED, draw_photographs
+from benchmark.experiments.pretrain.training import pixels
+from benchmark.synthetic import SyntheticCohort, plan
+
+PEOPLE, HALVINGS = 300, 8
+STRENGTHS = np.logspace(-5, 0, 6)  # of the regression's weights, chosen within the patients that it learns from
+
+
+@torch.inference_mode()
+def features(backbone: backbones.Backbone, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled features (n, C), and mean and standard deviation of the patches' tokens (n, 2 C)."""
+    tower = backbone.build()
+    pooled, spread = [], []
+    for start in range(0, len(images), 64):
+        rows = np.arange(start, min(start + 64, len(images)))
+        tokens = tower.forward_features(backbone.normalise(pixels(images, rows)))
+        patches = tokens[:, tower.num_prefix_tokens :]
+        pooled.append(tower.forward_head(tokens, pre_logits=True))
+        spread.append(torch.cat([patches.mean(1), patches.std(1)], 1))
+    return torch.cat(pooled).numpy(), torch.cat(spread).numpy()
+
+
+def auc(values: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation over halvings of the AUC on the patients that the regression has not seen."""
+    names, found = np.unique(patients), []
+    for seed in range(HALVINGS):
+        learned = np.isin(patients, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
+        folds = list(GroupKFold(4).split(values[learned], groups=patients[learned]))
+        regression = LogisticRegressionCV(Cs=STRENGTHS, cv=folds, scoring="roc_auc", max_iter=300)
+        model = make_pipeline(StandardScaler(), regression).fit(values[learned], labels[learned])
+        found.append(roc_auc_score(labels[~learned], model.decision_function(values[~learned])))
+    return float(np.mean(found)), float(np.std(found))
+
+
+def main(names: list[str], threads: int) -> None:
+    torch.set_num_threads(threads)
+    print("| model | signal | pooled features | mean and spread of tokens | severity itself |")
+    print("| --- | --- | --- | --- | --- |")
+    for offset, signal in enumerate(("vessels", "periphery"), start=10):
+        cohort = SyntheticCohort(PEOPLE, 384, signal, EFFECT, 0.95, seed=SEED + offset)  # type: ignore[arg-type]
+        rows, images = plan(cohort), draw_photographs([cohort], threads).images
+        labels, patients = (np.array([row[key] for row in rows]) for key in ("label", "patient_id"))
+        best = roc_auc_score(labels, [row["severity"] for row in rows])
+        for name in names:
+            told = (auc(values, labels, patients) for values in features(backbones.get(name), images))
+            pooled, spread = (f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in told)
+            print(f"| {name} | {signal} | {pooled} | {spread} | {best:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", metavar="NAME", help="of backbones")
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    main(given.names, given.threads)

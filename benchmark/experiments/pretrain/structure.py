@@ -1,0 +1,64 @@
+"""Fine structure: what a patch holds of dark and bright lines and edges. It is the target that patches are to predict.
+
+Pixels are a poor target on a fundus photograph: nearly all of their variance is shading and colour, and a vessel is one
+to three pixels wide. MaskFeat (Wei et al. 2022) predicts gradients instead; here it is differences of Gaussians.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+SCALES = (0.7, 1.4, 2.8)  # standard deviations of the Gaussians, in pixels
+CELLS = 2  # a patch's target has CELLS x CELLS parts
+FEATURES = 4 * len(SCALES) * CELLS**2  # per patch
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Per photograph and part of a patch: standardised `maps` float16 (n, parts, parts, 12), and the parts that
+    `count`, bool (n, parts, parts).
+    """
+
+    maps: np.ndarray
+    count: np.ndarray
+
+    @classmethod
+    def of(cls, images: np.ndarray, grid: tuple[int, int]) -> "Structure":
+        """The structure of photographs (n, H, W, 3) uint8 for a tower with a `grid` of patches."""
+        parts = grid[0] * CELLS
+        count = np.stack([inside(image, parts) for image in images])
+        maps = np.stack([fine_structure(image, parts) for image in images])
+        return cls(((maps - maps[count].mean(0)) / maps[count].std(0)).astype(np.float16), count)
+
+    def take(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Of some photographs: the maps (B, 12, parts, parts) and which count, 1 or 0 (B, 1, parts, parts)."""
+        maps = torch.from_numpy(self.maps[rows]).permute(0, 3, 1, 2).float()
+        return maps, torch.from_numpy(self.count[rows])[:, None].float()
+
+
+def fine_structure(image: np.ndarray, parts: int) -> np.ndarray:
+    """(parts, parts, 12) float32: per part of an image (H, W, 3) uint8 the log mean of either sign of three differences
+    of Gaussians, in red and green.
+    """
+    bands: list[np.ndarray] = []
+    fine: np.ndarray = image[..., :2].astype(np.float32) / 255
+    for sigma in SCALES:
+        coarse: np.ndarray = cv2.GaussianBlur(fine, (0, 0), sigma)
+        bands += [np.maximum(fine - coarse, 0), np.maximum(coarse - fine, 0)]
+        fine = coarse
+    return np.log(cv2.resize(np.concatenate(bands, 2), (parts, parts), interpolation=cv2.INTER_AREA).clip(1e-4))
+
+
+def inside(image: np.ndarray, parts: int) -> np.ndarray:
+    """(parts, parts) bool: parts well inside the field of view; the contrast of its rim is the camera's."""
+    lit = cv2.resize((image.max(2) > 25).astype(np.float32), (parts, parts), interpolation=cv2.INTER_AREA)
+    return cv2.erode(lit, np.ones((3, 3))) > 0.95
+
+
+def by_patch(maps: Tensor) -> Tensor:
+    """(B, C, rows * CELLS, columns * CELLS) -> (B, patches, CELLS * CELLS * C)."""
+    parts = maps.unflatten(3, (-1, CELLS)).unflatten(2, (-1, CELLS))  # (B, C, rows, CELLS, columns, CELLS)
+    return parts.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)

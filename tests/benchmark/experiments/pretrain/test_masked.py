@@ -1,0 +1,33 @@
+"""Masked auto-encoding: what is predicted, from what."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import backbones
+from benchmark.experiments.pretrain import masked
+from benchmark.experiments.pretrain.photographs import cohorts, draw_photographs
+
+
+@torch.inference_mode()
+def test_hidden_patches_are_not_seen():
+    tower = backbones.get("retfound-tiny-untrained").build()
+    model = masked.Autoencoder(tower).eval()
+    images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    seen = torch.arange(0, 196, 4)[None]
+    other = images.clone()
+    other[:, :, :16, 16:32] = 1 - other[:, :, :16, 16:32]  # patch 1, hidden
+    assert torch.equal(model(images, seen), model(other, seen))
+    other[:, :, :16, :16] = 1 - other[:, :, :16, :16]  # patch 0, seen
+    assert not torch.allclose(model(images, seen), model(other, seen))
+
+
+@pytest.mark.slow
+def test_the_loss_falls(monkeypatch):
+    monkeypatch.setattr(masked, "SCHEDULE", replace(masked.SCHEDULE, batch=8))
+    photographs = draw_photographs(cohorts(16), processes=2)
+    tower, losses = masked.pretrain(backbones.get("retfound-tiny-untrained"), photographs, seed=0, steps=60)
+    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
+    assert all(torch.isfinite(value).all() for value in tower.state_dict().values())
