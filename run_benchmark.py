@@ -25,7 +25,7 @@ EPILOG = """
 \b
 Examples
   python run_benchmark.py
-      the demo: a synthetic cohort, tiny untrained towers, nine cells, minutes on a laptop
+      the demo: a synthetic cohort, three miniature models, nine cells, minutes on a laptop
   python run_benchmark.py --config configs/paper.yaml --data cohort.csv --vessel-weights wnet.safetensors --dry-run
       what your own study would run, take and need, without running it
   python run_benchmark.py --config configs/paper.yaml --data cohort.csv … --out runs/carotid --resume
