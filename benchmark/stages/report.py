@@ -262,10 +262,9 @@ def notices(run: Run) -> list[str]:
     drawn = run.study.cohort.synthetic
     if drawn is not None:
         where = {"vessels": "in the vessels", "periphery": "in the periphery, away from the vessels"}[drawn.signal]
-        strength = "" if drawn.effect == 1 else f" and shows {drawn.effect:g} times as strongly as in patients"
         told.append(
-            f"Data are synthetic: the label's signal is {where}{strength}; no model could do better than an AUC of "
-            f"{drawn.best_auc:.2f} in expectation ({_oracle(run):.3f} on these test images)."
+            f"Data are synthetic: the label's signal is {where}, exaggerated (effect {drawn.effect:g}); no model could "
+            f"do better than an AUC of {drawn.best_auc:.2f} in expectation ({_oracle(run):.3f} on these test images)."
         )
     chosen = [choice.open() for choice in run.study.backbones]
     untrained = [

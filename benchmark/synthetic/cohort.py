@@ -26,7 +26,8 @@ class SyntheticCohort:
     image_size: height of a photograph in pixels; the width is 1.15 times that.
     signal: where severity shows: "vessels" (arteries narrow, wind, reflect more light and nick the veins they cross) or
         "periphery" (spots away from the vessels).
-    effect: how strongly severity shows: 0 not at all, 1 about as in patients, 2 twice as strongly as in any cohort.
+    effect: how strongly severity shows: 0 not at all, 2 twice as strongly as 1. Already 1 exaggerates: of patients,
+        nobody knows a sign in the retina that tells the sick from the healthy so well.
     best_auc: area under the ROC curve of the best possible classifier, in [0.5, 1).
     positives: share of people with label 1; exactly `round(people * positives)` of them.
     low_quality: share of photographs that are blurred, hazy, dark or unevenly lit.

@@ -286,7 +286,7 @@ def test_without_a_signal_nothing_is_judged(content: PageContent) -> None:
     page = changed(content, planted=nothing)
     assert "Severity shows" not in text(page)
     strong = compare_with_truth(content.board.cells, SyntheticCohort(effect=1.8))
-    assert "Severity shows about 1.8 times as strongly as in patients." in text(changed(content, planted=strong))
+    assert "Severity shows far more strongly than in patients (effect 1.8)." in text(changed(content, planted=strong))
     assert "No signal was planted" in text(page) and "on the label" not in text(page)
     assert verdicts_of(page)[0] == ["vessels not judged"] * 3
 
