@@ -29,11 +29,12 @@ def test_no_caption_is_cut_off():
 def test_both_towers_give_unit_vectors():
     tokenize = SimpleTokenizer(context_length=contrastive.CONTEXT)
     model = contrastive.Pair(backbones.get("openclip-tiny-untrained").build(), tokenize.vocab_size)
-    images, texts, scale, read = model(torch.rand(3, 3, 224, 224), tokenize(["right eye", "left eye", "od"]))
+    seen = torch.arange(0, 256, 2).expand(3, -1)
+    images, texts, scale, read = model(torch.rand(3, 3, 224, 224), seen, tokenize(["right eye", "left eye", "od"]))
     assert images.shape == texts.shape == (3, contrastive.SHARED)
     assert torch.allclose(images.norm(dim=1), torch.ones(3))
     assert torch.allclose(texts.norm(dim=1), torch.ones(3))
-    assert read.shape == (3, 256, FEATURES)
+    assert read.shape == (3, 128, FEATURES)
     assert scale.item() == pytest.approx(1 / 0.07)
 
 
