@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from backbones import Backbone
 from benchmark.experiments.pretrain.captions import caption
 from benchmark.experiments.pretrain.photographs import Photographs
-from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch
+from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
 from benchmark.experiments.pretrain.training import Schedule, pixels, recoloured
 
 CONTEXT, SHARED = 48, 48  # tokens of a caption; width of the space that images and texts share
@@ -84,9 +84,8 @@ def pretrain(
         *matched, read = model(backbone.normalise(batch), seen, tokenize(words))
         target, count = structure.take(rows)
         here = seen[..., None].expand(-1, -1, FEATURES)
-        error = F.smooth_l1_loss(read, by_patch(target).gather(1, here), reduction="none")
-        weight = by_patch(count.expand_as(target)).gather(1, here)
-        return contrast(*matched) + PATCH_LOSS * (error * weight).sum() / weight.sum()
+        there, weight = by_patch(target).gather(1, here), by_patch(count.expand_as(target)).gather(1, here)
+        return contrast(*matched) + PATCH_LOSS * structure_loss(read, there, weight)
 
     losses = schedule.run(model, len(photographs), loss, seed)
     return model.tower.eval(), losses

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from backbones import Backbone
 from benchmark.experiments.pretrain.photographs import Photographs
-from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch
+from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
 from benchmark.experiments.pretrain.training import Schedule, flipped, pixels, recoloured
 
 LARGE, SMALL, SMALL_CROPS = 10, 5, 3  # patches along a side; small crops of each eye
@@ -151,8 +151,7 @@ def pretrain(
             hide = torch.rand(windows.rows.shape, generator=generator) < HIDDEN
             token, tokens = student(windows.of(patches), windows.of(own_position), hide)
             logits.append(student.head(token))
-            error = F.smooth_l1_loss(student.read(tokens), windows.of(target), reduction="none")
-            patch_losses.append((error * windows.of(weight)).sum() / windows.of(weight).sum())
+            patch_losses.append(structure_loss(student.read(tokens), windows.of(target), windows.of(weight)))
         across = (cross_entropy(logits[0], targets[1]) + cross_entropy(logits[1], targets[0])) / 2
         crops = [(patches, Windows(grid, SMALL, len(people), generator)) for patches in embedded * SMALL_CROPS]
         token, _ = student(

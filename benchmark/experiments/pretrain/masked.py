@@ -8,13 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from backbones import Backbone
 from benchmark.experiments.pretrain.photographs import Photographs
-from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch
+from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
 from benchmark.experiments.pretrain.training import Schedule, flipped, pixels, recoloured
 
 HIDDEN = 0.75
@@ -64,9 +63,7 @@ def pretrain(
         batch, target, count = flipped(generator, pixels(photographs.images, rows), *structure.take(rows))
         seen = torch.rand(len(batch), patches, generator=generator).argsort(1)[:, : round(patches * (1 - HIDDEN))]
         predicted = model(backbone.normalise(recoloured(batch, generator, strength=0.2)), seen)
-        error = F.smooth_l1_loss(predicted, by_patch(target), reduction="none")
-        weight = by_patch(count.expand_as(target))
-        return (error * weight).sum() / weight.sum()
+        return structure_loss(predicted, by_patch(target), by_patch(count.expand_as(target)))
 
     losses = schedule.run(model, len(photographs), loss, seed)
     return tower.eval(), losses

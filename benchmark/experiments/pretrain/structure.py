@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 SCALES = (0.7, 1.4, 2.8)  # standard deviations of the Gaussians, in pixels
@@ -62,3 +63,12 @@ def by_patch(maps: Tensor) -> Tensor:
     """(B, C, rows * CELLS, columns * CELLS) -> (B, patches, CELLS * CELLS * C)."""
     parts = maps.unflatten(3, (-1, CELLS)).unflatten(2, (-1, CELLS))  # (B, C, rows, CELLS, columns, CELLS)
     return parts.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+def structure_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean smooth L1 distance of the predicted structure from the true one, where `weight` is 1.
+
+    All three are (B, patches, FEATURES).
+    """
+    error = F.smooth_l1_loss(predicted, target, reduction="none")
+    return (error * weight).sum() / weight.sum()
