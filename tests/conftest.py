@@ -1,6 +1,7 @@
 """Shared fixtures, the two profiles of property tests, and what keeps the suite quick on a small or busy machine."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ _UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("fixed", derandomize=True, database=None, **_UNTIMED)
 settings.register_profile("random", derandomize=False, max_examples=1000, print_blob=True, **_UNTIMED)
 settings.load_profile("fixed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Every test, and every fixture that it is the first to ask for, starts from the same random weights."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")
