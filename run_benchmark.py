@@ -119,7 +119,7 @@ _STUDY_OPTIONS = (
         "--controls",
         metavar="A,B",
         callback=_listed,
-        help="Only these controls of the ratios: mask_null, model_null, erasure; or none.  [default: all]",
+        help="Only these controls of the ratios: mask_null, other_class, model_null, erasure; or none.  [default: all]",
     ),
     click.option("--cam", metavar="METHOD", help="How to explain: gradcam, hirescam, layercam, eigencam, rollout, …"),
     click.option(

@@ -239,17 +239,18 @@ class Explain(_Section):
         return binary(planes) if self.coverage == "binary" else planes
 
 
-SWITCHES = ("mask_null", "model_null", "erasure")
+SWITCHES = ("mask_null", "other_class", "model_null", "erasure")
 
 
 class Controls(_Section):
     """What a ratio is compared with; docs/controls.md says what each control asks. Each can be switched off.
 
-    `draws` of permuted patients and of turned trees for `mask_null`; `seeds` of random weights for `model_null`, whose
-    maps are compared on `images` test images, spread evenly.
+    `draws` of permuted patients for `mask_null` and `other_class`, and of turned trees for the former; `seeds` of
+    random weights for `model_null`, whose maps are compared on `images` test images, spread evenly.
     """
 
     mask_null: bool = True
+    other_class: bool = True
     model_null: bool = True
     erasure: bool = True
     draws: int = Field(1000, ge=1)

@@ -1,6 +1,6 @@
 """The controls of one explained cell: plain functions that know nothing of scheduling; docs/controls.md has the why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ import backbones
 from benchmark.cells import Cell
 from benchmark.config import Study
 from benchmark.device import worker_device
-from benchmark.leaderboard import HELD_AGAINST_CHANCE
+from benchmark.leaderboard import FOV_RATIO, HELD_AGAINST_CHANCE
 from benchmark.photos import IMAGE_SIZE
 from benchmark.rundir import RunDirectory, open_array, write_json, write_parquet
 from benchmark.tables import read_parquet
@@ -64,18 +64,41 @@ def find_mask_null(cell: Explained) -> None:
 
     That is against other patients' vessels, and against the eye's own, turned.
     """
-    settings, directory, trial = cell.study.explain, cell.directory, cell.directory.trial(cell.cell)
-    maps = saliency_maps(torch.from_numpy(np.load(trial.cams)), IMAGE_SIZE, settings.scaling).numpy()
+    trial = cell.directory.trial(cell.cell)
+    signed = torch.from_numpy(np.load(trial.cams))
+    found, of_images = _by_chance(cell, signed, HELD_AGAINST_CHANCE, {"exchanged": mask_null, "turned": turned_null})
+    write_json(trial.mask_null, found)
+    write_parquet(trial.chance, of_images)
+
+
+def find_other_class(cell: Explained) -> None:
+    """Write `other_class.json` and `other_class.parquet`: the ratio of the maps of the class that is not explained.
+
+    Next to it the one that these maps have by chance, against other patients' vessels.
+    """
+    trial = cell.directory.trial(cell.cell)
+    signed = _signed_maps(cell, cell.tower, cell.test["row"].to_numpy(), 1 - cell.study.explain.target_class)
+    found, of_images = _by_chance(cell, signed, (FOV_RATIO,), {"exchanged": mask_null})
+    write_json(trial.other_class, found)
+    write_parquet(trial.other_class_chance, of_images)
+
+
+def _by_chance(
+    cell: Explained, signed: Tensor, ratios: Sequence[str], tests: dict[str, Callable[..., dict[str, Null]]]
+) -> tuple[dict[str, dict[str, Any]], pl.DataFrame]:
+    """What `TrialDirectory.mask_null` and `TrialDirectory.chance` hold, of signed maps of all test images."""
+    settings, directory = cell.study.explain, cell.directory
+    maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
     planes = settings.masks(open_array(directory.regions))
     disc = open_array(directory.disc) if directory.disc.is_file() else None
     patients, eyes = cell.test["patient_id"].to_numpy(), cell.test["eye"].to_list()
-    found: dict[str, dict[str, Any]] = {ratio: {} for ratio in HELD_AGAINST_CHANCE}
+    found: dict[str, dict[str, Any]] = {ratio: {} for ratio in ratios}
     of_images: dict[str, np.ndarray] = {}
-    for name, test in (("exchanged", mask_null), ("turned", turned_null)):
+    for name, test in tests.items():
         try:
-            nulls = test(maps, planes, patients, cell.study.controls.draws, 0, eyes, disc, HELD_AGAINST_CHANCE)
+            nulls = test(maps, planes, patients, cell.study.controls.draws, 0, eyes, disc, ratios)
         except ValueError as error:  # a map of nothing, or one patient with vessels: no answer, and why
-            for ratio in HELD_AGAINST_CHANCE:
+            for ratio in ratios:
                 found[ratio] |= {"reason": str(error)} if name == "exchanged" else {name: {"reason": str(error)}}
             continue
         for ratio, null in nulls.items():
@@ -88,11 +111,8 @@ def find_mask_null(cell: Explained) -> None:
             counts = {"n_images": int(known.sum()), "n_disc": 0 if disc is None else int(_any(disc)[known].sum())}
             told = _told_null(null) | counts
             found[ratio] |= told if name == "exchanged" else {name: told}
-    write_json(trial.mask_null, found)
-    table = cell.test.select("image", "patient_id")
-    write_parquet(
-        trial.chance, table.with_columns(pl.Series(name, of).fill_nan(None) for name, of in of_images.items())
-    )
+    columns = [pl.Series(name, of).fill_nan(None) for name, of in of_images.items()]
+    return found, cell.test.select("image", "patient_id").with_columns(columns)
 
 
 def _told_null(null: Null) -> dict[str, Any]:
@@ -119,13 +139,14 @@ def find_model_null(cell: Explained) -> None:
     spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), settings.images)).round().astype(int))
     depth = len(cell.tower.blocks)
     steps = depths(depth + 2)
-    trained = _signed_maps(cell, cell.tower, rows[spread])
+    target_class = cell.study.explain.target_class
+    trained = _signed_maps(cell, cell.tower, rows[spread], target_class)
     likeness = {step: np.full((settings.seeds, 2, len(spread)), np.nan) for step in steps}
     ratios, random = _ratios(cell, trained, spread), []
     for seed in range(settings.seeds):
         for step, tower in cascade(cell.tower, seed):
             if step in likeness:
-                signed = _signed_maps(cell, tower, rows[spread])
+                signed = _signed_maps(cell, tower, rows[spread], target_class)
                 # A random classifier is as likely to turn a map round as not.
                 likeness[step][seed, 0] = abs(rank_correlation(signed.numpy(), trained.numpy()))
                 stretched = (saliency_maps(maps, IMAGE_SIZE, "minmax").numpy() for maps in (signed, trained))
@@ -205,12 +226,13 @@ def find_erasure(cell: Explained) -> None:
 
 CONTROLS: dict[str, Callable[[Explained], None]] = {
     "mask_null": find_mask_null,
+    "other_class": find_other_class,
     "model_null": find_model_null,
     "erasure": find_erasure,
 }
 
 
-def _signed_maps(cell: Explained, tower: VisionTransformer, rows: np.ndarray) -> Tensor:
+def _signed_maps(cell: Explained, tower: VisionTransformer, rows: np.ndarray, target_class: int) -> Tensor:
     """(len(rows), rows, columns) float32 on the CPU; from photographs, for every block may have changed."""
     method = cell.study.explain.open()
     images = cell.images(open_array(cell.directory.images))
@@ -221,7 +243,7 @@ def _signed_maps(cell: Explained, tower: VisionTransformer, rows: np.ndarray) ->
             with torch.inference_mode():
                 batch = images.batch(chosen, np.zeros_like(chosen))
                 inputs = backbones.encode_until(tower, batch, method.start(len(tower.blocks)))
-            parts.append(method(tower, inputs, cell.study.explain.target_class))
+            parts.append(method(tower, inputs, target_class))
     return torch.cat(parts).float().cpu()
 
 

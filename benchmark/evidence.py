@@ -19,6 +19,7 @@ ADJUSTED = {
     "depends_p": "depends_p_holm",
     "vessel_ratio_fov_null_p": "vessel_ratio_fov_null_p_holm",
     "vessel_ratio_fov_turned_p": "vessel_ratio_fov_turned_p_holm",
+    "vessel_ratio_fov_other_null_p": "vessel_ratio_fov_other_null_p_holm",
 }
 SCHEMA: dict[str, type[pl.DataType]] = {
     "auc_p": pl.Float64,
@@ -27,9 +28,11 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "depends_p_holm": pl.Float64,
     "vessel_ratio_fov_null_p_holm": pl.Float64,
     "vessel_ratio_fov_turned_p_holm": pl.Float64,
+    "vessel_ratio_fov_other_null_p_holm": pl.Float64,
     "predicts": pl.Boolean,
     "depends": pl.Boolean,
     "above_null": pl.Boolean,
+    "other_above_null": pl.Boolean,
 }
 
 
@@ -53,7 +56,8 @@ def with_evidence(rows: Sequence[dict[str, Any]], confidence: float) -> list[dic
 
     Returns:
         The rows with further columns of `SCHEMA`: `predicts`, the AUC is above chance; `depends`, on the vessels;
-        `above_null`, the vessel ratio is above that with other patients' vessels. Null where there is no p-value.
+        `above_null`, the vessel ratio is above that with other patients' vessels; `other_above_null`, that of the maps
+        of the other class is. Null where there is no p-value.
     """
     found = [dict(row) for row in rows]
     for name, adjusted in ADJUSTED.items():
@@ -64,6 +68,7 @@ def with_evidence(rows: Sequence[dict[str, Any]], confidence: float) -> list[dic
         row["predicts"] = _at_level(row["auc_p_holm"], confidence, row["auc"] > CHANCE)
         row["depends"] = _at_level(row["depends_p_holm"], confidence)
         row["above_null"] = _at_level(row["vessel_ratio_fov_null_p_holm"], confidence)
+        row["other_above_null"] = _at_level(row["vessel_ratio_fov_other_null_p_holm"], confidence)
     return found
 
 

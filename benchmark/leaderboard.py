@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from benchmark.measures import (
 from benchmark.rundir import RunDirectory, TrialDirectory
 from benchmark.tables import read_parquet
 from finetune.recipe import Balance
-from stats.bootstrap import auc_resampled
+from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong
 from stats.jackknife import skewness
 from stats.null import over_null_resampled
@@ -45,9 +46,13 @@ from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
 
 OK = "ok"
-HELD_AGAINST_CHANCE = ("vessel_ratio", "vessel_ratio_fov")
+FOV_RATIO = "vessel_ratio_fov"
+HELD_AGAINST_CHANCE = ("vessel_ratio", FOV_RATIO)
+OTHER_CLASS = f"{FOV_RATIO}_other"  # of the maps of the class that is not explained
 # The mean ratio over what it is against other patients' vessels, and against the own ones turned.
 OVER_CHANCE = tuple(f"{name}_over_{null}" for name in HELD_AGAINST_CHANCE for null in ("null", "turned"))
+# The same of the maps of the other class.
+OTHER_CLASS_MEASURES = (OTHER_CLASS, f"{OTHER_CLASS}_over_null")
 # AUC of the images less that without their vessels, less that of the control; the first drop less the second.
 AUC_DROPS = ("auc_drop_erased", "auc_drop_control", "auc_drop_difference")
 OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -99,6 +104,10 @@ SCHEMA: dict[str, type[pl.DataType]] = {
         for what in ("null", "null_p", "turned", "turned_p")
     },
     **_bounded(OVER_CHANCE),
+    **_bounded(OTHER_CLASS_MEASURES),
+    f"{OTHER_CLASS}_null": pl.Float64,
+    f"{OTHER_CLASS}_null_p": pl.Float64,
+    "n_other": pl.Int64,
     "n_disc": pl.Int64,
     "model_null_classifier": pl.Float64,
     "model_null": pl.Float64,
@@ -203,6 +212,7 @@ def build(
             | _erasure(folder, test, resamples, settings)
             | _nulls(folder)
             | _over_chance(folder, test, resamples, settings)
+            | _other_class(folder, test, resamples, settings)
             | {"status": OK}
         )
         operating += [named | row for row in _operating(tested, thresholds, resamples, settings)]
@@ -353,6 +363,10 @@ def _nulls(folder: TrialDirectory) -> dict[str, float | None]:
             found |= {f"{name}_null": null.get("null"), f"{name}_null_p": null.get("p_value")}
             found |= {f"{name}_turned": turned.get("null"), f"{name}_turned_p": turned.get("p_value")}
             found["n_disc"] = null.get("n_disc", turned.get("n_disc"))
+    if folder.other_class.is_file():
+        null = json.loads(folder.other_class.read_text(encoding="utf-8"))[FOV_RATIO]
+        found |= {f"{OTHER_CLASS}_null": null.get("null"), f"{OTHER_CLASS}_null_p": null.get("p_value")}
+        found["n_other"] = null.get("n_images")
     if folder.model_null.is_file():
         null = json.loads(folder.model_null.read_text(encoding="utf-8"))
         found["model_null_classifier"] = null["steps"][0]["rank_correlation"]
@@ -368,12 +382,7 @@ def _over_chance(
     """Each of `OVER_CHANCE` with its interval, where its null was made."""
     if not folder.chance.is_file():  # not asked for, or by an earlier version
         return {}
-    joined = test.select("image").join(read_parquet(folder.chance), on="image", how="left", maintain_order="left")
-    by_image = {
-        name: joined[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        for name in joined.columns
-        if name not in ("image", "patient_id")
-    }
+    by_image = _by_image(folder.chance, test)
     nulls = {measure: measure.partition("_over_")[::2] for measure in OVER_CHANCE}
     made = {measure: null for measure, null in nulls.items() if "_".join(null) in by_image}
 
@@ -389,6 +398,32 @@ def _over_chance(
         }
 
     return estimate(over, resamples, settings, dict.fromkeys(made, "log")).columns()
+
+
+def _other_class(
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples, settings: Statistics
+) -> dict[str, float]:
+    """`OTHER_CLASS_MEASURES` with their intervals, where these maps were made."""
+    by_image = _by_image(folder.other_class_chance, test) if folder.other_class_chance.is_file() else {}
+    if not by_image:
+        return {}
+    ratios, null, given = (by_image[f"{FOV_RATIO}{part}"] for part in ("", "_null", "_given"))
+
+    def of_maps(drawn: PeopleResamples) -> Resampled:
+        values = (mean_resampled(ratios, drawn), over_null_resampled(ratios, null, given, drawn))
+        return dict(zip(OTHER_CLASS_MEASURES, values, strict=True))
+
+    return estimate(of_maps, resamples, settings, dict.fromkeys(OTHER_CLASS_MEASURES, "log")).columns()
+
+
+def _by_image(file: Path, test: pl.DataFrame) -> dict[str, np.ndarray]:
+    """A file's numbers in the order of the test images, NaN where an image has none."""
+    joined = test.select("image").join(read_parquet(file), on="image", how="left", maintain_order="left")
+    return {
+        name: joined[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for name in joined.columns
+        if name not in ("image", "patient_id")
+    }
 
 
 def _erasure(

@@ -63,6 +63,12 @@ INDICATORS = (
     Indicator("erasure", "vessel erasure", _of_test("depends"), ("depends_p_holm",)),
     Indicator("permutation", "the vessel permutation test", _of_test("above_null"), ("vessel_ratio_fov_null_p_holm",)),
     Indicator(
+        "other_class",
+        "the permutation test of the other class’s maps",
+        _of_test("other_above_null"),
+        ("vessel_ratio_fov_other_null_p_holm",),
+    ),
+    Indicator(
         "ratio",
         "the ratio in the field of view",
         _of_ratio,

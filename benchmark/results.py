@@ -19,7 +19,15 @@ from benchmark import evidence
 from benchmark.comparisons import CELL, FEWEST_CELLS, CellKey
 from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
-from benchmark.leaderboard import AUC_DROPS, HELD_AGAINST_CHANCE, OK, OVER_CHANCE, Leaderboard
+from benchmark.leaderboard import (
+    AUC_DROPS,
+    HELD_AGAINST_CHANCE,
+    OK,
+    OTHER_CLASS,
+    OTHER_CLASS_MEASURES,
+    OVER_CHANCE,
+    Leaderboard,
+)
 from benchmark.measures import MEASURES, PREDICTION
 from benchmark.planted import INDICATORS, Planted
 from benchmark.synthetic import SyntheticCohort
@@ -126,9 +134,11 @@ class CellResult(_Model):
     depends_p_holm: float | None = None
     vessel_ratio_fov_null_p_holm: float | None = None
     vessel_ratio_fov_turned_p_holm: float | None = None
+    vessel_ratio_fov_other_null_p_holm: float | None = None
     predicts: bool | None = None  # what the adjusted p-values show at a level of 1 - confidence
     depends: bool | None = None
     above_null: bool | None = None
+    other_above_null: bool | None = None  # of the maps of the other class
     training: dict[str, Any] | None = None
     measures: dict[str, Number] = {}
     operating: list[OperatingPoint] = []
@@ -214,8 +224,8 @@ class Repeatability(_Model):
 
 
 class PlantedCell(_Model):
-    """By measure (`erasure`, `permutation`, `ratio`): its verdict, `vessels`, `elsewhere` or `not shown`, and whether
-    that is `right`, `wrong` or `missed`; null: no verdict, nothing to judge."""
+    """By measure (`erasure`, `permutation`, `other_class`, `ratio`): its verdict, `vessels`, `elsewhere` or
+    `not shown`, and whether that is `right`, `wrong` or `missed`; null: no verdict, nothing to judge."""
 
     backbone: str
     strategy: str
@@ -465,6 +475,14 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
         for name in OVER_CHANCE
         if row[name] is not None
     }
+    if row["n_other"] is not None:
+        found |= {name: number(name, row["n_other"], "people") for name in OTHER_CLASS_MEASURES}
+        found[f"{OTHER_CLASS}_null"] = Number(
+            value=row[f"{OTHER_CLASS}_null"],
+            p_value=row[f"{OTHER_CLASS}_null_p"],
+            n=row["n_other"],
+            method="mask_null",
+        )
     for name in ("model_null_classifier", "model_null", "model_null_others"):
         if row[name] is not None:
             found[name] = Number(value=row[name], n=row["n_model_null"], method="model_null")

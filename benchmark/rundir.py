@@ -23,7 +23,8 @@
     search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC each reached
     trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
                                    mean_cam.png, figures/; mask_null.json, mask_null.parquet,
-                                   model_null.json, model_null.parquet, erasure.parquet; failed.txt where it failed
+                                   other_class.json, other_class.parquet, model_null.json, model_null.parquet,
+                                   erasure.parquet; failed.txt where it failed
     leaderboard.csv|parquet|html|tex, results.json; mean_photograph.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
     repeatability.csv; planted.csv of a synthetic cohort
@@ -107,6 +108,16 @@ class TrialDirectory:
         return self.path / "mask_null.parquet"
 
     @property
+    def other_class(self) -> Path:
+        """The same of the maps of the other class, without `turned`."""
+        return self.path / "other_class.json"
+
+    @property
+    def other_class_chance(self) -> Path:
+        """The same of the maps of the other class, without `_turned`."""
+        return self.path / "other_class.parquet"
+
+    @property
     def model_null(self) -> Path:
         """How like the trained model's the maps are after each step of re-initialisation, and maps of other images."""
         return self.path / "model_null.json"
@@ -123,7 +134,12 @@ class TrialDirectory:
 
     def control(self, name: str) -> Path:
         """What the control of that name (`benchmark.controls.CONTROLS`) found, the file that it writes last."""
-        return {"mask_null": self.chance, "model_null": self.model_null, "erasure": self.erasure}[name]
+        return {
+            "mask_null": self.chance,
+            "other_class": self.other_class_chance,
+            "model_null": self.model_null,
+            "erasure": self.erasure,
+        }[name]
 
     def control_failure(self, name: str) -> Path:
         """Why that control could not be computed, where it could not."""
@@ -347,7 +363,7 @@ class RunDirectory:
             "embeddings": ("embeddings/*/entry.npy",),
             "search": ("search/*.csv", "trials/*/trial.json"),
             "explain": ("trials/*/saliency.parquet",),
-            "controls": ("trials/*/m*_null.json",),  # erasure has no setting
+            "controls": ("trials/*/m*_null.json", "trials/*/other_class.json"),  # erasure has no setting
         }
         changed = [
             key

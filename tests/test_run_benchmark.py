@@ -206,7 +206,7 @@ def test_controls_are_switches(planned):
     assert switched("--controls", "none") == (False, False, False)
     result = CliRunner().invoke(run_benchmark.main, ["--controls", "erase", "--dry-run"])
     assert result.exit_code == 2
-    assert "erase; known: mask_null, model_null, erasure, none" in result.output
+    assert "erase; known: mask_null, other_class, model_null, erasure, none" in result.output
 
 
 def test_chosen_backbones_and_strategies_keep_their_options(planned):

@@ -81,6 +81,14 @@ def _of_block(method: str, depth: float) -> Callable[[Model, Images], Tensor]:
     return lambda model, images: _enlarged(model.explained(method, images.small, depth))
 
 
+def _of_other_class(model: Model, images: Images) -> Tensor:
+    return _enlarged(replace(model, target_class=1 - model.target_class).explained("gradcam", images.small))
+
+
+def _of_either_sign(model: Model, images: Images) -> Tensor:
+    return _enlarged(model.explained("gradcam", images.small).abs())
+
+
 def _magnified(method: str, depth: float) -> Callable[[Model, Images], Tensor]:
     return lambda model, images: _enlarged(model.large.explained(method, images.large, depth))
 
@@ -106,6 +114,8 @@ MAPS = (
     MapMethod(BASELINE, _of_block("gradcam", 1), "1 forward, 1 backward of the last block"),
     MapMethod(f"Grad-CAM, {LARGE} pixels", _magnified("gradcam", 1), "the same with 4 times the patches"),
     MapMethod(f"Grad-CAM, {STEPS}x{STEPS} shifts", _shifted("gradcam", 1), f"{STEPS**2} times the same"),
+    MapMethod("Grad-CAM of the other class", _of_other_class, "1 forward, 1 backward of the last block"),
+    MapMethod("Grad-CAM, either sign", _of_either_sign, "1 forward, 1 backward of the last block"),
     MapMethod("LayerCAM, last block", _of_block("layercam", 1), "1 forward, 1 backward of the last block"),
     MapMethod("LayerCAM, half depth", _of_block("layercam", 1 / 2), "1 forward, 1 backward of half the tower"),
     MapMethod("LayerCAM, quarter depth", _of_block("layercam", 1 / 4), "1 forward, 1 backward of 3 quarters"),

@@ -68,6 +68,7 @@ OVER_CHANCE = {
     "vessel_ratio_fov_over_null": 1.24,
     "vessel_ratio_fov_over_turned": 1.19,
 }
+OTHER_CLASS = {"vessel_ratio_fov_other": 1.83, "vessel_ratio_fov_other_over_null": 1.46}
 DROPS = {"auc_drop_erased": 0.05, "auc_drop_control": -0.01, "auc_drop_difference": 0.06}
 WITHOUT_BOUNDS = {
     "n_images": 1234,
@@ -100,6 +101,9 @@ WITHOUT_BOUNDS = {
     "vessel_ratio_fov_turned": 1.09,
     "vessel_ratio_fov_turned_p": 0.0234,
     "n_disc": 1230,
+    "vessel_ratio_fov_other_null": 1.25,
+    "vessel_ratio_fov_other_null_p": 0.0021,
+    "n_other": 1230,
     "model_null_classifier": 0.31,
     "model_null_others": 0.17,
     "auc_p": 0.0012,
@@ -108,9 +112,11 @@ WITHOUT_BOUNDS = {
     "depends_p_holm": 0.0273,
     "vessel_ratio_fov_null_p_holm": 0.0491,
     "vessel_ratio_fov_turned_p_holm": 0.0468,
+    "vessel_ratio_fov_other_null_p_holm": 0.0189,
     "predicts": True,
     "depends": True,
     "above_null": True,
+    "other_above_null": True,
 }
 CONVENTIONS = [
     ("vessel", against, scaling, average, "all")
@@ -157,6 +163,7 @@ def cells(seeds: tuple[int, ...] = (0,)) -> pl.DataFrame:
         ranks = {"rank": rank, "rank_low": max(rank - 1, 1), "rank_high": rank + 2}
         estimates = {name: value - place / 100 for name, value in BEST.items()}
         estimates |= {name: value + place / 50 for name, value in RATIOS.items()} | DROPS | OVER_CHANCE
+        estimates |= {name: value + place / 50 for name, value in OTHER_CLASS.items()}
         random_weights = {"model_null": 0.12 + place / 100}
         delong = {"auc_delong_low": estimates["auc"] - 0.04, "auc_delong_high": estimates["auc"] + 0.07}
         bounds = {f"{name}_low": value - 0.05 for name, value in estimates.items()} | {

@@ -33,6 +33,14 @@ def recomputed(trial):
             mean = by_image[f"vessel_ratio_fov_{null}"].mean()
             chance |= {f"vessel_ratio_fov_{null}": mean}
             chance |= {f"vessel_ratio_fov_over_{null}": by_image["vessel_ratio_fov"].mean() / mean}
+    if (trial / "other_class.parquet").is_file():
+        by_image = pl.read_parquet(trial / "other_class.parquet").drop_nulls("vessel_ratio_fov")
+        ratio, mean = by_image["vessel_ratio_fov"].mean(), by_image["vessel_ratio_fov_null"].mean()
+        chance |= {
+            "vessel_ratio_fov_other": ratio,
+            "vessel_ratio_fov_other_null": mean,
+            "vessel_ratio_fov_other_over_null": ratio / mean,
+        }
     called = test["score"] >= threshold
     within = _within(test, saliency, called)
     trained = pl.read_parquet(trial.parent.parent / "cohort.parquet").filter(pl.col("split") == "train")["label"]

@@ -206,18 +206,20 @@ def test_for_how_many_cells_each_measure_names_the_vessels(board):
         "predicts": number < 8,
         "depends": pl.when(number != 2).then(number != 1),
         "above_null": number == 8,
+        "other_above_null": number < 4,
         "vessel_ratio_fov_low": pl.when(number > 3).then(1.2).otherwise(0.7),
         "vessel_ratio_fov_high": pl.when(number == 1).then(0.9).otherwise(1.3),
     }
     assert found(board, **columns) == (
         "The signal is in the arteries. 7 of 8 cells are shown to predict better than chance. Vessel erasure names the "
-        "vessels for 5 of 6, the vessel permutation test for none of 7 and the ratio in the field of view for 4 of 7 "
-        "(it wrongly points elsewhere for 1)."
+        "vessels for 5 of 6, the vessel permutation test for none of 7, the permutation test of the other class’s maps "
+        "for 3 of 7 and the ratio in the field of view for 4 of 7 (it wrongly points elsewhere for 1)."
     )
     assert found(board, "periphery", **columns) == (
         "The signal is in spots of the periphery, away from the vessels. 7 of 8 cells are shown to predict better than "
-        "chance. Vessel erasure wrongly names the vessels for 5 of 6, the vessel permutation test for none of 7 and "
-        "the ratio in the field of view for 4 of 7 (it rightly points elsewhere for 1)."
+        "chance. Vessel erasure wrongly names the vessels for 5 of 6, the vessel permutation test for none of 7, the "
+        "permutation test of the other class’s maps for 3 of 7 and the ratio in the field of view for 4 of 7 (it "
+        "rightly points elsewhere for 1)."
     )
 
 
@@ -233,12 +235,12 @@ def test_a_truth_that_no_cell_learned_or_no_measure_was_asked_about(board):
         "No signal was planted: severity does not show (effect 0), so no measure is judged."
     )
     one = pl.col("rank") == 1
-    nothing = {"depends": None, "above_null": None, "vessel_ratio_fov_low": None}
+    nothing = {"depends": None, "above_null": None, "other_above_null": None, "vessel_ratio_fov_low": None}
     unasked = {name: pl.lit(value) for name, value in nothing.items()}
     assert found(board, predicts=one, **unasked) == (
         "The signal is in the arteries. 1 of 8 cells is shown to predict better than chance. No measure has a verdict."
     )
-    only_ratio = {name: pl.lit(None) for name in ("depends", "above_null")}
+    only_ratio = {name: pl.lit(None) for name in ("depends", "above_null", "other_above_null")}
     assert found(board, predicts=one, **only_ratio).endswith(
         "The ratio in the field of view names the vessels for 1 of 1."
     )

@@ -38,7 +38,7 @@ def read(cell, name):
     CONTROLS[name](cell)
     folder = cell.directory.trial(cell.cell)
     assert folder.control(name).is_file()
-    file = {"mask_null": folder.mask_null, "model_null": folder.model_null}[name]
+    file = {"mask_null": folder.mask_null, "other_class": folder.other_class, "model_null": folder.model_null}[name]
     return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
@@ -89,6 +89,43 @@ def test_one_patient_with_vessels_has_nobody_to_exchange_them_with(explained):
     row = build(explained.directory, [explained.cell], Statistics(resamples=100)).cells.row(0, named=True)
     assert (row["vessel_ratio_null"], row["vessel_ratio_over_null"]) == (None, None)
     assert row["vessel_ratio_turned"] == found["turned"]["null"]
+
+
+@pytest.mark.parametrize("explained_class", [0, 1])
+def test_maps_of_the_other_class_are_compared_with_chance(tmp_path, explained_class):
+    """Made once more here, of the class that the study does not explain."""
+    study = study_of(controls={"draws": 20}, explain={"target_class": explained_class})
+    [cell] = write_explained(study, write_trained(study, tmp_path))
+    found = read(cell, "other_class")["vessel_ratio_fov"]
+    images = cell.images(np.load(cell.directory.images)).batch(np.arange(N), np.zeros(N, int))
+    with torch.no_grad():
+        tokens = backbones.encode_until(cell.tower, images, 3)
+    maps = saliency_maps(gradcam(cell.tower, tokens, 1 - explained_class), 224).numpy()
+    expected = vessel_saliency(maps, np.load(cell.directory.regions))["vessel_ratio_fov"][: N - 1]
+    of_images = pl.read_parquet(cell.directory.trial(cell.cell).other_class_chance)
+    assert of_images["vessel_ratio_fov"].to_list()[:-1] == pytest.approx(expected, rel=1e-4)
+    assert of_images["vessel_ratio_fov"][-1] is None, "no vessels"
+    assert found["ratio"] == pytest.approx(expected.mean(), rel=1e-4)
+    assert found["null"] == pytest.approx(of_images["vessel_ratio_fov_null"].mean())
+    row = build(cell.directory, [cell.cell], Statistics(resamples=100)).cells.row(0, named=True)
+    assert row["vessel_ratio_fov_other"] == pytest.approx(found["ratio"])
+    assert row["vessel_ratio_fov_other_low"] < found["ratio"] < row["vessel_ratio_fov_other_high"]
+    assert row["vessel_ratio_fov_other_over_null"] == pytest.approx(found["ratio"] / found["null"])
+    assert row["vessel_ratio_fov_other_null_p_holm"] == found["p_value"], "of one cell"
+    assert row["other_above_null"] == (found["p_value"] <= 0.05)
+    assert row["n_other"] == N - 1
+    of_explained = saliency_maps(gradcam(cell.tower, tokens, explained_class), 224).numpy()
+    own = vessel_saliency(of_explained, np.load(cell.directory.regions))["vessel_ratio_fov"][: N - 1]
+    assert own != pytest.approx(expected, rel=1e-3)
+
+
+def test_one_patient_has_no_chance_for_the_other_class_either(explained):
+    planes = np.load(explained.directory.regions)
+    planes[2:, :3] = 0
+    write_array(explained.directory.regions, planes)
+    assert "fewer than two patients" in read(explained, "other_class")["vessel_ratio_fov"]["reason"]
+    row = build(explained.directory, [explained.cell], Statistics(resamples=100)).cells.row(0, named=True)
+    assert (row["vessel_ratio_fov_other"], row["n_other"]) == (None, None)
 
 
 def test_the_model_null_moves_away_and_leaves_the_tower_alone(explained):

@@ -202,8 +202,11 @@ def test_controls_stand_beside_the_ratio_they_question(page: Element, content: P
         "+0.050 0.000 to 0.110", "−0.010 −0.060 to 0.050", "+0.060 0.010 to 0.120", "0.027",
     ]  # fmt: skip
     assert "Not computed: dinov2-tiny-partial-s0, model null: out of memory" in text(page)
+    assert shown(page, "table-other") == ["1.83 1.78–1.89", "1.25", "1.46 1.41–1.52", "0.019", "1 230"]
+    assert "what speaks for the other class, label 0" in text(page)
     unasked = [pl.lit(None).alias(name) for name in CONTROL_COLUMNS]
-    assert not having(changed(content, cells=content.board.cells.with_columns(unasked)), "id", "table-controls")
+    without = changed(content, cells=content.board.cells.with_columns(unasked))
+    assert not having(without, "id", "table-controls") + having(without, "id", "table-other")
 
 
 def test_the_page_says_where_discs_could_not_be_aligned(page: Element, content: PageContent) -> None:
@@ -229,7 +232,7 @@ def test_the_null_is_the_reference_of_a_vessel_ratio(page: Element, content: Pag
 
 
 def verdicts_of(root: Element) -> list[list[str]]:
-    """Of the first cells: what erasure, permutation and ratio say, and what comes of it."""
+    """Of the first cells: what each measure says, and what comes of it."""
     return [[text(td) for td in having(row, "class", "verdict")] for row in rows(root, "table-planted")]
 
 
@@ -238,6 +241,7 @@ def test_verdicts_stand_with_their_numbers_and_are_compared_with_the_truth(page:
         "0.800",
         *("vessels ✓ right", "0.027"),
         *("vessels ✓ right", "0.049"),
+        *("vessels ✓ right", "0.019"),
         *("vessels ✓ right", "1.30 1.25–1.36"),
     ]
     number = pl.col("rank")
@@ -245,6 +249,7 @@ def test_verdicts_stand_with_their_numbers_and_are_compared_with_the_truth(page:
         predicts=number != 4,
         depends=pl.when(number != 3).then(number == 1),
         above_null=number <= 2,
+        other_above_null=number == 1,
         vessel_ratio_fov_high=pl.when(number == 2).then(0.9).otherwise("vessel_ratio_fov_high"),
         vessel_ratio_fov_low=pl.when(number == 2).then(0.8).otherwise(1.0),
     )
@@ -254,16 +259,16 @@ def test_verdicts_stand_with_their_numbers_and_are_compared_with_the_truth(page:
         for cohort in [SyntheticCohort(signal=signal)]
     }
     assert verdicts_of(by_signal["vessels"])[:4] == [
-        ["vessels ✓ right", "vessels ✓ right", "not shown ○ missed"],
-        ["not shown ○ missed", "vessels ✓ right", "elsewhere ✗ wrong"],
-        ["–", "not shown ○ missed", "not shown ○ missed"],
-        ["not shown not judged"] * 3,
+        ["vessels ✓ right", "vessels ✓ right", "vessels ✓ right", "not shown ○ missed"],
+        ["not shown ○ missed", "vessels ✓ right", "not shown ○ missed", "elsewhere ✗ wrong"],
+        ["–", "not shown ○ missed", "not shown ○ missed", "not shown ○ missed"],
+        ["not shown not judged"] * 4,
     ]
     assert verdicts_of(by_signal["periphery"])[:4] == [
-        ["vessels ✗ wrong", "vessels ✗ wrong", "not shown ✓ right"],
-        ["not shown ✓ right", "vessels ✗ wrong", "elsewhere ✓ right"],
-        ["–", "not shown ✓ right", "not shown ✓ right"],
-        ["not shown not judged"] * 3,
+        ["vessels ✗ wrong", "vessels ✗ wrong", "vessels ✗ wrong", "not shown ✓ right"],
+        ["not shown ✓ right", "vessels ✗ wrong", "not shown ✓ right", "elsewhere ✓ right"],
+        ["–", "not shown ✓ right", "not shown ✓ right", "not shown ✓ right"],
+        ["not shown not judged"] * 4,
     ]
     told = {
         "vessels": ("in the arteries.", "outside the vessels nothing depends on the label"),
@@ -288,7 +293,7 @@ def test_without_a_signal_nothing_is_judged(content: PageContent) -> None:
     strong = compare_with_truth(content.board.cells, SyntheticCohort(effect=1.8))
     assert "Severity shows far more strongly than in patients (effect 1.8)." in text(changed(content, planted=strong))
     assert "No signal was planted" in text(page) and "on the label" not in text(page)
-    assert verdicts_of(page)[0] == ["vessels not judged"] * 3
+    assert verdicts_of(page)[0] == ["vessels not judged"] * 4
 
 
 def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
@@ -442,6 +447,7 @@ RATIO_TABLES = (
     "table-within",
     "table-fov",
     "table-controls",
+    "table-other",
     "table-regions",
     "table-conventions",
 )

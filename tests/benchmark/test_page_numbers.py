@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from benchmark.page import PageContent
+from benchmark.planted import INDICATORS
 from benchmark.rundir import RunDirectory
 from tests.benchmark.page_content import content_in, full_content_in
 from tests.benchmark.test_page import having, rows, text, without_charts
@@ -19,13 +20,14 @@ CELL = ["backbone", "strategy", "seed"]
 # Table -> the file that its numbers come from, and what names a row in both.
 SOURCES = {
     "table-leaderboard": ("leaderboard", CELL),
-    "table-planted": ("planted", [*CELL, "erasure_verdict", "permutation_verdict", "ratio_verdict"]),
+    "table-planted": ("planted", [*CELL, *(f"{each.name}_verdict" for each in INDICATORS)]),
     "table-within": ("leaderboard", CELL),
     "table-calls": ("leaderboard", CELL),
     "table-probabilities": ("leaderboard", CELL),
     "table-fov": ("leaderboard", CELL),
     "table-controls": ("leaderboard", CELL),
     "table-models": ("leaderboard", CELL),
+    "table-other": ("leaderboard", CELL),
     "table-operating": ("operating", [*CELL, "point"]),
     "table-regions": ("ratios", CELL),
     "table-conventions": ("ratios", CELL),

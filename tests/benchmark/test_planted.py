@@ -4,25 +4,27 @@ import polars as pl
 import pytest
 
 from benchmark.leaderboard import SCHEMA as LEADERBOARD
-from benchmark.planted import OUTCOMES, SCHEMA, compare_with_truth
+from benchmark.planted import INDICATORS, OUTCOMES, SCHEMA, compare_with_truth
 from benchmark.synthetic import SyntheticCohort
 from tests.benchmark import page_content
 
 
 def leaderboard(**changes):
-    """One cell that predicts, whose three measures name the vessels."""
+    """One cell that predicts, whose measures all name the vessels."""
     row = page_content.cells().row(0, named=True) | changes
     return pl.DataFrame([row], schema=LEADERBOARD)
 
 
 def found(signal="vessels", best_auc=0.9, effect=1.0, **changes):
-    """(verdict, outcome) of erasure, permutation and ratio."""
+    """(verdict, outcome) of each measure."""
     cohort = SyntheticCohort(signal=signal, best_auc=best_auc, effect=effect)
     (row,) = compare_with_truth(leaderboard(**changes), cohort).cells.to_dicts()
-    return {name: (row[f"{name}_verdict"], row[f"{name}_outcome"]) for name in ("erasure", "permutation", "ratio")}
+    return {each.name: (row[f"{each.name}_verdict"], row[f"{each.name}_outcome"]) for each in INDICATORS}
 
 
-@pytest.mark.parametrize(("name", "column"), [("erasure", "depends"), ("permutation", "above_null")])
+@pytest.mark.parametrize(
+    ("name", "column"), [("erasure", "depends"), ("permutation", "above_null"), ("other_class", "other_above_null")]
+)
 @pytest.mark.parametrize(
     ("shown", "verdict", "of_vessels", "of_periphery"),
     [(True, "vessels", "right", "wrong"), (False, "not shown", "missed", "right"), (None, None, None, None)],

@@ -321,8 +321,12 @@ def test_of_a_synthetic_study_every_verdict_with_what_comes_of_it(board, results
     assert (found.signal, found.effect, found.best_auc, len(found.cells)) == ("periphery", 1.5, 0.95, 4)
     for read, row in zip(found.cells, table.cells.to_dicts(), strict=True):
         assert [getattr(read, name) for name in (*NAMES, "predicts")] == [row[name] for name in (*NAMES, "predicts")]
-        assert read.verdicts == {name: row[f"{name}_verdict"] for name in ("erasure", "permutation", "ratio")}
-        assert read.outcomes == {name: row[f"{name}_outcome"] for name in ("erasure", "permutation", "ratio")}
+        assert read.verdicts == {
+            name: row[f"{name}_verdict"] for name in ("erasure", "permutation", "other_class", "ratio")
+        }
+        assert read.outcomes == {
+            name: row[f"{name}_outcome"] for name in ("erasure", "permutation", "other_class", "ratio")
+        }
         assert (read.verdicts["ratio"], read.outcomes["ratio"]) == ("vessels", "wrong")
     with_truth = results.model_copy(update={"planted": found})
     assert Results.model_validate_json(with_truth.model_dump_json()).planted == found

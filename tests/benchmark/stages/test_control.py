@@ -67,9 +67,9 @@ def run_with(tmp_path):
 
 
 def test_each_control_is_one_switch(run_with, computed):
-    control(run_with(mask_null=False, model_null=False, erasure=False)[0])
+    control(run_with(mask_null=False, other_class=False, model_null=False, erasure=False)[0])
     assert computed.order == []
-    control(run_with(model_null=False, erasure=False)[0])
+    control(run_with(other_class=False, model_null=False, erasure=False)[0])
     assert computed.order == [("classifier_only", "mask_null"), ("lora", "mask_null")]
 
 
@@ -89,7 +89,7 @@ def test_a_control_that_fails_is_told_and_tried_again_and_its_cell_stands(run_wi
     computed.broken.add(("lora", "model_null"))
     run, screen = run_with()
     control(run)
-    assert len(computed.order) == 1 + 2 * 3
+    assert len(computed.order) == 1 + 2 * 4
     assert "✗ dinov2-tiny-lora-s0: model null failed: RuntimeError: CUDA out of memory\n" in screen.getvalue()
     assert len(run.cells()) == 2
     folder = run.directory.trial(run.cells()[1])
