@@ -100,14 +100,23 @@ def ratio(source: _Source) -> Finding:
 
 def permutation(source: _Source) -> Finding:
     """The same compared with other patients' vessels; score: how many standard deviations of the null it lies above."""
-    file = source.folder.mask_null
-    null = json.loads(file.read_text(encoding="utf-8"))[RATIO] if file.is_file() else {}
-    if "p_two_sided" not in null:
+    return _by_permutation(source.folder.mask_null, 1 - source.settings.confidence)
+
+
+def other_class(source: _Source) -> Finding:
+    """The same of the maps of the class that is not explained."""
+    return _by_permutation(source.folder.other_class, 1 - source.settings.confidence)
+
+
+def either_class(source: _Source) -> Finding:
+    """Above where the maps of either class are, each at half the level (Bonferroni); score: the higher of the two."""
+    level = (1 - source.settings.confidence) / 2
+    both = [_by_permutation(file, level) for file in (source.folder.mask_null, source.folder.other_class)]
+    if any(found.says == "no answer" for found in both):
         return Finding("no answer", math.nan)
-    above = null["ratio"] - null["null"]
-    shown = null["p_two_sided"] <= 1 - source.settings.confidence
-    score = above / null["null_sd"] if null["null_sd"] else math.nan
-    return Finding(("above" if above > 0 else "below") if shown else "not shown", score)
+    said = {found.says for found in both}
+    shown: Says = next((says for says in ("above", "below") if says in said), "not shown")
+    return Finding(shown, max(found.score for found in both))
 
 
 def randomisation(source: _Source) -> Finding:
@@ -147,10 +156,22 @@ def dependence(source: _Source) -> Finding:
 MEASURES: dict[str, Callable[[_Source], Finding]] = {
     "ratio": ratio,
     "ratio, permutation test": permutation,
+    "other class, permutation test": other_class,
+    "either class, permutation test": either_class,
     "ratio, random weights": randomisation,
     "erasure difference": erasure,
     "erasure, both drops": dependence,
 }
+
+
+def _by_permutation(file: Path, level: float) -> Finding:
+    null = json.loads(file.read_text(encoding="utf-8"))[RATIO] if file.is_file() else {}
+    if "p_two_sided" not in null:
+        return Finding("no answer", math.nan)
+    above = null["ratio"] - null["null"]
+    shown = null["p_two_sided"] <= level
+    score = above / null["null_sd"] if null["null_sd"] else math.nan
+    return Finding(("above" if above > 0 else "below") if shown else "not shown", score)
 
 
 def _bounded(row: Mapping[str, Any], name: str) -> tuple[float, float, float]:
