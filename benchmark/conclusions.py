@@ -37,6 +37,7 @@ def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
         _unknown(done),
         _ratios(done, able),
         _erasure(able),
+        _misled(able),
         *_disagreements(able),
         _best(board, done),
         _equivalent(board, done, margin),
@@ -236,9 +237,20 @@ def _erasure(able: pl.DataFrame) -> str:
     return f"{those}, {count} {_are(count)} shown to depend on the vessels: {why}."
 
 
+def _misled(able: pl.DataFrame) -> str:
+    misled = able.filter("erased_reversed")
+    if misled.is_empty():
+        return ""
+    return (
+        f"Without vessels {_named(misled, able)} {'rank' if len(misled) > 1 else 'ranks'} patients the wrong way round "
+        "(AUC below 0.5): painted photographs mislead rather than lack something, so whether the vessels are needed is "
+        "not known."
+    )
+
+
 def _disagreements(able: pl.DataFrame) -> list[str]:
     """Cells whose map and erasure point to different answers, by name."""
-    both = able.drop_nulls(["depends", "above_null"])
+    both = able.drop_nulls(["depends", "above_null"]).filter(~pl.col("erased_reversed").fill_null(False))
     only_map, only_erasure = (
         both.filter("above_null", ~pl.col("depends")),
         both.filter("depends", ~pl.col("above_null")),

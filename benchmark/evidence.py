@@ -31,21 +31,41 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "vessel_ratio_fov_other_null_p_holm": pl.Float64,
     "predicts": pl.Boolean,
     "depends": pl.Boolean,
+    "erased_reversed": pl.Boolean,
     "above_null": pl.Boolean,
     "other_above_null": pl.Boolean,
 }
 
 
-def depends_p(drops: Sequence[tuple[float, float]]) -> float:
+def depends_p(drops: Sequence[tuple[float, float]], erased_reversed: bool) -> float:
     """p-value of all of several drops of the AUC being above 0, from each drop with its two-sided p-value.
 
     The model depends on the vessels where its AUC falls without them *and* falls more than under the control: an
     intersection-union test (Berger 1982), whose p-value is the largest of the tests it joins. It is twice the one-sided
     p-value, so it is at most 0.05 only where the 95 % intervals of all drops lie above 0. NaN where one is undefined.
+
+    Args:
+        drops: each of the AUC, with its p-value.
+        erased_reversed: `erased_reversed`; then it is 1. What is lost with the vessels cannot take an AUC below chance.
     """
     if any(np.isnan(p) for _, p in drops):
         return np.nan
+    if erased_reversed:
+        return 1.0
     return max(p if drop > 0 else 1.0 for drop, p in drops)
+
+
+def erased_reversed(erased_high: float) -> bool:
+    """Whether a model ranks patients the wrong way round on photographs without vessels.
+
+    A model that has lost what it went by guesses, and a guess has an AUC of 0.5. Below that the painted photographs
+    mislead it, as any photographs may that are unlike those it learned from (Hooker et al. 2019), and its fall says
+    nothing about what it needs.
+
+    Args:
+        erased_high: upper end of the interval of the AUC without vessels; False where it is NaN.
+    """
+    return erased_high < CHANCE
 
 
 def with_evidence(rows: Sequence[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:

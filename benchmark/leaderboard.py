@@ -34,6 +34,7 @@ from benchmark.tables import read_parquet
 from finetune.recipe import Balance
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong
+from stats.intervals import Scale
 from stats.jackknife import skewness
 from stats.null import over_null_resampled
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
@@ -55,6 +56,8 @@ OVER_CHANCE = tuple(f"{name}_over_{null}" for name in HELD_AGAINST_CHANCE for nu
 OTHER_CLASS_MEASURES = (OTHER_CLASS, f"{OTHER_CLASS}_over_null")
 # AUC of the images less that without their vessels, less that of the control; the first drop less the second.
 AUC_DROPS = ("auc_drop_erased", "auc_drop_control", "auc_drop_difference")
+ERASED_AUC = "auc_erased"  # without their vessels
+ERASURE_MEASURES = (ERASED_AUC, *AUC_DROPS)
 OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "best_f1": best_f1_threshold,
     "sensitivity_80": partial(threshold_at_sensitivity, target=0.8),
@@ -113,7 +116,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "model_null": pl.Float64,
     "model_null_others": pl.Float64,
     "n_model_null": pl.Int64,
-    **_bounded(AUC_DROPS),
+    **_bounded(ERASURE_MEASURES),
     "n_erased": pl.Int64,
     **evidence.SCHEMA,
     "status": pl.String,
@@ -429,7 +432,7 @@ def _by_image(file: Path, test: pl.DataFrame) -> dict[str, np.ndarray]:
 def _erasure(
     folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples, settings: Statistics
 ) -> dict[str, float]:
-    """Drops of the AUC with their intervals, over the images that could be erased."""
+    """`ERASURE_MEASURES` with their intervals, over the images that could be erased, and what they show."""
     if not folder.erasure.is_file():
         return {}
     scores = test.select("image", "label").join(
@@ -444,14 +447,21 @@ def _erasure(
 
     def drops(drawn: PeopleResamples) -> Resampled:
         original, erased, control = (auc_resampled(labels, value, drawn) for value in values)
-        return dict(zip(AUC_DROPS, (original - erased, original - control, control - erased), strict=True))
+        found = (erased, original - erased, original - control, control - erased)
+        return dict(zip(ERASURE_MEASURES, found, strict=True))
 
     of_kept = PeopleResamples(resamples.counts, resamples.person_of_image[kept], resamples.strata)
-    found = estimate(drops, of_kept, settings, dict.fromkeys(AUC_DROPS, "identity"))
+    scales: dict[str, Scale] = {ERASED_AUC: "logit", **dict.fromkeys(AUC_DROPS, "identity")}
+    found = estimate(drops, of_kept, settings, scales)
+    turned = evidence.erased_reversed(found.intervals[ERASED_AUC][1])
     p_values = [
         (found.values[name], p_of_drop(found, name, settings)) for name in ("auc_drop_erased", "auc_drop_difference")
     ]
-    return found.columns() | {"depends_p": evidence.depends_p(p_values), "n_erased": int(kept.sum())}
+    return found.columns() | {
+        "depends_p": evidence.depends_p(p_values, turned),
+        "erased_reversed": turned,
+        "n_erased": int(kept.sum()),
+    }
 
 
 def _with_corrected_highest(rows: list[dict[str, Any]], estimates: Sequence[Estimates]) -> list[dict[str, Any]]:

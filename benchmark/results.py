@@ -20,7 +20,7 @@ from benchmark.comparisons import CELL, FEWEST_CELLS, CellKey
 from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
 from benchmark.leaderboard import (
-    AUC_DROPS,
+    ERASURE_MEASURES,
     HELD_AGAINST_CHANCE,
     OK,
     OTHER_CLASS,
@@ -137,6 +137,7 @@ class CellResult(_Model):
     vessel_ratio_fov_other_null_p_holm: float | None = None
     predicts: bool | None = None  # what the adjusted p-values show at a level of 1 - confidence
     depends: bool | None = None
+    erased_reversed: bool | None = None  # the AUC without vessels is below 0.5: misled, so no dependence is concluded
     above_null: bool | None = None
     other_above_null: bool | None = None  # of the maps of the other class
     training: dict[str, Any] | None = None
@@ -487,7 +488,7 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
         if row[name] is not None:
             found[name] = Number(value=row[name], n=row["n_model_null"], method="model_null")
     if row["n_erased"] is not None:
-        found |= {name: number(name, row["n_erased"], "people") for name in AUC_DROPS}
+        found |= {name: number(name, row["n_erased"], "people") for name in ERASURE_MEASURES}
     return found
 
 

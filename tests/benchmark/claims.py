@@ -116,7 +116,7 @@ def independent(aucs: tuple[float, float, float]) -> Callable[[Design, np.random
                 (found.values[name], p_of_drop(found, name, SETTINGS))
                 for name in ("auc_drop_erased", "auc_drop_difference")
             ]
-            rows.append({"auc": found.values["auc_drop_erased"], "depends_p": depends_p(both)})
+            rows.append({"auc": found.values["auc_drop_erased"], "depends_p": depends_p(both, erased_reversed=False)})
         return alone, any(row["depends"] for row in with_evidence(rows, SETTINGS.confidence))
 
     return study

@@ -69,7 +69,7 @@ OVER_CHANCE = {
     "vessel_ratio_fov_over_turned": 1.19,
 }
 OTHER_CLASS = {"vessel_ratio_fov_other": 1.83, "vessel_ratio_fov_other_over_null": 1.46}
-DROPS = {"auc_drop_erased": 0.05, "auc_drop_control": -0.01, "auc_drop_difference": 0.06}
+DROPS = {"auc_erased": 0.62, "auc_drop_erased": 0.05, "auc_drop_control": -0.01, "auc_drop_difference": 0.06}
 WITHOUT_BOUNDS = {
     "n_images": 1234,
     "n_patients": 617,
@@ -115,6 +115,7 @@ WITHOUT_BOUNDS = {
     "vessel_ratio_fov_other_null_p_holm": 0.0189,
     "predicts": True,
     "depends": True,
+    "erased_reversed": False,
     "above_null": True,
     "other_above_null": True,
 }

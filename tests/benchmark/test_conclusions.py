@@ -94,6 +94,14 @@ def test_cells_whose_map_and_erasure_disagree_are_named(board):
     assert not any("do not agree" in sentence for sentence in conclusions(unable)), "neither ratio can be interpreted"
 
 
+def test_a_cell_that_painting_misleads_is_named_and_said_to_leave_open_what_it_needs(board):
+    first = pl.col("rank") == 1
+    told = conclusions(changed(board, depends=~first, erased_reversed=first))
+    (sentence,) = (sentence for sentence in told if "wrong way round" in sentence)
+    assert "openclip-tiny classifier_only ranks" in sentence and "is not known" in sentence
+    assert not any("do not agree" in other for other in told), "its erasure has no answer to disagree with"
+
+
 def test_a_perfect_model_is_not_said_to_fail(board):
     """An AUC of 1 has no interval."""
     perfect = changed(board, auc=pl.lit(1.0), predicts=pl.lit(None, pl.Boolean), tied_best=pl.lit(True))

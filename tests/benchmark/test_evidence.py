@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.evidence import SCHEMA, depends_p, with_evidence
+from benchmark.evidence import SCHEMA, depends_p, erased_reversed, with_evidence
 
 P = st.floats(0, 1)
 
@@ -31,7 +31,7 @@ def test_what_was_not_tested_is_null_and_does_not_count():
     found = with_evidence(rows([0.03, np.nan, None]), 0.95)
     assert [row["predicts"] for row in found] == [True, None, None]
     assert {found[0][name] for name in ("depends", "above_null")} == {None}
-    assert set(SCHEMA) - set(found[0]) <= {"depends_p"}
+    assert set(SCHEMA) - set(found[0]) <= {"depends_p", "erased_reversed"}
     assert with_evidence([], 0.95) == []
 
 
@@ -46,7 +46,7 @@ def test_the_other_two_are_read_alike():
 
 @given(st.floats(-1, 1), P, st.floats(-1, 1), P)
 def test_to_depend_both_drops_are_above_0(erased, p_erased, difference, p_difference):
-    p_value = depends_p([(erased, p_erased), (difference, p_difference)])
+    p_value = depends_p([(erased, p_erased), (difference, p_difference)], erased_reversed=False)
     shown = [drop > 0 and p <= 0.05 for drop, p in ((erased, p_erased), (difference, p_difference))]
     assert (p_value <= 0.05) == all(shown)
     assert p_value >= max(p_erased, p_difference) or p_value == 1
@@ -54,5 +54,11 @@ def test_to_depend_both_drops_are_above_0(erased, p_erased, difference, p_differ
 
 def test_an_auc_that_does_not_fall_without_vessels_is_not_said_to_need_them():
     """It rises on the control, so that the difference alone is far above 0."""
-    assert depends_p([(-0.001, 0.9), (0.08, 1e-5)]) == 1
-    assert np.isnan(depends_p([(0.1, np.nan), (0.08, 1e-5)]))
+    assert depends_p([(-0.001, 0.9), (0.08, 1e-5)], erased_reversed=False) == 1
+    assert np.isnan(depends_p([(0.1, np.nan), (0.08, 1e-5)], erased_reversed=False))
+
+
+def test_a_model_that_ranks_the_wrong_way_round_without_vessels_is_not_said_to_need_them():
+    """Both drops are large, but to lose the vessels takes an AUC to 0.5, not below it."""
+    assert [erased_reversed(high) for high in (0.49, 0.5, 0.7, np.nan)] == [True, False, False, False]
+    assert depends_p([(0.6, 1e-9), (0.58, 1e-9)], erased_reversed=True) == 1

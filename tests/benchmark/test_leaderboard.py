@@ -284,6 +284,7 @@ def test_controls_that_were_made(directory):
     row, known = only_row(directory, which), versions.drop_nulls()
     auc = {name: roc_auc_score(known["label"], known[name]) for name in columns}
     assert row["n_erased"] == 76
+    assert row["auc_erased"] == pytest.approx(auc["erased"])
     assert row["auc_drop_erased"] == pytest.approx(auc["score"] - auc["erased"])
     assert row["auc_drop_control"] == pytest.approx(auc["score"] - auc["control"])
     assert row["auc_drop_difference"] == pytest.approx(auc["control"] - auc["erased"])
@@ -313,9 +314,16 @@ def test_a_cell_depends_on_vessels_only_where_its_auc_falls(directory):
     assert row["auc_drop_difference_low"] > 0 and row["auc_drop_erased"] == 0
     assert (row["depends_p"], row["depends"]) == (1, False)
 
-    lost = pl.when(pl.col("label") == 1).then(pl.col("score") - 0.3).otherwise(pl.col("score"))
-    write_parquet(folder.erasure, scores.with_columns(erased=lost, control=pl.col("score") + 1e-3 * pl.col("score")))
-    assert only_row(directory, which)["depends"] is True
+    almost = pl.col("score") + 1e-3 * pl.col("score")
+    guessed = pl.lit(pl.Series(np.random.default_rng(5).normal(size=len(scores))))
+    write_parquet(folder.erasure, scores.with_columns(erased=guessed, control=almost))
+    row = only_row(directory, which)
+    assert (row["depends"], row["erased_reversed"]) == (True, False)
+
+    write_parquet(folder.erasure, scores.with_columns(erased=-pl.col("score"), control=almost))
+    row = only_row(directory, which)
+    assert row["auc_drop_erased_low"] > 0 and row["auc_drop_difference_low"] > 0 and row["auc_erased_high"] < 0.5
+    assert (row["depends_p"], row["depends"], row["erased_reversed"]) == (1, False, True)
 
 
 def test_what_is_shown_is_adjusted_for_all_finished_cells(directory):

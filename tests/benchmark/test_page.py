@@ -198,7 +198,7 @@ def test_controls_stand_beside_the_ratio_they_question(page: Element, content: P
         "0.047",
     ]
     assert shown(page, "table-models") == [
-        "0.31", "0.12", "0.17",
+        "0.31", "0.12", "0.17", "0.620 0.570–0.680",
         "+0.050 0.000 to 0.110", "−0.010 −0.060 to 0.050", "+0.060 0.010 to 0.120", "0.027",
     ]  # fmt: skip
     assert "Not computed: dinov2-tiny-partial-s0, model null: out of memory" in text(page)

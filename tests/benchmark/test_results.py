@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.config import Controls, Statistics
 from benchmark.errors import UserError
-from benchmark.leaderboard import AUC_DROPS, build
+from benchmark.leaderboard import ERASURE_MEASURES, build
 from benchmark.measures import MEASURES
 from benchmark.planted import compare_with_truth
 from benchmark.results import (
@@ -241,7 +241,7 @@ def test_what_a_cell_holds(results):
     assert set(first.measures) - highest == {
         "rank", *MEASURES, "auc_delong", *SKEWNESS, "vessel_ratio_null", "vessel_ratio_turned",
         "vessel_ratio_over_null", "vessel_ratio_over_turned", "model_null_classifier", "model_null",
-        "model_null_others", *AUC_DROPS,
+        "model_null_others", *ERASURE_MEASURES,
     }  # fmt: skip
     assert (first.n_images, first.n_people, first.n_positive) == (80, 40, 40)
     assert (first.n_positive_patients, first.n_negative_patients) == (20, 20)
