@@ -96,7 +96,8 @@ def _planted_spots(cohort: SyntheticCohort, test: pl.DataFrame, small: np.ndarra
         square = Square(row["top"], row["left"], row["side"])
         planes[place] = coverage(spots, square, IMAGE_SIZE)
         off = np.abs(crop_photo(shown, square, IMAGE_SIZE).astype(int) - small[place]).mean(axis=2)
-        largest = max(float(off.mean()), *(float(off[part].mean()) for part in [planes[place] > 0] if part.any()))
+        inside = off[planes[place] > 0]
+        largest = max(off.mean(), inside.mean() if inside.size else 0)
         if largest > SAME_DRAWING:
             raise UserError(
                 f"{row['image']} is drawn differently today, by {largest:.0f} of 255 levels: use the run's version"

@@ -54,6 +54,14 @@ def test_in_the_periphery_it_is_the_spots(runs):
         assert truth.vessel[place][inside].mean() < 0.2 * 255
 
 
+def test_images_without_a_visible_spot_have_nothing_planted(tmp_path):
+    drawn = {"people": 2, "image_size": 96, "signal": "periphery", "low_quality": 0, "effect": 0, "seed": 3}
+    changed = {"cohort": {"synthetic": drawn}}
+    run = write_run(tmp_path, "periphery", **changed)
+    truth = read_truth(study_of("periphery", **changed), run, side=32)
+    assert len(truth.table) == 2 and not truth.planted.any()
+
+
 def test_the_first_patients_alone(runs):
     truth = read_truth(study_of("vessels"), runs["vessels"], side=32, patients=2)
     assert truth.table["patient_id"].unique().sort().to_list() == ["p0002", "p0003"]
