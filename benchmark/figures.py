@@ -17,7 +17,7 @@ from xai.gradcam import saliency_maps
 from xai.pictures import colours, mean_maps, mean_panel, mirrored_mean, panel
 
 CHOSEN_BY = "vessel_ratio"
-_NAMES = {"gradcam": "Grad-CAM", "rollout": "Rollout"}
+_NAMES = {"gradcam": "Grad-CAM", "rollout": "Rollout", "input_gradient": "Input gradient"}
 SCHEMA: dict[str, type[pl.DataType]] = {
     "file": pl.String,
     "group": pl.String,

@@ -3,7 +3,33 @@
 from collections.abc import Callable
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
+
+from backbones import finish_from
+from xai.gradcam import require_explainable
+
+
+def input_gradient(tower: VisionTransformer, images: Tensor, target_class: int = 1) -> Tensor:
+    """How much each pixel matters for a class's logit: the size of its gradient (Simonyan et al. 2014).
+
+    It has no sign: a pixel that speaks against the class counts as one that speaks for it. Nothing of the tower
+    changes.
+
+    Args:
+        tower: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
+        images: (B, 3, H, W) float, already normalised with the backbone's mean and standard deviation.
+        target_class: the class whose logit is explained; 1 is the positive class.
+
+    Returns:
+        (B, H, W) float32, at least 0: of the colour channels the largest. NaN for an image that is not finite.
+
+    Raises:
+        ValueError: training mode, or no such class.
+    """
+    require_explainable(tower, target_class)
+    maps = smoothgrad(lambda x: finish_from(tower, x, 0)[:, target_class], images, samples=1, noise=0)
+    return maps.masked_fill(~images.isfinite().all(dim=(1, 2, 3))[:, None, None], torch.nan)
 
 
 def smoothgrad(

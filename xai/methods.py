@@ -4,9 +4,10 @@
     inputs = encode_until(tower, images, method.start(depth))
     maps = saliency_maps(method(tower, inputs, target_class=1), size=224)
 
-`gradcam` and `rollout` are this project's. The others are pytorch-grad-cam's formulas on the activations and gradients
-that `gradcam` uses: no image passes through the tower for them, the model keeps its gradients and its mode, and their
-maps come back before the library's scaling, for `saliency_maps` to scale as those of every method.
+`gradcam`, `rollout` and `input_gradient` are this project's. The others are pytorch-grad-cam's formulas on the
+activations and gradients that `gradcam` uses: no image passes through the tower for them, the model keeps its gradients
+and its mode, and their maps come back before the library's scaling, for `saliency_maps` to scale as those of every
+method.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from backbones.spelling import did_you_mean
 from xai.gradcam import at_target_layer, gradcam
+from xai.input_gradient import input_gradient
 from xai.rollout import rollout
 
 LIBRARY = {
@@ -33,7 +35,8 @@ LIBRARY = {
     "kpcacam": "KPCA_CAM",
     "fem": "FEM",
 }
-METHODS = ("gradcam", *LIBRARY, "rollout")
+WHOLE = {"rollout": rollout, "input_gradient": input_gradient}  # no single block is their target layer
+METHODS = ("gradcam", *LIBRARY, *WHOLE)
 UNFIT = {
     "ablationcam": "it marks a channel as absent by -1e7, which no norm puts out, in a pass for every channel",
     "scorecam": "it masks the photograph by every channel in turn, which takes hundreds of passes for one map",
@@ -61,7 +64,9 @@ class Method:
     @property
     def layer(self) -> str:
         """The target layer, for the record."""
-        return "attention of every block" if self.block is None else f"blocks[{self.block}].norm1"
+        if self.block is None:
+            return "pixels of the image" if self.name == "input_gradient" else "attention of every block"
+        return f"blocks[{self.block}].norm1"
 
     def start(self, depth: int) -> int:
         """The block whose inputs the method takes, of a tower of `depth`: images for 0, else tokens.
@@ -83,8 +88,8 @@ class Method:
             inputs: as `encode_until(tower, images, self.start(depth))` returns them, or a cache of the same.
 
         Returns:
-            (B, rows, columns) float32 on the tower's patch grid and device. Pictures of a batch do not mix; the map
-            of one whose inputs are not finite is NaN.
+            (B, rows, columns) float32 on the tower's device: on its patch grid, of `input_gradient` on the images'
+            pixels. Pictures of a batch do not mix; the map of one whose inputs are not finite is NaN.
 
         Raises:
             ValueError: training mode, no such class, or a tower that the method does not know.
@@ -100,12 +105,12 @@ def open_method(name: str, block: int = -1) -> Method:
 
     Raises:
         ValueError: unknown name, with the nearest known ones; a method of pytorch-grad-cam that is none for vision
-            transformers, with the reason; or a block for `rollout`, which takes all.
+            transformers, with the reason; or a block for a method of `WHOLE`, which takes all.
     """
-    if name == "rollout":
+    if name in WHOLE:
         if block != -1:
-            raise ValueError(f"rollout goes through every block: leave out block {block}")
-        return Method(name, rollout, block=None)
+            raise ValueError(f"{name} goes through every block: leave out block {block}")
+        return Method(name, WHOLE[name], block=None)
     if name == "gradcam":
         return Method(name, partial(gradcam, block=block), block)
     if name in LIBRARY:

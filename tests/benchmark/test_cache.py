@@ -108,6 +108,7 @@ def test_the_test_images_alone_may_fit_where_all_do_not():
         ("classifier_only", {}, [24], 0),
         ("classifier_only", {"block": 5}, [22, 23, 24], 0),
         ("classifier_only", {"method": "rollout"}, [22, 23, 24], 0),
+        ("classifier_only", {"method": "input_gradient"}, [22, 23, 24], 0),
         ("partial", {}, [22, 23, 24], 22),
         ("partial", {}, [23, 24], 0),
         ("partial", {"block": 5}, [5, 22, 23], 5),

@@ -182,7 +182,9 @@ def test_a_cell_that_trains_the_whole_tower_is_explained_from_images(directory, 
     assert torch.equal(explain(study, directory, cell), expected)
 
 
-@pytest.mark.parametrize("explanation", [{"block": 1}, {"block": 2}, {"method": "rollout"}])
+@pytest.mark.parametrize(
+    "explanation", [{"block": 1}, {"block": 2}, {"method": "rollout"}, {"method": "input_gradient"}]
+)
 def test_a_cache_of_another_block_is_not_taken_for_this_one(directory, explanation):
     """It helps where it lies before, and is left where it lies behind."""
     study = study_of("retfound-tiny", "classifier_only", explain=explanation)

@@ -76,7 +76,7 @@ def test_agrees_with_the_library_through_lora(name):
 def test_a_method_gives_maps_on_the_grid_and_changes_nothing(name):
     tower = tower_of("reg")
     maps = run(name, tower, pictures())
-    assert maps.shape == (3, 8, 8)
+    assert maps.shape == ((3, 64, 64) if name == "input_gradient" else (3, 8, 8))
     assert maps.dtype == torch.float32
     assert not maps.requires_grad
     assert not_finite(maps) == []
@@ -100,7 +100,7 @@ def test_methods_start_at_their_block():
     assert open_method("gradcam").start(12) == 11
     assert open_method("layercam", block=-3).start(12) == 9
     assert open_method("layercam", block=2).start(12) == 2
-    assert open_method("rollout").start(12) == 0
+    assert open_method("rollout").start(12) == open_method("input_gradient").start(12) == 0
     assert open_method("layercam", block=-3).layer == "blocks[-3].norm1"
     with pytest.raises(ValueError, match="gradcam: block 12 of a tower of 12; from -12 to 11"):
         open_method("gradcam", block=12).start(12)
