@@ -40,6 +40,7 @@ TINY = register(
         PUBLISHED,
         parameters=555_208,
         pretraining="contrastive image-text, 2,800 synthetic photographs with captions that describe vessels, too",
+        minutes=35,
     )
 )
 register(untrained(TINY))

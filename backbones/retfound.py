@@ -88,6 +88,11 @@ for cohort, site in COHORTS.items():
         )
     )
 TINY = register(
-    tiny(MAE, parameters=540_384, pretraining="masked auto-encoding of fine structure, 2,800 synthetic photographs")
+    tiny(
+        MAE,
+        parameters=540_384,
+        pretraining="masked auto-encoding of fine structure, 2,800 synthetic photographs",
+        minutes=23,
+    )
 )
 register(untrained(TINY))

@@ -22,8 +22,12 @@ def shipped_file(name: str) -> Path:
     return Path(__file__).parent / "miniatures" / f"{name}.safetensors"
 
 
-def tiny(published: Backbone, parameters: int, pretraining: str, **overrides: Any) -> Backbone:
-    """`<family>-tiny`: the same architecture, pooling and normalisation as a published backbone."""
+def tiny(published: Backbone, parameters: int, pretraining: str, minutes: int, **overrides: Any) -> Backbone:
+    """`<family>-tiny`: the same architecture, pooling and normalisation as a published backbone.
+
+    Args:
+        minutes: that training took on one core, without drawing; from the header of the weights.
+    """
     name = f"{published.family}-tiny"
     return replace(
         published,
@@ -32,7 +36,7 @@ def tiny(published: Backbone, parameters: int, pretraining: str, **overrides: An
         width=WIDTH,
         depth=DEPTH,
         licence="apache-2.0",
-        pretraining=pretraining,
+        pretraining=f"{pretraining}, {minutes} minutes of one CPU core",
         weights=None,
         shipped=shipped_file(name),
         overrides={**published.overrides, **TINY, **overrides},
