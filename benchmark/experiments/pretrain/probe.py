@@ -1,12 +1,15 @@
 """What a model's features tell of severity before any fine-tuning: a linear probe on patients of another seed.
 
     python -m benchmark.experiments.pretrain.probe retfound-tiny retfound-tiny-untrained
+    python -m benchmark.experiments.pretrain.probe openclip-tiny openclip-tiny=runs/wordless.safetensors
 
 Logistic regression on half of the patients, in eight random halvings; its AUC on the other half, from the features that
 a classifier reads and from the mean and spread of the patches' tokens.
 """
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +26,13 @@ from benchmark.synthetic import SyntheticCohort, plan
 
 PEOPLE, HALVINGS = 300, 8
 STRENGTHS = np.logspace(-5, 0, 6)  # of the regression's weights, chosen within the patients that it learns from
+
+
+def opened(name: str) -> backbones.Backbone:
+    """A backbone by name, or `NAME=FILE` with the weights of a file that `benchmark.experiments.pretrain` made."""
+    name, _, file = name.partition("=")
+    backbone = backbones.get(name)
+    return replace(backbone, shipped=Path(file)) if file else backbone
 
 
 @torch.inference_mode()
@@ -61,14 +71,14 @@ def main(names: list[str], threads: int) -> None:
         labels, patients = (np.array([row[key] for row in rows]) for key in ("label", "patient_id"))
         best = roc_auc_score(labels, [row["severity"] for row in rows])
         for name in names:
-            told = (auc(values, labels, patients) for values in features(backbones.get(name), images))
+            told = (auc(values, labels, patients) for values in features(opened(name), images))
             pooled, spread = (f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in told)
             print(f"| {name} | {signal} | {pooled} | {spread} | {best:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", metavar="NAME", help="of backbones")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="of backbones, or NAME=FILE with a file of weights")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     main(given.names, given.threads)
