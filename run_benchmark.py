@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from benchmark.environment import require_readable
 from benchmark.errors import UserError, user_error
-from benchmark.screen import take_screen, trouble
+from benchmark.report.screen import take_screen, trouble
 
 EPILOG = """
 \b
@@ -182,10 +182,10 @@ def main(
     console = Console()
     with console.status("Reading the study"):
         # Imported here: --help and a faulty option should not wait for Ray and torch.
-        from benchmark.config import load_study
-        from benchmark.pipeline import run_study
-        from benchmark.plan import print_plan
-        from benchmark.table import print_leaderboard
+        from benchmark.preflight.plan import print_plan
+        from benchmark.report.terminal import print_leaderboard
+        from benchmark.stages.pipeline import run_study
+        from benchmark.study.config import load_study
 
         study = load_study(config, _overrides(config, changes))
         out = out or _default_directory(study.name, resume)
@@ -211,8 +211,8 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
     Looks at this machine, the weights, the hub and the photographs. Trains, downloads and writes nothing.
     """
     with Console().status("Reading the study"):
-        from benchmark.config import load_study
-        from benchmark.doctor import diagnose
+        from benchmark.preflight.doctor import diagnose
+        from benchmark.study.config import load_study
 
         study = load_study(config, _overrides(config, changes))
     if diagnose(study, out or _default_directory(study.name, resume=False), cluster):
@@ -222,7 +222,7 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
 @main.command()
 def reference() -> None:
     """Recompute the published study's correlation from its two printed tables, and say what comes out."""
-    from benchmark.reference import summary
+    from benchmark.analysis.published import summary
 
     click.echo("\n".join(summary()))
 
@@ -237,9 +237,10 @@ def compare(runs: tuple[Path, ...], out: Path) -> None:
     """
     console = Console()
     with console.status("Comparing"):
-        from benchmark.compare import compare_runs, print_comparison
-        from benchmark.config import load_study
-        from benchmark.rundir import RunDirectory
+        from benchmark.analysis.compare import compare_runs
+        from benchmark.report.comparison import print_comparison
+        from benchmark.storage.rundir import RunDirectory
+        from benchmark.study.config import load_study
         from benchmark.tables import csv_text
 
         table = compare_runs(runs)
@@ -262,7 +263,7 @@ def leaderboard(runs: tuple[Path, ...], out: Path) -> None:
     """
     console = Console()
     with console.status("Reading the runs"):
-        from benchmark.overview import write_overview
+        from benchmark.report.overview import write_overview
 
         with _writing(out, "a folder"):
             page = write_overview(runs, out)
@@ -318,7 +319,7 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
         result["seeds"] = changes["seeds"]
     chosen = {key: changes[key] for key in ("backbones", "strategies") if changes[key]}
     if chosen:
-        from benchmark.config import load_study
+        from benchmark.study.config import load_study
 
         whole = load_study(config, result).dump()
         for key, names in chosen.items():  # keep the options that the file gives them
@@ -334,7 +335,7 @@ def _resolved(path: Path) -> Path:
 
 def _switched(names: list[str]) -> dict[str, bool]:
     """The controls' switches: on for those named, off for the others."""
-    from benchmark.config import SWITCHES
+    from benchmark.study.config import SWITCHES
 
     wanted = [] if names == ["none"] else names
     unknown = [name for name in wanted if name not in SWITCHES]

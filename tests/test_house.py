@@ -16,7 +16,10 @@ MAY_IMPORT = {
     "xai": {"xai", "backbones"},
     "benchmark": {"benchmark", "finetune", "xai", "backbones", "stats"},
 }
-SCHEDULING = {"benchmark/cluster.py", "benchmark/streaming.py", "benchmark/tuning.py"}
+# The wings of benchmark/, each of which knows those before it. Files next to the wings know no wing.
+WINGS = (
+    "synthetic", "study", "storage", "trial", "analysis", "report", "scheduling", "stages", "preflight", "experiments",
+)  # fmt: skip
 
 
 def imported(file: Path) -> set[str]:
@@ -37,12 +40,38 @@ def test_imports_point_one_way(package):
         assert not foreign, f"{file.relative_to(ROOT)} imports {foreign}"
 
 
-def test_ray_is_imported_where_something_is_scheduled_and_nowhere_else():
+def wings_of(file: Path) -> set[str]:
+    """The wings of benchmark/ from which a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        modules += [f"{node.module}.{each.name}" for each in node.names] if isinstance(node, ast.ImportFrom) else []
+        modules += [each.name for each in node.names] if isinstance(node, ast.Import) else []
+        found |= {parts[1] for module in modules if len(parts := module.split(".")) > 1 and parts[0] == "benchmark"}
+    return found & set(WINGS)
+
+
+def test_every_wing_is_listed():
+    assert {path.parent.name for path in (ROOT / "benchmark").glob("*/__init__.py")} == set(WINGS)
+
+
+@pytest.mark.parametrize("wing", ["", *WINGS])
+def test_a_wing_imports_those_before_it(wing):
+    """The scheduling wing knows none: it runs what it is given."""
+    files = list((ROOT / "benchmark" / wing).rglob("*.py")) if wing else list((ROOT / "benchmark").glob("*.py"))
+    known = set(WINGS[: WINGS.index(wing) + 1]) if wing else set()
+    known = {wing} if wing == "scheduling" else known
+    for file in files:
+        foreign = wings_of(file) - known
+        assert not foreign, f"{file.relative_to(ROOT)} imports {foreign}"
+
+
+def test_ray_is_imported_in_the_scheduling_wing_and_nowhere_else():
     with_ray = {
-        str(file.relative_to(ROOT)) for package in MAY_IMPORT for file in (ROOT / package).rglob("*.py")
+        str(file.relative_to(ROOT).parent) for package in MAY_IMPORT for file in (ROOT / package).rglob("*.py")
         if "ray" in imported(file)
     }  # fmt: skip
-    assert with_ray == SCHEDULING
+    assert with_ray == {"benchmark/scheduling"}
 
 
 @pytest.mark.parametrize("package", ["backbones", "finetune", "xai", "stats"])
@@ -64,7 +93,7 @@ for name in {modules}: importlib.import_module(name)
 @pytest.mark.parametrize(
     ("call", "only"),
     [
-        (r"pl\.(read|scan)_\w+\(|\.(write|sink)_csv\(", {"benchmark/tables.py", "benchmark/manifest.py"}),
+        (r"pl\.(read|scan)_\w+\(|\.(write|sink)_csv\(", {"benchmark/tables.py", "benchmark/study/manifest.py"}),
         (r"Image\.open\(", {"xai/picture.py"}),
     ],
     ids=["tables", "pictures"],

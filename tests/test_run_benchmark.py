@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 import run_benchmark
-from benchmark.compare import SCHEMA
+from benchmark.analysis.compare import SCHEMA
 from benchmark.errors import UserError
 from tests.benchmark.lab_results import results_of
 
@@ -43,7 +43,7 @@ def planned(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     calls = []
     monkeypatch.setattr(
-        "benchmark.plan.print_plan", lambda study, out, cluster, console: calls.append((study, out, cluster))
+        "benchmark.preflight.plan.print_plan", lambda study, out, cluster, console: calls.append((study, out, cluster))
     )
 
     def planned(*arguments: str):
@@ -100,7 +100,7 @@ def test_options_before_a_command_are_refused_rather_than_ignored(config):
 @pytest.mark.parametrize(("failures", "code"), [(0, 0), (2, 1)])
 def test_the_doctor_takes_the_options_of_a_study_and_ends_with_1_on_failures(config, monkeypatch, failures, code):
     calls = []
-    monkeypatch.setattr("benchmark.doctor.diagnose", lambda *arguments: calls.append(arguments) or failures)
+    monkeypatch.setattr("benchmark.preflight.doctor.diagnose", lambda *arguments: calls.append(arguments) or failures)
     arguments = ["doctor", "--config", str(config), "--data", "c.csv", "--strategies", "full", "--cluster"]
     result = CliRunner().invoke(run_benchmark.main, arguments, catch_exceptions=False)
     assert result.exit_code == code
@@ -112,7 +112,7 @@ def test_the_doctor_takes_the_options_of_a_study_and_ends_with_1_on_failures(con
 
 def test_the_doctor_looks_at_the_demo_without_options(monkeypatch):
     calls = []
-    monkeypatch.setattr("benchmark.doctor.diagnose", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr("benchmark.preflight.doctor.diagnose", lambda *arguments: calls.append(arguments))
     assert CliRunner().invoke(run_benchmark.main, ["doctor"], catch_exceptions=False).exit_code == 0
     assert calls[0][0].name == "demo"
 
@@ -264,8 +264,10 @@ def test_a_cluster_with_and_without_an_address(planned):
 @pytest.mark.parametrize(("failed", "code"), [(0, 0), (2, 3)])
 def test_the_exit_code_tells_of_failed_cells(config, monkeypatch, failed, code):
     calls = {}
-    monkeypatch.setattr("benchmark.pipeline.run_study", lambda study, out, **options: calls.update(options) or "board")
-    monkeypatch.setattr("benchmark.table.print_leaderboard", lambda board, *arguments: failed)
+    monkeypatch.setattr(
+        "benchmark.stages.pipeline.run_study", lambda study, out, **options: calls.update(options) or "board"
+    )
+    monkeypatch.setattr("benchmark.report.terminal.print_leaderboard", lambda board, *arguments: failed)
     result = CliRunner().invoke(run_benchmark.main, ["--config", str(config), "--out", "x", "--resume"])
     assert result.exit_code == code
     assert calls == {"cluster": None, "resume": True}
@@ -306,7 +308,7 @@ def results(tmp_path) -> Path:
 @pytest.fixture
 def comparable(config, monkeypatch) -> list[str]:
     """Run directories that are as if compared."""
-    monkeypatch.setattr("benchmark.compare.compare_runs", lambda runs: pl.DataFrame(schema=SCHEMA))
+    monkeypatch.setattr("benchmark.analysis.compare.compare_runs", lambda runs: pl.DataFrame(schema=SCHEMA))
     return [str(config.parent), str(config.parent)]
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from benchmark import synthetic
-from benchmark.rundir import RunDirectory
+from benchmark.storage.rundir import RunDirectory
 
 pytestmark = pytest.mark.slow
 

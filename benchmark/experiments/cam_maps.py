@@ -8,7 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 import backbones
-from benchmark.photos import IMAGE_SIZE
+from benchmark.study.photos import IMAGE_SIZE
 from xai.attention_rollout import attention_rollout
 from xai.gradcam import saliency_maps
 from xai.input_gradient import smoothgrad

@@ -33,13 +33,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import backbones
-from benchmark.cells import Cell, cells_of
-from benchmark.config import Study
-from benchmark.device import worker_device
 from benchmark.experiments.cam_maps import BASELINE, LARGE, MAPS, Images, MapMethod, Model
 from benchmark.experiments.planted_pixels import Truth, open_study, read_truth
-from benchmark.rundir import RunDirectory, write_csv, write_image
-from benchmark.trial import trained_tower
+from benchmark.storage.rundir import RunDirectory, write_csv, write_image
+from benchmark.study.cells import Cell, cells_of
+from benchmark.study.config import Study
+from benchmark.trial.device import worker_device
+from benchmark.trial.training import trained_tower
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.intervals import Scale, interval_at_end, student_interval, student_p_value
 from stats.jackknife import leave_out_people, spread

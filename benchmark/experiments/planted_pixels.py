@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import yaml
 
-from benchmark.config import Study
 from benchmark.errors import UserError
-from benchmark.photos import IMAGE_SIZE, load_photo
-from benchmark.rundir import RunDirectory, open_array
+from benchmark.storage.rundir import RunDirectory, open_array
+from benchmark.study.config import Study
+from benchmark.study.photos import IMAGE_SIZE, load_photo
 from benchmark.synthetic import SyntheticCohort, draw_eye, plan
 from benchmark.tables import read_parquet
 from xai.crop import Square, coverage, crop_photo

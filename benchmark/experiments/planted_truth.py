@@ -19,13 +19,13 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from benchmark.cells import Cell, cells_of
-from benchmark.comparisons import CELL
-from benchmark.config import Statistics, Study, load_study
+from benchmark.analysis.comparisons import CELL
+from benchmark.analysis.leaderboard import OK
+from benchmark.analysis.measures import estimate
 from benchmark.errors import UserError
-from benchmark.leaderboard import OK
-from benchmark.measures import estimate
-from benchmark.rundir import RunDirectory, TrialDirectory
+from benchmark.storage.rundir import RunDirectory, TrialDirectory
+from benchmark.study.cells import Cell, cells_of
+from benchmark.study.config import Statistics, Study, load_study
 from benchmark.tables import read_parquet
 from stats.bootstrap import auc_resampled
 from stats.correlation import spearman_resampled

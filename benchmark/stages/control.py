@@ -6,15 +6,15 @@ import numpy as np
 import polars as pl
 from rich.markup import escape
 
-from benchmark.cells import Cell
-from benchmark.config import Study
-from benchmark.controls import CONTROLS, Explained
 from benchmark.errors import stop_when_full
-from benchmark.photos import IMAGE_SIZE
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory, create_array, open_array, write_parquet, write_text
-from benchmark.streaming import Each, Row, stream
+from benchmark.scheduling.streaming import Each, Row, stream
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import RunDirectory, create_array, open_array, write_parquet, write_text
+from benchmark.study.cells import Cell
+from benchmark.study.config import Study
+from benchmark.study.photos import IMAGE_SIZE
 from benchmark.tables import read_parquet
+from benchmark.trial.controls import CONTROLS, Explained
 from xai.controls.erasure import erase_all
 
 BLOCK = 16

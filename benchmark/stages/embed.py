@@ -11,15 +11,15 @@ import torch
 from rich.markup import escape
 
 import backbones
-from benchmark.cache import CachePlan, explained_from, explained_fronts, plan_cache, trains_from_images
-from benchmark.config import BackboneChoice, Study
-from benchmark.device import forward_batch, worker_device
-from benchmark.disk import ArrayFile
-from benchmark.run import Run
-from benchmark.rundir import EmbeddingDirectory, RunDirectory, create_array, open_array, write_array
-from benchmark.streaming import Row, stream
+from benchmark.scheduling.streaming import Row, stream
+from benchmark.stages.run import Run
+from benchmark.storage.disk import ArrayFile
+from benchmark.storage.rundir import EmbeddingDirectory, RunDirectory, create_array, open_array, write_array
+from benchmark.study.config import BackboneChoice, Study
 from benchmark.tables import read_parquet
-from benchmark.weights import build_tower
+from benchmark.trial.cache import CachePlan, explained_from, explained_fronts, plan_cache, trains_from_images
+from benchmark.trial.device import forward_batch, worker_device
+from benchmark.trial.weight_files import build_tower
 from finetune.footprint import Footprint
 from finetune.inputs import Images, plan_rows, plan_views
 

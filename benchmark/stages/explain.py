@@ -6,15 +6,15 @@ import torch
 from rich.markup import escape
 
 import backbones
-from benchmark.cells import Cell
-from benchmark.config import Study
-from benchmark.device import worker_device
-from benchmark.figures import draw_figures
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory, open_array, write_array, write_parquet
-from benchmark.streaming import Row, stream
+from benchmark.scheduling.streaming import Row, stream
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import RunDirectory, open_array, write_array, write_parquet
+from benchmark.study.cells import Cell
+from benchmark.study.config import Study
 from benchmark.tables import read_parquet
-from benchmark.trial import explained_inputs, trained_tower
+from benchmark.trial.device import worker_device
+from benchmark.trial.figures import draw_figures
+from benchmark.trial.training import explained_inputs, trained_tower
 from xai.gradcam import not_finite
 from xai.measures import measure, measure_names
 

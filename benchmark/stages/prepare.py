@@ -8,15 +8,15 @@ import numpy as np
 import polars as pl
 
 from benchmark import synthetic
-from benchmark.cohort import open_cohort
-from benchmark.disk import writing
 from benchmark.errors import UserError
-from benchmark.photos import IMAGE_SIZE, crop_row
-from benchmark.repeats import refuse_in_two_splits, repeats
-from benchmark.run import Run
-from benchmark.rundir import create_array, write_csv, write_parquet
-from benchmark.splits import require_both_classes
-from benchmark.streaming import Each, stream
+from benchmark.scheduling.streaming import Each, stream
+from benchmark.stages.run import Run
+from benchmark.storage.disk import writing
+from benchmark.storage.rundir import create_array, write_csv, write_parquet
+from benchmark.study.cohort import open_cohort
+from benchmark.study.photos import IMAGE_SIZE, crop_row
+from benchmark.study.repeats import refuse_in_two_splits, repeats
+from benchmark.study.splits import require_both_classes
 
 BLOCK = 16
 PLACE = ("height", "width", "top", "left", "side")

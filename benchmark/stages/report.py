@@ -12,16 +12,13 @@ import numpy as np
 import polars as pl
 
 import backbones
-from benchmark import reference
-from benchmark.cells import cells_of
-from benchmark.controls import CONTROLS
-from benchmark.figures import method_name
-from benchmark.latex import latex
-from benchmark.leaderboard import Leaderboard, build
-from benchmark.page import PageContent, render
-from benchmark.planted import Planted, compare_with_truth
-from benchmark.provenance import processor, program
-from benchmark.results import (
+from benchmark.analysis import published as reference
+from benchmark.analysis.leaderboard import Leaderboard, build
+from benchmark.analysis.planted import Planted, compare_with_truth
+from benchmark.report.latex import latex
+from benchmark.report.page import PageContent, render
+from benchmark.report.provenance import processor, program
+from benchmark.report.results import (
     CohortResult,
     Results,
     average_results,
@@ -29,14 +26,13 @@ from benchmark.results import (
     comparison_results,
     contrast_results,
     correlation_results,
-    digest,
     methods,
     planted_results,
     repeatability_results,
     seed_results,
 )
-from benchmark.run import Run
-from benchmark.rundir import (
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import (
     RunDirectory,
     TrialDirectory,
     open_array,
@@ -46,8 +42,12 @@ from benchmark.rundir import (
     write_parquet,
     write_text,
 )
+from benchmark.study.cells import cells_of
+from benchmark.study.cohort import digest
 from benchmark.tables import read_csv, read_parquet
-from benchmark.weights import Record, read_records
+from benchmark.trial.controls import CONTROLS
+from benchmark.trial.figures import method_name
+from benchmark.trial.weight_files import Record, read_records
 from stats.metrics import auc
 from xai.pictures import mirrored_mean
 from xai.vessels.quality import FLAGS

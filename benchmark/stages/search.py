@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmark.cells import Cell
-from benchmark.config import Search, Study
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory, write_csv
-from benchmark.trial import fit
-from benchmark.tuning import GroupedASHA, Report, run_trials
+from benchmark.scheduling.tuning import GroupedASHA, Report, run_trials
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import RunDirectory, write_csv
+from benchmark.study.cells import Cell
+from benchmark.study.config import Search, Study
+from benchmark.trial.training import fit
 from finetune.training import Epoch
 
 

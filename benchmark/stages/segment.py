@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmark.config import Resources, Study
-from benchmark.device import worker_device
 from benchmark.errors import UserError
-from benchmark.manifest import FILES
-from benchmark.photos import IMAGE_SIZE, PhotoError, load_photo, one_line
-from benchmark.run import Run
-from benchmark.rundir import create_array, write_parquet
-from benchmark.streaming import Each, Row, stream
+from benchmark.scheduling.streaming import Each, Row, stream
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import create_array, write_parquet
+from benchmark.study.config import Resources, Study
+from benchmark.study.manifest import FILES
+from benchmark.study.photos import IMAGE_SIZE, PhotoError, load_photo, one_line
 from benchmark.tables import read_parquet
+from benchmark.trial.device import worker_device
 from xai.crop import Square, coverage
 from xai.landmarks import read_disc
 from xai.mask import MaskError

@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Any
 
-from benchmark.cells import Cell
-from benchmark.config import Study
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory
-from benchmark.trial import train_cell
-from benchmark.tuning import Report, run_trials
+from benchmark.scheduling.tuning import Report, run_trials
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import RunDirectory
+from benchmark.study.cells import Cell
+from benchmark.study.config import Study
+from benchmark.trial.training import train_cell
 
 
 def train(run: Run) -> None:

@@ -1,11 +1,11 @@
 """weights: every backbone's file, found or downloaded once, before anything is computed from it."""
 
 import backbones
-from benchmark.cells import safe
 from benchmark.errors import UserError
-from benchmark.run import Run
-from benchmark.rundir import write_json
-from benchmark.weights import find_weights, read_records
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import write_json
+from benchmark.study.cells import safe
+from benchmark.trial.weight_files import find_weights, read_records
 
 
 def weights(run: Run) -> None:

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmark.photos import IMAGE_SIZE, read_photo
+from benchmark.study.photos import IMAGE_SIZE, read_photo
 from xai.crop import bounding_box, square_around
 from xai.fov import find_fov
 from xai.vessels import REGIONS, Photo, VesselMasks, open_source, regions, source_names

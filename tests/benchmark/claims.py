@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import norm
 
-from benchmark.config import Statistics
-from benchmark.evidence import depends_p, with_evidence
-from benchmark.leaderboard import AUC_DROPS
-from benchmark.measures import Resampled, estimate, p_above_chance, p_of_drop, standard_error
+from benchmark.analysis.evidence import depends_p, with_evidence
+from benchmark.analysis.leaderboard import AUC_DROPS
+from benchmark.analysis.measures import Resampled, estimate, p_above_chance, p_of_drop, standard_error
+from benchmark.study.config import Statistics
 from stats.bootstrap import auc_resampled
 from stats.delong import delong_test
 from stats.moderated import auc_variance

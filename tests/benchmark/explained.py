@@ -5,11 +5,11 @@ import polars as pl
 import torch
 
 import backbones
-from benchmark.cells import cells_of
-from benchmark.config import Study
-from benchmark.controls import Explained
-from benchmark.rundir import RunDirectory, write_array, write_json, write_parquet
-from benchmark.trial import new_tower
+from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet
+from benchmark.study.cells import cells_of
+from benchmark.study.config import Study
+from benchmark.trial.controls import Explained
+from benchmark.trial.training import new_tower
 from finetune.checkpoint import save_trained
 from xai.controls.erasure import erase_all
 from xai.gradcam import gradcam

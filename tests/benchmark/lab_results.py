@@ -1,7 +1,7 @@
 """results.json of labs, written by hand."""
 
-from benchmark.config import Controls, Statistics
-from benchmark.results import CellResult, CohortResult, Number, Results, methods
+from benchmark.report.results import CellResult, CohortResult, Number, Results, methods
+from benchmark.study.config import Controls, Statistics
 
 
 def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, notices=(), **aucs):

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from benchmark import curves, ratios, reference
-from benchmark.comparisons import (
+from benchmark.analysis import curves, ratios
+from benchmark.analysis import published as reference
+from benchmark.analysis.comparisons import (
     CELL,
     COMPARED,
     COMPARISON_SCHEMA,
@@ -21,11 +22,11 @@ from benchmark.comparisons import (
     NOT_KNOWN,
     SEEDS_SCHEMA,
 )
-from benchmark.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA, TRAINED, TRAININGS
-from benchmark.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, Leaderboard
-from benchmark.measures import CALLS, MEASURES
-from benchmark.page import PageContent
-from benchmark.planted import compare_with_truth
+from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA, TRAINED, TRAININGS
+from benchmark.analysis.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, Leaderboard
+from benchmark.analysis.measures import CALLS, MEASURES
+from benchmark.analysis.planted import compare_with_truth
+from benchmark.report.page import PageContent
 from benchmark.synthetic import SyntheticCohort
 
 BACKBONES = ("openclip-tiny", "dinov2-tiny", "timm:vit_tiny")

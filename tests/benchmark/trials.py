@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 from scipy.special import expit
 
-from benchmark.cells import Cell
-from benchmark.config import BackboneChoice, StrategyChoice
-from benchmark.measures import Tested
-from benchmark.rundir import RunDirectory, TrialDirectory, write_parquet
+from benchmark.analysis.measures import Tested
+from benchmark.storage.rundir import RunDirectory, TrialDirectory, write_parquet
+from benchmark.study.cells import Cell
+from benchmark.study.config import BackboneChoice, StrategyChoice
 from xai.measures import OUTSIDE, VESSEL_MEASURES
 from xai.saliency import MEANS, RATIOS
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmark.config import Resources
 from benchmark.stages.segment import SegmentWorker, load_row
+from benchmark.study.config import Resources
 from tests.fuzz.mutate import Seed, fuzz
 from xai.landmarks import read_disc, read_fov
 from xai.mask import MaskError, read_mask

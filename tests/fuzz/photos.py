@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmark import dicom
-from benchmark.photos import IMAGE_SIZE, crop_row
+from benchmark.study import dicom
+from benchmark.study.photos import IMAGE_SIZE, crop_row
 from tests.fuzz.mutate import Seed, fuzz, mutate
 
 STORE = Path(__file__).parent / "seeds" / "photos"

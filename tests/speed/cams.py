@@ -32,12 +32,12 @@ from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
 import backbones
-from benchmark.cells import cells_of
-from benchmark.config import Study
-from benchmark.rundir import RunDirectory, open_array, write_array, write_json, write_parquet
 from benchmark.stages.embed import EmbedWorker
-from benchmark.trial import explained_inputs, new_tower, trained_tower
-from benchmark.weights import find_weights
+from benchmark.storage.rundir import RunDirectory, open_array, write_array, write_json, write_parquet
+from benchmark.study.cells import cells_of
+from benchmark.study.config import Study
+from benchmark.trial.training import explained_inputs, new_tower, trained_tower
+from benchmark.trial.weight_files import find_weights
 from finetune.checkpoint import save_trained
 from finetune.inputs import Images, plan_views
 from xai.gradcam import saliency_maps

@@ -20,8 +20,8 @@ from scipy.spatial.distance import squareform
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
-from benchmark.config import Statistics
-from benchmark.measures import SCALES, Resampled, Tested, estimate, estimate_calls, expected_variances
+from benchmark.analysis.measures import SCALES, Resampled, Tested, estimate, estimate_calls, expected_variances
+from benchmark.study.config import Statistics
 from stats.bootstrap import auc_resampled, average_precision_resampled, mean_resampled
 from stats.calibration import calibration_bands, calibration_bins
 from stats.decision import decision_bands

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xai.controls.exchange import Seen, shared_ratios
-from xai.controls.null import RATIOS, Null, means
+from xai.controls.null import TESTED_RATIOS, Null, means
 from xai.controls.pose import Poses, find_poses
 from xai.saliency import vessel_saliency
 from xai.vessels.source import REGIONS
@@ -28,7 +28,7 @@ def mask_null(
     seed: int = 0,
     eyes: Sequence[str | None] | None = None,
     disc: np.ndarray | None = None,
-    ratios: Sequence[str] = RATIOS,
+    ratios: Sequence[str] = TESTED_RATIOS,
 ) -> dict[str, Null]:
     """Compare maps with the vessels of other patients.
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from xai.saliency import mean_of_ratios
 
-RATIOS = ("vessel_ratio", "vessel_ratio_fov")  # of `xai.saliency.RATIOS`, those that both nulls are made for
+FOV_RATIO = "vessel_ratio_fov"
+TESTED_RATIOS = ("vessel_ratio", FOV_RATIO)  # of `xai.saliency.RATIOS`, those that both nulls are made for
 ROUNDING = 1e-5  # relative; sums in float32 over 50,000 pixels that differ by less are ties
 
 

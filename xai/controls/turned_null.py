@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from xai.controls.exchange import Seen, shared_ratios
-from xai.controls.null import RATIOS, Null, means
+from xai.controls.null import TESTED_RATIOS, Null, means
 from xai.controls.pose import Poses, find_poses
 from xai.saliency import vessel_saliency
 from xai.vessels.source import REGIONS
@@ -26,7 +26,7 @@ def turned_null(
     seed: int = 0,
     eyes: Sequence[str | None] | None = None,
     disc: np.ndarray | None = None,
-    ratios: Sequence[str] = RATIOS,
+    ratios: Sequence[str] = TESTED_RATIOS,
 ) -> dict[str, Null]:
     """Compare maps with the eye's own vessels, turned about the optic disc.
 

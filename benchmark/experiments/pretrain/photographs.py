@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.photos import IMAGE_SIZE
+from benchmark.study.photos import IMAGE_SIZE
 from benchmark.synthetic import SyntheticCohort, draw_eye, plan
 from benchmark.synthetic.eye import Traits
 from xai.crop import crop_photo, square_around

@@ -5,12 +5,12 @@ import polars as pl
 import yaml
 
 from benchmark import synthetic
-from benchmark.cells import cells_of
-from benchmark.config import Study
-from benchmark.photos import crop_row
-from benchmark.rundir import RunDirectory, write_array, write_json, write_parquet, write_text
 from benchmark.stages.segment import SegmentWorker, load_row
-from benchmark.trial import new_tower
+from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet, write_text
+from benchmark.study.cells import cells_of
+from benchmark.study.config import Study
+from benchmark.study.photos import crop_row
+from benchmark.trial.training import new_tower
 from finetune.checkpoint import save_trained
 
 PEOPLE = 4  # the first is not in the test set

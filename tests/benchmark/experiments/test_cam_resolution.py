@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from benchmark.cells import cells_of
 from benchmark.experiments.cam_maps import BASELINE, MAPS
 from benchmark.experiments.cam_resolution import (
     HEADER,
@@ -27,7 +26,8 @@ from benchmark.experiments.cam_resolution import (
     trained_cells,
 )
 from benchmark.experiments.planted_pixels import read_truth
-from benchmark.trial import explained_inputs, trained_tower
+from benchmark.study.cells import cells_of
+from benchmark.trial.training import explained_inputs, trained_tower
 from tests.benchmark.experiments.synthetic_run import study_of, write_run
 from xai.gradcam import saliency_maps
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from benchmark.config import Study
 from benchmark.errors import UserError
 from benchmark.experiments.planted_pixels import VISIBLE, WITHOUT_SPOTS, open_study, read_truth, visible_spots
-from benchmark.rundir import RunDirectory, open_array, write_array
+from benchmark.storage.rundir import RunDirectory, open_array, write_array
+from benchmark.study.config import Study
 from benchmark.synthetic import SyntheticCohort, draw_eye, plan
 from benchmark.synthetic.eye import spots_shown
 from tests.benchmark.experiments.synthetic_run import PEOPLE, study_of, write_run

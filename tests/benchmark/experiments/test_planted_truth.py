@@ -9,9 +9,7 @@ import pytest
 from scipy.stats import binomtest, spearmanr
 from sklearn.metrics import roc_auc_score
 
-from benchmark.cells import cells_of
-from benchmark.config import Study
-from benchmark.controls import CONTROLS
+from benchmark.analysis.leaderboard import build
 from benchmark.errors import UserError
 from benchmark.experiments.planted_truth import (
     MEASURES,
@@ -24,8 +22,10 @@ from benchmark.experiments.planted_truth import (
     read_trials,
     share_right,
 )
-from benchmark.leaderboard import build
-from benchmark.rundir import RunDirectory, write_json, write_parquet, write_text
+from benchmark.storage.rundir import RunDirectory, write_json, write_parquet, write_text
+from benchmark.study.cells import cells_of
+from benchmark.study.config import Study
+from benchmark.trial.controls import CONTROLS
 from tests.benchmark import explained
 from tests.benchmark.trials import write_cohort, write_trial
 

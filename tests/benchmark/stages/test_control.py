@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from benchmark.cluster import Cluster
-from benchmark.config import Study
-from benchmark.controls import CONTROLS
-from benchmark.progress import Reporter
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory
+from benchmark.report.progress import Reporter
+from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import control as stage
 from benchmark.stages.control import control
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import RunDirectory
+from benchmark.study.config import Study
+from benchmark.trial.controls import CONTROLS
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import torch
 from rich.console import Console
 
 import backbones
-from benchmark.cells import cells_of
-from benchmark.cluster import Cluster
-from benchmark.config import Study
-from benchmark.progress import Reporter
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory, open_array, write_array, write_json, write_parquet
+from benchmark.report.progress import Reporter
+from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import embed as stage
 from benchmark.stages.embed import embed
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import RunDirectory, open_array, write_array, write_json, write_parquet
+from benchmark.study.cells import cells_of
+from benchmark.study.config import Study
 from finetune.inputs import Images
 
 # The order of the test rows is the cohort's; row 4 was rejected.

@@ -10,15 +10,15 @@ from PIL import Image
 from rich.console import Console
 
 import backbones
-from benchmark.cells import cells_of
-from benchmark.cluster import Cluster
-from benchmark.figures import SCHEMA
-from benchmark.progress import Reporter
-from benchmark.run import Run
-from benchmark.rundir import write_array
+from benchmark.report.progress import Reporter
+from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import explain as stage
 from benchmark.stages.explain import explain
-from benchmark.trial import trained_tower
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import write_array
+from benchmark.study.cells import cells_of
+from benchmark.trial.figures import SCHEMA
+from benchmark.trial.training import trained_tower
 from finetune.inputs import Images
 from tests.benchmark.explained import SPLITS, N, study_of, write_trained
 from xai.gradcam import saliency_maps

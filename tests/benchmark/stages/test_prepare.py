@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from benchmark.cluster import Cluster
-from benchmark.config import Study
 from benchmark.errors import UserError
-from benchmark.progress import Reporter
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory
+from benchmark.report.progress import Reporter
+from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import prepare as stage
 from benchmark.stages.prepare import prepare
 from benchmark.stages.report import _repeated
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import RunDirectory
+from benchmark.study.config import Study
 from benchmark.tables import read_csv, read_parquet
 from tests.fuzz.photos import dataset
 

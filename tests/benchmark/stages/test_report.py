@@ -11,19 +11,20 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from benchmark import curves, ratios
-from benchmark.cells import cells_of
-from benchmark.cluster import Cluster
-from benchmark.comparisons import COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
-from benchmark.config import Study
-from benchmark.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
-from benchmark.leaderboard import OPERATING_SCHEMA, SCHEMA
-from benchmark.planted import SCHEMA as PLANTED_SCHEMA
-from benchmark.progress import Reporter
-from benchmark.results import digest, read_results
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory, write_array, write_csv, write_json, write_parquet
+from benchmark.analysis import curves, ratios
+from benchmark.analysis.comparisons import COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
+from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
+from benchmark.analysis.leaderboard import OPERATING_SCHEMA, SCHEMA
+from benchmark.analysis.planted import SCHEMA as PLANTED_SCHEMA
+from benchmark.report.progress import Reporter
+from benchmark.report.results import read_results
+from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import report as stage
+from benchmark.stages.run import Run
+from benchmark.storage.rundir import RunDirectory, write_array, write_csv, write_json, write_parquet
+from benchmark.study.cells import cells_of
+from benchmark.study.cohort import digest
+from benchmark.study.config import Study
 from tests.benchmark.trials import write_cohort, write_trial
 
 COLUMNS = {

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from benchmark import trial
-from benchmark.cells import cells_of
-from benchmark.cluster import connect
-from benchmark.config import Search, Study
-from benchmark.progress import Reporter
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory, write_array, write_json, write_parquet
+from benchmark.report.progress import Reporter
+from benchmark.scheduling.cluster import connect
 from benchmark.stages import search as stage
+from benchmark.stages.run import Run
 from benchmark.stages.search import learning_rates, search
+from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet
+from benchmark.study.cells import cells_of
+from benchmark.study.config import Search, Study
+from benchmark.trial import training as trial
 
 
 @given(own=st.floats(1e-6, 1), span=st.floats(1.1, 1e3), candidates=st.integers(2, 12))

@@ -8,15 +8,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from benchmark.cluster import Cluster
-from benchmark.config import Resources, Study
 from benchmark.errors import UserError
-from benchmark.progress import Reporter
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory, open_array, write_parquet
+from benchmark.report.progress import Reporter
+from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import report
 from benchmark.stages import segment as stage
+from benchmark.stages.run import Run
 from benchmark.stages.segment import SegmentWorker, load_row, open_vessels, require_own_masks
+from benchmark.storage.rundir import RunDirectory, open_array, write_parquet
+from benchmark.study.config import Resources, Study
 from benchmark.synthetic import SyntheticCohort, plan
 from benchmark.synthetic.eye import draw_eye
 from xai.crop import square_around

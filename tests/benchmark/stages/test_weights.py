@@ -11,15 +11,15 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 import backbones
-from benchmark.cells import cells_of
-from benchmark.cluster import Cluster
-from benchmark.config import Study
 from benchmark.errors import UserError
-from benchmark.progress import Reporter
-from benchmark.run import Run
-from benchmark.rundir import RunDirectory
+from benchmark.report.progress import Reporter
+from benchmark.scheduling.cluster import Cluster
+from benchmark.stages.run import Run
 from benchmark.stages.weights import weights
-from benchmark.weights import build_tower
+from benchmark.storage.rundir import RunDirectory
+from benchmark.study.cells import cells_of
+from benchmark.study.config import Study
+from benchmark.trial.weight_files import build_tower
 
 
 @pytest.fixture

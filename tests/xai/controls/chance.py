@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from benchmark.config import Statistics
-from benchmark.measures import estimate
+from benchmark.analysis.measures import estimate
+from benchmark.study.config import Statistics
 from benchmark.synthetic import SyntheticCohort, draw_eye
 from stats.null import over_null_resampled
 from stats.resamples import PeopleResamples

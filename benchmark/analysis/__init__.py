@@ -1,0 +1,1 @@
+"""Numbers: measures of each cell, comparisons between cells, and the leaderboard."""

@@ -1,0 +1,145 @@
+"""Several runs side by side, with paired differences where their test people are the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmark.analysis.comparisons import CELL, COMPARED, CellKey, compare
+from benchmark.analysis.leaderboard import failure, read_risk, read_saliency, read_tested, read_thresholds
+from benchmark.analysis.measures import Estimates, Tested, estimate_cell
+from benchmark.errors import UserError
+from benchmark.storage.rundir import RunDirectory
+from benchmark.study.cells import cells_of
+from benchmark.study.cohort import digest
+from benchmark.study.config import Statistics, load_study
+from benchmark.tables import read_parquet
+from stats.multiple import holm
+from stats.resamples import PeopleResamples, draw_people
+from xai.saliency import RATIOS
+
+SIDES = ("a", "b")
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **CELL,
+    "measure": pl.String,
+    **{
+        column: kind
+        for side in SIDES
+        for column, kind in (
+            (f"run_{side}", pl.String),
+            (side, pl.Float64),
+            (f"{side}_low", pl.Float64),
+            (f"{side}_high", pl.Float64),
+            (f"n_{side}", pl.Int64),
+        )
+    },
+    "difference": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p_value": pl.Float64,
+    "p_holm": pl.Float64,
+    "method": pl.String,
+    "n_images": pl.Int64,
+}
+
+
+@dataclass(frozen=True)
+class _Run:
+    name: str
+    digest: str
+    test: pl.DataFrame
+    resamples: PeopleResamples
+    tested: dict[CellKey, Tested]
+    estimates: dict[CellKey, Estimates]
+
+
+def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
+    """Every later run (b) less the first (a), cell by cell; columns as `SCHEMA`.
+
+    Each value has its interval over people, and how many images are behind it: of a ratio, those that have one. The
+    difference of a ratio is over the `n_images` that have it in both runs, so it may not be b less a. A cell that only
+    one run has, or runs with other test images, people or labels, have no difference: values stand side by side.
+    p-values are adjusted for all pairs of a measure by Holm's method. The first run's statistics (method, confidence,
+    resamples) are used.
+
+    Raises:
+        UserError: fewer than two runs, one twice, or one that is no finished run.
+    """
+    if len(paths) < 2 or len({path.resolve() for path in paths}) < len(paths):
+        raise UserError("compare needs two or more different run directories")
+    settings = _study(paths[0]).statistics
+    first, *others = (_read(path, settings) for path in paths)
+    rows: list[dict[str, Any]] = []
+    for other in others:
+        paired = first.digest == other.digest
+        for key in dict.fromkeys([*first.estimates, *other.estimates]):
+            rows += _rows(first, other, key, paired, settings)
+    adjusted: list[dict[str, Any]] = []
+    for measure in COMPARED:
+        of_measure = [row for row in rows if row["measure"] == measure]
+        p_values = holm([np.nan if row["p_value"] is None else row["p_value"] for row in of_measure])
+        adjusted += [row | {"p_holm": p} for row, p in zip(of_measure, p_values.tolist(), strict=True)]
+    return pl.DataFrame(adjusted, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _study(path: Path) -> Any:
+    file = RunDirectory(path).study
+    if not file.is_file():
+        raise UserError(f"{path}: no run directory (it has no {file.name}); name what --out named")
+    return load_study(file)
+
+
+def _read(path: Path, settings: Statistics) -> _Run:
+    study, directory = _study(path), RunDirectory(path)
+    if not directory.cohort.is_file():
+        raise UserError(f"{path}: the run has no images yet; finish it with --resume")
+    # In order of their names, so that two runs of the same people have them in the same order.
+    cohort = read_parquet(directory.cohort)
+    test = cohort.filter(pl.col("split") == "test").sort("image")
+    resamples = draw_people(test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed)
+    tested = {}
+    for cell in cells_of(study):
+        folder = directory.trial(cell)
+        if failure(folder) is None:
+            saliency, threshold = read_saliency(folder, test), read_thresholds(folder)["best_f1"]
+            key = (cell.backbone.name, cell.strategy.name, cell.seed)
+            risk = read_risk(folder, cohort, settings.risk, study.training.balance)
+            tested[key] = read_tested(folder, test, saliency, threshold, risk)
+    if not tested:
+        raise UserError(f"{path}: no cell of the run is finished; go on with --resume")
+    estimates = {key: estimate_cell(of_cell, resamples, settings) for key, of_cell in tested.items()}
+    return _Run(str(path), digest(test, study.cohort.synthetic), test, resamples, tested, estimates)
+
+
+def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, settings: Statistics) -> list[dict[str, Any]]:
+    named = dict(zip(CELL, key, strict=True)) | {"run_a": first.name, "run_b": other.name}
+    both = key in first.estimates and key in other.estimates
+    found: dict[str, dict[str, Any]] = {}
+    if both and paired:
+        pair = [other.tested[key], first.tested[key]]
+        estimates = [other.estimates[key], first.estimates[key]]
+        of_pair = compare([key, key], pair, estimates, first.resamples, settings)
+        kept = ("measure", "difference", "low", "high", "p_value", "method", "n_images")
+        found = {row["measure"]: row for row in of_pair.select(kept).drop_nulls("difference").to_dicts()}
+    why = "undefined" if paired else "other test people"
+    return [
+        named
+        | {"measure": measure, "method": why if both else "in one run only", "p_value": None}
+        | _value(first, key, measure, "a")
+        | _value(other, key, measure, "b")
+        | found.get(measure, {})
+        for measure in COMPARED
+    ]
+
+
+def _value(run: _Run, key: CellKey, measure: str, side: str) -> dict[str, Any]:
+    """The columns of one side; nothing where the run has no such cell."""
+    if key not in run.estimates:
+        return {}
+    estimates, tested = run.estimates[key], run.tested[key]
+    low, high = estimates.intervals[measure]
+    n = int((~np.isnan(tested.ratios[measure])).sum()) if measure in RATIOS else len(tested.labels)
+    return {side: estimates.values[measure], f"{side}_low": low, f"{side}_high": high, f"n_{side}": n}

@@ -1,0 +1,470 @@
+"""From what the trials left behind to one row a cell, with intervals over the same people for all of them."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmark.analysis import comparisons, contrasts, curves, evidence, ratios
+from benchmark.analysis.comparisons import CELL, CellKey, frame
+from benchmark.analysis.measures import (
+    CALLS,
+    MEASURES,
+    PREDICTION,
+    Estimates,
+    Resampled,
+    Tested,
+    estimate,
+    estimate_calls,
+    estimate_cell,
+    p_above_chance,
+    p_of_drop,
+    standard_error,
+)
+from benchmark.errors import UserError
+from benchmark.storage.rundir import RunDirectory, TrialDirectory
+from benchmark.study.cells import Cell
+from benchmark.study.config import RiskMethod, Statistics
+from benchmark.tables import read_parquet
+from finetune.recipe import Balance
+from stats.bootstrap import auc_resampled, mean_resampled
+from stats.delong import delong
+from stats.intervals import Scale
+from stats.jackknife import skewness
+from stats.null import over_null_resampled
+from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
+from stats.resamples import PeopleResamples, draw_people
+from stats.risk import SCORE, Risk, recalibrate, undo_balancing
+from stats.selection import optimism_of_highest
+from stats.within import compared
+from xai.controls.null import FOV_RATIO, TESTED_RATIOS
+from xai.gradcam import Scaling
+from xai.measures import OUTSIDE
+from xai.saliency import RATIOS
+
+OK = "ok"
+OTHER_CLASS = f"{FOV_RATIO}_other"  # of the maps of the class that is not explained
+# The mean ratio over what it is against other patients' vessels, and against the own ones turned.
+OVER_CHANCE = tuple(f"{name}_over_{null}" for name in TESTED_RATIOS for null in ("null", "turned"))
+# The same of the maps of the other class.
+OTHER_CLASS_MEASURES = (OTHER_CLASS, f"{OTHER_CLASS}_over_null")
+# AUC of the images less that without their vessels, less that of the control; the first drop less the second.
+AUC_DROPS = ("auc_drop_erased", "auc_drop_control", "auc_drop_difference")
+ERASED_AUC = "auc_erased"  # without their vessels
+ERASURE_MEASURES = (ERASED_AUC, *AUC_DROPS)
+OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "best_f1": best_f1_threshold,
+    "sensitivity_80": partial(threshold_at_sensitivity, target=0.8),
+    "sensitivity_90": partial(threshold_at_sensitivity, target=0.9),
+    "specificity_80": partial(threshold_at_specificity, target=0.8),
+    "specificity_90": partial(threshold_at_specificity, target=0.9),
+}
+
+
+def _bounded(names: Sequence[str]) -> dict[str, type[pl.DataType]]:
+    return {column: pl.Float64 for name in names for column in (name, f"{name}_low", f"{name}_high")}
+
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **CELL,
+    "n_images": pl.Int64,
+    "n_patients": pl.Int64,
+    "n_positive": pl.Int64,
+    "n_positive_patients": pl.Int64,
+    "n_negative_patients": pl.Int64,
+    "rank": pl.Float64,
+    "rank_low": pl.Float64,
+    "rank_high": pl.Float64,
+    "group": pl.String,
+    "tied_best": pl.Boolean,
+    **_bounded(PREDICTION[:1]),
+    "auc_delong_low": pl.Float64,
+    "auc_delong_high": pl.Float64,
+    "auc_corrected": pl.Float64,
+    **_bounded(PREDICTION[1:2]),
+    "threshold": pl.Float64,
+    "n_called": pl.Int64,
+    **_bounded(PREDICTION[2:]),
+    "risk_intercept": pl.Float64,
+    "risk_slope": pl.Float64,
+    **_bounded(RATIOS),
+    **{f"{name}_skewness": pl.Float64 for name in TESTED_RATIOS},
+    "n_ratio": pl.Int64,
+    **_bounded(MEASURES[len(PREDICTION) + len(RATIOS) :]),
+    "n_map": pl.Int64,
+    "n_right": pl.Int64,
+    "n_wrong": pl.Int64,
+    **{f"n_{called}_{label}": pl.Int64 for label in ("positive", "negative") for called in ("right", "wrong")},
+    **{f"{name}_{what}": pl.Float64 for name in TESTED_RATIOS for what in ("null", "null_p", "turned", "turned_p")},
+    **_bounded(OVER_CHANCE),
+    **_bounded(OTHER_CLASS_MEASURES),
+    f"{OTHER_CLASS}_null": pl.Float64,
+    f"{OTHER_CLASS}_null_p": pl.Float64,
+    "n_other": pl.Int64,
+    "n_disc": pl.Int64,
+    "model_null_classifier": pl.Float64,
+    "model_null": pl.Float64,
+    "model_null_others": pl.Float64,
+    "n_model_null": pl.Int64,
+    **_bounded(ERASURE_MEASURES),
+    "n_erased": pl.Int64,
+    **evidence.SCHEMA,
+    "status": pl.String,
+}
+OPERATING_SCHEMA: dict[str, type[pl.DataType]] = {
+    **CELL,
+    "point": pl.String,
+    "threshold": pl.Float64,
+    "measure": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n_images": pl.Int64,
+}
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """What the report computes, a frame for each file.
+
+    Attributes:
+        cells: one row a cell, best AUC first, failed ones last; columns as `SCHEMA`.
+        operating: what each cell does at thresholds chosen on validation; `OPERATING_SCHEMA`.
+        curves: ROC, calibration and decision curves; `benchmark.analysis.curves.SCHEMA`.
+        ratios: each cell's under every convention; `benchmark.analysis.ratios.SCHEMA`.
+        comparisons: every pair of cells; `benchmark.analysis.comparisons.COMPARISON_SCHEMA`.
+        seeds: cells with several seeds; `benchmark.analysis.comparisons.SEEDS_SCHEMA`.
+        correlation: performance against explainability over cells; `benchmark.analysis.comparisons.CORRELATION_SCHEMA`.
+        averages: strategies over backbones, backbones over strategies, cells over seeds; and
+        contrasts: their differences; `benchmark.analysis.contrasts.AVERAGES_SCHEMA` and `CONTRASTS_SCHEMA`.
+        repeatability: how alike trainings of one cell are; `benchmark.analysis.contrasts.REPEATABILITY_SCHEMA`.
+    """
+
+    cells: pl.DataFrame
+    operating: pl.DataFrame
+    curves: pl.DataFrame
+    ratios: pl.DataFrame
+    comparisons: pl.DataFrame
+    seeds: pl.DataFrame
+    correlation: pl.DataFrame
+    averages: pl.DataFrame
+    contrasts: pl.DataFrame
+    repeatability: pl.DataFrame
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Every frame but the cells, under the name of its file."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "cells"}
+
+
+def build(
+    directory: RunDirectory,
+    cells: Sequence[Cell],
+    settings: Statistics,
+    scaling: Scaling = "minmax",
+    balance: Balance = "weights",
+) -> Leaderboard:
+    """Read every trial and compute its row; a cell without complete results is shown with the reason.
+
+    Args:
+        scaling: of the maps behind the columns of `saliency.parquet` without a suffix.
+        balance: of the classes in training (`finetune.recipe.Recipe`).
+    """
+    cohort = read_parquet(directory.cohort)
+    test = cohort.filter(pl.col("split") == "test")
+    people, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
+    resamples = draw_people(people, labels, settings.resamples, settings.seed)
+    doubtful = read_doubtful(directory, test)
+    failed: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    operating: list[dict[str, Any]] = []
+    points: list[dict[str, Any]] = []
+    conventions: list[dict[str, Any]] = []
+    keys: list[CellKey] = []
+    all_tested: list[Tested] = []
+    estimates: list[Estimates] = []
+    for cell in cells:
+        key = (cell.backbone.name, cell.strategy.name, cell.seed)
+        named = dict(zip(CELL, key, strict=True))
+        folder = directory.trial(cell)
+        reason = failure(folder)
+        if reason is not None:
+            failed.append(named | {"status": reason})
+            continue
+        saliency, thresholds = read_saliency(folder, test), read_thresholds(folder)
+        risk = read_risk(folder, cohort, settings.risk, balance)
+        tested = read_tested(folder, test, saliency, thresholds["best_f1"], risk)
+        found = estimate_cell(tested, resamples, settings)
+        rows.append(
+            named
+            | {"risk_intercept": risk.intercept, "risk_slope": risk.slope}
+            | _counts(tested, people)
+            | found.columns()
+            | {"auc_p": p_above_chance([found], settings)}
+            | {f"{name}_skewness": skewness(found.left_out[name]) for name in TESTED_RATIOS}
+            | _delong(tested, people, settings.confidence)
+            | _erasure(folder, test, resamples, settings)
+            | _nulls(folder)
+            | _over_chance(folder, test, resamples, settings)
+            | _other_class(folder, test, resamples, settings)
+            | {"status": OK}
+        )
+        operating += [named | row for row in _operating(tested, thresholds, resamples, settings)]
+        points += [named | row for row in curves.curve_rows(tested, resamples.person_of_image, settings.confidence)]
+        conventions += [named | row for row in ratios.ratio_rows(saliency, resamples, scaling, settings, doubtful)]
+        keys.append(key)
+        all_tested.append(tested)
+        estimates.append(found)
+    if all_tested:
+        points += curves.treat_all_rows(labels)
+    pairs = comparisons.compare(keys, all_tested, estimates, resamples, settings)
+    ranks = comparisons.ranked(keys, estimates, pairs, settings.confidence)
+    rows = [row | of_cell for row, of_cell in zip(rows, ranks, strict=True)]
+    rows = _with_corrected_highest(evidence.with_evidence(rows, settings.confidence), estimates)
+    averages, differences = contrasts.average(keys, estimates, settings)
+    best_first = ["auc", *CELL]
+    return Leaderboard(
+        cells=frame(rows + failed, SCHEMA).sort(best_first, descending=[True, False, False, False], nulls_last=True),
+        operating=frame(operating, OPERATING_SCHEMA),
+        curves=frame(points, curves.SCHEMA),
+        ratios=frame(conventions, ratios.SCHEMA),
+        comparisons=pairs,
+        seeds=comparisons.over_all_seeds(keys, estimates, settings),
+        correlation=comparisons.correlate(keys, estimates, settings),
+        averages=averages,
+        contrasts=differences,
+        repeatability=contrasts.repeat(keys, estimates, settings),
+    )
+
+
+def failure(folder: TrialDirectory) -> str | None:
+    """Why a cell has no complete results; None where it has."""
+    if folder.failure.is_file():
+        return folder.failure.read_text(encoding="utf-8").strip()
+    return None if folder.saliency.is_file() else "not finished"
+
+
+# Joined by name below: resamples know images by their place in the cohort.
+
+
+def read_saliency(folder: TrialDirectory, test: pl.DataFrame) -> pl.DataFrame:
+    """A cell's saliency in the order of the test images."""
+    saliency = read_parquet(folder.saliency).drop("patient_id")
+    return test.select("image", "patient_id").join(saliency, on="image", how="left", maintain_order="left")
+
+
+def read_doubtful(directory: RunDirectory, test: pl.DataFrame) -> np.ndarray:
+    """Whether the vessel masks of each test image look wrong (`xai.vessels.quality`), (n,) bool."""
+    flags = read_parquet(directory.vessels).select("image", "flags")
+    return (test.join(flags, on="image", how="left", maintain_order="left")["flags"].fill_null("") != "").to_numpy()
+
+
+def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
+    """Each of `OPERATING_POINTS`, chosen on validation."""
+    validation = read_parquet(folder.predictions).filter(pl.col("split") == "val")
+    labels, scores = validation["label"].to_numpy(), validation["score"].to_numpy()
+    return {point: float(choose(labels, scores)) for point, choose in OPERATING_POINTS.items()}
+
+
+def read_risk(folder: TrialDirectory, cohort: pl.DataFrame, method: RiskMethod, balance: Balance) -> Risk:
+    """How a cell's scores become risks; where validation allows no line, the balance of the classes alone is undone."""
+    if method == "recalibrated":
+        validation = read_parquet(folder.predictions).filter(pl.col("split") == "val")
+        fitted = recalibrate(validation["label"].to_numpy(), validation["score"].to_numpy())
+        if fitted is not None:
+            return fitted
+    trained = cohort.filter(pl.col("split") == "train")["label"]
+    if method == "score" or balance == "none" or trained.n_unique() < 2:
+        return SCORE
+    return undo_balancing(trained.to_numpy())
+
+
+def read_tested(
+    folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFrame, threshold: float, risk: Risk
+) -> Tested:
+    """A cell's scores, risks and ratios in the order of the test images."""
+    predictions = read_parquet(folder.predictions).select("image", "score")
+    joined = test.select("image").join(predictions, on="image", how="left", maintain_order="left")
+    scores = joined["score"].to_numpy()
+    if OUTSIDE not in saliency.columns:
+        raise UserError(f"{folder.saliency}: written by an earlier version (no {OUTSIDE}); delete it, then --resume")
+    values = {name: saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (*RATIOS, OUTSIDE)}
+    outside = values.pop(OUTSIDE)
+    return Tested(test["label"].to_numpy(), scores, threshold, values, outside, risk)
+
+
+def _counts(tested: Tested, people: np.ndarray) -> dict[str, float | None]:
+    positive, called, known = (
+        tested.labels == 1,
+        tested.scores >= tested.threshold,
+        np.isfinite(tested.ratios["vessel_ratio"]),
+    )
+    right = called == positive
+    kept = compared(right, positive, known)
+    return {
+        "n_images": len(tested.labels),
+        "n_patients": len(set(people.tolist())),
+        "n_positive": int(tested.labels.sum()),
+        "n_positive_patients": len(set(people[positive].tolist())),
+        "n_negative_patients": len(set(people[~positive].tolist())),
+        "threshold": tested.threshold,
+        "n_called": int(called.sum()),
+        "n_map": int(np.isfinite(tested.outside).sum()),
+        "n_right": int((kept & right).sum()) if kept.any() else None,
+        "n_wrong": int((kept & ~right).sum()) if kept.any() else None,
+        **{
+            f"n_{called}_{label}": int((known & of_label & of_call).sum())
+            for label, of_label in (("positive", positive), ("negative", ~positive))
+            for called, of_call in (("right", right), ("wrong", ~right))
+        },
+        "n_ratio": int(known.sum()),
+    }
+
+
+def _delong(tested: Tested, people: np.ndarray, confidence: float) -> dict[str, float]:
+    ((low, high),) = delong(tested.labels, [tested.scores], people).logit_t_intervals(confidence)
+    return {"auc_delong_low": low, "auc_delong_high": high}
+
+
+def _operating(
+    tested: Tested, thresholds: dict[str, float], resamples: PeopleResamples, settings: Statistics
+) -> list[dict[str, Any]]:
+    rows = []
+    for point, threshold in thresholds.items():
+        found, of_images = estimate_calls(tested, threshold, resamples, settings), tested.behind(threshold)
+        for measure in CALLS:
+            low, high = found.intervals[measure]
+            rows.append(
+                {
+                    "point": point,
+                    "threshold": threshold,
+                    "measure": measure,
+                    "value": found.values[measure],
+                    "low": low,
+                    "high": high,
+                    "n_images": int(of_images[measure].sum()) if measure in of_images else len(tested.labels),
+                }
+            )
+    return rows
+
+
+def _nulls(folder: TrialDirectory) -> dict[str, float | None]:
+    """What the nulls of the masks and of the model found, where they were asked for."""
+    found: dict[str, float | None] = {}
+    if folder.mask_null.is_file():
+        for name, null in json.loads(folder.mask_null.read_text(encoding="utf-8")).items():
+            turned = null.get("turned", {})
+            found |= {f"{name}_null": null.get("null"), f"{name}_null_p": null.get("p_value")}
+            found |= {f"{name}_turned": turned.get("null"), f"{name}_turned_p": turned.get("p_value")}
+            found["n_disc"] = null.get("n_disc", turned.get("n_disc"))
+    if folder.other_class.is_file():
+        null = json.loads(folder.other_class.read_text(encoding="utf-8"))[FOV_RATIO]
+        found |= {f"{OTHER_CLASS}_null": null.get("null"), f"{OTHER_CLASS}_null_p": null.get("p_value")}
+        found["n_other"] = null.get("n_images")
+    if folder.model_null.is_file():
+        null = json.loads(folder.model_null.read_text(encoding="utf-8"))
+        found["model_null_classifier"] = null["steps"][0]["rank_correlation"]
+        found["model_null"] = null["steps"][-1]["rank_correlation"]
+        found["model_null_others"] = null.get("other_images", {}).get("rank_correlation")
+        found["n_model_null"] = null["n_images"]
+    return found
+
+
+def _over_chance(
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples, settings: Statistics
+) -> dict[str, float]:
+    """Each of `OVER_CHANCE` with its interval, where its null was made."""
+    if not folder.chance.is_file():  # not asked for, or by an earlier version
+        return {}
+    by_image = _by_image(folder.chance, test)
+    nulls = {measure: measure.partition("_over_")[::2] for measure in OVER_CHANCE}
+    made = {measure: null for measure, null in nulls.items() if "_".join(null) in by_image}
+
+    def over(drawn: PeopleResamples) -> Resampled:
+        return {
+            measure: over_null_resampled(
+                by_image[name],
+                by_image[f"{name}_{null}"],
+                by_image[f"{name}_given"] if null == "null" else None,
+                drawn,
+            )
+            for measure, (name, null) in made.items()
+        }
+
+    return estimate(over, resamples, settings, dict.fromkeys(made, "log")).columns()
+
+
+def _other_class(
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples, settings: Statistics
+) -> dict[str, float]:
+    """`OTHER_CLASS_MEASURES` with their intervals, where these maps were made."""
+    by_image = _by_image(folder.other_class_chance, test) if folder.other_class_chance.is_file() else {}
+    if not by_image:
+        return {}
+    ratios, null, given = (by_image[f"{FOV_RATIO}{part}"] for part in ("", "_null", "_given"))
+
+    def of_maps(drawn: PeopleResamples) -> Resampled:
+        values = (mean_resampled(ratios, drawn), over_null_resampled(ratios, null, given, drawn))
+        return dict(zip(OTHER_CLASS_MEASURES, values, strict=True))
+
+    return estimate(of_maps, resamples, settings, dict.fromkeys(OTHER_CLASS_MEASURES, "log")).columns()
+
+
+def _by_image(file: Path, test: pl.DataFrame) -> dict[str, np.ndarray]:
+    """A file's numbers in the order of the test images, NaN where an image has none."""
+    joined = test.select("image").join(read_parquet(file), on="image", how="left", maintain_order="left")
+    return {
+        name: joined[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for name in joined.columns
+        if name not in ("image", "patient_id")
+    }
+
+
+def _erasure(
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples, settings: Statistics
+) -> dict[str, float]:
+    """`ERASURE_MEASURES` with their intervals, over the images that could be erased, and what they show."""
+    if not folder.erasure.is_file():
+        return {}
+    scores = test.select("image", "label").join(
+        read_parquet(folder.erasure).select("image", "score", "erased", "control"),
+        on="image", how="left", maintain_order="left",
+    )  # fmt: skip
+    kept = scores["score"].is_not_null().to_numpy()
+    labels = scores["label"].to_numpy()[kept]
+    if len(set(labels)) < 2:
+        return {"n_erased": int(kept.sum())}
+    values = [scores[name].to_numpy()[kept] for name in ("score", "erased", "control")]
+
+    def drops(drawn: PeopleResamples) -> Resampled:
+        original, erased, control = (auc_resampled(labels, value, drawn) for value in values)
+        found = (erased, original - erased, original - control, control - erased)
+        return dict(zip(ERASURE_MEASURES, found, strict=True))
+
+    of_kept = PeopleResamples(resamples.counts, resamples.person_of_image[kept], resamples.strata)
+    scales: dict[str, Scale] = {ERASED_AUC: "logit", **dict.fromkeys(AUC_DROPS, "identity")}
+    found = estimate(drops, of_kept, settings, scales)
+    turned = evidence.erased_reversed(found.intervals[ERASED_AUC][1])
+    p_values = [
+        (found.values[name], p_of_drop(found, name, settings)) for name in ("auc_drop_erased", "auc_drop_difference")
+    ]
+    return found.columns() | {
+        "depends_p": evidence.depends_p(p_values, turned),
+        "erased_reversed": turned,
+        "n_erased": int(kept.sum()),
+    }
+
+
+def _with_corrected_highest(rows: list[dict[str, Any]], estimates: Sequence[Estimates]) -> list[dict[str, Any]]:
+    """The highest AUC of several is too high by having been chosen: the row with it also has it corrected for that."""
+    aucs = np.array([estimate.values["auc"] for estimate in estimates])
+    if len(aucs) < 2 or np.isnan(aucs).all():
+        return rows
+    samples = np.stack([estimate.samples["auc"] for estimate in estimates], axis=1)
+    optimism = optimism_of_highest(aucs, samples, [standard_error(estimate, "auc") for estimate in estimates])
+    highest = int(np.nanargmax(aucs))
+    return [row | ({"auc_corrected": row["auc"] - optimism} if i == highest else {}) for i, row in enumerate(rows)]

@@ -1,0 +1,358 @@
+"""What a cell is measured by: every measure is one function of its test images and of resamples of people.
+
+The estimate is the measure where everyone is drawn once, its spread comes from leaving out one person at a time and its
+bootstrap from resamples: all of it from the same function, so that no two can differ.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+
+from benchmark.study.config import Statistics
+from stats.bootstrap import auc_resampled, average_precision_resampled, mean_resampled
+from stats.calibration import calibration_resampled, expected_calibration_error_resampled
+from stats.intervals import (
+    UNDEFINED,
+    Interval,
+    Scale,
+    bca_interval,
+    bootstrap_p_value,
+    interval_at_end,
+    percentile_interval,
+    student_interval,
+    student_p_value,
+)
+from stats.jackknife import LeftOut, Spread, leave_out_people, spread
+from stats.metrics import Confusion
+from stats.moderated import auc_variance, average_precision_variance, moderated
+from stats.operating import confusion_resampled
+from stats.resamples import PeopleResamples
+from stats.risk import SCORE, Risk
+from stats.shares import effective_patients, of_sum
+from stats.within import ratio_and_correctness
+from xai.measures import OUTSIDE
+from xai.saliency import RATIOS
+
+# A resample adds its own chance distances to those of the data: all of them lie above the estimate.
+WITHOUT_INTERVAL = ("ece",)
+CHANCE = 0.5  # AUC of guesses
+Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where undefined
+
+CALLS = ("f1", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
+PREDICTION = ("auc", "average_precision", *CALLS, "brier", "calibration_intercept", "calibration_slope", "ece")
+# Of the vessel ratio within a cell. The first two are means over labels in which an association with the score cancels.
+WITHIN = (
+    "right_by_ratio",
+    "right_by_ratio_rho",
+    "right_by_ratio_positive",
+    "right_by_ratio_negative",
+    "ratio_score_rho",
+)
+MEASURES = (*PREDICTION, *RATIOS, OUTSIDE, *WITHIN)
+# What ranks and correlations over cells take from every resample, whatever makes the intervals.
+RESAMPLED = ("auc", "f1", *RATIOS)
+# Of Student's interval, for every measure; `identity` takes any value.
+SCALES: dict[str, Scale] = {
+    **dict.fromkeys(("auc", "average_precision", *CALLS, "brier"), "logit"),
+    **dict.fromkeys(("calibration_intercept", "calibration_slope", "ece"), "identity"),
+    **dict.fromkeys(RATIOS, "log"),
+    OUTSIDE: "logit",
+    **dict.fromkeys(("right_by_ratio", "right_by_ratio_positive", "right_by_ratio_negative"), "logit"),
+    **dict.fromkeys(("right_by_ratio_rho", "ratio_score_rho"), "atanh"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """One cell on the test images, all arrays in the order of the resampled images.
+
+    labels (n,) of 0/1; scores (n,), the model's output, by which images are ranked and called; threshold:
+    `score >= threshold` is called positive, chosen on validation; ratios: each of `xai.saliency.RATIOS` (n,), outside
+    (n,): how much of the map lies outside the field of view; NaN where an image has none; risk: what makes a
+    probability of a score.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    threshold: float
+    ratios: Mapping[str, np.ndarray]
+    outside: np.ndarray
+    risk: Risk = SCORE
+
+    @property
+    def risks(self) -> np.ndarray:
+        """(n,): the probability of a positive label that the scores stand for."""
+        return self.risk.of(self.scores)
+
+    def behind(self, threshold: float) -> dict[str, np.ndarray]:
+        """The images that a measure is a share of, (n,) bool, for those of `CALLS` that are a share of some alone."""
+        positive, called = self.labels == 1, self.scores >= threshold
+        return {"sensitivity": positive, "specificity": ~positive, "ppv": called, "npv": ~called}
+
+
+def measured(tested: Tested, resamples: PeopleResamples) -> Resampled:
+    """Each of `MEASURES` in every resample."""
+    labels, scores = tested.labels, tested.scores
+    calibration = calibration_resampled(labels, tested.risks, resamples)
+    positive, negative, within = ratio_and_correctness(
+        labels, scores, tested.threshold, tested.ratios["vessel_ratio"], resamples
+    )
+    return {
+        "auc": auc_resampled(labels, scores, resamples),
+        "average_precision": average_precision_resampled(labels, scores, resamples),
+        **calls(tested, tested.threshold, resamples),
+        "brier": mean_resampled((tested.risks - labels) ** 2, resamples),
+        "calibration_intercept": calibration.intercept,
+        "calibration_slope": calibration.slope,
+        "ece": expected_calibration_error_resampled(labels, tested.risks, resamples),
+        **{name: mean_resampled(tested.ratios[name], resamples) for name in RATIOS},
+        OUTSIDE: mean_resampled(tested.outside, resamples),
+        "right_by_ratio": within.auc_resampled,
+        "right_by_ratio_rho": within.rho_resampled,
+        "right_by_ratio_positive": positive.auc_resampled,
+        "right_by_ratio_negative": negative.auc_resampled,
+        "ratio_score_rho": within.score_rho_resampled,
+    }
+
+
+def calls(tested: Tested, threshold: float, resamples: PeopleResamples) -> Resampled:
+    """Each of `CALLS` at a threshold, in every resample."""
+    table: Confusion[np.ndarray] = confusion_resampled(tested.labels, tested.scores >= threshold, resamples)
+    return {name: getattr(table, name) for name in CALLS}
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Measures of one cell: what they are, how they vary with the people, and their intervals.
+
+    values: measure -> estimate, NaN where undefined; left_out: measure -> its jackknife values, (groups,), without each
+    of `groups` in turn; samples: measure -> (resamples,), of those that were resampled; intervals: measure -> bounds;
+    expected: measure -> the variance of such a statistic of so many patients, for those that are moderated by it.
+    """
+
+    values: dict[str, float]
+    left_out: Resampled
+    groups: LeftOut
+    samples: Resampled
+    intervals: dict[str, Interval]
+    expected: dict[str, float] = field(default_factory=dict)
+
+    def columns(self) -> dict[str, float]:
+        """`X`, `X_low` and `X_high` of every measure."""
+        found: dict[str, float] = {}
+        for name, value in self.values.items():
+            low, high = self.intervals[name]
+            found |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        return found
+
+
+def estimate_cell(tested: Tested, resamples: PeopleResamples, settings: Statistics) -> Estimates:
+    """Each of `MEASURES` of one cell, with samples of `RESAMPLED` at least."""
+    found = estimate(
+        partial(measured, tested), resamples, settings, SCALES, partial(expected_variances, tested, resamples)
+    )
+    found = _of_shares(found, tested, tested.threshold, resamples, settings)
+    if found.samples:
+        return found
+    f1 = confusion_resampled(tested.labels, tested.scores >= tested.threshold, resamples).f1
+    samples = {"auc": auc_resampled(tested.labels, tested.scores, resamples), "f1": f1}
+    samples |= {name: mean_resampled(tested.ratios[name], resamples) for name in RATIOS}
+    return replace(found, samples=samples)
+
+
+def estimate_calls(tested: Tested, threshold: float, resamples: PeopleResamples, settings: Statistics) -> Estimates:
+    """Each of `CALLS` at a threshold."""
+    found = estimate(partial(calls, tested, threshold), resamples, settings, SCALES)
+    return _of_shares(found, tested, threshold, resamples, settings)
+
+
+def expected_variances(tested: Tested, resamples: PeopleResamples, values: Mapping[str, float]) -> dict[str, float]:
+    """The variances of AUC and average precision that few positive patients make the spread between them miss."""
+    positive = tested.labels == 1
+    if positive.all() or not positive.any():
+        return {}
+    positives, negatives = (effective_patients(resamples.person_of_image[images]) for images in (positive, ~positive))
+    return {
+        "auc": auc_variance(values["auc"], positives, negatives),
+        "average_precision": average_precision_variance(values["average_precision"], positives),
+    }
+
+
+def _of_shares(
+    found: Estimates, tested: Tested, threshold: float, resamples: PeopleResamples, settings: Statistics
+) -> Estimates:
+    """Where a share is 0 or 1 nobody's absence changes it, and how many people it is of decides.
+
+    Balanced accuracy has the interval that those of sensitivity and specificity make, so that one of 5 of 5 patients
+    counts in it as five patients.
+    """
+    if settings.interval != "t":
+        return found
+    exact = {
+        name: interval_at_end(
+            found.values[name], len(np.unique(resamples.person_of_image[images])), settings.confidence
+        )
+        for name, images in tested.behind(threshold).items()
+        if found.values[name] in (0, 1)
+    }
+    intervals = found.intervals | exact
+    return replace(found, intervals=intervals | {"balanced_accuracy": _of_balanced_accuracy(found, intervals)})
+
+
+def _of_balanced_accuracy(found: Estimates, intervals: Mapping[str, Interval]) -> Interval:
+    names = ("sensitivity", "specificity")
+    (a, of_a), (b, of_b) = ((found.values[name], intervals[name]) for name in names)
+    errors = [_spread(found.values[name], found.left_out[name], found.groups).standard_error for name in names]
+    both = _spread(a + b, found.left_out[names[0]] + found.left_out[names[1]], found.groups).standard_error
+    # Not 0 where some patients have images of both classes.
+    product = 2 * errors[0] * errors[1]
+    correlation = float(np.clip((both**2 - errors[0] ** 2 - errors[1] ** 2) / product, -1, 1)) if product > 0 else 0.0
+    low, high = of_sum(a, of_a, b, of_b, correlation)
+    return float(low) / 2, float(high) / 2
+
+
+def estimate(
+    measure: Callable[[PeopleResamples], Resampled],
+    resamples: PeopleResamples,
+    settings: Statistics,
+    scales: Mapping[str, Scale],
+    expected: Callable[[Mapping[str, float]], dict[str, float]] = lambda _: {},
+) -> Estimates:
+    """The measures of a function of resamples, on the data itself and with intervals over people.
+
+    scales: of Student's interval, by measure. expected: from the values to the variances that moderate their spread, of
+    those that have one. Resamples are used where the bootstrap makes the intervals.
+    """
+    everyone = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
+    once = measure(PeopleResamples(everyone, resamples.person_of_image, resamples.strata))
+    values = {name: float(value[0]) for name, value in once.items()}
+    groups = leave_out_people(resamples)
+    left_out, samples = measure(groups.resamples), measure(resamples) if settings.interval != "t" else {}
+    variances = expected(values)
+
+    def interval(name: str) -> Interval:
+        if name in WITHOUT_INTERVAL:
+            return UNDEFINED
+        variance = variances.get(name)
+        return _interval(values[name], samples.get(name), left_out[name], groups, settings, scales[name], variance)
+
+    return Estimates(values, left_out, groups, samples, {name: interval(name) for name in values}, variances)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One cell's measure less another's on the same `n_images`, its interval, and its two-sided p-value."""
+
+    value: float
+    interval: Interval
+    p_value: float
+    n_images: int
+
+
+def difference(
+    a: tuple[Tested, Estimates],
+    b: tuple[Tested, Estimates],
+    measure: str,
+    resamples: PeopleResamples,
+    settings: Statistics,
+) -> Difference:
+    """Cell a less cell b by one of `RESAMPLED`; of a ratio over the images that have it in both."""
+    (tested_a, of_a), (tested_b, of_b) = a, b
+    n = len(tested_a.labels)
+    value, left_out, samples = (
+        of_a.values[measure] - of_b.values[measure],
+        of_a.left_out[measure] - of_b.left_out[measure],
+        of_a.samples[measure] - of_b.samples[measure],
+    )
+    if measure in RATIOS:
+        per_image = tested_a.ratios[measure] - tested_b.ratios[measure]
+        n = int(np.isfinite(per_image).sum())
+        if (np.isnan(tested_a.ratios[measure]) != np.isnan(tested_b.ratios[measure])).any():
+            scales: dict[str, Scale] = {measure: "identity"}
+            both = estimate(lambda drawn: {measure: mean_resampled(per_image, drawn)}, resamples, settings, scales)
+            value, left_out = both.values[measure], both.left_out[measure]
+            samples = both.samples.get(measure, samples)
+    interval = _interval(value, samples, left_out, of_a.groups, settings, "identity")
+    return Difference(value, interval, _p_value(value, samples, left_out, of_a.groups, settings), n)
+
+
+def standard_error(found: Estimates, measure: str) -> float:
+    """Of a measure over people, by the jackknife; NaN where it has none."""
+    return _spread(found.values[measure], found.left_out[measure], found.groups).standard_error
+
+
+def p_above_chance(several: Sequence[Estimates], settings: Statistics) -> float:
+    """Two-sided p-value of an AUC against `CHANCE`, by what makes its interval; NaN where it has none.
+
+    Of several cells on the same people, such as the seeds of one, of their mean AUC.
+    """
+    value, samples, left_out, expected = _mean(several, "auc")
+    return _p_value(value, samples, left_out, several[0].groups, settings, CHANCE, "logit", expected)
+
+
+def p_of_drop(found: Estimates, name: str, settings: Statistics) -> float:
+    """Two-sided p-value of a difference against 0, such as a drop of the AUC."""
+    return _p_value(found.values[name], found.samples.get(name), found.left_out[name], found.groups, settings)
+
+
+def interval_of_mean(several: Sequence[Estimates], measure: str, settings: Statistics) -> Interval:
+    """Of the mean of a measure over cells on the same people, such as the seeds of one."""
+    value, samples, left_out, expected = _mean(several, measure)
+    return _interval(value, samples, left_out, several[0].groups, settings, SCALES[measure], expected)
+
+
+def _mean(several: Sequence[Estimates], measure: str) -> tuple[float, np.ndarray | None, np.ndarray, float | None]:
+    """The mean's value, samples, jackknife values and expected variance."""
+    value = float(np.mean([each.values[measure] for each in several]))
+    left_out = np.mean([each.left_out[measure] for each in several], axis=0)
+    sampled = [each.samples[measure] for each in several if measure in each.samples]
+    # Of a mean at most the mean of the variances, which it is where the cells agree on every patient.
+    expected = [each.expected[measure] for each in several if measure in each.expected]
+    return (
+        value,
+        np.mean(sampled, axis=0) if sampled else None,
+        left_out,
+        float(np.mean(expected)) if expected else None,
+    )
+
+
+def _interval(
+    value: float,
+    samples: np.ndarray | None,
+    left_out: np.ndarray,
+    groups: LeftOut,
+    settings: Statistics,
+    scale: Scale,
+    expected: float | None = None,
+) -> Interval:
+    if settings.interval == "t":
+        return student_interval(value, _spread(value, left_out, groups, expected), settings.confidence, scale)
+    assert samples is not None, "the bootstrap's intervals are of what was resampled"
+    if settings.interval == "percentile":
+        return percentile_interval(samples, settings.confidence)
+    return bca_interval(value, samples, left_out, settings.confidence, strata=groups.strata)
+
+
+def _p_value(
+    value: float,
+    samples: np.ndarray | None,
+    left_out: np.ndarray,
+    groups: LeftOut,
+    settings: Statistics,
+    null: float = 0,
+    scale: Scale = "identity",
+    expected: float | None = None,
+) -> float:
+    """Of a value against a null value: as its interval by Student's t, else from the bootstrap's standard error."""
+    if settings.interval == "t":
+        return student_p_value(value, _spread(value, left_out, groups, expected), null, scale)
+    assert samples is not None, "the bootstrap's p-values are of what was resampled"
+    return bootstrap_p_value(value, samples, null, scale)
+
+
+def _spread(value: float, left_out: np.ndarray, groups: LeftOut, expected: float | None = None) -> Spread:
+    """Over people; moderated by the variance that is expected of such a statistic, where one is known."""
+    of_people = spread(value, left_out, groups.strata, groups.people)
+    return of_people if expected is None else moderated(of_people, expected)

@@ -1,0 +1,134 @@
+"""A synthetic study compared with its truth: where the signal was planted, and where each measure places it.
+
+Each measure is read as on a real cohort, whose truth nobody knows. It can name the vessels, point elsewhere or show
+neither; a test of the vessels alone cannot point elsewhere, since a p-value above the level shows nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from benchmark.analysis.comparisons import CELL, frame
+from benchmark.analysis.leaderboard import OK
+from benchmark.analysis.measures import CHANCE
+from benchmark.synthetic import SyntheticCohort
+from benchmark.synthetic.cohort import Signal
+
+Verdict = Literal["vessels", "not shown", "elsewhere"]
+Outcome = Literal["right", "missed", "wrong"]
+
+# Not to see a signal in the vessels is a lack of power; to see none there is right where there is none.
+OUTCOMES: dict[Signal, dict[Verdict, Outcome]] = {
+    "vessels": {"vessels": "right", "not shown": "missed", "elsewhere": "wrong"},
+    "periphery": {"vessels": "wrong", "not shown": "right", "elsewhere": "right"},
+}
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """A measure that says whether a model uses the vessels.
+
+    name: of its columns, `<name>_verdict` and `<name>_outcome`.
+    called: what it is called in a sentence.
+    read: a row of the leaderboard -> its verdict; None where it was not computed or is not defined.
+    numbers: columns of the leaderboard that the verdict rests on.
+    """
+
+    name: str
+    called: str
+    read: Callable[[Mapping[str, Any]], Verdict | None]
+    numbers: tuple[str, ...]
+
+
+def _of_test(column: str) -> Callable[[Mapping[str, Any]], Verdict | None]:
+    """Of what a test shows of the vessels (`benchmark.analysis.evidence`), adjusted for the number of cells."""
+
+    def read(row: Mapping[str, Any]) -> Verdict | None:
+        shown = row[column]
+        return None if shown is None else "vessels" if shown else "not shown"
+
+    return read
+
+
+def _of_ratio(row: Mapping[str, Any]) -> Verdict | None:
+    low, high = row["vessel_ratio_fov_low"], row["vessel_ratio_fov_high"]
+    if low is None or high is None:
+        return None
+    return "vessels" if low > 1 else "elsewhere" if high < 1 else "not shown"
+
+
+INDICATORS = (
+    Indicator("erasure", "vessel erasure", _of_test("depends"), ("depends_p_holm",)),
+    Indicator("permutation", "the vessel permutation test", _of_test("above_null"), ("vessel_ratio_fov_null_p_holm",)),
+    Indicator(
+        "other_class",
+        "the permutation test of the other class’s maps",
+        _of_test("other_above_null"),
+        ("vessel_ratio_fov_other_null_p_holm",),
+    ),
+    Indicator(
+        "ratio",
+        "the ratio in the field of view",
+        _of_ratio,
+        ("vessel_ratio_fov", "vessel_ratio_fov_low", "vessel_ratio_fov_high"),
+    ),
+)
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **CELL,
+    "signal": pl.String,
+    "effect": pl.Float64,
+    "best_auc": pl.Float64,
+    **dict.fromkeys(("auc", "auc_low", "auc_high"), pl.Float64),
+    "predicts": pl.Boolean,
+    **{
+        column: kind
+        for indicator in INDICATORS
+        for column, kind in (
+            (f"{indicator.name}_verdict", pl.String),
+            (f"{indicator.name}_outcome", pl.String),
+            *((number, pl.Float64) for number in indicator.numbers),
+        )
+    },
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """What was planted, and what each measure says of it.
+
+    cells: one row per finished cell, in the order of the leaderboard; columns as `SCHEMA`. An outcome is null where
+        there is nothing to judge: no verdict, an AUC that is not shown to be above 0.5, or no signal at all.
+    """
+
+    cohort: SyntheticCohort
+    cells: pl.DataFrame
+
+    @property
+    def has_signal(self) -> bool:
+        return _has_signal(self.cohort)
+
+
+def _has_signal(cohort: SyntheticCohort) -> bool:
+    """Whether the images say anything about the label."""
+    return cohort.best_auc > CHANCE and cohort.effect > 0
+
+
+def compare_with_truth(cells: pl.DataFrame, cohort: SyntheticCohort) -> Planted:
+    """Read every measure of every finished cell of a leaderboard, and compare it with what was drawn.
+
+    Args:
+        cells: columns as `benchmark.analysis.leaderboard.SCHEMA`.
+    """
+    rows = []
+    for row in cells.filter(status=OK).to_dicts():
+        judged = row["predicts"] is True and _has_signal(cohort)  # what was not learned cannot be used
+        found = {name: row[name] for name in SCHEMA if name in row}
+        found |= {"signal": cohort.signal, "effect": cohort.effect, "best_auc": cohort.best_auc}
+        for indicator in INDICATORS:
+            verdict = indicator.read(row)
+            outcome = OUTCOMES[cohort.signal][verdict] if judged and verdict else None
+            found |= {f"{indicator.name}_verdict": verdict, f"{indicator.name}_outcome": outcome}
+        rows.append(found)
+    return Planted(cohort, frame(rows, SCHEMA))

@@ -1,0 +1,100 @@
+"""Every ratio of a cell under every convention, since the choice of one should not decide what is found.
+
+`against` is what a region is held to: `non_vessel` (all of the picture that is not vessel, as in the published study),
+`non_vessel_fov` (the same within the field of view), or `fov` (the whole of it) for regions beyond artery and vein.
+`images` are `all`, or, where some vessel masks look wrong (`xai.vessels.quality`), the `unflagged` ones.
+`average` is over `images` (mean of their ratios: the study's), over `people` (mean of each one's mean), of `sums`
+(sum of the images' means inside over that outside, which no single image can carry away), or `geometric` (of the images
+with a ratio above 0: the exponential of the mean logarithm, whose interval holds where few ratios are very high).
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmark.analysis.measures import Resampled, estimate
+from benchmark.study.config import Statistics
+from stats.bootstrap import mean_resampled, people_mean_resampled, ratio_of_sums_resampled
+from stats.intervals import Scale
+from stats.resamples import PeopleResamples
+from xai.gradcam import Scaling
+from xai.measures import other_scaling
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "backbone": pl.String,
+    "strategy": pl.String,
+    "seed": pl.Int64,
+    "region": pl.String,
+    "against": pl.String,
+    "scaling": pl.String,
+    "average": pl.String,
+    "images": pl.String,
+    "ratio": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n_images": pl.Int64,
+    "n_people": pl.Int64,
+}
+
+_ON_LOG: dict[str, Scale] = dict.fromkeys(("images", "people", "sums", "geometric"), "log")
+
+
+def ratio_rows(
+    saliency: pl.DataFrame, resamples: PeopleResamples, scaling: Scaling, settings: Statistics, doubtful: np.ndarray
+) -> list[dict[str, Any]]:
+    """Rows of `SCHEMA` without the cell.
+
+    Args:
+        saliency: the columns of `xai.measures` and `patient_id`, images in the order of the resamples.
+        scaling: the study's.
+        doubtful: (images,) bool, those whose vessel masks are flagged.
+    """
+    people = saliency["patient_id"].to_numpy()
+    rows = []
+    for region, against, under, suffix, images in _conventions(saliency.columns, scaling, bool(doubtful.any())):
+        ratio = f"{region}_ratio{'_fov' if against == 'non_vessel_fov' else ''}{suffix}"
+        ratios, inside, outside = (
+            np.where(doubtful & (images == "unflagged"), np.nan, values)
+            for values in (
+                saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+                for name in (ratio, f"{region}{suffix}", f"{against}{suffix}")
+            )
+        )
+        found = estimate(partial(_averages, ratios, inside, outside), resamples, settings, _ON_LOG)
+        for average, value in found.values.items():
+            low, high = found.intervals[average]
+            of = ratios > 0 if average == "geometric" else np.isfinite(ratios)
+            counted = {"n_images": int(of.sum()), "n_people": len(set(people[of].tolist()))}
+            rows.append(
+                {"region": region, "against": against, "scaling": under, "average": average, "images": images}
+                | {"ratio": value, "low": low, "high": high}
+                | counted
+            )
+    return rows
+
+
+def _averages(ratios: np.ndarray, inside: np.ndarray, outside: np.ndarray, resamples: PeopleResamples) -> Resampled:
+    logarithms = np.log(ratios, out=np.full(len(ratios), np.nan), where=ratios > 0)
+    return {
+        "images": mean_resampled(ratios, resamples),
+        "people": people_mean_resampled(ratios, resamples),
+        "sums": ratio_of_sums_resampled(inside, outside, resamples),
+        "geometric": np.exp(mean_resampled(logarithms, resamples)),
+    }
+
+
+def _conventions(columns: list[str], scaling: Scaling, some_doubtful: bool) -> list[tuple[str, str, str, str, str]]:
+    """(region, against, scaling, suffix of its columns, images): vessels every way, then where else it looks."""
+    other = other_scaling(scaling)
+    ways = [(scaling, "", "all"), *([(scaling, "", "unflagged")] if some_doubtful else []), (other, f"_{other}", "all")]
+    vessels: list[tuple[str, str, str, str, str]] = [
+        (region, against, under, suffix, images)
+        for under, suffix, images in ways
+        for against in ("non_vessel", "non_vessel_fov")
+        for region in ("artery", "vein", "vessel")
+    ]
+    of_vessels = {region for region, *_ in vessels}
+    others = [name.removesuffix("_ratio") for name in columns if name.endswith("_ratio")]
+    return vessels + [(region, "fov", scaling, "", "all") for region in others if region not in of_vessels]

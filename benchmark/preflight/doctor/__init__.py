@@ -1,0 +1,78 @@
+"""What would keep a study from running, or make it slow: `doctor`. No cell runs, and nothing is written in --out.
+
+Every check is a function that returns what it finds; `CHECKS` lists them. Nothing is downloaded: the hub is only asked.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from benchmark.errors import UserError
+from benchmark.preflight.doctor.case import Case
+from benchmark.preflight.doctor.data import check_cohort, check_photographs, check_test_set, check_vessels
+from benchmark.preflight.doctor.finding import Finding, Status, print_findings
+from benchmark.preflight.doctor.machine import (
+    check_device,
+    check_disk,
+    check_free_memory,
+    check_memory,
+    check_open_files,
+    check_ray,
+    check_shared_memory,
+    check_temporary_folder,
+)
+from benchmark.preflight.doctor.software import check_packages, check_python
+from benchmark.preflight.doctor.weights import check_token, check_weights
+from benchmark.report.progress import screen_apart_from
+from benchmark.study.cells import cells_of
+from benchmark.study.config import Study
+
+CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
+    "Python": check_python,
+    "packages": check_packages,
+    "device": check_device,
+    "Ray": check_ray,
+    "temporary files": check_temporary_folder,
+    "memory in use": check_free_memory,
+    "open files": check_open_files,
+    "shared memory": check_shared_memory,
+    "cohort": check_cohort,
+    "test set": check_test_set,
+    "photographs": check_photographs,
+    "vessels": check_vessels,
+    "memory": check_memory,
+    "disk": check_disk,
+    "weights": check_weights,
+    "hub token": check_token,
+}
+
+
+def diagnose(study: Study, out: Path, cluster: str | None) -> int:
+    """Print all findings as they are made; returns how many are in the way of the study."""
+    try:
+        folder = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise UserError(
+            f"no folder for temporary files ({error.strerror}): set TMPDIR to one that can be written"
+        ) from error
+    with folder as scratch, screen_apart_from(Path(scratch) / "doctor.log") as console:
+        console.print(f"[bold]{escape(study.name)}[/]: {len(cells_of(study))} cells, run directory {escape(str(out))}")
+        findings = examine(Case(study, out, cluster), console)
+        return print_findings(findings, console, width=max(map(len, CHECKS)))
+
+
+def examine(case: Case, console: Console) -> Iterator[Finding]:
+    """The findings of every check; one that breaks down is a failure among them."""
+    for name, check in CHECKS.items():
+        with console.status(f"Checking {name}"):
+            try:
+                findings = check(case)
+            except UserError as error:  # told where it belongs to
+                findings = [Finding(Status.WARN, name, f"not checked: {str(error).splitlines()[0]}")]
+            except Exception as error:
+                reason = f"the check itself failed: {type(error).__name__}: {error}"
+                findings = [Finding(Status.FAIL, name, reason, "report it with this line")]
+        yield from findings

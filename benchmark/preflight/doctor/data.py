@@ -1,0 +1,105 @@
+"""Cohort, photographs and vessel masks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from benchmark.errors import UserError
+from benchmark.preflight.adequacy import adequacy
+from benchmark.preflight.doctor.case import Case
+from benchmark.preflight.doctor.finding import Finding, Status
+from benchmark.stages.segment import open_vessels, require_own_masks
+from benchmark.study.manifest import SPLITS, Manifest
+from benchmark.study.patients import counted, of_each_class, too_few
+from benchmark.study.photos import crop_row
+
+SAMPLE = 3  # photographs of each split
+
+
+def check_cohort(case: Case) -> list[Finding]:
+    try:
+        cohort = case.cohort
+    except UserError as error:
+        return [Finding(Status.FAIL, "cohort", line) for line in str(error).splitlines()]
+    parts = {split: cohort.filter(pl.col("split") == split) for split in SPLITS}
+    told = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
+    source = case.study.cohort.manifest or "synthetic"
+    people = cohort["patient_id"].n_unique()
+    finding = Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images of {people} people; {told}")
+    conflicts = [Finding(Status.FAIL, "cohort", line) for line in case.manifest.conflicts]
+    return [finding, *_remarks(case.manifest), *conflicts]
+
+
+def _remarks(manifest: Manifest) -> list[Finding]:
+    doubtful = manifest.classes is not None and manifest.classes.doubtful
+    findings = [Finding(Status.PASS, "cohort", line) for line in manifest.remarks()]
+    return [replace(finding, status=Status.WARN) for finding in findings[:doubtful]] + findings[doubtful:]
+
+
+def check_test_set(case: Case) -> list[Finding]:
+    """How precise the study's numbers can be."""
+    test = case.cohort.filter(pl.col("split") == "test")
+    found = adequacy(test, case.study.statistics.confidence)
+    if found is None:
+        return [Finding(Status.FAIL, "test set", "no test patient of one class: no AUC can be computed")]
+    few, fix = too_few(of_each_class(test)), ""
+    if few:
+        fix = "test more patients of that class, by the split column or by cohort.shares"
+    elif found.wide:
+        fix = "test more patients, or read the study as exploratory: most differences will not be shown"
+    told = f"{found.discrimination} {few}".rstrip()
+    return [
+        Finding(Status.WARN if fix else Status.PASS, "test set", told, fix),
+        Finding(Status.PASS, "test set", found.calibration),
+    ]
+
+
+def check_photographs(case: Case) -> list[Finding]:
+    if case.study.cohort.synthetic is not None:
+        return [Finding(Status.PASS, "photographs", "drawn when the study runs")]
+    cohort, allowed = case.cohort, case.study.cohort.max_rejected
+    absent = [path for path in cohort["path"] if not Path(path).is_file()]
+    if absent:
+        mend = "relative paths count from --image-dir, else from the manifest's folder"
+        status = Status.FAIL if len(absent) > allowed * len(cohort) else Status.WARN
+        detail = f"{len(absent)} of {len(cohort)} files are missing, the first: {absent[0]}"
+        return [Finding(status, "photographs", detail, mend)]
+    sample = pl.concat([cohort.filter(pl.col("split") == split).head(SAMPLE) for split in SPLITS])
+    rows = sample.select("path", pl.col("fov_mask").fill_null("")).with_row_index("row").to_dicts()
+    faults = [(row["path"], error) for row in rows if (error := crop_row(row)["error"])]
+    if not faults:
+        return [Finding(Status.PASS, "photographs", f"all files are there, {len(rows)} of them were decoded")]
+    status = Status.FAIL if len(faults) == len(rows) else Status.WARN
+    mend = f"replace them, or leave them out: the study goes on while no more than {allowed:.0%} are lost"
+    findings = [Finding(status, "photographs", f"{path}: {error}") for path, error in faults]
+    return [*findings[:-1], replace(findings[-1], mend=mend)]
+
+
+def check_vessels(case: Case) -> list[Finding]:
+    try:
+        source = open_vessels(case.study)
+    except UserError as error:
+        return [Finding(Status.FAIL, "vessels", str(error).removeprefix("vessels: "))]
+    told = ", ".join(f"{key} {value}" for key, value in source.provenance.items())
+    findings = [Finding(Status.PASS, "vessels", told.removeprefix("name "))]
+    if case.study.cohort.synthetic is None:
+        try:
+            require_own_masks(source, case.cohort)
+        except UserError as error:
+            return [Finding(Status.FAIL, "vessels", str(error).removeprefix("vessels: "))]
+    if case.study.vessels.source == "masks" and case.study.cohort.synthetic is None:
+        findings += _masks(case.cohort.filter(pl.col("split") == "test"))
+    return findings
+
+
+def _masks(test: pl.DataFrame) -> list[Finding]:
+    named = test.filter(pl.all_horizontal(pl.col("artery_mask", "vein_mask").is_not_null()))
+    there = sum(
+        Path(artery).is_file() and Path(vein).is_file() for artery, vein in named["artery_mask", "vein_mask"].rows()
+    )
+    if there == len(test):
+        return []
+    status = Status.WARN if there else Status.FAIL
+    mend = "an image without both takes no part in the ratios: mend the manifest, or choose --vessels wnet"
+    return [Finding(status, "vessels", f"{there} of {len(test)} test images have both mask files", mend)]

@@ -1,0 +1,109 @@
+"""Weights that are here, or what the hub says of those that are not; nothing is downloaded."""
+
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
+
+import backbones
+from backbones import HubFile, surroundings
+from backbones.checkpoint import require_kind
+from benchmark.preflight.doctor.case import Case
+from benchmark.preflight.doctor.finding import Finding, Status
+from benchmark.study.config import BackboneChoice
+from benchmark.trial.costs import free_bytes, readable_bytes
+from benchmark.trial.weight_files import find_weights
+
+ANSWER_SECONDS = 5.0  # of the hub
+
+
+def check_weights(case: Case) -> list[Finding]:
+    findings, download = [], 0
+    for choice in case.study.backbones:
+        finding, size = _weights(choice)
+        findings.append(finding)
+        download += size
+    cache = Path(constants.HF_HUB_CACHE)
+    if download > free_bytes(cache):
+        detail = f"{readable_bytes(download)} are to be downloaded, {readable_bytes(free_bytes(cache))} free at {cache}"
+        findings.append(Finding(Status.FAIL, "weights", detail, "set HF_HOME to a folder with more space"))
+    return findings
+
+
+def _weights(choice: BackboneChoice) -> tuple[Finding, int]:
+    """Where a backbone's weights are, and how many bytes of them are to be downloaded."""
+
+    def found(status: Status, detail: str, mend: str = "") -> Finding:
+        return Finding(status, "weights", f"{choice.name}: {detail}", mend)
+
+    hub = choice.open().weights
+    if choice.weights is None and choice.open().untrained:
+        return found(Status.PASS, "untrained, none needed"), 0
+    try:
+        path = choice.open().locate(choice.weights) if choice.weights is not None or hub is None else hub.cached()
+        if path is not None:
+            require_kind(path)
+            if choice.sha256 is not None:
+                find_weights(choice)
+            digest = ", SHA-256 as configured" if choice.sha256 else ""
+            return found(Status.PASS, f"{path}, {readable_bytes(path.stat().st_size)}{digest}"), 0
+    except backbones.WeightsError as error:
+        return found(Status.FAIL, str(error)), 0
+    assert hub is not None  # else there would be a path
+
+    def unavailable(status: Status, reason: str) -> tuple[Finding, int]:
+        reason, _, mend = reason.rpartition(": ")
+        by_hand = f"or name {hub.file}, downloaded elsewhere, as `weights:` of the backbone"
+        return found(status, f"huggingface.co/{hub.repository}: {reason}", f"{mend}; {by_hand}"), 0
+
+    fault = surroundings.fault()
+    if fault is not None:
+        return unavailable(Status.FAIL, fault)
+    try:
+        size = ask_hub(hub)
+    except Exception as error:  # whatever the hub's client and its parts raise
+        # A refusal stays one; a hub that is out of reach may return, or the study runs elsewhere.
+        refused = isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404)
+        return unavailable(Status.FAIL if refused else Status.WARN, hub.reason(error))
+    told = "of unknown size" if size is None else readable_bytes(size)
+    return found(Status.PASS, f"not here yet; {told}, will be downloaded from huggingface.co/{hub}"), size or 0
+
+
+def ask_hub(hub: HubFile) -> int | None:
+    """Bytes of a file that may be downloaded, where the hub tells.
+
+    Raises what `huggingface_hub.get_hf_file_metadata` does.
+    """
+    *others, last = hub.names
+    for name in others:
+        try:
+            return _file_size(hub, name)
+        except RemoteEntryNotFoundError:
+            continue
+    return _file_size(hub, last)
+
+
+def _file_size(hub: HubFile, name: str) -> int | None:
+    url = huggingface_hub.hf_hub_url(hub.repository, name, revision=hub.revision)
+    return huggingface_hub.get_hf_file_metadata(url, timeout=ANSWER_SECONDS).size
+
+
+def check_token(case: Case) -> list[Finding]:
+    missing = {
+        choice.name: hub
+        for choice in case.study.backbones
+        for hub in [choice.open().weights]
+        if choice.weights is None and hub is not None and hub.cached() is None
+    }
+    fault = surroundings.token_fault()
+    if fault is not None:
+        detail, _, mend = fault.rpartition(": ")
+        return [Finding(Status.FAIL if missing else Status.WARN, "hub token", detail, mend)]
+    gated = [name for name, hub in missing.items() if hub.gated]
+    if huggingface_hub.get_token():
+        return [Finding(Status.PASS, "hub token", "set")]
+    if not gated:
+        return [Finding(Status.PASS, "hub token", "none, and none needed: no gated weights are to be downloaded")]
+    mend = "make one at huggingface.co/settings/tokens and set HF_TOKEN"
+    return [Finding(Status.WARN, "hub token", f"none, but gated: {', '.join(gated)}", mend)]

@@ -1,0 +1,196 @@
+"""ROC, calibration and decision curves: one panel a backbone, one line a strategy and seed.
+
+Frames have the columns of `curves.csv`: backbone, strategy, seed, curve (as in `benchmark.analysis.curves`), x, y, low,
+high, n. Panels come in the order in which a frame names its backbones, all on the same axes; no data, no panel.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+from benchmark.analysis.curves import TREAT_ALL
+from benchmark.report.charts import spans
+from benchmark.report.charts.drawing import FAINT, QUIET, Chart, Margins, draw, rows
+from benchmark.report.charts.spans import Span
+from benchmark.report.charts.styles import WIDTH, Styles
+
+TREAT_NONE = "treat none"
+
+_PLOT = 264  # pixels, both ways
+_ROC_STEPS = 400  # of each axis: finer than the eye, and thousands of images become hundreds of points
+_NOTHING = 1e-12  # net benefit: a difference of no more is rounding
+_PALE = 0.18  # opacity of a band, of which several lie on each other
+_FINE = 0.9  # pixels, width of a line among many
+_LEAST = 0.01  # net benefit that the axis reaches even if no model does
+_DEPTH = 0.3  # how far below 0 the axis of decision curves reaches, as a share of the highest net benefit
+
+
+def roc_curves(curves: pl.DataFrame) -> list[Chart]:
+    """Sensitivity against 1 - specificity, with the diagonal of chance."""
+    rounded = (pl.col("x", "y") * _ROC_STEPS).round() / _ROC_STEPS
+    points = _points(curves, "roc").with_columns(rounded).unique(maintain_order=True)
+    span = spans.linear([0, 1], step=1)
+    x, y = span.along(alt.X, "x", "1 − specificity"), span.along(alt.Y, "y", "Sensitivity")
+    styles = Styles(points["strategy"].unique())
+    charts = []
+    for backbone, panel in _by_backbone(points):
+        lines = _lines(panel).encode(x=x, y=y, **styles.of_lines(_width(points)))
+        told = f"ROC curves of {backbone}: {_strategies(panel)}. The dotted diagonal is chance."
+        charts.append(_draw([_diagonal(span, x, y), lines], styles, backbone, told))
+    return charts
+
+
+def calibration_curves(curves: pl.DataFrame) -> list[Chart]:
+    """Observed share of positives against mean predicted probability; intervals only where there is one seed.
+
+    Both axes have the same span, as narrow as what is drawn.
+    """
+    points = _points(curves, "calibration")
+    if points.is_empty():
+        return []
+    if _several_seeds(points):
+        points = points.with_columns(low=None, high=None)
+    span = spans.linear(points.select("x", "y", "low", "high").unpivot()["value"], step=0.05)
+    # As many labels as along y: there is room, which Vega doubts, not knowing the page's font.
+    x = span.along(alt.X, "x", "Predicted probability", labelOverlap=False)
+    y, low = (span.along(alt.Y, end, "Observed share") for end in ("y", "low"))
+    styles = Styles(points["strategy"].unique())
+    channels = styles.of_points()
+    charts = []
+    for backbone, panel in _by_backbone(points):
+        bounded = panel.drop_nulls(["low", "high"])
+        layers = [
+            _diagonal(span, x, y),
+            rows(bounded).mark_rule(opacity=FAINT).encode(x=x, y=low, y2="high:Q", color=channels["color"]),
+            _lines(panel).encode(x=x, y=y, color=channels["color"], strokeWidth=alt.value(_FINE)),
+            rows(panel).mark_point(size=36).encode(x=x, y=y, **channels),
+        ]
+        told = f"Calibration of {backbone}: {_strategies(panel)}. On the dotted diagonal predicted and observed agree."
+        charts.append(_draw(layers, styles, backbone, told))
+    return charts
+
+
+def decision_curves(curves: pl.DataFrame) -> list[Chart]:
+    """Net benefit against threshold probability, with treating none, and all where the frame has it.
+
+    A model's line that falls below the axis goes on along its end.
+    """
+    points = _points(curves, "decision")
+    models = points.filter(pl.col("backbone") != TREAT_ALL)
+    if models.is_empty():
+        return []
+    # The axes end where there is nothing more to see: from there on every model treats none, or does far worse.
+    useful = models.filter(pl.col("y") != 0)
+    last = float((models if useful.is_empty() else useful)["x"].to_numpy().max())
+    top = max(float(models["y"].to_numpy().max()), _LEAST)
+    bottom = -_DEPTH * top
+    visible = points.filter(pl.col("x") <= last).with_columns(pl.col("y").clip(lower_bound=bottom))
+    everyone = visible.filter(pl.col("backbone") == TREAT_ALL).unique("y", keep="first", maintain_order=True)
+    treat_all = everyone.select("x", "y", strategy=pl.lit(TREAT_ALL))  # ends at the axis: it falls ever further
+    treat_none = pl.DataFrame({"x": [0.0, last], "y": [0.0, 0.0], "strategy": TREAT_NONE})
+    references = pl.concat([treat_all, treat_none])
+    names = references["strategy"].unique(maintain_order=True).to_list()
+    styles = Styles(models["strategy"].unique(), names)
+    x = spans.linear([0, last], step=0.05).along(alt.X, "x", "Threshold probability")
+    y = spans.linear([bottom, top], step=top / 20).along(alt.Y, "y", "Net benefit")
+    channels = {"x": x, "y": y, **styles.of_lines(_width(models))}
+    charts = []
+    for backbone, panel in _by_backbone(visible.filter(pl.col("backbone") != TREAT_ALL)):
+        layers = [
+            rows(references).mark_line().encode(**channels),
+            _lines(panel).encode(**channels),
+        ]
+        told = f"Decision curves of {backbone}: net benefit of {_strategies(panel)}, beside {' and '.join(names)}."
+        charts.append(_draw(layers, styles, backbone, told))
+    return charts
+
+
+def benefit_gained(curves: pl.DataFrame) -> list[Chart]:
+    """Net benefit beyond the better of treating everyone and no one, with its band where there is one seed.
+
+    At each threshold the difference to whichever of the two has the higher net benefit on these images: everyone below
+    the prevalence, no one above it. Drawn are the thresholds at which some model acts otherwise; what lies beyond the
+    axis of benefits is drawn at its end.
+    """
+    key = ["backbone", "strategy", "seed", "x"]
+    to_none, to_all = _points(curves, "decision"), _points(curves, "decision_difference")
+    points = pl.concat([to_none.join(to_all, on=key, how="semi"), to_all.join(to_none, on=key, how="semi")])
+    if points.is_empty():
+        return []
+    points = points.sort("y", maintain_order=True).unique(key, keep="first", maintain_order=True).sort("x")
+    points = curves.select("backbone").unique(maintain_order=True).join(points, on="backbone", maintain_order="left")
+    acting = points.filter(pl.col("y").abs() > _NOTHING)
+    first, last = (float(end(acting["x"].to_numpy(), initial=start)) for end, start in ((np.min, 1), (np.max, 0)))
+    if first > last:
+        return []
+    reach = 2 * max(float(points["y"].to_numpy().max()), _LEAST)
+    points = points.filter(pl.col("x").is_between(first, last)).with_columns(
+        pl.col("y", "low", "high").clip(-reach, reach)
+    )
+    # Before its first threshold and after its last, a model acts as the better one does, on every image.
+    ends = acting.group_by(key[:3]).agg(start=pl.col("x").min(), stop=pl.col("x").max())
+    drawn = pl.col("x").is_between("start", "stop")
+    points = points.join(ends, on=key[:3], how="left", maintain_order="left").with_columns(
+        pl.when(drawn).then(pl.col("low", "high"))
+    )
+    if _several_seeds(points):
+        points = points.with_columns(low=None, high=None)
+    styles = Styles(points["strategy"].unique())
+    x = spans.linear([first, last], step=0.05).along(alt.X, "x", "Threshold probability")
+    span = spans.linear([-reach, reach], step=reach / 20)
+    y, low = (span.along(alt.Y, end, "Net benefit gained") for end in ("y", "low"))
+    channels = styles.of_lines(_width(points))
+    zero = pl.DataFrame({"x": [first, last], "y": [0.0, 0.0]})
+    charts = []
+    for backbone, panel in _by_backbone(points):
+        layers = [
+            rows(panel.drop_nulls(["low", "high"]))
+            .mark_area(opacity=_PALE)
+            .encode(x=x, y=low, y2="high:Q", color=channels["color"], detail="seed:N"),
+            rows(zero).mark_line(strokeWidth=1, strokeDash=[1, 3], color=QUIET).encode(x=x, y=y),
+            _lines(panel).encode(x=x, y=y, **channels),
+        ]
+        told = (
+            f"Net benefit gained of {backbone}: that of acting on {_strategies(panel)} less the better of treating all "
+            "and treating none, which is the dotted line at 0."
+        )
+        charts.append(_draw(layers, styles, backbone, told))
+    return charts
+
+
+def _points(curves: pl.DataFrame, curve: str) -> pl.DataFrame:
+    return curves.filter(pl.col("curve") == curve).fill_nan(None).drop_nulls(["x", "y"])
+
+
+def _by_backbone(points: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    for (backbone,), panel in points.group_by("backbone", maintain_order=True):
+        yield str(backbone), panel
+
+
+def _strategies(panel: pl.DataFrame) -> str:
+    return ", ".join(panel["strategy"].unique(maintain_order=True))
+
+
+def _several_seeds(points: pl.DataFrame) -> bool:
+    return points["seed"].n_unique() > 1
+
+
+def _width(points: pl.DataFrame) -> float:
+    return _FINE if _several_seeds(points) else WIDTH
+
+
+def _lines(panel: pl.DataFrame) -> alt.Chart:
+    """A line a strategy and seed, through the points in their order."""
+    return rows(panel.with_row_index("place")).mark_line().encode(detail="seed:N", order="place:Q")
+
+
+def _diagonal(span: Span, x: alt.X, y: alt.Y) -> alt.Chart:
+    ends = pl.DataFrame({"x": [span.low, span.high], "y": [span.low, span.high]})
+    return rows(ends).mark_line(strokeWidth=1, strokeDash=[1, 3], color=QUIET).encode(x=x, y=y)
+
+
+def _draw(layers: Sequence[alt.Chart], styles: Styles, backbone: str, told: str) -> Chart:
+    margins = Margins(top=styles.legend_height + 12, right=10, bottom=36, left=46)
+    return draw(layers, margins, _PLOT, backbone, told)

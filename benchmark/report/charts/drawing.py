@@ -1,0 +1,131 @@
+"""From an Altair chart to an SVG that stands inside a page: no script, no identifiers, nothing to load.
+
+Colours and the font are the page's CSS variables, so one drawing serves light, dark and paper.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+from xml.etree import ElementTree
+
+import altair as alt
+import polars as pl
+import vl_convert
+from markupsafe import Markup
+
+from benchmark.report.charts.names import printable
+
+Channel = TypeVar("Channel", alt.X, alt.Y)
+
+WIDTH = 320  # pixels: a telephone shows a panel at its natural size, and the page three side by side
+FONT_SIZE = 11  # pixels
+INK, QUIET, RULE, PAPER = "var(--ink)", "var(--quiet)", "var(--rule)", "var(--paper)"
+FAINT = 0.5  # opacity of intervals beside their estimates
+
+_THEME = alt.Config(
+    background="transparent",
+    font="var(--sans)",
+    text=alt.MarkConfig(fontSize=FONT_SIZE, color=INK, baseline="middle"),
+    point=alt.MarkConfig(filled=True, opacity=1),
+    view=alt.ViewConfig(stroke=None),
+    axis=alt.AxisConfig(
+        domainColor=QUIET, gridColor=RULE, tickColor=QUIET, tickSize=4,
+        labelColor=QUIET, labelFontSize=FONT_SIZE, labelPadding=3,
+        titleColor=INK, titleFontSize=FONT_SIZE, titleFontWeight="normal",
+    ),
+    axisY=alt.AxisConfig(titleX=-34),
+    legend=alt.LegendConfig(
+        orient="top", title=None, offset=8, columnPadding=12, rowPadding=1,
+        labelColor=INK, labelFontSize=FONT_SIZE, symbolOpacity=1, symbolStrokeWidth=2,
+    ),
+)  # fmt: skip
+_SVG = "http://www.w3.org/2000/svg"
+_FRAMES = {"background", "foreground"}  # empty paths around every group
+_FOR_SCRIPTS = {"class", "pointer-events", "role", "aria-hidden", "aria-label", "aria-roledescription"}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One panel.
+
+    Attributes:
+        svg: an `<svg role="img">` with `alt` as its label and a viewBox, without a size of its own.
+        title: what a reader calls it; not part of the drawing.
+        alt: what it shows in words; text from a config is as it was given, not escaped.
+        width: its natural width in pixels, at which its text is as large as it should be.
+    """
+
+    svg: Markup
+    title: str
+    alt: str
+    width: int
+
+
+class Margins(NamedTuple):
+    """Pixels around the plot, for axes and legend: fixed, since the page's font cannot be measured here."""
+
+    top: int
+    right: int
+    bottom: int
+    left: int
+
+    @property
+    def plot_width(self) -> int:
+        return WIDTH - self.left - self.right
+
+
+def rows(frame: pl.DataFrame) -> alt.Chart:
+    """An empty chart of a frame's rows; NaN counts as null, and text is made `printable`."""
+    frame = frame.fill_nan(None).with_columns(pl.col(pl.String).map_elements(printable, return_dtype=pl.String))
+    # As text, since Altair would check and copy every number by itself.
+    return alt.Chart(alt.InlineData(values=frame.write_json(), format=alt.JsonDataFormat(type="json")))
+
+
+def pixels(channel: type[Channel], field: str, size: int) -> Channel:
+    """The field as pixels from the upper left corner of a plot that is `size` of them wide or high."""
+    domain = (0, size) if channel is alt.X else (size, 0)
+    return channel(f"{field}:Q", axis=None, scale=alt.Scale(domain=domain, nice=False, zero=False))
+
+
+def draw(
+    layers: Sequence[alt.Chart | alt.LayerChart | alt.FacetChart],
+    margins: Margins,
+    height: int,
+    title: str,
+    description: str,
+    resolve: alt.Resolve | None = None,
+) -> Chart:
+    """The finished panel of layers, first ones below.
+
+    Args:
+        height: of the plot in pixels.
+        title, description: the chart's `title` and `alt`.
+        resolve: axes or scales that layers do not share.
+    """
+    # All at once, since each method of a chart copies the whole of it.
+    chart = alt.layer(
+        *layers,
+        width=margins.plot_width,
+        height=height,
+        padding=margins._asdict(),
+        autosize=alt.AutoSizeParams(type="none"),
+        config=_THEME,
+        resolve=resolve or alt.Undefined,
+    )
+    svg = vl_convert.vegalite_to_svg(chart.to_dict())
+    return Chart(_embeddable(svg, description), title, description, WIDTH)
+
+
+def _embeddable(svg: str, label: str) -> Markup:
+    root = ElementTree.fromstring(svg)
+    for parent in list(root.iter()):
+        for child in [child for child in parent if child.get("class") in _FRAMES]:
+            parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
+        for name in _FOR_SCRIPTS & set(element.attrib):
+            del element.attrib[name]
+        if element.tag == "text" and "stroke" in element.attrib:
+            element.set("paint-order", "stroke")  # an outline keeps lines away from letters, and lies behind them
+    root.attrib = {"xmlns": _SVG, "viewBox": root.attrib["viewBox"], "role": "img", "aria-label": printable(label)}
+    return Markup(ElementTree.tostring(root, encoding="unicode"))

@@ -1,0 +1,157 @@
+"""Forest plots: the estimate and interval of every cell, one below the other as on the leaderboard."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import altair as alt
+import polars as pl
+
+from benchmark.report.charts import spans
+from benchmark.report.charts.drawing import FAINT, INK, PAPER, QUIET, Chart, Margins, draw, pixels, rows
+from benchmark.report.charts.names import cell_names
+from benchmark.report.charts.spans import Span
+
+_MARGINS = Margins(top=44, right=10, bottom=22, left=10)
+_CELL = 46  # pixels of a cell
+_NAME, _FIRST, _NEXT = 12, 24, 8  # pixels from its top to its name and its first interval, and to the next interval
+_POINT = 30  # square pixels
+_TICK = 9  # pixels: height of the mark of what chance gives
+_LETTERS = 50  # of a name: what fits above the intervals
+
+
+class _Measure(NamedTuple):
+    column: str
+    name: str
+    colour: str
+    shape: str
+
+    @property
+    def by_chance(self) -> str:
+        """The column of what chance gives, which not every leaderboard has."""
+        return f"{self.column}_null"
+
+
+class _Scale(NamedTuple):
+    span: Span
+    reference: float
+    meaning: str
+
+
+_AUC = [_Measure("auc", "AUC", "var(--prediction)", "square")]
+_REGIONS = {"vessel": "diamond", "artery": "circle", "vein": "square"}
+_RATIOS = {
+    suffix: [
+        _Measure(f"{region}_ratio{suffix}", region, f"var(--{region})", shape) for region, shape in _REGIONS.items()
+    ]
+    for suffix in ("", "_fov")
+}
+_RATIO_TITLES = {"": "Ratio to everything that is not vessel", "_fov": "Ratio inside the field of view"}
+
+
+def auc_forest(leaderboard: pl.DataFrame, along: pl.DataFrame | None = None) -> Chart | None:
+    """AUC of every cell against chance; columns as `leaderboard.csv`, None where no cell has one.
+
+    `along`: the cells, these among them, that the axis holds, so that forests side by side have one.
+    """
+    bounds = _bounds(leaderboard if along is None else along, _AUC)
+    span = spans.linear([0.5, *bounds], step=0.05)
+    return _forest(leaderboard, _AUC, "AUC", _Scale(span, 0.5, "chance"))
+
+
+def ratio_forest(leaderboard: pl.DataFrame, suffix: str = "") -> Chart | None:
+    """Vessel, artery and vein ratio of every cell: to all that is not vessel, or to that in the field of view ("_fov").
+
+    Both are drawn to one scale. What is off it is an arrow at its end. Where the same maps were compared with other
+    patients' vessels, a tick on the line of the ratio says what they have there, and the line at 1 gives way to it.
+    None where no cell has a ratio.
+    """
+    bounds = [bound for measures in _RATIOS.values() for bound in _bounds(leaderboard, measures)]
+    scale = _Scale(spans.of_ratios(bounds), 1, "no preference")
+    return _forest(leaderboard, _RATIOS[suffix], _RATIO_TITLES[suffix], scale)
+
+
+def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str, scale: _Scale) -> Chart | None:
+    named = leaderboard.with_columns(cell=pl.Series(cell_names(leaderboard, _LETTERS), dtype=pl.String))
+    columns = [measure.column for measure in measures]
+    cells = named.fill_nan(None).filter(pl.any_horizontal(pl.col(columns).is_not_null())).with_row_index("place")
+    if cells.is_empty():
+        return None
+    span, height = scale.span, cells.height * _CELL
+    estimates = _estimates(cells, measures)
+    shown = estimates.filter(pl.col("value").is_between(span.low, span.high))
+    intervals = estimates.filter(pl.col("high") >= span.low, pl.col("low") <= span.high)
+    intervals = intervals.with_columns(pl.col("low", "high").clip(span.low, span.high))
+    labels = cells.select("cell", y=pl.col("place") * _CELL + _NAME)
+    chance = estimates.filter(pl.col("null").is_between(span.low, span.high)).select(
+        "measure", "null", y=pl.col("y") - _TICK / 2, y2=pl.col("y") + _TICK / 2
+    )
+
+    channels, y = _channels(measures), pixels(alt.Y, "y", height)
+    layers = [
+        rows(intervals)
+        .mark_rule(strokeWidth=3, opacity=FAINT)
+        .encode(x=span.along(alt.X, "low", orient="top"), x2="high:Q", y=y, color=channels["color"]),
+        rows(_references(estimates, height).with_columns(reference=pl.lit(scale.reference, pl.Float64)))
+        .mark_rule(strokeDash=[2, 2], color=QUIET)
+        .encode(x=span.along(alt.X, "reference", orient="bottom", grid=False), y=y, y2="y2:Q"),
+        rows(chance).mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("null:Q", axis=None), y=y, y2="y2:Q"),
+        rows(shown).mark_point(size=_POINT).encode(x=alt.X("value:Q", axis=None), y=y, **channels),
+        *(
+            rows(estimates.filter(off_scale))
+            .mark_point(size=_POINT, shape=f"triangle-{side}")
+            .encode(x=alt.X(datum=end, axis=None), y=y, color=channels["color"])
+            for side, end, off_scale in (
+                ("left", span.low, pl.min_horizontal("value", "low") < span.low),
+                ("right", span.high, pl.max_horizontal("value", "high") > span.high),
+            )
+        ),
+        rows(labels).mark_text(align="left", stroke=PAPER, strokeWidth=3).encode(x=alt.value(0), y=y, text="cell:N"),
+    ]
+    ranked = cells.drop_nulls(columns[0]).sort(columns[0], descending=True)["cell"]
+    extremes = f" Highest {measures[0].name}: {ranked[0]}; lowest: {ranked[-1]}." if len(ranked) > 1 else ""
+    dashed = f"the dashed line at {scale.reference} is {scale.meaning}"
+    if len(chance):
+        dashed += f", the upright tick on a {measures[0].name} line the same maps on other patients' vessels"
+    told = f"{title}, {cells.height} {'cell' if cells.height == 1 else 'cells'} with intervals; {dashed}.{extremes}"
+    return draw(layers, _MARGINS, height, title, told, alt.Resolve(axis={"x": "independent"}))
+
+
+def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure]) -> pl.DataFrame:
+    """One row an estimate: measure, value, low, high, null (by chance), and y in pixels."""
+    return pl.concat(
+        cells.select(
+            measure=pl.lit(measure.name),
+            value=measure.column,
+            low=f"{measure.column}_low",
+            high=f"{measure.column}_high",
+            null=measure.by_chance if measure.by_chance in cells.columns else pl.lit(None, pl.Float64),
+            y=pl.col("place") * _CELL + _FIRST + _NEXT * line,
+        )
+        for line, measure in enumerate(measures)
+    ).drop_nulls("value")
+
+
+def _references(estimates: pl.DataFrame, height: int) -> pl.DataFrame:
+    """From where to where, in pixels, the reference line is drawn: past every estimate that has no null of its own."""
+    without = estimates.filter(pl.col("null").is_null())
+    if len(without) == len(estimates):
+        return pl.DataFrame({"y": [0.0], "y2": [float(height)]})
+    return without.select(y=pl.col("y") - _NEXT / 2, y2=pl.col("y") + _NEXT / 2)
+
+
+def _channels(measures: Sequence[_Measure]) -> dict[str, Any]:
+    """Colour and shape, with a legend where there is more than one measure."""
+    names = [measure.name for measure in measures]
+    legend = alt.Legend(columns=len(names), symbolSize=50) if len(names) > 1 else None
+    colours = alt.Scale(domain=names, range=[measure.colour for measure in measures])
+    shapes = alt.Scale(domain=names, range=[measure.shape for measure in measures])
+    return {
+        "color": alt.Color("measure:N", scale=colours, legend=legend),
+        "shape": alt.Shape("measure:N", scale=shapes, legend=legend),
+    }
+
+
+def _bounds(leaderboard: pl.DataFrame, measures: Sequence[_Measure]) -> list[float | None]:
+    columns = [f"{measure.column}{end}" for measure in measures for end in ("", "_low", "_high")]
+    columns += [measure.by_chance for measure in measures if measure.by_chance in leaderboard.columns]
+    return leaderboard.fill_nan(None).select(columns).unpivot()["value"].to_list()

@@ -1,0 +1,170 @@
+"""Does what predicts better look at vessels more? Every cell by its AUC and its vessel ratio."""
+
+from collections.abc import Iterable
+from string import ascii_lowercase
+from typing import Any
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+from benchmark.report.charts import spans
+from benchmark.report.charts.drawing import FAINT, PAPER, QUIET, WIDTH, Chart, Margins, draw, pixels, rows
+from benchmark.report.charts.labels import RADIUS, place_labels
+from benchmark.report.charts.names import cell_names
+from benchmark.report.charts.spans import Span
+from benchmark.report.charts.styles import Styles
+
+_TOP, _RIGHT, _AXIS, _LEFT = 8, 10, 50, 46  # pixels around the plot
+_SIDE = WIDTH - _LEFT - _RIGHT  # pixels of the plot, both ways
+_DIGIT = np.array([6.2, 9.0])  # pixels
+_KEY_ROW = 16  # pixels
+_LETTERS = 45  # of a name in the key
+_POINT = 55  # square pixels
+_HOLLOW: dict[str, Any] = {"filled": False, "size": 40, "strokeWidth": 1.25}
+_AT = {"x": pixels(alt.X, "left", _SIDE), "y": pixels(alt.Y, "top", _SIDE)}
+_PUBLISHED = "hollow: the published study, same shapes"
+_CALLED = {"vessel_ratio": "vessel ratio", "vessel_ratio_fov": "vessel ratio inside the field of view"}
+
+
+def scatter(
+    leaderboard: pl.DataFrame, ratio: str = "vessel_ratio", published: pl.DataFrame | None = None
+) -> Chart | None:
+    """A point and two intervals a cell, numbered by its row on the leaderboard; a key below says which is which.
+
+    Args:
+        leaderboard: columns as `leaderboard.csv`.
+        ratio: "vessel_ratio" or "vessel_ratio_fov".
+        published: up to 26 cells to compare with, hollow and with letters in their order; columns model, strategy, and
+            AUC and ratio with bounds.
+
+    Returns:
+        None where no cell has both measures.
+    """
+    cells = _points(_called(leaderboard, map(str, range(1, len(leaderboard) + 1))), ratio)
+    if cells.is_empty():
+        return None
+    others = cells.clear()
+    if published is not None:
+        one_seed = published.select(pl.exclude("model"), backbone="model", seed=0)
+        others = _points(_called(one_seed, ascii_lowercase[: len(published)]), ratio)
+    every = pl.concat([cells, others])
+    across = spans.linear([0.5, *_bounds(every, "x")], step=0.05)
+    up = spans.of_ratios(_bounds(every, "y"))
+    cells, others = (_on_scale(points, up) for points in (cells, others))
+
+    channels = Styles(every["strategy"].unique()).of_points(with_legend=False)
+    layers = [
+        alt.layer(*_measured(cells, others, across, up, _CALLED[ratio].capitalize(), channels)),
+        alt.layer(*_written(cells, others, across, up, channels)),
+    ]
+    lines = len(cells) + (len(others) + 1 if len(others) else 0)
+    margins = Margins(_TOP, _RIGHT, _AXIS + _KEY_ROW * lines, _LEFT)
+    told = f"{_CALLED[ratio].capitalize()} against AUC: {len(cells)} numbered points with both intervals."
+    if len(others):
+        told += f" Beside them {len(others)} hollow points of the published study, with letters."
+    independent = alt.Resolve(scale={"x": "independent", "y": "independent"})
+    return draw(layers, margins, _SIDE, f"AUC and {_CALLED[ratio]}", told, independent)
+
+
+def _measured(
+    cells: pl.DataFrame, others: pl.DataFrame, across: Span, up: Span, title: str, channels: dict[str, Any]
+) -> list[alt.Chart]:
+    """What lies along the axes."""
+    x, x_low = (across.along(alt.X, field, "AUC") for field in ("x", "x_low"))
+    y, y_low = (up.along(alt.Y, field, title) for field in ("y", "y_low"))
+
+    def bars(points: pl.DataFrame, colour: Any) -> list[alt.Chart]:
+        horizontal, vertical = (rows(points.drop_nulls(f"{axis}_low")).mark_rule(opacity=FAINT) for axis in "xy")
+        return [
+            horizontal.encode(x=x_low, x2="x_high:Q", y=y, color=colour),
+            vertical.encode(x=x, y=y_low, y2="y_high:Q", color=colour),
+        ]
+
+    return [
+        rows(pl.DataFrame({"x": [0.5]})).mark_rule(strokeDash=[2, 2], color=QUIET).encode(x=x),
+        rows(pl.DataFrame({"y": [1.0]})).mark_rule(strokeDash=[2, 2], color=QUIET).encode(y=y),
+        *bars(others, alt.value(QUIET)),
+        *bars(cells, channels["color"]),
+        rows(others).mark_point(color=QUIET, **_HOLLOW).encode(x=x, y=y, shape=channels["shape"]),
+        rows(cells).mark_point(size=_POINT).encode(x=x, y=y, **channels),
+    ]
+
+
+def _written(
+    cells: pl.DataFrame, others: pl.DataFrame, across: Span, up: Span, channels: dict[str, Any]
+) -> list[alt.Chart]:
+    """Labels and the key: they lie at pixels, whatever the axes."""
+    labels = _labels(pl.concat([cells, others]), across, up)
+    layers = [
+        rows(labels).mark_rule(strokeWidth=0.75, color=QUIET).encode(**_AT, x2="point_left:Q", y2="point_top:Q"),
+        rows(labels[: len(cells)]).mark_text(stroke=PAPER, strokeWidth=3).encode(**_AT, text="label:N"),
+        *_key(cells, 0, {"size": _POINT}, channels),
+    ]
+    if others.is_empty():
+        return layers
+    heading = pl.DataFrame({"left": 0, "top": _SIDE + _AXIS + _KEY_ROW * len(cells), "name": _PUBLISHED})
+    hollow = {"shape": channels["shape"], "color": alt.value(QUIET)}
+    return [
+        *layers,
+        rows(labels[len(cells) :]).mark_text(stroke=PAPER, strokeWidth=3, color=QUIET).encode(**_AT, text="label:N"),
+        rows(heading).mark_text(align="left").encode(**_AT, text="name:N"),
+        *_key(others, len(cells) + 1, _HOLLOW, hollow),
+    ]
+
+
+def _key(points: pl.DataFrame, above: int, mark: dict[str, Any], look: dict[str, Any]) -> list[alt.Chart]:
+    """A line a point, below so many others: what stands beside it in the plot, how it looks there, its name."""
+    top = _SIDE + _AXIS + _KEY_ROW * (above + pl.int_range(pl.len()))
+    lines = rows(points.select("label", "strategy", "name", left=0, top=top))
+    return [
+        lines.mark_text(align="right", dx=-18).encode(**_AT, text="label:N"),
+        lines.mark_point(xOffset=-9, **mark).encode(**_AT, **look),
+        lines.mark_text(align="left").encode(**_AT, text="name:N"),
+    ]
+
+
+def _labels(points: pl.DataFrame, across: Span, up: Span) -> pl.DataFrame:
+    """Each label with its place in pixels, clear of the rest where it can be, and where a line to its point ends."""
+    x, x_low, x_high = (_SIDE * across.places(points[name].to_numpy()) for name in ("x", "x_low", "x_high"))
+    y, y_low, y_high = (_SIDE * (1 - up.places(points[name].to_numpy())) for name in ("y", "y_low", "y_high"))
+    bars = np.vstack([np.column_stack([x_low, y - 1, x_high, y + 1]), np.column_stack([x - 1, y_high, x + 1, y_low])])
+    centres, labels = np.column_stack([x, y]), points["label"].to_list()
+    sizes = np.array([_DIGIT * (len(label), 1) for label in labels])
+    places = place_labels(centres, sizes, np.nan_to_num(bars), (_SIDE, _SIDE))
+    towards = places - centres
+    ends = centres + RADIUS * towards / np.linalg.norm(towards, axis=1, keepdims=True)
+    return pl.DataFrame(
+        {
+            "label": labels,
+            **dict(zip(("left", "top"), places.T, strict=True)),
+            **dict(zip(("point_left", "point_top"), ends.T, strict=True)),
+        }
+    )
+
+
+def _called(frame: pl.DataFrame, labels: Iterable[str]) -> pl.DataFrame:
+    """With `label` and `name` of each row: what stands in the plot, and in the key."""
+    names = pl.Series(cell_names(frame, _LETTERS), dtype=pl.String)
+    return frame.with_columns(name=names, label=pl.Series(list(labels), dtype=pl.String))
+
+
+def _points(frame: pl.DataFrame, ratio: str) -> pl.DataFrame:
+    """Rows with both measures, which become x and y."""
+    called = [
+        pl.col(f"{measure}{end}").alias(f"{axis}{end}")
+        for axis, measure in (("x", "auc"), ("y", ratio))
+        for end in ("", "_low", "_high")
+    ]
+    return frame.fill_nan(None).drop_nulls(["auc", ratio]).select("label", "name", "strategy", *called)
+
+
+def _on_scale(points: pl.DataFrame, up: Span) -> pl.DataFrame:
+    """With every ratio inside the span, at its end if it is not; the name says so."""
+    inside = pl.col("y").is_between(up.low, up.high)
+    told = pl.when(inside).then("name").otherwise(pl.col("name") + " (off the scale)")
+    return points.with_columns(told, pl.col("^y.*$").clip(up.low, up.high))
+
+
+def _bounds(points: pl.DataFrame, axis: str) -> pl.Series:
+    return points.select(axis, f"{axis}_low", f"{axis}_high").unpivot()["value"]

@@ -1,0 +1,145 @@
+"""leaderboard.tex: the cells as a table for a paper (LaTeX with booktabs), best and tied with the best marked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from benchmark.analysis.comparisons import tied_best
+from benchmark.analysis.leaderboard import OK, Leaderboard
+
+COLUMNS = {
+    "auc": ("AUC", 3),
+    "f1": ("F1", 3),
+    "artery_ratio": ("Artery", 2),
+    "vein_ratio": ("Vein", 2),
+    "vessel_ratio": ("Vessel", 2),
+}
+CHANCE_COLUMN = "vessel_ratio_null"
+_ESCAPED = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+    | {character: f"{{{character}}}" for character in "[*"}  # at the start of a row, options of the line break before
+)
+
+
+def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
+    """A table environment, narrow enough for a page of 345 pt unless names are long.
+
+    A cell takes two rows: backbone and values; strategy, seed where there are several, and intervals. Failed cells are
+    left out and counted in the caption. Where no cell is shown to predict better than chance, no AUC is marked.
+    """
+    done = leaderboard.cells.filter(pl.col("status") == OK)
+    several_seeds, several_counts = (done[name].n_unique() > 1 for name in ("seed", "n_ratio"))
+    chance = done[CHANCE_COLUMN].is_not_null().any()
+    marks = {measure: _marks(done, leaderboard.comparisons, measure, 1 - confidence) for measure in COLUMNS}
+    told = [
+        f"{escape(title)}: {_tested(done)}, with {100 * confidence:g}\\,\\% intervals over people.",
+        "Artery, vein, vessel: mean saliency inside over that outside all vessels" + _with_ratio(done) + ".",
+        "Bold: highest of these trained models; $\\dagger$: trained models that do not differ significantly from it "
+        "(Holm-adjusted).",
+    ]
+    if chance:
+        told.append("Chance: the vessel ratio of the same maps on other patients' vessels, with a one-sided $p$.")
+    if len(done) and not done["predicts"].any():
+        marks["auc"] = [""] * len(done)
+        if not done["predicts"].has_nulls():  # as of an AUC of 1
+            told.append("No AUC is marked, since no cell is shown to predict better than chance.")
+    failed = len(leaderboard.cells) - len(done)
+    if failed:
+        told.append(f"{failed} failed cell{'s' if failed > 1 else ''} left out.")
+    names = ["Backbone, strategy" + (", seed" if several_seeds else ""), *(label for label, _ in COLUMNS.values())]
+    names += (["Chance"] if chance else []) + (["$n$"] if several_counts else [])
+    rows = [_rows(row, i, marks, several_seeds, several_counts, chance) for i, row in enumerate(done.to_dicts())]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"  \centering",
+        r"  \setlength{\tabcolsep}{4pt}",
+        rf"  \caption{{{' '.join(told)}}}",
+        rf"  \begin{{tabular}}{{l{'r' * (len(names) - 1)}}}",
+        r"    \toprule",
+        f"    {' & '.join(names)} \\\\",
+        r"    \midrule",
+        *"\n    \\addlinespace\n".join(rows).splitlines(),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Any text as LaTeX prints it, on one line."""
+    return " ".join(text.split()).translate(_ESCAPED)
+
+
+def _marks(done: pl.DataFrame, comparisons: pl.DataFrame, measure: str, alpha: float) -> Sequence[str]:
+    """For each cell "best", "tied" or nothing."""
+    best = done[measure].max()
+    tied = tied_best(done, comparisons, measure, alpha)
+    return [
+        "best" if value is not None and value == best else "tied" if same else ""
+        for value, same in zip(done[measure], tied, strict=True)
+    ]
+
+
+def _tested(done: pl.DataFrame) -> str:
+    """What the numbers are of: the same test images for every cell."""
+    if done.is_empty():
+        return "prediction and saliency on the test images"
+    counts = ("n_images", "n_positive", "n_patients", "n_positive_patients")
+    images, positive, patients, with_positive = done.select(counts).row(0)
+    return (
+        f"prediction and saliency on {images:,} test images ({positive:,} positive) of {patients:,} patients "
+        f"({with_positive:,} with a positive image)"
+    )
+
+
+def _with_ratio(done: pl.DataFrame) -> str:
+    """How many images have a vessel ratio, where that is not all of them."""
+    counts = done["n_ratio"].unique()
+    if len(counts) > 1:
+        return "; $n$: images that have a vessel ratio"
+    few = done.filter(pl.col("n_ratio") < pl.col("n_images"))
+    return f"; {few['n_ratio'][0]:,} images have a vessel ratio" if len(few) else ""
+
+
+def _rows(
+    row: dict[str, Any],
+    index: int,
+    marks: dict[str, Sequence[str]],
+    several_seeds: bool,
+    several_counts: bool,
+    chance: bool,
+) -> str:
+    """A cell's two rows."""
+    values = [_value(row[name], digits, marks[name][index]) for name, (_, digits) in COLUMNS.items()]
+    intervals = [_interval(row[f"{name}_low"], row[f"{name}_high"], digits) for name, (_, digits) in COLUMNS.items()]
+    first, second = [escape(row["backbone"]), *values], [escape(row["strategy"]), *intervals]
+    if several_seeds:
+        second[0] += f", {row['seed']}"
+    if chance:
+        first.append(_value(row[CHANCE_COLUMN], 2, ""))
+        second.append(_p_value(row[f"{CHANCE_COLUMN}_p"]))
+    if several_counts:
+        first, second = [*first, f"{row['n_ratio']:,}"], [*second, ""]
+    return "\n".join(f"    {' & '.join(cells)} \\\\" for cells in (first, second))
+
+
+def _value(value: float | None, digits: int, mark: str) -> str:
+    if value is None:
+        return "--"
+    text = f"{value:.{digits}f}"
+    return rf"\textbf{{{text}}}" if mark == "best" else rf"{text}\rlap{{$^\dagger$}}" if mark == "tied" else text
+
+
+def _interval(low: float | None, high: float | None, digits: int) -> str:
+    return "" if low is None or high is None else rf"\scriptsize {low:.{digits}f}--{high:.{digits}f}"
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return ""
+    return r"\scriptsize $p$ " + ("$<$0.001" if value < 0.001 else f"{value:.3f}")

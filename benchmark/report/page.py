@@ -1,0 +1,415 @@
+"""leaderboard.html: one self-contained file from what the report stage computed.
+
+Everything that is said and shown lies in `templates/leaderboard.html.j2`; here numbers become text and places on an
+axis. The template escapes all text.
+"""
+
+import base64
+import io
+import mimetypes
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from benchmark.analysis.comparisons import CELL, CellKey
+from benchmark.analysis.leaderboard import OK, Leaderboard
+from benchmark.analysis.planted import Planted
+from benchmark.report.charts import spans
+from benchmark.report.charts.curves import benefit_gained, calibration_curves, decision_curves, roc_curves
+from benchmark.report.charts.drawing import Chart
+from benchmark.report.charts.forest import auc_forest, ratio_forest
+from benchmark.report.charts.scatter import scatter
+from benchmark.report.charts.spans import Span
+from benchmark.report.conclusions import cautions, conclusions, planted_found, risk_stated
+from benchmark.report.formats import NOTHING, p_stated, p_value
+from benchmark.study.cells import safe
+from benchmark.study.folder import told_left_out
+from benchmark.tables import csv_text
+from finetune.strategies import STRATEGIES
+from xai.examples import RULE
+from xai.picture import open_picture
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+LEFT_OUT_SHOWN = 50
+PAIRS_SHOWN = 100
+CONTROL_COLUMNS = ("vessel_ratio_fov_null", "vessel_ratio_fov_turned", "n_other", "model_null", "n_erased")
+CHANCES = "Thin tick of a vessel ratio: what the same maps have on other patients’ vessels, to compare it with."
+_REGIONS = ("vessel", "artery", "vein")
+_ACRONYMS = {"auc": "AUC", "f1": "F1", "vessel_ratio_fov": "vessel ratio in the field of view"}
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """Everything the page shows.
+
+    Attributes:
+        title: the study's name.
+        method: what made the maps, as it is called in a sentence.
+        notices: what a reader must know before any number; shown above everything else.
+        board: what was computed; cells are shown in their order there. The first row of a region in `ratios` has the
+            study's own conventions, the first of `correlation` is told first.
+        failed_controls: one line each.
+        published: cells of a published study to show next to the run's own, columns as those of
+            `benchmark.analysis.published.cells()`.
+        pictures: cell name (`benchmark.study.cells.Cell.name`) -> mean Grad-CAM; cells may lack one.
+        photograph: the mean photograph to show beside them, where there is one.
+        examples: cell, as it is called -> its figures, each with what it shows in words.
+        cohort: split, images, people, positive (images), positive_patients; no person is in two splits.
+        left_out: image, split, reason.
+        facts: section -> key -> value.
+        configuration: the text of study.yaml.
+        confidence: of all intervals, 0.95 for 95 %.
+        margin: two AUCs that differ by less count as equivalent.
+        target_class: of the maps.
+        classes: names of the classes by label, "0" and "1", where they have names.
+        files_left_out: of a folder cohort, how many files are no images, by reason.
+        planted: of a synthetic study, where its signal is and where each measure places it.
+    """
+
+    title: str
+    method: str
+    notices: list[str]
+    board: Leaderboard
+    failed_controls: list[str]
+    published: pl.DataFrame | None
+    pictures: Mapping[str, Path]
+    photograph: Path | None
+    examples: Mapping[str, Sequence[tuple[Path, str]]]
+    cohort: pl.DataFrame
+    left_out: pl.DataFrame
+    facts: Mapping[str, Mapping[str, str]]
+    configuration: str
+    confidence: float
+    margin: float = 0.03
+    target_class: int = 1
+    classes: Mapping[str, str] | None = None
+    files_left_out: Mapping[str, int] = field(default_factory=dict)
+    planted: Planted | None = None
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The scale that intervals of one kind are drawn along, with the value that means "none" where there is one."""
+
+    span: Span
+    reference: float | None = None
+
+    def place(self, value: float) -> float:
+        """Where a value lies, in percent of the axis; beyond it, at its end."""
+        (place,) = self.span.places(np.array([value]))
+        return round(100 * float(np.clip(place, 0, 1)), 2)
+
+    def labels(self) -> list[tuple[float, str]]:
+        """(percent, text): the ends and the reference; an end gives way to a reference close by."""
+        ends = [(0.0, f"{self.span.low:.2g}"), (100.0, f"{self.span.high:.2g}")]
+        if self.reference is None:
+            return ends
+        middle = self.place(self.reference)
+        return [(middle, f"{self.reference:g}"), *(end for end in ends if abs(end[0] - middle) >= 20)]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of estimates with intervals."""
+
+    name: str
+    label: str
+    kind: str
+    digits: int
+    axis: Axis
+
+
+def render(content: PageContent) -> str:
+    """The page as HTML text: inline style, script and pictures, so that it opens offline and loads nothing."""
+    board = content.board
+    rows = board.cells.to_dicts()
+    done = [row for row in rows if row["status"] == OK]
+    cells = [board.cells] if content.published is None else [board.cells, content.published]
+    measures = _measures(pl.concat(cells, how="diagonal_relaxed"))
+    planted = None if content.planted is None or content.planted.cells.is_empty() else content.planted
+    tables = {"leaderboard": board.cells} | board.tables() | ({"planted": planted.cells} if planted else {})
+    return template("leaderboard.html.j2").render(
+        PAIRS_SHOWN=PAIRS_SHOWN,
+        tables=embedded(tables),
+        content=content,
+        confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
+        conclusions=conclusions(board, content.margin),
+        risk_stated=risk_stated(board),
+        cautions=cautions(board),
+        planted=planted,
+        planted_found=planted_found(planted) if planted else "",
+        incomplete=any(row["n_ratio"] != row["n_images"] for row in done),
+        done=done,
+        failed=[row for row in rows if row["status"] != OK],
+        several_seeds=board.cells["seed"].n_unique() > 1,
+        measures=measures,
+        discs=_discs(done),
+        chances=CHANCES if any(row["vessel_ratio_null"] is not None for row in done) else "",
+        controlled=any(row[name] is not None for row in done for name in CONTROL_COLUMNS),
+        other_class=any(row["n_other"] is not None for row in done),
+        conventions=_conventions(board.ratios),
+        regions=_regions(board.ratios),
+        correlation=board.correlation.to_dicts(),
+        charts=_charts(content),
+        operating=_operating(board.operating),
+        pairs=_pairs(board.comparisons),
+        seeds=_over_seeds(board.seeds),
+        letters={
+            (row["backbone"], row["strategy"], row["measure"]): row["group"]
+            for row in board.averages.filter(family="cells").to_dicts()
+        },
+        averages={family: _averages(board.averages, family) for family in ("strategies", "backbones")},
+        contrasts=_contrasts(board.contrasts),
+        repeatability=board.repeatability.to_dicts(),
+        published=[] if content.published is None else content.published.to_dicts(),
+        published_measures=[replace(measure, digits=2) for measure in measures["prediction"] + measures["ratios"]],
+        saliency=_saliency_rows(content),
+        photograph=_inline(content.photograph) if content.photograph else None,
+        examples={
+            cell: [(_compressed(path), alt) for path, alt in figures] for cell, figures in content.examples.items()
+        },
+        rule=RULE,
+        cohort=content.cohort.to_dicts(),
+        left_out=content.left_out.head(LEFT_OUT_SHOWN).to_dicts(),
+        files_left_out=told_left_out(content.files_left_out) if content.files_left_out else "",
+    )
+
+
+def template(name: str) -> Template:
+    """One of `templates/`, with the filters that turn numbers into text; all text is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": _number,
+        "sortable": _sortable,
+        "signed": _signed,
+        "interval": _interval,
+        "p_value": p_value,
+        "p_stated": p_stated,
+        "words": _words,
+        "breakable": _breakable,
+    }
+    return environment.get_template(name)
+
+
+def _measures(leaderboard: pl.DataFrame) -> dict[str, list[Measure]]:
+    """Prediction, ratios against all non-vessel, and ratios inside the field of view; all ratios on one axis."""
+    names = {suffix: [f"{region}_ratio{suffix}" for region in _REGIONS] for suffix in ("", "_fov")}
+    axis = ratio_axis(leaderboard, names[""] + names["_fov"])
+    ratios = {
+        suffix: [
+            Measure(name, region.capitalize(), region, 2, axis)
+            for name, region in zip(names[suffix], _REGIONS, strict=True)
+        ]
+        for suffix in names
+    }
+    prediction = [auc_measure(leaderboard), Measure("f1", "F1", "prediction", 3, Axis(spans.linear([0, 1], step=1)))]
+    return {"prediction": prediction, "ratios": ratios[""], "fov_ratios": ratios["_fov"]}
+
+
+def auc_measure(leaderboard: pl.DataFrame) -> Measure:
+    axis = Axis(spans.linear([0.3, 1, *_bounds(leaderboard, ["auc"])], step=0.1), reference=0.5)
+    return Measure("auc", "AUC", "prediction", 3, axis)
+
+
+def ratio_axis(leaderboard: pl.DataFrame, names: list[str]) -> Axis:
+    """One axis for the intervals of all these columns, with factors drawn alike, as in the forest plots."""
+    return Axis(spans.of_ratios(_bounds(leaderboard, names)), reference=1.0)
+
+
+def _discs(done: Sequence[Mapping[str, Any]]) -> str:
+    """Which images the nulls of the vessel ratio could align by their optic discs, where it is not all of them."""
+    counts = [(row["n_disc"], row["n_ratio"]) for row in done if row["n_disc"] is not None]
+    if not counts or all(known >= images for known, images in counts):
+        return ""
+    known, images = min(counts)
+    return "no image has" if known == 0 else f"only {known} of {images} images have"
+
+
+def _charts(content: PageContent) -> dict[str, list[Chart]]:
+    """By the place where they stand."""
+    cells, curves = content.board.cells, content.board.curves
+    at_a_glance = [auc_forest(cells), ratio_forest(cells), ratio_forest(cells, "_fov")]
+    against = [scatter(cells, "vessel_ratio", content.published), scatter(cells, "vessel_ratio_fov")]
+    return {
+        "forest": [chart for chart in at_a_glance if chart],
+        "scatter": [chart for chart in against if chart],
+        "roc": roc_curves(curves),
+        "calibration": calibration_curves(curves),
+        "decision": decision_curves(curves),
+        "gained": benefit_gained(curves),
+    }
+
+
+def _operating(operating: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row for each cell and operating point, with each measure's value and bounds as columns."""
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in operating.to_dicts():
+        key = tuple(row[name] for name in (*CELL, "point"))
+        found = rows.setdefault(key, {name: row[name] for name in (*CELL, "point", "threshold")})
+        measure = row["measure"]
+        found |= {measure: row["value"], f"{measure}_low": row["low"], f"{measure}_high": row["high"]}
+    return list(rows.values())
+
+
+def _pairs(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row a pair of cells, surest difference of AUC first; `auc` and `vessel_ratio_fov` hold its comparisons."""
+    names = [f"{name}_{side}" for side in "ab" for name in CELL]
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in comparisons.filter(pl.col("measure").is_in(["auc", "vessel_ratio_fov"])).to_dicts():
+        key = tuple(row[name] for name in names)
+        rows.setdefault(key, {name: row[name] for name in names})[row["measure"]] = row
+    return sorted(rows.values(), key=lambda row: (row["auc"]["p_value"] is None, row["auc"]["p_value"]))
+
+
+def _over_seeds(seeds: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row for each backbone and strategy: `auc` and the vessel ratios hold what they are over seeds."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in seeds.to_dicts():
+        key = (row["backbone"], row["strategy"])
+        rows.setdefault(key, {name: row[name] for name in ("backbone", "strategy", "n_seeds")})[row["measure"]] = row
+    return list(rows.values())
+
+
+def _averages(averages: pl.DataFrame, family: str) -> list[dict[str, Any]]:
+    """A row for each level of a family, highest AUC first: by name, each measure's mean."""
+    rows: dict[tuple[str | None, str | None], dict[str, Any]] = {}
+    for row in averages.filter(family=family).to_dicts():
+        rows.setdefault((row["backbone"], row["strategy"]), {"any": row})[row["measure"]] = row
+    return sorted(rows.values(), key=lambda row: -row["auc"]["mean"] if "auc" in row else 0)
+
+
+def _contrasts(contrasts: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row for each pair of levels: `auc` and the ratios hold its comparisons."""
+    names = ("family", "backbone_a", "strategy_a", "backbone_b", "strategy_b")
+    rows: dict[tuple[str | None, ...], dict[str, Any]] = {}
+    for row in contrasts.to_dicts():
+        found = rows.setdefault(tuple(row[name] for name in names), {"any": row, "family": row["family"]})
+        for side in "ab":
+            found[side] = ", ".join(part for part in (row[f"backbone_{side}"], row[f"strategy_{side}"]) if part)
+        found[row["measure"]] = row
+    return list(rows.values())
+
+
+def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]]]:
+    """By heading, the vessel ratio of every cell with one convention changed at a time; the first has none changed."""
+    vessel = ratios.filter(pl.col("region") == "vessel")
+    if vessel.is_empty():
+        return {}
+    own = {"against": "non_vessel", "scaling": vessel["scaling"][0], "average": "images", "images": "all"}
+    other = "raw" if own["scaling"] == "minmax" else "minmax"
+    changes: dict[str, dict[str, str]] = {
+        "As above": {},
+        "Inside the field of view": {"against": "non_vessel_fov"},
+        f"{'Raw' if other == 'raw' else 'Min-max'} maps": {"scaling": other},
+        "Every person alike": {"average": "people"},
+        "Ratio of sums": {"average": "sums"},
+        "Geometric mean": {"average": "geometric"},
+        "Without doubtful masks": {"images": "unflagged"},
+    }
+    found = {heading: vessel.filter(**{**own, **changed}) for heading, changed in changes.items()}
+    return {heading: _by_cell(rows) for heading, rows in found.items() if len(rows)}
+
+
+def _regions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]]]:
+    """By region beyond artery and vein, every cell's mean of its images' ratios to the field of view."""
+    others = ratios.filter(against="fov", average="images")
+    return {str(region): _by_cell(group) for (region,), group in others.group_by("region", maintain_order=True)}
+
+
+def _by_cell(ratios: pl.DataFrame) -> dict[CellKey, dict[str, Any]]:
+    return {(row["backbone"], row["strategy"], row["seed"]): row for row in ratios.to_dicts()}
+
+
+def _bounds(leaderboard: pl.DataFrame, names: list[str]) -> list[float]:
+    columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high", f"{name}_null")]
+    columns = [column for column in columns if column in leaderboard.columns]
+    return [value for column in columns for value in leaderboard[column].drop_nulls().drop_nans()]
+
+
+def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
+    """One row of pictures for each backbone and seed, one picture or None for each strategy."""
+    cells = content.board.cells.sort("backbone", "seed")
+    order = list(STRATEGIES)
+    strategies = sorted(
+        set(cells["strategy"]), key=lambda name: (order.index(name) if name in order else len(order), name)
+    )
+    rows = []
+    for (backbone, seed), group in cells.group_by("backbone", "seed", maintain_order=True):
+        by_strategy = {cell["strategy"]: cell for cell in group.to_dicts()}
+        pictures = []
+        for strategy in (name for name in strategies if name in by_strategy):
+            path = content.pictures.get(f"{safe(str(backbone))}-{strategy}-s{seed}")
+            pictures.append({"cell": by_strategy[strategy], "source": _inline(path) if path else None})
+        rows.append({"backbone": backbone, "seed": seed, "pictures": pictures})
+    return rows
+
+
+def embedded(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    """File name -> the CSV as a data: address, so that a page sent to somebody has its tables with it."""
+    return {f"{name}.csv": _address("text/csv", csv_text(table).encode()) for name, table in tables.items()}
+
+
+def _inline(path: Path) -> str:
+    """A picture file as a data: address."""
+    return _address(mimetypes.guess_type(path.name)[0] or "image/png", path.read_bytes())
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _compressed(path: Path) -> str:
+    """A figure as a data: address of a fifth of its size; the file beside the page has every pixel."""
+    file = io.BytesIO()
+    open_picture(path).convert("RGB").save(file, "WEBP", quality=80)
+    return _address("image/webp", file.getvalue())
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    if value is None:
+        return NOTHING
+    if value == float("inf"):  # a threshold that nothing reaches
+        return "∞"
+    value = round(value, digits) or 0  # no minus before a zero
+    return f"{value:,.{digits}f}".replace("-", "−").replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _sortable(value: float) -> str:
+    """A number as the script of the page reads it."""
+    return "Infinity" if value == float("inf") else str(value)
+
+
+def _signed(value: float | None, digits: int = 0) -> str:
+    """A difference: with a plus where it is one."""
+    return f"+{_number(value, digits)}" if value is not None and round(value, digits) > 0 else _number(value, digits)
+
+
+def _interval(row: Mapping[str, Any], name: str, digits: int, joined: str = "–") -> str:
+    low, high = (row[f"{name}_low"], row[f"{name}_high"]) if name else (row["low"], row["high"])
+    if low is None or high is None:
+        return NOTHING
+    joined = " to " if low < 0 else joined  # a dash beside a minus misleads
+    return f"{_number(low, digits)}{joined}{_number(high, digits)}"
+
+
+def _words(name: str) -> str:
+    """A column's name as it is said in a sentence."""
+    return _ACRONYMS.get(name, name.replace("_", " "))
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may go on in the next line after its punctuation."""
+    return Markup("<wbr>").join(part for part in re.split(r"(?<=[_.:/-])", name) if part)

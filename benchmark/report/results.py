@@ -1,0 +1,598 @@
+"""results.json: every number of a run with what it rests on, in one documented, versioned schema.
+
+A run's `results.json` stands for the run: `run_benchmark.py leaderboard` reads nothing else. docs/results.md describes
+the fields; `Results.model_json_schema()` is the schema itself. A reader of version 1 may rely on every field below;
+fields are added without a new version, removed or changed only with one.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.analysis import evidence
+from benchmark.analysis.comparisons import CELL, FEWEST_CELLS, CellKey
+from benchmark.analysis.leaderboard import (
+    ERASURE_MEASURES,
+    OK,
+    OTHER_CLASS,
+    OTHER_CLASS_MEASURES,
+    OVER_CHANCE,
+    Leaderboard,
+)
+from benchmark.analysis.measures import MEASURES, PREDICTION
+from benchmark.analysis.planted import INDICATORS, Planted
+from benchmark.errors import UserError
+from benchmark.study.config import Controls, Statistics
+from xai.controls.null import TESTED_RATIOS
+from xai.measures import OUTSIDE
+
+SCHEMA_NAME: Literal["retina-benchmark/results"] = "retina-benchmark/results"
+VERSION: Literal[1] = 1
+
+
+class _Model(BaseModel):
+    """A field that this reader does not know is passed over: a later program may have added it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Method(_Model):
+    """How intervals or p-values came about."""
+
+    name: str
+    confidence: float | None = None
+    resamples: int | None = None
+    seed: int | None = None
+
+
+class Number(_Model):
+    """An estimate; `n` images, cells or seeds behind it; `method`: a key of `Results.methods`."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    n: int
+    method: str | None = None
+
+
+_COPIED = (
+    "n_images",
+    "n_positive",
+    "n_positive_patients",
+    "n_negative_patients",
+    "n_called",
+    "n_right",
+    "n_wrong",
+    "n_right_positive",
+    "n_wrong_positive",
+    "n_right_negative",
+    "n_wrong_negative",
+    "threshold",
+    "risk_intercept",
+    "risk_slope",
+    "group",
+    "tied_best",
+    *evidence.SCHEMA,
+)
+
+
+class OperatingPoint(_Model):
+    """What a threshold chosen on validation gives on the test images; null: none is so sure, nothing is positive."""
+
+    point: str
+    threshold: float | None
+    measures: dict[str, Number]
+
+
+class RatioResult(_Model):
+    """A ratio under one convention, named as in `ratios.csv`; `n` of the number counts images."""
+
+    region: str
+    against: str
+    scaling: str
+    average: str
+    images: str = "all"
+    n_people: int
+    ratio: Number
+
+
+class CellResult(_Model):
+    """One backbone, strategy and seed on the test images; `status` is "ok", or why it failed."""
+
+    backbone: str
+    strategy: str
+    seed: int
+    status: str
+    n_images: int | None = None
+    n_people: int | None = None
+    n_positive: int | None = None
+    n_positive_patients: int | None = None  # with a positive image; who has both counts in both
+    n_negative_patients: int | None = None
+    n_called: int | None = None
+    n_right: int | None = None
+    n_wrong: int | None = None
+    n_right_positive: int | None = None
+    n_wrong_positive: int | None = None
+    n_right_negative: int | None = None
+    n_wrong_negative: int | None = None
+    threshold: float | None = None
+    risk_intercept: float | None = None  # logit(risk) = risk_intercept + risk_slope * logit(score)
+    risk_slope: float | None = None
+    group: str | None = None
+    tied_best: bool | None = None
+    auc_p: float | None = None  # of the AUC against 0.5
+    auc_p_holm: float | None = None  # adjusted for all cells, as the others of this name
+    depends_p: float | None = None  # the AUC falls without vessels, and more than under the control
+    depends_p_holm: float | None = None
+    vessel_ratio_fov_null_p_holm: float | None = None
+    vessel_ratio_fov_turned_p_holm: float | None = None
+    vessel_ratio_fov_other_null_p_holm: float | None = None
+    predicts: bool | None = None  # what the adjusted p-values show at a level of 1 - confidence
+    depends: bool | None = None
+    erased_reversed: bool | None = None  # the AUC without vessels is below 0.5: misled, so no dependence is concluded
+    above_null: bool | None = None
+    other_above_null: bool | None = None  # of the maps of the other class
+    training: dict[str, Any] | None = None
+    measures: dict[str, Number] = {}
+    operating: list[OperatingPoint] = []
+    ratios: list[RatioResult] = []
+
+
+class Comparison(_Model):
+    """Cell a less cell b on the same people."""
+
+    measure: str
+    a: tuple[str, str, int]
+    b: tuple[str, str, int]
+    difference: Number
+    p_holm: float | None
+    p_equivalent: float | None = None  # of AUCs: that they differ by less than statistics.equivalence_margin
+    p_equivalent_holm: float | None = None
+    verdict: str | None = None  # "differs", "equivalent", "differs within the margin" or "not known"
+
+
+class Correlation(_Model):
+    """Performance against explainability over cells."""
+
+    performance: str
+    explainability: str
+    coefficient: str
+    estimate: Number
+    n_predicting: int  # of the cells, those whose AUC is shown to be above chance
+    over_cells: Number | None = None  # in a population of cells, without the error of their values
+    not_known: str | None = None  # why `over_cells` has no value
+
+
+class OverSeeds(_Model):
+    """A measure's mean over the seeds of a cell; the interval covers people and seeds."""
+
+    backbone: str
+    strategy: str
+    measure: str
+    n_seeds: int
+    sd: float | None
+    mean: Number
+
+
+class Average(_Model):
+    """A measure's mean over the cells of a level: a strategy over backbones, a backbone over strategies, or one cell.
+
+    `holds_for`: what the interval and the letter generalise to; `missing`: cells of the run that are not in the family.
+    """
+
+    family: str
+    backbone: str | None
+    strategy: str | None
+    measure: str
+    mean: Number
+    group: str | None
+    n_cells: int
+    missing: str
+    holds_for: str
+
+
+class Contrast(_Model):
+    """Level a less level b of a family; `error_patients`, `error_trainings`: the standard errors of either kind."""
+
+    family: str
+    measure: str
+    a: tuple[str | None, str | None]
+    b: tuple[str | None, str | None]
+    difference: Number
+    p_holm: float | None
+    error_patients: float | None
+    error_trainings: float | None
+    n_cells: int
+    holds_for: str
+
+
+class Repeatability(_Model):
+    """How much of a measure's variance between trainings is between cells; `sd_trainings`: within a cell."""
+
+    measure: str
+    icc: Number
+    sd_cells: float | None
+    sd_trainings: float | None
+    n_trainings: int
+
+
+class PlantedCell(_Model):
+    """By measure (`erasure`, `permutation`, `other_class`, `ratio`): its verdict, `vessels`, `elsewhere` or
+    `not shown`, and whether that is `right`, `wrong` or `missed`; null: no verdict, nothing to judge."""
+
+    backbone: str
+    strategy: str
+    seed: int
+    predicts: bool | None
+    verdicts: dict[str, str | None]
+    outcomes: dict[str, str | None]
+
+
+class PlantedResult(_Model):
+    """Of a synthetic study: where the signal is, how strongly severity shows, the AUC of the best possible classifier,
+    and what was made of it."""
+
+    signal: str
+    effect: float
+    best_auc: float
+    cells: list[PlantedCell]
+
+
+class CohortResult(_Model):
+    """`classes`: the names of the labels, where they have names; `files_left_out`: files of a folder cohort that are no
+    images, by reason; `repeated`: images with the pixels of another image of their split; `positive`: images,
+    `positive_patients`: patients with one, both by split; `test_sha256`: the digest of
+    the test images with people and labels, equal where two runs tested the same.
+    """
+
+    source: str
+    classes: dict[str, str] | None = None
+    files_left_out: dict[str, int] = {}
+    repeated: int | None = None
+    manifest_sha256: str | None = None
+    images: dict[str, int]
+    people: dict[str, int]
+    positive: dict[str, int]
+    positive_patients: dict[str, int] = {}
+    left_out: int
+    test_sha256: str
+
+
+class Results(_Model):
+    """One run."""
+
+    schema_name: Literal["retina-benchmark/results"] = SCHEMA_NAME
+    version: Literal[1] = VERSION
+    study: str
+    finished: str
+    notices: list[str] = []
+    cohort: CohortResult
+    methods: dict[str, Method]
+    cells: list[CellResult]
+    comparisons: list[Comparison]
+    correlations: list[Correlation]
+    seeds: list[OverSeeds]
+    averages: list[Average] = []
+    contrasts: list[Contrast] = []
+    repeatability: list[Repeatability] = []
+    planted: PlantedResult | None = None  # null: not a synthetic study
+    weights: dict[str, dict[str, Any] | None]
+    vessels: dict[str, Any]
+    software: dict[str, str]
+    machine: dict[str, str]
+    seconds: dict[str, float]
+    configuration: dict[str, Any]
+
+
+def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
+    """What `Number.method` may be."""
+    confident = {"confidence": settings.confidence}
+    bootstrap = confident | {"resamples": settings.resamples, "seed": settings.seed}
+    by_spread = settings.interval == "t"
+    drawn = confident if by_spread else bootstrap
+    short = {"t": "Student's t", "percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
+    scales = (
+        ", standard error by jackknife, on the logit scale for shares and areas, the log scale for ratios, "
+        "Fisher's for rank correlations within a cell, untransformed for calibration and AUC drops; the variances of "
+        "AUC and average precision moderated by those expected of so many people (four degrees of freedom); exact "
+        "(Clopper-Pearson) for a sensitivity, specificity, PPV or NPV of 0 or 1; balanced accuracy from the intervals "
+        "of sensitivity and specificity"
+    )
+    p_value = "p-value by the same" if by_spread else "p-value from its bootstrap standard error"
+    return {
+        "people": Method(
+            name=f"{short} over people{scales if by_spread else ', stratified by label'}; of the AUC and its drops "
+            f"{p_value}",
+            **drawn,
+        ),
+        "delong": Method(name="DeLong, clustered by person, Student's t on the logit scale", **confident),
+        "paired": Method(
+            name="AUCs: DeLong, clustered by person, with Student's t, equivalence within "
+            f"{settings.equivalence_margin:g} by two one-sided tests; others: "
+            f"{short} over people of the paired difference, {p_value}",
+            **drawn,
+        ),
+        "correlation": Method(
+            name="means over seeds; percentile bootstrap over people; p-value from the orders that exchange whole "
+            f"backbones and whole strategies, none below {FEWEST_CELLS} cells",
+            **bootstrap,
+        ),
+        "over_cells": Method(
+            name="of other cells, without the error that patients (and seeds, where a cell has several) add to their "
+            "values: test inverted by simulation; value: at which the observed coefficient is the median",
+            confidence=settings.confidence,
+            seed=settings.seed,
+        ),
+        "selection": Method(
+            name="highest AUC less its mean excess over the true value of the cell chosen for being highest, in "
+            "resamples around estimates shrunk to the spread of true values",
+            **bootstrap,
+        ),
+        "seeds": Method(name=f"people ({short}) and seeds (t), in quadrature", **drawn),
+        "averages": Method(
+            name="Student's t over people, standard error by jackknife; with several seeds also over seeds, "
+            "in quadrature",
+            **confident,
+        ),
+        "repeatability": Method(name="ICC(1) of a one-way random effects model, F distribution", **confident),
+        "ranks": Method(
+            name="simultaneous confidence sets of all ranks, from the Holm-adjusted p-values of all pairs of AUCs",
+            **confident,
+        ),
+        "mask_null": Method(
+            name="vessels of other patients: mean over all of them; one-sided p-value of the ratio from random "
+            "permutations of patients",
+            resamples=controls.draws,
+            seed=0,
+        ),
+        "turned_null": Method(
+            name="the eye's own vessels, turned and mirrored about the optic disc (the middle of the field of view "
+            "where no disc is known): mean over all positions; one-sided p-value of the ratio from random positions",
+            resamples=controls.draws,
+            seed=0,
+        ),
+        "model_null": Method(
+            name="size of the rank correlation with the map after re-initialising weights, mean over "
+            f"{controls.seeds} seeds; model_null_others: of maps of different patients' images, same model"
+        ),
+    }
+
+
+def cell_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int], dict[str, Any]]) -> list[CellResult]:
+    """Every row of the leaderboard; `training`: what each cell noted of its training."""
+    cells, images = [], _images(leaderboard)
+    for row in leaderboard.cells.to_dicts():
+        key = (row["backbone"], row["strategy"], row["seed"])
+        of_cell = pl.all_horizontal(pl.col(name) == part for name, part in zip(CELL, key, strict=True))
+        if row["status"] != OK:
+            cells.append(CellResult(**dict(zip(CELL, key, strict=True)), status=row["status"]))
+            continue
+        cells.append(
+            CellResult(
+                **{name: row[name] for name in (*CELL, "status", *_COPIED)},
+                n_people=row["n_patients"],
+                training=training.get(key),
+                measures=_measures(row, images[key]),
+                operating=operating_results(leaderboard.operating.filter(of_cell)),
+                ratios=ratio_results(leaderboard.ratios.filter(of_cell)),
+            )
+        )
+    return cells
+
+
+def operating_results(operating: pl.DataFrame) -> list[OperatingPoint]:
+    """A cell's, in the order of `operating.csv`."""
+    points = operating.group_by("point", "threshold", maintain_order=True)
+    return [
+        OperatingPoint(
+            point=point,
+            threshold=threshold if math.isfinite(threshold) else None,
+            measures={
+                row["measure"]: Number(
+                    value=row["value"], low=row["low"], high=row["high"], n=row["n_images"], method="people"
+                )
+                for row in rows.to_dicts()
+            },
+        )
+        for (point, threshold), rows in points
+    ]
+
+
+def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:
+    """A cell's, in the order of `ratios.csv`."""
+    return [
+        RatioResult(
+            **{name: row[name] for name in ("region", "against", "scaling", "average", "images", "n_people")},
+            ratio=Number(value=row["ratio"], low=row["low"], high=row["high"], n=row["n_images"], method="people"),
+        )
+        for row in ratios.to_dicts()
+    ]
+
+
+def _images(leaderboard: Leaderboard) -> dict[CellKey, dict[str, int]]:
+    """How many images are behind each of `MEASURES` of a cell: of a sensitivity the positive ones."""
+    images: dict[CellKey, dict[str, int]] = {}
+    for row in leaderboard.cells.filter(status=OK).to_dicts():
+        n, positive, called = row["n_images"], row["n_positive"], row["n_called"]
+        images[row["backbone"], row["strategy"], row["seed"]] = {
+            **dict.fromkeys(PREDICTION, n),
+            "sensitivity": positive,
+            "specificity": n - positive,
+            "ppv": called,
+            "npv": n - called,
+            **dict.fromkeys(MEASURES[len(PREDICTION) :], row["n_ratio"]),
+            OUTSIDE: row["n_map"],
+            "right_by_ratio": (row["n_right"] or 0) + (row["n_wrong"] or 0),
+            "right_by_ratio_positive": row["n_right_positive"] + row["n_wrong_positive"],
+            "right_by_ratio_negative": row["n_right_negative"] + row["n_wrong_negative"],
+        }
+    own = leaderboard.ratios.filter(average="images", images="all")
+    for row in own.filter(pl.col("scaling") == pl.col("scaling").first()).to_dicts():
+        name = f"{row['region']}_ratio{'_fov' if row['against'] == 'non_vessel_fov' else ''}"
+        images[row["backbone"], row["strategy"], row["seed"]][name] = row["n_images"]
+    return images
+
+
+def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
+    def number(name: str, n: int, method: str, prefix: str = "") -> Number:
+        bounds = prefix or name
+        return Number(value=row[name], low=row[f"{bounds}_low"], high=row[f"{bounds}_high"], n=n, method=method)
+
+    n = row["n_images"]
+    found = {"rank": number("rank", n, "ranks")}
+    found |= {name: number(name, images[name], "people") for name in MEASURES}
+    found["auc_delong"] = number("auc", n, "delong", "auc_delong")
+    if row["auc_corrected"] is not None:
+        found["auc_corrected"] = Number(value=row["auc_corrected"], n=n, method="selection")
+    for name in TESTED_RATIOS:
+        found[f"{name}_skewness"] = Number(value=row[f"{name}_skewness"], n=images[name])
+        if row[f"{name}_null"] is not None:
+            found[f"{name}_null"] = Number(
+                value=row[f"{name}_null"], p_value=row[f"{name}_null_p"], n=images[name], method="mask_null"
+            )
+        if row[f"{name}_turned"] is not None:
+            found[f"{name}_turned"] = Number(
+                value=row[f"{name}_turned"], p_value=row[f"{name}_turned_p"], n=images[name], method="turned_null"
+            )
+    found |= {
+        name: number(name, images[name.partition("_over_")[0]], "people")
+        for name in OVER_CHANCE
+        if row[name] is not None
+    }
+    if row["n_other"] is not None:
+        found |= {name: number(name, row["n_other"], "people") for name in OTHER_CLASS_MEASURES}
+        found[f"{OTHER_CLASS}_null"] = Number(
+            value=row[f"{OTHER_CLASS}_null"],
+            p_value=row[f"{OTHER_CLASS}_null_p"],
+            n=row["n_other"],
+            method="mask_null",
+        )
+    for name in ("model_null_classifier", "model_null", "model_null_others"):
+        if row[name] is not None:
+            found[name] = Number(value=row[name], n=row["n_model_null"], method="model_null")
+    if row["n_erased"] is not None:
+        found |= {name: number(name, row["n_erased"], "people") for name in ERASURE_MEASURES}
+    return found
+
+
+def comparison_results(leaderboard: Leaderboard) -> list[Comparison]:
+    rows = []
+    for row in leaderboard.comparisons.to_dicts():
+        a, b = (tuple(row[f"{name}_{side}"] for name in CELL) for side in "ab")
+        difference = Number(
+            **{name: row[name] for name in ("low", "high", "p_value")},
+            value=row["difference"],
+            n=row["n_images"],
+            method="paired",
+        )
+        tests = {name: row[name] for name in ("p_holm", "p_equivalent", "p_equivalent_holm", "verdict")}
+        rows.append(Comparison(measure=row["measure"], a=a, b=b, difference=difference, **tests))
+    return rows
+
+
+def correlation_results(leaderboard: Leaderboard) -> list[Correlation]:
+    return [
+        Correlation(
+            **{name: row[name] for name in ("performance", "explainability", "coefficient", "n_predicting")},
+            estimate=Number(
+                value=row["estimate"],
+                low=row["patients_low"],
+                high=row["patients_high"],
+                p_value=row["p_value"],
+                n=row["n_cells"],
+                method="correlation",
+            ),
+            over_cells=Number(
+                value=row["corrected"], low=row["low"], high=row["high"], n=row["n_cells"], method="over_cells"
+            ),
+            not_known=row["not_known"],
+        )
+        for row in leaderboard.correlation.to_dicts()
+    ]
+
+
+def seed_results(leaderboard: Leaderboard) -> list[OverSeeds]:
+    return [
+        OverSeeds(
+            **{name: row[name] for name in ("backbone", "strategy", "measure", "n_seeds", "sd")},
+            mean=Number(value=row["mean"], low=row["low"], high=row["high"], n=row["n_seeds"], method="seeds"),
+        )
+        for row in leaderboard.seeds.to_dicts()
+    ]
+
+
+def average_results(leaderboard: Leaderboard) -> list[Average]:
+    copied = ("family", "backbone", "strategy", "measure", "group", "n_cells", "missing", "holds_for")
+    return [
+        Average(
+            **{name: row[name] for name in copied},
+            mean=Number(value=row["mean"], low=row["low"], high=row["high"], n=row["n_trainings"], method="averages"),
+        )
+        for row in leaderboard.averages.to_dicts()
+    ]
+
+
+def contrast_results(leaderboard: Leaderboard) -> list[Contrast]:
+    copied = ("family", "measure", "p_holm", "error_patients", "error_trainings", "n_cells", "holds_for")
+    rows = []
+    for row in leaderboard.contrasts.to_dicts():
+        a, b = ((row[f"backbone_{side}"], row[f"strategy_{side}"]) for side in "ab")
+        bounds = {name: row[name] for name in ("low", "high", "p_value")}
+        difference = Number(value=row["difference"], **bounds, n=row["n_trainings"], method="averages")
+        rows.append(Contrast(**{name: row[name] for name in copied}, a=a, b=b, difference=difference))
+    return rows
+
+
+def repeatability_results(leaderboard: Leaderboard) -> list[Repeatability]:
+    return [
+        Repeatability(
+            **{name: row[name] for name in ("measure", "sd_cells", "sd_trainings", "n_trainings")},
+            icc=Number(value=row["icc"], low=row["low"], high=row["high"], n=row["n_cells"], method="repeatability"),
+        )
+        for row in leaderboard.repeatability.to_dicts()
+    ]
+
+
+def planted_results(planted: Planted) -> PlantedResult:
+    return PlantedResult(
+        signal=planted.cohort.signal,
+        effect=planted.cohort.effect,
+        best_auc=planted.cohort.best_auc,
+        cells=[
+            PlantedCell(
+                **{name: row[name] for name in (*CELL, "predicts")},
+                verdicts={each.name: row[f"{each.name}_verdict"] for each in INDICATORS},
+                outcomes={each.name: row[f"{each.name}_outcome"] for each in INDICATORS},
+            )
+            for row in planted.cells.to_dicts()
+        ],
+    )
+
+
+def read_results(path: Path) -> Results:
+    """A run's `results.json`, from the file or from the run directory that holds it.
+
+    Raises:
+        UserError: not there, not JSON, of another schema or version; one line that names the file and the key.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        told = f"{file}: cannot be read ({error.strerror}); name a finished run or its results.json"
+        raise UserError(told) from error
+    except ValueError as error:
+        raise UserError(f"{file}: not JSON: {error}") from error
+    found = (values.get("schema_name"), values.get("version")) if isinstance(values, dict) else None
+    if found != (SCHEMA_NAME, VERSION):
+        raise UserError(f"{file}: expected {SCHEMA_NAME} version {VERSION}, found {found}; report that run again")
+    try:
+        return Results.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

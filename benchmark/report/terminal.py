@@ -1,0 +1,132 @@
+"""The leaderboard as a table on the terminal, and what its tables are made of."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.segment import Segments
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.analysis.leaderboard import OK, Leaderboard
+from benchmark.report.formats import NOTHING, p_stated
+from benchmark.storage.rundir import RunDirectory
+
+LEAST_WIDTH = 80  # columns of a terminal that every table fits into without a cut
+_COLUMNS = {"AUC": "auc", "F1": "f1", "artery": "artery_ratio", "vein": "vein_ratio", "vessel": "vessel_ratio"}
+
+
+def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, console: Console) -> int:
+    """Print the cells, the correlation and where the page is; returns how many cells failed."""
+    several_seeds = leaderboard.cells["seed"].n_unique() > 1
+    done = leaderboard.cells.filter(status=OK)
+    counts = ""
+    if len(done):
+        row = done.row(0, named=True)
+        counts = (
+            f"{row['n_images']} test images of {row['n_patients']} patients: {row['n_positive_patients']} with a "
+            f"positive image, {row['n_negative_patients']} with a negative one."
+        )
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        caption=f"Below each number its {100 * confidence:g} % interval over people. "
+        f"Artery, vein, vessel: mean saliency inside over that outside all vessels. {counts}".strip(),
+        caption_justify="left",
+    )
+    table.add_column("cell")
+    for heading in _COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    failed = 0
+    for row in leaderboard.cells.iter_rows(named=True):
+        name = Names(row["backbone"], row["strategy"] + (f" s{row['seed']}" if several_seeds else ""))
+        if row["status"] == OK:
+            table.add_row(
+                name, *(estimate(row[key], row[f"{key}_low"], row[f"{key}_high"]) for key in _COLUMNS.values())
+            )
+        else:
+            failed += 1
+            table.add_row(name, "[red]failed")
+    print_table(table, console)
+    for row in leaderboard.cells.filter(pl.col("status") != OK).iter_rows(named=True):
+        console.print(f"[red]✗[/] {escape(_called(row))}: {escape(row['status'])}")
+    without = leaderboard.cells.filter((pl.col("status") == OK) & pl.col("vessel_ratio").is_null())
+    for row in without.iter_rows(named=True):
+        console.print(
+            f"– {escape(_called(row))}: no ratio, since no test image has both vessels and a map that is not all zero"
+        )
+    done = leaderboard.cells.filter(status=OK)
+    unable = done.filter(~pl.col("predicts")).height
+    if unable:
+        console.print(
+            f"– {unable} of {len(done)} cells not shown to predict better than chance: "
+            "their ratios are hard to interpret"
+        )
+    first = leaderboard.correlation.row(0, named=True)
+    if first["estimate"] is not None:
+        console.print(_correlation(first))
+    console.print(f"Page: [bold]{escape(str(RunDirectory(out).leaderboard('html')))}", soft_wrap=True)
+    return failed
+
+
+def _correlation(row: dict[str, Any]) -> str:
+    """What is known of the correlation, and for whom each number holds."""
+    patients = ""
+    if row["patients_low"] is not None:
+        patients = f" ({_range(row['patients_low'], row['patients_high'])} in other patients)"
+    told = f"AUC against vessel ratio over these {row['n_cells']} cells: Spearman {row['estimate']:.2f}{patients}. "
+    if row["low"] is None:
+        told += f"Other cells: not known ({row['not_known']})"
+    else:
+        told += f"Other cells, without measurement error: {row['corrected']:.2f} ({_range(row['low'], row['high'])})"
+    test = row["method"] if row["p_value"] is None else f"p {p_stated(row['p_value'])} ({row['method']})"
+    return f"{told}; {test}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.2f} to {high:.2f}"
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print a table at least 80 columns wide: a narrower terminal wraps its lines, and no name or number is cut."""
+    options = console.options.update(max_width=max(console.width, LEAST_WIDTH))
+    console.print(Segments(console.render(table, options)), crop=False)
+
+
+def _called(row: dict[str, Any]) -> str:
+    return f"{row['backbone']} {row['strategy']} seed {row['seed']}"
+
+
+def estimate(value: float | None, low: float | None, high: float | None) -> str:
+    """A number, and its interval below it."""
+    if value is None:
+        return NOTHING
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f}\n[dim]{low:.2f}–{high:.2f}[/]"
+
+
+class Names:
+    """Names below each other, as text without markup; one that is too long goes on behind its punctuation.
+
+    rich itself breaks at spaces alone, and anywhere in what has none.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._names = [re.findall(r".+?(?:[-_.:/ ]|$)", name) for name in names]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        parts = [len(part) for name in self._names for part in name]
+        return Measurement(max(parts), max(sum(map(len, name)) for name in self._names))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = []
+        for name in self._names:
+            lines.append("")
+            for part in name:
+                if lines[-1] and len(lines[-1] + part.rstrip()) > options.max_width:
+                    lines.append("")
+                lines[-1] += part
+        yield Text("\n".join(line.rstrip() for line in lines), overflow="fold")

@@ -1,0 +1,90 @@
+"""The whole study: stages, one after another."""
+
+from pathlib import Path
+
+from rich.markup import escape
+
+from benchmark.analysis.leaderboard import Leaderboard
+from benchmark.errors import UserError
+from benchmark.report.progress import Reporter, screen_apart_from
+from benchmark.scheduling.cluster import Cluster, connect
+from benchmark.stages.control import control
+from benchmark.stages.embed import embed
+from benchmark.stages.explain import explain
+from benchmark.stages.prepare import prepare
+from benchmark.stages.report import report
+from benchmark.stages.run import Run
+from benchmark.stages.search import search
+from benchmark.stages.segment import open_vessels, require_own_masks, segment
+from benchmark.stages.train import train
+from benchmark.stages.weights import weights
+from benchmark.storage.rundir import RunDirectory
+from benchmark.storage.start import end_in_order, started
+from benchmark.study.cells import cells_of
+from benchmark.study.cohort import open_cohort
+from benchmark.study.config import Resources, Study
+
+
+def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bool = False) -> Leaderboard:
+    """Run or resume a study and return its leaderboard; cells that failed before are tried again.
+
+    Args:
+        out: the run directory; on a cluster, on a file system that every node sees under the same path.
+        cluster: address of a running Ray cluster (`auto` finds one on this machine); None starts Ray here.
+
+    Raises:
+        benchmark.errors.UserError: something in the input or the surroundings that the user can fix.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP.
+    """
+    # What is missing or faulty is said before anything is started or written.
+    source = open_vessels(study)
+    remarks = []
+    if study.cohort.manifest is not None:
+        cohort = open_cohort(study, study.cohort.manifest)
+        cohort.refuse_conflicts()
+        require_own_masks(source, cohort.images)
+        remarks = cohort.remarks()
+    directory = RunDirectory(out)
+    with (
+        started(directory, study.dump(), resume),
+        screen_apart_from(directory.log) as console,
+        connect(cluster, log_file=directory.log) as connected,
+    ):
+        end_in_order()
+        _refuse_to_wait(study.resources, connected)
+        directory.claim(study.dump(), resume)  # only now: a start that fails leaves nothing in the folder
+        directory.remove_drafts()
+        for cell in cells_of(study):
+            directory.trial(cell).failure.unlink(missing_ok=True)
+        for remark in remarks:
+            console.print(escape(remark))
+        # Ray Data starves where Ray Tune holds every CPU: one stage at a time.
+        searching = (search,) if study.search else ()
+        stages = (weights, prepare, segment, embed, *searching, train, explain, control)
+        study = _with_gpus(study, connected)
+        names = [stage.__name__ for stage in (*stages, report)]
+        run = Run(study, directory, connected, Reporter(console, names))
+        for stage in stages:
+            stage(run)
+        return report(run)
+
+
+def unmet(needed: Resources, cluster: Cluster) -> dict[str, str]:
+    """What a trial asks for beyond all that a cluster has, by key of the configuration; Ray would wait for it."""
+    asked = {"CPUs": (needed.cpus, cluster.cpus), "GPUs": (needed.gpus or 0, cluster.gpus)}
+    return {f"resources.{what.lower()}": f"{count:g} {what}" for what, (count, there) in asked.items() if count > there}
+
+
+def _refuse_to_wait(needed: Resources, cluster: Cluster) -> None:
+    short = unmet(needed, cluster)
+    if short and cluster.is_local:  # another may grow
+        raise UserError(
+            f"a trial asks for {' and '.join(short.values())}, but this machine has {cluster.cpus} CPUs and "
+            f"{cluster.gpus} GPUs: lower {' and '.join(short)} in the configuration"
+        )
+
+
+def _with_gpus(study: Study, cluster: Cluster) -> Study:
+    if study.resources.gpus is not None:
+        return study
+    return study.model_copy(update={"resources": study.resources.model_copy(update={"gpus": float(cluster.gpus > 0)})})

@@ -1,0 +1,52 @@
+"""What every stage is given."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.markup import escape
+
+from benchmark.errors import stop_when_full
+from benchmark.report.progress import Reporter
+from benchmark.scheduling.cluster import Cluster
+from benchmark.scheduling.streaming import Batched, Row
+from benchmark.storage.rundir import RunDirectory, write_text
+from benchmark.study.cells import Cell, cells_of
+from benchmark.study.config import Study
+
+
+@dataclass(frozen=True)
+class Run:
+    """One study on its way through the stages."""
+
+    study: Study
+    directory: RunDirectory
+    cluster: Cluster
+    reporter: Reporter
+
+    def actors(self, beside: int = 0) -> int:
+        """How many actors fit on the cluster, leaving CPUs for `beside` tasks that feed them."""
+        needed = self.study.resources
+        by_cpu = (self.cluster.cpus - beside) // needed.cpus
+        by_gpu = self.cluster.gpus // needed.gpus if needed.gpus else by_cpu
+        return max(1, int(min(by_cpu, by_gpu)))
+
+    def batched(
+        self, worker: Callable[..., Callable[[list[Row]], list[Row]]], options: Mapping[str, Any], beside: int = 0
+    ) -> Batched:
+        """A streaming step with as many actors as `actors` says, each with the study's resources."""
+        return Batched(worker, options, self.actors(beside), self.study.resources.cpus, self.study.resources.gpus)
+
+    def cells(self) -> list[Cell]:
+        """Cells that have not failed."""
+        return [cell for cell in cells_of(self.study) if not self.directory.trial(cell).failure.is_file()]
+
+    def fail(self, cell: Cell, reason: str) -> None:
+        """Note why a cell failed; it takes no further part.
+
+        Raises:
+            benchmark.errors.DiskFull: it failed for want of space, and so would every other.
+        """
+        stop_when_full(reason)
+        write_text(self.directory.trial(cell).failure, reason + "\n")
+        self.reporter.console.print(f"[red]✗ {cell.name} failed[/]: {escape(reason)}")

@@ -1,0 +1,1 @@
+"""Files: the run directory, tables, the lock, and what a disk refuses."""

@@ -1,0 +1,1 @@
+"""What is studied: configuration, cells, and the cohort from its files to its splits."""

@@ -1,0 +1,196 @@
+"""A cohort as folders, `train|val|test/<class>/`, read as torchvision's ImageFolder does, which RETFound uses."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.study import classes
+from benchmark.study.classes import Classes
+from benchmark.study.photos import IMAGE_SUFFIXES
+from benchmark.study.spellings import shown
+
+SPLITS = ("train", "val", "test")
+_LAYOUT = "a folder cohort is laid out train|val|test/<class>/"
+_MEANT = {
+    "train": {"training", "trn", "tr"},
+    "val": {"valid", "validation", "validate", "dev", "eval"},
+    "test": {"testing", "tst", "holdout"},
+}
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One file of a class folder: its path below the cohort's folder, as text."""
+
+    image: str
+    split: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder cohort holds. `left_out`: how many other files there are, by why they are no photographs."""
+
+    photographs: list[Photograph]
+    classes: Classes
+    left_out: dict[str, int]
+
+
+def read_folder(folder: Path, positive: str | None) -> Folder:
+    """Every photograph of the class folders, at any depth; links are followed.
+
+    Args:
+        positive: name of the class that is label 1; by default the last in order of names.
+
+    Raises:
+        UserError: not laid out so, not two classes, no photograph; one line.
+    """
+    try:
+        return _read(folder, positive)
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); give yourself the right to") from error
+
+
+def _read(folder: Path, positive: str | None) -> Folder:
+    left_out: Counter[str] = Counter()
+    splits = _split_folders(folder, left_out)
+    class_folders = {split: _class_folders(folder / name, left_out) for split, name in splits.items()}
+    names = classes.in_order({name for found in class_folders.values() for name in found})
+    if len(names) != 2:
+        found = ", ".join(_where(name, class_folders) for name in names) or "none"
+        raise UserError(
+            f"{folder}: needs exactly two class folders, found {found}; put the images of train, val and test into two "
+            "folders of the same names each, or list them in a CSV"
+        )
+    try:
+        named = classes.with_positive(names, positive) if positive is not None else Classes(*names)
+    except ValueError as error:
+        raise UserError(f"{folder}: {error}") from error
+    photographs = [
+        Photograph(f"{splits[split]}/{name}/{file}", split, label)
+        for split in SPLITS
+        for label, name in enumerate((named.negative, named.positive))
+        if name in class_folders[split]
+        for file in _photographs(folder / splits[split] / name, left_out)
+    ]
+    if not photographs:
+        raise UserError(
+            f"{folder}: no image in the folders train|val|test/{'|'.join(names)}/"
+            + (f" ({told_left_out(left_out)})" if left_out else "")
+        )
+    return Folder(photographs, named, dict(sorted(left_out.items())))
+
+
+def told_left_out(left_out: Mapping[str, int]) -> str:
+    """How many files of a folder cohort are not taken, and why, in words."""
+    total = sum(left_out.values())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+    return f"{total} {'file' if total == 1 else 'files'} left out: {reasons}"
+
+
+def _split_folders(folder: Path, left_out: Counter[str]) -> dict[str, str]:
+    """By split, the name of its folder, in any case."""
+    found: dict[str, str] = {}
+    others = []
+    for entry in _entries(folder):
+        split = entry.name.lower()
+        if split not in SPLITS or not entry.is_dir():
+            others.append(entry)
+        elif split in found:
+            raise UserError(f"{folder}: holds both {found[split]} and {entry.name}; keep one folder for {split}")
+        else:
+            found[split] = entry.name
+    absent = [split for split in SPLITS if split not in found]
+    if absent:
+        renamed = [
+            f"rename {shown(entry.name)} to {split}"
+            for split in absent
+            for entry in others
+            if entry.name.lower() in _MEANT[split] and entry.is_dir()
+        ]
+        advice = f"; {', '.join(renamed)}" if renamed else ""
+        raise UserError(f"{folder}: no folder {', '.join(sorted(absent))}; {_LAYOUT}{advice}")
+    for entry in others:
+        if entry.is_dir() and not entry.name.startswith("."):
+            inside = sum(_is_photograph(file) for _, file in _walk(entry.path, ()))
+            if inside:
+                left_out[f"in {shown(entry.name)}/, which is no split"] += inside
+        elif _is_photograph(entry):
+            left_out["outside the class folders"] += 1
+    return found
+
+
+def _class_folders(split: Path, left_out: Counter[str]) -> list[str]:
+    names = []
+    for entry in _entries(split):
+        if entry.is_dir() and not entry.name.startswith("."):
+            if not _is_text(entry.name):
+                raise UserError(f"{split}: the name of folder {shown(entry.name)} is not UTF-8: rename it")
+            names.append(entry.name)
+        elif _is_photograph(entry):
+            left_out["outside the class folders"] += 1
+    return names
+
+
+def _where(name: str, class_folders: dict[str, list[str]]) -> str:
+    places = [split for split in SPLITS if name in class_folders[split]]
+    return shown(name) if len(places) == len(SPLITS) else f"{shown(name)} (in {' and '.join(places)} only)"
+
+
+def _photographs(folder: Path, left_out: Counter[str]) -> Iterator[str]:
+    """Paths below a class folder, those beside each other in order of names before those in folders below."""
+    for relative, entry in _walk(str(folder), (_identity(folder.parent.parent), _identity(folder.parent))):
+        reason = _reason(entry) or ("" if _is_text(relative) else "with a name that is not UTF-8")
+        if reason:
+            left_out[reason] += 1
+        else:
+            yield relative
+
+
+def _reason(entry: os.DirEntry[str]) -> str:
+    """Why a file is not taken; empty where it is. A broken link is taken: the study reports it as missing."""
+    if entry.name.startswith("."):
+        return "hidden"
+    suffix = Path(entry.name).suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        return f"with the ending {shown(suffix)}" if suffix else "without an ending"
+    return "" if entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists()) else "not regular files"
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name on disk is text: undecodable bytes of it would have become lone surrogates."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _is_photograph(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file() and not _reason(entry)
+
+
+def _walk(
+    folder: str, above: tuple[tuple[int, int], ...], relative: str = ""
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Everything in a folder and below that is not a folder; links are followed, but not into a folder above them."""
+    here = _identity(Path(folder))
+    if here in above:
+        return
+    below = []
+    for entry in _entries(folder):
+        if entry.is_dir() and not entry.name.startswith("."):
+            below.append(entry)
+        else:
+            yield relative + entry.name, entry
+    for entry in below:
+        yield from _walk(entry.path, (*above, here), f"{relative}{entry.name}/")
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)

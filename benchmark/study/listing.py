@@ -1,0 +1,161 @@
+"""A manifest in table form, CSV or Parquet, as texts: its header checked, every cell a text or null."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from benchmark.errors import UserError
+from benchmark.study import dicom
+from benchmark.study.spellings import is_sheet_error, means_nothing, shown, spelling_of
+from benchmark.study.spreadsheet import NotATableError, read_spreadsheet, refuse_foreign
+from benchmark.tables import read_parquet
+
+REQUIRED = ("image", "label", "patient_id")
+FILES = ("artery_mask", "vein_mask", "disc_mask", "fov_mask")
+OPTIONAL = ("eye", "split", *FILES)
+COLUMNS = (*REQUIRED, *OPTIONAL)
+_TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
+_ALSO_CALLED = {
+    "image": "file filename file_name path filepath file_path image_path image_name image_id img photo name",
+    "label": "labels class diagnosis target outcome y ground_truth gt disease status",
+    "patient_id": "patient patientid pid subject subject_id person person_id participant participant_id mrn case_id id",
+}
+_SHOWN = 20  # names of columns
+
+
+def read_listing(manifest: Path) -> pl.DataFrame:
+    """The rows of a manifest that are not blank.
+
+    Returns:
+        row (Int64, as a spreadsheet shows it; of a Parquet file, from 1) and `COLUMNS`, as text without surrounding
+        spaces; null where a cell is empty, a column is absent, or an optional cell says NA or the like.
+
+    Raises:
+        UserError: not a table, or not one with these columns; one line.
+    """
+    kind = manifest.suffix.lower()
+    if not manifest.exists():
+        raise UserError(f"{manifest}: no such file; name a CSV, a Parquet file, or a folder of classes")
+    try:
+        if kind == ".parquet":
+            table = _parquet(manifest)
+        elif kind in _TEXT_SUFFIXES:
+            table = _csv(manifest)
+        else:
+            refuse_foreign(manifest)
+            raise NotATableError("a manifest is a .csv, a .parquet, or a folder laid out train|val|test/<class>/")
+    except NotATableError as error:
+        raise UserError(f"{manifest}: {error}") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        reason = shown(" ".join(str(error).split()))
+        fix = "write it anew" if kind == ".parquet" else "check the file and your right to read it"
+        raise UserError(f"{manifest}: cannot be read as a table ({reason}); {fix}") from error
+    absent = [pl.lit(None, pl.String).alias(column) for column in COLUMNS if column not in table.columns]
+    text = (
+        table.with_columns(pl.exclude("row").str.strip_chars().replace("", None))
+        .with_columns(*absent)
+        .select("row", *COLUMNS)
+        .filter(pl.any_horizontal(pl.exclude("row").is_not_null()))  # spreadsheets leave blank lines behind
+        .with_columns(_lower("eye"), _lower("split"))
+    )
+    if text.is_empty():
+        raise UserError(f"{manifest}: has no row below its header; list one photograph a row")
+    return text.with_columns(_without(text[column], _is_left_empty) for column in OPTIONAL)
+
+
+def is_named_dicom(image: str | None) -> bool:
+    """Whether a file's name has the ending of DICOM."""
+    return (image or "").lower().endswith(tuple(dicom.SUFFIXES))
+
+
+def those(column: pl.Series, test: Callable[[str], bool]) -> set[str]:
+    """The texts of a column of which a test is true; each is tested once."""
+    return {text for text in column.drop_nulls().unique() if test(text)}
+
+
+def _csv(manifest: Path) -> pl.DataFrame:
+    sheet = read_spreadsheet(manifest, REQUIRED)
+    places = {name: place for place, name in enumerate(sheet.header) if name in COLUMNS}
+    _refuse_header(sheet.header, [row[places["image"]] for row in sheet.rows] if "image" in places else [])
+    columns = {name: pl.Series([row[place] for row in sheet.rows], dtype=pl.String) for name, place in places.items()}
+    return pl.DataFrame({"row": pl.Series(sheet.numbers, dtype=pl.Int64)} | columns)
+
+
+def _parquet(manifest: Path) -> pl.DataFrame:
+    with manifest.open("rb") as file:
+        magic = file.read(4)
+    if not magic:
+        raise NotATableError("is empty; write it anew")
+    if magic != b"PAR1":
+        refuse_foreign(manifest)
+        raise NotATableError("cannot be read as a table (it is not a Parquet file); if it is a CSV, name it .csv")
+    table = read_parquet(manifest)
+    _refuse_header(table.columns, table["image"].cast(pl.String).to_list() if "image" in table.columns else [])
+    table = table.rename(str.strip)
+    texts = [_texts(table[column]) for column in COLUMNS if column in table.columns]
+    return pl.DataFrame({"row": pl.Series(range(1, len(table) + 1), dtype=pl.Int64)}).with_columns(texts)
+
+
+def _texts(column: pl.Series) -> pl.Series:
+    """A Parquet column as text. Whole numbers that became floats, as pandas makes them, are whole numbers again."""
+    if not column.dtype.is_float():
+        return column.cast(pl.String)
+    exact = 2**24 if column.dtype == pl.Float32 else 2**53  # from here on, the last digits of a whole number are lost
+
+    def text(value: float | None) -> str | None:
+        if value is None or value != value:
+            return None
+        if abs(value) >= exact:
+            return f"{value:.6e}"
+        return str(int(value)) if value.is_integer() else repr(value)
+
+    return pl.Series(column.name, [text(value) for value in column.to_list()], pl.String)
+
+
+def _refuse_header(header: Sequence[str], images: Sequence[str | None]) -> None:
+    """Raise NotATableError where columns are missing, named twice, or nearly named as a column of a manifest."""
+    plain = ["_".join(re.split(r"[\s_-]+", spelling_of(name))) for name in header]
+    for column in COLUMNS:
+        places = [place for place, name in enumerate(plain) if name == column]
+        if len(places) > 1:
+            numbers = " and ".join(str(place + 1) for place in places)
+            raise NotATableError(f"duplicate column {column} (columns {numbers}): keep one, and rename the other")
+        if places and header[places[0]].strip() != column and column in OPTIONAL:
+            raise NotATableError(
+                f"column {shown(header[places[0]])!r} looks like {column}: write {column}, or rename it"
+            )
+    there = {name.strip() for name in header}
+    missing = [column for column in REQUIRED if column not in there]
+    if missing == ["patient_id"] and "patient_id" not in plain and any(is_named_dicom(image) for image in images):
+        return  # the files say whose they are
+    if missing:
+        has = ", ".join(shown(name) for name in header[:_SHOWN]) + (", …" if len(header) > _SHOWN else "")
+        renamed = [f"rename {shown(name)} to {column}" for column in missing if (name := _meant(column, header, plain))]
+        raise NotATableError(
+            f"no column {', '.join(missing)}; needed are {', '.join(REQUIRED)}, and it has {has}"
+            + (f"; did you mean: {', '.join(renamed)}?" if renamed else "")
+        )
+
+
+def _meant(column: str, header: Sequence[str], plain: Sequence[str]) -> str | None:
+    """The name in a header that is probably meant to be that column."""
+    for other in (column, *_ALSO_CALLED[column].split()):
+        if other in plain:
+            return header[plain.index(other)]
+    return None
+
+
+def _lower(column: str) -> pl.Expr:
+    text = pl.col(column)
+    return pl.when(text.str.starts_with("#")).then(text).otherwise(text.str.to_lowercase())  # an error: as it is
+
+
+def _is_left_empty(text: str) -> bool:
+    return means_nothing(text) and not is_sheet_error(text)
+
+
+def _without(column: pl.Series, test: Callable[[str], bool]) -> pl.Series:
+    found = list(those(column, test))
+    return column.replace(found, [None] * len(found)) if found else column

@@ -1,0 +1,260 @@
+"""A user's photographs with labels and patients: a table (CSV, Parquet), or a folder `train|val|test/<class>/`."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from benchmark.errors import UserError
+from benchmark.study import faults
+from benchmark.study.classes import Classes, in_order, with_positive
+from benchmark.study.copies import grouped, look_up
+from benchmark.study.folder import SPLITS, Folder, read_folder, told_left_out
+from benchmark.study.listing import FILES, OPTIONAL, REQUIRED, is_named_dicom, read_listing, those
+from benchmark.study.photos import IMAGE_SUFFIXES
+from benchmark.study.spellings import means_nothing, shown, spelling_of
+
+__all__ = ["FILES", "OPTIONAL", "REQUIRED", "SPLITS", "Manifest", "open_manifest", "read_manifest"]
+
+_LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0,0": 0, "1,0": 1}
+_SHOWN = 10  # texts of labels
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A user's photographs, checked.
+
+    Attributes:
+        images: one row per image: image (as given), path (absolute), label (Int8), patient_id, eye (`left`, `right` or
+            null), split (or null), and an absolute path or null for each mask column.
+        classes: names of the two labels, where they have names.
+        left_out: of a folder, how many files are not taken, by reason.
+        copies: how many images are copies of another image of the same patient.
+        conflicts: lines about copies of an image in two splits or of two patients, which no study may have.
+    """
+
+    images: pl.DataFrame
+    classes: Classes | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+    copies: int = 0
+    conflicts: list[str] = field(default_factory=list)
+
+    def refuse_conflicts(self) -> None:
+        """Raise a UserError where there are conflicts."""
+        if self.conflicts:
+            raise UserError("\n".join(self.conflicts))
+
+    def remarks(self) -> list[str]:
+        """What a user should know of it before a run, one line each."""
+        told = []
+        if self.classes is not None:
+            advice = f"; if that is the wrong way round: --positive {shown(self.classes.negative)}"
+            told.append(f"Classes: {self.classes}{advice if self.classes.doubtful else ''}")
+        if self.left_out:
+            told.append(f"Folders: {told_left_out(self.left_out)}")
+        if self.copies:
+            told.append(f"Copies of another image of the same patient: {self.copies}; they count as images")
+        return told
+
+
+def read_manifest(manifest: Path, image_dir: Path | None = None, patient_pattern: str | None = None) -> pl.DataFrame:
+    """`Manifest.images` of `open_manifest`."""
+    return open_manifest(manifest, image_dir, patient_pattern).images
+
+
+def open_manifest(
+    manifest: Path, image_dir: Path | None = None, patient_pattern: str | None = None, positive: str | None = None
+) -> Manifest:
+    """Read and check the photographs of a cohort. Their files are looked up, not decoded.
+
+    Args:
+        manifest: `.csv` (or `.tsv`, `.txt`), `.parquet`, or a folder. In a folder the class folders, in order of their
+            names, are label 0 and 1.
+        image_dir: what relative paths resolve against; by default the manifest's folder.
+        patient_pattern: for a folder: a regular expression whose first group, found in a file's name, is the
+            patient id. By default it is the PatientID of a DICOM file, and every other file is a patient of its own.
+        positive: the class that is label 1: the name of a class folder, or a text of the column label.
+
+    Raises:
+        UserError: one line per fault, naming row and column.
+    """
+    if manifest.is_dir():
+        return _from_folder(manifest, patient_pattern, positive)
+    base = (image_dir or manifest.parent).resolve()
+    table = _with_tags(read_listing(manifest), base)
+    labels, classes, wrong_labels = _labels(table.select("row", "image", "label"), positive)
+    images = table.with_columns(
+        _absolute(table["image"], base).alias("path"), *(_absolute(table[column], base) for column in FILES)
+    )
+    files = [look_up(path) for path in images["path"].fill_null("")]
+    faults.refuse(manifest, [*wrong_labels, *faults.of_cells(table), *faults.of_shared_files(images, files)])
+
+    images = images.select(
+        "row",
+        "image",
+        "path",
+        pl.Series("label", labels, pl.Int8),
+        "patient_id",
+        pl.col("eye").replace(faults.EYES),
+        "split",
+        *FILES,
+    )
+    groups = grouped(images["path"].to_list(), files)
+    copied = faults.of_copies(images, groups)
+    return Manifest(
+        images.drop("row"), classes, copies=_extra(groups) - len(copied), conflicts=faults.lines(manifest, copied)
+    )
+
+
+def _absolute(column: pl.Series, base: Path) -> pl.Series:
+    root = str(base)
+
+    def joined(name: str) -> str:
+        if "./" in name or "//" in name:
+            return str(base / name)
+        return os.path.join(root, name)  # noqa: PTH118 - Path takes ten times as long, for each of 100,000 photographs
+
+    return pl.Series(column.name, [None if name is None else joined(name) for name in column], pl.String)
+
+
+def _extra(groups: list[list[int]]) -> int:
+    return sum(len(group) - 1 for group in groups)
+
+
+def _with_tags(table: pl.DataFrame, base: Path) -> pl.DataFrame:
+    """Patient and eye of DICOM files from their tags, where the table names none."""
+    patients, eyes = table["patient_id"].to_list(), table["eye"].to_list()
+    for place, image in enumerate(table["image"]):
+        named = is_named_dicom(image)
+        unnamed = image and not named and not patients[place] and Path(image).suffix.lower() not in IMAGE_SUFFIXES
+        if (named and None in (patients[place], eyes[place])) or unnamed:
+            patient, eye = _tags(base / image)
+            patients[place], eyes[place] = patients[place] or patient, eyes[place] or eye
+    return table.with_columns(pl.Series("patient_id", patients, pl.String), pl.Series("eye", eyes, pl.String))
+
+
+def _tags(path: Path) -> tuple[str | None, str | None]:
+    """Patient and eye that a DICOM file names; None of what is not one."""
+    from benchmark.study import dicom  # brings pydicom, which most cohorts do without
+
+    if not dicom.is_dicom(path):
+        return None, None
+    return (dicom.patient_id(path) or "").strip() or None, dicom.eye(path)
+
+
+def _labels(table: pl.DataFrame, positive: str | None) -> tuple[list[int], Classes | None, list[faults.Fault]]:
+    """0 or 1 for each row, the classes' names where labels are names, and what is wrong with the labels."""
+    if positive is not None:
+        return _named_labels(table, positive)
+    distinct = in_order(table["label"].drop_nulls().unique())
+    if len(distinct) == 2 and not any(text in _LABELS or means_nothing(text) for text in distinct):
+        a, b = map(shown, distinct)
+        fault = f"label is {a!r} or {b!r}: name the positive class with cohort.positive (or --positive {b!r})"
+        return [0] * len(table), None, [(0, fault)]
+    wrong = [
+        (row, f"row {row} ({shown(image or '')}): label is {shown(text)!r}, must be 0 or 1")
+        for row, image, text in table.drop_nulls("label").iter_rows()
+        if text not in _LABELS
+    ]
+    return [_LABELS.get(text or "", 0) for text in table["label"]], None, wrong
+
+
+def _named_labels(table: pl.DataFrame, positive: str) -> tuple[list[int], Classes | None, list[faults.Fault]]:
+    nothing = those(table["label"], means_nothing)
+    wrong: list[faults.Fault] = [
+        (row, f"row {row} ({shown(image or '')}): label is {shown(text)!r}, which stands for a missing value")
+        for row, image, text in table.iter_rows()
+        if text in nothing
+    ]
+    names: dict[str, str] = {}
+    for text in table["label"].drop_nulls():
+        if text not in nothing:
+            names.setdefault(spelling_of(text), text)
+    try:
+        classes = with_positive(names.values(), positive)
+    except ValueError as error:
+        return [0] * len(table), None, [*wrong, (0, f"column label: {error}")]
+    one = spelling_of(classes.positive)
+    return [int(spelling_of(text or "") == one) for text in table["label"]], classes, wrong
+
+
+def _from_folder(folder: Path, patient_pattern: str | None, positive: str | None) -> Manifest:
+    found = read_folder(folder, positive)
+    table, known = _listed(folder, found, patient_pattern)
+    of_known = table.filter(known).select("image", "patient_id")
+    faults.refuse(folder, faults.of_spelling((image, image, patient) for image, patient in of_known.iter_rows()))
+    faults.refuse(folder, _in_two_folders(table))
+    groups = grouped(table["path"].to_list(), [look_up(path) for path in table["path"]])
+    copied = _copied(table, known, groups)
+    conflicts = faults.lines(folder, copied)
+    table = table if conflicts else _joined(table, groups)
+    return Manifest(table, found.classes, found.left_out, _extra(groups) - len(copied), conflicts)
+
+
+def _listed(folder: Path, found: Folder, patient_pattern: str | None) -> tuple[pl.DataFrame, pl.Series]:
+    """The columns of `Manifest.images`, and of which rows the patient is known."""
+    root = folder.resolve()
+    images = [photograph.image for photograph in found.photographs]
+    tags = [_tags(root / image) if is_named_dicom(image) else (None, None) for image in images]
+    patients: list[str | None] = [None if patient and means_nothing(patient) else patient for patient, _ in tags]
+    if patient_pattern:
+        patients = [_patient(folder / image, patient_pattern) for image in images]
+    table = pl.DataFrame(
+        {
+            "image": images,
+            "path": [f"{root}/{image}" for image in images],
+            "label": pl.Series([photograph.label for photograph in found.photographs], dtype=pl.Int8),
+            "patient_id": [patient or image for patient, image in zip(patients, images, strict=True)],
+            "eye": pl.Series([eye for _, eye in tags], dtype=pl.String),
+            "split": [photograph.split for photograph in found.photographs],
+            **{column: pl.Series([None] * len(images), dtype=pl.String) for column in FILES},
+        }
+    )
+    return table, pl.Series([patient is not None for patient in patients])
+
+
+def _patient(file: Path, pattern: str) -> str:
+    found = re.search(pattern, file.name)
+    if found is None or not found.group(1):
+        raise UserError(f"{file}: cohort.patient_pattern {pattern!r} finds no patient id in the file's name")
+    return found.group(1)
+
+
+def _in_two_folders(table: pl.DataFrame) -> list[faults.Fault]:
+    in_split = table.group_by("patient_id", "split", maintain_order=True).agg(pl.col("image").first())
+    places = in_split.group_by("patient_id", maintain_order=True).agg(pl.format("{} ({})", "split", "image"))
+    shared = places.filter(pl.col("split").list.len() > 1)
+    return [
+        (patient, f"person {shown(patient)} is in {' and in '.join(where)}") for patient, where in shared.iter_rows()
+    ]
+
+
+def _copied(table: pl.DataFrame, known: pl.Series, groups: list[list[int]]) -> list[faults.Fault]:
+    """Copies of a photograph in two splits, in both classes, or of two known patients."""
+    told: list[faults.Fault] = []
+    rows = table.select("image", "label", "split", "patient_id").rows()
+    for first, *others in groups:
+        image, label, split, patient = rows[first]
+        for place in others:
+            copy, its_label, its_split, its_patient = rows[place]
+            if split != its_split:
+                what = "in another split"
+            elif label != its_label:
+                what = "in the other class"
+            elif known[first] and known[place] and patient != its_patient:
+                what = f"of patient {shown(patient)}, not {shown(its_patient)}"
+            else:
+                continue
+            told.append((copy, f"{shown(copy)} is a copy of {shown(image)}, which is {what}; keep one of them"))
+    return told
+
+
+def _joined(table: pl.DataFrame, groups: list[list[int]]) -> pl.DataFrame:
+    """One patient for all copies of a photograph: a file that is a patient of its own is not two when copied."""
+    patients = table["patient_id"].to_list()
+    for group in groups:
+        for place in group:
+            patients[place] = patients[group[0]]
+    return table.with_columns(pl.Series("patient_id", patients))

@@ -1,0 +1,139 @@
+"""Dividing patients, never images, into train, validation and test."""
+
+import numpy as np
+import polars as pl
+
+from benchmark.errors import UserError
+from benchmark.study.classes import Classes
+from benchmark.study.config import Shares
+from benchmark.study.manifest import SPLITS
+from benchmark.study.spellings import shown
+
+ADVICE = "add people or change the shares"
+
+
+def split_people(cohort: pl.DataFrame, shares: Shares) -> pl.DataFrame:
+    """Fill the `split` column where the manifest did not.
+
+    Patients are stratified by whether any of their images is positive, shuffled by the seed, and cut by the shares, so
+    that each stratum's shares are met to within one patient. Where that leaves a split without one of the labels,
+    patients are moved so that each split has both, if there are patients enough.
+    """
+    if cohort["split"].null_count() == 0:
+        return cohort
+    people = (
+        cohort.group_by("patient_id")
+        .agg(pl.col("label").max().alias("positive"), pl.col("label").min().alias("least"))
+        .sort("patient_id")
+    )
+    generator = np.random.default_rng(shares.seed)
+    strata: list[list[str]] = [
+        generator.permutation(people.filter(pl.col("positive") == positive)["patient_id"].to_numpy()).tolist()
+        for positive in (0, 1)
+    ]
+    mixed = set(people.filter((pl.col("positive") == 1) & (pl.col("least") == 0))["patient_id"])
+    chosen = _cut(strata[0], _rounded(len(strata[0]), shares)) | _cut(strata[1], _rounded(len(strata[1]), shares))
+    if not _has_both(chosen, strata, mixed):
+        chosen = _spread(strata, mixed, shares) or chosen
+    return cohort.with_columns(pl.col("patient_id").replace_strict(chosen, return_dtype=pl.String).alias("split"))
+
+
+def require_both_classes(cohort: pl.DataFrame, classes: Classes | None = None, advice: str = ADVICE) -> None:
+    """Raise a UserError for each split that a study cannot be made of.
+
+    Args:
+        advice: what to do about it.
+    """
+    names = {} if classes is None else {label: f" ({shown(name)})" for label, name in classes.by_label().items()}
+    faults = []
+    for split in SPLITS:
+        labels = cohort.filter(pl.col("split") == split)["label"]
+        if labels.n_unique() < 2:
+            held = "no image"
+            if len(labels):
+                held = f"only label {labels[0]}{names.get(str(labels[0]), '')} ({len(labels)} images)"
+            faults.append(f"split {split} has {held}; both classes are needed: {advice}")
+    if faults:
+        raise UserError("\n".join(faults))
+
+
+def require_enough_people(cohort: pl.DataFrame, classes: Classes | None = None) -> None:
+    """Raise a UserError where patients cannot be divided so that each split has both labels, however it is done."""
+    by_patient = cohort.group_by("patient_id").agg(
+        pl.col("label").min().alias("low"), pl.col("label").max().alias("up")
+    )
+    only = [by_patient.filter((pl.col("low") == label) & (pl.col("up") == label)).height for label in (0, 1)]
+    both = len(by_patient) - sum(only)
+    if min(only) + both >= len(SPLITS):
+        return
+    names = {} if classes is None else {label: f" ({shown(name)})" for label, name in classes.by_label().items()}
+    counts = [f"{count} have label {label}{names.get(str(label), '')} alone" for label, count in enumerate(only)]
+    raise UserError(
+        f"{len(by_patient)} patients cannot be divided into train, val and test so that each has both labels: "
+        f"{', '.join(counts)}, {both} both; add patients until three have each label"
+    )
+
+
+def _rounded(people: int, shares: Shares) -> list[int]:
+    """How many of so many people each split gets."""
+    cuts = np.round(np.cumsum([shares.train, shares.val]) * people).astype(int)
+    return np.diff([0, *cuts, people]).tolist()
+
+
+def _at_least_one(people: int, shares: Shares, occupied: int) -> list[int]:
+    """The same with at least one person in so many of the splits, and the shares met as nearly as that allows."""
+    counts = _rounded(people, shares)
+    wanted = [share * people for share in (shares.train, shares.val, shares.test)]
+    while sum(count > 0 for count in counts) < occupied:
+        empty = [place for place, count in enumerate(counts) if count == 0]
+        to = max(empty, key=lambda place: wanted[place])
+        able = [place for place, count in enumerate(counts) if count > 1]
+        give = max(able, key=lambda place: counts[place] - wanted[place])
+        counts[give] -= 1
+        counts[to] += 1
+    return counts
+
+
+def _cut(people: list[str], counts: list[int]) -> dict[str, str]:
+    """person -> split."""
+    return dict(zip(people, np.repeat(SPLITS, counts).tolist(), strict=True))
+
+
+def _has_both(chosen: dict[str, str], strata: list[list[str]], mixed: set[str]) -> bool:
+    negative = {chosen[person] for person in (*strata[0], *mixed)}
+    return len(negative) == len({chosen[person] for person in strata[1]}) == len(SPLITS)
+
+
+def _spread(strata: list[list[str]], mixed: set[str], shares: Shares) -> dict[str, str] | None:
+    """A division with both labels in every split; None where there is none.
+
+    Args:
+        strata: people without and with a positive image, shuffled.
+        mixed: those of the second who have a negative image as well.
+    """
+    negative, positive = strata
+    if len(positive) < len(SPLITS) or len(negative) + len(mixed) < len(SPLITS):
+        return None
+    # 1. Everybody with a positive image, at least one in each split.
+    chosen = _cut(positive, _at_least_one(len(positive), shares, len(SPLITS)))
+    # 2. The others: in each split, or in as many as there are not enough people with both labels for.
+    occupied = min(len(negative), len(SPLITS))
+    if len(negative) < len(SPLITS):
+        occupied = max(0, len(SPLITS) - len(mixed))
+    of_negative = _cut(negative, _at_least_one(len(negative), shares, occupied))
+    # 3. Splits still without a negative image: one person with both labels in exchange for one without.
+    for split in SPLITS:
+        holding = [person for person in positive if chosen[person] == split]
+        if split in of_negative.values() or mixed.intersection(holding):
+            continue
+        spare = next(
+            person
+            for person in positive
+            if person in mixed
+            and (
+                chosen[person] in of_negative.values()
+                or sum(other in mixed and chosen[other] == chosen[person] for other in positive) > 1
+            )
+        )
+        chosen[holding[0]], chosen[spare] = chosen[spare], split
+    return chosen | of_negative

@@ -1,0 +1,1 @@
+"""Work on one model: training it, its controls, figures, weights, cache and device."""

@@ -1,0 +1,272 @@
+"""The controls of one explained cell: plain functions that know nothing of scheduling; docs/controls.md has the why."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+import backbones
+from benchmark.storage.rundir import RunDirectory, open_array, write_json, write_parquet
+from benchmark.study.cells import Cell
+from benchmark.study.config import Study
+from benchmark.study.photos import IMAGE_SIZE
+from benchmark.tables import read_parquet
+from benchmark.trial.device import worker_device
+from benchmark.trial.training import trained_tower
+from finetune.inputs import Images
+from finetune.training import positive_score, predict_logits
+from xai.controls.mask_null import mask_null
+from xai.controls.model_null import cascade, mean_sd, others, rank_correlation, structural_similarity
+from xai.controls.null import FOV_RATIO, TESTED_RATIOS, Null
+from xai.controls.turned_null import turned_null
+from xai.gradcam import saliency_maps
+from xai.saliency import vessel_saliency
+
+_STEPS = 10  # at most so many depths of re-initialisation are looked at, the first ones and the last among them
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """A cell with its maps, and what its controls need."""
+
+    study: Study
+    directory: RunDirectory
+    cell: Cell
+
+    @cached_property
+    def test(self) -> pl.DataFrame:
+        """The test images, in the order of `cam.npy` and of the vessels."""
+        return read_parquet(self.directory.cohort).filter(pl.col("split") == "test")
+
+    @cached_property
+    def device(self) -> torch.device:
+        return worker_device(self.study.resources)
+
+    @cached_property
+    def tower(self) -> VisionTransformer:
+        """The trained tower on the device, with nothing left to train."""
+        return trained_tower(self.cell, self.directory).requires_grad_(False).to(self.device)
+
+    def images(self, store: np.ndarray) -> Images:
+        """Photographs (n, 224, 224, 3) uint8 as the tower takes them, unaugmented for view 0."""
+        return Images(store, self.cell.backbone.open().normalise, 0, self.device)
+
+
+def find_mask_null(cell: Explained) -> None:
+    """Write `mask_null.json` and `mask_null.parquet`: the cell's ratios next to those that its maps have by chance.
+
+    That is against other patients' vessels, and against the eye's own, turned.
+    """
+    trial = cell.directory.trial(cell.cell)
+    signed = torch.from_numpy(np.load(trial.cams))
+    found, of_images = _by_chance(cell, signed, TESTED_RATIOS, {"exchanged": mask_null, "turned": turned_null})
+    write_json(trial.mask_null, found)
+    write_parquet(trial.chance, of_images)
+
+
+def find_other_class(cell: Explained) -> None:
+    """Write `other_class.json` and `other_class.parquet`: the ratio of the maps of the class that is not explained.
+
+    Next to it the one that these maps have by chance, against other patients' vessels.
+    """
+    trial = cell.directory.trial(cell.cell)
+    signed = _signed_maps(cell, cell.tower, cell.test["row"].to_numpy(), 1 - cell.study.explain.target_class)
+    found, of_images = _by_chance(cell, signed, (FOV_RATIO,), {"exchanged": mask_null})
+    write_json(trial.other_class, found)
+    write_parquet(trial.other_class_chance, of_images)
+
+
+def _by_chance(
+    cell: Explained, signed: Tensor, ratios: Sequence[str], tests: dict[str, Callable[..., dict[str, Null]]]
+) -> tuple[dict[str, dict[str, Any]], pl.DataFrame]:
+    """What `TrialDirectory.mask_null` and `TrialDirectory.chance` hold, of signed maps of all test images."""
+    settings, directory = cell.study.explain, cell.directory
+    maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
+    planes = settings.masks(open_array(directory.regions))
+    disc = open_array(directory.disc) if directory.disc.is_file() else None
+    patients, eyes = cell.test["patient_id"].to_numpy(), cell.test["eye"].to_list()
+    found: dict[str, dict[str, Any]] = {ratio: {} for ratio in ratios}
+    of_images: dict[str, np.ndarray] = {}
+    for name, test in tests.items():
+        try:
+            nulls = test(maps, planes, patients, cell.study.controls.draws, 0, eyes, disc, ratios)
+        except ValueError as error:  # a map of nothing, or one patient with vessels: no answer, and why
+            for ratio in ratios:
+                found[ratio] |= {"reason": str(error)} if name == "exchanged" else {name: {"reason": str(error)}}
+            continue
+        for ratio, null in nulls.items():
+            of_images |= {ratio: null.ratios} | (
+                {f"{ratio}_null": null.expected, f"{ratio}_given": null.given}
+                if name == "exchanged"
+                else {f"{ratio}_turned": null.expected}
+            )
+            known = np.isfinite(null.ratios)
+            counts = {"n_images": int(known.sum()), "n_disc": 0 if disc is None else int(_any(disc)[known].sum())}
+            told = _told_null(null) | counts
+            found[ratio] |= told if name == "exchanged" else {name: told}
+    columns = [pl.Series(name, of).fill_nan(None) for name, of in of_images.items()]
+    return found, cell.test.select("image", "patient_id").with_columns(columns)
+
+
+def _told_null(null: Null) -> dict[str, Any]:
+    return {
+        "ratio": null.observed,
+        "null": null.mean,
+        "null_sd": _number(null.sd),
+        "p_value": null.p_greater,
+        "p_two_sided": null.p_two_sided,
+        "draws": len(null.draws),
+    }
+
+
+def _any(masks: np.ndarray) -> np.ndarray:
+    """(n,) bool: which of (n, H, W) hold anything, read one by one."""
+    return np.array([mask.any() for mask in masks])
+
+
+def find_model_null(cell: Explained) -> None:
+    """Write `model_null.json`: how like the trained model's the maps stay while its weights are re-initialised, and how
+    like its maps of other patients' images are; and `model_null.parquet`: the ratios of trained and random weights."""
+    settings = cell.study.controls
+    rows = cell.test["row"].to_numpy()
+    spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), settings.images)).round().astype(int))
+    depth = len(cell.tower.blocks)
+    steps = depths(depth + 2)
+    target_class = cell.study.explain.target_class
+    trained = _signed_maps(cell, cell.tower, rows[spread], target_class)
+    likeness = {step: np.full((settings.seeds, 2, len(spread)), np.nan) for step in steps}
+    ratios, random = _ratios(cell, trained, spread), []
+    for seed in range(settings.seeds):
+        for step, tower in cascade(cell.tower, seed):
+            if step in likeness:
+                signed = _signed_maps(cell, tower, rows[spread], target_class)
+                # A random classifier is as likely to turn a map round as not.
+                likeness[step][seed, 0] = abs(rank_correlation(signed.numpy(), trained.numpy()))
+                stretched = (saliency_maps(maps, IMAGE_SIZE, "minmax").numpy() for maps in (signed, trained))
+                likeness[step][seed, 1] = structural_similarity(*stretched)
+                if step == depth + 2:
+                    random.append(_ratios(cell, signed, spread))
+    of_images = ratios | {
+        f"{name}_random": _mean_of_seeds(np.stack([of_seed[name] for of_seed in random])) for name in ratios
+    }
+    write_parquet(
+        cell.directory.trial(cell.cell).randomised,
+        cell.test[spread]
+        .select("image", "patient_id")
+        .with_columns(pl.Series(name, of).fill_nan(None) for name, of in of_images.items()),
+    )
+    table = []
+    for step, found in likeness.items():
+        row: dict[str, Any] = {"step": step, "reinitialised": _told(step, depth)}
+        for name, values in zip(("rank_correlation", "ssim"), found.swapaxes(0, 1), strict=True):
+            row[name], row[f"{name}_sd"] = map(_number, mean_sd(_mean_of_seeds(values)))
+        table.append(row)
+    write_json(
+        cell.directory.trial(cell.cell).model_null,
+        {
+            "n_images": len(spread),
+            "seeds": settings.seeds,
+            "steps": table,
+            "other_images": _other_images(trained, cell.test[spread]),
+        },
+    )
+
+
+def _ratios(cell: Explained, signed: Tensor, spread: np.ndarray) -> dict[str, np.ndarray]:
+    """Each of `TESTED_RATIOS` (n,) of the signed maps of some test images; NaN where one has none."""
+    settings = cell.study.explain
+    maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
+    found = vessel_saliency(maps, settings.masks(open_array(cell.directory.regions)[spread]))
+    return {name: found[name] for name in TESTED_RATIOS}
+
+
+def _other_images(trained: Tensor, test: pl.DataFrame) -> dict[str, Any]:
+    """How alike the trained model's maps of different patients' images are, left eyes mirrored."""
+    left = (test["eye"] == "left").fill_null(False).to_numpy()
+    signed = trained.clone()
+    signed[left] = signed[left].flip(-1)
+    stretched = saliency_maps(signed, IMAGE_SIZE, "minmax").numpy()
+    pairs = others(test["patient_id"].to_numpy())
+    found: dict[str, Any] = {"n_pairs": len(pairs)}
+    one, other = pairs.T
+    values = {
+        "rank_correlation": abs(rank_correlation(signed.numpy()[one], signed.numpy()[other])),
+        "ssim": structural_similarity(stretched[one], stretched[other]),
+    }
+    for name, of_pairs in values.items():
+        found[name], found[f"{name}_sd"] = map(_number, mean_sd(of_pairs))
+    return found
+
+
+def find_erasure(cell: Explained) -> None:
+    """Write `erasure.parquet`: the score of every photograph, without its vessels, and painted elsewhere."""
+    rows, size = cell.test["row"].to_numpy(), cell.study.resources.batch_size
+    erased = open_array(cell.directory.erased)
+    versions = {"score": (open_array(cell.directory.images), rows)} | {
+        name: (erased[:, index], np.arange(len(rows))) for index, name in enumerate(("erased", "control"))
+    }
+    scores = {
+        name: positive_score(predict_logits(cell.tower, cell.tower, 0, cell.images(store), which, size))
+        for name, (store, which) in versions.items()
+    }
+    painted = read_parquet(cell.directory.painted)["painted"]
+    without_answer = painted.is_null().to_numpy()
+    table = cell.test.select("image", "patient_id", "label").with_columns(
+        pl.Series(name, np.where(without_answer, np.nan, values)).fill_nan(None) for name, values in scores.items()
+    )
+    write_parquet(cell.directory.trial(cell.cell).erasure, table.with_columns(painted))
+
+
+CONTROLS: dict[str, Callable[[Explained], None]] = {
+    "mask_null": find_mask_null,
+    "other_class": find_other_class,
+    "model_null": find_model_null,
+    "erasure": find_erasure,
+}
+
+
+def _signed_maps(cell: Explained, tower: VisionTransformer, rows: np.ndarray, target_class: int) -> Tensor:
+    """(len(rows), rows, columns) float32 on the CPU; from photographs, for every block may have changed."""
+    method = cell.study.explain.open()
+    images = cell.images(open_array(cell.directory.images))
+    parts = []
+    for first in range(0, len(rows), cell.study.resources.batch_size):
+        chosen = rows[first : first + cell.study.resources.batch_size]
+        with backbones.autocast(cell.device):
+            with torch.inference_mode():
+                batch = images.batch(chosen, np.zeros_like(chosen))
+                inputs = backbones.encode_until(tower, batch, method.start(len(tower.blocks)))
+            parts.append(method(tower, inputs, target_class))
+    return torch.cat(parts).float().cpu()
+
+
+def depths(last: int) -> list[int]:
+    """Depths to look at: all of a shallow tower; of a deep one 1, 2, 3 and others spread evenly up to the last."""
+    if last <= _STEPS:
+        return list(range(1, last + 1))
+    return [1, 2, *np.linspace(3, last, _STEPS - 2).round().astype(int).tolist()]
+
+
+def _told(step: int, depth: int) -> str:
+    if step == depth + 2:
+        return "everything"
+    blocks = {1: "", 2: " and last block"}.get(step, f" and last {step - 1} blocks")
+    return f"classifier{blocks}"
+
+
+def _mean_of_seeds(values: np.ndarray) -> np.ndarray:
+    """(seeds, n) -> (n,), over the seeds that have a value; NaN where none has."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=0)
+    return np.divide(total, known.sum(axis=0), out=np.full(values.shape[1], np.nan), where=known.any(axis=0))
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if np.isfinite(value) else None

@@ -1,0 +1,339 @@
+"""What a cell takes: parameters that train, memory, time, disk. Estimates; nothing of a study is run for them.
+
+Memory is that of a training step on tensors without data, so it follows the architecture and the code that trains; time
+is that of one block, measured on this machine.
+"""
+
+import math
+import os
+import shutil
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import backbones
+from benchmark.storage.rundir import RunDirectory
+from benchmark.study.cells import Cell, cells_of
+from benchmark.study.config import StrategyChoice, Study
+from benchmark.study.photos import IMAGE_SIZE
+from benchmark.trial.cache import CachePlan, entry_shape, explained_from, plan_cache, trains_from_images
+from finetune.footprint import Footprint
+
+GIB = 2**30
+PROCESS = 0.7 * GIB  # of a trial before its first tensor: Python with PyTorch and Ray, or the context on a GPU
+USABLE = 0.9  # of a GPU: the allocator loses some to fragmentation, and kernels take workspace
+BESIDE_OBJECTS = 0.7  # of main memory: Ray's object store may take 30 %
+
+Sizes = Mapping[str, int]  # split -> images
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where trials run.
+
+    Attributes:
+        device: of PyTorch.
+        name: the GPU's, or `CPU`.
+        trials: how many run at once.
+        threads: of each on the CPU.
+        memory: bytes that each may take, of the GPU or else of main memory.
+        half: whether towers compute in bfloat16.
+    """
+
+    device: torch.device
+    name: str
+    trials: int
+    threads: int
+    memory: float
+    half: bool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a cell takes on one device.
+
+    Attributes:
+        trainable: parameters.
+        memory: bytes, with the recipe's micro batch.
+        epoch: seconds.
+        seconds: of all epochs, and of Grad-CAM.
+    """
+
+    trainable: int
+    memory: float
+    epoch: float
+    seconds: float
+
+
+def this_machine(study: Study) -> Machine:
+    """The GPUs that PyTorch sees here, else the CPU."""
+    needed, cpus = study.resources, os.cpu_count() or 1
+    at_once = min(max(1, cpus // needed.cpus), len(cells_of(study)))
+    if needed.gpus == 0 or not torch.cuda.is_available():
+        memory = BESIDE_OBJECTS * main_memory() / at_once
+        return Machine(torch.device("cpu"), "CPU", at_once, needed.cpus, memory, half=False)
+    gpus = range(torch.cuda.device_count())
+    smallest = min(torch.cuda.get_device_properties(index).total_memory for index in gpus)
+    return on_gpus(study, len(gpus), torch.cuda.get_device_name(), smallest, at_once)
+
+
+def on_gpus(study: Study, gpus: int, name: str, memory: float, at_most: int) -> Machine:
+    """A machine or a cluster of `gpus` GPUs with `memory` bytes each, and CPUs for `at_most` trials."""
+    share = study.resources.gpus or 1.0
+    trials = max(1, min(at_most, int(gpus / share)))
+    here = torch.cuda.is_available()  # else it is a cluster's GPU, seen from a head without one
+    half = torch.cuda.is_bf16_supported(including_emulation=False) if here else True
+    device = torch.device("cuda")
+    return Machine(device, name, trials, study.resources.cpus, USABLE * memory * min(1.0, share), half)
+
+
+def main_memory() -> float:
+    """Bytes of this machine's main memory, or of what its container may take."""
+    physical = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    limit = Path("/sys/fs/cgroup/memory.max")  # of a container, with cgroups of version 2
+    allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    return min(physical, float(allowed)) if allowed.isdigit() else physical
+
+
+def cost_of(study: Study, cell: Cell, sizes: Sizes, cached: CachePlan, machine: Machine) -> Cost:
+    """The estimate for one cell."""
+    backbone, recipe = cell.backbone.open(), study.training
+    parameters = _parameters(cell.backbone.name, cell.strategy)
+    start = cell.strategy.open().frozen_blocks(backbone.depth)
+    front, trained = start if trains_from_images(cell, cached) else 0, backbone.depth - start
+    # A backward pass takes a forward pass for the gradients of what enters, and another for those of what trains.
+    passes = 2 + parameters.share + recipe.checkpointing
+    block = block_seconds(cell.backbone.name, machine.device, machine.threads)
+    explained = backbone.depth - explained_from(study, cell, cached.blocks(cell.backbone.name))
+    epoch = block * (sizes["train"] * (front + passes * trained) + sizes["val"] * (front + trained))
+    return Cost(
+        trainable=parameters.trainable,
+        memory=memory(cell, recipe.micro_batch or recipe.batch_size, recipe.checkpointing, machine),
+        epoch=epoch,
+        seconds=recipe.epochs * epoch + sizes["test"] * explained * block,
+    )
+
+
+def memory(cell: Cell, micro_batch: int, checkpointing: bool, machine: Machine) -> float:
+    """Bytes on the device at the peak of a cell's training.
+
+    These are the process, the tower in float32, AdamW's two moments of what trains, and the step itself; on a CPU also
+    the best epoch's weights.
+    """
+    parameters = _parameters(cell.backbone.name, cell.strategy)
+    step = step_bytes(cell.backbone.name, cell.strategy, micro_batch, checkpointing, machine.half)
+    kept = 12 if machine.device.type == "cpu" else 8
+    return PROCESS + 4 * parameters.whole + kept * parameters.trainable + step
+
+
+def footprint_on(study: Study, cell: Cell, machine: Machine) -> Footprint | None:
+    """What training shrinks to on a machine; None where not even one image at a time fits."""
+    footprint = Footprint(study.training.micro_batch or study.training.batch_size, study.training.checkpointing)
+
+    def attempt() -> None:
+        if memory(cell, footprint.micro_batch, footprint.checkpointing, machine) > machine.memory:
+            raise torch.OutOfMemoryError("by estimate")
+
+    try:
+        footprint.run(attempt)
+    except torch.OutOfMemoryError:
+        return None
+    return footprint
+
+
+@cache
+def step_bytes(backbone: str, strategy: StrategyChoice, batch: int, checkpointing: bool, half: bool) -> float:
+    """Bytes alive at the peak of one forward and backward pass: activations, gradients and casts, no parameters.
+
+    Where the blocks that are trained through are of one kind, three and four of them tell of all: from the third on
+    memory grows evenly.
+
+    Args:
+        half: bfloat16 autocast.
+    """
+    _, tower, start = _assembled(backbone, strategy)
+    trained = tower.blocks[start:]
+    kinds = {tuple((name, p.shape, p.requires_grad) for name, p in block.named_parameters()) for block in trained}
+
+    def peak(blocks: int) -> int:
+        return _peak(backbone, strategy, blocks, batch, checkpointing, half)
+
+    if len(kinds) != 1 or len(trained) <= 4:
+        return peak(len(trained))
+    return peak(3) + (len(trained) - 3) * (peak(4) - peak(3))
+
+
+def _peak(backbone: str, strategy: StrategyChoice, trained: int, batch: int, checkpointing: bool, half: bool) -> int:
+    """The step of a cell of which only `trained` of the blocks that it trains are left."""
+    module, tower, start = deepcopy(_assembled(backbone, strategy))
+    shape = (batch, *entry_shape(backbone, start)) if start else (batch, 3, IMAGE_SIZE, IMAGE_SIZE)
+    if trained:
+        tower.blocks, start = tower.blocks[max(0, start - 1) : start + trained], min(1, start)
+    module.train()
+    with FakeTensorMode():
+        for part in module.modules():
+            for name, old in list(part.named_parameters(recurse=False)):
+                part.register_parameter(name, nn.Parameter(torch.empty(old.shape), old.requires_grad))
+        inputs, labels = torch.empty(shape), torch.zeros(batch, dtype=torch.long)
+        with _Alive(module) as alive:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+                logits = backbones.finish_from(tower, inputs, start, checkpointing)
+            F.cross_entropy(logits.float(), labels).backward()
+    return alive.peak + inputs.nbytes
+
+
+class _Alive(TorchDispatchMode):
+    """Counts the bytes of all tensors that are alive, but for a module's own; `peak` is the most there ever were."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._bytes = {id(parameter.untyped_storage()): 0 for parameter in module.parameters()}
+        self._now = self.peak = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if id(storage) in self._bytes:
+            return
+        self._bytes[id(storage)] = storage.nbytes()
+        self._now += storage.nbytes()
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._forget, id(storage))
+
+    def _forget(self, key: int) -> None:
+        self._now -= self._bytes.pop(key)
+
+
+@cache
+def block_seconds(name: str, device: torch.device, threads: int) -> float:
+    """Seconds for one image through one block of a backbone, the best of three batches."""
+    backbone = backbones.get(name)
+    block = backbone.skeleton().blocks[0].to_empty(device=device).eval()
+    for parameter in block.parameters():
+        nn.init.normal_(parameter, std=0.02)  # what memory happens to hold may be denormal, and slow
+    tokens = torch.randn(8 if device.type == "cuda" else 2, backbone.tokens, backbone.width, device=device)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return min(_seconds(block, tokens) for _ in range(3)) / len(tokens)
+    finally:
+        torch.set_num_threads(before)
+
+
+@torch.inference_mode()
+def _seconds(block: nn.Module, tokens: Tensor) -> float:
+    began = time.perf_counter()
+    with backbones.autocast(tokens.device):
+        block(tokens)
+    if tokens.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def embedding_seconds(study: Study, sizes: Sizes, cached: CachePlan, machine: Machine) -> float:
+    """Of the one pass over all images and views that fills the cache, on one device."""
+    total = 0.0
+    for name, blocks in cached.every.items():
+        last = max(blocks, default=0)
+        further = max(0, max(cached.test[name], default=0) - last)
+        if passes := _entries(study, sizes) * last + sizes["test"] * further:
+            total += passes * block_seconds(name, machine.device, machine.threads)
+    return total
+
+
+def cached_blocks(study: Study, sizes: Sizes, out: Path) -> CachePlan:
+    """The blocks for whose inputs the run directory has room, within the configuration's budget."""
+    free = free_bytes(out) + RunDirectory(out).embedded_bytes
+    return plan_cache(study, sum(sizes.values()), sizes["train"], sizes["test"], free)
+
+
+def disk_bytes(study: Study, sizes: Sizes, cached: CachePlan) -> dict[str, float]:
+    """Bytes that the parts of a run directory take."""
+    embeddings = sum(
+        2 * entries * math.prod(entry_shape(name, block))
+        for entries, part in ((_entries(study, sizes), cached.every), (sizes["test"], cached.test))
+        for name, blocks in part.items()
+        for block in blocks
+    )
+    trainable = (_parameters(cell.backbone.name, cell.strategy).trainable for cell in cells_of(study))
+    return {
+        "images": 3 * IMAGE_SIZE**2 * sum(sizes.values()),
+        "vessels": 4 * IMAGE_SIZE**2 * sizes["test"],
+        "embeddings": embeddings,
+        "trials": 4 * sum(trainable),
+    }
+
+
+def free_bytes(path: Path) -> float:
+    """Free space on the disk where a folder lies, or would lie."""
+    return shutil.disk_usage(existing_parent(path)).free
+
+
+def existing_parent(path: Path) -> Path:
+    """The folder itself, or the nearest above it that is there."""
+    path = path.resolve()
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+def readable_bytes(count: float) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 2 else f"{count / 2**20:.0f} MiB"
+
+
+def readable_seconds(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "< 1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _entries(study: Study, sizes: Sizes) -> int:
+    """Images and augmented views."""
+    return sum(sizes.values()) + sizes["train"] * (study.training.views - 1)
+
+
+@cache
+def _assembled(backbone: str, strategy: StrategyChoice) -> tuple[nn.Module, VisionTransformer, int]:
+    """A cell on the meta device: what trains, the tower inside, and the block where it begins to train."""
+    tower = backbones.get(backbone).skeleton(classes=2)
+    opened = strategy.open()
+    return opened.apply(tower), tower, opened.frozen_blocks(len(tower.blocks))
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """How many a cell has, how many of them train, and which share of those in the blocks it trains through."""
+
+    whole: int
+    trainable: int
+    share: float
+
+
+@cache
+def _parameters(backbone: str, strategy: StrategyChoice) -> _Parameters:
+    module, tower, start = _assembled(backbone, strategy)
+    (whole, trainable), (through, changing) = (
+        (sum(p.numel() for p in part.parameters()), sum(p.numel() for p in part.parameters() if p.requires_grad))
+        for part in (module, tower.blocks[start:])
+    )
+    return _Parameters(whole, trainable, changing / max(1, through))

@@ -1,0 +1,174 @@
+"""One cell trained, and one trained cell read back: plain functions that know nothing of scheduling."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+import backbones
+from benchmark.storage.disk import writing
+from benchmark.storage.rundir import RunDirectory, open_array, write_csv, write_json, write_parquet
+from benchmark.study.cells import Cell
+from benchmark.study.config import Study
+from benchmark.tables import read_csv, read_parquet
+from benchmark.trial.cache import explained_from
+from benchmark.trial.device import forward_batch, worker_device
+from benchmark.trial.weight_files import build_tower, read_records
+from finetune.checkpoint import load_trained, save_trained
+from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, plan_rows
+from finetune.training import Epoch, Split, positive_score, predict_logits, train
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained cell in memory."""
+
+    module: nn.Module
+    tower: VisionTransformer
+    start: int
+    inputs: Inputs
+    history: list[Epoch]
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch whose weights were kept."""
+        return max(self.history, key=lambda epoch: (epoch.val_auc, -epoch.val_loss))
+
+
+def fit(
+    study: Study, directory: RunDirectory, cell: Cell, learning_rate: float, on_epoch: Callable[[Epoch], None]
+) -> Fit:
+    """Train a cell; nothing is written."""
+    device = worker_device(study.resources)
+    strategy = cell.strategy.open()
+    tower = new_tower(cell, directory)
+    start = strategy.frozen_blocks(len(tower.blocks))
+    module = strategy.apply(tower, cell.seed).to(device)
+    cohort = read_parquet(directory.cohort)
+    rows = cohort["row"].to_numpy()
+    labels = np.zeros(rows.max() + 1, dtype=np.int64)
+    labels[rows] = cohort["label"].to_numpy()
+    split = Split(train=_rows(cohort, "train"), val=_rows(cohort, "val"), labels=labels)
+    inputs = _inputs(study, directory, cell, tower, start)
+    history = train(
+        module, tower, start, inputs, split, study.training, learning_rate, cell.seed,
+        layer_decay=strategy.layer_decay, on_epoch=on_epoch,
+    )  # fmt: skip
+    return Fit(module, tower, start, inputs, history)
+
+
+def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Callable[[Epoch], None]) -> None:
+    """Train a cell and write its weights, history and predictions into its trial directory."""
+    folder = directory.trial(cell)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    learning_rate = chosen_learning_rate(study, directory, cell)
+    done = fit(study, directory, cell, learning_rate, on_epoch)
+
+    with writing(folder.path):
+        save_trained(done.module, folder.path, backbone=cell.backbone.name)
+    write_csv(folder.history, pl.DataFrame([asdict(epoch) for epoch in done.history]))
+    held_out = read_parquet(directory.cohort).filter(pl.col("split") != "train")
+    logits = predict_logits(
+        done.module, done.tower, done.start, done.inputs, held_out["row"].to_numpy(), done.history[-1].micro_batch
+    )
+    scores = pl.Series("score", positive_score(logits))
+    write_parquet(folder.predictions, held_out.select("image", "patient_id", "label", scores, "split"))
+    strategy = cell.strategy.open()
+    device = next(done.tower.parameters()).device
+    write_json(
+        folder.trial,
+        {
+            "backbone": {"name": cell.backbone.name} | (read_records(directory)[cell.backbone.name] or {}),
+            "strategy": {"name": strategy.name, **asdict(strategy)},  # type: ignore[call-overload]
+            "seed": cell.seed,
+            "learning_rate": learning_rate,
+            "inputs": {Embeddings: "embeddings", FrozenFront: "images", Images: "images"}[type(done.inputs)],
+            "epochs": len(done.history),
+            "best_epoch": done.best.epoch,
+            "trainable_parameters": sum(p.numel() for p in done.module.parameters() if p.requires_grad),
+            "seconds": sum(epoch.seconds for epoch in done.history),
+            "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+            "peak_memory": torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
+        },
+    )
+
+
+def chosen_learning_rate(study: Study, directory: RunDirectory, cell: Cell) -> float:
+    """The strategy's own; where the study searches, the one with the best epoch: validation AUC, then loss."""
+    if study.search is None:
+        return cell.strategy.open().learning_rate
+    tried = read_csv(directory.search(cell)).drop_nulls("val_auc")
+    tried = tried.sort("val_auc", "val_loss", "learning_rate", descending=[True, False, False])
+    return float(tried["learning_rate"][0])
+
+
+def trained_tower(cell: Cell, directory: RunDirectory) -> VisionTransformer:
+    """The cell's tower with what it learned, in eval mode, on the CPU."""
+    return load_trained(new_tower(cell, directory), directory.trial(cell).path, backbone=cell.backbone.name)
+
+
+def new_tower(cell: Cell, directory: RunDirectory) -> VisionTransformer:
+    """The cell's tower before training, with a classifier for two classes."""
+    tower = build_tower(cell.backbone, directory)
+    backbones.attach_classifier(tower, classes=2, seed=cell.seed)
+    return tower
+
+
+def explained_inputs(
+    study: Study, directory: RunDirectory, cell: Cell, tower: VisionTransformer
+) -> Callable[[np.ndarray], Tensor]:
+    """Rows of test images -> what enters the block where the study's explanation begins, on the tower's device.
+
+    The way there is from the last block that `explained_from` finds on disk, rounded to the cache's type, else from
+    photographs; `tower` is the cell's trained one, and what of it comes before a cached block is never run.
+    """
+    device = next(tower.parameters()).device
+    start = study.explain.open().start(len(tower.blocks))
+    cache = directory.embeddings(cell.backbone.name)
+    cached = [block for block in range(1, start + 1) if cache.block(block).is_file() or cache.test(block).is_file()]
+    begin = explained_from(study, cell, cached)
+    inputs: Inputs
+    if begin == 0:
+        normalise = cell.backbone.open().normalise
+        inputs = Images(open_array(directory.images), normalise, study.training.view_seed, device)
+    else:
+        file, entry = cache.block(begin), np.load(cache.entry)
+        if not file.is_file():
+            test = _rows(read_parquet(directory.cohort), "test")
+            file, entry = cache.test(begin), plan_rows(len(entry), test)
+        inputs = Embeddings.open(file, entry, getattr(torch, study.embeddings.dtype), device, once=True)
+
+    @torch.inference_mode()
+    def entering(rows: np.ndarray) -> Tensor:
+        size = len(rows) if begin == start else forward_batch(device, len(rows))
+        parts = []
+        for first in range(0, len(rows), size):
+            part = rows[first : first + size]
+            with backbones.autocast(device):
+                entering = inputs.batch(part, np.zeros_like(part))
+                parts.append(backbones.encode_until(tower, entering, start, begin))
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    return entering
+
+
+def _inputs(study: Study, directory: RunDirectory, cell: Cell, tower: VisionTransformer, start: int) -> Inputs:
+    """Cached embeddings where the budget allowed them, else photographs; both give the same numbers."""
+    device = next(tower.parameters()).device
+    normalise = cell.backbone.open().normalise
+    images = Images(open_array(directory.images), normalise, study.training.view_seed, device)
+    if start == 0:
+        return images
+    dtype = getattr(torch, study.embeddings.dtype)
+    cache = directory.embeddings(cell.backbone.name)
+    if not cache.block(start).is_file():
+        return FrozenFront(images, tower, start, dtype)
+    return Embeddings.open(cache.block(start), np.load(cache.entry), dtype, device)
+
+
+def _rows(cohort: pl.DataFrame, split: str) -> np.ndarray:
+    return cohort.filter(pl.col("split") == split)["row"].to_numpy()

@@ -1,0 +1,231 @@
+"""Every number on the page is found in the CSV files beside it, in the row that the page shows it for."""
+
+import copy
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from benchmark.analysis.planted import INDICATORS
+from benchmark.report.page import PageContent
+from benchmark.storage.rundir import RunDirectory
+from tests.benchmark.page_content import content_in, full_content_in
+from tests.benchmark.report.test_page import having, rows, text, without_charts
+
+CELL = ["backbone", "strategy", "seed"]
+# Table -> the file that its numbers come from, and what names a row in both.
+SOURCES = {
+    "table-leaderboard": ("leaderboard", CELL),
+    "table-planted": ("planted", [*CELL, *(f"{each.name}_verdict" for each in INDICATORS)]),
+    "table-within": ("leaderboard", CELL),
+    "table-calls": ("leaderboard", CELL),
+    "table-probabilities": ("leaderboard", CELL),
+    "table-fov": ("leaderboard", CELL),
+    "table-controls": ("leaderboard", CELL),
+    "table-models": ("leaderboard", CELL),
+    "table-other": ("leaderboard", CELL),
+    "table-operating": ("operating", [*CELL, "point"]),
+    "table-regions": ("ratios", CELL),
+    "table-conventions": ("ratios", CELL),
+    "table-correlation": ("correlation", ["performance", "explainability", "coefficient", "method"]),
+    "table-pairs": ("comparisons", ["cell_a", "cell_b", "verdict"]),
+    "table-strategies": ("strategies", ["strategy"]),
+    "table-backbones": ("backbones", ["backbone"]),
+    "table-contrasts": ("contrasts", ["family", "level_a", "level_b"]),
+    "table-seeds": ("seeds", ["backbone", "strategy"]),
+    "table-repeatability": ("repeatability", ["measure"]),
+}
+ESTIMATES = ("value", "ratio", "corrected", "difference", "mean", "icc")  # their bounds are `low` and `high`
+CAPTIONS = {"AUC": "auc", "vessel": "vessel_ratio", "maps": "n_map"}  # what a picture's caption calls a column
+
+ONCE = pytest.mark.parametrize("content", [content_in], ids=["plain"], indirect=True)  # a forger needs one page
+
+Row = dict[str, str]
+
+
+class Number(NamedTuple):
+    """What a file says: a number, and its interval where it has one."""
+
+    value: float
+    bounds: tuple[float, ...] = ()
+
+
+class Shown(NamedTuple):
+    """A cell of a table on the page, with the row of the file that it must come from."""
+
+    table: str
+    row: tuple[str, ...]
+    cell: Element
+
+
+@pytest.fixture(scope="module", params=[content_in, full_content_in], ids=["plain", "full"])
+def content(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PageContent:
+    return request.param(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def page(content: PageContent) -> Element:
+    return without_charts(content)
+
+
+@pytest.fixture(scope="module")
+def files(content: PageContent, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Row]]:
+    """The rows of every CSV that the report stage writes, and of the published study."""
+    directory = RunDirectory(tmp_path_factory.mktemp("run"))
+    tables = {"leaderboard": content.board.cells, **content.board.tables()}
+    if content.planted is not None:
+        tables["planted"] = content.planted.cells
+    if content.published is not None:
+        tables["published"] = content.published
+    for name, table in tables.items():
+        table.write_csv(directory.table(name))
+    found = {name: read(directory.table(name)) for name in tables}
+    several_seeds = len({row["seed"] for row in found["leaderboard"]}) > 1
+    for row in found["comparisons"]:
+        for side in "ab":
+            backbone, strategy, seed = (row[f"{name}_{side}"] for name in CELL)
+            row[f"cell_{side}"] = f"{backbone}, {strategy}" + (f", seed {seed}" if several_seeds else "")
+    for row in found["contrasts"]:
+        for side in "ab":
+            row[f"level_{side}"] = ", ".join(filter(None, (row[f"backbone_{side}"], row[f"strategy_{side}"])))
+    for family in ("strategies", "backbones"):
+        found[family] = [row for row in found["averages"] if row["family"] == family]
+    return found
+
+
+def read(file: Path) -> list[Row]:
+    with file.open(encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_every_number_in_a_table_is_in_its_row_of_the_csv(page: Element, files: dict[str, list[Row]]) -> None:
+    every = list(shown(page))
+    assert {one.table for one in every} == {table for table, (file, _) in SOURCES.items() if files.get(file)}
+    assert len(every) > 400
+    assert strangers(page, files) == []
+
+
+def test_every_number_under_a_picture_is_in_the_csv(page: Element, files: dict[str, list[Row]]) -> None:
+    cells = {"{backbone}, {strategy}, seed {seed}".format(**row): row for row in files["leaderboard"]}
+    captioned = 0
+    for figure in page.iter("figure"):
+        for said in figure.iterfind("figcaption/span"):
+            name, written = re.fullmatch(r"(AUC|vessel)? ?([\d. −]+)(?: maps)?", text(said)).groups("maps")  # type: ignore[union-attr]
+            assert rounds_to(float(cells[figure.get("data-cell", "")][CAPTIONS[name]]), written)
+            captioned += 1
+    assert captioned == 3 * sum(row["status"] == "ok" for row in files["leaderboard"])
+
+
+def test_other_tables_count_the_cohort(page: Element) -> None:
+    """Which has files of its own."""
+    others = [table for table in page.iter("table") if "sortable" not in table.get("class", "").split()]
+    assert [text(table.find("caption")) for table in others] == [  # type: ignore[arg-type]
+        "Images used. Nobody is in two splits.",
+        "Every image that was left out.",
+    ]
+
+
+@ONCE
+def test_a_number_that_no_csv_has_is_noticed(page: Element, files: dict[str, list[Row]]) -> None:
+    """Each number in its turn: its exact value, its last digit as shown, and the last digit of its interval."""
+    for one in shown(page):
+        for forged in forgeries(one.cell):
+            assert not is_said(one._replace(cell=forged), page, files), (one.table, one.row, text(forged))
+
+
+@ONCE
+def test_numbers_of_another_cell_are_noticed(page: Element, files: dict[str, list[Row]]) -> None:
+    for table in {one.table for one in shown(page)} - {"table-regions", "table-conventions"}:  # alike for all cells
+        exchanged = copy.deepcopy(page)
+        first, second = rows(exchanged, table)[:2]
+        first[:], second[:] = names_in(first) + numbers_in(second), names_in(second) + numbers_in(first)
+        assert {one.table for one in strangers(exchanged, files)} == {table}
+
+
+def shown(page: Element) -> Iterator[Shown]:
+    """Every number in a table that comes from a file."""
+    for table in having(page, "class", "sortable"):
+        for row in rows(page, table.get("id", "")):
+            called = tuple(cell.get("data-value", "") for cell in names_in(row))
+            for cell in numbers_in(row):
+                if any(map(str.isdigit, text(cell))):
+                    yield Shown(table.get("id", ""), called, cell)
+
+
+def numbers_in(row: Element) -> list[Element]:
+    return [cell for cell in row if cell not in names_in(row)]
+
+
+def names_in(row: Element) -> list[Element]:
+    """The cells that say what a row is about."""
+
+    def is_name(cell: Element) -> bool:
+        classes = set(cell.get("class", "").split())
+        return "seed" in classes or not classes & {"count", "estimate"}
+
+    return [cell for cell in row if is_name(cell)]
+
+
+def strangers(page: Element, files: dict[str, list[Row]]) -> list[Shown]:
+    """What the files do not say."""
+    return [one for one in shown(page) if not is_said(one, page, files)]
+
+
+def is_said(one: Shown, page: Element, files: dict[str, list[Row]]) -> bool:
+    """Whether the row in the file has the number exactly as its value, and rounded, with its interval, as its text."""
+    file, columns = SOURCES[one.table]
+    if not having(page, "class", "seed"):
+        columns = [name for name in columns if name != "seed"]
+    return any(
+        agrees(one.cell, number)
+        for row in files[file]
+        if tuple(row[name] for name in columns) == one.row
+        for number in numbers(row)
+    )
+
+
+def numbers(row: Row) -> Iterator[Number]:
+    """Everything that a row of a file says; an estimate also without its interval."""
+    known = {name: float(written) for name, written in row.items() if re.fullmatch(r"-?\d[\d.e-]*", written)}
+    for name, value in known.items():
+        yield Number(value)
+        ends = ("low", "high") if name in ESTIMATES else (f"{name}_low", f"{name}_high")
+        ends = ("patients_low", "patients_high") if name == "estimate" else ends
+        if all(end in known for end in ends):
+            yield Number(value, tuple(known[end] for end in ends))
+
+
+def agrees(cell: Element, number: Number) -> bool:
+    if not cell.get("data-value") or float(cell.get("data-value", "")) != number.value:
+        return False
+    interval, letters = ("".join(map(text, having(cell, "class", name))) for name in ("interval", "group"))
+    estimate = text(cell).removesuffix(interval).strip().removesuffix(letters).strip()
+    bounds = [] if interval in {"", "–"} else re.split(r" to |(?<=\d)–", interval)
+    written = [estimate, *bounds]
+    said = [number.value, *number.bounds]
+    return len(written) == len(said) and all(map(rounds_to, said, written))
+
+
+def rounds_to(value: float, written: str) -> bool:
+    """Whether `written`, as the page writes numbers, is `value` to as many digits as it has."""
+    written = "".join(written.replace("−", "-").removeprefix("+").split())  # thousands stand apart
+    if written.startswith("<"):
+        return value < float(written[1:])
+    return abs(float(written) - value) <= 0.500001 * 10.0 ** -len(written.partition(".")[2])
+
+
+def forgeries(cell: Element) -> Iterator[Element]:
+    """The cell with one of its numbers changed."""
+    forged = copy.deepcopy(cell)
+    forged.set("data-value", repr(float(cell.get("data-value", "")) + 0.0001))
+    yield forged
+    for place, part in enumerate(cell.iter()):
+        if part.text and re.search(r"\d", part.text):
+            forged = copy.deepcopy(cell)
+            last_digit = re.compile(r"\d(?=\D*$)")
+            list(forged.iter())[place].text = last_digit.sub(lambda digit: str((int(digit[0]) + 5) % 10), part.text)
+            yield forged

@@ -1,0 +1,398 @@
+"""results.json: complete, readable by others, and refused with one line where it is not what it should be."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmark.analysis.leaderboard import ERASURE_MEASURES, build
+from benchmark.analysis.measures import MEASURES
+from benchmark.analysis.planted import compare_with_truth
+from benchmark.errors import UserError
+from benchmark.report.results import (
+    Average,
+    CellResult,
+    CohortResult,
+    Comparison,
+    Contrast,
+    Correlation,
+    Method,
+    Number,
+    OperatingPoint,
+    OverSeeds,
+    PlantedCell,
+    PlantedResult,
+    RatioResult,
+    Repeatability,
+    Results,
+    average_results,
+    cell_results,
+    comparison_results,
+    contrast_results,
+    correlation_results,
+    methods,
+    operating_results,
+    planted_results,
+    read_results,
+    repeatability_results,
+    seed_results,
+)
+from benchmark.storage.rundir import RunDirectory, write_json, write_parquet
+from benchmark.study.config import Controls, Statistics
+from benchmark.synthetic import SyntheticCohort
+from tests.benchmark.trials import cell, change, write_cohort, write_trial
+from xai.saliency import RATIOS
+
+SETTINGS = Statistics(resamples=200)
+NAMES = ("backbone", "strategy", "seed")
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """Two cells with two seeds each and one that failed; the first has its controls, and fewer artery ratios."""
+    directory = write_cohort(RunDirectory(tmp_path_factory.mktemp("run")))
+    cells = [cell(strategy, seed) for strategy in ("partial", "lora") for seed in (0, 1)]
+    for number, which in enumerate(cells):
+        write_trial(directory, which, strength=number, ratio=1 + number / 2, seed=number)
+    first = directory.trial(cells[0])
+    place = pl.int_range(pl.len())
+    change(first.saliency, pl.when(place < 25).then(None).otherwise(pl.col("artery_ratio")).alias("artery_ratio"))
+    scores = pl.read_parquet(first.predictions).filter(split="test")
+    noise = np.random.default_rng(0).normal(size=(2, 80))
+    scores = scores.with_columns(erased=pl.lit(pl.Series(noise[0])), control=pl.lit(pl.Series(noise[1])))
+    write_parquet(first.erasure, scores.filter(pl.col("patient_id") != "p0"))
+    null = {"null": 1.1, "p_value": 0.25, "n_disc": 60, "turned": {"null": 1.05, "p_value": 0.125}}
+    write_json(first.mask_null, {"vessel_ratio": null, "vessel_ratio_fov": {"reason": "one patient with vessels"}})
+    saliency = pl.read_parquet(first.saliency).select("image", "patient_id", "vessel_ratio")
+    chance = {"_null": 1.1, "_given": 1.1, "_turned": 1.05}
+    write_parquet(
+        first.chance, saliency.with_columns(pl.lit(value).alias(f"vessel_ratio{end}") for end, value in chance.items())
+    )
+    steps = [{"rank_correlation": 0.4}, {"rank_correlation": 0.125}]
+    write_json(
+        first.model_null, {"n_images": 32, "steps": steps, "other_images": {"rank_correlation": 0.25, "n_pairs": 200}}
+    )
+    return build(directory, [*cells, cell("full")], SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def results(board):
+    training = {("dinov2-tiny", "partial", 0): {"seconds": 1.5, "losses": [0.7, math.nan]}}
+    return Results(
+        study="Tiny",
+        finished="2026-01-01T00:00:00+00:00",
+        cohort=CohortResult(
+            source="cohort.csv",
+            images={"val": 20, "test": 80},
+            people={"val": 20, "test": 40},
+            positive={"val": 10, "test": 40},
+            left_out=0,
+            test_sha256="0" * 64,
+        ),
+        methods=methods(SETTINGS, Controls()),
+        cells=cell_results(board, training),
+        comparisons=comparison_results(board),
+        correlations=correlation_results(board),
+        seeds=seed_results(board),
+        averages=average_results(board),
+        contrasts=contrast_results(board),
+        repeatability=repeatability_results(board),
+        weights={"dinov2-tiny": None},
+        vessels={"source": "masks"},
+        software={"numpy": "2"},
+        machine={"CPUs": "2"},
+        seconds={"train": 1.5},
+        configuration={"name": "Tiny", "statistics": SETTINGS.model_dump()},
+    )
+
+
+@pytest.fixture
+def written(results, tmp_path):
+    (tmp_path / "results.json").write_text(results.model_dump_json(indent=1), encoding="utf-8")
+    return tmp_path / "results.json"
+
+
+def numbers_in(values):
+    """Every number of nested lists and dictionaries."""
+    if isinstance(values, dict | list):
+        inside = values.values() if isinstance(values, dict) else values
+        return [number for value in inside for number in numbers_in(value)]
+    return [values] if isinstance(values, int | float) else []
+
+
+def test_round_trip(results, written):
+    read = Results.model_validate_json(written.read_text(encoding="utf-8"))
+    assert read.model_dump_json() == results.model_dump_json()
+    assert read.comparisons == results.comparisons
+    assert read_results(written) == read_results(written.parent) == read
+
+
+def test_json_has_no_nan_and_no_infinity(written):
+    def refuse(name):
+        pytest.fail(f"{name} is not JSON")
+
+    values = json.loads(written.read_text(encoding="utf-8"), parse_constant=refuse)
+    noted = next(cell["training"] for cell in values["cells"] if cell["training"])
+    assert noted == {"seconds": 1.5, "losses": [0.7, None]}
+
+
+def test_every_number_of_the_leaderboard_is_in_its_cell(board, written):
+    cells = json.loads(written.read_text(encoding="utf-8"))["cells"]
+    assert [[cell[name] for name in NAMES] for cell in cells] == [list(row) for row in board.cells.select(NAMES).rows()]
+    for row, found in zip(board.cells.to_dicts(), cells, strict=True):
+        assert found["status"] == row["status"]
+        known = {name: value for name, value in row.items() if isinstance(value, int | float)}
+        inside = set(numbers_in(found))
+        assert {name for name, value in known.items() if value not in inside} == set()
+        assert len(known) >= 70 or row["status"] == "not finished"
+
+
+def told(number, *names):
+    return [number[name] for name in ("value", "low", "high", "p_value", *names)]
+
+
+def test_every_number_of_the_other_tables_is_in_its_place(board, written):
+    values = json.loads(written.read_text(encoding="utf-8"))
+    by_cell = [([cell[name] for name in NAMES], cell) for cell in values["cells"]]
+    convention = ("region", "against", "scaling", "average", "images")
+    tables = {
+        "comparisons": [
+            (
+                *(row["measure"], *row["a"], *row["b"], *told(row["difference"]), row["p_holm"]),
+                *(row["p_equivalent"], row["p_equivalent_holm"], row["verdict"], row["difference"]["n"]),
+            )
+            for row in values["comparisons"]
+        ],
+        "correlation": [
+            (
+                row["performance"],
+                row["explainability"],
+                row["coefficient"],
+                *told(row["estimate"])[:3],
+                *told(row["over_cells"])[:3],
+                row["not_known"],
+                row["estimate"]["p_value"],
+                row["estimate"]["n"],
+                row["n_predicting"],
+            )
+            for row in values["correlations"]
+        ],
+        "seeds": [
+            (row["backbone"], row["strategy"], row["measure"], row["n_seeds"], value, row["sd"], low, high)
+            for row in values["seeds"]
+            for value, low, high, _ in [told(row["mean"])]
+        ],
+        "averages": [
+            (
+                *(row[name] for name in ("family", "backbone", "strategy", "measure")),
+                *(*told(row["mean"])[:3], row["group"], row["n_cells"], row["mean"]["n"]),
+                *(row["missing"], row["holds_for"]),
+            )
+            for row in values["averages"]
+        ],
+        "contrasts": [
+            (
+                *(row["family"], row["measure"], *row["a"], *row["b"], *told(row["difference"]), row["p_holm"]),
+                *(row["error_patients"], row["error_trainings"], row["n_cells"], row["difference"]["n"]),
+                row["holds_for"],
+            )
+            for row in values["contrasts"]
+        ],
+        "repeatability": [
+            (
+                *(row["measure"], *told(row["icc"])[:3], row["sd_cells"], row["sd_trainings"]),
+                *(row["icc"]["n"], row["n_trainings"]),
+            )
+            for row in values["repeatability"]
+        ],
+        "ratios": [
+            (*named, *(row[part] for part in convention), *told(row["ratio"])[:3], row["ratio"]["n"], row["n_people"])
+            for named, cell in by_cell
+            for row in cell["ratios"]
+        ],
+        "operating": [
+            (*named, point["point"], point["threshold"], name, *told(number)[:3], number["n"])
+            for named, cell in by_cell
+            for point in cell["operating"]
+            for name, number in point["measures"].items()
+        ],
+    }
+    for name, rows in tables.items():
+        expected = board.tables()[name].drop("method", strict=False).rows()
+        if name in ("ratios", "operating"):  # cells stand in another order there
+            rows, expected = sorted(rows, key=str), sorted(expected, key=str)
+        assert rows == expected, name
+        assert rows
+
+
+SKEWNESS = ("vessel_ratio_skewness", "vessel_ratio_fov_skewness")
+
+
+def test_what_a_cell_holds(results):
+    first = next(cell for cell in results.cells if (cell.strategy, cell.seed) == ("partial", 0))
+    highest = {"auc_corrected"}  # of the first of the cells alone
+    assert [set(cell.measures) & highest for cell in results.cells] == [highest] + [set()] * (len(results.cells) - 1)
+    assert set(first.measures) - highest == {
+        "rank", *MEASURES, "auc_delong", *SKEWNESS, "vessel_ratio_null", "vessel_ratio_turned",
+        "vessel_ratio_over_null", "vessel_ratio_over_turned", "model_null_classifier", "model_null",
+        "model_null_others", *ERASURE_MEASURES,
+    }  # fmt: skip
+    assert (first.n_images, first.n_people, first.n_positive) == (80, 40, 40)
+    assert (first.n_positive_patients, first.n_negative_patients) == (20, 20)
+    null = first.measures["vessel_ratio_null"]
+    assert (null.value, null.p_value, null.method, null.low) == (1.1, 0.25, "mask_null", None)
+    turned, others = first.measures["vessel_ratio_turned"], first.measures["model_null_others"]
+    assert (turned.value, turned.p_value, turned.method) == (1.05, 0.125, "turned_null")
+    assert (others.value, others.method) == (0.25, "model_null")
+    ratio, over = first.measures["vessel_ratio"], first.measures["vessel_ratio_over_turned"]
+    assert (over.value, over.low, over.high) == pytest.approx((ratio.value / 1.05, ratio.low / 1.05, ratio.high / 1.05))
+    assert first.measures["auc_delong"].value == first.measures["auc"].value
+    assert first.measures["auc_delong"].low == pytest.approx(first.measures["auc"].low, abs=0.01)  # not moderated
+    other = next(cell for cell in results.cells if cell.strategy == "lora")
+    assert set(other.measures) - highest == {"rank", *MEASURES, "auc_delong", *SKEWNESS}
+    failed = results.cells[-1]
+    assert (failed.strategy, failed.status, failed.measures, failed.n_images) == ("full", "not finished", {}, None)
+
+
+def test_n_counts_the_images_behind_the_number(results):
+    first = next(cell for cell in results.cells if (cell.strategy, cell.seed) == ("partial", 0))
+    expected = {"auc": 80, "artery_ratio": 55, "vessel_ratio": 75, "right_by_ratio": 75, "vessel_ratio_null": 75}
+    expected |= {"vessel_ratio_turned": 75, "vessel_ratio_over_null": 75} | {
+        "auc_drop_erased": 78,
+        "model_null": 32,
+        "rank": 80,
+    }
+    assert {name: first.measures[name].n for name in expected} == expected
+    of_pairs = {(row.measure, "partial" in row.a and 0 in row.a): row.difference.n for row in results.comparisons}
+    assert of_pairs["auc", True] == 80
+    assert of_pairs["artery_ratio", False] == of_pairs["vein_ratio", False] == 75
+    with_first = [row for row in results.comparisons if ("dinov2-tiny", "partial", 0) in (row.a, row.b)]
+    assert {row.difference.n for row in with_first if row.measure == "artery_ratio"} == {55}
+
+
+def test_every_number_names_a_method_that_is_described(results):
+    numbers = [number for cell in results.cells for number in cell.measures.values()]
+    numbers += [row.difference for row in results.comparisons] + [row.estimate for row in results.correlations]
+    numbers += [row.mean for row in results.seeds] + [row.mean for row in results.averages]
+    numbers += [row.over_cells for row in results.correlations] + [row.difference for row in results.contrasts]
+    numbers += [row.icc for row in results.repeatability]
+    assert {number.method for number in numbers} - {None} == set(results.methods)
+
+
+@pytest.mark.parametrize(
+    ("interval", "name", "resamples", "seed"),
+    [
+        ("t", "Student's t", None, None),
+        ("percentile", "percentile bootstrap", 300, 4),
+        ("bca", "BCa bootstrap", 300, 4),
+    ],
+)
+def test_methods_say_how_intervals_were_made(interval, name, resamples, seed):
+    found = methods(Statistics(resamples=300, confidence=0.9, seed=4, interval=interval), Controls(draws=77))
+    for key in ("people", "paired", "seeds"):
+        assert name in found[key].name, key
+        assert (found[key].confidence, found[key].resamples, found[key].seed) == (0.9, resamples, seed), key
+    assert found["people"].name.startswith(f"{name} over people, ")
+    assert (found["delong"].confidence, found["delong"].resamples) == (0.9, None)
+    assert (found["mask_null"].resamples, found["mask_null"].seed) == (77, 0)
+    assert found["correlation"].resamples == 300
+    assert (found["ranks"].confidence, found["ranks"].resamples, found["ranks"].seed) == (0.9, None, None)
+
+
+def test_a_threshold_that_nothing_reaches_is_null():
+    point = {"point": "specificity_90", "threshold": math.inf, "measure": "f1", "value": 0.0, "low": None, "high": None}
+    point["n_images"] = 80
+    operating = pl.DataFrame([point], schema_overrides={"low": pl.Float64, "high": pl.Float64})
+    (found,) = operating_results(operating)
+    assert (found.point, found.threshold, found.measures["f1"].value) == ("specificity_90", None, 0)
+
+
+def test_of_a_synthetic_study_every_verdict_with_what_comes_of_it(board, results):
+    assert results.planted is None, "nobody knows the truth of photographs"
+    cells = board.cells.with_columns(predicts=pl.lit(True), vessel_ratio_fov_low=1.1, vessel_ratio_fov_high=1.4)
+    table = compare_with_truth(cells, SyntheticCohort(signal="periphery", effect=1.5, best_auc=0.95))
+    found = planted_results(table)
+    assert (found.signal, found.effect, found.best_auc, len(found.cells)) == ("periphery", 1.5, 0.95, 4)
+    for read, row in zip(found.cells, table.cells.to_dicts(), strict=True):
+        assert [getattr(read, name) for name in (*NAMES, "predicts")] == [row[name] for name in (*NAMES, "predicts")]
+        assert read.verdicts == {
+            name: row[f"{name}_verdict"] for name in ("erasure", "permutation", "other_class", "ratio")
+        }
+        assert read.outcomes == {
+            name: row[f"{name}_outcome"] for name in ("erasure", "permutation", "other_class", "ratio")
+        }
+        assert (read.verdicts["ratio"], read.outcomes["ratio"]) == ("vessels", "wrong")
+    with_truth = results.model_copy(update={"planted": found})
+    assert Results.model_validate_json(with_truth.model_dump_json()).planted == found
+
+
+def changed(**changes):
+    return lambda values: values | changes
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (changed(schema_name="other"), "expected retina-benchmark/results version 1, found ('other', 1)"),
+        (changed(version=2), "expected retina-benchmark/results version 1, found ('retina-benchmark/results', 2)"),
+        (lambda values: [values], "expected retina-benchmark/results version 1, found None"),
+        (lambda values: {}, "expected retina-benchmark/results version 1, found (None, None)"),
+        (changed(cells=[{"backbone": "x"}]), "cells.0.strategy: Field required"),
+        (changed(seconds={"train": "long"}), "seconds.train: Input should be a valid number"),
+    ],
+)
+def test_another_schema_or_version_is_refused_with_one_line(written, change, told):
+    written.write_text(json.dumps(change(json.loads(written.read_text(encoding="utf-8")))), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        read_results(written.parent)
+    message = str(caught.value)
+    assert message.startswith(f"{written}: ")
+    assert told in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", None])
+def test_what_is_no_json_is_refused_with_one_line(tmp_path, content):
+    file = tmp_path / "results.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match="not JSON" if content is not None else "cannot be read") as caught:
+        read_results(file)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith(f"{file}: ")
+
+
+def test_a_field_that_was_added_later_is_passed_over(results, written):
+    values = json.loads(written.read_text(encoding="utf-8"))
+    values["new"] = values["cells"][0]["new"] = values["methods"]["people"]["new"] = 1
+    written.write_text(json.dumps(values), encoding="utf-8")
+    assert read_results(written).model_dump_json() == results.model_dump_json()
+
+
+DOCUMENTED = Path(__file__).resolve().parents[3] / "docs" / "results.md"
+
+
+def test_every_field_is_documented(results):
+    text = DOCUMENTED.read_text(encoding="utf-8").replace("the same with `_fov`", " ".join(f"`{r}`" for r in RATIOS))
+    measures = {name for cell in results.cells for name in cell.measures}
+    models = (
+        Results, CellResult, CohortResult, OperatingPoint, RatioResult,
+        Comparison, Correlation, OverSeeds, Average, Contrast, Repeatability,
+        PlantedCell, PlantedResult, Number, Method,
+    )  # fmt: skip
+    fields = {name for model in models for name in model.model_fields}
+    assert {name for name in fields | measures if f"`{name}`" not in text} == set()
+
+
+def test_the_documented_example_runs(written, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENTED.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(written.parent)
+    exec(code, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("dinov2-tiny lora seed 1: AUC 0.")
+    assert "n = 80; Student's t over people, standard error by jackknife" in lines[0]

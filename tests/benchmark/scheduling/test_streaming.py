@@ -1,0 +1,161 @@
+"""Rows through real Ray Data on a Ray of its own."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.scheduling.cluster import connect
+from benchmark.scheduling.streaming import Batched, Each, stream
+from benchmark.scheduling.waiting import PATIENCE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray(tmp_path_factory):
+    with connect(None, log_file=tmp_path_factory.mktemp("ray") / "ray.log", cpus=2):
+        yield
+
+
+def square(row):
+    return row | {"square": row["number"] ** 2, "picture": np.full((row["number"] + 1, 2), row["number"], np.uint8)}
+
+
+class Summing:
+    """Notes its process and how many rows it got at once, and doubles the number of rows where asked to."""
+
+    def __init__(self, twice: bool) -> None:
+        self.twice = twice
+
+    def __call__(self, rows):
+        results = [
+            {
+                "number": row["number"],
+                "sum": int(row["picture"].sum()),
+                "name": row["name"],
+                "batch": len(rows),
+                "process": os.getpid(),
+            }
+            for row in rows
+        ]
+        return results * 2 if self.twice else results
+
+
+def test_every_row_goes_through_both_steps():
+    rows = [{"number": n, "name": f"image {n}"} for n in range(10)]
+    results = list(stream(rows, [Each(square), Batched(Summing, {"twice": False}, actors=2)], batch_size=4))
+    assert sorted(result["number"] for result in results) == list(range(10))
+    for result in results:
+        assert result["sum"] == 2 * result["number"] * (result["number"] + 1), "ragged arrays arrive whole"
+        assert result["name"] == f"image {result['number']}"
+        assert result["batch"] <= 4
+    assert {result["process"] for result in results}.isdisjoint({os.getpid()})
+
+
+def test_a_batched_step_may_return_more_rows():
+    rows = [square({"number": n, "name": ""}) for n in range(3)]
+    assert len(list(stream(rows, [Batched(Summing, {"twice": True})], batch_size=2))) == 6
+
+
+def test_no_rows_is_no_result():
+    assert list(stream([], [Each(square)], batch_size=4)) == []
+
+
+def same(row):
+    return row
+
+
+def take_long(row):
+    time.sleep(4)
+    return row
+
+
+def test_slow_work_is_not_ended(monkeypatch):
+    monkeypatch.setenv(PATIENCE, "0.02")
+    said = []
+    assert len(list(stream([{"number": 1}], [Each(take_long)], 1, on_wait=said.append))) == 1
+    assert not said
+
+
+def test_a_slow_reader_is_no_trouble(monkeypatch):
+    monkeypatch.setenv(PATIENCE, "0.02")
+    for row in stream([{"number": 1}, {"number": 2}], [Each(same)], 1, on_wait=pytest.fail):
+        time.sleep(3)
+        assert row
+
+
+class Dying:
+    """A worker that the system ends as soon as it starts."""
+
+    def __init__(self):
+        os._exit(1)
+
+
+def vanish(row):
+    os._exit(1)
+
+
+@pytest.mark.parametrize("step", [Each(vanish), Batched(Dying)], ids=["tasks", "actors"])
+def test_workers_that_end_again_and_again_end_the_stream(step, monkeypatch):
+    """ray-project/ray#44744: "infinite retries remaining", and nothing on the screen."""
+    monkeypatch.setenv(PATIENCE, "0.1")
+    said, before = [], signal.getsignal(signal.SIGUSR2)
+    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: workers end by themselves") as caught:
+        list(stream([{"number": 1}], [step], 1, on_wait=said.append))
+    assert "\n" not in str(caught.value)
+    # On a busy machine no worker may have started when it first looks.
+    assert any(line.startswith("waiting: workers end by themselves and are started again") for line in said)
+    assert signal.getsignal(signal.SIGUSR2) == before
+    assert list(stream([{"number": 2}], [Each(same)], 1)) == [{"number": 2}], "Ray is as before"
+
+
+def photograph(row):
+    return row | {"rgb": np.full((2000, 2000, 3), row["number"] % 256, np.uint8)}
+
+
+class Masking:
+    """What segmentation does to a photograph of 12 MB: 200 kB remain."""
+
+    def __call__(self, rows):
+        return [{"number": row["number"], "planes": row["rgb"][:224, :224].repeat(2, axis=2)} for row in rows]
+
+
+def peak_memory(photographs):
+    """Most bytes that this process and all that it started (Ray's object store among them) held while streaming."""
+    ended, most = threading.Event(), [0]
+
+    def watch():
+        while not ended.wait(0.1):
+            held = 0
+            for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+                try:
+                    held += process.memory_full_info().pss
+                except psutil.Error:  # it has just ended
+                    continue
+            most[0] = max(most[0], held)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        rows = [{"number": number} for number in range(photographs)]
+        seen = sum(
+            int(row["planes"][0, 0, 0] == row["number"] % 256)
+            for row in stream(rows, [Each(photograph), Batched(Masking)], 4)
+        )
+    finally:
+        ended.set()
+        watching.join()
+    assert seen == photographs
+    return most[0]
+
+
+@pytest.mark.slow
+def test_memory_is_flat_as_photographs_grow_in_number():
+    """240 photographs more are 2.9 GB more to read; they may not take a tenth of that more memory."""
+    peak_memory(20)  # what workers load once
+    few, many = peak_memory(40), peak_memory(280)
+    assert many - few < 0.1 * 240 * 12e6, (few / 2**20, many / 2**20)

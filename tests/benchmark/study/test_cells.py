@@ -1,0 +1,38 @@
+"""Cells and their names, which are folders."""
+
+import pytest
+
+from benchmark.study.cells import Cell, cells_of, safe
+from benchmark.study.config import BackboneChoice, StrategyChoice, Study
+
+
+def test_cells_of_one_backbone_follow_each_other():
+    study = Study(
+        name="x",
+        cohort={"synthetic": {}},
+        backbones=["dinov2-tiny", "openclip-tiny"],
+        strategies=["lora", "full"],
+        seeds=[0, 7],
+    )
+    assert [cell.name for cell in cells_of(study)] == [
+        f"{backbone}-{strategy}-s{seed}"
+        for backbone in ("dinov2-tiny", "openclip-tiny")
+        for strategy in ("lora", "full")
+        for seed in (0, 7)
+    ]
+
+
+def test_a_cell_is_a_key():
+    one, same, other = (
+        Cell(BackboneChoice(name="openclip-tiny"), StrategyChoice(name="lora", rank=2), seed) for seed in (0, 0, 1)
+    )
+    assert {one: 1}[same] == 1
+    assert other not in {one: 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("retfound-vit-l16", "retfound-vit-l16"), ("timm:a/b", "timm_a_b"), ("../up and away\n", ".._up_and_away_")],
+)
+def test_a_backbone_name_as_a_folder(name, folder):
+    assert safe(name) == folder

@@ -1,0 +1,113 @@
+"""A manifest as a study needs it."""
+
+import hashlib
+
+import polars as pl
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.study.cohort import digest, open_cohort, read_cohort
+from benchmark.study.config import Study
+from benchmark.synthetic import SyntheticCohort
+
+
+def study(source, **cohort):
+    return Study.model_validate(
+        {
+            "name": "x",
+            "cohort": {"manifest": "unused.csv", **cohort},
+            "vessels": {"source": source},
+            "backbones": ["dinov2-tiny"],
+            "strategies": ["lora"],
+        }
+    )
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    path = tmp_path / "cohort.csv"
+    path.write_text("image,label,patient_id\n" + "".join(f"{i}.jpg,{i % 2},p{i}\n" for i in range(20)))
+    return path
+
+
+def test_every_person_gets_a_split(manifest):
+    assert sorted(read_cohort(study("wnet"), manifest)["split"].unique()) == ["test", "train", "val"]
+
+
+def test_masks_that_nobody_named_are_missed_before_anything_runs(manifest):
+    with pytest.raises(UserError, match=r"cohort\.csv: names no artery_mask .* --vessels wnet"):
+        read_cohort(study("masks"), manifest)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A CSV of this content."""
+
+    def write(*lines: str | bytes):
+        path = tmp_path / "cohort.csv"
+        path.write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines))
+        return path
+
+    return write
+
+
+# Unusual, and right as they are.
+SOUND = {
+    "twelve patients": [f"{i}.jpg,{i % 2},p{i}" for i in range(12)],
+    "one eye": [f"{i}.jpg,{i % 2},p{i},left" for i in range(20)],
+    "leading zeros": [f"{i}.jpg,{i % 2},{i:03d}" for i in range(20)],
+    "both labels of a patient": [f"{i}.jpg,{i % 2},p{i // 2}" for i in range(20)],
+    "six patients": [f"{i}.jpg,{i % 2},p{i}" for i in range(6)],
+    "names with spaces and umlauts": [f"Müller {i}.jpg,{i % 2},Frau M{i}" for i in range(20)],
+}
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte-order mark"])
+@pytest.mark.parametrize("rows", SOUND.values(), ids=SOUND.keys())
+def test_small_and_unusual_cohorts_pass(write, rows, mark):
+    manifest = write(
+        mark + (b"image,label,patient_id,eye" if rows[0].count(",") > 2 else b"image,label,patient_id"), *rows
+    )
+    cohort = read_cohort(study("wnet"), manifest)
+    assert len(cohort) == len(rows)
+    assert cohort.group_by("split").agg(pl.col("label").n_unique())["label"].to_list() == [2, 2, 2]
+
+
+def test_a_rare_class_is_in_every_split(write):
+    manifest = write("image,label,patient_id", *(f"{i}.jpg,{int(i < 4)},{i}" for i in range(200)))
+    shares = {"train": 0.7, "val": 0.1, "test": 0.2}
+    split = read_cohort(study("wnet", shares=shares), manifest).filter(label=1)["split"].to_list()
+    assert [split.count(name) for name in ("train", "val", "test")] == [2, 1, 1]
+
+
+def test_the_positive_class_is_the_one_that_the_configuration_names(write):
+    manifest = write("image,label,patient_id", *(f"{i}.jpg,{'yes' if i < 6 else 'no'},{i}" for i in range(20)))
+    opened = open_cohort(study("wnet", positive="yes"), manifest)
+    assert opened.images["label"].to_list() == [1] * 6 + [0] * 14
+    assert opened.classes is not None
+    assert opened.classes.by_label() == {"0": "no", "1": "yes"}
+
+
+def test_a_class_that_a_split_folder_lacks_is_named(tmp_path):
+    for file in ("train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "test/a/4.jpg", "test/b/5.jpg"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    with pytest.raises(UserError) as caught:
+        read_cohort(study("wnet"), tmp_path)
+    fix = f"both classes are needed: correct the splits of {tmp_path.name}"
+    assert str(caught.value) == f"split val has only label 0 (a) (1 images); {fix}"
+
+
+def test_the_digest_changes_with_a_label_a_person_an_image_and_not_with_the_order():
+    test = pl.DataFrame({"image": ["b.png", "a.png"], "patient_id": ["é", "q"], "label": [1, 0], "row": [5, 6]})
+    assert digest(test, None) == digest(test.reverse(), None) == digest(test.with_columns(row=pl.lit(0)), None)
+    assert digest(test, None) == hashlib.sha256('[["a.png", "q", 0], ["b.png", "é", 1]]'.encode()).hexdigest()
+    others = [
+        test.with_columns(label=1 - pl.col("label")),
+        test.with_columns(patient_id=pl.lit("q")),
+        test.with_columns(image="x" + pl.col("image")),
+        test.head(1),
+    ]
+    assert len({digest(frame, None) for frame in (test, *others)}) == 5
+    drawn = [digest(test, SyntheticCohort(signal=signal)) for signal in ("vessels", "periphery")]
+    assert len({digest(test, None), *drawn}) == 3

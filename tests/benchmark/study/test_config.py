@@ -1,0 +1,249 @@
+"""Studies read from YAML: what is taken, and what a person is told about a faulty one."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmark.errors import UserError
+from benchmark.study.config import Study, load_study
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+STUDY = {
+    "name": "small",
+    "cohort": {"synthetic": {"people": 10}},
+    "backbones": ["openclip-tiny"],
+    "strategies": ["classifier_only"],
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a study, given as values or as text, and return its path."""
+
+    def write(study) -> Path:
+        path = tmp_path / "study.yaml"
+        path.write_text(study if isinstance(study, str) else yaml.safe_dump(study), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def refusal(write):
+    """The lines that a faulty study is refused with, less the file's name that each begins with."""
+
+    def refusal(study) -> list[str]:
+        path = write(study)
+        with pytest.raises(UserError) as caught:
+            load_study(path)
+        lines = str(caught.value).splitlines()
+        assert all(line.startswith(f"{path}: ") for line in lines)
+        return [line.removeprefix(f"{path}: ") for line in lines]
+
+    return refusal
+
+
+def only(lines: list[str]) -> str:
+    (line,) = lines
+    return line
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_configuration_is_a_study(path):
+    study = load_study(path)
+    assert study.name == path.stem
+    assert Study.model_validate(study.dump()) == study
+
+
+def test_the_demo_and_the_paper_are_nine_cells_each():
+    strategies = ["classifier_only", "partial", "lora"]
+    for name, families in {"demo": "-tiny", "paper": "-vit-"}.items():
+        study = load_study(CONFIGS / f"{name}.yaml")
+        assert [choice.name for choice in study.strategies] == strategies
+        assert len(study.backbones) == 3
+        assert all(families in choice.name for choice in study.backbones)
+
+
+def test_the_planted_studies_differ_in_the_place_of_the_signal_alone():
+    vessels, periphery = (load_study(CONFIGS / f"planted-{signal}.yaml").dump() for signal in ("vessels", "periphery"))
+    demo = load_study(CONFIGS / "demo.yaml")
+    assert len(vessels["backbones"]) * len(vessels["strategies"]) == 9 and len(vessels["seeds"]) >= 5
+    assert vessels["cohort"]["synthetic"]["seed"] != demo.cohort.synthetic.seed
+    assert vessels["cohort"]["synthetic"].pop("signal") == vessels.pop("name").removeprefix("planted-") == "vessels"
+    assert periphery["cohort"]["synthetic"].pop("signal") == periphery.pop("name").removeprefix("planted-")
+    assert vessels == periphery
+
+
+def test_what_a_study_does_not_say_has_a_default(write):
+    study = load_study(write(STUDY))
+    assert study.seeds == [0]
+    assert study.vessels.source == "masks"
+    assert study.cohort.shares.train + study.cohort.shares.val + study.cohort.shares.test == pytest.approx(1)
+    assert study.statistics.confidence == 0.95
+
+
+def test_paths_are_relative_to_the_file(write, tmp_path):
+    study = load_study(
+        write(
+            STUDY
+            | {
+                "cohort": {"manifest": "data/cohort.csv", "image_dir": "/photos"},
+                "vessels": {"source": "wnet", "weights": "~/wnet.safetensors"},
+                "backbones": [{"name": "retfound-vit-l16", "weights": "retfound.pth"}],
+            }
+        )
+    )
+    assert study.cohort.manifest == tmp_path / "data" / "cohort.csv"
+    assert study.cohort.image_dir == Path("/photos")
+    assert study.vessels.weights == Path.home() / "wnet.safetensors"
+    assert study.backbones[0].weights == tmp_path / "retfound.pth"
+
+
+def test_a_study_read_back_from_its_dump_is_the_same(write):
+    study = load_study(
+        write(
+            STUDY
+            | {
+                "cohort": {"manifest": "kohorte-ä.csv", "patient_pattern": r"^(\d+)_"},
+                "backbones": ["dinov2-tiny", {"name": "retfound-vit-l16", "weights": "retfound.pth"}],
+                "strategies": ["full", {"name": "lora", "rank": 2, "learning_rate": 0.01}],
+                "seeds": [3, 1],
+                "resources": {"gpus": 0.5},
+            }
+        )
+    )
+    as_yaml = yaml.safe_dump(study.dump(), allow_unicode=True)
+    again = Study.model_validate(yaml.safe_load(as_yaml))
+    assert again == study
+    assert again.strategies[1].open() == study.strategies[1].open()
+    assert again.strategies[1].open().rank == 2
+
+
+def test_overrides_replace_single_keys_and_leave_the_rest(write):
+    path = write(STUDY | {"cohort": {"synthetic": {"people": 10}, "max_rejected": 0.2}, "vessels": {"size": 512}})
+    study = load_study(
+        path,
+        {"cohort": {"manifest": "/data/cohort.csv", "synthetic": None}, "vessels": {"source": "wnet"}, "seeds": ["1"]},
+    )
+    assert study.cohort.manifest == Path("/data/cohort.csv")
+    assert study.cohort.max_rejected == 0.2
+    assert (study.vessels.source, study.vessels.size) == ("wnet", 512)
+    assert study.seeds == [1]
+
+
+def test_options_of_a_strategy_take_the_types_of_its_fields(write):
+    """PyYAML reads 1e-3, a number in YAML 1.2, as text."""
+    text = yaml.safe_dump(STUDY | {"strategies": []}).replace("[]", "[{name: partial, blocks: 1, learning_rate: 1e-3}]")
+    (choice,) = load_study(write(text)).strategies
+    assert choice.open().learning_rate == 0.001
+    assert choice.model_dump() == {"name": "partial", "blocks": 1, "learning_rate": 0.001}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"trainning": {}}, "trainning: unknown key; known: name, cohort, vessels, backbones, strategies, seeds, tra"),
+        ({"training": {"epoch": 3}}, "training.epoch: unknown key; known: epochs, batch_size"),
+        ({"cohort": {"synthetic": {"patients": 3}}}, "cohort.synthetic.patients: unknown key; known: people, image_s"),
+        ({"backbones": [{"name": "openclip-tiny", "file": "x"}]}, "backbones.0.file: unknown key; known: name, weigh"),
+        ({"training": {"epochs": "many"}}, "training.epochs: Input should be a valid integer"),
+        ({"training": {"epochs": 0}}, "training: epochs must be at least 1, not 0"),
+        ({"training": {"warmup": 5}}, "training: warmup is a share of all steps, from 0 to below 1, not 5"),
+        ({"name": 7}, "name: Input should be a valid string"),
+        ({"backbones": 3}, "backbones: Input should be a valid list"),
+        ({"backbones": []}, "backbones: List should have at least 1 item"),
+        ({"cohort": {"manifest": "a.csv", "shares": {"train": 0.9}}}, "cohort.shares: train, val and test add up to"),
+        ({"cohort": {"manifest": "a.csv", "shares": {"val": -1}}}, "cohort.shares.val: Input should be greater than 0"),
+        ({"cohort": {"manifest": "a.csv", "synthetic": {}}}, "cohort: give either a manifest or a synthetic cohort"),
+        ({"cohort": {"image_dir": "a", "synthetic": {}}}, "cohort: image_dir and patient_pattern belong to a manifest"),
+        ({"cohort": {"positive": "a", "synthetic": {}}}, "cohort: positive belongs to a manifest: give one (--data)"),
+        ({"cohort": {"manifest": "a", "positive": True}}, "cohort.positive: is a yes/no value in YAML: put the name"),
+        ({"cohort": {}}, "cohort: give either a manifest or a synthetic cohort"),
+        ({"cohort": {"synthetic": {"people": 1}}}, "cohort.synthetic: people is 1: a cohort needs at least 2"),
+        ({"cohort": {"manifest": "a", "patient_pattern": "("}}, "cohort.patient_pattern: '(' is no regular expression"),
+        ({"cohort": {"manifest": "a", "patient_pattern": "x"}}, "cohort.patient_pattern: 'x' has no group: put paren"),
+        ({"backbones": ["openclip-tyni"]}, "backbones.0: backbone 'openclip-tyni' is unknown; did you mean openclip-"),
+        ({"strategies": [{"name": ["lora"]}]}, "strategies.0.name: Input should be a valid string"),
+        ({"strategies": ["lorra"]}, "strategies.0: strategy 'lorra' is unknown; did you mean lora?"),
+        ({"strategies": [{"name": "lora", "rnak": 4}]}, "strategies.0: strategy lora: no option rnak; known: learnin"),
+        ({"strategies": [{"name": "partial", "blocks": "two"}]}, "strategies.0: blocks: Input should be a valid inte"),
+        ({"strategies": [{"name": "partial", "blocks": 4}]}, "strategies: on openclip-tiny, partial: 4 blocks of a t"),
+        ({"strategies": ["lora", {"name": "lora", "rank": 2}]}, "strategies: lora is listed twice"),
+        ({"backbones": ["openclip-tiny", "openclip-tiny"]}, "backbones: openclip-tiny is listed twice"),
+        ({"seeds": [1, 1]}, "seeds: the same seed is listed twice"),
+        ({"seeds": ["one"]}, "seeds.0: Input should be a valid integer"),
+        ({"backbones": [{"name": "dinov2-vit-g14", "sha256": "abc"}]}, "backbones.0.sha256: String should match patte"),
+        ({"backbones": [{"name": "dinov2-tiny", "revision": "v1"}]}, "backbones.0: dinov2-tiny has no weights on the"),
+        ({"strategies": [{"name": "lora", "rank": 0}]}, "strategies.0: lora: rank must be at least 1, not 0"),
+        ({"strategies": [{"name": "full", "layer_decay": 2}]}, "strategies.0: full: layer_decay is above 0 and at mo"),
+        ({"strategies": [{"name": "lora", "learning_rate": -1}]}, "strategies.0: lora: learning_rate must not be neg"),
+        ({"training": {"micro_batch": 64}}, "training: micro_batch (64) is larger than batch_size (32)"),
+        ({"training": {"balance": "sample"}}, "training.balance: Input should be 'weights', 'sampling' or 'none'"),
+        ({"embeddings": {"dtype": "int8"}}, "embeddings.dtype: Input should be 'float16' or 'bfloat16'"),
+        ({"search": {"candidates": 1}}, "search.candidates: Input should be greater than or equal to 2"),
+        ({"explain": {"method": "gradcan"}}, "explain: explanation method 'gradcan' is unknown; did you mean gradcam"),
+        ({"explain": {"block": 9}}, "explain: on openclip-tiny, gradcam: block 9 of a tower of 4"),
+        ({"strategies": ["full", {"name": "lora", "targets": "q_proj"}]}, "strategies.1: targets match no module of o"),
+        ({"strategies": [{"name": "lora", "targets": "("}]}, "strategies.0: lora: targets '(' is not a regular expres"),
+        ({"strategies": [{"name": "lora", "targets": 5}]}, "strategies.0: targets: Input should be a valid string"),
+        ({"strategies": [{"name": "lora", "rank": 97}]}, "strategies.0: rank 97 is more than the attention of opencli"),
+        ({"strategies": [{"name": "full", "learning_rate": float("inf")}]}, "strategies.0: full: learning_rate mu"),
+        ({"strategies": [{"name": "full", "learning_rate": 0}], "search": {}}, "strategies.0: a search needs a learni"),
+        ({"training": {"weight_decay": float("nan")}}, "training.weight_decay: Input should be a finite number"),
+        ({"embeddings": {"max_gib": float("inf")}}, "embeddings.max_gib: Input should be a finite number"),
+        ({"backbones": ["timm:vit_pwee_patch16_reg1_gap_256"]}, "backbones.0: timm:vit_pwee_patch16_reg1_gap_256: its"),
+        ({"backbones": ["timm:test_vit3"], "explain": {"method": "rollout"}}, "explain: on timm:test_vit3, rollout kn"),
+        ({"cohort": {"manifest": "a", "patient_pattern": "(a{99999999999})"}}, "cohort.patient_pattern: '(a{999999999"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_one_line_that_names_the_key(refusal, change, told):
+    assert only(refusal(STUDY | change)).startswith(told)
+
+
+def test_targets_of_another_model_are_refused_before_anything_runs(refusal):
+    """huggingface/peft#40, hiyouga/LlamaFactory#43, #1785."""
+    study = STUDY | {"backbones": ["retfound-tiny"], "strategies": [{"name": "lora", "targets": "[.]*(q_proj|v_proj)"}]}
+    told = "strategies.0: targets match no module of retfound-tiny; they are blocks.0.attn.qkv, blocks.0.attn.proj, "
+    assert only(refusal(study)).startswith(told)
+
+
+def test_targets_must_fit_every_backbone(refusal):
+    """A gated MLP has layers that a plain one lacks."""
+    strategy = {"name": "lora", "targets": r".*\.fc1_g"}
+    study = STUDY | {"backbones": ["openclip-tiny", "dinov2-tiny"], "strategies": [strategy]}
+    assert only(refusal(study)).startswith("strategies.0: targets match no module of openclip-tiny")
+
+
+def test_several_faults_are_told_at_once(refusal):
+    lines = refusal({"name": "x", "cohort": {"synthetic": {}}, "foo": 1})
+    assert [line.split(":")[0] for line in lines] == ["backbones", "strategies", "foo"]
+    assert lines[0] == "backbones: is missing"
+
+
+def test_yaml_that_cannot_be_read_names_the_line(refusal):
+    line = only(refusal("name: x\ncohort: [\n"))
+    assert line.startswith("not valid YAML")
+    assert "line 3" in line
+
+
+def test_a_key_that_stands_twice_is_refused(refusal):
+    text = yaml.safe_dump(STUDY) + "training:\n  epochs: 3\n  views: 2\n  epochs: 4\n"
+    line = only(refusal(text))
+    assert "key 'epochs' stands twice" in line
+    assert f"line {len(text.splitlines())}" in line
+
+
+@pytest.mark.parametrize(("text", "found"), [("- a\n- b\n", "list"), ("hello", "str"), ("", "NoneType")])
+def test_a_file_that_holds_no_keys_is_refused(refusal, text, found):
+    assert only(refusal(text)) == f"expected keys and values (name: …, cohort: …), found {found}"
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("name: Jürgen\n".encode("latin-1"))
+    for path, reason in {tmp_path / "none.yaml": "No such file", tmp_path: "Is a directory", latin: "utf-8"}.items():
+        with pytest.raises(UserError, match=reason) as caught:
+            load_study(path)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert len(str(caught.value).splitlines()) == 1
