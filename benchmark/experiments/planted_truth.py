@@ -1,10 +1,10 @@
-"""The tables of `docs/planted-truth.md`, from two finished runs: signal in the vessels, signal in the periphery.
+"""The tables of `docs/planted-truth.md`, from finished runs with the signal in the vessels and in the periphery.
 
     python -m benchmark.experiments.planted_truth runs/planted-vessels runs/planted-periphery
 
-A measure that compares a model's maps or its AUC with some control should say "vessels" of the models of the first run
-and not of those of the second. Every trial (a cell with one seed) is asked; what a trial says of itself comes from its
-own test patients, as on the page of its run.
+A measure that compares a model's maps or its AUC with some control should say "vessels" of the models with the signal
+in the vessels and not of the others. Every trial (a cell with one seed) is asked; what a trial says of itself comes
+from its own test patients, as on the page of its run. Runs of one signal are told apart by how strongly severity shows.
 """
 
 import json
@@ -25,7 +25,8 @@ from benchmark.analysis.measures import estimate
 from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory, TrialDirectory
 from benchmark.study.cells import Cell, cells_of
-from benchmark.study.config import Statistics, Study, load_study
+from benchmark.study.config import Statistics, load_study
+from benchmark.synthetic import SyntheticCohort
 from benchmark.tables import read_parquet
 from stats.bootstrap import auc_resampled
 from stats.correlation import spearman_resampled
@@ -64,6 +65,7 @@ class Trial:
     """A trained model. predicts: its AUC is above 0.5, adjusted for the number of its run's trials, as on the page."""
 
     signal: str
+    effect: float
     backbone: str
     strategy: str
     seed: int
@@ -73,7 +75,7 @@ class Trial:
 
     @property
     def cell(self) -> str:
-        return f"{self.backbone}, {self.strategy}"
+        return f"{self.backbone}, {self.strategy}, effect {self.effect:g}"
 
     def right(self, measure: str) -> bool:
         """Whether a measure says "vessels" exactly where the signal is in the vessels."""
@@ -188,33 +190,32 @@ def _by_interval(value: float, low: float, high: float, reference: float) -> Fin
 # 2. Reading a run.
 
 
-def read_trials(path: Path, signal: str) -> list[Trial]:
+def read_trials(path: Path) -> list[Trial]:
     """All trials of a finished run that have results.
 
     Raises:
-        UserError: the run is not a finished one, or its signal is another.
+        UserError: the run is not a finished one, or its cohort is not synthetic.
     """
     directory = RunDirectory(path)
     if not directory.leaderboard("parquet").is_file():
         raise UserError(f"{path}: no leaderboard.parquet; give the directory of a finished run")
     study = load_study(directory.study)
-    planted = study.cohort.synthetic.signal if study.cohort.synthetic else "unknown"
-    if planted != signal:
-        raise UserError(f"{path}: the signal is {planted}, expected {signal}; give the run with the vessels first")
+    if study.cohort.synthetic is None:
+        raise UserError(f"{path}: the cohort is not synthetic, so nobody knows where its signal is")
     board = read_parquet(directory.leaderboard("parquet")).filter(status=OK)
     by_cell = {tuple(row[name] for name in CELL): row for row in board.iter_rows(named=True)}
     test = read_parquet(directory.cohort).filter(pl.col("split") == "test").select("image", "label")
     return [
-        _read_trial(study, signal, cell, _Source(by_cell[key], directory.trial(cell), test, study.statistics))
+        _read_trial(study.cohort.synthetic, cell, _Source(by_cell[key], directory.trial(cell), test, study.statistics))
         for cell in cells_of(study)
         if (key := (cell.backbone.name, cell.strategy.name, cell.seed)) in by_cell
     ]
 
 
-def _read_trial(study: Study, signal: str, cell: Cell, source: _Source) -> Trial:
+def _read_trial(cohort: SyntheticCohort, cell: Cell, source: _Source) -> Trial:
     findings = {name: measure(source) for name, measure in MEASURES.items()}
-    predicts = bool(source.row["predicts"])
-    return Trial(signal, cell.backbone.name, cell.strategy.name, cell.seed, source.row["auc"], predicts, findings)
+    named = (cell.backbone.name, cell.strategy.name, cell.seed)
+    return Trial(cohort.signal, cohort.effect, *named, source.row["auc"], bool(source.row["predicts"]), findings)
 
 
 # 3. Numbers over trials.
@@ -426,13 +427,21 @@ def _mean_range(values: Sequence[float], digits: int) -> str:
     return f"{np.mean(values):z.{digits}f} ({min(values):z.{digits}f} to {max(values):z.{digits}f})"
 
 
-def main(vessels: Path, periphery: Path) -> None:
-    """Print the tables of two runs."""
-    print(tables([*read_trials(vessels, SIGNALS[0]), *read_trials(periphery, SIGNALS[1])]))
+def main(runs: Sequence[Path]) -> None:
+    """Print the tables of some runs.
+
+    Raises:
+        UserError: a run is not as `read_trials` needs it, or one of the signals is missing.
+    """
+    trials = [trial for run in runs for trial in read_trials(run)]
+    missing = [signal for signal in SIGNALS if signal not in {trial.signal for trial in trials}]
+    if missing:
+        raise UserError(f"no run has its signal in the {missing[0]}: give one of each")
+    trials.sort(key=lambda trial: SIGNALS.index(trial.signal))
+    print(tables(trials))
 
 
 if __name__ == "__main__":
     parser = ArgumentParser(description=__doc__.splitlines()[0])
-    for name in SIGNALS:
-        parser.add_argument(name, type=Path, help=f"directory of the run with the signal in the {name}")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a finished run")
     main(**vars(parser.parse_args()))

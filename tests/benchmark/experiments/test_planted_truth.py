@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from benchmark.experiments.planted_truth import (
     MEASURES,
     SIGNALS,
     area,
+    cell_rows,
     correlation,
     groups,
     lowest_trusted,
@@ -89,7 +91,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trials(runs):
-    return [trial for signal in SIGNALS for trial in read_trials(runs[signal], signal)]
+    return [trial for signal in SIGNALS for trial in read_trials(runs[signal])]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,8 @@ def files(runs):
                 name, scores["erasure difference"] = "erasure difference", auc["control"] - auc["erased"]
                 claims[name] = row["auc_drop_difference_low"] > 0
                 name = "erasure, both drops"
-                claims[name] = row["auc_drop_difference_low"] > 0 and row["auc_drop_erased_low"] > 0
+                lost = row["auc_drop_difference_low"] > 0 and row["auc_drop_erased_low"] > 0
+                claims[name] = lost and row["auc_erased_high"] >= 0.5
                 scores[name] = min(auc["control"] - auc["erased"], auc["score"] - auc["erased"])
             found.append(mine)
     return found
@@ -257,10 +260,10 @@ def test_the_auc_from_which_a_measure_can_be_trusted(trials, files):
 
 
 def test_the_tables_say_the_numbers(runs, files, capsys):
-    main(runs["vessels"], runs["periphery"])
+    main([runs["periphery"], runs["vessels"]])
     printed = [line for line in capsys.readouterr().out.splitlines() if line]
     blocks = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in printed]
-    [row] = [row for row in blocks if row[:2] == ["periphery", "retfound-tiny, partial"]]
+    [row] = [row for row in blocks if row[:2] == ["periphery", "retfound-tiny, partial, effect 1"]]
     mine = [one for one in files if one["signal"] == "periphery" and one["cell"] == ("retfound-tiny", "partial")]
     aucs = [one["auc"] for one in mine]
     assert row[2:4] == ["4", str(sum(one["predicts"] for one in mine))]
@@ -279,11 +282,24 @@ def test_the_tables_say_the_numbers(runs, files, capsys):
     assert len([row for row in blocks if row[2:3] in (["ratio"], ["erasure difference"])]) == 8
 
 
-def test_runs_in_the_wrong_order_and_unfinished_ones_are_refused(runs, tmp_path):
-    with pytest.raises(UserError, match="the signal is periphery, expected vessels"):
-        main(runs["periphery"], runs["vessels"])
+def test_runs_of_one_signal_are_told_apart_by_its_effect(runs, trials):
+    weaker = [replace(trial, effect=0.5) for trial in trials]
+    cells = {row[1] for row in cell_rows([*trials, *weaker])}
+    assert cells == {
+        f"{trial.backbone}, {trial.strategy}, effect {effect}" for trial in trials for effect in ("1", "0.5")
+    }
+
+
+def test_a_missing_signal_and_unfinished_or_real_runs_are_refused(runs, tmp_path):
+    with pytest.raises(UserError, match="no run has its signal in the vessels"):
+        main([runs["periphery"], runs["periphery"]])
     with pytest.raises(UserError, match=r"no leaderboard\.parquet"):
-        main(runs["vessels"], tmp_path)
+        main([runs["vessels"], tmp_path])
+    real = study_of("vessels", cohort={"manifest": "cohort.csv"})
+    write_text(RunDirectory(tmp_path).study, real.model_dump_json())
+    write_parquet(RunDirectory(tmp_path).leaderboard("parquet"), pl.DataFrame({"status": ["ok"]}))
+    with pytest.raises(UserError, match="the cohort is not synthetic"):
+        main([runs["vessels"], tmp_path])
 
 
 def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
@@ -299,7 +315,7 @@ def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
                 find(cell)
         write_text(run.study, study.model_dump_json())
         write_parquet(run.leaderboard("parquet"), build(run, cells_of(study), study.statistics).cells)
-    trials = [trial for signal in SIGNALS for trial in read_trials(tmp_path / signal, signal)]
+    trials = [trial for signal in SIGNALS for trial in read_trials(tmp_path / signal)]
     assert len(trials) == 4
     assert {finding.says for trial in trials for finding in trial.findings.values()} <= {"above", "below", "not shown"}
     for trial in trials:
@@ -308,5 +324,5 @@ def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
         assert 2 <= len(table) < explained.N, "one image has no vessels, and some maps have no positive value"
         expected = table["vessel_ratio_fov"].mean() / table["vessel_ratio_fov_random"].mean()
         assert trial.findings["ratio, random weights"].score == pytest.approx(expected)
-    main(*(tmp_path / signal for signal in SIGNALS))
-    assert "| periphery | dinov2-tiny, classifier_only | 2 |" in capsys.readouterr().out
+    main([tmp_path / signal for signal in SIGNALS])
+    assert "| periphery | dinov2-tiny, classifier_only, effect 1 | 2 |" in capsys.readouterr().out
