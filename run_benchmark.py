@@ -2,6 +2,7 @@
 the vessels. `python run_benchmark.py --help` explains; `python run_benchmark.py` runs the demo study."""
 
 import codecs
+import json
 import os
 import re
 import sys
@@ -32,6 +33,8 @@ Examples
       go on with a run that was interrupted
   python run_benchmark.py doctor --config configs/paper.yaml --data cohort.csv --vessel-weights wnet.safetensors
       whether it can run here, and what to mend
+  python run_benchmark.py --config configs/paper.yaml … --set training.epochs=20 --set backbones.2.weights=retfound.pth
+      other values in place of those in the configuration
   python run_benchmark.py compare runs/carotid runs/carotid-2
       two runs side by side, with paired differences where the test people are the same
   python run_benchmark.py leaderboard lab_a/results.json lab_b/results.json
@@ -50,6 +53,21 @@ train|val|test/<class>/.
 
 
 DEMO = Path(__file__).resolve().parent / "configs" / "demo.yaml"
+
+
+def _assigned(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """KEY=VALUE as keys and values."""
+    settings: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{text}: write KEY=VALUE, as in training.epochs=50", context, parameter)
+        if not value.strip():
+            raise click.BadParameter(f"{key}: the value is empty; write {key}=null for none", context, parameter)
+        if key in settings:
+            raise click.BadParameter(f"{key} is given twice", context, parameter)
+        settings[key] = value
+    return settings
 
 
 def _listed(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
@@ -131,6 +149,14 @@ _STUDY_OPTIONS = (
     click.option("--strategies", metavar="A,B", callback=_listed, help="Only these strategies, by name."),
     click.option("--seeds", metavar="0,1", callback=_listed, help="A trial for every seed."),
     click.option(
+        "--set",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_assigned,
+        help="Any key of the configuration, as in training.epochs=50 or backbones.0.weights=retfound.pth; the value is "
+        "YAML. Applied after all other options; repeatable.",
+    ),
+    click.option(
         "--cluster",
         metavar="[ADDRESS]",
         is_flag=False,
@@ -187,7 +213,7 @@ def main(
         from benchmark.stages.pipeline import run_study
         from benchmark.study.config import load_study
 
-        study = load_study(config, _overrides(config, changes))
+        study = load_study(config, _overrides(config, changes), changes["set"])
         out = out or _default_directory(study.name, resume)
     if dry_run:
         print_plan(study, out, cluster, console)
@@ -214,9 +240,24 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
         from benchmark.preflight.doctor import diagnose
         from benchmark.study.config import load_study
 
-        study = load_study(config, _overrides(config, changes))
+        study = load_study(config, _overrides(config, changes), changes["set"])
     if diagnose(study, out or _default_directory(study.name, resume=False), cluster):
         raise SystemExit(1)
+
+
+@main.command()
+@click.option("--out", type=PATH, default=Path("schema.json"), show_default=True)
+def schema(out: Path) -> None:
+    """Write the JSON Schema of the configuration, by which an editor completes and checks a study.
+
+    Begin the study's YAML file with the line "# yaml-language-server: $schema=schema.json".
+    """
+    from benchmark.study.config import study_schema
+
+    with _writing(out, "a file"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(study_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="")
+    Console().print(f"Schema: [bold]{escape(str(out))}", soft_wrap=True)
 
 
 @main.command()
@@ -319,12 +360,13 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
         result["seeds"] = changes["seeds"]
     chosen = {key: changes[key] for key in ("backbones", "strategies") if changes[key]}
     if chosen:
-        from benchmark.study.config import load_study
+        from benchmark.study.config import read_values
 
-        whole = load_study(config, result).dump()
+        written = read_values(config)
         for key, names in chosen.items():  # keep the options that the file gives them
-            configured = {choice["name"]: choice for choice in whole[key]}
-            result[key] = [configured.get(name, {"name": name}) for name in names]
+            choices = written.get(key)
+            with_options = [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
+            result[key] = [next((each for each in with_options if each.get("name") == name), name) for name in names]
     return result
 
 

@@ -11,12 +11,14 @@ class Recipe:
     """How to train; the same for every cell of a study but for the learning rate, which a strategy carries.
 
     Attributes:
+        epochs: at most; `patience` may end training earlier.
         batch_size: images to a step of the optimizer, the effective batch.
         micro_batch: images on the device at once; gradients accumulate over them. None starts with the whole batch;
             either way an out-of-memory error halves it, which leaves the effective batch as it is.
         checkpointing: gradient checkpointing from the start; otherwise only when memory asks for it.
         balance: what makes up for the rarer class: `weights` in the loss, inverse to class frequency; `sampling` of
             both classes equally often; or `none`.
+        weight_decay: AdamW's.
         warmup: share of all steps over which the learning rate rises linearly, before it falls as a cosine.
         patience: epochs without a better validation AUC after which training stops.
         views: how many versions of a training image there are, the photograph itself included.

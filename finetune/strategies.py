@@ -53,7 +53,11 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True)
 class ClassifierOnly:
-    """A linear classifier on the frozen tower's pooled features."""
+    """A linear classifier on the frozen tower's pooled features.
+
+    Attributes:
+        learning_rate: the highest, after warm-up.
+    """
 
     name: ClassVar[str] = "classifier_only"
     layer_decay: ClassVar[float] = 1.0
@@ -74,7 +78,12 @@ class ClassifierOnly:
 
 @dataclass(frozen=True)
 class Partial:
-    """The last `blocks` transformer blocks, the final norm and the classifier."""
+    """The last `blocks` transformer blocks, the final norm and the classifier.
+
+    Attributes:
+        learning_rate: the highest, after warm-up.
+        blocks: how many blocks train, counted from the end.
+    """
 
     name: ClassVar[str] = "partial"
     layer_decay: ClassVar[float] = 1.0
@@ -108,6 +117,10 @@ class Lora:
     """Low-rank adapters (Hu et al. 2022) on the attention of every block, through PEFT, and the classifier.
 
     Attributes:
+        learning_rate: the highest, after warm-up.
+        rank: of every adapter; at most what the adapted layer can have.
+        alpha: an adapter's output is scaled by alpha / rank.
+        dropout: probability of dropout at an adapter's input, from 0 to below 1.
         targets: a regular expression for the whole names of the modules that are adapted, or `all-linear`.
     """
 
@@ -195,7 +208,7 @@ class Full:
     """Every parameter, the earlier blocks at a lower rate; the defaults are RETFound's (Zhou et al. 2023).
 
     Attributes:
-        learning_rate: of the classifier.
+        learning_rate: of the classifier, the highest, after warm-up.
         layer_decay: each block's learning rate is that of the block above times this.
     """
 

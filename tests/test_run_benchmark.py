@@ -13,6 +13,8 @@ from click.testing import CliRunner
 import run_benchmark
 from benchmark.analysis.compare import SCHEMA
 from benchmark.errors import UserError
+from benchmark.storage.rundir import RunDirectory
+from benchmark.study.config import load_study
 from tests.benchmark.lab_results import results_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +70,8 @@ assert not {"torch", "ray", "polars", "pydantic"} & set(sys.modules), "a heavy m
     assert result.returncode == 0, result.stderr
     for option in (
         "--config", "--data", "--image-dir", "--positive", "--vessels", "--vessel-weights", "--out", "--backbones",
-        "--strategies", "--seeds", "--cam", "--controls", "--cluster [ADDRESS]", "--resume", "--dry-run",
+        "--strategies", "--seeds", "--cam", "--controls", "--set KEY=VALUE", "--cluster [ADDRESS]", "--resume",
+        "--dry-run",
     ):  # fmt: skip
         assert option in result.stdout
     for lesson in ("Examples", "python run_benchmark.py", "patient_id", "train|val|test/<class>/"):
@@ -232,6 +235,69 @@ def test_seeds(planned):
         planned("--seeds", "0,three")
     assert "seeds.1: Input should be a valid integer" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_set_takes_any_key_after_the_other_options(planned, tmp_path):
+    study, out, _ = planned(
+        "--set", "training.epochs=50", "--data", "cohort.csv", "--set", "cohort.image_dir=photos", "--backbones",
+        "retfound-vit-l16", "--set", "backbones.0.weights=w.pth", "--set", "name=a=b",
+    )  # fmt: skip
+    assert study.training.epochs == 50
+    assert (study.cohort.manifest, study.cohort.image_dir) == (tmp_path / "cohort.csv", tmp_path / "photos")
+    assert [(choice.name, choice.weights) for choice in study.backbones] == [("retfound-vit-l16", tmp_path / "w.pth")]
+    assert (study.name, out) == ("a=b", Path("runs/a=b"))
+
+
+def test_set_completes_a_configuration(planned, config, tmp_path):
+    config.write_text(yaml.safe_dump(STUDY | {"cohort": {}}), encoding="utf-8")
+    study, _, _ = planned("--set", "cohort.manifest=c.csv", "--strategies", "lora")
+    assert study.cohort.manifest == tmp_path / "c.csv"
+    assert study.strategies[0].open().rank == 2
+
+
+def test_set_is_recorded_in_the_run_s_own_configuration(planned):
+    study, out, _ = planned("--set", "training.epochs=50", "--set", "backbones.1.weights=w.pth")
+    directory = RunDirectory(out)
+    directory.claim(study.dump(), resume=False)
+    assert load_study(directory.study) == study
+    assert yaml.safe_load(directory.study.read_text(encoding="utf-8"))["training"]["epochs"] == 50
+
+
+def test_the_doctor_takes_set(config, monkeypatch):
+    calls = []
+    monkeypatch.setattr("benchmark.preflight.doctor.diagnose", lambda *arguments: calls.append(arguments))
+    arguments = ["doctor", "--config", str(config), "--set", "training.epochs=50"]
+    assert CliRunner().invoke(run_benchmark.main, arguments, catch_exceptions=False).exit_code == 0
+    assert calls[0][0].training.epochs == 50
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["training.epochs"], "training.epochs: write KEY=VALUE, as in training.epochs=50"),
+        (["vessels.weights="], "vessels.weights: the value is empty; write vessels.weights=null for none"),
+        (["name=a", "name=b"], "name is given twice"),
+    ],
+)
+def test_a_setting_that_is_none_is_a_wrong_option(texts, said):
+    arguments = [part for text in texts for part in ("--set", text)]
+    result = CliRunner().invoke(run_benchmark.main, [*arguments, "--dry-run"])
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_an_unknown_key_in_set_is_one_line(planned):
+    with pytest.raises(UserError) as caught:
+        planned("--set", "trainign.epochs=5")
+    assert str(caught.value) == "--set trainign.epochs: unknown key; did you mean training.epochs?"
+
+
+def test_schema_writes_the_schema_that_configs_holds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments, path in (([], "schema.json"), (["--out", "new/study.json"], "new/study.json")):
+        result = CliRunner().invoke(run_benchmark.main, ["schema", *arguments], catch_exceptions=False)
+        assert (result.exit_code, result.output) == (0, f"Schema: {path}\n")
+        assert Path(path).read_bytes() == (ROOT / "configs" / "schema.json").read_bytes()
 
 
 def test_names_that_do_not_exist_are_one_line_with_the_nearest(planned):

@@ -1,11 +1,13 @@
 """The study's configuration: one YAML file, checked before anything runs.
 
-Paths in a file are relative to the file's folder. What needs torch is imported where a configuration is checked: every
-worker unpickles a study, and many of them need no torch.
+Every key is a field, and a field's type decides how it is read: a `Path` starts from the file's folder. The docstrings'
+"Attributes:" describe the fields, in configs/schema.json too. What needs torch is imported where a configuration is
+checked: every worker unpickles a study, and many of them need no torch.
 """
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -22,9 +24,13 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
-from pydantic_core import ErrorDetails
+from pydantic.json_schema import GetJsonSchemaHandler, JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails
 
 from benchmark.errors import UserError
+from benchmark.study.keys import Keys
+from benchmark.study.schema import options_schema, schema_of
+from benchmark.study.strict_yaml import read_yaml
 from benchmark.synthetic import SyntheticCohort
 from finetune.recipe import Recipe
 
@@ -44,16 +50,55 @@ class _Section(BaseModel):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class _Synthetic(SyntheticCohort):
-    pass
+    __doc__ = SyntheticCohort.__doc__
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class _Recipe(Recipe):
-    pass
+    __doc__ = Recipe.__doc__
+
+
+# What a name may be, for the JSON Schema alone: an editor offers these, and validation says more about a wrong one.
+def _backbone_names(schema: JsonSchemaValue) -> None:
+    from backbones import from_open_clip, from_timm, names
+
+    prefixes = "|".join(re.escape(source.PREFIX) for source in (from_timm, from_open_clip))
+    schema["anyOf"] = [{"enum": names()}, {"pattern": f"^({prefixes})"}]
+
+
+def _strategy_names(schema: JsonSchemaValue) -> None:
+    from finetune.strategies import STRATEGIES
+
+    schema["enum"] = list(STRATEGIES)
+
+
+def _source_names(schema: JsonSchemaValue) -> None:
+    from xai.vessels import source_names
+
+    schema["enum"] = source_names()
+
+
+def _method_names(schema: JsonSchemaValue) -> None:
+    from xai.methods import METHODS
+
+    schema["enum"] = list(METHODS)
+
+
+_BackboneName = Annotated[str, Field(json_schema_extra=_backbone_names)]
+_StrategyName = Annotated[str, Field(json_schema_extra=_strategy_names)]
+_SourceName = Annotated[str, Field(json_schema_extra=_source_names)]
+_MethodName = Annotated[str, Field(json_schema_extra=_method_names)]
 
 
 class Shares(_Section):
-    """How people are divided where the manifest does not say."""
+    """How patients are divided where the manifest does not say; the three shares add up to 1.
+
+    Attributes:
+        train: share of the patients to train on.
+        val: share of the patients for early stopping and thresholds.
+        test: share of the patients that every reported number is computed from.
+        seed: the same seed divides the same patients in the same way.
+    """
 
     train: float = Field(0.5, gt=0, lt=1)
     val: float = Field(0.2, gt=0, lt=1)
@@ -68,9 +113,16 @@ class Shares(_Section):
 
 
 class Cohort(_Section):
-    """Where the photographs and labels are: a manifest (CSV, Parquet, or a folder of classes) or a synthetic cohort.
+    """Where the images and labels are: a manifest or a synthetic cohort.
 
-    `positive` is the class that is label 1: the name of a class folder, or a text of the manifest's column label.
+    Attributes:
+        manifest: a CSV or Parquet file with one row per image, or a folder train|val|test/<class>/.
+        image_dir: the folder that relative paths in the manifest start from; by default the manifest's own.
+        patient_pattern: a regular expression whose group finds the patient in the name of an image's file.
+        positive: the class that is label 1: the name of a class folder, or a text of the manifest's column label.
+        synthetic: images to draw in place of a manifest.
+        shares: how patients are divided where the manifest does not say.
+        max_rejected: share of the images that may be unusable before the run stops, from 0 to 1.
     """
 
     manifest: Path | None = None
@@ -92,7 +144,7 @@ class Cohort(_Section):
             raise ValueError(f"{pattern!r} has no group: put parentheses around the patient id")
         return pattern
 
-    @field_validator("positive", mode="before")
+    @field_validator("positive", mode="before", json_schema_input_type=str | int | float | None)
     @classmethod
     def _text(cls, name: Any) -> Any:
         if isinstance(name, bool):  # YAML's word for yes, no, true, false, on, off
@@ -111,9 +163,15 @@ class Cohort(_Section):
 
 
 class Vessels(_Section):
-    """Where artery and vein masks come from; `size` is the network's input side in pixels."""
+    """Where artery and vein masks come from.
 
-    source: str = "masks"
+    Attributes:
+        source: masks (files named in the manifest), wnet, bfnet (AutoMorph's network) or automorph_results.
+        weights: the network's weights, a file or AutoMorph's folder of them; or a finished AutoMorph Results folder.
+        size: side in pixels at which the network sees an image; by default the side it was trained at.
+    """
+
+    source: _SourceName = "masks"
     weights: Path | None = None
     size: int | None = Field(None, gt=0)
 
@@ -123,12 +181,16 @@ def _named(value: Any) -> Any:
 
 
 class BackboneChoice(_Section):
-    """A backbone and where its weights come from: a local file or folder, else the hub at `revision`.
+    """A backbone and where its weights come from: a local file or folder, else the hub.
 
-    `sha256`, where given, is what the weights file must have.
+    Attributes:
+        name: a registered backbone, timm:<model> or open_clip:<model>/<tag>.
+        weights: a local file or folder; by default the published weights from the hub.
+        revision: the hub's commit, branch or tag.
+        sha256: the hash that the weights file must have.
     """
 
-    name: str
+    name: _BackboneName
     weights: Path | None = None
     revision: str | None = None
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
@@ -151,6 +213,13 @@ class StrategyChoice(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """One alternative per strategy, with its own options."""
+        from finetune.strategies import STRATEGIES
+
+        return {"anyOf": [options_schema(name, kind) for name, kind in STRATEGIES.items()]}
 
     @model_validator(mode="before")
     @classmethod
@@ -184,8 +253,10 @@ class StrategyChoice(BaseModel):
 class Embeddings(_Section):
     """The cache of what frozen blocks make of every image and view.
 
-    `max_gib` bounds it on disk, and nine tenths of the free space do in any case; a cell whose tokens do not fit
-    trains from images. float16 is the finer of the two types, bfloat16 takes values beyond 65,504.
+    Attributes:
+        dtype: float16 is the finer of the two types, bfloat16 takes values beyond 65,504.
+        max_gib: bounds it on disk, and nine tenths of the free space do in any case; a cell whose tokens do not fit
+            trains from images.
     """
 
     dtype: Literal["float16", "bfloat16"] = "float16"
@@ -195,9 +266,13 @@ class Embeddings(_Section):
 class Search(_Section):
     """A search for every cell's learning rate by Ray Tune, with the same budget for every cell.
 
-    `candidates` rates, evenly spaced on a logarithmic scale, from the strategy's own divided by `span` to the same
-    times `span`; ASHA (Li et al. 2020) on validation AUC ends a candidate from `grace` epochs on, at each rung keeping
-    the best 1 / `reduction`.
+    ASHA (Li et al. 2020) on validation AUC ends candidates early.
+
+    Attributes:
+        candidates: how many rates are tried, evenly spaced on a logarithmic scale.
+        span: they range from the strategy's own rate divided by this to the same times this.
+        grace: epochs before a candidate may be ended.
+        reduction: at each rung, the best 1 / reduction of the candidates continue.
     """
 
     candidates: int = Field(5, ge=2)
@@ -207,14 +282,18 @@ class Search(_Section):
 
 
 class Explain(_Section):
-    """A method of `xai.methods`, with the block whose `norm1` is the target layer, for the positive class (1); see
-    `xai.gradcam` for what scaling means.
+    """How a model's evidence is located in an image.
 
-    `coverage` says how much of a pixel counts as vessel: the share of it that is, or `binary`, all or none. `examples`
-    is how many of the best, of the median and of the worst images have their panel drawn.
+    Attributes:
+        method: a method of `xai.methods`.
+        block: the block whose `norm1` is the target layer; negative counts from the end.
+        target_class: the class that is explained; 1 is the positive one.
+        scaling: minmax scales every map to the range 0 to 1, as the published study did; raw keeps its values.
+        coverage: how much of a pixel counts as vessel: the share of it that is, or `binary`, all or none.
+        examples: how many of the best, of the median and of the worst images have their panel drawn.
     """
 
-    method: str = "gradcam"
+    method: _MethodName = "gradcam"
     block: int = -1
     target_class: Literal[0, 1] = 1
     scaling: Literal["minmax", "raw"] = "minmax"
@@ -245,8 +324,14 @@ SWITCHES = ("mask_null", "other_class", "model_null", "erasure")
 class Controls(_Section):
     """What a ratio is compared with; docs/controls.md says what each control asks. Each can be switched off.
 
-    `draws` of permuted patients for `mask_null` and `other_class`, and of turned trees for the former; `seeds` of
-    random weights for `model_null`, whose maps are compared on `images` test images, spread evenly.
+    Attributes:
+        mask_null: the vessel permutation test, and the turned-tree test.
+        other_class: maps of the other class.
+        model_null: the parameter randomisation test.
+        erasure: vessel erasure.
+        draws: permutations of patients for mask_null and other_class, and turned trees for the former.
+        seeds: sets of random weights for model_null.
+        images: test images, spread evenly, on which maps of random weights are compared.
     """
 
     mask_null: bool = True
@@ -259,11 +344,17 @@ class Controls(_Section):
 
 
 class Statistics(_Section):
-    """Inference over people; `interval`: Student's t, or a bootstrap's, percentile or BCa (docs/statistics.md).
+    """Inference over patients.
 
-    `risk` says how a score becomes the probability that calibration, Brier score and net benefit are of: `unbalanced`
-    undoes what balanced classes in training added, `recalibrated` fits a line to the logits on validation, and `score`
-    takes the score as it is. `equivalence_margin`: two AUCs that differ by less count as equivalent.
+    Attributes:
+        resamples: bootstrap samples of patients.
+        confidence: of every interval, above 0.5 and below 1.
+        seed: of the resamples.
+        interval: Student's t, or a bootstrap's, percentile or BCa (docs/statistics.md).
+        risk: how a score becomes the probability that calibration, Brier score and net benefit are of: `unbalanced`
+            undoes what balanced classes in training added, `recalibrated` fits a line to the logits on validation, and
+            `score` takes the score as it is.
+        equivalence_margin: two AUCs that differ by less count as equivalent.
     """
 
     resamples: int = Field(2000, ge=100)
@@ -275,7 +366,13 @@ class Statistics(_Section):
 
 
 class Resources(_Section):
-    """What one trial and one streaming actor take; `gpus: null` means one where the cluster has any."""
+    """What one trial and one streaming actor take.
+
+    Attributes:
+        cpus: CPU cores for each.
+        gpus: GPUs for each; null means one where the cluster has any.
+        batch_size: images per batch where a backbone or a vessel network is applied.
+    """
 
     cpus: int = Field(1, ge=1)
     gpus: float | None = Field(None, ge=0)
@@ -283,13 +380,36 @@ class Resources(_Section):
 
 
 class Study(_Section):
-    """Everything that decides the numbers of a run, and the resources it may take."""
+    """Everything that decides the numbers of a run, and the resources it may take.
+
+    Attributes:
+        name: of the study; the run directory is by default runs/<name>.
+        cohort: where the images and labels are.
+        vessels: where artery and vein masks come from.
+        backbones: names, or names with options; every backbone is trained with every strategy.
+        strategies: names, or names with options.
+        seeds: a trial for every cell and seed.
+        training: how to train.
+        embeddings: the cache of what frozen blocks make of every image and view.
+        search: a search for every cell's learning rate; by default there is none.
+        explain: how a model's evidence is located in an image.
+        controls: what a ratio is compared with.
+        statistics: inference over patients.
+        published: whether the page shows the published study's nine cells next to the run's own.
+        resources: what one trial and one streaming actor take.
+    """
 
     name: str
     cohort: Cohort
     vessels: Vessels = Vessels()
-    backbones: Annotated[list[Annotated[BackboneChoice, BeforeValidator(_named)]], Field(min_length=1)]
-    strategies: Annotated[list[Annotated[StrategyChoice, BeforeValidator(_named)]], Field(min_length=1)]
+    backbones: Annotated[
+        list[Annotated[BackboneChoice, BeforeValidator(_named, json_schema_input_type=_BackboneName | BackboneChoice)]],
+        Field(min_length=1),
+    ]
+    strategies: Annotated[
+        list[Annotated[StrategyChoice, BeforeValidator(_named, json_schema_input_type=_StrategyName | StrategyChoice)]],
+        Field(min_length=1),
+    ]
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
     training: _Recipe = _Recipe()
     embeddings: Embeddings = Embeddings()
@@ -297,7 +417,7 @@ class Study(_Section):
     explain: Explain = Explain()
     controls: Controls = Controls()
     statistics: Statistics = Statistics()
-    published: bool = False  # the published study's nine cells beside the run's own, on the page
+    published: bool = False
     resources: Resources = Resources()
 
     @model_validator(mode="after")
@@ -347,60 +467,78 @@ class Study(_Section):
         return self.model_dump(mode="json")
 
 
-def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
+@cache
+def study_schema() -> dict[str, Any]:
+    """The JSON Schema of a configuration, as configs/schema.json holds it."""
+    return schema_of(Study)
+
+
+def load_study(
+    path: Path, overrides: Mapping[str, Any] | None = None, settings: Mapping[str, str] | None = None
+) -> Study:
     """Read and check a configuration.
 
     Args:
         overrides: sections or single keys (nested mappings) that replace those of the file.
+        settings: what `--set` gives: dotted keys with list positions (`backbones.0.weights`) and values as YAML.
+            They are applied last; relative paths among them start from the current directory.
 
     Raises:
-        UserError: one line per fault, each naming the file and the key.
+        UserError: one line per fault, each naming the file or `--set`, and the key.
+    """
+    values, keys = _merged(read_values(path), overrides or {}), Keys(study_schema())
+    for key, text in (settings or {}).items():
+        values = keys.replaced(values, key, _setting(key, text), Path.cwd())
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        faults = ((".".join(map(str, fault["loc"])), _reason(fault, values, keys)) for fault in error.errors())
+        raise UserError("\n".join(_line(path, where, reason, settings or {}) for where, reason in faults)) from error
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """What a configuration says, unchecked but for being YAML with keys; its paths are absolute.
+
+    Raises:
+        UserError: it cannot be read, or holds no keys.
     """
     try:
         with path.open(encoding="utf-8") as file:
-            values = yaml.load(file, _Loader)
+            values = read_yaml(file)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values (name: …, cohort: …), found {type(values).__name__}")
-    _resolve_paths(values, path.resolve().parent)
+    return Keys(study_schema()).absolute(values, path.resolve().parent)
+
+
+def _setting(key: str, text: str) -> Any:
     try:
-        return Study.model_validate(_merged(values, overrides or {}))
-    except ValidationError as error:
-        raise UserError("\n".join(f"{path}: {_line(fault)}" for fault in error.errors())) from error
+        return read_yaml(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {key}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, where PyYAML would take the last."""
+def _line(path: Path, where: str, reason: str, settings: Mapping[str, str]) -> str:
+    """One fault, with where it comes from: a value of `--set`, or the file, perhaps through such a value."""
+    told = f"{where}: {reason}" if where else reason
+    for key in settings:
+        if where == key:
+            return f"--set {told}"
+        if where.startswith(f"{key}."):
+            return f"--set {key}: {told}"
+    inside = [f"--set {key}" for key in settings if not where or key.startswith(f"{where}.")]
+    return f"{path}{' with ' if inside else ''}{', '.join(inside)}: {told}"
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for place, (key, _) in enumerate(node.value):
-            if key.value in keys[:place]:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
-        return super().construct_mapping(node, deep)
 
-
-def _line(fault: ErrorDetails) -> str:
-    where = ".".join(map(str, fault["loc"])) + ": " if fault["loc"] else ""
+def _reason(fault: ErrorDetails, values: Mapping[str, Any], keys: Keys) -> str:
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{where}unknown key; known: {', '.join(_known_keys(fault['loc'][:-1]))}"
+        return f"unknown key; known: {', '.join(keys.known(fault['loc'][:-1], values))}"
     if fault["type"] == "missing":
-        return f"{where}is missing"
-    return where + fault["msg"].removeprefix("Value error, ")
-
-
-def _known_keys(section: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section at this place of a study."""
-    whole = schema = Study.model_json_schema()
-    for part in section:
-        schema = schema["items"] if isinstance(part, int) else schema["properties"][part]
-        for option in (schema, *schema.get("anyOf", ())):
-            if "$ref" in option:
-                schema = whole["$defs"][option["$ref"].rpartition("/")[2]]
-    return list(schema["properties"])
+        return "is missing"
+    return fault["msg"].removeprefix("Value error, ")
 
 
 def _merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -409,12 +547,3 @@ def _merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str
         old = result.get(key)
         result[key] = _merged(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
     return result
-
-
-def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
-    chosen = values.get("backbones")
-    for section in (values.get("cohort"), values.get("vessels"), *(chosen if isinstance(chosen, list) else ())):
-        if isinstance(section, dict):
-            for key in ("manifest", "image_dir", "weights"):
-                if isinstance(section.get(key), str):
-                    section[key] = str(folder / Path(section[key]).expanduser())

@@ -20,18 +20,22 @@ EyeSide = Literal["right", "left"]
 
 @dataclass(frozen=True)
 class SyntheticCohort:
-    """What to draw. Raises ValueError where a field is out of range.
+    """Images of synthetic eyes to draw.
 
-    people: number of people, with one photograph of each eye.
-    image_size: height of a photograph in pixels; the width is 1.15 times that.
-    signal: where severity shows: "vessels" (arteries narrow, wind, reflect more light and nick the veins they cross) or
-        "periphery" (spots away from the vessels).
-    effect: how strongly severity shows: 0 not at all, 2 twice as strongly as 1. Already 1 exaggerates: of patients,
-        nobody knows a sign in the retina that tells the sick from the healthy so well.
-    best_auc: area under the ROC curve of the best possible classifier, in [0.5, 1).
-    positives: share of people with label 1; exactly `round(people * positives)` of them.
-    low_quality: share of photographs that are blurred, hazy, dark or unevenly lit.
-    seed: the same seed draws the same cohort, on any machine.
+    Attributes:
+        people: number of people, with one photograph of each eye.
+        image_size: height of a photograph in pixels; the width is 1.15 times that.
+        signal: where severity shows: "vessels" (arteries narrow, wind, reflect more light and nick the veins they
+            cross) or "periphery" (spots away from the vessels).
+        effect: how strongly severity shows: 0 not at all, 2 twice as strongly as 1. Already 1 exaggerates: no sign in
+            the retina of patients is known that separates the sick from the healthy so well.
+        best_auc: area under the ROC curve of the best possible classifier, in [0.5, 1).
+        positives: share of people with label 1; exactly `round(people * positives)` of them.
+        low_quality: share of photographs that are blurred, hazy, dark or unevenly lit.
+        seed: the same seed draws the same cohort, on any machine.
+
+    Raises:
+        ValueError: a field is out of range.
     """
 
     people: int = 120

@@ -1,12 +1,14 @@
 """Studies read from YAML: what is taken, and what a person is told about a faulty one."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 
 from benchmark.errors import UserError
-from benchmark.study.config import Study, load_study
+from benchmark.study.config import Study, load_study, study_schema
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 STUDY = {
@@ -227,10 +229,10 @@ def test_yaml_that_cannot_be_read_names_the_line(refusal):
     assert "line 3" in line
 
 
-def test_a_key_that_stands_twice_is_refused(refusal):
+def test_a_duplicate_key_is_refused(refusal):
     text = yaml.safe_dump(STUDY) + "training:\n  epochs: 3\n  views: 2\n  epochs: 4\n"
     line = only(refusal(text))
-    assert "key 'epochs' stands twice" in line
+    assert "duplicate key 'epochs'" in line
     assert f"line {len(text.splitlines())}" in line
 
 
@@ -247,3 +249,138 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
             load_study(path)
         assert str(caught.value).startswith(f"{path}: ")
         assert len(str(caught.value).splitlines()) == 1
+
+
+def test_set_replaces_any_key_after_the_overrides(write):
+    path = write(STUDY | {"backbones": ["openclip-tiny", "dinov2-tiny"], "vessels": {"source": "wnet", "size": 512}})
+    settings = {
+        "training.epochs": "50",
+        "backbones.1.sha256": "a" * 64,
+        "strategies.0": "{name: lora, rank: 2}",
+        "strategies.0.learning_rate": "1e-3",
+        "search.candidates": "7",
+        "vessels.size": "null",
+        "seeds": "[0, 3]",
+        "seeds.1": "5",
+        "cohort.synthetic.people": "12",
+        "name": "fifty",
+    }
+    study = load_study(path, {"training": {"epochs": 3, "views": 2}, "name": "three"}, settings)
+    assert (study.name, study.training.epochs, study.training.views) == ("fifty", 50, 2)
+    assert [(choice.name, choice.sha256) for choice in study.backbones] == [
+        ("openclip-tiny", None),
+        ("dinov2-tiny", "a" * 64),
+    ]
+    assert study.strategies[0].model_dump() == {"name": "lora", "rank": 2, "learning_rate": 0.001}
+    assert study.search.candidates == 7
+    assert (study.vessels.source, study.vessels.size) == ("wnet", None)
+    assert study.seeds == [0, 5]
+    assert study.cohort.synthetic.people == 12
+
+
+def test_a_path_given_to_set_starts_from_the_current_directory(write, tmp_path, monkeypatch):
+    path = write(STUDY | {"cohort": {"manifest": "data.csv"}})
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    settings = {
+        "backbones.0.weights": "w.pth",
+        "vessels.weights": "~/v.pth",
+        "cohort": "{manifest: c.csv, positive: a/b}",
+    }
+    study = load_study(path, settings=settings)
+    assert study.backbones[0].weights == tmp_path / "here" / "w.pth"
+    assert study.vessels.weights == Path.home() / "v.pth"
+    assert (study.cohort.manifest, study.cohort.positive) == (tmp_path / "here" / "c.csv", "a/b")
+    assert load_study(path, settings={"name": "x"}).cohort.manifest == tmp_path / "data.csv", "the file's own"
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "told"),
+    [
+        ("training.epoch", "5", "--set training.epoch: unknown key; did you mean training.epochs"),
+        ("trainign.epochs", "5", "--set trainign.epochs: unknown key; did you mean training.epochs?"),
+        ("epochs", "5", "--set epochs: unknown key; did you mean training.epochs?"),
+        ("backbone.0.weights", "w", "--set backbone.0.weights: unknown key; did you mean backbones.0.weights"),
+        ("strategies.0.rnak", "5", "--set strategies.0.rnak: unknown key; did you mean strategies.0.rank"),
+        ("strategies.0.blocks", "5", "--set strategies.0.blocks: unknown key; "),
+        ("backbones.1.weights", "w", "--set backbones.1.weights: there is no position 1, as the list has 1, co"),
+        ("strategies.-1.rank", "5", "--set strategies.-1.rank: unknown key; did you mean strategies.0.rank"),
+        ("training.epochs", "many", "--set training.epochs: Input should be a valid integer"),
+        ("training", "{epoch: 5}", "--set training: training.epoch: unknown key; known: epochs, batch_size"),
+        ("training.epochs", "0", "PATH with --set training.epochs: training: epochs must be at least 1, not 0"),
+        ("explain.block", "9", "PATH with --set explain.block: explain: on openclip-tiny, gradcam: block 9 "),
+        ("strategies.0.name", "lorra", "PATH with --set strategies.0.name: strategies.0: strategy 'lorra' is unkn"),
+        ("seeds", "[0, 1", "--set seeds: not valid YAML: "),
+        ("training", "{epochs: 1, epochs: 2}", "--set training: not valid YAML: "),
+    ],
+)  # fmt: skip
+def test_a_fault_in_set_is_one_line_that_names_the_key(write, key, text, told):
+    path = write(STUDY | {"strategies": ["lora"]})
+    with pytest.raises(UserError) as caught:
+        load_study(path, settings={key: text})
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(told.replace("PATH", str(path)))
+
+
+def test_a_fault_of_several_values_names_each_of_them(write):
+    path = write(STUDY)
+    with pytest.raises(UserError) as caught:
+        load_study(path, settings={"training.batch_size": "8", "published": "true", "training.micro_batch": "9"})
+    inside = "--set training.batch_size, --set training.micro_batch"
+    assert str(caught.value) == f"{path} with {inside}: training: micro_batch (9) is larger than batch_size (8)"
+
+
+def test_a_fault_of_the_file_is_not_blamed_on_set(write):
+    path = write(STUDY | {"training": {"epochs": "many"}})
+    with pytest.raises(UserError, match=r"training\.epochs: Input should be a valid integer") as caught:
+        load_study(path, settings={"training.views": "2", "name": "x"})
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_the_schema_beside_the_configurations_is_current():
+    """Otherwise: `python run_benchmark.py schema --out configs/schema.json`."""
+    assert json.loads((CONFIGS / "schema.json").read_text(encoding="utf-8")) == study_schema()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_schema_accepts_every_shipped_configuration(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.splitlines()[0] == "# yaml-language-server: $schema=schema.json"
+    validator = Draft7Validator(study_schema())
+    assert not list(validator.iter_errors(yaml.safe_load(text)))
+    assert not list(validator.iter_errors(load_study(path).dump())), "as a run records it"
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [
+        ({"backbones": ["timm:vit_small_patch16_224", {"name": "dinov2-tiny", "weights": "w.pth"}]}, True),
+        ({"strategies": ["full", {"name": "lora", "rank": 2}]}, True),
+        ({"search": None, "cohort": {"manifest": "a.csv", "positive": 1}}, True),
+        ({"backbones": ["openclip-tyni"]}, False),
+        ({"strategies": ["lorra"]}, False),
+        ({"strategies": [{"name": "full", "rank": 2}]}, False),
+        ({"training": {"epoch": 3}}, False),
+        ({"training": {"balance": "sample"}}, False),
+        ({"cohort": {"manifest": "a.csv", "positive": True}}, False),
+        ({"explain": {"method": "gradcan"}}, False),
+        ({"vessels": {"source": "wnets"}}, False),
+    ],
+)
+def test_the_schema_tells_a_study_from_a_faulty_one(change, accepted):
+    Draft7Validator.check_schema(study_schema())
+    assert Draft7Validator(study_schema()).is_valid(STUDY | change) is accepted
+
+
+def test_the_schema_describes_every_key():
+    def undescribed(schema, name):
+        for key, value in schema.get("properties", {}).items():
+            if "description" not in value:
+                yield f"{name}.{key}"
+        for place, option in enumerate(schema.get("anyOf", ())):
+            yield from undescribed(option, f"{name}.{place}")
+
+    whole = study_schema()
+    parts = {"": whole, **whole["$defs"]}
+    assert not [key for name, part in parts.items() for key in undescribed(part, name)]
+    assert "StrategyChoice" in parts and "share of the patients to train on" in json.dumps(parts["Shares"])
