@@ -30,7 +30,7 @@ lint: .venv/dev
 	$(BIN)/python -m mypy
 
 docs: .venv/docs  ## The documentation as a site in site/; a warning is an error
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict  # its notice is of Zensical, which reads the same mkdocs.yml
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .
