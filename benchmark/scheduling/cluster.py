@@ -202,6 +202,8 @@ class _AsHere(JobConfig):
     another version of this project, would be taken for the installed one.
     """
 
+    _py_driver_sys_path: list[str]
+
     def _serialize(self) -> bytes:
         self._py_driver_sys_path = [path for path in self._py_driver_sys_path if path in sys.path]
         return bytes(super()._serialize())
