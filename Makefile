@@ -1,9 +1,16 @@
-# `make demo` and `make test` need nothing but a Python 3.11 or 3.12; everything else is installed into .venv.
-SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
-PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
+# `make demo` and `make test` need nothing but a Python 3.11 to 3.14; everything else is installed into .venv, by uv where
+# it is on the PATH and by pip otherwise.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+UV := $(shell command -v uv)
+PIP = $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check) --quiet
+# The documentation is built from the source: its lock holds neither torch nor Ray.
+DOCS := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'], sep='\n')
+COMPILE = $(or $(UV),$(BIN)/uv) pip compile --universal --generate-hashes --no-annotate --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock" --quiet
 
-.PHONY: demo test test-all test-random lint format lock clean
+.PHONY: demo test test-all test-random lint format docs lock clean
 
 demo: .venv/runtime  ## The demo study, start to leaderboard
 	$(BIN)/python run_benchmark.py
@@ -22,30 +29,36 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 
+docs: .venv/docs  ## The documentation as a site in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict  # its notice is of Zensical, which reads the same mkdocs.yml
+
 format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 lock: .venv/dev  ## Resolve pyproject.toml anew; the locks name versions and hashes, never an index
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	for extra in "" "--extra dev"; do \
-		$(BIN)/uv pip compile pyproject.toml $$extra --universal --generate-hashes --no-annotate \
-			--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-			--output-file requirements$${extra:+-dev}.lock --quiet || exit 1; \
-	done
+	$(if $(UV),,$(PIP) uv)
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements-dev.lock
+	$(BIN)/python -c "$(DOCS)" | $(COMPILE) - --python-version 3.11 --constraint requirements-dev.lock \
+		--output-file requirements-docs.lock
 
 # Installed from the hashed locks; a changed lock installs again. The development lock holds the runtime one.
 .venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: install one, or name it with make PYTHON=/path/to/python3.12"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.14 is needed: install one, or name it with make PYTHON=/path/to/python3.13"; exit 1; }
 	"$(PYTHON)" -m venv .venv
 
 .venv/runtime: requirements.lock | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PIP) --require-hashes -r requirements.lock
 	@touch $@
 
 .venv/dev: requirements-dev.lock | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(PIP) --require-hashes -r requirements-dev.lock
 	@touch .venv/runtime $@
 
+.venv/docs: requirements-docs.lock | .venv/bin/python
+	$(PIP) --require-hashes -r requirements-docs.lock
+	@touch $@
+
 clean:
-	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv runs site .mypy_cache .pytest_cache .ruff_cache

@@ -45,7 +45,8 @@ def measure(
         signed: (B, rows, columns), as every method of `xai.methods` returns them.
         planes: (B, 4, H, W) uint8 coverage of `xai.vessels.REGIONS`, H equal to W.
         scaling: of the columns without a suffix; the vessels' under the other one end in its name.
-        eyes, disc: as in `xai.regions.other_regions`.
+        eyes: as in `xai.regions.other_regions`.
+        disc: as in `xai.regions.other_regions`.
 
     Returns:
         (B, columns) float64 in the order of `measure_names`; NaN where there is no answer.

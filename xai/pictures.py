@@ -248,13 +248,13 @@ def mean_panel(
 ) -> Figure:
     """The mean maps beside the mean photograph, on one colour scale from 0 to the highest mean.
 
-    A line encloses the quarter of the picture where vessels are most frequent: optic disc and arcades.
+    A line encloses the quarter of the picture where vessels are most frequent: optic disc and arcades. Parameters that
+    are not described here are those of `panel`.
 
     Args:
         maps: as `mean_maps` returns them.
         photograph: (H, W, 3), 0..255, the `mirrored_mean` of the images.
         vessels: (H, W), that of their vessels; all zero for no line.
-        name, facts, method, columns, scale: as for `panel`.
     """
     top = max(float(one.values.max()) for one in maps.values())
     edge = _outline(_densest(vessels))

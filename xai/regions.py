@@ -74,7 +74,9 @@ def region_saliency(
 
     Args:
         maps: (B, H, W) float, at least 0.
-        planes, eyes, disc: as in `other_regions`.
+        planes: as in `other_regions`.
+        eyes: as in `other_regions`.
+        disc: as in `other_regions`.
 
     Returns:
         (B,) float64 for `fov`, and for every region `<name>` and `<name>_ratio`; NaN where the region is empty, and

@@ -12,6 +12,7 @@ import backbones
 from benchmark.errors import UserError
 from benchmark.preflight.adequacy import adequacy
 from benchmark.report.terminal import print_table
+from benchmark.shipped import COMMAND
 from benchmark.stages.segment import open_vessels, require_own_masks
 from benchmark.study.cells import Cell, cells_of
 from benchmark.study.cohort import open_cohort
@@ -153,7 +154,7 @@ def _limits(cells: list[Cell], costs: dict[Cell, Cost], machine: Machine, cached
     if large:
         lines.append(
             f"[yellow]More memory[/] than the {readable_bytes(machine.memory)} that a trial may take here, by "
-            f"{escape(', '.join(large))}: `python run_benchmark.py doctor` says what fits"
+            f"{escape(', '.join(large))}: `{COMMAND} doctor` says what fits"
         )
     return lines
 

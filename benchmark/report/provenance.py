@@ -2,27 +2,23 @@
 
 import platform
 import subprocess
-import tomllib
 from pathlib import Path
 
+from benchmark import __version__
+from benchmark.shipped import ROOT
 from benchmark.trial.costs import main_memory
 
-ROOT = Path(__file__).resolve().parents[2]
 GIT_SECONDS = 60  # git reads the whole checkout, which may lie on a slow file server; a busy machine must not lose it
 
 
 def program(root: Path = ROOT) -> str:
-    """Version of this program, with the commit where the folder is a git repository, and whether it was changed."""
-    project = root / "pyproject.toml"
-    version = "unknown version"  # of packages that were copied without it
-    if project.is_file():
-        version = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+    """Version of this program, with the commit where its folder is a git repository, and whether it was changed."""
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
-        return version
+        return __version__
     changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     told = ", changes unknown" if changed is None else " with changes" if changed else ""
-    return f"{version}, commit {commit}{told}"
+    return f"{__version__}, commit {commit}{told}"
 
 
 def processor() -> str:

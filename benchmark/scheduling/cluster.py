@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shlex
+import site
 import socket
 import subprocess
 import sys
@@ -29,13 +30,14 @@ from ray._private.authentication import authentication_token_setup as token_setu
 from ray._private.utils import get_used_memory
 from ray.core.generated import common_pb2, gcs_pb2
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
+from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benchmark.errors import UserError
 from benchmark.scheduling.surroundings import largest_processes, memory_threshold, python_fault, temporary_folder
 from benchmark.scheduling.waiting import Watch, patience
+from benchmark.shipped import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("backbones", "benchmark", "finetune", "stats", "xai")
 
 # Ray reads these while it runs, so they work however early Ray was imported.
@@ -143,7 +145,7 @@ def _read_token_anew() -> None:
 def _start_local(cpus: int | None) -> None:
     """A Ray of our own. Its object store stays at Ray's default: 30 % of memory, less where /dev/shm is small."""
     folder = temporary_folder()
-    search_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    search_path = _search_path()
     fault = python_fault(sys.executable) or python_fault(ray.__file__) or short_memory() or _stillborn(search_path)
     if fault:
         raise RayNotStarted(fault)
@@ -156,9 +158,7 @@ def _start_local(cpus: int | None) -> None:
     if quoted != sys.executable:
         # Workers with a runtime environment, trials among them, start through `bash -c` with this as it is.
         options["runtime_env"] = {"py_executable": quoted}
-    # Workers inherit the environment of this moment; without this they import the project only when the driver's
-    # script or working directory happens to be the repository's root.
-    with _environment({"PYTHONPATH": search_path}):
+    with _environment({"PYTHONPATH": search_path}):  # workers inherit the environment of this moment
         for tries_left in reversed(range(STARTS)):
             began = time.time()
             try:
@@ -167,6 +167,7 @@ def _start_local(cpus: int | None) -> None:
                     num_cpus=cpus,
                     include_dashboard=False,
                     _temp_dir=str(folder.path),
+                    job_config=_AsHere(),
                     **options,
                 )
                 return
@@ -182,6 +183,30 @@ def _start_local(cpus: int | None) -> None:
                     f"Ray does not start on this machine: {busy}{reason}; its logs are in "
                     f"{folder.path}/session_latest/logs, and doctor says what this machine lacks"
                 ) from error
+
+
+def _search_path() -> str:
+    """What workers on this machine have to find besides the environment's own packages, as PYTHONPATH.
+
+    The folder of a checkout; without it they find the project only where the driver's script lies there, too. That of
+    an installation they search anyway, and named here it would come before Python's own library.
+    """
+    installed = str(ROOT) in (*site.getsitepackages(), site.getusersitepackages())
+    return os.pathsep.join(filter(None, ["" if installed else str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+class _AsHere(JobConfig):
+    """Workers search no folder that this process does not search.
+
+    Ray lets them search the folder where the command was typed, and before all others: a `stats.py` of the user's, or
+    another version of this project, would be taken for the installed one.
+    """
+
+    _py_driver_sys_path: list[str]
+
+    def _serialize(self) -> bytes:
+        self._py_driver_sys_path = [path for path in self._py_driver_sys_path if path in sys.path]
+        return bytes(super()._serialize())
 
 
 def _stillborn(search_path: str) -> str | None:
@@ -244,7 +269,7 @@ def _join(address: str) -> None:
     found = _running_head(address)
     runtime_env = {"py_modules": [str(ROOT / package) for package in PACKAGES], "excludes": ["__pycache__"]}
     try:
-        ray.init(address=found, runtime_env=runtime_env)
+        ray.init(address=found, runtime_env=runtime_env, job_config=_AsHere())
     except (RayError, ConnectionError, RuntimeError) as error:  # another Ray or Python version, for one
         raise ClusterNotFound(f"the Ray cluster at {found} can't be joined: {_one_line(error)}") from None
 

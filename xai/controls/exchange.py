@@ -44,7 +44,8 @@ def shared_ratios(
 
     Args:
         seen: k maps.
-        masks, fov: (c, pixels) float32, of the others, laid out as in `seen`.
+        masks: (c, pixels) float32, of the others, laid out as in `seen`.
+        fov: (c, pixels) float32, likewise.
         ratios: of `xai.saliency.RATIOS`.
 
     Returns:

@@ -102,7 +102,8 @@ def rank_correlation(maps: np.ndarray, trained: np.ndarray) -> np.ndarray:
     what counts.
 
     Args:
-        maps, trained: (B, rows, columns) float, signed maps for example.
+        maps: (B, rows, columns) float, signed maps for example.
+        trained: (B, rows, columns) float, those to compare with.
 
     Returns:
         (B,) float64 in -1..1; NaN where a map is the same everywhere.
@@ -117,7 +118,8 @@ def structural_similarity(maps: np.ndarray, trained: np.ndarray) -> np.ndarray:
     """SSIM of two maps of each image (Wang et al. 2004: Gaussian window of 11 pixels and sigma 1.5, range 1).
 
     Args:
-        maps, trained: (B, H, W) float in 0..1, at least 11 pixels a side: from `saliency_maps`, scaled by `minmax`.
+        maps: (B, H, W) float in 0..1, at least 11 pixels a side: from `saliency_maps`, scaled by `minmax`.
+        trained: (B, H, W) float, those to compare with.
 
     Returns:
         (B,) float64, 1 for equal maps; NaN where a map is zero everywhere.

@@ -2,15 +2,15 @@
 
 import importlib.metadata
 import re
+import shlex
 import sys
 import tomllib
-from pathlib import Path
 
 from benchmark.preflight.doctor.case import Case
 from benchmark.preflight.doctor.finding import Finding, Status
+from benchmark.shipped import shipped
 
-ROOT = Path(__file__).resolve().parents[3]
-PYTHONS = ((3, 11), (3, 12))
+PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 MAIN_PACKAGES = ("ray", "torch", "timm", "peft", "polars")
 
 
@@ -18,17 +18,26 @@ def check_python(case: Case) -> list[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] in PYTHONS:
         return [Finding(Status.PASS, "Python", version)]
-    return [Finding(Status.FAIL, "Python", version, "take Python 3.11 or 3.12; `make demo` looks for one")]
+    return [Finding(Status.FAIL, "Python", version, "take Python 3.11 to 3.14; `make demo` looks for one")]
 
 
 def check_packages(case: Case) -> list[Finding]:
-    return compare_packages(
-        (ROOT / "pyproject.toml").read_text(encoding="utf-8"), (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    )
+    project, lock = shipped("pyproject.toml"), shipped("requirements.lock")
+    try:
+        return compare_packages(project.read_text(encoding="utf-8"), lock.read_text(encoding="utf-8"), str(lock))
+    except FileNotFoundError as error:  # packages that were copied without it
+        mend = "copy it from a checkout of this version to check the packages"
+        return [Finding(Status.WARN, "packages", f"not checked: {error.filename} is missing", mend)]
 
 
-def compare_packages(project: str, lock: str) -> list[Finding]:
-    """The installed versions of the packages that a `pyproject.toml` names, against a lock file."""
+def compare_packages(project: str, lock: str, file: str = "requirements.lock") -> list[Finding]:
+    """The installed versions of the packages that a `pyproject.toml` names, compared with a lock file.
+
+    Args:
+        project: text of the `pyproject.toml`.
+        lock: text of the lock file.
+        file: its path, as `pip install -r` takes it.
+    """
     names = [re.split(r"[^\w.-]", wanted)[0] for wanted in tomllib.loads(project)["project"]["dependencies"]]
     locked: dict[str, list[str]] = {}
     for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock, flags=re.MULTILINE):
@@ -42,7 +51,7 @@ def compare_packages(project: str, lock: str) -> list[Finding]:
             continue
         if installed[name] not in locked.get(name, []):
             other.append(f"{name} {installed[name]} for {' or '.join(locked.get(name, ['none']))}")
-    mend = "install them with `python -m pip install --require-hashes -r requirements.lock`"
+    mend = f"install them with `python -m pip install --require-hashes -r {shlex.quote(file)}`"
     if missing:
         return [Finding(Status.FAIL, "packages", f"missing: {', '.join(missing)}", mend)]
     if other:

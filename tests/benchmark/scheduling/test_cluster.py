@@ -48,7 +48,7 @@ DRIVER = """
 
 
 def drive(
-    address: str | None, folder: Path, python: str = sys.executable, **environment: str
+    address: str | None, folder: Path, python: str = sys.executable, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess:
     """A driver in a process of its own, started far from the repository; an empty variable is left out."""
     script = folder / "driver.py"
@@ -56,7 +56,7 @@ def drive(
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", *environment)}
     return subprocess.run(
         [python, str(script)],
-        cwd=folder,
+        cwd=cwd or folder,
         env=kept | {name: value for name, value in environment.items() if value},
         capture_output=True,
         text=True,
@@ -75,6 +75,15 @@ def test_joins_a_running_cluster_with_the_projects_code(two_nodes: str, tmp_path
     assert "said by a worker" in done.stdout
     assert done.stderr == ""
     assert "Connected to Ray cluster" in (tmp_path / "ray.log").read_text(encoding="utf-8")
+
+
+def test_workers_take_no_file_of_the_users_for_the_projects(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "stats.py").write_text("raise ImportError('this is the file of the user')", encoding="utf-8")
+    done = drive(None, tmp_path, cwd=tmp_path / "here")
+    assert done.returncode == 0, done.stderr
+    placed = [line.split() for line in done.stdout.splitlines() if line.startswith("stats")]
+    assert [(right, path) for _, right, path in placed] == [("True", str(ROOT / "stats" / "__init__.py"))]
 
 
 @pytest.mark.parametrize("token", ["f" * 64, ""], ids=["wrong", "missing"])

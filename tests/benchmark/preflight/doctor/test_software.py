@@ -22,7 +22,9 @@ def test_supported_pythons_are_those_of_the_project():
     assert (software.PYTHONS[0], software.PYTHONS[-1]) == (least, (below[0], below[1] - 1))
 
 
-@pytest.mark.parametrize(("version", "status"), [((3, 12, 1), PASS), ((3, 10, 0), FAIL), ((3, 13, 0), FAIL)])
+@pytest.mark.parametrize(
+    ("version", "status"), [((3, 12, 1), PASS), ((3, 10, 0), FAIL), ((3, 14, 0), PASS), ((3, 15, 0), FAIL)]
+)
 def test_python(version, status, monkeypatch, case, statuses):
     monkeypatch.setattr(sys, "version_info", version)
     assert statuses(software.check_python(case())) == [status]
@@ -46,3 +48,10 @@ def test_the_projects_own_lock_is_understood(case):
     (finding,) = software.check_packages(case())
     assert finding.status is not FAIL
     assert " for none" not in finding.detail
+
+
+def test_packages_that_were_copied_without_their_lock_are_not_checked(case, monkeypatch, tmp_path):
+    monkeypatch.setattr(software, "shipped", lambda name: tmp_path / name)
+    (finding,) = software.check_packages(case())
+    assert finding.status is WARN
+    assert "pyproject.toml is missing" in finding.detail
