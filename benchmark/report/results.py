@@ -23,12 +23,11 @@ from benchmark.analysis.leaderboard import (
     OVER_CHANCE,
     Leaderboard,
 )
-from benchmark.analysis.measures import MEASURES, PREDICTION
+from benchmark.analysis.measures import MEASURES
 from benchmark.analysis.planted import INDICATORS, Planted
 from benchmark.errors import UserError
 from benchmark.study.config import Controls, Statistics
 from xai.controls.null import TESTED_RATIOS
-from xai.measures import OUTSIDE
 
 SCHEMA_NAME: Literal["retina-benchmark/results"] = "retina-benchmark/results"
 VERSION: Literal[1] = 1
@@ -415,22 +414,11 @@ def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:
 
 
 def _images(leaderboard: Leaderboard) -> dict[CellKey, dict[str, int]]:
-    """How many images are behind each of `MEASURES` of a cell: of a sensitivity the positive ones."""
-    images: dict[CellKey, dict[str, int]] = {}
-    for row in leaderboard.cells.filter(status=OK).to_dicts():
-        n, positive, called = row["n_images"], row["n_positive"], row["n_called"]
-        images[row["backbone"], row["strategy"], row["seed"]] = {
-            **dict.fromkeys(PREDICTION, n),
-            "sensitivity": positive,
-            "specificity": n - positive,
-            "ppv": called,
-            "npv": n - called,
-            **dict.fromkeys(MEASURES[len(PREDICTION) :], row["n_ratio"]),
-            OUTSIDE: row["n_map"],
-            "right_by_ratio": (row["n_right"] or 0) + (row["n_wrong"] or 0),
-            "right_by_ratio_positive": row["n_right_positive"] + row["n_wrong_positive"],
-            "right_by_ratio_negative": row["n_right_negative"] + row["n_wrong_negative"],
-        }
+    """How many images each of `MEASURES` of a cell is of; of the ratios, each its own number, as in `ratios.csv`."""
+    images: dict[CellKey, dict[str, int]] = {
+        (row["backbone"], row["strategy"], row["seed"]): {name: each.images(row) for name, each in MEASURES.items()}
+        for row in leaderboard.cells.filter(status=OK).to_dicts()
+    }
     own = leaderboard.ratios.filter(average="images", images="all")
     for row in own.filter(pl.col("scaling") == pl.col("scaling").first()).to_dicts():
         name = f"{row['region']}_ratio{'_fov' if row['against'] == 'non_vessel_fov' else ''}"
