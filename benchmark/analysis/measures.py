@@ -4,12 +4,13 @@ The estimate is the measure where everyone is drawn once, its spread comes from 
 bootstrap from resamples: all of it from the same function, so that no two can differ.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 
 from benchmark.study.config import Statistics
 from stats.bootstrap import auc_resampled, average_precision_resampled, mean_resampled
@@ -98,6 +99,11 @@ MEASURES: dict[str, Measure] = {
 def names_of(*groups: Group) -> tuple[str, ...]:
     """The measures of some groups, in the order of the columns."""
     return tuple(name for name, measure in MEASURES.items() if measure.group in groups)
+
+
+def bounded(names: Iterable[str]) -> dict[str, type[pl.DataType]]:
+    """Columns of measures with the bounds of their intervals."""
+    return {column: pl.Float64 for name in names for column in (name, f"{name}_low", f"{name}_high")}
 
 
 CALLS = names_of("call")

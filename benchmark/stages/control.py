@@ -12,9 +12,10 @@ from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory, create_array, open_array, write_parquet, write_text
 from benchmark.study.cells import Cell
 from benchmark.study.config import Study
+from benchmark.study.controls import CONTROLS
 from benchmark.study.photos import IMAGE_SIZE
 from benchmark.tables import read_parquet
-from benchmark.trial.controls import CONTROLS, Explained
+from benchmark.trial.controls import COMPUTE, Explained
 from xai.controls.erasure import erase_all
 
 BLOCK = 16
@@ -31,7 +32,7 @@ def control(run: Run) -> None:
     if not waiting:
         run.reporter.skip("control", "complete" if wanted else "no control is asked for")
         return
-    if any(name == "erasure" for _, name in waiting) and not run.directory.painted.is_file():
+    if any(CONTROLS[name].needs_erased for _, name in waiting) and not run.directory.painted.is_file():
         _erase(run)
     units = [{"unit": unit} for unit in range(len(waiting))]
     options = {"study": run.study, "directory": run.directory, "units": waiting}
@@ -39,11 +40,11 @@ def control(run: Run) -> None:
         for result in stream(units, [run.batched(ControlWorker, options)], batch_size=1, on_wait=stage.note):
             cell, name = waiting[int(result["unit"])]
             stage.advance()
-            stage.say(f"{cell.name}: {name.replace('_', ' ')}")
+            stage.say(f"{cell.name}: {CONTROLS[name].title}")
             if result["error"]:  # the cell's own numbers stand
                 stop_when_full(result["error"])
                 write_text(run.directory.trial(cell).control_failure(name), result["error"] + "\n")
-                told = f"{cell.name}: {name.replace('_', ' ')} failed: {result['error']}"
+                told = f"{cell.name}: {CONTROLS[name].title} failed: {result['error']}"
                 run.reporter.console.print(f"[red]✗[/] {escape(told)}")
 
 
@@ -86,7 +87,7 @@ class ControlWorker:
         if self.explained is None or self.explained.cell != cell:
             self.explained = Explained(self.study, self.directory, cell)
         try:
-            CONTROLS[name](self.explained)
+            COMPUTE[name](self.explained)
         except (RuntimeError, ValueError, OSError) as error:  # one cell's trouble is not the others'
             return f"{type(error).__name__}: {error}".splitlines()[0]
         return ""

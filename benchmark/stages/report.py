@@ -44,8 +44,8 @@ from benchmark.storage.rundir import (
 )
 from benchmark.study.cells import cells_of
 from benchmark.study.cohort import digest
+from benchmark.study.controls import CONTROLS
 from benchmark.tables import read_csv, read_parquet
-from benchmark.trial.controls import CONTROLS
 from benchmark.trial.figures import method_name
 from benchmark.trial.weight_files import Record, read_records
 from stats.metrics import auc
@@ -201,9 +201,9 @@ def _examples(trial: TrialDirectory) -> list[tuple[Path, str]]:
 
 def _failed_controls(run: Run) -> list[str]:
     reasons = {
-        f"{cell.name}, {name.replace('_', ' ')}": run.directory.trial(cell).control_failure(name)
+        f"{cell.name}, {control.title}": run.directory.trial(cell).control_failure(control.name)
         for cell in run.cells()
-        for name in CONTROLS
+        for control in CONTROLS.values()
     }
     return [f"{what}: {file.read_text(encoding='utf-8').strip()}" for what, file in reasons.items() if file.is_file()]
 

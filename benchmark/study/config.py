@@ -25,6 +25,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from benchmark.errors import UserError
+from benchmark.study.controls import CONTROLS
 from benchmark.synthetic import SyntheticCohort
 from finetune.recipe import Recipe
 
@@ -239,7 +240,7 @@ class Explain(_Section):
         return binary(planes) if self.coverage == "binary" else planes
 
 
-SWITCHES = ("mask_null", "other_class", "model_null", "erasure")
+SWITCHES = tuple(CONTROLS)
 
 
 class Controls(_Section):

@@ -223,7 +223,8 @@ def find_erasure(cell: Explained) -> None:
     write_parquet(cell.directory.trial(cell.cell).erasure, table.with_columns(painted))
 
 
-CONTROLS: dict[str, Callable[[Explained], None]] = {
+# By the name of the control (`benchmark.study.controls.CONTROLS`).
+COMPUTE: dict[str, Callable[[Explained], None]] = {
     "mask_null": find_mask_null,
     "other_class": find_other_class,
     "model_null": find_model_null,

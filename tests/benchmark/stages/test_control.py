@@ -13,7 +13,7 @@ from benchmark.stages.control import control
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import Study
-from benchmark.trial.controls import CONTROLS
+from benchmark.study.controls import CONTROLS
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def computed(monkeypatch):
         for unit in units:
             yield from worker([unit])
 
-    monkeypatch.setattr(stage, "CONTROLS", {name: computing(name) for name in CONTROLS})
+    monkeypatch.setattr(stage, "COMPUTE", {name: computing(name) for name in CONTROLS})
     monkeypatch.setattr(stage, "stream", stream)
     monkeypatch.setattr(stage, "_erase", lambda run: told.order.append("photographs"))
     return told
