@@ -22,6 +22,9 @@ from finetune.checkpoint import load_trained, save_trained
 from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, plan_rows
 from finetune.training import Epoch, Split, positive_score, predict_logits, train
 
+# Rows of test images -> what enters the block where an explanation begins, on the tower's device.
+Entering = Callable[[np.ndarray], Tensor]
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -118,10 +121,8 @@ def new_tower(cell: Cell, directory: RunDirectory) -> VisionTransformer:
     return tower
 
 
-def explained_inputs(
-    study: Study, directory: RunDirectory, cell: Cell, tower: VisionTransformer
-) -> Callable[[np.ndarray], Tensor]:
-    """Rows of test images -> what enters the block where the study's explanation begins, on the tower's device.
+def explained_inputs(study: Study, directory: RunDirectory, cell: Cell, tower: VisionTransformer) -> Entering:
+    """From test images to what enters the block where the study's explanation begins.
 
     The way there is from the last block that `explained_from` finds on disk, rounded to the cache's type, else from
     photographs; `tower` is the cell's trained one, and what of it comes before a cached block is never run.
