@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from backbones import autocast, finish_from
 from finetune.footprint import Footprint
-from finetune.inputs import Inputs
+from finetune.inputs import Inputs, batches
 from finetune.recipe import Recipe
 from stats.metrics import auc
 
@@ -99,7 +99,7 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
         weight = class_weights[targets[rows]].sum()
-        for part in _pieces(len(rows), footprint.micro_batch):
+        for part in batches(len(rows), footprint.micro_batch):
             with autocast(device):
                 logits = finish_from(tower, inputs.batch(rows[part], views[part]), start, footprint.checkpointing)
             loss = F.cross_entropy(logits.float(), targets[rows[part]], class_weights, reduction="sum") / weight
@@ -121,7 +121,7 @@ def train(
             module.train()
             tower.blocks[:start].eval()
             total = torch.zeros((), device=device)
-            for part in _pieces(len(order), recipe.batch_size):
+            for part in batches(len(order), recipe.batch_size):
                 total += footprint.run(backward, order[part], views[part]) * len(order[part])
                 nn.utils.clip_grad_norm_(trainable, recipe.max_grad_norm)
                 optimizer.step()
@@ -165,7 +165,7 @@ def predict_logits(
     module.eval()
     device = next(tower.parameters()).device
     parts = []
-    for piece in _pieces(len(rows), batch_size):
+    for piece in batches(len(rows), batch_size):
         with autocast(device):
             batch = inputs.batch(rows[piece], np.zeros(len(rows[piece]), dtype=np.int64))
             parts.append(finish_from(tower, batch, start))
@@ -193,11 +193,6 @@ def _class_weights(split: Split, recipe: Recipe) -> Tensor:
         return torch.ones(2)
     counts = np.bincount(split.labels[split.train], minlength=2)
     return torch.tensor(counts.sum() / (2 * counts), dtype=torch.float32)
-
-
-def _pieces(length: int, size: int) -> Iterator[slice]:
-    for first in range(0, length, size):
-        yield slice(first, min(first + size, length))
 
 
 def _copies(parameters: list[nn.Parameter]) -> list[Tensor]:

@@ -25,6 +25,7 @@ from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory, TrialDirectory
 from benchmark.study.cells import Cell
 from benchmark.study.config import RiskMethod, Statistics
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from finetune.recipe import Balance
 from stats.delong import delong
@@ -142,7 +143,7 @@ def build(
         balance: of the classes in training (`finetune.recipe.Recipe`).
     """
     cohort = read_parquet(directory.cohort)
-    test = cohort.filter(pl.col("split") == "test")
+    test = of_split(cohort, "test")
     people, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
     resamples = draw_people(people, labels, settings.resamples, settings.seed)
     doubtful = read_doubtful(directory, test)
@@ -229,7 +230,7 @@ def read_doubtful(directory: RunDirectory, test: pl.DataFrame) -> np.ndarray:
 
 def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
     """Each of `OPERATING_POINTS`, chosen on validation."""
-    validation = read_parquet(folder.predictions).filter(pl.col("split") == "val")
+    validation = of_split(read_parquet(folder.predictions), "val")
     labels, scores = validation["label"].to_numpy(), validation["score"].to_numpy()
     return {point: float(choose(labels, scores)) for point, choose in OPERATING_POINTS.items()}
 
@@ -237,11 +238,11 @@ def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
 def read_risk(folder: TrialDirectory, cohort: pl.DataFrame, method: RiskMethod, balance: Balance) -> Risk:
     """How a cell's scores become risks; where validation allows no line, the balance of the classes alone is undone."""
     if method == "recalibrated":
-        validation = read_parquet(folder.predictions).filter(pl.col("split") == "val")
+        validation = of_split(read_parquet(folder.predictions), "val")
         fitted = recalibrate(validation["label"].to_numpy(), validation["score"].to_numpy())
         if fitted is not None:
             return fitted
-    trained = cohort.filter(pl.col("split") == "train")["label"]
+    trained = of_split(cohort, "train")["label"]
     if method == "score" or balance == "none" or trained.n_unique() < 2:
         return SCORE
     return undo_balancing(trained.to_numpy())

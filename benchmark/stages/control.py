@@ -15,6 +15,7 @@ from benchmark.study.cells import Cell
 from benchmark.study.config import Study
 from benchmark.study.controls import CONTROLS
 from benchmark.study.photos import IMAGE_SIZE
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.controls import COMPUTE, Explained
 from xai.controls.erasure import erase_all
@@ -65,7 +66,7 @@ def _erase(run: Run) -> str:
     Returns:
         The first reason why an image could not be erased, in which case `erased.parquet` is not written; else nothing.
     """
-    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test").select("row", "image")
+    test = of_split(read_parquet(run.directory.cohort), "test").select("row", "image")
     store = create_array(run.directory.erased, (len(test), 2, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     painted, failed = np.full(len(test), np.nan), ""
     rows = test.with_row_index("position").select("position", "row").to_dicts()

@@ -3,10 +3,8 @@
 The same pass keeps what explanations of the test images begin with."""
 
 import shutil
-from itertools import pairwise
 
 import numpy as np
-import polars as pl
 import torch
 from rich.markup import escape
 from timm.models.vision_transformer import VisionTransformer
@@ -18,18 +16,19 @@ from benchmark.stages.worker import Worker
 from benchmark.storage.disk import ArrayFile
 from benchmark.storage.rundir import EmbeddingDirectory, RunDirectory, create_array, open_array, write_array
 from benchmark.study.config import BackboneChoice, Study
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.cache import CachePlan, explained_from, explained_fronts, plan_cache, trains_from_images
 from benchmark.trial.device import forward_batch, worker_device
 from benchmark.trial.weight_files import build_tower
 from finetune.footprint import Footprint
-from finetune.inputs import Images, plan_rows, plan_views
+from finetune.inputs import Images, batches, plan_rows, plan_views
 
 
 def embed(run: Run) -> None:
     """Fill `embeddings/`; what is there already is kept, and what is beyond the budget left out."""
     cohort = read_parquet(run.directory.cohort)
-    train, test = (cohort.filter(pl.col("split") == split)["row"].to_numpy() for split in ("train", "test"))
+    train, test = (of_split(cohort, split)["row"].to_numpy() for split in ("train", "test"))
     images = len(open_array(run.directory.images))
     entry = plan_views(images, train, run.study.training.views)
     free = shutil.disk_usage(run.directory.path).free + run.directory.embedded_bytes
@@ -55,10 +54,10 @@ def embed(run: Run) -> None:
     size = run.study.resources.batch_size
     # Backbone after backbone, so that an actor builds each tower once; test images apart, for they may go further.
     units: list[Row] = [
-        {"backbone": index, "test": part is tested, "rows": rows[part][first:last], "views": views[part][first:last]}
+        {"backbone": index, "test": part is tested, "rows": rows[part][batch], "views": views[part][batch]}
         for index, choice in enumerate(wanted)
         for part in ((tested, ~tested) if missing.every[choice.name] else (tested,))
-        for first, last in pairwise([*range(0, part.sum(), size), part.sum()])
+        for batch in batches(part.sum(), size)
     ]
     options = {
         "study": run.study,
@@ -191,8 +190,8 @@ class EmbedWorker(Worker[tuple[VisionTransformer, Images]]):
     ) -> dict[int, torch.Tensor]:
         (tower, inputs), size = loaded, self.footprint.micro_batch
         parts = []
-        for first in range(0, len(rows), size):
-            batch = inputs.batch(rows[first : first + size], views[first : first + size])
+        for piece in batches(len(rows), size):
+            batch = inputs.batch(rows[piece], views[piece])
             with backbones.autocast(self.device):
                 parts.append(backbones.encode_at(tower, batch, blocks))
         return {block: torch.cat([part[block] for part in parts]) for block in blocks}

@@ -13,10 +13,12 @@ from benchmark.stages.worker import Worker
 from benchmark.storage.rundir import RunDirectory, open_array, write_array, write_parquet
 from benchmark.study.cells import Cell
 from benchmark.study.config import Study
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from benchmark.trial.figures import draw_figures
 from benchmark.trial.training import Entering, explained_inputs, trained_tower
+from finetune.inputs import batches
 from xai.gradcam import not_finite
 from xai.measures import measure, measure_names
 
@@ -27,14 +29,14 @@ def explain(run: Run) -> None:
     if not waiting:
         run.reporter.skip("explain", "every cell is explained")
         return
-    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test")
+    test = of_split(read_parquet(run.directory.cohort), "test")
     eyes = test["eye"].to_list() if test["eye"].count() else None
     size = run.study.resources.batch_size
     # Cell after cell, so that an actor loads each tower once or twice.
     units = [
-        {"cell": index, "positions": np.arange(first, min(first + size, len(test)))}
+        {"cell": index, "positions": np.arange(len(test))[part]}
         for index in range(len(waiting))
-        for first in range(0, len(test), size)
+        for part in batches(len(test), size)
     ]
     options = {
         "study": run.study,

@@ -12,6 +12,7 @@ from benchmark.storage.rundir import create_array, write_parquet
 from benchmark.study.config import Resources, Study
 from benchmark.study.manifest import FILES
 from benchmark.study.photos import IMAGE_SIZE, load_photo, one_line
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from xai.crop import Square, coverage
@@ -45,9 +46,10 @@ def require_own_masks(source: VesselSource, cohort: pl.DataFrame) -> None:
     """
     if not isinstance(source, ChecksImages):
         return
-    test = pl.col("split") == "test"
     try:
-        source.check(cohort.filter(test)["image"].to_list(), cohort.filter(~test)["image"].to_list())
+        source.check(
+            of_split(cohort, "test")["image"].to_list(), cohort.filter(pl.col("split") != "test")["image"].to_list()
+        )
     except ValueError as error:
         raise UserError(f"vessels: {error}") from error
 
@@ -62,7 +64,7 @@ def segment(run: Run) -> None:
         run.reporter.skip("segment", "complete")
         return
     cohort = run.directory.outward(read_parquet(run.directory.cohort))
-    test = cohort.filter(pl.col("split") == "test").with_row_index("position")
+    test = of_split(cohort, "test").with_row_index("position")
     planes = create_array(run.directory.regions, (len(test), 4, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     discs = None  # where no photograph has a mask of it
     if test["disc_mask"].count():

@@ -14,12 +14,13 @@ from benchmark.storage.disk import writing
 from benchmark.storage.rundir import RunDirectory, open_array, write_csv, write_json, write_parquet
 from benchmark.study.cells import Cell
 from benchmark.study.config import Study
+from benchmark.study.splits import of_split
 from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.cache import explained_from
 from benchmark.trial.device import forward_batch, worker_device
 from benchmark.trial.weight_files import build_tower, read_records
 from finetune.checkpoint import load_trained, save_trained
-from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, plan_rows
+from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, batches, plan_rows
 from finetune.training import Epoch, Split, positive_score, predict_logits, train
 
 # Rows of test images -> what enters the block where an explanation begins, on the tower's device.
@@ -147,8 +148,8 @@ def explained_inputs(study: Study, directory: RunDirectory, cell: Cell, tower: V
     def entering(rows: np.ndarray) -> Tensor:
         size = len(rows) if begin == start else forward_batch(device, len(rows))
         parts = []
-        for first in range(0, len(rows), size):
-            part = rows[first : first + size]
+        for piece in batches(len(rows), size):
+            part = rows[piece]
             with backbones.autocast(device):
                 entering = inputs.batch(part, np.zeros_like(part))
                 parts.append(backbones.encode_until(tower, entering, start, begin))
@@ -172,4 +173,4 @@ def _inputs(study: Study, directory: RunDirectory, cell: Cell, tower: VisionTran
 
 
 def _rows(cohort: pl.DataFrame, split: str) -> np.ndarray:
-    return cohort.filter(pl.col("split") == split)["row"].to_numpy()
+    return of_split(cohort, split)["row"].to_numpy()
