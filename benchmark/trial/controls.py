@@ -21,6 +21,7 @@ from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from benchmark.trial.training import trained_tower
 from finetune.inputs import Images, batches
+from finetune.model import Model
 from finetune.training import positive_score, predict_logits
 from xai.controls.mask_null import mask_null
 from xai.controls.model_null import cascade, mean_sd, others, rank_correlation, structural_similarity
@@ -213,8 +214,9 @@ def find_erasure(cell: Explained) -> None:
     versions = {"score": (open_array(cell.directory.images), rows)} | {
         name: (erased[:, index], np.arange(len(rows))) for index, name in enumerate(("erased", "control"))
     }
+    model = Model.whole(cell.tower)
     scores = {
-        name: positive_score(predict_logits(cell.tower, cell.tower, 0, cell.images(store), which, size))
+        name: positive_score(predict_logits(model, cell.images(store), which, size))
         for name, (store, which) in versions.items()
     }
     painted = read_parquet(cell.directory.painted)["painted"]
