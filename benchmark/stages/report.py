@@ -303,7 +303,7 @@ def _repeated(prepared: Mapping[str, Any]) -> list[str]:
 
 
 def _oracle(run: Run) -> float:
-    people = read_csv(run.directory.synthetic / "cohort.csv").select("image", "severity")
+    people = read_csv(run.directory.drawn).select("image", "severity")
     test = of_split(read_parquet(run.directory.cohort), "test").join(people, on="image")
     return auc(test["label"].to_numpy(), test["severity"].to_numpy())
 

@@ -211,6 +211,11 @@ class RunDirectory:
         return self.path / "synthetic"
 
     @property
+    def drawn(self) -> Path:
+        """The manifest of a synthetic cohort, with the severity of every eye (`benchmark.synthetic.write_manifest`)."""
+        return self.synthetic / "cohort.csv"
+
+    @property
     def cohort(self) -> Path:
         return self.path / "cohort.parquet"
 
@@ -269,6 +274,15 @@ class RunDirectory:
     def embedded_bytes(self) -> int:
         """What the embeddings take on disk."""
         return sum(file.stat().st_size for file in self.path.glob("embeddings/*/*.npy"))
+
+    def uses(self, backbone: str) -> bool:
+        """Whether anything was computed from the weights of a backbone."""
+        name = safe(backbone)
+        return self._any(f"embeddings/{name}/entry.npy", f"search/{name}-*.csv", f"trials/{name}-*/trial.json")
+
+    def _any(self, *traces: str) -> bool:
+        """Whether a file of one of these patterns is there."""
+        return any(any(self.path.glob(trace)) for trace in traces)
 
     def trial(self, cell: Cell) -> TrialDirectory:
         return TrialDirectory(self.path / "trials" / cell.name)
@@ -365,15 +379,13 @@ class RunDirectory:
             "controls": tuple(f"trials/*/{control.name}.json" for control in CONTROLS.values() if control.settings),
         }
         changed = [
-            key
-            for key, traces in used.items()
-            if _numbers(before, key) != _numbers(now, key) and any(any(self.path.glob(trace)) for trace in traces)
+            key for key, traces in used.items() if _numbers(before, key) != _numbers(now, key) and self._any(*traces)
         ]
         named = {choice["name"]: choice for choice in before["strategies"]}
         for choice in now["strategies"]:
             name = choice["name"]
-            if named.get(name, choice) != choice and any(
-                any(self.path.glob(trace)) for trace in (f"trials/*-{name}-s*/trial.json", f"search/*-{name}.csv")
+            if named.get(name, choice) != choice and self._any(
+                f"trials/*-{name}-s*/trial.json", f"search/*-{name}.csv"
             ):
                 changed.append(f"strategies.{name}")
         return changed
