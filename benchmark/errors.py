@@ -16,8 +16,17 @@ class DiskFull(WriteError):  # noqa: N818 - reads as what happened
     """It could not be written for want of space: nothing that comes after it could be either."""
 
 
+# What may go wrong with one image or one model without being the trouble of all: every streaming step makes a row of
+# it, for raising ends the stream. CUDA out of memory is a RuntimeError.
+OF_ONE_ROW = (RuntimeError, ValueError, ArithmeticError, OSError, MemoryError)
 MORE_SPACE = "make space and add --resume, or choose another --out"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def named(error: BaseException) -> str:
+    """An error on one line, with its kind."""
+    kind, message = type(error).__name__, str(error).strip()
+    return f"{kind}: {message.splitlines()[0]}" if message else kind
 
 
 def out_of_space(error: BaseException | str) -> int | None:

@@ -1,6 +1,6 @@
 """What a training step reads: photographs, or what the frozen part of the tower made of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -104,6 +104,12 @@ def plan_rows(n: int, rows: np.ndarray) -> np.ndarray:
     entry = np.full((n, 1), -1, dtype=np.int64)
     entry[rows, 0] = np.arange(len(rows))
     return entry
+
+
+def batches(length: int, size: int) -> Iterator[slice]:
+    """Pieces of `size` of a sequence, the last one smaller where it must be."""
+    for first in range(0, length, size):
+        yield slice(first, min(first + size, length))
 
 
 def plan_views(n: int, augmented: np.ndarray, views: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from backbones import autocast, finish_from
 from finetune.footprint import Footprint
-from finetune.inputs import Inputs
+from finetune.inputs import Inputs, batches
+from finetune.model import Model
 from finetune.recipe import Recipe
 from stats.metrics import auc
 
@@ -52,9 +53,7 @@ class Split:
 
 
 def train(
-    module: nn.Module,
-    tower: VisionTransformer,
-    start: int,
+    model: Model,
     inputs: Inputs,
     split: Split,
     recipe: Recipe,
@@ -63,16 +62,14 @@ def train(
     layer_decay: float = 1.0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> list[Epoch]:
-    """Train what `module` has marked as trainable; it ends with the weights of the best epoch.
+    """Train what is marked as trainable in a model; it ends with the weights of the best epoch.
 
     Best means the highest validation AUC, then the lowest validation loss. AdamW without weight decay on norms, biases
     and embeddings, linear warm-up, cosine decay, cross-entropy, bfloat16 autocast where the device computes in it. The
     global random state is left as it was.
 
     Args:
-        module: what `Strategy.apply` returned.
-        tower: the transformer inside `module`, with its classifier.
-        start: the block that `inputs` enter; everything before it stays in eval mode.
+        inputs: what enters the model's block `start`.
         learning_rate: of the classifier.
         seed: of the order of images, the choice of views, and dropout.
         layer_decay: every block's learning rate is that of the block above times this (Clark et al. 2020).
@@ -85,9 +82,8 @@ def train(
         FloatingPointError: the loss is no longer finite.
         torch.OutOfMemoryError: a single image does not fit.
     """
-    device = next(tower.parameters()).device
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = _adamw(tower, learning_rate, layer_decay, recipe)
+    device, trainable = model.device, model.trainable
+    optimizer = _adamw(model.tower, learning_rate, layer_decay, recipe)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(recipe, len(split.train)))
     targets = torch.tensor(split.labels, dtype=torch.long, device=device)
     val_targets = torch.tensor(split.labels[split.val], dtype=torch.long)
@@ -99,16 +95,17 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
         weight = class_weights[targets[rows]].sum()
-        for part in _pieces(len(rows), footprint.micro_batch):
+        for part in batches(len(rows), footprint.micro_batch):
             with autocast(device):
-                logits = finish_from(tower, inputs.batch(rows[part], views[part]), start, footprint.checkpointing)
+                batch = inputs.batch(rows[part], views[part])
+                logits = finish_from(model.tower, batch, model.start, footprint.checkpointing)
             loss = F.cross_entropy(logits.float(), targets[rows[part]], class_weights, reduction="sum") / weight
             loss.backward()
             total += loss.detach()
         return total
 
     def validate() -> Tensor:
-        return predict_logits(module, tower, start, inputs, split.val, footprint.micro_batch)
+        return predict_logits(model, inputs, split.val, footprint.micro_batch)
 
     history: list[Epoch] = []
     best: tuple[float, float] = (-math.inf, -math.inf)
@@ -118,10 +115,9 @@ def train(
         for number in range(1, recipe.epochs + 1):
             began = time.perf_counter()
             order, views = _draw(split, recipe, np.random.default_rng([seed, number]))
-            module.train()
-            tower.blocks[:start].eval()
+            model.train()
             total = torch.zeros((), device=device)
-            for part in _pieces(len(order), recipe.batch_size):
+            for part in batches(len(order), recipe.batch_size):
                 total += footprint.run(backward, order[part], views[part]) * len(order[part])
                 nn.utils.clip_grad_norm_(trainable, recipe.max_grad_norm)
                 optimizer.step()
@@ -153,22 +149,19 @@ def train(
     with torch.no_grad():
         for parameter, weights in zip(trainable, best_weights, strict=True):
             parameter.copy_(weights)
-    module.eval()
+    model.module.eval()
     return history
 
 
 @torch.inference_mode()
-def predict_logits(
-    module: nn.Module, tower: VisionTransformer, start: int, inputs: Inputs, rows: np.ndarray, batch_size: int
-) -> Tensor:
+def predict_logits(model: Model, inputs: Inputs, rows: np.ndarray, batch_size: int) -> Tensor:
     """Class logits (len(rows), 2), float32 on the CPU, of the photographs themselves (view 0)."""
-    module.eval()
-    device = next(tower.parameters()).device
+    model.module.eval()
     parts = []
-    for piece in _pieces(len(rows), batch_size):
-        with autocast(device):
+    for piece in batches(len(rows), batch_size):
+        with autocast(model.device):
             batch = inputs.batch(rows[piece], np.zeros(len(rows[piece]), dtype=np.int64))
-            parts.append(finish_from(tower, batch, start))
+            parts.append(finish_from(model.tower, batch, model.start))
     return torch.cat(parts).float().cpu()
 
 
@@ -193,11 +186,6 @@ def _class_weights(split: Split, recipe: Recipe) -> Tensor:
         return torch.ones(2)
     counts = np.bincount(split.labels[split.train], minlength=2)
     return torch.tensor(counts.sum() / (2 * counts), dtype=torch.float32)
-
-
-def _pieces(length: int, size: int) -> Iterator[slice]:
-    for first in range(0, length, size):
-        yield slice(first, min(first + size, length))
 
 
 def _copies(parameters: list[nn.Parameter]) -> list[Tensor]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import as_binary, as_nullable_numbers, as_numbers, require_same_length
+from stats.quotient import divide_or_nan
 from stats.resamples import PeopleResamples
 
 
@@ -32,7 +33,7 @@ def auc_resampled(labels: ArrayLike, scores: ArrayLike, resamples: PeopleResampl
         positives += here
         twice_won += here * (2 * negatives + tied)
         negatives += tied
-    return _quotients(twice_won, 2 * positives * negatives)
+    return divide_or_nan(twice_won, 2 * positives * negatives)
 
 
 def average_precision_resampled(labels: ArrayLike, scores: ArrayLike, resamples: PeopleResamples) -> np.ndarray:
@@ -51,7 +52,7 @@ def average_precision_resampled(labels: ArrayLike, scores: ArrayLike, resamples:
         called += passed + here + tied
         true_positives += here
         precisions += here * true_positives / np.maximum(called, 1)  # 0 where nobody is called yet
-    return _quotients(precisions, true_positives)
+    return divide_or_nan(precisions, true_positives)
 
 
 def mean_resampled(values: ArrayLike, resamples: PeopleResamples) -> np.ndarray:
@@ -65,7 +66,7 @@ def mean_resampled(values: ArrayLike, resamples: PeopleResamples) -> np.ndarray:
     require_same_length(values=values, resampled_images=resamples.person_of_image)
     known = ~np.isnan(values)
     sums, counts = resamples.totals(np.stack([np.where(known, values, 0), known], axis=1)).T
-    return _quotients(sums, counts)
+    return divide_or_nan(sums, counts)
 
 
 def ratio_of_sums_resampled(numerators: ArrayLike, denominators: ArrayLike, resamples: PeopleResamples) -> np.ndarray:
@@ -82,7 +83,7 @@ def ratio_of_sums_resampled(numerators: ArrayLike, denominators: ArrayLike, resa
     )
     require_same_length(numerators=above, denominators=below, resampled_images=resamples.person_of_image)
     known = ~(np.isnan(above) | np.isnan(below))
-    return _quotients(*resamples.totals(np.stack([np.where(known, above, 0), np.where(known, below, 0)], axis=1)).T)
+    return divide_or_nan(*resamples.totals(np.stack([np.where(known, above, 0), np.where(known, below, 0)], axis=1)).T)
 
 
 def people_mean_resampled(values: ArrayLike, resamples: PeopleResamples) -> np.ndarray:
@@ -97,7 +98,7 @@ def people_mean_resampled(values: ArrayLike, resamples: PeopleResamples) -> np.n
     require_same_length(values=values, resampled_images=resamples.person_of_image)
     people, known = resamples.counts.shape[1], ~np.isnan(values)
     person = resamples.person_of_image[known]
-    means = _quotients(
+    means = divide_or_nan(
         np.bincount(person, weights=values[known], minlength=people), np.bincount(person, minlength=people)
     )
     return mean_resampled(means, PeopleResamples(resamples.counts, np.arange(people)))
@@ -140,7 +141,3 @@ def _images_drawn(drawn: np.ndarray, people: np.ndarray, at_once: int, dtype: np
 def _whole_numbers(resamples: PeopleResamples) -> np.dtype:
     """The smallest type that holds the product of any two counts of images in a resample, so that all are exact."""
     return np.min_scalar_type((int(resamples.counts.max()) * len(resamples.person_of_image)) ** 2)
-
-
-def _quotients(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)

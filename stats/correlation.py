@@ -17,6 +17,7 @@ from scipy.stats import norm, rankdata
 
 from stats.checks import as_numbers, require_same_length, tail_of
 from stats.intervals import UNDEFINED, Interval
+from stats.quotient import divide_or_nan
 
 EXACT_UP_TO = 9  # points; 9! = 362,880 orders
 _MOST_ORDERS = math.factorial(EXACT_UP_TO)
@@ -173,7 +174,7 @@ def _row_by_row(x: ArrayLike, y: ArrayLike, score: _Score) -> np.ndarray:
         return np.full(len(x), np.nan)
     a, b = score(_centred_ranks(x)), score(_centred_ranks(y))
     spread = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), spread, out=np.full(len(x), np.nan), where=spread > 0)
+    return divide_or_nan((a * b).sum(axis=1), spread)
 
 
 def _centred_ranks(values: np.ndarray) -> np.ndarray:

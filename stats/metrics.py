@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from stats.checks import as_binary, as_numbers, require_same_length
+from stats.quotient import divide_or_nan
 
 Number = TypeVar("Number", float, np.ndarray)
 
@@ -144,5 +145,5 @@ def f1(labels: ArrayLike, predicted: ArrayLike) -> float:
 
 def _quotient(part: Number, whole: Number) -> Number:
     if isinstance(whole, np.ndarray):
-        return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+        return divide_or_nan(part, whole)
     return part / whole if whole else math.nan

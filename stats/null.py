@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.bootstrap import mean_resampled, people_mean_resampled
+from stats.quotient import divide_or_nan
 from stats.resamples import PeopleResamples
 
 
@@ -29,4 +30,4 @@ def over_null_resampled(
     if given is not None:
         once = PeopleResamples(np.ones((1, resamples.counts.shape[1]), np.uint8), resamples.person_of_image)
         null = null + people_mean_resampled(given, resamples) - people_mean_resampled(given, once)
-    return np.divide(observed, null, out=np.full(len(null), np.nan), where=null > 0)
+    return divide_or_nan(observed, null)

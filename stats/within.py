@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from stats.bootstrap import auc_resampled
 from stats.checks import as_binary, as_nullable_numbers, as_numbers, as_probabilities, require_same_length
+from stats.quotient import divide_or_nan
 from stats.resamples import PeopleResamples
 
 LEAST = 5  # images called right, and called wrong, that a label needs to be compared
@@ -188,9 +189,7 @@ def _within_label(one: _Measured, other: _Measured) -> _Measured:
     def mean(values: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
         known = np.where(np.isnan(values), 0, weights)
         total = known.sum(axis=0)
-        return np.divide(
-            (known * np.nan_to_num(values)).sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0
-        )
+        return divide_or_nan((known * np.nan_to_num(values)).sum(axis=0), total)
 
     labels = (one, other)
     images = [label.right + label.wrong for label in labels]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from xai.division import divide_or_nan
 from xai.saliency import mean_inside
 from xai.vessels.source import REGIONS
 
@@ -87,9 +88,7 @@ def region_saliency(
     result = {"fov": np.where(blank, np.nan, mean_inside(maps, fov / np.float32(255)))}
     for name, region in other_regions(planes, eyes, disc).items():
         result[name] = np.where(blank, np.nan, mean_inside(maps, region / np.float32(255)))
-        result[f"{name}_ratio"] = np.divide(
-            result[name], result["fov"], out=np.full(len(maps), np.nan), where=result["fov"] > 0
-        )
+        result[f"{name}_ratio"] = divide_or_nan(result[name], result["fov"])
     return result
 
 

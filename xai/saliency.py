@@ -6,6 +6,7 @@ one. Where a region is empty or the map is all zero there is no answer, which is
 
 import numpy as np
 
+from xai.division import divide_or_nan
 from xai.vessels.source import REGIONS
 
 MEANS = ("artery", "vein", "vessel", "non_vessel", "non_vessel_fov")
@@ -24,7 +25,7 @@ def mean_inside(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
     """
     area = region.sum(axis=(1, 2), dtype=np.float64)
     inside = (maps * region).sum(axis=(1, 2), dtype=np.float64)
-    return np.divide(inside, area, out=np.full(len(maps), np.nan), where=area > 0)
+    return divide_or_nan(inside, area)
 
 
 def vessel_saliency(maps: np.ndarray, planes: np.ndarray) -> dict[str, np.ndarray]:
@@ -53,8 +54,7 @@ def vessel_saliency(maps: np.ndarray, planes: np.ndarray) -> dict[str, np.ndarra
     for suffix in ("", "_fov"):
         outside = result[f"non_vessel{suffix}"]
         for name in ("artery", "vein", "vessel"):
-            ratio = np.divide(result[name], outside, out=np.full(len(maps), np.nan), where=outside > 0)
-            result[f"{name}_ratio{suffix}"] = ratio
+            result[f"{name}_ratio{suffix}"] = divide_or_nan(result[name], outside)
     return result
 
 
@@ -71,7 +71,7 @@ def share_outside(maps: np.ndarray, fov: np.ndarray) -> np.ndarray:
     total, inside = (
         (maps * weights).sum(axis=(1, 2), dtype=np.float64) for weights in (np.float32(1), fov / np.float32(255))
     )
-    return np.divide(total - inside, total, out=np.full(len(maps), np.nan), where=total > 0).clip(0, 1)
+    return divide_or_nan(total - inside, total).clip(0, 1)
 
 
 def mean_of_ratios(ratios: np.ndarray) -> float:
@@ -109,4 +109,4 @@ def person_means(values: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np
     known = ~np.isnan(values)
     sums = np.bincount(person[known], weights=values[known], minlength=len(ids))
     counts = np.bincount(person[known], minlength=len(ids))
-    return ids, np.divide(sums, counts, out=np.full(len(ids), np.nan), where=counts > 0)
+    return ids, divide_or_nan(sums, counts)

@@ -16,6 +16,7 @@ from benchmark.storage.rundir import RunDirectory
 from benchmark.study.cells import cells_of
 from benchmark.study.cohort import digest
 from benchmark.study.config import Statistics, load_study
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from stats.multiple import holm
 from stats.resamples import PeopleResamples, draw_people
@@ -98,7 +99,7 @@ def _read(path: Path, settings: Statistics) -> _Run:
         raise UserError(f"{path}: the run has no images yet; finish it with --resume")
     # In order of their names, so that two runs of the same people have them in the same order.
     cohort = read_parquet(directory.cohort)
-    test = cohort.filter(pl.col("split") == "test").sort("image")
+    test = of_split(cohort, "test").sort("image")
     resamples = draw_people(test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed)
     tested = {}
     for cell in cells_of(study):

@@ -15,7 +15,6 @@ from benchmark.analysis.measures import (
     CHANCE,
     MEASURES,
     SCALES,
-    WITHOUT_INTERVAL,
     Difference,
     Estimates,
     Tested,
@@ -197,8 +196,8 @@ def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], sett
             values = [estimate.values[measure] for estimate in of_cell]
             if np.isnan(values).any():
                 continue
-            of_people = UNDEFINED if measure in WITHOUT_INTERVAL else interval_of_mean(of_cell, measure, settings)
-            found = over_seeds(values, of_people, settings.confidence, SCALES[measure])
+            of_people = interval_of_mean(of_cell, measure, settings) if measure in SCALES else UNDEFINED
+            found = over_seeds(values, of_people, settings.confidence, SCALES.get(measure, "identity"))
             rows.append(
                 {
                     "backbone": backbone,

@@ -1,62 +1,46 @@
 """From what the trials left behind to one row a cell, with intervals over the same people for all of them."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from benchmark.analysis import comparisons, contrasts, curves, evidence, ratios
+from benchmark.analysis import comparisons, contrasts, controls, curves, evidence, ratios
 from benchmark.analysis.comparisons import CELL, CellKey, frame
 from benchmark.analysis.measures import (
     CALLS,
-    MEASURES,
-    PREDICTION,
     Estimates,
-    Resampled,
     Tested,
-    estimate,
+    bounded,
     estimate_calls,
     estimate_cell,
+    names_of,
     p_above_chance,
-    p_of_drop,
     standard_error,
 )
 from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory, TrialDirectory
 from benchmark.study.cells import Cell
 from benchmark.study.config import RiskMethod, Statistics
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from finetune.recipe import Balance
-from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong
-from stats.intervals import Scale
 from stats.jackknife import skewness
-from stats.null import over_null_resampled
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
 from stats.resamples import PeopleResamples, draw_people
 from stats.risk import SCORE, Risk, recalibrate, undo_balancing
 from stats.selection import optimism_of_highest
 from stats.within import compared
-from xai.controls.null import FOV_RATIO, TESTED_RATIOS
+from xai.controls.null import TESTED_RATIOS
 from xai.gradcam import Scaling
 from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
 
 OK = "ok"
-OTHER_CLASS = f"{FOV_RATIO}_other"  # of the maps of the class that is not explained
-# The mean ratio over what it is against other patients' vessels, and against the own ones turned.
-OVER_CHANCE = tuple(f"{name}_over_{null}" for name in TESTED_RATIOS for null in ("null", "turned"))
-# The same of the maps of the other class.
-OTHER_CLASS_MEASURES = (OTHER_CLASS, f"{OTHER_CLASS}_over_null")
-# AUC of the images less that without their vessels, less that of the control; the first drop less the second.
-AUC_DROPS = ("auc_drop_erased", "auc_drop_control", "auc_drop_difference")
-ERASED_AUC = "auc_erased"  # without their vessels
-ERASURE_MEASURES = (ERASED_AUC, *AUC_DROPS)
 OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "best_f1": best_f1_threshold,
     "sensitivity_80": partial(threshold_at_sensitivity, target=0.8),
@@ -64,10 +48,6 @@ OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "specificity_80": partial(threshold_at_specificity, target=0.8),
     "specificity_90": partial(threshold_at_specificity, target=0.9),
 }
-
-
-def _bounded(names: Sequence[str]) -> dict[str, type[pl.DataType]]:
-    return {column: pl.Float64 for name in names for column in (name, f"{name}_low", f"{name}_high")}
 
 
 SCHEMA: dict[str, type[pl.DataType]] = {
@@ -82,37 +62,25 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "rank_high": pl.Float64,
     "group": pl.String,
     "tied_best": pl.Boolean,
-    **_bounded(PREDICTION[:1]),
+    **bounded(["auc"]),
     "auc_delong_low": pl.Float64,
     "auc_delong_high": pl.Float64,
     "auc_corrected": pl.Float64,
-    **_bounded(PREDICTION[1:2]),
+    **bounded([name for name in names_of("discrimination") if name != "auc"]),
     "threshold": pl.Float64,
     "n_called": pl.Int64,
-    **_bounded(PREDICTION[2:]),
+    **bounded(names_of("call", "risk")),
     "risk_intercept": pl.Float64,
     "risk_slope": pl.Float64,
-    **_bounded(RATIOS),
+    **bounded(names_of("ratio")),
     **{f"{name}_skewness": pl.Float64 for name in TESTED_RATIOS},
     "n_ratio": pl.Int64,
-    **_bounded(MEASURES[len(PREDICTION) + len(RATIOS) :]),
+    **bounded(names_of("map", "within")),
     "n_map": pl.Int64,
     "n_right": pl.Int64,
     "n_wrong": pl.Int64,
     **{f"n_{called}_{label}": pl.Int64 for label in ("positive", "negative") for called in ("right", "wrong")},
-    **{f"{name}_{what}": pl.Float64 for name in TESTED_RATIOS for what in ("null", "null_p", "turned", "turned_p")},
-    **_bounded(OVER_CHANCE),
-    **_bounded(OTHER_CLASS_MEASURES),
-    f"{OTHER_CLASS}_null": pl.Float64,
-    f"{OTHER_CLASS}_null_p": pl.Float64,
-    "n_other": pl.Int64,
-    "n_disc": pl.Int64,
-    "model_null_classifier": pl.Float64,
-    "model_null": pl.Float64,
-    "model_null_others": pl.Float64,
-    "n_model_null": pl.Int64,
-    **_bounded(ERASURE_MEASURES),
-    "n_erased": pl.Int64,
+    **controls.SCHEMA,
     **evidence.SCHEMA,
     "status": pl.String,
 }
@@ -175,7 +143,7 @@ def build(
         balance: of the classes in training (`finetune.recipe.Recipe`).
     """
     cohort = read_parquet(directory.cohort)
-    test = cohort.filter(pl.col("split") == "test")
+    test = of_split(cohort, "test")
     people, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
     resamples = draw_people(people, labels, settings.resamples, settings.seed)
     doubtful = read_doubtful(directory, test)
@@ -207,10 +175,7 @@ def build(
             | {"auc_p": p_above_chance([found], settings)}
             | {f"{name}_skewness": skewness(found.left_out[name]) for name in TESTED_RATIOS}
             | _delong(tested, people, settings.confidence)
-            | _erasure(folder, test, resamples, settings)
-            | _nulls(folder)
-            | _over_chance(folder, test, resamples, settings)
-            | _other_class(folder, test, resamples, settings)
+            | controls.read_controls(folder, test, resamples, settings)
             | {"status": OK}
         )
         operating += [named | row for row in _operating(tested, thresholds, resamples, settings)]
@@ -265,7 +230,7 @@ def read_doubtful(directory: RunDirectory, test: pl.DataFrame) -> np.ndarray:
 
 def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
     """Each of `OPERATING_POINTS`, chosen on validation."""
-    validation = read_parquet(folder.predictions).filter(pl.col("split") == "val")
+    validation = of_split(read_parquet(folder.predictions), "val")
     labels, scores = validation["label"].to_numpy(), validation["score"].to_numpy()
     return {point: float(choose(labels, scores)) for point, choose in OPERATING_POINTS.items()}
 
@@ -273,11 +238,11 @@ def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
 def read_risk(folder: TrialDirectory, cohort: pl.DataFrame, method: RiskMethod, balance: Balance) -> Risk:
     """How a cell's scores become risks; where validation allows no line, the balance of the classes alone is undone."""
     if method == "recalibrated":
-        validation = read_parquet(folder.predictions).filter(pl.col("split") == "val")
+        validation = of_split(read_parquet(folder.predictions), "val")
         fitted = recalibrate(validation["label"].to_numpy(), validation["score"].to_numpy())
         if fitted is not None:
             return fitted
-    trained = cohort.filter(pl.col("split") == "train")["label"]
+    trained = of_split(cohort, "train")["label"]
     if method == "score" or balance == "none" or trained.n_unique() < 2:
         return SCORE
     return undo_balancing(trained.to_numpy())
@@ -350,113 +315,6 @@ def _operating(
                 }
             )
     return rows
-
-
-def _nulls(folder: TrialDirectory) -> dict[str, float | None]:
-    """What the nulls of the masks and of the model found, where they were asked for."""
-    found: dict[str, float | None] = {}
-    if folder.mask_null.is_file():
-        for name, null in json.loads(folder.mask_null.read_text(encoding="utf-8")).items():
-            turned = null.get("turned", {})
-            found |= {f"{name}_null": null.get("null"), f"{name}_null_p": null.get("p_value")}
-            found |= {f"{name}_turned": turned.get("null"), f"{name}_turned_p": turned.get("p_value")}
-            found["n_disc"] = null.get("n_disc", turned.get("n_disc"))
-    if folder.other_class.is_file():
-        null = json.loads(folder.other_class.read_text(encoding="utf-8"))[FOV_RATIO]
-        found |= {f"{OTHER_CLASS}_null": null.get("null"), f"{OTHER_CLASS}_null_p": null.get("p_value")}
-        found["n_other"] = null.get("n_images")
-    if folder.model_null.is_file():
-        null = json.loads(folder.model_null.read_text(encoding="utf-8"))
-        found["model_null_classifier"] = null["steps"][0]["rank_correlation"]
-        found["model_null"] = null["steps"][-1]["rank_correlation"]
-        found["model_null_others"] = null.get("other_images", {}).get("rank_correlation")
-        found["n_model_null"] = null["n_images"]
-    return found
-
-
-def _over_chance(
-    folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples, settings: Statistics
-) -> dict[str, float]:
-    """Each of `OVER_CHANCE` with its interval, where its null was made."""
-    if not folder.chance.is_file():  # not asked for, or by an earlier version
-        return {}
-    by_image = _by_image(folder.chance, test)
-    nulls = {measure: measure.partition("_over_")[::2] for measure in OVER_CHANCE}
-    made = {measure: null for measure, null in nulls.items() if "_".join(null) in by_image}
-
-    def over(drawn: PeopleResamples) -> Resampled:
-        return {
-            measure: over_null_resampled(
-                by_image[name],
-                by_image[f"{name}_{null}"],
-                by_image[f"{name}_given"] if null == "null" else None,
-                drawn,
-            )
-            for measure, (name, null) in made.items()
-        }
-
-    return estimate(over, resamples, settings, dict.fromkeys(made, "log")).columns()
-
-
-def _other_class(
-    folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples, settings: Statistics
-) -> dict[str, float]:
-    """`OTHER_CLASS_MEASURES` with their intervals, where these maps were made."""
-    by_image = _by_image(folder.other_class_chance, test) if folder.other_class_chance.is_file() else {}
-    if not by_image:
-        return {}
-    ratios, null, given = (by_image[f"{FOV_RATIO}{part}"] for part in ("", "_null", "_given"))
-
-    def of_maps(drawn: PeopleResamples) -> Resampled:
-        values = (mean_resampled(ratios, drawn), over_null_resampled(ratios, null, given, drawn))
-        return dict(zip(OTHER_CLASS_MEASURES, values, strict=True))
-
-    return estimate(of_maps, resamples, settings, dict.fromkeys(OTHER_CLASS_MEASURES, "log")).columns()
-
-
-def _by_image(file: Path, test: pl.DataFrame) -> dict[str, np.ndarray]:
-    """A file's numbers in the order of the test images, NaN where an image has none."""
-    joined = test.select("image").join(read_parquet(file), on="image", how="left", maintain_order="left")
-    return {
-        name: joined[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        for name in joined.columns
-        if name not in ("image", "patient_id")
-    }
-
-
-def _erasure(
-    folder: TrialDirectory, test: pl.DataFrame, resamples: PeopleResamples, settings: Statistics
-) -> dict[str, float]:
-    """`ERASURE_MEASURES` with their intervals, over the images that could be erased, and what they show."""
-    if not folder.erasure.is_file():
-        return {}
-    scores = test.select("image", "label").join(
-        read_parquet(folder.erasure).select("image", "score", "erased", "control"),
-        on="image", how="left", maintain_order="left",
-    )  # fmt: skip
-    kept = scores["score"].is_not_null().to_numpy()
-    labels = scores["label"].to_numpy()[kept]
-    if len(set(labels)) < 2:
-        return {"n_erased": int(kept.sum())}
-    values = [scores[name].to_numpy()[kept] for name in ("score", "erased", "control")]
-
-    def drops(drawn: PeopleResamples) -> Resampled:
-        original, erased, control = (auc_resampled(labels, value, drawn) for value in values)
-        found = (erased, original - erased, original - control, control - erased)
-        return dict(zip(ERASURE_MEASURES, found, strict=True))
-
-    of_kept = PeopleResamples(resamples.counts, resamples.person_of_image[kept], resamples.strata)
-    scales: dict[str, Scale] = {ERASED_AUC: "logit", **dict.fromkeys(AUC_DROPS, "identity")}
-    found = estimate(drops, of_kept, settings, scales)
-    turned = evidence.erased_reversed(found.intervals[ERASED_AUC][1])
-    p_values = [
-        (found.values[name], p_of_drop(found, name, settings)) for name in ("auc_drop_erased", "auc_drop_difference")
-    ]
-    return found.columns() | {
-        "depends_p": evidence.depends_p(p_values, turned),
-        "erased_reversed": turned,
-        "n_erased": int(kept.sum()),
-    }
 
 
 def _with_corrected_highest(rows: list[dict[str, Any]], estimates: Sequence[Estimates]) -> list[dict[str, Any]]:

@@ -4,11 +4,13 @@ The estimate is the measure where everyone is drawn once, its spread comes from 
 bootstrap from resamples: all of it from the same function, so that no two can differ.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 
 from benchmark.study.config import Statistics
 from stats.bootstrap import auc_resampled, average_precision_resampled, mean_resampled
@@ -35,33 +37,79 @@ from stats.within import ratio_and_correctness
 from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
 
-# A resample adds its own chance distances to those of the data: all of them lie above the estimate.
-WITHOUT_INTERVAL = ("ece",)
 CHANCE = 0.5  # AUC of guesses
 Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where undefined
+# discrimination: at no threshold; call: at one; risk: of probabilities; ratio: vessel ratios; map: of the whole map;
+# within: whether the vessel ratio goes with right calls and with scores, within a cell.
+Group = Literal["discrimination", "call", "risk", "ratio", "map", "within"]
+CountsImages = Callable[[Mapping[str, Any]], int]
 
-CALLS = ("f1", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
-PREDICTION = ("auc", "average_precision", *CALLS, "brier", "calibration_intercept", "calibration_slope", "ece")
-# Of the vessel ratio within a cell. The first two are means over labels in which an association with the score cancels.
-WITHIN = (
-    "right_by_ratio",
-    "right_by_ratio_rho",
-    "right_by_ratio_positive",
-    "right_by_ratio_negative",
-    "ratio_score_rho",
-)
-MEASURES = (*PREDICTION, *RATIOS, OUTSIDE, *WITHIN)
-# What ranks and correlations over cells take from every resample, whatever makes the intervals.
-RESAMPLED = ("auc", "f1", *RATIOS)
-# Of Student's interval, for every measure; `identity` takes any value.
-SCALES: dict[str, Scale] = {
-    **dict.fromkeys(("auc", "average_precision", *CALLS, "brier"), "logit"),
-    **dict.fromkeys(("calibration_intercept", "calibration_slope", "ece"), "identity"),
-    **dict.fromkeys(RATIOS, "log"),
-    OUTSIDE: "logit",
-    **dict.fromkeys(("right_by_ratio", "right_by_ratio_positive", "right_by_ratio_negative"), "logit"),
-    **dict.fromkeys(("right_by_ratio_rho", "ratio_score_rho"), "atanh"),
+
+def _of(*columns: str) -> CountsImages:
+    """The sum of some of the leaderboard's columns; an empty one counts as 0."""
+    return lambda row: sum(row[column] or 0 for column in columns)
+
+
+_ALL = _of("n_images")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of the leaderboard, with its interval.
+
+    scale: of Student's interval, None where the measure has no interval; images: from a row of the leaderboard to how
+    many images the measure is of.
+    """
+
+    name: str
+    group: Group
+    scale: Scale | None
+    images: CountsImages = _ALL
+
+
+# In the order of the leaderboard's columns.
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("auc", "discrimination", "logit"),
+        Measure("average_precision", "discrimination", "logit"),
+        Measure("f1", "call", "logit"),
+        Measure("sensitivity", "call", "logit", _of("n_positive")),
+        Measure("specificity", "call", "logit", lambda row: row["n_images"] - row["n_positive"]),
+        Measure("ppv", "call", "logit", _of("n_called")),
+        Measure("npv", "call", "logit", lambda row: row["n_images"] - row["n_called"]),
+        Measure("balanced_accuracy", "call", "logit"),
+        Measure("brier", "risk", "logit"),
+        Measure("calibration_intercept", "risk", "identity"),
+        Measure("calibration_slope", "risk", "identity"),
+        # A resample adds its own chance distances to those of the data: all of them lie above the estimate.
+        Measure("ece", "risk", None),
+        *(Measure(name, "ratio", "log", _of("n_ratio")) for name in RATIOS),
+        Measure(OUTSIDE, "map", "logit", _of("n_map")),
+        # The first two are means over labels in which an association with the score cancels.
+        Measure("right_by_ratio", "within", "logit", _of("n_right", "n_wrong")),
+        Measure("right_by_ratio_rho", "within", "atanh", _of("n_ratio")),
+        Measure("right_by_ratio_positive", "within", "logit", _of("n_right_positive", "n_wrong_positive")),
+        Measure("right_by_ratio_negative", "within", "logit", _of("n_right_negative", "n_wrong_negative")),
+        Measure("ratio_score_rho", "within", "atanh", _of("n_ratio")),
+    )
 }
+
+
+def names_of(*groups: Group) -> tuple[str, ...]:
+    """The measures of some groups, in the order of the columns."""
+    return tuple(name for name, measure in MEASURES.items() if measure.group in groups)
+
+
+def bounded(names: Iterable[str]) -> dict[str, type[pl.DataType]]:
+    """Columns of measures with the bounds of their intervals."""
+    return {column: pl.Float64 for name in names for column in (name, f"{name}_low", f"{name}_high")}
+
+
+CALLS = names_of("call")
+# What ranks and correlations over cells take from every resample, whatever makes the intervals.
+RESAMPLED = ("auc", "f1", *names_of("ratio"))
+SCALES: dict[str, Scale] = {name: each.scale for name, each in MEASURES.items() if each.scale is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,8 +270,9 @@ def estimate(
 ) -> Estimates:
     """The measures of a function of resamples, on the data itself and with intervals over people.
 
-    scales: of Student's interval, by measure. expected: from the values to the variances that moderate their spread, of
-    those that have one. Resamples are used where the bootstrap makes the intervals.
+    scales: of Student's interval, by measure; one without a scale has no interval. expected: from the values to the
+    variances that moderate their spread, of those that have one. Resamples are used where the bootstrap makes the
+    intervals.
     """
     everyone = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
     once = measure(PeopleResamples(everyone, resamples.person_of_image, resamples.strata))
@@ -233,7 +282,7 @@ def estimate(
     variances = expected(values)
 
     def interval(name: str) -> Interval:
-        if name in WITHOUT_INTERVAL:
+        if name not in scales:
             return UNDEFINED
         variance = variances.get(name)
         return _interval(values[name], samples.get(name), left_out[name], groups, settings, scales[name], variance)

@@ -12,6 +12,7 @@ from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory, open_array
 from benchmark.study.config import Study
 from benchmark.study.photos import IMAGE_SIZE, load_photo
+from benchmark.study.splits import of_split
 from benchmark.synthetic import SyntheticCohort, draw_eye, plan
 from benchmark.tables import read_parquet
 from xai.crop import Square, coverage, crop_photo
@@ -64,7 +65,7 @@ def read_truth(study: Study, directory: RunDirectory, side: int, patients: int |
     cohort = study.cohort.synthetic
     if cohort is None:
         raise UserError(f"{directory.path}: the cohort is not synthetic, so nobody knows where its signal is")
-    test = directory.outward(read_parquet(directory.cohort)).filter(pl.col("split") == "test")
+    test = of_split(directory.outward(read_parquet(directory.cohort)), "test")
     kept = pl.Series(test["patient_id"].unique(maintain_order=True)[:patients])
     chosen = test["patient_id"].is_in(kept.implode()).to_numpy()
     test, planes = test.filter(chosen), open_array(directory.regions)[chosen]

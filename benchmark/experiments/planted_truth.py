@@ -26,6 +26,7 @@ from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory, TrialDirectory
 from benchmark.study.cells import Cell, cells_of
 from benchmark.study.config import Statistics, load_study
+from benchmark.study.splits import of_split
 from benchmark.synthetic import SyntheticCohort
 from benchmark.tables import read_parquet
 from stats.bootstrap import auc_resampled
@@ -204,7 +205,7 @@ def read_trials(path: Path) -> list[Trial]:
         raise UserError(f"{path}: the cohort is not synthetic, so nobody knows where its signal is")
     board = read_parquet(directory.leaderboard("parquet")).filter(status=OK)
     by_cell = {tuple(row[name] for name in CELL): row for row in board.iter_rows(named=True)}
-    test = read_parquet(directory.cohort).filter(pl.col("split") == "test").select("image", "label")
+    test = of_split(read_parquet(directory.cohort), "test").select("image", "label")
     return [
         _read_trial(study.cohort.synthetic, cell, _Source(by_cell[key], directory.trial(cell), test, study.statistics))
         for cell in cells_of(study)

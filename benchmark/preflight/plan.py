@@ -19,7 +19,7 @@ from benchmark.study.cohort import open_cohort
 from benchmark.study.config import BackboneChoice, Study
 from benchmark.study.manifest import SPLITS, Manifest
 from benchmark.study.patients import counted, of_each_class, too_few
-from benchmark.study.splits import split_people
+from benchmark.study.splits import of_split, split_people
 from benchmark.synthetic import plan as plan_synthetic
 from benchmark.trial.cache import CachePlan
 from benchmark.trial.costs import (
@@ -55,7 +55,7 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
 
     console.print(f"[bold]{escape(study.name)}[/]: {len(cells)} cells, run directory {escape(str(out))}")
     console.print(images)
-    if few := too_few(of_each_class(cohort.filter(pl.col("split") == "test"))):
+    if few := too_few(of_each_class(of_split(cohort, "test"))):
         console.print(f"[yellow]Few patients:[/] {few}")
     for line in opened.remarks():
         console.print(escape(line))
@@ -97,7 +97,7 @@ def expected_cohort(study: Study) -> Manifest:
 
 def images_by_split(cohort: pl.DataFrame) -> dict[str, int]:
     """How many images each split has."""
-    return {split: cohort.filter(pl.col("split") == split).height for split in SPLITS}
+    return {split: of_split(cohort, split).height for split in SPLITS}
 
 
 def _images(study: Study, cohort: pl.DataFrame) -> str:
@@ -109,7 +109,7 @@ def _images(study: Study, cohort: pl.DataFrame) -> str:
                 f"{len(absent)} of {len(cohort)} image files are missing, the first: {absent[0]}; "
                 "relative paths count from --image-dir, else from the manifest's folder"
             )
-    parts = {split: cohort.filter(pl.col("split") == split) for split in SPLITS}
+    parts = {split: of_split(cohort, split) for split in SPLITS}
     told = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
     source = "synthetic cohort" if study.cohort.synthetic else str(study.cohort.manifest)
     lost = f"; [yellow]files missing: {len(absent)}[/], the first: {escape(absent[0])}" if absent else ""
@@ -119,7 +119,7 @@ def _images(study: Study, cohort: pl.DataFrame) -> str:
 
 def _adequacy(study: Study, cohort: pl.DataFrame) -> list[str]:
     """How precise the study's numbers can be."""
-    found = adequacy(cohort.filter(pl.col("split") == "test"), study.statistics.confidence)
+    found = adequacy(of_split(cohort, "test"), study.statistics.confidence)
     if found is None:
         return []
     return [f"Test set: {found.discrimination}", found.calibration]

@@ -15,20 +15,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.analysis import evidence
 from benchmark.analysis.comparisons import CELL, FEWEST_CELLS, CellKey
-from benchmark.analysis.leaderboard import (
-    ERASURE_MEASURES,
-    OK,
-    OTHER_CLASS,
-    OTHER_CLASS_MEASURES,
-    OVER_CHANCE,
-    Leaderboard,
-)
-from benchmark.analysis.measures import MEASURES, PREDICTION
+from benchmark.analysis.leaderboard import OK, Leaderboard
+from benchmark.analysis.measures import MEASURES
 from benchmark.analysis.planted import INDICATORS, Planted
 from benchmark.errors import UserError
 from benchmark.study.config import Controls, Statistics
+from benchmark.study.controls import CONTROLS, Control
 from xai.controls.null import TESTED_RATIOS
-from xai.measures import OUTSIDE
 
 SCHEMA_NAME: Literal["retina-benchmark/results"] = "retina-benchmark/results"
 VERSION: Literal[1] = 1
@@ -344,22 +337,13 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
             name="simultaneous confidence sets of all ranks, from the Holm-adjusted p-values of all pairs of AUCs",
             **confident,
         ),
-        "mask_null": Method(
-            name="vessels of other patients: mean over all of them; one-sided p-value of the ratio from random "
-            "permutations of patients",
-            resamples=controls.draws,
-            seed=0,
-        ),
-        "turned_null": Method(
-            name="the eye's own vessels, turned and mirrored about the optic disc (the middle of the field of view "
-            "where no disc is known): mean over all positions; one-sided p-value of the ratio from random positions",
-            resamples=controls.draws,
-            seed=0,
-        ),
-        "model_null": Method(
-            name="size of the rank correlation with the map after re-initialising weights, mean over "
-            f"{controls.seeds} seeds; model_null_others: of maps of different patients' images, same model"
-        ),
+    } | {
+        method.name: Method(
+            name=method.text.format(**controls.model_dump()),
+            **({"resamples": controls.draws, "seed": 0} if method.permutes else {}),
+        )
+        for control in CONTROLS.values()
+        for method in control.methods
     }
 
 
@@ -415,22 +399,11 @@ def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:
 
 
 def _images(leaderboard: Leaderboard) -> dict[CellKey, dict[str, int]]:
-    """How many images are behind each of `MEASURES` of a cell: of a sensitivity the positive ones."""
-    images: dict[CellKey, dict[str, int]] = {}
-    for row in leaderboard.cells.filter(status=OK).to_dicts():
-        n, positive, called = row["n_images"], row["n_positive"], row["n_called"]
-        images[row["backbone"], row["strategy"], row["seed"]] = {
-            **dict.fromkeys(PREDICTION, n),
-            "sensitivity": positive,
-            "specificity": n - positive,
-            "ppv": called,
-            "npv": n - called,
-            **dict.fromkeys(MEASURES[len(PREDICTION) :], row["n_ratio"]),
-            OUTSIDE: row["n_map"],
-            "right_by_ratio": (row["n_right"] or 0) + (row["n_wrong"] or 0),
-            "right_by_ratio_positive": row["n_right_positive"] + row["n_wrong_positive"],
-            "right_by_ratio_negative": row["n_right_negative"] + row["n_wrong_negative"],
-        }
+    """How many images each of `MEASURES` of a cell is of; of the ratios, each its own number, as in `ratios.csv`."""
+    images: dict[CellKey, dict[str, int]] = {
+        (row["backbone"], row["strategy"], row["seed"]): {name: each.images(row) for name, each in MEASURES.items()}
+        for row in leaderboard.cells.filter(status=OK).to_dicts()
+    }
     own = leaderboard.ratios.filter(average="images", images="all")
     for row in own.filter(pl.col("scaling") == pl.col("scaling").first()).to_dicts():
         name = f"{row['region']}_ratio{'_fov' if row['against'] == 'non_vessel_fov' else ''}"
@@ -451,32 +424,27 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
         found["auc_corrected"] = Number(value=row["auc_corrected"], n=n, method="selection")
     for name in TESTED_RATIOS:
         found[f"{name}_skewness"] = Number(value=row[f"{name}_skewness"], n=images[name])
-        if row[f"{name}_null"] is not None:
-            found[f"{name}_null"] = Number(
-                value=row[f"{name}_null"], p_value=row[f"{name}_null_p"], n=images[name], method="mask_null"
-            )
-        if row[f"{name}_turned"] is not None:
-            found[f"{name}_turned"] = Number(
-                value=row[f"{name}_turned"], p_value=row[f"{name}_turned_p"], n=images[name], method="turned_null"
-            )
-    found |= {
-        name: number(name, images[name.partition("_over_")[0]], "people")
-        for name in OVER_CHANCE
-        if row[name] is not None
-    }
-    if row["n_other"] is not None:
-        found |= {name: number(name, row["n_other"], "people") for name in OTHER_CLASS_MEASURES}
-        found[f"{OTHER_CLASS}_null"] = Number(
-            value=row[f"{OTHER_CLASS}_null"],
-            p_value=row[f"{OTHER_CLASS}_null_p"],
-            n=row["n_other"],
-            method="mask_null",
+    for control in CONTROLS.values():
+        found |= _control_numbers(control, row, images)
+    return found
+
+
+def _control_numbers(control: Control, row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
+    """A control's numbers, where it has an answer."""
+    found: dict[str, Number] = {}
+    for each in control.numbers:
+        has_interval, counted = each.scale is not None, each.images in control.counts
+        # An estimate of so many images is reported even where their labels allow no value.
+        if row[each.images if has_interval and counted else each.name] is None:
+            continue
+        found[each.name] = Number(
+            value=row[each.name],
+            low=row[f"{each.name}_low"] if has_interval else None,
+            high=row[f"{each.name}_high"] if has_interval else None,
+            p_value=row[f"{each.name}_p"] if each.has_p else None,
+            n=row[each.images] if counted else images[each.images],
+            method=each.method,
         )
-    for name in ("model_null_classifier", "model_null", "model_null_others"):
-        if row[name] is not None:
-            found[name] = Number(value=row[name], n=row["n_model_null"], method="model_null")
-    if row["n_erased"] is not None:
-        found |= {name: number(name, row["n_erased"], "people") for name in ERASURE_MEASURES}
     return found
 
 

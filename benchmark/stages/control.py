@@ -6,15 +6,18 @@ import numpy as np
 import polars as pl
 from rich.markup import escape
 
-from benchmark.errors import stop_when_full
+from benchmark.errors import OF_ONE_ROW, named, stop_when_full
 from benchmark.scheduling.streaming import Each, Row, stream
 from benchmark.stages.run import Run
+from benchmark.stages.worker import Worker
 from benchmark.storage.rundir import RunDirectory, create_array, open_array, write_parquet, write_text
 from benchmark.study.cells import Cell
 from benchmark.study.config import Study
+from benchmark.study.controls import CONTROLS
 from benchmark.study.photos import IMAGE_SIZE
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
-from benchmark.trial.controls import CONTROLS, Explained
+from benchmark.trial.controls import COMPUTE, Explained
 from xai.controls.erasure import erase_all
 
 BLOCK = 16
@@ -31,62 +34,85 @@ def control(run: Run) -> None:
     if not waiting:
         run.reporter.skip("control", "complete" if wanted else "no control is asked for")
         return
-    if any(name == "erasure" for _, name in waiting) and not run.directory.painted.is_file():
-        _erase(run)
+    if any(CONTROLS[name].needs_erased for _, name in waiting) and not run.directory.painted.is_file():
+        reason = _erase(run)
+        if reason:
+            for cell, name in waiting:
+                if CONTROLS[name].needs_erased:
+                    _fail(run, cell, name, reason)
+            waiting = [(cell, name) for cell, name in waiting if not CONTROLS[name].needs_erased]
     units = [{"unit": unit} for unit in range(len(waiting))]
     options = {"study": run.study, "directory": run.directory, "units": waiting}
     with run.reporter.stage("control", len(units), "controls") as stage:
         for result in stream(units, [run.batched(ControlWorker, options)], batch_size=1, on_wait=stage.note):
             cell, name = waiting[int(result["unit"])]
             stage.advance()
-            stage.say(f"{cell.name}: {name.replace('_', ' ')}")
-            if result["error"]:  # the cell's own numbers stand
-                stop_when_full(result["error"])
-                write_text(run.directory.trial(cell).control_failure(name), result["error"] + "\n")
-                told = f"{cell.name}: {name.replace('_', ' ')} failed: {result['error']}"
-                run.reporter.console.print(f"[red]✗[/] {escape(told)}")
+            stage.say(f"{cell.name}: {CONTROLS[name].title}")
+            if result["error"]:
+                _fail(run, cell, name, str(result["error"]))
 
 
-def _erase(run: Run) -> None:
-    """Fill `erased.npy` and `erased.parquet`, once a study: the photographs are the same for every cell."""
-    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test").select("row", "image")
+def _fail(run: Run, cell: Cell, name: str, reason: str) -> None:
+    """Note why a control could not be computed; the cell's own numbers stand."""
+    stop_when_full(reason)
+    write_text(run.directory.trial(cell).control_failure(name), reason + "\n")
+    told = f"{cell.name}: {CONTROLS[name].title} failed: {reason}"
+    run.reporter.console.print(f"[red]✗[/] {escape(told)}")
+
+
+def _erase(run: Run) -> str:
+    """Fill `erased.npy` and `erased.parquet`, once a study: the photographs are the same for every cell.
+
+    Returns:
+        The first reason why an image could not be erased, in which case `erased.parquet` is not written; else nothing.
+    """
+    test = of_split(read_parquet(run.directory.cohort), "test").select("row", "image")
     store = create_array(run.directory.erased, (len(test), 2, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-    painted = np.full(len(test), np.nan)
+    painted, failed = np.full(len(test), np.nan), ""
     rows = test.with_row_index("position").select("position", "row").to_dicts()
     with run.reporter.stage("erase", len(rows), "images") as stage:
         for result in stream(rows, [Each(partial(erase_row, run.directory))], BLOCK, on_wait=stage.note):
+            stage.advance()
+            if result["error"]:
+                failed = failed or f"{test['image'][int(result['position'])]}: {result['error']}"
+                continue
             store[result["position"]] = result["versions"]
             painted[result["position"]] = result["share"]
-            stage.advance()
     store.flush()
-    write_parquet(run.directory.painted, test.select("image", pl.Series("painted", painted).fill_nan(None)))
+    if not failed:
+        write_parquet(run.directory.painted, test.select("image", pl.Series("painted", painted).fill_nan(None)))
+    return failed
 
 
 def erase_row(directory: RunDirectory, row: Row) -> Row:
     """Streaming step: a test image -> (2, 224, 224, 3) uint8, without its vessels and painted elsewhere; the share of
-    the field of view that was painted, NaN where it has no vessels to erase."""
-    image = open_array(directory.images)[row["row"]]
-    planes = open_array(directory.regions)[row["position"]]
-    erased, elsewhere, share = erase_all(image[None], planes[None])
-    return {"position": row["position"], "versions": np.stack([erased[0], elsewhere[0]]), "share": share[0]}
+    the field of view that was painted, NaN where it has no vessels to erase; the reason in `error` where that fails."""
+    try:
+        image = open_array(directory.images)[row["row"]]
+        planes = open_array(directory.regions)[row["position"]]
+        erased, elsewhere, share = erase_all(image[None], planes[None])
+    except OF_ONE_ROW as error:
+        blank = np.zeros((2, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        return {"position": row["position"], "versions": blank, "share": np.nan, "error": named(error)}
+    versions = np.stack([erased[0], elsewhere[0]])
+    return {"position": row["position"], "versions": versions, "share": share[0], "error": ""}
 
 
-class ControlWorker:
+class ControlWorker(Worker[Explained]):
     """Streaming step: a cell and a control -> that control's file."""
 
     def __init__(self, study: Study, directory: RunDirectory, units: list[tuple[Cell, str]]) -> None:
         self.study, self.directory, self.units = study, directory, units
-        self.explained: Explained | None = None
 
-    def __call__(self, units: list[Row]) -> list[Row]:
-        return [unit | {"error": self._one(int(unit["unit"]))} for unit in units]
+    def key(self, unit: Row) -> Cell:
+        return self.units[int(unit["unit"])][0]
 
-    def _one(self, unit: int) -> str:
-        cell, name = self.units[unit]
-        if self.explained is None or self.explained.cell != cell:
-            self.explained = Explained(self.study, self.directory, cell)
-        try:
-            CONTROLS[name](self.explained)
-        except (RuntimeError, ValueError, OSError) as error:  # one cell's trouble is not the others'
-            return f"{type(error).__name__}: {error}".splitlines()[0]
-        return ""
+    def load(self, key: Cell) -> Explained:
+        return Explained(self.study, self.directory, key)
+
+    def work(self, loaded: Explained, unit: Row) -> list[Row]:
+        COMPUTE[self.units[int(unit["unit"])][1]](loaded)
+        return [unit]
+
+    def failed(self, unit: Row) -> Row:
+        return unit

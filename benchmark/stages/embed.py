@@ -3,31 +3,32 @@
 The same pass keeps what explanations of the test images begin with."""
 
 import shutil
-from itertools import pairwise
 
 import numpy as np
-import polars as pl
 import torch
 from rich.markup import escape
+from timm.models.vision_transformer import VisionTransformer
 
 import backbones
 from benchmark.scheduling.streaming import Row, stream
 from benchmark.stages.run import Run
+from benchmark.stages.worker import Worker
 from benchmark.storage.disk import ArrayFile
 from benchmark.storage.rundir import EmbeddingDirectory, RunDirectory, create_array, open_array, write_array
 from benchmark.study.config import BackboneChoice, Study
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.cache import CachePlan, explained_from, explained_fronts, plan_cache, trains_from_images
 from benchmark.trial.device import forward_batch, worker_device
 from benchmark.trial.weight_files import build_tower
 from finetune.footprint import Footprint
-from finetune.inputs import Images, plan_rows, plan_views
+from finetune.inputs import Images, batches, plan_rows, plan_views
 
 
 def embed(run: Run) -> None:
     """Fill `embeddings/`; what is there already is kept, and what is beyond the budget left out."""
     cohort = read_parquet(run.directory.cohort)
-    train, test = (cohort.filter(pl.col("split") == split)["row"].to_numpy() for split in ("train", "test"))
+    train, test = (of_split(cohort, split)["row"].to_numpy() for split in ("train", "test"))
     images = len(open_array(run.directory.images))
     entry = plan_views(images, train, run.study.training.views)
     free = shutil.disk_usage(run.directory.path).free + run.directory.embedded_bytes
@@ -53,10 +54,10 @@ def embed(run: Run) -> None:
     size = run.study.resources.batch_size
     # Backbone after backbone, so that an actor builds each tower once; test images apart, for they may go further.
     units: list[Row] = [
-        {"backbone": index, "test": part is tested, "rows": rows[part][first:last], "views": views[part][first:last]}
+        {"backbone": index, "test": part is tested, "rows": rows[part][batch], "views": views[part][batch]}
         for index, choice in enumerate(wanted)
         for part in ((tested, ~tested) if missing.every[choice.name] else (tested,))
-        for first, last in pairwise([*range(0, part.sum(), size), part.sum()])
+        for batch in batches(part.sum(), size)
     ]
     options = {
         "study": run.study,
@@ -130,10 +131,9 @@ def _say_what_is_left_out(run: Run, plan: CachePlan) -> None:
 
 
 WHOLE = -1  # in place of a block: the trouble is that of all of them
-_NOTHING = np.zeros((0, 0), np.float16)
 
 
-class EmbedWorker:
+class EmbedWorker(Worker[tuple[VisionTransformer, Images]]):
     """Streaming step: a backbone, `rows` and `views` -> for each block its `values`, (views, -1) float16 or int16.
 
     `test_blocks` are those that are kept of `test` units alone. One that does not fit into the type is an error of its
@@ -153,35 +153,27 @@ class EmbedWorker:
         self.images = open_array(directory.images)
         self.device = worker_device(study.resources)
         self.footprint = Footprint(forward_batch(self.device, study.resources.batch_size))
-        self.current: int | None = None
+
+    def key(self, unit: Row) -> int:
+        return int(unit["backbone"])
+
+    def load(self, key: int) -> tuple[VisionTransformer, Images]:
+        choice = self.choices[key]
+        tower = build_tower(choice, self.directory).to(self.device)
+        return tower, Images(self.images, choice.open().normalise, self.study.training.view_seed, self.device)
 
     @torch.inference_mode()
-    def __call__(self, units: list[Row]) -> list[Row]:
-        results = []
-        for unit in units:
-            try:
-                results += self._embed(unit)
-            except (RuntimeError, ArithmeticError, ValueError) as error:  # one backbone's trouble is not the others'
-                reason = f"{type(error).__name__}: {error}"
-                results.append(unit | {"block": WHOLE, "shape": np.zeros(1, int), "values": _NOTHING, "error": reason})
-        return results
-
-    def _embed(self, unit: Row) -> list[Row]:
+    def work(self, loaded: tuple[VisionTransformer, Images], unit: Row) -> list[Row]:
         index = int(unit["backbone"])
-        choice = self.choices[index]
-        if index != self.current:
-            self.tower = build_tower(choice, self.directory).to(self.device)
-            self.inputs = Images(self.images, choice.open().normalise, self.study.training.view_seed, self.device)
-            self.current = index
         dtype = getattr(torch, self.study.embeddings.dtype)
         results = []
         blocks = [*self.blocks[index], *(self.test_blocks[index] if unit["test"] else ())]
-        for block, values in self.footprint.run(self._reached, unit["rows"], unit["views"], blocks).items():
+        for block, values in self.footprint.run(self._reached, loaded, unit["rows"], unit["views"], blocks).items():
             stored, error = values.to(dtype).cpu(), ""
             if not torch.isfinite(stored).all():
                 error = (
-                    f"{choice.name}: what enters block {block} does not fit into {self.study.embeddings.dtype}; "
-                    "set embeddings.dtype to bfloat16"
+                    f"{self.choices[index].name}: what enters block {block} does not fit into "
+                    f"{self.study.embeddings.dtype}; set embeddings.dtype to bfloat16"
                 )
                 if block in self.blocks[index]:
                     raise FloatingPointError(error)
@@ -190,11 +182,16 @@ class EmbedWorker:
             results.append(unit | {"block": block, "shape": shape, "values": array, "error": error})
         return results
 
-    def _reached(self, rows: np.ndarray, views: np.ndarray, blocks: list[int]) -> dict[int, torch.Tensor]:
-        size = self.footprint.micro_batch
+    def failed(self, unit: Row) -> Row:
+        return unit | {"block": WHOLE, "shape": np.zeros(1, int), "values": np.zeros((0, 0), np.float16)}
+
+    def _reached(
+        self, loaded: tuple[VisionTransformer, Images], rows: np.ndarray, views: np.ndarray, blocks: list[int]
+    ) -> dict[int, torch.Tensor]:
+        (tower, inputs), size = loaded, self.footprint.micro_batch
         parts = []
-        for first in range(0, len(rows), size):
-            batch = self.inputs.batch(rows[first : first + size], views[first : first + size])
+        for piece in batches(len(rows), size):
+            batch = inputs.batch(rows[piece], views[piece])
             with backbones.autocast(self.device):
-                parts.append(backbones.encode_at(self.tower, batch, blocks))
+                parts.append(backbones.encode_at(tower, batch, blocks))
         return {block: torch.cat([part[block] for part in parts]) for block in blocks}

@@ -4,17 +4,21 @@ import numpy as np
 import polars as pl
 import torch
 from rich.markup import escape
+from timm.models.vision_transformer import VisionTransformer
 
 import backbones
 from benchmark.scheduling.streaming import Row, stream
 from benchmark.stages.run import Run
+from benchmark.stages.worker import Worker
 from benchmark.storage.rundir import RunDirectory, open_array, write_array, write_parquet
 from benchmark.study.cells import Cell
 from benchmark.study.config import Study
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from benchmark.trial.figures import draw_figures
-from benchmark.trial.training import explained_inputs, trained_tower
+from benchmark.trial.training import Entering, explained_inputs, trained_tower
+from finetune.inputs import batches
 from xai.gradcam import not_finite
 from xai.measures import measure, measure_names
 
@@ -25,14 +29,14 @@ def explain(run: Run) -> None:
     if not waiting:
         run.reporter.skip("explain", "every cell is explained")
         return
-    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test")
+    test = of_split(read_parquet(run.directory.cohort), "test")
     eyes = test["eye"].to_list() if test["eye"].count() else None
     size = run.study.resources.batch_size
     # Cell after cell, so that an actor loads each tower once or twice.
     units = [
-        {"cell": index, "positions": np.arange(first, min(first + size, len(test)))}
+        {"cell": index, "positions": np.arange(len(test))[part]}
         for index in range(len(waiting))
-        for first in range(0, len(test), size)
+        for part in batches(len(test), size)
     ]
     options = {
         "study": run.study,
@@ -77,7 +81,7 @@ def _finish(run: Run, cell: Cell, test: pl.DataFrame, cams: np.ndarray, measures
     write_parquet(folder.saliency, pl.concat([test.select("image", "patient_id"), measures], how="horizontal"))
 
 
-class ExplainWorker:
+class ExplainWorker(Worker[tuple[VisionTransformer, Entering]]):
     """Streaming step: a cell and `positions` among the test images -> signed maps on the patch grid, and measures."""
 
     def __init__(
@@ -93,33 +97,29 @@ class ExplainWorker:
         self.device = worker_device(self.study.resources)
         self.planes = open_array(self.directory.regions)
         self.discs = open_array(directory.disc) if directory.disc.is_file() else None
-        self.current: int | None = None
 
-    def __call__(self, units: list[Row]) -> list[Row]:
-        return [self._one(unit) for unit in units]
+    def key(self, unit: Row) -> int:
+        return int(unit["cell"])
 
-    def _one(self, unit: Row) -> Row:
-        nothing = np.zeros((0, 0), np.float32)
-        try:
-            return unit | self._explain(int(unit["cell"]), unit["positions"]) | {"error": ""}
-        except (RuntimeError, ValueError, OSError) as error:  # one cell's trouble is not the others'
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            return unit | {"cams": nothing, "grid": np.zeros(2, int), "measures": nothing, "error": reason}
+    def load(self, key: int) -> tuple[VisionTransformer, Entering]:
+        cell = self.cells[key]
+        tower = trained_tower(cell, self.directory).requires_grad_(False).to(self.device)
+        return tower, explained_inputs(self.study, self.directory, cell, tower)
 
-    def _explain(self, index: int, positions: np.ndarray) -> Row:
-        settings = self.study.explain
-        if index != self.current:
-            cell = self.cells[index]
-            self.tower = trained_tower(cell, self.directory).requires_grad_(False).to(self.device)
-            self.entering = explained_inputs(self.study, self.directory, cell, self.tower)
-            self.current = index
-        inputs = self.entering(self.rows[positions])
+    def work(self, loaded: tuple[VisionTransformer, Entering], unit: Row) -> list[Row]:
+        settings, (tower, entering), positions = self.study.explain, loaded, unit["positions"]
+        inputs = entering(self.rows[positions])
         with backbones.autocast(self.device):
-            signed = settings.open()(self.tower, inputs, settings.target_class)
+            signed = settings.open()(tower, inputs, settings.target_class)
         eyes = None if self.eyes is None else [self.eyes[position] for position in positions]
         disc = None if self.discs is None else self.discs[positions]
-        return {
+        found = {
             "cams": signed.flatten(1).cpu().numpy(),
             "grid": np.array(signed.shape[1:]),
             "measures": measure(signed, settings.masks(self.planes[positions]), settings.scaling, eyes, disc),
         }
+        return [unit | found]
+
+    def failed(self, unit: Row) -> Row:
+        nothing = np.zeros((0, 0), np.float32)
+        return unit | {"cams": nothing, "grid": np.zeros(2, int), "measures": nothing}

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from benchmark import synthetic
-from benchmark.errors import UserError
+from benchmark.errors import UserError, stop_when_full
 from benchmark.scheduling.streaming import Each, stream
 from benchmark.stages.run import Run
 from benchmark.storage.disk import writing
@@ -40,6 +40,7 @@ def prepare(run: Run) -> None:
     with run.reporter.stage("prepare", len(rows), "images") as stage:
         for result in stream(rows, [Each(crop_row)], BLOCK, on_wait=stage.note):
             if result["error"]:
+                stop_when_full(str(result["error"]))
                 reasons.append({"row": result["row"], "reason": result["error"]})
             else:
                 images[result["row"]] = result["crop"]

@@ -44,8 +44,9 @@ from benchmark.storage.rundir import (
 )
 from benchmark.study.cells import cells_of
 from benchmark.study.cohort import digest
+from benchmark.study.controls import CONTROLS
+from benchmark.study.splits import of_split
 from benchmark.tables import read_csv, read_parquet
-from benchmark.trial.controls import CONTROLS
 from benchmark.trial.figures import method_name
 from benchmark.trial.weight_files import Record, read_records
 from stats.metrics import auc
@@ -114,7 +115,7 @@ def _results(
             manifest_sha256=_manifest_sha256(study.cohort.manifest),
             **{what: {split: row[what] for split, row in counted.items()} for what in COUNTED},
             left_out=len(read_csv(directory.rejected, infer_schema=False)),
-            test_sha256=digest(cohort.filter(pl.col("split") == "test"), drawn),
+            test_sha256=digest(of_split(cohort, "test"), drawn),
         ),
         methods=methods(study.statistics, study.controls),
         cells=cell_results(leaderboard, training),
@@ -173,7 +174,7 @@ def _content(
         failed_controls=_failed_controls(run),
         published=reference.cells() if run.study.published else None,
         pictures={name: path for name, path in pictures.items() if path.is_file()},
-        photograph=_mean_photograph(directory, cohort.filter(pl.col("split") == "test")),
+        photograph=_mean_photograph(directory, of_split(cohort, "test")),
         examples={
             f"{cell.backbone.name}, {cell.strategy.name}, seed {cell.seed}": _examples(directory.trial(cell))
             for cell in run.cells()
@@ -201,9 +202,9 @@ def _examples(trial: TrialDirectory) -> list[tuple[Path, str]]:
 
 def _failed_controls(run: Run) -> list[str]:
     reasons = {
-        f"{cell.name}, {name.replace('_', ' ')}": run.directory.trial(cell).control_failure(name)
+        f"{cell.name}, {control.title}": run.directory.trial(cell).control_failure(control.name)
         for cell in run.cells()
-        for name in CONTROLS
+        for control in CONTROLS.values()
     }
     return [f"{what}: {file.read_text(encoding='utf-8').strip()}" for what, file in reasons.items() if file.is_file()]
 
@@ -302,8 +303,8 @@ def _repeated(prepared: Mapping[str, Any]) -> list[str]:
 
 
 def _oracle(run: Run) -> float:
-    people = read_csv(run.directory.synthetic / "cohort.csv").select("image", "severity")
-    test = read_parquet(run.directory.cohort).filter(pl.col("split") == "test").join(people, on="image")
+    people = read_csv(run.directory.drawn).select("image", "severity")
+    test = of_split(read_parquet(run.directory.cohort), "test").join(people, on="image")
     return auc(test["label"].to_numpy(), test["severity"].to_numpy())
 
 

@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmark.errors import UserError
+from benchmark.errors import OF_ONE_ROW, UserError, stop_when_full
 from benchmark.scheduling.streaming import Each, Row, stream
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import create_array, write_parquet
 from benchmark.study.config import Resources, Study
 from benchmark.study.manifest import FILES
-from benchmark.study.photos import IMAGE_SIZE, PhotoError, load_photo, one_line
+from benchmark.study.photos import IMAGE_SIZE, load_photo, one_line
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from xai.crop import Square, coverage
 from xai.landmarks import read_disc
-from xai.mask import MaskError
 from xai.picture import stored_orientation
 from xai.vessels import ChecksImages, Photo, VesselSource, open_source, regions
 from xai.vessels.alignment import Alignment, alignment
@@ -46,9 +46,10 @@ def require_own_masks(source: VesselSource, cohort: pl.DataFrame) -> None:
     """
     if not isinstance(source, ChecksImages):
         return
-    test = pl.col("split") == "test"
     try:
-        source.check(cohort.filter(test)["image"].to_list(), cohort.filter(~test)["image"].to_list())
+        source.check(
+            of_split(cohort, "test")["image"].to_list(), cohort.filter(pl.col("split") != "test")["image"].to_list()
+        )
     except ValueError as error:
         raise UserError(f"vessels: {error}") from error
 
@@ -63,7 +64,7 @@ def segment(run: Run) -> None:
         run.reporter.skip("segment", "complete")
         return
     cohort = run.directory.outward(read_parquet(run.directory.cohort))
-    test = cohort.filter(pl.col("split") == "test").with_row_index("position")
+    test = of_split(cohort, "test").with_row_index("position")
     planes = create_array(run.directory.regions, (len(test), 4, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     discs = None  # where no photograph has a mask of it
     if test["disc_mask"].count():
@@ -82,6 +83,7 @@ def segment(run: Run) -> None:
     found = []
     with run.reporter.stage("segment", len(rows), "images") as stage:
         for result in stream(rows, [loading, segmenting], BLOCK, on_wait=stage.note):
+            stop_when_full(str(result["error"]))
             planes[result["position"]] = result["planes"]
             if discs is not None:
                 discs[result["position"]] = result["disc"]
@@ -110,14 +112,14 @@ def load_row(row: Row) -> Row:
     path = Path(row["path"])
     try:
         rgb, fov = load_photo(path, row["fov_mask"])
-    except (PhotoError, ValueError) as error:
+    except OF_ONE_ROW as error:
         nothing = np.zeros((1, 1), bool)
         blank = {"rgb": np.zeros((1, 1, 3), np.uint8), "fov": nothing, "disc": nothing, "orientation": 1}
         return row | blank | {"error": one_line(error), "disc_error": ""}
     read = {"rgb": rgb, "fov": fov, "orientation": stored_orientation(path), "error": ""}
     try:
         return row | read | {"disc": read_disc(row["disc_mask"], rgb, fov, path), "disc_error": ""}
-    except MaskError as error:
+    except OF_ONE_ROW as error:
         return row | read | {"disc": np.zeros_like(fov), "disc_error": one_line(error)}
 
 
@@ -140,11 +142,14 @@ class SegmentWorker:
             try:
                 (masks,) = self.source.segment([photo])
                 square = Square(int(row["top"]), int(row["left"]), int(row["side"]))
-                planes = regions(masks, photo.fov, square, IMAGE_SIZE)
-                disc = coverage(row["disc"] & photo.fov, square, IMAGE_SIZE)
+                # At once: an image with a reason has no masks.
+                planes, disc, fit = (
+                    regions(masks, photo.fov, square, IMAGE_SIZE),
+                    coverage(row["disc"] & photo.fov, square, IMAGE_SIZE),
+                    alignment(photo.rgb, photo.fov, masks.artery | masks.vein | masks.uncertain),
+                )
                 disagreement, note = masks.disagreement, masks.note
-                fit = alignment(photo.rgb, photo.fov, masks.artery | masks.vein | masks.uncertain)
-            except (PhotoError, ValueError) as fault:
+            except OF_ONE_ROW as fault:
                 error = one_line(fault)
         told = np.nan if disagreement is None else disagreement
         return {

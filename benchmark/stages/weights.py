@@ -4,7 +4,6 @@ import backbones
 from benchmark.errors import UserError
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import write_json
-from benchmark.study.cells import safe
 from benchmark.trial.weight_files import find_weights, read_records
 
 
@@ -27,7 +26,7 @@ def weights(run: Run) -> None:
                 stage.advance()
                 continue
             before = records.get(choice.name, found)
-            if (found and found["sha256"]) != (before and before["sha256"]) and _used(run, choice.name):
+            if (found and found["sha256"]) != (before and before["sha256"]) and run.directory.uses(choice.name):
                 raise UserError(
                     f"the run began with other weights of {choice.name} ({before and before['path']}, SHA-256 "
                     f"{before and before['sha256']}); name those again, or choose another --out"
@@ -35,9 +34,3 @@ def weights(run: Run) -> None:
             records[choice.name] = found
             stage.advance()
     write_json(run.directory.weights, records)
-
-
-def _used(run: Run, name: str) -> bool:
-    root = run.directory.path
-    traces = (f"embeddings/{safe(name)}/entry.npy", f"search/{safe(name)}-*.csv", f"trials/{safe(name)}-*/trial.json")
-    return any(any(root.glob(trace)) for trace in traces)

@@ -51,6 +51,7 @@ from benchmark.errors import UserError, WriteError
 from benchmark.storage.disk import DRAFT, ArrayFile, whole
 from benchmark.study.cells import Cell, safe
 from benchmark.study.config import SWITCHES, Study
+from benchmark.study.controls import CONTROLS, ERASURE, MASK_NULL, MODEL_NULL, OTHER_CLASS, Control
 from benchmark.study.manifest import FILES
 from benchmark.tables import csv_text
 
@@ -99,47 +100,45 @@ class TrialDirectory:
     def mask_null(self) -> Path:
         """By ratio: what it is against the vessels of other patients, and `turned`: against the own ones turned; or the
         reason why it has no answer."""
-        return self.path / "mask_null.json"
+        return self._control(MASK_NULL, "json")
 
     @property
     def chance(self) -> Path:
         """image, patient_id; of each ratio what it is, and its mean by chance: `_null` against other patients' vessels,
         `_turned` against the own ones turned; `_given`: of other patients' maps against these vessels."""
-        return self.path / "mask_null.parquet"
+        return self._control(MASK_NULL, "parquet")
 
     @property
     def other_class(self) -> Path:
         """The same of the maps of the other class, without `turned`."""
-        return self.path / "other_class.json"
+        return self._control(OTHER_CLASS, "json")
 
     @property
     def other_class_chance(self) -> Path:
         """The same of the maps of the other class, without `_turned`."""
-        return self.path / "other_class.parquet"
+        return self._control(OTHER_CLASS, "parquet")
 
     @property
     def model_null(self) -> Path:
         """How like the trained model's the maps are after each step of re-initialisation, and maps of other images."""
-        return self.path / "model_null.json"
+        return self._control(MODEL_NULL, "json")
 
     @property
     def randomised(self) -> Path:
         """image, patient_id; of each ratio what it is, and its mean over the models with random weights (`_random`)."""
-        return self.path / "model_null.parquet"
+        return self._control(MODEL_NULL, "parquet")
 
     @property
     def erasure(self) -> Path:
         """image, patient_id, label; score of the photograph, erased, and control; share painted. Null: no answer."""
-        return self.path / "erasure.parquet"
+        return self._control(ERASURE, "parquet")
 
     def control(self, name: str) -> Path:
-        """What the control of that name (`benchmark.trial.controls.CONTROLS`) found, the file that it writes last."""
-        return {
-            "mask_null": self.chance,
-            "other_class": self.other_class_chance,
-            "model_null": self.model_null,
-            "erasure": self.erasure,
-        }[name]
+        """What the control of that name found, the file that it writes last."""
+        return self._control(CONTROLS[name], CONTROLS[name].written_last)
+
+    def _control(self, control: Control, suffix: str) -> Path:
+        return self.path / f"{control.name}.{suffix}"
 
     def control_failure(self, name: str) -> Path:
         """Why that control could not be computed, where it could not."""
@@ -212,6 +211,11 @@ class RunDirectory:
         return self.path / "synthetic"
 
     @property
+    def drawn(self) -> Path:
+        """The manifest of a synthetic cohort, with the severity of every eye (`benchmark.synthetic.write_manifest`)."""
+        return self.synthetic / "cohort.csv"
+
+    @property
     def cohort(self) -> Path:
         return self.path / "cohort.parquet"
 
@@ -270,6 +274,15 @@ class RunDirectory:
     def embedded_bytes(self) -> int:
         """What the embeddings take on disk."""
         return sum(file.stat().st_size for file in self.path.glob("embeddings/*/*.npy"))
+
+    def uses(self, backbone: str) -> bool:
+        """Whether anything was computed from the weights of a backbone."""
+        name = safe(backbone)
+        return self._any(f"embeddings/{name}/entry.npy", f"search/{name}-*.csv", f"trials/{name}-*/trial.json")
+
+    def _any(self, *traces: str) -> bool:
+        """Whether a file of one of these patterns is there."""
+        return any(any(self.path.glob(trace)) for trace in traces)
 
     def trial(self, cell: Cell) -> TrialDirectory:
         return TrialDirectory(self.path / "trials" / cell.name)
@@ -363,18 +376,16 @@ class RunDirectory:
             "embeddings": ("embeddings/*/entry.npy",),
             "search": ("search/*.csv", "trials/*/trial.json"),
             "explain": ("trials/*/saliency.parquet",),
-            "controls": ("trials/*/m*_null.json", "trials/*/other_class.json"),  # erasure has no setting
+            "controls": tuple(f"trials/*/{control.name}.json" for control in CONTROLS.values() if control.settings),
         }
         changed = [
-            key
-            for key, traces in used.items()
-            if _numbers(before, key) != _numbers(now, key) and any(any(self.path.glob(trace)) for trace in traces)
+            key for key, traces in used.items() if _numbers(before, key) != _numbers(now, key) and self._any(*traces)
         ]
         named = {choice["name"]: choice for choice in before["strategies"]}
         for choice in now["strategies"]:
             name = choice["name"]
-            if named.get(name, choice) != choice and any(
-                any(self.path.glob(trace)) for trace in (f"trials/*-{name}-s*/trial.json", f"search/*-{name}.csv")
+            if named.get(name, choice) != choice and self._any(
+                f"trials/*-{name}-s*/trial.json", f"search/*-{name}.csv"
             ):
                 changed.append(f"strategies.{name}")
         return changed

@@ -11,7 +11,7 @@ import polars as pl
 from benchmark.errors import UserError
 from benchmark.study.config import Study
 from benchmark.study.manifest import Manifest, open_manifest
-from benchmark.study.splits import ADVICE, require_both_classes, require_enough_people, split_people
+from benchmark.study.splits import ADVICE, of_split, require_both_classes, require_enough_people, split_people
 from benchmark.synthetic import SyntheticCohort
 
 
@@ -33,7 +33,7 @@ def open_cohort(study: Study, manifest: Path) -> Manifest:
         require_enough_people(opened.images, opened.classes)
     images = split_people(opened.images, settings.shares)
     require_both_classes(images, opened.classes, f"correct the splits of {manifest.name}" if given else ADVICE)
-    test = images.filter(pl.col("split") == "test")
+    test = of_split(images, "test")
     if study.vessels.source == "masks" and test["artery_mask"].null_count() == len(test):
         raise UserError(
             f"{manifest}: names no artery_mask for any test image, which --vessels masks needs; add the columns "

@@ -28,6 +28,7 @@ from pydantic.json_schema import GetJsonSchemaHandler, JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails
 
 from benchmark.errors import UserError
+from benchmark.study.controls import CONTROLS
 from benchmark.study.keys import Keys
 from benchmark.study.schema import options_schema, schema_of
 from benchmark.study.strict_yaml import read_yaml
@@ -318,7 +319,7 @@ class Explain(_Section):
         return binary(planes) if self.coverage == "binary" else planes
 
 
-SWITCHES = ("mask_null", "other_class", "model_null", "erasure")
+SWITCHES = tuple(CONTROLS)
 
 
 class Controls(_Section):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmark.errors import OF_ONE_ROW
 from benchmark.study import dicom
 from xai.crop import crop_photo, square_around
 from xai.fov import has_light_surround
@@ -99,7 +100,7 @@ def crop_row(row: dict[str, Any]) -> dict[str, Any]:
         rgb, fov = load_photo(Path(row["path"]), row["fov_mask"])
         square = square_around(fov)
         crop = crop_photo(rgb, square, IMAGE_SIZE)
-    except (ValueError, MemoryError) as error:
+    except OF_ONE_ROW as error:
         blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         return {"row": row["row"], "error": one_line(error), "crop": blank, "digest": ""} | dict.fromkeys(_PLACE, 0)
     place = (rgb.shape[0], rgb.shape[1], square.top, square.left, square.side)
@@ -109,7 +110,8 @@ def crop_row(row: dict[str, Any]) -> dict[str, Any]:
 
 def one_line(error: Exception) -> str:
     """Why a file cannot be used, fit for a table: what a damaged file says of itself may hold any character."""
-    reason = str(error).strip() or "not enough memory"  # a MemoryError says nothing
+    nothing_said = "not enough memory" if isinstance(error, MemoryError) else type(error).__name__
+    reason = str(error).strip() or nothing_said
     return "".join(character if character.isprintable() else "?" for character in reason)
 
 

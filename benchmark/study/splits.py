@@ -12,6 +12,11 @@ from benchmark.study.spellings import shown
 ADVICE = "add people or change the shares"
 
 
+def of_split(images: pl.DataFrame, split: str) -> pl.DataFrame:
+    """The images of one split, in their order."""
+    return images.filter(pl.col("split") == split)
+
+
 def split_people(cohort: pl.DataFrame, shares: Shares) -> pl.DataFrame:
     """Fill the `split` column where the manifest did not.
 
@@ -47,7 +52,7 @@ def require_both_classes(cohort: pl.DataFrame, classes: Classes | None = None, a
     names = {} if classes is None else {label: f" ({shown(name)})" for label, name in classes.by_label().items()}
     faults = []
     for split in SPLITS:
-        labels = cohort.filter(pl.col("split") == split)["label"]
+        labels = of_split(cohort, split)["label"]
         if labels.n_unique() < 2:
             held = "no image"
             if len(labels):

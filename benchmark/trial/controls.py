@@ -16,15 +16,18 @@ from benchmark.storage.rundir import RunDirectory, open_array, write_json, write
 from benchmark.study.cells import Cell
 from benchmark.study.config import Study
 from benchmark.study.photos import IMAGE_SIZE
+from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from benchmark.trial.training import trained_tower
-from finetune.inputs import Images
+from finetune.inputs import Images, batches
+from finetune.model import Model
 from finetune.training import positive_score, predict_logits
 from xai.controls.mask_null import mask_null
 from xai.controls.model_null import cascade, mean_sd, others, rank_correlation, structural_similarity
 from xai.controls.null import FOV_RATIO, TESTED_RATIOS, Null
 from xai.controls.turned_null import turned_null
+from xai.division import divide_or_nan
 from xai.gradcam import saliency_maps
 from xai.saliency import vessel_saliency
 
@@ -42,7 +45,7 @@ class Explained:
     @cached_property
     def test(self) -> pl.DataFrame:
         """The test images, in the order of `cam.npy` and of the vessels."""
-        return read_parquet(self.directory.cohort).filter(pl.col("split") == "test")
+        return of_split(read_parquet(self.directory.cohort), "test")
 
     @cached_property
     def device(self) -> torch.device:
@@ -211,8 +214,9 @@ def find_erasure(cell: Explained) -> None:
     versions = {"score": (open_array(cell.directory.images), rows)} | {
         name: (erased[:, index], np.arange(len(rows))) for index, name in enumerate(("erased", "control"))
     }
+    model = Model.whole(cell.tower)
     scores = {
-        name: positive_score(predict_logits(cell.tower, cell.tower, 0, cell.images(store), which, size))
+        name: positive_score(predict_logits(model, cell.images(store), which, size))
         for name, (store, which) in versions.items()
     }
     painted = read_parquet(cell.directory.painted)["painted"]
@@ -223,7 +227,8 @@ def find_erasure(cell: Explained) -> None:
     write_parquet(cell.directory.trial(cell.cell).erasure, table.with_columns(painted))
 
 
-CONTROLS: dict[str, Callable[[Explained], None]] = {
+# By the name of the control (`benchmark.study.controls.CONTROLS`).
+COMPUTE: dict[str, Callable[[Explained], None]] = {
     "mask_null": find_mask_null,
     "other_class": find_other_class,
     "model_null": find_model_null,
@@ -236,8 +241,8 @@ def _signed_maps(cell: Explained, tower: VisionTransformer, rows: np.ndarray, ta
     method = cell.study.explain.open()
     images = cell.images(open_array(cell.directory.images))
     parts = []
-    for first in range(0, len(rows), cell.study.resources.batch_size):
-        chosen = rows[first : first + cell.study.resources.batch_size]
+    for piece in batches(len(rows), cell.study.resources.batch_size):
+        chosen = rows[piece]
         with backbones.autocast(cell.device):
             with torch.inference_mode():
                 batch = images.batch(chosen, np.zeros_like(chosen))
@@ -264,7 +269,7 @@ def _mean_of_seeds(values: np.ndarray) -> np.ndarray:
     """(seeds, n) -> (n,), over the seeds that have a value; NaN where none has."""
     known = np.isfinite(values)
     total = np.where(known, values, 0).sum(axis=0)
-    return np.divide(total, known.sum(axis=0), out=np.full(values.shape[1], np.nan), where=known.any(axis=0))
+    return divide_or_nan(total, known.sum(axis=0))
 
 
 def _number(value: float) -> float | None:

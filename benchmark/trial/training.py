@@ -7,29 +7,32 @@ import numpy as np
 import polars as pl
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
 import backbones
 from benchmark.storage.disk import writing
 from benchmark.storage.rundir import RunDirectory, open_array, write_csv, write_json, write_parquet
 from benchmark.study.cells import Cell
 from benchmark.study.config import Study
+from benchmark.study.splits import of_split
 from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.cache import explained_from
 from benchmark.trial.device import forward_batch, worker_device
 from benchmark.trial.weight_files import build_tower, read_records
 from finetune.checkpoint import load_trained, save_trained
-from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, plan_rows
+from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, batches, plan_rows
+from finetune.model import Model
 from finetune.training import Epoch, Split, positive_score, predict_logits, train
+
+# Rows of test images -> what enters the block where an explanation begins, on the tower's device.
+Entering = Callable[[np.ndarray], Tensor]
 
 
 @dataclass(frozen=True)
 class Fit:
     """A trained cell in memory."""
 
-    module: nn.Module
-    tower: VisionTransformer
-    start: int
+    model: Model
     inputs: Inputs
     history: list[Epoch]
 
@@ -47,7 +50,7 @@ def fit(
     strategy = cell.strategy.open()
     tower = new_tower(cell, directory)
     start = strategy.frozen_blocks(len(tower.blocks))
-    module = strategy.apply(tower, cell.seed).to(device)
+    model = Model(strategy.apply(tower, cell.seed).to(device), tower, start)
     cohort = read_parquet(directory.cohort)
     rows = cohort["row"].to_numpy()
     labels = np.zeros(rows.max() + 1, dtype=np.int64)
@@ -55,10 +58,10 @@ def fit(
     split = Split(train=_rows(cohort, "train"), val=_rows(cohort, "val"), labels=labels)
     inputs = _inputs(study, directory, cell, tower, start)
     history = train(
-        module, tower, start, inputs, split, study.training, learning_rate, cell.seed,
+        model, inputs, split, study.training, learning_rate, cell.seed,
         layer_decay=strategy.layer_decay, on_epoch=on_epoch,
     )  # fmt: skip
-    return Fit(module, tower, start, inputs, history)
+    return Fit(model, inputs, history)
 
 
 def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Callable[[Epoch], None]) -> None:
@@ -69,16 +72,14 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
     done = fit(study, directory, cell, learning_rate, on_epoch)
 
     with writing(folder.path):
-        save_trained(done.module, folder.path, backbone=cell.backbone.name)
+        save_trained(done.model.module, folder.path, backbone=cell.backbone.name)
     write_csv(folder.history, pl.DataFrame([asdict(epoch) for epoch in done.history]))
     held_out = read_parquet(directory.cohort).filter(pl.col("split") != "train")
-    logits = predict_logits(
-        done.module, done.tower, done.start, done.inputs, held_out["row"].to_numpy(), done.history[-1].micro_batch
-    )
+    logits = predict_logits(done.model, done.inputs, held_out["row"].to_numpy(), done.history[-1].micro_batch)
     scores = pl.Series("score", positive_score(logits))
     write_parquet(folder.predictions, held_out.select("image", "patient_id", "label", scores, "split"))
     strategy = cell.strategy.open()
-    device = next(done.tower.parameters()).device
+    device = done.model.device
     write_json(
         folder.trial,
         {
@@ -89,7 +90,7 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
             "inputs": {Embeddings: "embeddings", FrozenFront: "images", Images: "images"}[type(done.inputs)],
             "epochs": len(done.history),
             "best_epoch": done.best.epoch,
-            "trainable_parameters": sum(p.numel() for p in done.module.parameters() if p.requires_grad),
+            "trainable_parameters": sum(parameter.numel() for parameter in done.model.trainable),
             "seconds": sum(epoch.seconds for epoch in done.history),
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             "peak_memory": torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
@@ -118,10 +119,8 @@ def new_tower(cell: Cell, directory: RunDirectory) -> VisionTransformer:
     return tower
 
 
-def explained_inputs(
-    study: Study, directory: RunDirectory, cell: Cell, tower: VisionTransformer
-) -> Callable[[np.ndarray], Tensor]:
-    """Rows of test images -> what enters the block where the study's explanation begins, on the tower's device.
+def explained_inputs(study: Study, directory: RunDirectory, cell: Cell, tower: VisionTransformer) -> Entering:
+    """From test images to what enters the block where the study's explanation begins.
 
     The way there is from the last block that `explained_from` finds on disk, rounded to the cache's type, else from
     photographs; `tower` is the cell's trained one, and what of it comes before a cached block is never run.
@@ -146,8 +145,8 @@ def explained_inputs(
     def entering(rows: np.ndarray) -> Tensor:
         size = len(rows) if begin == start else forward_batch(device, len(rows))
         parts = []
-        for first in range(0, len(rows), size):
-            part = rows[first : first + size]
+        for piece in batches(len(rows), size):
+            part = rows[piece]
             with backbones.autocast(device):
                 entering = inputs.batch(part, np.zeros_like(part))
                 parts.append(backbones.encode_until(tower, entering, start, begin))
@@ -171,4 +170,4 @@ def _inputs(study: Study, directory: RunDirectory, cell: Cell, tower: VisionTran
 
 
 def _rows(cohort: pl.DataFrame, split: str) -> np.ndarray:
-    return cohort.filter(pl.col("split") == split)["row"].to_numpy()
+    return of_split(cohort, split)["row"].to_numpy()

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from benchmark.errors import DiskFull, UserError, out_of_space, stop_when_full, user_error
+from benchmark.errors import DiskFull, UserError, named, out_of_space, stop_when_full, user_error
 
 
 def wrapped_by_ray(error: Exception) -> Exception:
@@ -68,3 +68,15 @@ def test_they_travel_between_processes():
     assert isinstance(again, UserError)
     assert isinstance(again, OSError)
     assert str(again) == "one line"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("no such shape"), "ValueError: no such shape"),
+        (RuntimeError("\nCUDA error\nsecond line"), "RuntimeError: CUDA error"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_an_error_is_named_on_one_line(error, line):
+    assert named(error) == line

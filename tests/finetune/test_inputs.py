@@ -6,7 +6,7 @@ import torch
 
 import backbones
 from finetune.augment import augment
-from finetune.inputs import Embeddings, FrozenFront, Images, plan_rows, plan_views
+from finetune.inputs import Embeddings, FrozenFront, Images, batches, plan_rows, plan_views
 
 CPU = torch.device("cpu")
 
@@ -104,3 +104,9 @@ def test_a_plan_leaves_no_gap_and_shares_no_place(augmented, views):
     planned = np.sort(entry[entry >= 0])
     np.testing.assert_array_equal(planned, np.arange(3 + len(augmented) * (views - 1)))
     np.testing.assert_array_equal(entry[:, 0], np.arange(3))
+
+
+def test_batches_cover_a_sequence_once_in_order():
+    assert list(batches(7, 3)) == [slice(0, 3), slice(3, 6), slice(6, 7)]
+    assert list(batches(6, 3)) == [slice(0, 3), slice(3, 6)]
+    assert list(batches(0, 3)) == []

@@ -8,6 +8,7 @@ import torch
 
 import backbones
 from finetune.inputs import Images
+from finetune.model import Model
 from finetune.recipe import Recipe
 from finetune.strategies import STRATEGIES, open_strategy
 from finetune.training import Split, train
@@ -39,7 +40,7 @@ def test_exactly_the_intended_parameters_change(family, name):
     inputs = Images(pictures, backbones.get(family).normalise, seed=0, device=torch.device("cpu"))
     split = Split(train=np.arange(4), val=np.array([4, 5]), labels=np.array([0, 1, 0, 1, 0, 1]))
     # Two steps: an adapter's first matrix has no gradient until the second has left zero.
-    train(module, tower, 0, inputs, split, Recipe(epochs=1, batch_size=2), learning_rate=1e-3, seed=0)
+    train(Model(module, tower, 0), inputs, split, Recipe(epochs=1, batch_size=2), learning_rate=1e-3, seed=0)
 
     after = module.state_dict()
     assert after.keys() == before.keys()

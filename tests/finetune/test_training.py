@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import backbones
 from finetune.inputs import Embeddings, FrozenFront, Images, plan_views
+from finetune.model import Model
 from finetune.recipe import Recipe
 from finetune.strategies import STRATEGIES, open_strategy
 from finetune.training import Split, positive_score, predict_logits, train
@@ -61,7 +62,7 @@ def cached(photographs, tower, block, dtype, folder):
 
 def trained(tower, inputs, *, strategy="classifier_only", start=0, recipe=RECIPE, rate=5e-3, seed=0, split=SPLIT):
     module = open_strategy(strategy).apply(tower, seed)
-    return module, train(module, tower, start, inputs, split, recipe, rate, seed)
+    return module, train(Model(module, tower, start), inputs, split, recipe, rate, seed)
 
 
 def best_of(history):
@@ -91,7 +92,7 @@ def test_it_ends_with_the_weights_of_the_best_epoch(new_tower, photographs, stra
     best = best_of(history)
     assert best.epoch < len(history)
 
-    logits = predict_logits(module, tower, 0, photographs, split.val, batch_size=16)
+    logits = predict_logits(Model(module, tower, 0), photographs, split.val, batch_size=16)
     assert roc_auc_score(labels[split.val], positive_score(logits)) == pytest.approx(best.val_auc)
     weights = torch.tensor([0.5 / (labels[split.train] == label).mean() for label in (0, 1)]).float()
     loss = F.cross_entropy(logits, torch.from_numpy(labels[split.val]), weight=weights)
@@ -144,7 +145,7 @@ def test_training_from_the_cache_equals_training_from_photographs(
         else:
             inputs = FrozenFront(photographs, tower, start, dtype)
         module, history = trained(tower, inputs, strategy=strategy, start=start, recipe=recipe, rate=1e-3)
-        scores.append(positive_score(predict_logits(module, tower, start, inputs, SPLIT.val, batch_size=24)))
+        scores.append(positive_score(predict_logits(Model(module, tower, start), inputs, SPLIT.val, batch_size=24)))
     assert len(history) == 6
     assert np.std(scores[0]) > 0.01, "predictions that all agree would prove nothing"
     np.testing.assert_allclose(scores[1], scores[0], atol=1e-4)
@@ -223,7 +224,7 @@ def test_without_balance_the_score_is_the_share_of_positives(new_tower, constant
     recipe = Recipe(epochs=60, batch_size=32, views=1, patience=60, balance="none")
     tower = new_tower()
     module, _ = trained(tower, inputs, start=3, recipe=recipe, rate=2e-2, split=split)
-    scores = positive_score(predict_logits(module, tower, 3, inputs, split.val, batch_size=32))
+    scores = positive_score(predict_logits(Model(module, tower, 3), inputs, split.val, batch_size=32))
     assert scores == pytest.approx(np.full(32, 1 / 8), abs=0.02)
 
 
@@ -233,7 +234,7 @@ def test_earlier_blocks_move_less_by_the_layer_decay(new_tower, photographs):
     before = {name: value.clone() for name, value in tower.state_dict().items()}
     module = open_strategy("full").apply(tower)
     recipe = Recipe(epochs=1, batch_size=48, views=1, warmup=0, weight_decay=0)
-    train(module, tower, 0, photographs, SPLIT, recipe, learning_rate=1e-3, seed=0, layer_decay=0.5)
+    train(Model(module, tower, 0), photographs, SPLIT, recipe, learning_rate=1e-3, seed=0, layer_decay=0.5)
     moved = {name: (value - before[name]).abs().max().item() for name, value in tower.state_dict().items()}
     expected = {"head.weight": 1, "blocks.2.mlp.fc1.weight": 1 / 2, "blocks.1.mlp.fc1.weight": 1 / 4,
                 "blocks.0.mlp.fc1.weight": 1 / 8, "patch_embed.proj.weight": 1 / 16, "pos_embed": 1 / 16}  # fmt: skip
@@ -262,7 +263,7 @@ def test_classes_weigh_the_same_whatever_their_number(new_tower, constant):
     recipe = Recipe(epochs=60, batch_size=32, views=1, patience=60)
     tower = new_tower()
     module, _ = trained(tower, inputs, start=3, recipe=recipe, rate=2e-2, split=split)
-    scores = positive_score(predict_logits(module, tower, 3, inputs, split.val, batch_size=32))
+    scores = positive_score(predict_logits(Model(module, tower, 3), inputs, split.val, batch_size=32))
     assert scores == pytest.approx(np.full(32, 0.5), abs=0.02)
 
 
@@ -312,7 +313,7 @@ def test_every_epoch_is_told_as_it_ends(new_tower, noise):
     tower, told = new_tower(), []
     module = open_strategy("classifier_only").apply(tower)
     recipe = replace(RECIPE, views=1, epochs=3)
-    history = train(module, tower, 3, noise, SPLIT, recipe, learning_rate=1e-3, seed=0, on_epoch=told.append)
+    history = train(Model(module, tower, 3), noise, SPLIT, recipe, learning_rate=1e-3, seed=0, on_epoch=told.append)
     assert told == history
     assert [epoch.epoch for epoch in history] == [1, 2, 3]
     assert all(epoch.seconds > 0 for epoch in history)
@@ -335,10 +336,12 @@ def test_predictions_do_not_depend_on_the_size_of_a_batch(new_tower, photographs
     tower = new_tower()
     module = open_strategy("full").apply(tower)
     rows = np.array([5, 3, 70, 11, 0])
-    together = predict_logits(module, tower, 0, photographs, rows, batch_size=5)
+    together = predict_logits(Model(module, tower, 0), photographs, rows, batch_size=5)
     assert together.shape == (5, 2)
     assert together.dtype == torch.float32
-    torch.testing.assert_close(predict_logits(module, tower, 0, photographs, rows, 2), together, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        predict_logits(Model(module, tower, 0), photographs, rows, 2), together, atol=1e-6, rtol=1e-5
+    )
 
 
 def test_the_score_is_the_probability_of_the_positive_class():

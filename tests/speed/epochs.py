@@ -23,6 +23,7 @@ from torchvision.transforms import v2
 
 import backbones
 from finetune.inputs import Embeddings, Images, plan_views
+from finetune.model import Model
 from finetune.recipe import Recipe
 from finetune.strategies import open_strategy
 from finetune.training import Split, train
@@ -100,7 +101,7 @@ def own_epochs(backbone, strategy, images, split, batch_size, folder):
         # An epoch of milliseconds is the median of several: the first also sets up the optimizer.
         epochs = 15 if start == backbone.depth else 1
         repeated = replace(recipe, epochs=epochs, patience=epochs)
-        history = train(module, tower, start, inputs, split, repeated, 1e-4, 0, chosen.layer_decay)
+        history = train(Model(module, tower, start), inputs, split, repeated, 1e-4, 0, chosen.layer_decay)
         yield statistics.median(epoch.seconds for epoch in history)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from xai.controls.exchange import Seen, shared_ratios
 from xai.controls.null import TESTED_RATIOS, Null, means
 from xai.controls.pose import Poses, find_poses
+from xai.division import divide_or_nan
 from xai.saliency import vessel_saliency
 from xai.vessels.source import REGIONS
 
@@ -110,7 +111,7 @@ def _by_patient(pairs: np.ndarray, patient: np.ndarray, has_vessels: np.ndarray)
     sums, counts = (
         np.add.reduceat(each[:, order], starts, axis=1, dtype=np.float64) for each in (np.where(known, pairs, 0), known)
     )
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return divide_or_nan(sums, counts)
 
 
 def _draw(blocks: list[np.ndarray], sides: np.ndarray, draws: int, rng: np.random.Generator) -> _Given:

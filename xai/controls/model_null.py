@@ -16,6 +16,8 @@ from timm.models import named_apply
 from timm.models.vision_transformer import VisionTransformer, get_init_weights_vit
 from torch import nn
 
+from xai.division import divide_or_nan
+
 
 def cascade(tower: VisionTransformer, seed: int = 0) -> Iterator[tuple[int, VisionTransformer]]:
     """The tower with ever more of it re-initialised, head first.
@@ -111,7 +113,7 @@ def rank_correlation(maps: np.ndarray, trained: np.ndarray) -> np.ndarray:
     ranks = [rankdata(each.reshape(len(each), -1), axis=1) for each in (maps, trained)]
     a, b = (each - each.mean(axis=1, keepdims=True) for each in ranks)
     spread = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), spread, out=np.full(len(a), np.nan), where=spread > 0)
+    return divide_or_nan((a * b).sum(axis=1), spread)
 
 
 def structural_similarity(maps: np.ndarray, trained: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from xai.division import divide_or_nan
 from xai.saliency import mean_of_ratios
 
 FOV_RATIO = "vessel_ratio_fov"
@@ -68,4 +69,4 @@ def means(values: np.ndarray) -> np.ndarray:
     """Means of rows, float64, over what is not NaN; NaN where a row holds nothing else."""
     known = ~np.isnan(values)
     sums, counts = values.sum(axis=1, dtype=np.float64, where=known), known.sum(axis=1)
-    return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
+    return divide_or_nan(sums, counts)

@@ -2,13 +2,13 @@
 
 import codecs
 import csv
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
+from backbones.checkpoint import sha256
 from xai.picture import PictureError, open_picture
 from xai.vessels.automorph import ARTERY, BACKGROUND, UNCERTAIN, VEIN, Crop, to_masks
 from xai.vessels.source import Photo, VesselMasks, vessel_source
@@ -45,7 +45,7 @@ class AutomorphResults:
         self.provenance = {
             "name": "automorph_results",
             "weights": folder.name,
-            "crop_info_sha256": hashlib.sha256(crop_info.read_bytes()).hexdigest(),
+            "crop_info_sha256": sha256(crop_info),
         }
 
     def check(self, test: Sequence[str], others: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ Galdran et al., "State-of-the-art retinal vessel segmentation with minimalistic 
 weights and processing: GitHub agaldran/lwnet (MIT), the weights as safetensors under upstream's names.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from scipy import ndimage, sparse
 from torch import nn
 
+from backbones.checkpoint import sha256
 from xai.crop import bounding_box
 from xai.vessels.source import Photo, VesselMasks, vessel_source
 
@@ -116,7 +116,7 @@ class WNetSource:
         self.provenance = {
             "name": "wnet",
             "weights": weights.name,
-            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "sha256": sha256(weights),
             "size": str(size) if self.may_enlarge else f"{size} or the photograph's",
             "flips": str(len(self.flips)),
             "caution": CAUTION,

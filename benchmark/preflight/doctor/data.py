@@ -13,6 +13,7 @@ from benchmark.stages.segment import open_vessels, require_own_masks
 from benchmark.study.manifest import SPLITS, Manifest
 from benchmark.study.patients import counted, of_each_class, too_few
 from benchmark.study.photos import crop_row
+from benchmark.study.splits import of_split
 
 SAMPLE = 3  # photographs of each split
 
@@ -22,7 +23,7 @@ def check_cohort(case: Case) -> list[Finding]:
         cohort = case.cohort
     except UserError as error:
         return [Finding(Status.FAIL, "cohort", line) for line in str(error).splitlines()]
-    parts = {split: cohort.filter(pl.col("split") == split) for split in SPLITS}
+    parts = {split: of_split(cohort, split) for split in SPLITS}
     told = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
     source = case.study.cohort.manifest or "synthetic"
     people = cohort["patient_id"].n_unique()
@@ -39,7 +40,7 @@ def _remarks(manifest: Manifest) -> list[Finding]:
 
 def check_test_set(case: Case) -> list[Finding]:
     """How precise the study's numbers can be."""
-    test = case.cohort.filter(pl.col("split") == "test")
+    test = of_split(case.cohort, "test")
     found = adequacy(test, case.study.statistics.confidence)
     if found is None:
         return [Finding(Status.FAIL, "test set", "no test patient of one class: no AUC can be computed")]
@@ -65,7 +66,7 @@ def check_photographs(case: Case) -> list[Finding]:
         status = Status.FAIL if len(absent) > allowed * len(cohort) else Status.WARN
         detail = f"{len(absent)} of {len(cohort)} files are missing, the first: {absent[0]}"
         return [Finding(status, "photographs", detail, mend)]
-    sample = pl.concat([cohort.filter(pl.col("split") == split).head(SAMPLE) for split in SPLITS])
+    sample = pl.concat([of_split(cohort, split).head(SAMPLE) for split in SPLITS])
     rows = sample.select("path", pl.col("fov_mask").fill_null("")).with_row_index("row").to_dicts()
     faults = [(row["path"], error) for row in rows if (error := crop_row(row)["error"])]
     if not faults:
@@ -89,7 +90,7 @@ def check_vessels(case: Case) -> list[Finding]:
         except UserError as error:
             return [Finding(Status.FAIL, "vessels", str(error).removeprefix("vessels: "))]
     if case.study.vessels.source == "masks" and case.study.cohort.synthetic is None:
-        findings += _masks(case.cohort.filter(pl.col("split") == "test"))
+        findings += _masks(of_split(case.cohort, "test"))
     return findings
 
 

@@ -28,7 +28,7 @@ from benchmark.analysis.comparisons import (
     tied_best,
     verdict,
 )
-from benchmark.analysis.measures import MEASURES, WITHOUT_INTERVAL, Estimates, estimate_cell, p_above_chance
+from benchmark.analysis.measures import MEASURES, SCALES, Estimates, estimate_cell, p_above_chance
 from benchmark.study.config import Statistics
 from stats.bootstrap import mean_resampled
 from stats.delong import delong_test
@@ -227,7 +227,7 @@ def test_over_seeds(seeds):
     for row in table.to_dicts():
         values = [of_seed.values[row["measure"]] for of_seed in estimates[:3]]
         assert (row["mean"], row["sd"]) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
-        if row["measure"] in WITHOUT_INTERVAL:
+        if row["measure"] not in SCALES:
             assert (row["low"], row["high"]) == (None, None)
             continue
         of_people = np.mean([of_seed.samples[row["measure"]] for of_seed in estimates[:3]], axis=0)

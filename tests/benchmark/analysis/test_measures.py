@@ -16,13 +16,12 @@ from benchmark.analysis.measures import (
     MEASURES,
     RESAMPLED,
     SCALES,
-    WITHIN,
-    WITHOUT_INTERVAL,
     difference,
     estimate_calls,
     estimate_cell,
     interval_of_mean,
     measured,
+    names_of,
     p_above_chance,
 )
 from benchmark.study.config import Statistics
@@ -67,7 +66,7 @@ def of_rows(tested, rows):
 
 
 def test_every_measure_is_there_once_in_the_order_of_the_columns(percentile):
-    assert tuple(percentile.values) == MEASURES
+    assert tuple(percentile.values) == tuple(MEASURES)
     columns = percentile.columns()
     assert list(columns) == [column for name in MEASURES for column in (name, f"{name}_low", f"{name}_high")]
     assert (columns["auc"], columns["auc_low"]) == (percentile.values["auc"], percentile.intervals["auc"][0])
@@ -104,7 +103,7 @@ def test_other_measures_are_the_plain_statistics(tested, resamples, percentile):
         tested.labels, tested.scores, tested.threshold, tested.ratios["vessel_ratio"], resamples
     )
     expected = (within.auc, within.rho, positive.auc, negative.auc, within.score_rho)
-    assert [values[name] for name in WITHIN] == pytest.approx(expected)
+    assert [values[name] for name in names_of("within")] == pytest.approx(expected)
 
 
 def test_a_resample_is_measured_as_its_rows_repeated(tested, resamples, percentile):
@@ -119,7 +118,7 @@ def test_a_resample_is_measured_as_its_rows_repeated(tested, resamples, percenti
 def test_percentile_intervals(percentile):
     for name in MEASURES:
         bounds = percentile.intervals[name]
-        if name in WITHOUT_INTERVAL:
+        if name not in SCALES:
             assert np.isnan(bounds).all(), name
         else:
             # A resample may have no negative that was called wrong.
@@ -157,7 +156,7 @@ def test_other_intervals_rest_on_leaving_out_one_person_at_a_time(tested, resamp
     found = estimate_cell(tested, resamples, settings)
     assert found.values == percentile.values
     for name in MEASURES:
-        if name in WITHOUT_INTERVAL:
+        if name not in SCALES:
             assert np.isnan(found.intervals[name]).all(), name
             continue
         value, strata = found.values[name], resamples.strata
@@ -182,8 +181,19 @@ def test_what_ranks_and_correlations_need_is_resampled_whatever_makes_the_interv
         np.testing.assert_array_equal(by_t.samples[name], percentile.samples[name])
 
 
-def test_every_measure_has_its_scale():
-    assert set(SCALES) == set(MEASURES)
+def test_each_measure_counts_the_images_that_it_is_of():
+    row = {"n_images": 100, "n_positive": 30, "n_called": 45, "n_ratio": 90, "n_map": 95, "n_right": 60, "n_wrong": 20}
+    row |= {"n_right_positive": 17, "n_wrong_positive": 5, "n_right_negative": 43, "n_wrong_negative": 15}
+    found = {name: measure.images(row) for name, measure in MEASURES.items()}
+    own = {"sensitivity": 30, "specificity": 70, "ppv": 45, "npv": 55, "outside_share": 95}
+    own |= {"right_by_ratio": 80, "right_by_ratio_positive": 22, "right_by_ratio_negative": 58}
+    own |= dict.fromkeys((*RATIOS, "right_by_ratio_rho", "ratio_score_rho"), 90)
+    assert found == dict.fromkeys(MEASURES, 100) | own
+    assert MEASURES["right_by_ratio"].images(row | {"n_right": None, "n_wrong": None}) == 0, "none is compared"
+
+
+def test_every_measure_but_the_calibration_error_has_an_interval():
+    assert set(MEASURES) - set(SCALES) == {"ece"}
 
 
 @pytest.mark.parametrize("settings", [T, PERCENTILE, BCA], ids=lambda settings: settings.interval)
@@ -224,7 +234,7 @@ def test_the_interval_of_a_mean_over_cells(tested, resamples, settings):
 def test_a_cell_without_any_ratio_is_still_measured(tested, resamples, method):
     nothing = replace(tested, ratios={name: np.full(100, np.nan) for name in RATIOS})
     found = estimate_cell(nothing, resamples, Statistics(interval=method))
-    for name in (*RATIOS, *WITHIN):
+    for name in names_of("ratio", "within"):
         assert np.isnan([found.values[name], *found.intervals[name]]).all(), name
     assert np.isfinite([found.values["auc"], *found.intervals["auc"]]).all()
 

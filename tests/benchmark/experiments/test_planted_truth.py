@@ -27,7 +27,7 @@ from benchmark.experiments.planted_truth import (
 from benchmark.storage.rundir import RunDirectory, write_json, write_parquet, write_text
 from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
-from benchmark.trial.controls import CONTROLS
+from benchmark.trial.controls import COMPUTE
 from tests.benchmark import explained
 from tests.benchmark.trials import write_cohort, write_trial
 
@@ -311,7 +311,7 @@ def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
         )
         run = explained.write_trained(study, tmp_path / signal)
         for cell in explained.write_explained(study, run):
-            for find in CONTROLS.values():
+            for find in COMPUTE.values():
                 find(cell)
         write_text(run.study, study.model_dump_json())
         write_parquet(run.leaderboard("parquet"), build(run, cells_of(study), study.statistics).cells)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmark.analysis.leaderboard import ERASURE_MEASURES, build
+from benchmark.analysis.leaderboard import build
 from benchmark.analysis.measures import MEASURES
 from benchmark.analysis.planted import compare_with_truth
 from benchmark.errors import UserError
@@ -43,6 +43,7 @@ from benchmark.report.results import (
 )
 from benchmark.storage.rundir import RunDirectory, write_json, write_parquet
 from benchmark.study.config import Controls, Statistics
+from benchmark.study.controls import ERASURE
 from benchmark.synthetic import SyntheticCohort
 from tests.benchmark.trials import cell, change, write_cohort, write_trial
 from xai.saliency import RATIOS
@@ -239,7 +240,7 @@ def test_what_a_cell_holds(results):
     assert set(first.measures) - highest == {
         "rank", *MEASURES, "auc_delong", *SKEWNESS, "vessel_ratio_null", "vessel_ratio_turned",
         "vessel_ratio_over_null", "vessel_ratio_over_turned", "model_null_classifier", "model_null",
-        "model_null_others", *ERASURE_MEASURES,
+        "model_null_others", *ERASURE.estimates,
     }  # fmt: skip
     assert (first.n_images, first.n_people, first.n_positive) == (80, 40, 40)
     assert (first.n_positive_patients, first.n_negative_patients) == (20, 20)

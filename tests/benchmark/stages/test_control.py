@@ -13,13 +13,17 @@ from benchmark.stages.control import control
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import Study
-from benchmark.trial.controls import CONTROLS
+from benchmark.study.controls import CONTROLS
+from benchmark.tables import read_parquet
+from tests.benchmark.explained import study_of, write_trained
+
+CLUSTER = Cluster(nodes=1, cpus=2, gpus=0, gpu_memory=None, accelerators=(), is_local=True)
 
 
 @pytest.fixture
 def computed(monkeypatch):
-    """`order`: what was computed; what is in `broken` fails."""
-    told = SimpleNamespace(order=[], broken=set())
+    """`order`: what was computed; what is in `broken` fails; `unpainted`: why the photographs could not be erased."""
+    told = SimpleNamespace(order=[], broken=set(), unpainted="")
 
     def computing(name):
         def compute(explained):
@@ -36,9 +40,9 @@ def computed(monkeypatch):
         for unit in units:
             yield from worker([unit])
 
-    monkeypatch.setattr(stage, "CONTROLS", {name: computing(name) for name in CONTROLS})
+    monkeypatch.setattr(stage, "COMPUTE", {name: computing(name) for name in CONTROLS})
     monkeypatch.setattr(stage, "stream", stream)
-    monkeypatch.setattr(stage, "_erase", lambda run: told.order.append("photographs"))
+    monkeypatch.setattr(stage, "_erase", lambda run: told.order.append("photographs") or told.unpainted)
     return told
 
 
@@ -57,8 +61,7 @@ def run_with(tmp_path):
             }
         )
         console = Console(file=io.StringIO(), width=300)
-        cluster = Cluster(nodes=1, cpus=2, gpus=0, gpu_memory=None, accelerators=(), is_local=True)
-        run = Run(study, RunDirectory(tmp_path), cluster, Reporter(console, ["control"]))
+        run = Run(study, RunDirectory(tmp_path), CLUSTER, Reporter(console, ["control"]))
         for cell in run.cells():
             run.directory.trial(cell).path.mkdir(parents=True, exist_ok=True)
         return run, console.file
@@ -99,3 +102,37 @@ def test_a_control_that_fails_is_told_and_tried_again_and_its_cell_stands(run_wi
     control(run_with()[0])
     assert computed.order == [("lora", "model_null")]
     assert not folder.control_failure("model_null").exists()
+
+
+def test_photographs_that_cannot_be_erased_cost_the_erasure_alone(run_with, computed):
+    computed.unpainted = "7.png: OSError: Input/output error"
+    run, screen = run_with(model_null=False, other_class=False)
+    control(run)
+    assert computed.order == ["photographs", ("classifier_only", "mask_null"), ("lora", "mask_null")]
+    for cell in run.cells():
+        assert run.directory.trial(cell).control_failure("erasure").read_text() == computed.unpainted + "\n"
+        assert f"✗ {cell.name}: erasure failed: {computed.unpainted}" in screen.getvalue()
+    computed.order.clear()
+    computed.unpainted = ""
+    control(run_with(model_null=False, other_class=False)[0])
+    assert computed.order == ["photographs", ("classifier_only", "erasure"), ("lora", "erasure")], "tried again"
+
+
+def test_erased_photographs_are_complete_or_absent(tmp_path, monkeypatch):
+    study = study_of()
+    run = Run(study, write_trained(study, tmp_path), CLUSTER, Reporter(Console(file=io.StringIO()), ["erase"]))
+    run.directory.painted.parent.mkdir(exist_ok=True)
+    monkeypatch.setattr(stage, "stream", lambda rows, steps, *_, **__: map(steps[0].function, rows))
+    erase_all, unreadable = stage.erase_all, [4]
+
+    def erase(images, planes):
+        unreadable[0] -= 1
+        if unreadable[0] == 0:
+            raise OSError("Input/output error")
+        return erase_all(images, planes)
+
+    monkeypatch.setattr(stage, "erase_all", erase)
+    assert stage._erase(run) == "3.png: OSError: Input/output error"
+    assert not run.directory.painted.exists()
+    assert stage._erase(run) == ""
+    assert read_parquet(run.directory.painted)["painted"].null_count() == 1, "the image without vessels"

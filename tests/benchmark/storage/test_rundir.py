@@ -286,3 +286,13 @@ def test_images_are_written_whole_or_not_at_all(tmp_path):
     write_image(tmp_path / "a.png", rgb)
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.png"))[..., ::-1], rgb)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "trace", ["embeddings/tower/entry.npy", "search/tower-lora.csv", "trials/tower-lora-s0/trial.json"]
+)
+def test_a_backbone_is_in_use_once_something_was_computed_from_it(tmp_path, trace):
+    directory = RunDirectory(tmp_path)
+    assert not directory.uses("tower")
+    write_text(tmp_path / trace, "")
+    assert directory.uses("tower") and not directory.uses("other")

@@ -309,3 +309,7 @@ def test_any_reason_is_one_printable_line(reason):
     line = one_line(ValueError(reason))
     assert line
     assert line.isprintable()
+
+
+def test_an_error_without_a_word_is_named():
+    assert (one_line(MemoryError()), one_line(OSError())) == ("not enough memory", "OSError")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmark.errors import UserError
 from benchmark.study.classes import Classes
 from benchmark.study.config import Shares
-from benchmark.study.splits import require_both_classes, require_enough_people, split_people
+from benchmark.study.splits import of_split, require_both_classes, require_enough_people, split_people
 
 # The labels of each person's images.
 people = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=4), min_size=1, max_size=60)
@@ -158,3 +158,9 @@ def test_a_label_is_called_by_its_name():
 
 def test_a_cohort_with_both_classes_everywhere_passes():
     require_both_classes(split_people(cohort([[0], [1]] * 10), Shares()))
+
+
+def test_images_of_a_split_keep_their_order():
+    images = pl.DataFrame({"image": list("dbac"), "split": ["test", "train", "test", None]})
+    assert of_split(images, "test")["image"].to_list() == ["d", "a"]
+    assert of_split(images, "val").is_empty()

@@ -13,8 +13,9 @@ from sklearn.metrics import roc_auc_score
 import backbones
 from benchmark.analysis.leaderboard import build
 from benchmark.storage.rundir import write_array
-from benchmark.study.config import SWITCHES, Statistics
-from benchmark.trial.controls import CONTROLS, depths
+from benchmark.study.config import Statistics
+from benchmark.study.controls import CONTROLS
+from benchmark.trial.controls import COMPUTE, depths
 from tests.benchmark.explained import N, study_of, write_explained, write_trained
 from xai.controls.model_null import cascade
 from xai.gradcam import gradcam, saliency_maps
@@ -35,15 +36,15 @@ def read(cell, name):
     def refuse(constant):
         raise AssertionError(f"{constant} in JSON")
 
-    CONTROLS[name](cell)
+    COMPUTE[name](cell)
     folder = cell.directory.trial(cell.cell)
     assert folder.control(name).is_file()
     file = {"mask_null": folder.mask_null, "other_class": folder.other_class, "model_null": folder.model_null}[name]
     return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
-def test_every_control_has_its_switch():
-    assert tuple(CONTROLS) == SWITCHES
+def test_every_control_is_computed():
+    assert tuple(COMPUTE) == tuple(CONTROLS)
 
 
 def test_the_mask_null_compares_the_cells_own_ratio_with_chance(explained):
@@ -184,7 +185,7 @@ def test_every_depth_of_a_shallow_tower_and_some_of_a_deep_one(last, chosen):
 
 
 def test_erasure_scores_the_three_versions_and_leaves_out_who_has_no_vessels(explained):
-    CONTROLS["erasure"](explained)
+    COMPUTE["erasure"](explained)
     table = pl.read_parquet(explained.directory.trial(explained.cell).erasure)
     assert table["image"].to_list() == explained.test["image"].to_list()
     assert table.row(N - 1)[3:] == (None,) * 4
@@ -206,7 +207,7 @@ def test_the_leaderboard_has_what_the_controls_found(explained):
     columns = ("vessel_ratio_null", "vessel_ratio_fov_null_p", "model_null", "auc_drop_erased", "n_erased")
     assert [row()[name] for name in columns] == [None] * 5, "not asked for"
     nulls, models = read(explained, "mask_null"), read(explained, "model_null")
-    CONTROLS["erasure"](explained)
+    COMPUTE["erasure"](explained)
     found = row()
     assert found["vessel_ratio_null"] == nulls["vessel_ratio"]["null"]
     assert found["vessel_ratio_fov_null_p"] == nulls["vessel_ratio_fov"]["p_value"]

@@ -16,6 +16,7 @@ from benchmark.study.config import Study
 from benchmark.trial.training import chosen_learning_rate, explained_inputs, new_tower, train_cell, trained_tower
 from finetune.checkpoint import save_trained
 from finetune.inputs import Images, plan_views
+from finetune.model import Model
 from finetune.training import positive_score, predict_logits
 from xai.gradcam import saliency_maps
 
@@ -101,7 +102,7 @@ def test_a_trained_cell_predicts_again_what_it_wrote(directory, strategy):
     assert written["split"].unique().sort().to_list() == ["test", "val"]
     tower = trained_tower(cell, directory)
     images = Images(np.load(directory.images), cell.backbone.open().normalise, 0, torch.device("cpu"))
-    scores = positive_score(predict_logits(tower, tower, 0, images, np.arange(16, 28), batch_size=12))
+    scores = positive_score(predict_logits(Model.whole(tower), images, np.arange(16, 28), batch_size=12))
     np.testing.assert_allclose(written["score"].to_numpy(), scores, atol=2e-3)  # float16 of a cache apart
     history = pl.read_csv(directory.trial(cell).history)
     assert history["epoch"].to_list() == [1, 2, 3]
