@@ -1,8 +1,13 @@
 """Which program and machine made a run."""
 
+import json
+import platform
 import subprocess
 
-from benchmark.report.provenance import processor, program
+import numpy
+import pytest
+
+from benchmark.report.provenance import Program, processor, program, seconds_before, software
 
 
 def git(folder, *arguments):
@@ -12,12 +17,12 @@ def git(folder, *arguments):
 
 def test_a_copy_without_git_has_its_version(tmp_path):
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
-    assert program(tmp_path) == "1.2.3"
+    assert program(tmp_path) == Program(version="1.2.3", commit=None, changed=None)
 
 
 def test_packages_without_their_project_file_can_still_report(tmp_path):
     """This is asked when a study ends: it must not fail there."""
-    assert program(tmp_path) == "unknown version"
+    assert program(tmp_path).version is None
 
 
 def test_a_repository_has_its_commit_and_says_where_it_was_changed(tmp_path):
@@ -28,10 +33,28 @@ def test_a_repository_has_its_commit_and_says_where_it_was_changed(tmp_path):
     git(tmp_path, "commit", "-m", "first")
     head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     (tmp_path / "comparison.csv").write_text("what a run leaves")
-    assert program(tmp_path) == f"1.2.3, commit {head.stdout.strip()}"
+    assert program(tmp_path) == Program(version="1.2.3", commit=head.stdout.strip(), changed=False)
     file.write_text('[project]\nversion = "1.2.4"\n')
-    assert program(tmp_path) == f"1.2.4, commit {head.stdout.strip()} with changes"
+    assert program(tmp_path) == Program(version="1.2.4", commit=head.stdout.strip(), changed=True)
 
 
-def test_the_processor_has_its_memory():
-    assert processor().endswith(" GiB")
+def test_packages_have_the_versions_that_are_imported():
+    found = software()
+    assert found.packages["numpy"] == numpy.__version__
+    assert found.python == platform.python_version()
+
+
+def test_the_processor_has_a_name():
+    assert processor().strip()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [{"seconds": {"embed": 0.1, "train": 1 / 3}}, {"Seconds per stage": {"embed": "0.1", "train": str(1 / 3)}}],
+    ids=["record", "headings of an earlier version"],
+)
+def test_seconds_of_the_run_before(tmp_path, written):
+    file = tmp_path / "run.json"
+    assert seconds_before(file) == {}
+    file.write_text(json.dumps(written), encoding="utf-8")
+    assert seconds_before(file) == {"embed": 0.1, "train": 1 / 3}
