@@ -75,13 +75,13 @@ def test_ray_is_imported_in_the_scheduling_wing_and_nowhere_else():
 
 
 @pytest.mark.parametrize("package", ["backbones", "finetune", "xai", "stats"])
-def test_importable_without_ray_polars_and_pydantic(package):
+def test_importable_without_ray_polars_pydantic_and_matplotlib(package):
     """On a GPU machine that has torch, timm, peft, numpy, scipy and scikit-learn alone."""
     modules = [
         ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for file in (ROOT / package).rglob("*.py")
     ]
-    absent = ["ray", "polars", "pydantic", "open_clip", "pytorch_grad_cam"]
+    absent = ["ray", "polars", "pydantic", "open_clip", "pytorch_grad_cam", "matplotlib"]
     script = f"""
 import sys, importlib
 for name in {absent}: sys.modules[name] = None

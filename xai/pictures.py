@@ -6,8 +6,8 @@ Every figure is a finished picture with its captions drawn in, and says the same
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -35,9 +35,6 @@ _TILE, _GAP, _MARGIN, _LINE_HEIGHT, _SWATCH, _BAR = 224, 10, 12, 28, 14, 110
 _LARGE, _SMALL = 20, 17
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-# Pillow's own font needs no file of the system's, and has little beyond ASCII.
-_LETTERS = {chr(code) for code in range(32, 127)} | {"·"}
-_SPELT = str.maketrans({"–": "-", "—": "-", "−": "-", "×": "x", "’": "'"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +132,8 @@ def mirrored_mean(pictures: np.ndarray, rows: np.ndarray, mirrored: np.ndarray) 
 
 def colours(saliency: np.ndarray, top: float) -> np.ndarray:
     """A map (H, W) on the scale from 0 to `top`, as (H, W, 3) float in 0..255."""
+    import matplotlib  # here, so that everything else in this folder runs without it
+
     return 255 * matplotlib.colormaps["inferno"](np.asarray(saliency, dtype=float) / (top or 1))[..., :3]
 
 
@@ -336,9 +335,11 @@ def _compose(
 ) -> np.ndarray:
     """Name and facts, tiles in rows under their captions, and the legend: (H, W, 3) uint8."""
     tile, gap, margin, line = (scale * pixels for pixels in (_TILE, _GAP, _MARGIN, _LINE_HEIGHT))
+    name, facts = _one_line(name), _one_line(facts)
     large, small = (ImageFont.load_default(scale * size) for size in (_LARGE, _SMALL))
+    heading, under = _font(name, scale * _LARGE), _font(facts, scale * _SMALL)
     room = columns * tile + (columns - 1) * gap
-    told = _wrap(facts, small, room)
+    told = _wrap(facts, under, room)
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
     most = (1 + len(told) + len(keys)) * line + len(rows) * (line + tile + gap) + 3 * margin
     canvas = Image.new("RGB", (room + 2 * margin, most), _PAPER)
@@ -346,10 +347,10 @@ def _compose(
     baseline = round(0.72 * line)
 
     y = margin
-    draw.text((margin, y + baseline), _shorten(name, large, room), _INK, large, "ls")
+    draw.text((margin, y + baseline), _shorten(name, heading, room), _INK, heading, "ls")
     for text in told:
         y += line
-        draw.text((margin, y + baseline), text, _QUIET, small, "ls")
+        draw.text((margin, y + baseline), text, _QUIET, under, "ls")
     y += line + gap // 2
     for row in rows:
         for column, one in enumerate(row):
@@ -381,15 +382,26 @@ def _paste(canvas: Image.Image, picture: np.ndarray, box: tuple[int, int, int, i
     canvas.paste(Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC), (x, y))
 
 
-def _writable(text: str) -> str:
-    """The text in one line, of characters that Pillow's own font has; a question mark for each of the others."""
-    plain = unicodedata.normalize("NFKD", " ".join(text.split())).translate(_SPELT)
-    return "".join(one if one in _LETTERS else "?" for one in plain if not unicodedata.combining(one))
+def _one_line(text: str) -> str:
+    """With accents joined to their letters; what of a file's name is no UTF-8 becomes a question mark."""
+    return unicodedata.normalize("NFC", " ".join(text.split())).encode(errors="replace").decode()
+
+
+def _font(text: str, size: int) -> _Font:
+    """Pillow's own, which has little beyond ASCII; for other letters DejaVu Sans, which comes with matplotlib.
+
+    Neither needs a file of the system's. A box stands for what DejaVu Sans lacks, Chinese for one.
+    """
+    if text.isascii():
+        return ImageFont.load_default(size)
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def _shorten(text: str, font: _Font, room: float) -> str:
     """The text with as much of its middle left out as does not fit into so many pixels."""
-    text = kept = _writable(text)
+    kept = text
     while kept and font.getlength(text) > room:
         kept = kept[: len(kept) // 2] + kept[len(kept) // 2 + 1 :]
         text = f"{kept[: len(kept) // 2]}…{kept[len(kept) // 2 :]}"
@@ -399,7 +411,7 @@ def _shorten(text: str, font: _Font, room: float) -> str:
 def _wrap(text: str, font: _Font, room: float) -> list[str]:
     """The text in lines of at most so many pixels, broken at spaces."""
     lines: list[str] = []
-    for word in _writable(text).split():
+    for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and font.getlength(longer) <= room:
             lines[-1] = longer

@@ -189,7 +189,9 @@ def test_the_alternative_text_tells_the_means():
     assert "LayerCAM peaks at the upper left" in alt
 
 
-@pytest.mark.parametrize("name", ["x" * 400 + ".jpg", "two\nlines\t.jpg", "眼底.jpg", "Zoë – ½×2.jpg", ""])
+@pytest.mark.parametrize(
+    "name", ["x" * 400 + ".jpg", "two\nlines\t.jpg", "眼底.jpg" * 40, "Zoë – ½×2.jpg", "\udce9.jpg", ""]
+)
 @pytest.mark.parametrize("columns", [2, 4])
 def test_no_name_overflows(photograph, saliency, planes, name, columns):
     figure = panel(photograph, saliency, planes, name, "a word and " * 30 + "y" * 300, columns=columns)
@@ -205,6 +207,17 @@ def test_a_long_name_keeps_both_ends(photograph, saliency, planes):
     long = heading("begin" + "x" * 300 + "end.jpg")
     assert (long[:, :50] == heading("begin" + "x" * 20)[:, :50]).all()
     assert (long != heading("begin" + "x" * 300 + "END.jpg")).any()
+
+
+def test_letters_of_other_languages_are_drawn(photograph, saliency, planes):
+    """Each of them a picture of its own: a box, or a question mark, would be the same for all."""
+
+    def heading(name: str) -> bytes:
+        return panel(photograph, saliency, planes, name, "").rgb[12:40].tobytes()
+
+    names = ["Łódź", "Lodz", "λόδζ", "лодз", "Zoë", "Zoe", "5 – 6", "5 - 6"]
+    assert len({heading(name) for name in names}) == len(names)
+    assert heading("Zoe\u0308") == heading("Zoë"), "as some systems write file names"
 
 
 def test_no_map_and_no_vessels_still_make_a_panel(photograph):
