@@ -4,9 +4,13 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
@@ -81,14 +85,29 @@ def test_ray_is_imported_in_the_scheduling_wing_and_nowhere_else():
     assert with_ray == {"benchmark/scheduling"}
 
 
+@pytest.mark.parametrize(("folders", "extras"), [(tuple(MAY_IMPORT), ()), (("tests",), ("dev",))])
+def test_what_is_imported_is_declared(folders, extras):
+    """Not what another package happens to bring today."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = project["dependencies"] + [each for extra in extras for each in project["optional-dependencies"][extra]]
+    declared = {canonicalize_name(Requirement(each).name) for each in declared}
+    distributions = packages_distributions()
+    names = set().union(*(imported(file) for folder in folders for file in (ROOT / folder).rglob("*.py")))
+    own = {*MAY_IMPORT, "run_benchmark", "tests", "pydantic_core"}  # half of pydantic, which pins it
+    foreign = {name for name in names - own if name in distributions}
+    missing = {name for name in foreign if declared.isdisjoint(map(canonicalize_name, distributions[name]))}
+    assert len(foreign) > 10
+    assert not missing
+
+
 @pytest.mark.parametrize("package", ["backbones", "finetune", "xai", "stats"])
-def test_importable_without_ray_polars_and_pydantic(package):
+def test_importable_without_ray_polars_pydantic_and_matplotlib(package):
     """On a GPU machine that has torch, timm, peft, numpy, scipy and scikit-learn alone."""
     modules = [
         ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for file in (ROOT / package).rglob("*.py")
     ]
-    absent = ["ray", "polars", "pydantic", "open_clip", "pytorch_grad_cam"]
+    absent = ["ray", "polars", "pydantic", "open_clip", "pytorch_grad_cam", "matplotlib"]
     script = f"""
 import sys, importlib
 for name in {absent}: sys.modules[name] = None

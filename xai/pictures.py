@@ -6,8 +6,8 @@ Every figure is a finished picture with its captions drawn in, and says the same
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -30,14 +30,12 @@ _PLACES = (
     ("at the lower left", "at the bottom", "at the lower right"),
 )
 
-# Pixels at scale 1. The lettering is large for its tiles: a telephone shows four of them at less than half size.
+_COLUMNS = 4  # tiles in a row
+# Pixels. The lettering is large for its tiles: a telephone shows four of them at less than half size.
 _TILE, _GAP, _MARGIN, _LINE_HEIGHT, _SWATCH, _BAR = 224, 10, 12, 28, 14, 110
 _LARGE, _SMALL = 20, 17
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-# Pillow's own font needs no file of the system's, and has little beyond ASCII.
-_LETTERS = {chr(code) for code in range(32, 127)} | {"·"}
-_SPELT = str.maketrans({"–": "-", "—": "-", "−": "-", "×": "x", "’": "'"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +133,8 @@ def mirrored_mean(pictures: np.ndarray, rows: np.ndarray, mirrored: np.ndarray) 
 
 def colours(saliency: np.ndarray, top: float) -> np.ndarray:
     """A map (H, W) on the scale from 0 to `top`, as (H, W, 3) float in 0..255."""
+    import matplotlib  # here, so that everything else in this folder runs without it
+
     return 255 * matplotlib.colormaps["inferno"](np.asarray(saliency, dtype=float) / (top or 1))[..., :3]
 
 
@@ -168,9 +168,6 @@ def panel(
     name: str,
     facts: str,
     method: str = "Grad-CAM",
-    inside_fov: bool = False,
-    columns: int = 4,
-    scale: int = 1,
 ) -> Figure:
     """One photograph, its map, its vessels, and its map inside and outside them, after the published study.
 
@@ -184,9 +181,6 @@ def panel(
         name: of the image; shortened in the middle where it is too long.
         facts: what stands below the name: label, score, ratio.
         method: what made the map.
-        inside_fov: non-vessel is what lies inside the field of view, as for the ratios `*_fov`.
-        columns: tiles in a row; 2 suit a narrow screen.
-        scale: 1 for tiles of 224 pixels; larger for print.
 
     Raises:
         ValueError: the map is not finite, or the arrays differ in size.
@@ -196,9 +190,8 @@ def panel(
     if not np.isfinite(saliency).all():
         raise ValueError(f"{name}: its map is not finite, so there is nothing to show")
     share = dict(zip(REGIONS, planes / 255, strict=True))
-    share["non_vessel"] = (share["fov"] - share["vessel"]).clip(min=0) if inside_fov else 1 - share["vessel"]
+    share["non_vessel"] = 1 - share["vessel"]
     means = {key: float(value[0]) for key, value in vessel_saliency(saliency[None], planes[None]).items()}
-    means["non_vessel"] = means["non_vessel_fov" if inside_fov else "non_vessel"]
     top = float(saliency.max())
     heat, edge = colours(saliency, top), _outline(share["fov"])
     view = share["fov"].sum()
@@ -233,7 +226,7 @@ def panel(
         f"({_mean(means['artery'])}), veins ({_mean(means['vein'])}), both ({_mean(means['vessel'])}) and non-vessel "
         f"({_mean(means['non_vessel'])}). {method} peaks {_place(saliency)}."
     )
-    return Figure(_compose(name, facts, tiles, keys, columns, scale), " ".join(alt.split()))
+    return Figure(_compose(name, facts, tiles, keys), " ".join(alt.split()))
 
 
 def mean_panel(
@@ -243,8 +236,6 @@ def mean_panel(
     name: str,
     facts: str,
     method: str = "Grad-CAM",
-    columns: int = 4,
-    scale: int = 1,
 ) -> Figure:
     """The mean maps beside the mean photograph, on one colour scale from 0 to the highest mean.
 
@@ -278,7 +269,7 @@ def mean_panel(
     if not all(one.used for one in maps.values()):
         keys.append(_Key("", _plain(_SQUARE, _LEFT_OUT), "no map"))
     alt = f"{name}, {facts}: mean photograph and mean {method}; {'; '.join(told)}."
-    return Figure(_compose(name, facts, tiles, keys, columns, scale), " ".join(alt.split()))
+    return Figure(_compose(name, facts, tiles, keys), " ".join(alt.split()))
 
 
 def _mean(value: float) -> str:
@@ -331,47 +322,46 @@ def _line(what: str, ground: tuple[int, int, int], line: tuple[int, int, int]) -
     return _Key("", swatch, what)
 
 
-def _compose(
-    name: str, facts: str, tiles: Sequence[_Tile], keys: Sequence[_Key], columns: int, scale: int
-) -> np.ndarray:
+def _compose(name: str, facts: str, tiles: Sequence[_Tile], keys: Sequence[_Key]) -> np.ndarray:
     """Name and facts, tiles in rows under their captions, and the legend: (H, W, 3) uint8."""
-    tile, gap, margin, line = (scale * pixels for pixels in (_TILE, _GAP, _MARGIN, _LINE_HEIGHT))
-    large, small = (ImageFont.load_default(scale * size) for size in (_LARGE, _SMALL))
-    room = columns * tile + (columns - 1) * gap
-    told = _wrap(facts, small, room)
-    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
-    most = (1 + len(told) + len(keys)) * line + len(rows) * (line + tile + gap) + 3 * margin
-    canvas = Image.new("RGB", (room + 2 * margin, most), _PAPER)
+    name, facts = _one_line(name), _one_line(facts)
+    large, small = (ImageFont.load_default(size) for size in (_LARGE, _SMALL))
+    heading, under = _font(name, _LARGE), _font(facts, _SMALL)
+    room = _COLUMNS * (_TILE + _GAP) - _GAP
+    told = _wrap(facts, under, room)
+    rows = [tiles[first : first + _COLUMNS] for first in range(0, len(tiles), _COLUMNS)]
+    most = (1 + len(told) + len(keys)) * _LINE_HEIGHT + len(rows) * (_LINE_HEIGHT + _TILE + _GAP) + 3 * _MARGIN
+    canvas = Image.new("RGB", (room + 2 * _MARGIN, most), _PAPER)
     draw = ImageDraw.Draw(canvas)
-    baseline = round(0.72 * line)
+    baseline = round(0.72 * _LINE_HEIGHT)
 
-    y = margin
-    draw.text((margin, y + baseline), _shorten(name, large, room), _INK, large, "ls")
+    y = _MARGIN
+    draw.text((_MARGIN, y + baseline), _shorten(name, heading, room), _INK, heading, "ls")
     for text in told:
-        y += line
-        draw.text((margin, y + baseline), text, _QUIET, small, "ls")
-    y += line + gap // 2
+        y += _LINE_HEIGHT
+        draw.text((_MARGIN, y + baseline), text, _QUIET, under, "ls")
+    y += _LINE_HEIGHT + _GAP // 2
     for row in rows:
         for column, one in enumerate(row):
-            x = margin + column * (tile + gap)
-            left = tile - small.getlength(one.note) - gap
+            x = _MARGIN + column * (_TILE + _GAP)
+            left = _TILE - small.getlength(one.note) - _GAP
             draw.text((x, y + baseline), _shorten(one.caption, large, left), _INK, large, "ls")
-            draw.text((x + tile, y + baseline), one.note, _QUIET, small, "rs")
-            _paste(canvas, one.picture, (x, y + line, tile, tile))
-        y += line + tile + gap
-    x = margin
+            draw.text((x + _TILE, y + baseline), one.note, _QUIET, small, "rs")
+            _paste(canvas, one.picture, (x, y + _LINE_HEIGHT, _TILE, _TILE))
+        y += _LINE_HEIGHT + _TILE + _GAP
+    x = _MARGIN
     for key in keys:
         before, after = small.getlength(key.before), small.getlength(key.after)
-        height, width = (scale * side for side in key.swatch.shape[:2])
-        if x > margin and x + before + width + after + 2 * gap > margin + room:
-            x, y = margin, y + line
+        height, width = key.swatch.shape[:2]
+        if x > _MARGIN and x + before + width + after + 2 * _GAP > _MARGIN + room:
+            x, y = _MARGIN, y + _LINE_HEIGHT
         draw.text((x, y + baseline), key.before, _QUIET, small, "ls")
-        x += round(before) + gap * bool(key.before)
-        _paste(canvas, key.swatch, (x, y + baseline - height + scale, width, height))
-        x += width + gap
+        x += round(before) + _GAP * bool(key.before)
+        _paste(canvas, key.swatch, (x, y + baseline - height + 1, width, height))
+        x += width + _GAP
         draw.text((x, y + baseline), key.after, _QUIET, small, "ls")
-        x += round(after) + 2 * gap
-    return np.asarray(canvas)[: y + line + margin // 2]
+        x += round(after) + 2 * _GAP
+    return np.asarray(canvas)[: y + _LINE_HEIGHT + _MARGIN // 2]
 
 
 def _paste(canvas: Image.Image, picture: np.ndarray, box: tuple[int, int, int, int]) -> None:
@@ -381,15 +371,26 @@ def _paste(canvas: Image.Image, picture: np.ndarray, box: tuple[int, int, int, i
     canvas.paste(Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC), (x, y))
 
 
-def _writable(text: str) -> str:
-    """The text in one line, of characters that Pillow's own font has; a question mark for each of the others."""
-    plain = unicodedata.normalize("NFKD", " ".join(text.split())).translate(_SPELT)
-    return "".join(one if one in _LETTERS else "?" for one in plain if not unicodedata.combining(one))
+def _one_line(text: str) -> str:
+    """With accents joined to their letters; what of a file's name is no UTF-8 becomes a question mark."""
+    return unicodedata.normalize("NFC", " ".join(text.split())).encode(errors="replace").decode()
+
+
+def _font(text: str, size: int) -> _Font:
+    """Pillow's own, which has little beyond ASCII; for other letters DejaVu Sans, which comes with matplotlib.
+
+    Neither needs a file of the system's. A box stands for what DejaVu Sans lacks, Chinese for one.
+    """
+    if text.isascii():
+        return ImageFont.load_default(size)
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def _shorten(text: str, font: _Font, room: float) -> str:
     """The text with as much of its middle left out as does not fit into so many pixels."""
-    text = kept = _writable(text)
+    kept = text
     while kept and font.getlength(text) > room:
         kept = kept[: len(kept) // 2] + kept[len(kept) // 2 + 1 :]
         text = f"{kept[: len(kept) // 2]}…{kept[len(kept) // 2 :]}"
@@ -399,7 +400,7 @@ def _shorten(text: str, font: _Font, room: float) -> str:
 def _wrap(text: str, font: _Font, room: float) -> list[str]:
     """The text in lines of at most so many pixels, broken at spaces."""
     lines: list[str] = []
-    for word in _writable(text).split():
+    for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and font.getlength(longer) <= room:
             lines[-1] = longer

@@ -11,6 +11,7 @@ from rich.table import Table
 import backbones
 from benchmark.errors import UserError
 from benchmark.preflight.adequacy import adequacy
+from benchmark.report.formats import readable_bytes, readable_seconds
 from benchmark.report.terminal import print_table
 from benchmark.shipped import COMMAND
 from benchmark.stages.segment import open_vessels, require_own_masks
@@ -29,8 +30,6 @@ from benchmark.trial.costs import (
     cost_of,
     disk_bytes,
     embedding_seconds,
-    readable_bytes,
-    readable_seconds,
     this_machine,
     trains_from_images,
 )

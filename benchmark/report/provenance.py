@@ -1,33 +1,87 @@
-"""Which program made a run, from what, on what machine: facts that a reader needs to make it again."""
+"""The record of a run: which program made it, on what machine, and in what time. Numbers as measured, no text."""
 
+import importlib.metadata
+import json
 import platform
 import subprocess
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from benchmark import __version__
 from benchmark.shipped import ROOT
-from benchmark.trial.costs import main_memory
 
 GIT_SECONDS = 60  # git reads the whole checkout, which may lie on a slow file server; a busy machine must not lose it
+PACKAGES = (
+    "ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy",
+    "pillow", "opencv-python-headless",
+)  # fmt: skip
 
 
-def program(root: Path = ROOT) -> str:
-    """Version of this program, with the commit where its folder is a git repository, and whether it was changed."""
+class Program(BaseModel, frozen=True):
+    """This program."""
+
+    version: str | None  # null: an earlier version did not record it
+    commit: str | None  # null: not in a git repository
+    changed: bool | None  # whether files differ from the commit; null: not known
+
+
+class Software(BaseModel, frozen=True):
+    """What the numbers were computed with."""
+
+    program: Program
+    python: str
+    packages: dict[str, str]  # name -> version
+
+
+class Machine(BaseModel, frozen=True):
+    """What the study ran on; the processor and the memory are of the node that reported."""
+
+    nodes: int
+    cpus: int
+    gpus: int
+    accelerators: list[str]  # Ray's names of the GPUs, "H100"
+    processor: str | None
+    memory: int | None  # bytes that the processes of this node may take
+
+
+class RunRecord(BaseModel, frozen=True):
+    """run.json."""
+
+    finished: str  # end of the report, ISO 8601, UTC
+    software: Software
+    machine: Machine
+    seconds: dict[str, float]  # by stage, of the run that completed it
+
+
+def program(root: Path = ROOT) -> Program:
+    """The version, with the commit where the folder is a git repository, and whether it was changed."""
     commit = _git(root, "rev-parse", "HEAD")
-    if commit is None:
-        return __version__
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    told = ", changes unknown" if changed is None else " with changes" if changed else ""
-    return f"{__version__}, commit {commit}{told}"
+    status = None if commit is None else _git(root, "status", "--porcelain", "--untracked-files=no")
+    return Program(version=__version__, commit=commit, changed=None if status is None else bool(status))
+
+
+def software() -> Software:
+    """This program, Python, and the packages that numbers depend on."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return Software(program=program(), python=platform.python_version(), packages=versions)
 
 
 def processor() -> str:
-    """The processor of this machine, as it calls itself, and its memory."""
+    """The processor of this machine, as it calls itself."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {main_memory() / 2**30:.0f} GiB"
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def seconds_before(file: Path) -> dict[str, float]:
+    """By stage, the seconds that a run.json has; a resumed run does not repeat what is complete."""
+    if not file.is_file():
+        return {}
+    values = json.loads(file.read_text(encoding="utf-8"))
+    found = values["seconds"] if "seconds" in values else values.get("Seconds per stage", {})  # up to version 0.1
+    return {stage: float(seconds) for stage, seconds in found.items()}
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -1,8 +1,8 @@
 """results.json: every number of a run with what it rests on, in one documented, versioned schema.
 
 A run's `results.json` stands for the run: `run_benchmark.py leaderboard` reads nothing else. docs/results.md describes
-the fields; `Results.model_json_schema()` is the schema itself. A reader of version 1 may rely on every field below;
-fields are added without a new version, removed or changed only with one.
+the fields; `Results.model_json_schema()` is the schema itself. A reader of version 2 may rely on every field below;
+fields are added without a new version, removed or changed only with one. Version 1 is still read.
 """
 
 import json
@@ -19,12 +19,13 @@ from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.measures import MEASURES
 from benchmark.analysis.planted import INDICATORS, Planted
 from benchmark.errors import UserError
+from benchmark.report.provenance import Machine, Software
 from benchmark.study.config import Controls, Statistics
 from benchmark.study.controls import CONTROLS, Control
 from xai.controls.null import TESTED_RATIOS
 
 SCHEMA_NAME: Literal["retina-benchmark/results"] = "retina-benchmark/results"
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 
 
 class _Model(BaseModel):
@@ -260,7 +261,7 @@ class Results(_Model):
     """One run."""
 
     schema_name: Literal["retina-benchmark/results"] = SCHEMA_NAME
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     study: str
     finished: str
     notices: list[str] = []
@@ -276,9 +277,9 @@ class Results(_Model):
     planted: PlantedResult | None = None  # null: not a synthetic study
     weights: dict[str, dict[str, Any] | None]
     vessels: dict[str, Any]
-    software: dict[str, str]
-    machine: dict[str, str]
-    seconds: dict[str, float]
+    software: Software
+    machine: Machine
+    seconds: dict[str, float]  # by stage, as measured
     configuration: dict[str, Any]
 
 
@@ -557,10 +558,47 @@ def read_results(path: Path) -> Results:
     except ValueError as error:
         raise UserError(f"{file}: not JSON: {error}") from error
     found = (values.get("schema_name"), values.get("version")) if isinstance(values, dict) else None
-    if found != (SCHEMA_NAME, VERSION):
+    if found not in ((SCHEMA_NAME, 1), (SCHEMA_NAME, VERSION)):
         raise UserError(f"{file}: expected {SCHEMA_NAME} version {VERSION}, found {found}; report that run again")
     try:
-        return Results.model_validate(values)
+        return Results.model_validate(_from_version_1(values) if found == (SCHEMA_NAME, 1) else values)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+class _Texts(_Model):
+    """What was text in version 1: `nodes`, `CPUs`, `GPUs` and `this node` of the machine; versions by package."""
+
+    software: dict[str, str]
+    machine: dict[str, str]
+
+
+def _from_version_1(values: dict[str, Any]) -> dict[str, Any]:
+    """The same as version 2 has it.
+
+    Raises:
+        ValidationError: `software` or `machine` is not as version 1 has it.
+    """
+    texts = _Texts.model_validate(values)
+    packages, machine = dict(texts.software), texts.machine
+    version, _, rest = packages.pop("retina-benchmark", "").partition(", commit ")
+    commit, _, state = rest.partition(" ")  # "with changes", "changes unknown" or nothing
+    program = {
+        "version": None if version in ("", "unknown version") else version,
+        "commit": commit.strip(",") or None,
+        "changed": {"": False, "with changes": True}.get(state) if commit else None,
+    }
+    gpus, _, accelerators = machine.get("GPUs", "").partition(" ")
+    return values | {
+        "version": VERSION,
+        "software": {"program": program, "python": packages.pop("python", ""), "packages": packages},
+        "machine": {
+            "nodes": machine.get("nodes", 1),
+            "cpus": machine.get("CPUs"),
+            "gpus": gpus,
+            "accelerators": accelerators.split(),
+            "processor": machine.get("this node"),  # with its memory, rounded
+            "memory": None,
+        },
+    }

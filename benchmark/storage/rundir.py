@@ -1,7 +1,7 @@
 """The run directory: every file name and format of a study is decided here, and nowhere else.
 
     study.yaml                     the configuration the run was started with
-    run.json                       versions, machine, seconds per stage
+    run.json                       `benchmark.report.provenance.RunRecord`: versions, machine, seconds per stage
     .lock                          the process that works here, while one does
     logs/run.log                   everything that is not for the screen
     synthetic/                     the synthetic cohort, where there is one

@@ -15,11 +15,6 @@ from benchmark.study.splits import ADVICE, of_split, require_both_classes, requi
 from benchmark.synthetic import SyntheticCohort
 
 
-def read_cohort(study: Study, manifest: Path) -> pl.DataFrame:
-    """The images of `open_cohort`."""
-    return open_cohort(study, manifest).images
-
-
 def open_cohort(study: Study, manifest: Path) -> Manifest:
     """The manifest with the `split` column of its images filled.
 

@@ -16,7 +16,7 @@ from benchmark.study.listing import FILES, OPTIONAL, REQUIRED, is_named_dicom, r
 from benchmark.study.photos import IMAGE_SUFFIXES
 from benchmark.study.spellings import means_nothing, shown, spelling_of
 
-__all__ = ["FILES", "OPTIONAL", "REQUIRED", "SPLITS", "Manifest", "open_manifest", "read_manifest"]
+__all__ = ["FILES", "OPTIONAL", "REQUIRED", "SPLITS", "Manifest", "open_manifest"]
 
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0,0": 0, "1,0": 1}
 _SHOWN = 10  # texts of labels
@@ -57,11 +57,6 @@ class Manifest:
         if self.copies:
             told.append(f"Copies of another image of the same patient: {self.copies}; they count as images")
         return told
-
-
-def read_manifest(manifest: Path, image_dir: Path | None = None, patient_pattern: str | None = None) -> pl.DataFrame:
-    """`Manifest.images` of `open_manifest`."""
-    return open_manifest(manifest, image_dir, patient_pattern).images
 
 
 def open_manifest(

@@ -297,16 +297,6 @@ def existing_parent(path: Path) -> Path:
     return path
 
 
-def readable_bytes(count: float) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 2 else f"{count / 2**20:.0f} MiB"
-
-
-def readable_seconds(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "< 1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def _entries(study: Study, sizes: Sizes) -> int:
     """Images and augmented views."""
     return sum(sizes.values()) + sizes["train"] * (study.training.views - 1)

@@ -16,7 +16,6 @@ import numpy as np
 from scipy.stats import norm
 
 from benchmark.analysis.evidence import depends_p, with_evidence
-from benchmark.analysis.leaderboard import AUC_DROPS
 from benchmark.analysis.measures import Resampled, estimate, p_above_chance, p_of_drop, standard_error
 from benchmark.study.config import Statistics
 from stats.bootstrap import auc_resampled
@@ -28,6 +27,7 @@ from stats.shares import effective_patients
 
 CELLS = 9
 WITHIN, BETWEEN = 0.9, 0.5  # correlation of a patient's images, and of two cells
+AUC_DROPS = ("auc_drop_erased", "auc_drop_control", "auc_drop_difference")
 SETTINGS = Statistics()
 MARGIN = SETTINGS.equivalence_margin
 

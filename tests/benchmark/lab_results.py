@@ -1,7 +1,11 @@
 """results.json of labs, written by hand."""
 
+from benchmark.report.provenance import Machine, Program, Software
 from benchmark.report.results import CellResult, CohortResult, Number, Results, methods
 from benchmark.study.config import Controls, Statistics
+
+SOFTWARE = Software(program=Program(version="0.1.0", commit=None, changed=None), python="3.11.2", packages={})
+MACHINE = Machine(nodes=1, cpus=2, gpus=0, accelerators=[], processor=None, memory=None)
 
 
 def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, notices=(), **aucs):
@@ -43,8 +47,8 @@ def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, n
         seeds=[],
         weights=weights or {},
         vessels={},
-        software={},
-        machine={},
+        software=SOFTWARE,
+        machine=MACHINE,
         seconds={},
         configuration={},
     )

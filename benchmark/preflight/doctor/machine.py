@@ -12,6 +12,7 @@ from benchmark.errors import UserError
 from benchmark.preflight.doctor.case import Case
 from benchmark.preflight.doctor.finding import Finding, Status
 from benchmark.preflight.plan import images_by_split
+from benchmark.report.formats import readable_bytes
 from benchmark.scheduling.cluster import short_memory
 from benchmark.scheduling.surroundings import OPEN_FILES, largest_processes, temporary_folder
 from benchmark.stages.pipeline import unmet
@@ -26,7 +27,6 @@ from benchmark.trial.costs import (
     footprint_on,
     free_bytes,
     memory,
-    readable_bytes,
     trains_from_images,
 )
 

@@ -11,8 +11,9 @@ from backbones import HubFile, surroundings
 from backbones.checkpoint import require_kind
 from benchmark.preflight.doctor.case import Case
 from benchmark.preflight.doctor.finding import Finding, Status
+from benchmark.report.formats import readable_bytes
 from benchmark.study.config import BackboneChoice
-from benchmark.trial.costs import free_bytes, readable_bytes
+from benchmark.trial.costs import free_bytes
 from benchmark.trial.weight_files import find_weights
 
 ANSWER_SECONDS = 5.0  # of the hub

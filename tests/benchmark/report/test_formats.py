@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.report.formats import p_stated, p_value
+from benchmark.report.formats import p_stated, p_value, readable_bytes, readable_seconds
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,8 @@ from benchmark.report.formats import p_stated, p_value
 )
 def test_p_values(value, alone, stated):
     assert (p_value(value), p_stated(value)) == (alone, stated)
+
+
+def test_amounts_read_well():
+    assert [readable_bytes(count) for count in (0, 5 * 2**20, 1.5 * 2**30)] == ["0 MiB", "5 MiB", "1.5 GiB"]
+    assert [readable_seconds(s) for s in (0.2, 42, 600, 7200)] == ["< 1 s", "42 s", "10 min", "2.0 h"]

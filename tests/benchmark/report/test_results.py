@@ -13,6 +13,7 @@ from benchmark.analysis.leaderboard import build
 from benchmark.analysis.measures import MEASURES
 from benchmark.analysis.planted import compare_with_truth
 from benchmark.errors import UserError
+from benchmark.report.provenance import Machine, Program, Software
 from benchmark.report.results import (
     Average,
     CellResult,
@@ -45,6 +46,7 @@ from benchmark.storage.rundir import RunDirectory, write_json, write_parquet
 from benchmark.study.config import Controls, Statistics
 from benchmark.study.controls import ERASURE
 from benchmark.synthetic import SyntheticCohort
+from tests.benchmark.lab_results import MACHINE, SOFTWARE
 from tests.benchmark.trials import cell, change, write_cohort, write_trial
 from xai.saliency import RATIOS
 
@@ -104,9 +106,9 @@ def results(board):
         repeatability=repeatability_results(board),
         weights={"dinov2-tiny": None},
         vessels={"source": "masks"},
-        software={"numpy": "2"},
-        machine={"CPUs": "2"},
-        seconds={"train": 1.5},
+        software=SOFTWARE,
+        machine=MACHINE,
+        seconds={"train": 1 / 3},
         configuration={"name": "Tiny", "statistics": SETTINGS.model_dump()},
     )
 
@@ -338,12 +340,14 @@ def changed(**changes):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (changed(schema_name="other"), "expected retina-benchmark/results version 1, found ('other', 1)"),
-        (changed(version=2), "expected retina-benchmark/results version 1, found ('retina-benchmark/results', 2)"),
-        (lambda values: [values], "expected retina-benchmark/results version 1, found None"),
-        (lambda values: {}, "expected retina-benchmark/results version 1, found (None, None)"),
+        (changed(schema_name="other"), "expected retina-benchmark/results version 2, found ('other', 2)"),
+        (changed(version=3), "expected retina-benchmark/results version 2, found ('retina-benchmark/results', 3)"),
+        (lambda values: [values], "expected retina-benchmark/results version 2, found None"),
+        (lambda values: {}, "expected retina-benchmark/results version 2, found (None, None)"),
         (changed(cells=[{"backbone": "x"}]), "cells.0.strategy: Field required"),
         (changed(seconds={"train": "long"}), "seconds.train: Input should be a valid number"),
+        (changed(version=1), "software.program: Input should be a valid string"),
+        (changed(version=1, software={}, machine={"CPUs": "two"}), "machine.cpus: Input should be a valid integer"),
     ],
 )
 def test_another_schema_or_version_is_refused_with_one_line(written, change, told):
@@ -374,6 +378,33 @@ def test_a_field_that_was_added_later_is_passed_over(results, written):
     assert read_results(written).model_dump_json() == results.model_dump_json()
 
 
+@pytest.mark.parametrize(
+    ("told", "program"),
+    [
+        ("0.1.0", Program(version="0.1.0", commit=None, changed=None)),
+        ("unknown version", Program(version=None, commit=None, changed=None)),
+        ("0.1.0, commit 0ab with changes", Program(version="0.1.0", commit="0ab", changed=True)),
+        ("0.1.0, commit 0ab", Program(version="0.1.0", commit="0ab", changed=False)),
+        ("0.1.0, commit 0ab, changes unknown", Program(version="0.1.0", commit="0ab", changed=None)),
+    ],
+)
+def test_version_1_is_still_read(results, written, told, program):
+    """It had software and machine as text."""
+    values = json.loads(written.read_text(encoding="utf-8")) | {
+        "version": 1,
+        "software": {"retina-benchmark": told, "python": "3.12.1", "numpy": "2.0"},
+        "machine": {"nodes": "2", "CPUs": "16", "GPUs": "2 A10G H100", "this node": "EPYC, 64 GiB"},
+    }
+    written.write_text(json.dumps(values), encoding="utf-8")
+    read = read_results(written)
+    assert read.software == Software(program=program, python="3.12.1", packages={"numpy": "2.0"})
+    assert read.machine == Machine(
+        nodes=2, cpus=16, gpus=2, accelerators=["A10G", "H100"], processor="EPYC, 64 GiB", memory=None
+    )
+    same = {"software": results.software, "machine": results.machine}
+    assert read.model_copy(update=same).model_dump_json() == results.model_dump_json()
+
+
 DOCUMENTED = Path(__file__).resolve().parents[3] / "docs" / "results.md"
 
 
@@ -383,7 +414,7 @@ def test_every_field_is_documented(results):
     models = (
         Results, CellResult, CohortResult, OperatingPoint, RatioResult,
         Comparison, Correlation, OverSeeds, Average, Contrast, Repeatability,
-        PlantedCell, PlantedResult, Number, Method,
+        PlantedCell, PlantedResult, Number, Method, Program, Software, Machine,
     )  # fmt: skip
     fields = {name for model in models for name in model.model_fields}
     assert {name for name in fields | measures if f"`{name}`" not in text} == set()

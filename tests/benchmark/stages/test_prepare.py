@@ -10,11 +10,11 @@ from PIL import Image
 from rich.console import Console
 
 from benchmark.errors import UserError
+from benchmark.report.notices import _repeated
 from benchmark.report.progress import Reporter
 from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import prepare as stage
 from benchmark.stages.prepare import prepare
-from benchmark.stages.report import _repeated
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import Study

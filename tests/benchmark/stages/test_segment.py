@@ -9,9 +9,9 @@ from PIL import Image
 from rich.console import Console
 
 from benchmark.errors import UserError
+from benchmark.report.facts import vessel_facts
 from benchmark.report.progress import Reporter
 from benchmark.scheduling.cluster import Cluster
-from benchmark.stages import report
 from benchmark.stages import segment as stage
 from benchmark.stages.run import Run
 from benchmark.stages.segment import SegmentWorker, load_row, open_vessels, require_own_masks
@@ -219,8 +219,9 @@ def test_reasons_flags_and_notes_are_kept_and_counted(run, tmp_path, eye):
     assert not open_array(run.directory.regions)[1].any()
     assert run.directory.completed("segment")["failed"] == 1
     assert "half of the range" in run.directory.completed("segment")["source"]["inside"]
-    assert report._flagged(run.directory) == {"flagged masks turned": "1 of 8"}
-    assert report._noted(run.directory)["optic discs left out"].startswith("1 of 8, the first: disc_mask ")
+    told = vessel_facts(vessels)
+    assert (told["test images without masks"], told["flagged masks turned"]) == ("1", "1 of 8")
+    assert told["optic discs left out"].startswith("1 of 8, the first: disc_mask ")
 
 
 def test_a_study_without_any_mask_ends_here_and_continues_once_they_are_corrected(run, eye, row):

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.study.cohort import digest, open_cohort, read_cohort
+from benchmark.study.cohort import digest, open_cohort
 from benchmark.study.config import Study
 from benchmark.synthetic import SyntheticCohort
 
@@ -31,12 +31,12 @@ def manifest(tmp_path):
 
 
 def test_every_person_gets_a_split(manifest):
-    assert sorted(read_cohort(study("wnet"), manifest)["split"].unique()) == ["test", "train", "val"]
+    assert sorted(open_cohort(study("wnet"), manifest).images["split"].unique()) == ["test", "train", "val"]
 
 
 def test_masks_that_nobody_named_are_missed_before_anything_runs(manifest):
     with pytest.raises(UserError, match=r"cohort\.csv: names no artery_mask .* --vessels wnet"):
-        read_cohort(study("masks"), manifest)
+        open_cohort(study("masks"), manifest)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_small_and_unusual_cohorts_pass(write, rows, mark):
     manifest = write(
         mark + (b"image,label,patient_id,eye" if rows[0].count(",") > 2 else b"image,label,patient_id"), *rows
     )
-    cohort = read_cohort(study("wnet"), manifest)
+    cohort = open_cohort(study("wnet"), manifest).images
     assert len(cohort) == len(rows)
     assert cohort.group_by("split").agg(pl.col("label").n_unique())["label"].to_list() == [2, 2, 2]
 
@@ -76,7 +76,7 @@ def test_small_and_unusual_cohorts_pass(write, rows, mark):
 def test_a_rare_class_is_in_every_split(write):
     manifest = write("image,label,patient_id", *(f"{i}.jpg,{int(i < 4)},{i}" for i in range(200)))
     shares = {"train": 0.7, "val": 0.1, "test": 0.2}
-    split = read_cohort(study("wnet", shares=shares), manifest).filter(label=1)["split"].to_list()
+    split = open_cohort(study("wnet", shares=shares), manifest).images.filter(label=1)["split"].to_list()
     assert [split.count(name) for name in ("train", "val", "test")] == [2, 1, 1]
 
 
@@ -93,7 +93,7 @@ def test_a_class_that_a_split_folder_lacks_is_named(tmp_path):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     with pytest.raises(UserError) as caught:
-        read_cohort(study("wnet"), tmp_path)
+        open_cohort(study("wnet"), tmp_path)
     fix = f"both classes are needed: correct the splits of {tmp_path.name}"
     assert str(caught.value) == f"split val has only label 0 (a) (1 images); {fix}"
 

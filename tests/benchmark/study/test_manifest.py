@@ -11,7 +11,7 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.study.listing import read_listing
-from benchmark.study.manifest import open_manifest, read_manifest
+from benchmark.study.manifest import open_manifest
 
 HEADER = "image,label,patient_id"
 
@@ -28,10 +28,15 @@ def csv(tmp_path):
     return csv
 
 
+def read_manifest(manifest: Path, *options, **named) -> pl.DataFrame:
+    """The images alone."""
+    return open_manifest(manifest, *options, **named).images
+
+
 def refusal(manifest: Path, **options) -> list[str]:
     """The lines that a manifest is refused with, less its path that each begins with."""
     with pytest.raises(UserError) as caught:
-        read_manifest(manifest, **options)
+        open_manifest(manifest, **options)
     return without_path(manifest, caught.value)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.errors import UserError
-from benchmark.study.manifest import read_manifest
+from benchmark.study.manifest import open_manifest
 from benchmark.study.spreadsheet import NotATableError, read_spreadsheet
 
 WANTED = ("image", "label", "patient_id")
@@ -39,7 +39,7 @@ def test_any_bytes_are_a_table_or_one_printable_line_each(tmp_path_factory, cont
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     path.write_bytes(before + content)
     try:
-        read_manifest(path)
+        open_manifest(path)
     except UserError as error:
         assert all(line.isprintable() for line in str(error).splitlines())
 

@@ -31,8 +31,6 @@ from benchmark.trial.costs import (
     free_bytes,
     main_memory,
     memory,
-    readable_bytes,
-    readable_seconds,
     step_bytes,
     this_machine,
     trains_from_images,
@@ -238,8 +236,3 @@ def test_gpus_are_shared_by_fractions():
 
 def test_free_space_of_a_folder_that_will_be_made(tmp_path):
     assert free_bytes(tmp_path / "a" / "b") == pytest.approx(psutil.disk_usage(str(tmp_path)).free, rel=0.05)
-
-
-def test_amounts_read_well():
-    assert [readable_bytes(count) for count in (0, 5 * 2**20, 1.5 * GIB)] == ["0 MiB", "5 MiB", "1.5 GiB"]
-    assert [readable_seconds(s) for s in (0.2, 42, 600, 7200)] == ["< 1 s", "42 s", "10 min", "2.0 h"]

@@ -1,0 +1,120 @@
+"""How a run was made, in words: the sections at the end of its page."""
+
+from typing import Any
+
+import polars as pl
+
+from benchmark.report.provenance import Machine, Program
+from benchmark.report.results import Results
+from benchmark.study.cells import Cell, cells_of
+from benchmark.study.config import Study
+from xai.vessels.quality import FLAGS
+
+
+def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, dict[str, str]]:
+    """Section -> key -> value, all of them text.
+
+    Args:
+        study: the configuration.
+        results: what the run came to, with its record.
+        vessels: of the test images, as `vessels.parquet` has them.
+    """
+    trained = {(cell.backbone, cell.strategy, cell.seed): cell.training for cell in results.cells}
+    people, machine = results.methods["people"], results.machine
+    return {
+        "Data": _data(study, results),
+        "Backbones": {
+            b.name: f"{b.parameters / 1e6:,.1f} M parameters, {b.width} wide, {b.depth} blocks; "
+            f"{b.pretraining}; licence: {b.licence}"
+            for b in (choice.open() for choice in study.backbones)
+        },
+        "Weights": {name: _weights(record) for name, record in results.weights.items()},
+        "Training": {
+            cell.name: _training(training) for cell in cells_of(study) if (training := trained.get(_key(cell)))
+        },
+        "Vessels": {key: str(value) for key, value in results.vessels.items() if key != "caution"}
+        | vessel_facts(vessels),
+        "Explanation": {
+            "method": f"{study.explain.method} at {study.explain.open().layer}",
+            "class": "positive" if study.explain.target_class else "negative",
+            "scaling": study.explain.scaling,
+        },
+        "Statistics": {
+            "intervals": f"{100 * study.statistics.confidence:g} %, {people.name}",
+            "resamples": f"{study.statistics.resamples:,}, seed {study.statistics.seed}"
+            + ("; for correlations" if study.statistics.interval == "t" else ""),
+            "threshold": "highest F1 on validation",
+        },
+        "Software": {
+            "retina-benchmark": _program(results.software.program),
+            "python": results.software.python,
+            **results.software.packages,
+        },
+        "Machine": {
+            "nodes": str(machine.nodes),
+            "CPUs": str(machine.cpus),
+            "GPUs": f"{machine.gpus} {' '.join(machine.accelerators)}".strip(),
+            "this node": _node(machine),
+            "finished": results.finished,
+        },
+        "Seconds per stage": {stage: f"{seconds:.1f}" for stage, seconds in results.seconds.items()},
+    }
+
+
+def vessel_facts(vessels: pl.DataFrame) -> dict[str, str]:
+    """How many test images have no masks, masks that look wrong, masks that were changed, or no usable optic disc."""
+    n = len(vessels)
+    flags = vessels["flags"].str.split(", ")
+    wrong = {flag: int(flags.list.contains(flag).sum()) for flag in FLAGS}
+    found = {"test images without masks": str(vessels["error"].count())}
+    found |= {f"flagged {flag.replace('_', ' ')}": f"{count} of {n}" for flag, count in wrong.items() if count}
+    if "note" not in vessels.columns:  # of a run that an earlier version segmented
+        return found
+    notes = vessels.filter(pl.col("note") != "").group_by("note").len().sort("note")
+    found |= {f"masks {note}": f"{count} of {n}" for note, count in notes.iter_rows()}
+    faults = vessels["disc_error"].drop_nulls()
+    if len(faults):
+        found["optic discs left out"] = f"{len(faults)} of {n}, the first: {faults[0]}"
+    return found
+
+
+def _data(study: Study, results: Results) -> dict[str, str]:
+    cohort = results.cohort
+    return {
+        "cohort": "synthetic" if study.cohort.synthetic else str(study.cohort.manifest),
+        "images used": str(sum(cohort.images.values())),
+        "images left out": str(cohort.left_out),
+        "images that repeat another": "not counted" if cohort.repeated is None else str(cohort.repeated),
+    } | {f"label {label}": name for label, name in (cohort.classes or {}).items()}
+
+
+def _key(cell: Cell) -> tuple[str, str, int]:
+    return cell.backbone.name, cell.strategy.name, cell.seed
+
+
+def _weights(record: dict[str, Any] | None) -> str:
+    if record is None:
+        return "untrained"
+    where = "{repository}/{file} at {revision}".format(**record) if "repository" in record else record["path"]
+    return f"{where}, SHA-256 {record['sha256']}"
+
+
+def _training(noted: dict[str, Any]) -> str:
+    return (
+        f"{noted['trainable_parameters']:,} parameters, trained from {noted['inputs']}; learning rate "
+        f"{noted['learning_rate']:.3g}, best epoch {noted['best_epoch']} of {noted['epochs']}, {noted['seconds']:.3g} s"
+    )
+
+
+def _program(program: Program) -> str:
+    version = program.version or "unknown version"
+    if program.commit is None:
+        return version
+    changes = {True: " with changes", False: "", None: ", changes unknown"}[program.changed]
+    return f"{version}, commit {program.commit}{changes}"
+
+
+def _node(machine: Machine) -> str:
+    """The node that reported."""
+    memory = "" if machine.memory is None else f"{machine.memory / 2**30:.0f} GiB"
+    return ", ".join(part for part in (machine.processor, memory) if part)

@@ -1,0 +1,106 @@
+"""How a run was made, in words: numbers of its record and files, as a reader sees them."""
+
+import polars as pl
+import pytest
+
+from benchmark.report.facts import facts, vessel_facts
+from benchmark.report.provenance import Machine, Program
+from benchmark.study.config import Study
+from tests.benchmark.lab_results import MACHINE, SOFTWARE, results_of
+
+STUDY = Study.model_validate(
+    {
+        "name": "carotid",
+        "cohort": {"manifest": "/data/cohort.csv"},
+        "backbones": ["dinov2-tiny"],
+        "strategies": ["lora", "full"],
+        "statistics": {"resamples": 5000},
+    }
+)
+VESSELS = pl.DataFrame(
+    {
+        "flags": ["", "few_vessels, masks_turned", "few_vessels"],
+        "error": ["no file", None, None],
+        "note": ["", "scaled by 2", ""],
+        "disc_error": [None, "empty", None],
+    }
+)
+WEIGHTS = {"dinov2-tiny": {"path": "/w.pth", "sha256": "ab"}}
+NOTED = {
+    "trainable_parameters": 1234567, "inputs": "images", "learning_rate": 0.0005, "best_epoch": 2, "epochs": 9,
+    "seconds": 12.3456,
+}  # fmt: skip
+
+
+def told(**changes):
+    results = results_of(weights=WEIGHTS, **{"dinov2-tiny__lora": 0.8, "dinov2-tiny__full": None})
+    cells = [cell.model_copy(update={"training": NOTED}) if cell.status == "ok" else cell for cell in results.cells]
+    return facts(STUDY, results.model_copy(update={"cells": cells, **changes}), VESSELS)
+
+
+def test_cohort_and_weights():
+    found = told()
+    assert found["Data"] == {
+        "cohort": "/data/cohort.csv",
+        "images used": "320",
+        "images left out": "0",
+        "images that repeat another": "not counted",
+    }
+    assert found["Weights"] == {"dinov2-tiny": "/w.pth, SHA-256 ab"}
+    from_hub = {"repository": "lab/dinov2", "file": "w.pth", "revision": "cd", "path": "/cache", "sha256": "ab"}
+    assert told(weights={"a": from_hub, "b": None})["Weights"] == {
+        "a": "lab/dinov2/w.pth at cd, SHA-256 ab",
+        "b": "untrained",
+    }
+
+
+def test_how_cells_were_trained():
+    """Of one that failed nothing is known."""
+    assert told()["Training"] == {
+        "dinov2-tiny-lora-s0": "1,234,567 parameters, trained from images; learning rate 0.0005, "
+        "best epoch 2 of 9, 12.3 s"
+    }
+
+
+@pytest.mark.parametrize(
+    ("commit", "changed", "text"),
+    [
+        (None, None, "0.1.0"),
+        ("0ab", False, "0.1.0, commit 0ab"),
+        ("0ab", True, "0.1.0, commit 0ab with changes"),
+        ("0ab", None, "0.1.0, commit 0ab, changes unknown"),
+    ],
+)
+def test_the_program(commit, changed, text):
+    program = Program(version="0.1.0", commit=commit, changed=changed)
+    software = SOFTWARE.model_copy(update={"program": program, "packages": {"numpy": "2.0"}})
+    assert told(software=software)["Software"] == {"retina-benchmark": text, "python": "3.11.2", "numpy": "2.0"}
+
+
+def test_the_machine():
+    machine = Machine(nodes=2, cpus=16, gpus=2, accelerators=["A10G"], processor="EPYC", memory=64 * 2**30 + 1)
+    assert told(machine=machine)["Machine"] == {
+        "nodes": "2",
+        "CPUs": "16",
+        "GPUs": "2 A10G",
+        "this node": "EPYC, 64 GiB",
+        "finished": "2026-01-02T03:04:05+00:00",
+    }
+    assert (told(machine=MACHINE)["Machine"]["GPUs"], told(machine=MACHINE)["Machine"]["this node"]) == ("0", "")
+
+
+def test_seconds_are_rounded_for_the_page_alone():
+    assert told(seconds={"train": 100 / 3})["Seconds per stage"] == {"train": "33.3"}
+
+
+def test_what_is_wrong_with_masks_is_counted():
+    assert vessel_facts(VESSELS) == {
+        "test images without masks": "1",
+        "flagged few vessels": "2 of 3",
+        "flagged masks turned": "1 of 3",
+        "masks scaled by 2": "1 of 3",
+        "optic discs left out": "1 of 3, the first: empty",
+    }
+    earlier = vessel_facts(VESSELS.drop("note", "disc_error"))
+    assert "flagged few vessels" in earlier
+    assert not [key for key in earlier if key.startswith(("masks", "optic"))]
