@@ -4,10 +4,9 @@ import copy
 
 import pytest
 import torch
-from timm.models.vision_transformer import VisionTransformer
 
-import backbones
 from finetune.strategies import open_strategy
+from tests.xai.small_tower import pictures, tower_of
 from xai.attention_rollout import attention_rollout
 
 VARIANTS = {
@@ -18,18 +17,6 @@ VARIANTS = {
     "qk-norm": {"qk_norm": True},
     "one block": {"depth": 1},
 }
-
-
-def tower_of(**options):
-    torch.manual_seed(0)
-    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4, "weight_init": "jax"}
-    tower = VisionTransformer(**(shape | options), num_classes=0)
-    backbones.attach_classifier(tower, 2, seed=0)
-    return tower.eval()
-
-
-def pictures():
-    return torch.rand(2, 3, 32, 32, generator=torch.manual_seed(1))
 
 
 @torch.no_grad()
