@@ -79,7 +79,7 @@ def test_templates_tables_and_the_lock_are_in_it(programs, empty):
 from benchmark.preflight.doctor.software import check_packages
 from benchmark.report.provenance import program
 from benchmark import __version__
-assert program() == __version__, program()
+assert program().version == __version__, program()
 print(check_packages(None)[0])
 """
     done = call(programs / "python", "-c", script, cwd=empty)
