@@ -232,7 +232,7 @@ def main(
 @main.command()
 @study_options
 def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) -> None:
-    """Check whether a study can run here, and say what to mend.
+    """Check whether a study can run here, and say what to fix.
 
     Looks at this machine, the weights, the hub and the photographs. Trains, downloads and writes nothing.
     """
