@@ -35,7 +35,11 @@ LIBRARY = {
     "kpcacam": "KPCA_CAM",
     "fem": "FEM",
 }
-WHOLE = {"rollout": rollout, "input_gradient": input_gradient}  # no single block is their target layer
+# Methods without a single block as their target layer, and what is explained instead.
+WHOLE = {
+    "rollout": (rollout, "attention of every block"),
+    "input_gradient": (input_gradient, "pixels of the image"),
+}
 METHODS = ("gradcam", *LIBRARY, *WHOLE)
 UNFIT = {
     "ablationcam": "it marks a channel as absent by -1e7, which no norm puts out, in a pass for every channel",
@@ -55,18 +59,13 @@ class Method:
         name: what users write, one of `METHODS`.
         explain: (tower, inputs, target class) -> maps.
         block: whose `norm1` is the target layer, negative from the end; None where every block takes part.
+        layer: the target layer, for the record.
     """
 
     name: str
     explain: Callable[[VisionTransformer, Tensor, int], Tensor]
     block: int | None
-
-    @property
-    def layer(self) -> str:
-        """The target layer, for the record."""
-        if self.block is None:
-            return "pixels of the image" if self.name == "input_gradient" else "attention of every block"
-        return f"blocks[{self.block}].norm1"
+    layer: str
 
     def start(self, depth: int) -> int:
         """The block whose inputs the method takes, of a tower of `depth`: images for 0, else tokens.
@@ -110,11 +109,13 @@ def open_method(name: str, block: int = -1) -> Method:
     if name in WHOLE:
         if block != -1:
             raise ValueError(f"{name} goes through every block: leave out block {block}")
-        return Method(name, WHOLE[name], block=None)
+        explain, layer = WHOLE[name]
+        return Method(name, explain, None, layer)
+    layer = f"blocks[{block}].norm1"
     if name == "gradcam":
-        return Method(name, partial(gradcam, block=block), block)
+        return Method(name, partial(gradcam, block=block), block, layer)
     if name in LIBRARY:
-        return Method(name, partial(_by_library, LIBRARY[name], block), block)
+        return Method(name, partial(_by_library, LIBRARY[name], block), block, layer)
     if name in UNFIT:
         raise ValueError(f"explanation method {name} is not offered: {UNFIT[name]}; known: {', '.join(METHODS)}")
     hint = did_you_mean(name.lower(), METHODS, f"known: {', '.join(METHODS)}")
