@@ -10,7 +10,7 @@ patients, in minutes on two CPU cores:
     ...     DEMO,
     ...     {
     ...         "name": "small",
-    ...         "cohort": {"synthetic": {"people": 10}},
+    ...         "cohort": {"synthetic": {"patients": 10}},
     ...         "backbones": ["dinov2-tiny"],
     ...         "strategies": ["classifier_only"],
     ...         "training": {"epochs": 1},

@@ -39,7 +39,7 @@ Examples
   {COMMAND} --config configs/paper.yaml … --set training.epochs=20 --set backbones.2.weights=retfound.pth
       other values in place of those in the configuration
   {COMMAND} compare runs/carotid runs/carotid-2
-      two runs side by side, with paired differences where the test people are the same
+      two runs side by side, with paired differences where the test patients are the same
   {COMMAND} leaderboard lab_a/results.json lab_b/results.json
       many runs on one page
   {COMMAND} … --cluster
@@ -274,7 +274,7 @@ def reference() -> None:
 def compare(runs: tuple[Path, ...], out: Path) -> None:
     """Hold run directories against the first one, cell by cell.
 
-    Differences are paired where the test people are the same; every measure goes to the file named by --out.
+    Differences are paired where the test patients are the same; every measure goes to the file named by --out.
     """
     console = Console()
     with console.status("Comparing"):

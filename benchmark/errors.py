@@ -1,4 +1,4 @@
-"""What is reported to a person in one line, without a traceback."""
+"""What is reported to a patient in one line, without a traceback."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Do predicted probabilities mean what they say: of the people given 20 %, does one in five have the disease?"""
+"""Do predicted probabilities mean what they say: of the patients given 20 %, does one in five have the disease?"""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from stats.checks import as_binary, as_ids, as_probabilities, require_same_length
-from stats.resamples import PeopleResamples
+from stats.resamples import PatientsResamples
 from stats.shares import Bounds, effective_patients, wilson_interval
 
 Number = TypeVar("Number", float, np.ndarray)
@@ -71,7 +71,7 @@ def recalibration(labels: ArrayLike, probabilities: ArrayLike) -> tuple[float, f
 
 
 def calibration_resampled(
-    labels: ArrayLike, probabilities: ArrayLike, resamples: PeopleResamples
+    labels: ArrayLike, probabilities: ArrayLike, resamples: PatientsResamples
 ) -> Calibration[np.ndarray]:
     """`calibration` in each resample: intercept and slope (resamples,) float64, NaN where they do not exist there.
 
@@ -80,13 +80,13 @@ def calibration_resampled(
     Raises ValueError for other labels or probabilities, or lengths that differ from the resampled images.
     """
     positive, probabilities = _labelled_probabilities(labels, probabilities)
-    require_same_length(labels=positive, resampled_images=resamples.person_of_image)
+    require_same_length(labels=positive, resampled_images=resamples.patient_of_image)
     logits = as_logits(probabilities)
     intercepts, slopes = np.empty((2, len(resamples.counts)))
     step = max(1, _BLOCK // len(positive))
     for start in range(0, len(resamples.counts), step):
         block = slice(start, start + step)
-        weights = resamples.counts[block, resamples.person_of_image].astype(np.float64)
+        weights = resamples.counts[block, resamples.patient_of_image].astype(np.float64)
         intercepts[block], slopes[block] = _recalibrate(positive, logits, weights)
     return Calibration(intercepts, slopes)
 
@@ -124,16 +124,16 @@ def calibration_bins(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10
     return CalibrationBins(predicted, observed, n, bin_of_image)
 
 
-def calibration_bands(bins: CalibrationBins, people: ArrayLike, confidence: float = 0.95) -> Bounds:
+def calibration_bands(bins: CalibrationBins, patients: ArrayLike, confidence: float = 0.95) -> Bounds:
     """Interval of each bin's observed share, (k,) low and high: Wilson's, of as many images as effective patients.
 
-    people (n,): the id of the patient on each image, in the order of `bins.bin_of_image`. Bins are those of the data,
+    patients (n,): the id of the patient on each image, in the order of `bins.bin_of_image`. Bins are those of the data,
     so the interval is of the share of positives among images with probabilities like these.
 
     Raises ValueError for a missing id, a length that differs from the images in bins, or a confidence outside (0, 1).
     """
-    ids = as_ids("people", people)
-    require_same_length(bin_of_image=bins.bin_of_image, people=ids)
+    ids = as_ids("patients", patients)
+    require_same_length(bin_of_image=bins.bin_of_image, patients=ids)
     sizes = [effective_patients(ids[bins.bin_of_image == k]) for k in range(len(bins.n))]
     return wilson_interval(bins.observed, sizes, confidence)
 
@@ -152,7 +152,7 @@ def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins
 
 
 def expected_calibration_error_resampled(
-    labels: ArrayLike, probabilities: ArrayLike, resamples: PeopleResamples, bins: int = 10
+    labels: ArrayLike, probabilities: ArrayLike, resamples: PatientsResamples, bins: int = 10
 ) -> np.ndarray:
     """Expected calibration error in each resample, (resamples,) float64, over the bins of the data, held fixed.
 
@@ -163,7 +163,7 @@ def expected_calibration_error_resampled(
     one bin.
     """
     positive, probabilities = _labelled_probabilities(labels, probabilities)
-    require_same_length(labels=positive, resampled_images=resamples.person_of_image)
+    require_same_length(labels=positive, resampled_images=resamples.patient_of_image)
     points = calibration_bins(positive, probabilities, bins)
     in_bin = points.bin_of_image[:, np.newaxis] == np.arange(len(points.n))
     distances = resamples.totals(in_bin * (probabilities - positive)[:, np.newaxis])

@@ -63,7 +63,7 @@ def as_ids(name: str, values: ArrayLike) -> np.ndarray:
     array = _one_dimension(name, values)
     for position, value in enumerate(array.tolist()):
         if value is None or value != value:
-            raise ValueError(f"{name} has no id at position {position}; give every image the id of its person")
+            raise ValueError(f"{name} has no id at position {position}; give every image the id of its patient")
     return array
 
 

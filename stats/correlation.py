@@ -83,7 +83,7 @@ def kendall(
 def spearman_resampled(x: ArrayLike, y: ArrayLike) -> np.ndarray:
     """Spearman's rho of each row of x (resamples, k) with the same row of y (resamples, k), (resamples,) float64.
 
-    For the interval of a correlation over k cells from resampled people. NaN where a row holds NaN (a statistic that
+    For the interval of a correlation over k cells from resampled patients. NaN where a row holds NaN (a statistic that
     is undefined in that resample), where it does not vary, and where k < 3.
 
     Raises ValueError unless both are two-dimensional and of one shape.

@@ -45,7 +45,7 @@ def decision_curve(labels: ArrayLike, probabilities: ArrayLike, thresholds: Arra
 
 
 def decision_bands(
-    labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike, people: ArrayLike, confidence: float = 0.95
+    labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike, patients: ArrayLike, confidence: float = 0.95
 ) -> DecisionBands:
     """Intervals of what `decision_curve` gives, over patients, whose number of positives is chance as well.
 
@@ -54,12 +54,12 @@ def decision_bands(
     Wilson's interval of as many images as there are effective patients, so that there is width where nobody is called;
     the two are added as by `stats.shares.of_sum`, with the correlation of two shares of one multinomial.
 
-    labels, probabilities, thresholds as of `decision_curve`, which says what is raised; people (n,): the id of the
+    labels, probabilities, thresholds as of `decision_curve`, which says what is raised; patients (n,): the id of the
     patient on each image. Raises ValueError as well for a missing id, or a confidence outside (0, 1).
     """
     positive, called, harms = _called(labels, probabilities, thresholds)
-    ids = as_ids("people", people)
-    require_same_length(labels=positive, people=ids)
+    ids = as_ids("patients", patients)
+    require_same_length(labels=positive, patients=ids)
     n, positive = effective_patients(ids), positive[:, np.newaxis]
 
     def band(gained: np.ndarray, gain: ArrayLike, lost: np.ndarray, loss: ArrayLike) -> Bounds:

@@ -1,6 +1,6 @@
 """A rank correlation over cells whose values are known with error: what other cells would give.
 
-The value of a cell, such as its AUC, is an estimate from the people tested. Their chance adds to the spread between
+The value of a cell, such as its AUC, is an estimate from the patients tested. Their chance adds to the spread between
 cells and weakens a correlation over them (attenuation, Spearman 1904); the interval here takes that error out.
 """
 

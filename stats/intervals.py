@@ -1,7 +1,7 @@
-"""From how a statistic varies with the people drawn to an interval, and to a p-value for a difference.
+"""From how a statistic varies with the patients drawn to an interval, and to a p-value for a difference.
 
-Either by the spread between people (Student's t), or by the statistic in resamples of them (bootstrap). Which of them
-holds what it promises, and from how many people on, is simulated in docs/statistics.md.
+Either by the spread between patients (Student's t), or by the statistic in resamples of them (bootstrap). Which of them
+holds what it promises, and from how many patients on, is simulated in docs/statistics.md.
 """
 
 import math
@@ -71,16 +71,16 @@ def within_range(interval: Interval, scale: Scale) -> Interval:
     return low, high
 
 
-def interval_at_end(share: float, people: int, confidence: float = 0.95) -> Interval:
-    """The exact interval of a share of 0 or 1 (Clopper & Pearson 1934), as of so many independent people all alike.
+def interval_at_end(share: float, patients: int, confidence: float = 0.95) -> Interval:
+    """The exact interval of a share of 0 or 1 (Clopper & Pearson 1934), as of so many independent patients all alike.
 
-    A person with several images is one trial, however many: no more is known of people whose images all agree.
+    A patient with several images is one trial, however many: no more is known of patients whose images all agree.
 
-    Raises ValueError for another share, no people, or a confidence outside (0, 1).
+    Raises ValueError for another share, no patients, or a confidence outside (0, 1).
     """
-    if share not in (0, 1) or people < 1:
-        raise ValueError(f"a share of 0 or 1 of at least one person is expected, got {share} of {people}")
-    bound = tail_of(confidence) ** (1 / people)
+    if share not in (0, 1) or patients < 1:
+        raise ValueError(f"a share of 0 or 1 of at least one patient is expected, got {share} of {patients}")
+    bound = tail_of(confidence) ** (1 / patients)
     return (bound, 1.0) if share == 1 else (0.0, 1 - bound)
 
 
@@ -122,13 +122,13 @@ def bca_interval(
     """The bias-corrected and accelerated bootstrap interval (Efron 1987; Davison & Hinkley 1997, section 5.3).
 
     The percentiles are shifted for the samples' median bias (a sample equal to the estimate counts as half below it),
-    and for how the standard error changes with the statistic, told from the skewness of what each person adds to it.
+    and for how the standard error changes with the statistic, told from the skewness of what each patient adds to it.
 
     estimate: the statistic on the data itself. samples (resamples,): in each resample; NaN is left out. jackknife,
-    strata (people,): the statistic without each person in turn and the stratum of each, by `leave_out_people`.
+    strata (patients,): the statistic without each patient in turn and the stratum of each, by `leave_out_patients`.
 
     (NaN, NaN) where the estimate is undefined or beyond all samples; where the statistic is undefined without some
-    person, since that one alone carries it; and, as in `percentile_interval`, where either adjusted tail holds less
+    patient, since that one alone carries it; and, as in `percentile_interval`, where either adjusted tail holds less
     than one defined sample.
 
     Raises ValueError for a confidence outside (0, 1), or strata of other length than jackknife.

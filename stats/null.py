@@ -3,13 +3,13 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.bootstrap import mean_resampled, people_mean_resampled
+from stats.bootstrap import mean_resampled, patients_mean_resampled
 from stats.quotient import divide_or_nan
-from stats.resamples import PeopleResamples
+from stats.resamples import PatientsResamples
 
 
 def over_null_resampled(
-    ratios: ArrayLike, expected: ArrayLike, given: ArrayLike | None, resamples: PeopleResamples
+    ratios: ArrayLike, expected: ArrayLike, given: ArrayLike | None, resamples: PatientsResamples
 ) -> np.ndarray:
     """Mean ratio over its mean by chance in each resample, (resamples,) float64; NaN where either does not exist.
 
@@ -28,6 +28,6 @@ def over_null_resampled(
     known = ~(np.isnan(ratios) | np.isnan(expected))
     observed, null = (mean_resampled(np.where(known, each, np.nan), resamples) for each in (ratios, expected))
     if given is not None:
-        once = PeopleResamples(np.ones((1, resamples.counts.shape[1]), np.uint8), resamples.person_of_image)
-        null = null + people_mean_resampled(given, resamples) - people_mean_resampled(given, once)
+        once = PatientsResamples(np.ones((1, resamples.counts.shape[1]), np.uint8), resamples.patient_of_image)
+        null = null + patients_mean_resampled(given, resamples) - patients_mean_resampled(given, once)
     return divide_or_nan(observed, null)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from stats.checks import as_binary, require_same_length
 from stats.metrics import Confusion, confusion_by_threshold
-from stats.resamples import PeopleResamples
+from stats.resamples import PatientsResamples
 
 
 def best_f1_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -50,14 +50,14 @@ def threshold_at_specificity(labels: ArrayLike, scores: ArrayLike, target: float
     return _last(thresholds, table.specificity >= target, table.sensitivity, table.specificity)
 
 
-def confusion_resampled(labels: ArrayLike, predicted: ArrayLike, resamples: PeopleResamples) -> Confusion[np.ndarray]:
+def confusion_resampled(labels: ArrayLike, predicted: ArrayLike, resamples: PatientsResamples) -> Confusion[np.ndarray]:
     """`confusion` in each resample: counts and measures are (resamples,) float64, NaN as in `confusion`.
 
     labels (n,) and predicted (n,) of 0/1. Raises ValueError for other values, or lengths that differ from the resampled
     images.
     """
     positive, called = as_binary("labels", labels), as_binary("predicted", predicted)
-    require_same_length(labels=positive, predicted=called, resampled_images=resamples.person_of_image)
+    require_same_length(labels=positive, predicted=called, resampled_images=resamples.patient_of_image)
     cells = np.stack([~positive & ~called, ~positive & called, positive & ~called, positive & called], axis=1)
     tn, fp, fn, tp = resamples.totals(cells).T
     return Confusion(tn=tn, fp=fp, fn=fn, tp=tp)

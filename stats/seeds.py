@@ -1,4 +1,4 @@
-"""Cells trained from several seeds and tested on the same people: other people and other seeds would give others.
+"""Cells trained from several seeds and tested on the same patients: other patients and other seeds would give others.
 
 A training is to a cell what a reader is to an imaging method: every one sees the same patients, and both are a sample
 (multi-reader multi-case studies: Obuchowski & Rockette 1995; Gallas et al. 2009).
@@ -24,8 +24,8 @@ _LEAST_TAIL = 1e-15  # SciPy has no quantile of t for some much smaller ones
 class OverSeeds:
     """The mean of a statistic over seeds, with its interval.
 
-    sd: standard deviation over the seeds (ddof 1), NaN for one. low, high: the interval of the mean, for new people and
-    new seeds; of one seed, for new people and this very seed.
+    sd: standard deviation over the seeds (ddof 1), NaN for one. low, high: the interval of the mean, for new patients
+    and new seeds; of one seed, for new patients and this very seed.
     """
 
     mean: float
@@ -36,32 +36,32 @@ class OverSeeds:
 
 
 def over_seeds(
-    estimates: ArrayLike, of_people: Interval, confidence: float = 0.95, scale: Scale = "identity"
+    estimates: ArrayLike, of_patients: Interval, confidence: float = 0.95, scale: Scale = "identity"
 ) -> OverSeeds:
     """Mean of a statistic over S seeds, and an interval for its expectation over all seeds in the whole population.
 
-    estimates (S,): the statistic of each seed; of_people: the interval of their mean for new people, all seeds tested
-    on the same, by any method and of the same confidence. A seed that failed is left out of both beforehand.
+    estimates (S,): the statistic of each seed; of_patients: the interval of their mean for new patients, all seeds
+    tested on the same, by any method and of the same confidence. A seed that failed is left out of both beforehand.
 
-    Noise of seed and people together enters both margins of `add_seeds`, which errs on the wide side. Two seeds tell
+    Noise of seed and patients together enters both margins of `add_seeds`, which errs on the wide side. Two seeds tell
     little of their variance (t = 12.7): the interval is wide. With five it covers 95 to 97 %.
 
-    One seed tells nothing of it: the interval is that of people alone, and sd NaN. Bounds are NaN where those of people
-    are, and within the range of the statistic's scale.
+    One seed tells nothing of it: the interval is that of patients alone, and sd NaN. Bounds are NaN where those of
+    patients are, and within the range of the statistic's scale.
 
     Raises ValueError for NaN in estimates, or a confidence outside (0, 1).
     """
     estimates = as_numbers("estimates", estimates)
     tail_of(confidence)
-    n_seeds, mean, (low, high) = len(estimates), float(estimates.mean()), of_people
+    n_seeds, mean, (low, high) = len(estimates), float(estimates.mean()), of_patients
     if n_seeds == 1:
         return OverSeeds(mean, np.nan, low, high, n_seeds)
-    low, high = add_seeds(mean, of_people, spread_of_seeds([estimates], [1.0]), confidence, scale)
+    low, high = add_seeds(mean, of_patients, spread_of_seeds([estimates], [1.0]), confidence, scale)
     return OverSeeds(mean, float(estimates.std(ddof=1)), low, high, n_seeds)
 
 
 def spread_of_seeds(estimates: Sequence[ArrayLike], weights: ArrayLike) -> Spread:
-    """How far a weighted sum of cells' means varies with their seeds, the people tested being the same.
+    """How far a weighted sum of cells' means varies with their seeds, the patients tested being the same.
 
     estimates: k arrays (S_i,) of two or more, the statistic of each seed of a cell; weights (k,), as 1 and -1 for the
     difference of two cells. Seeds of two cells are independent trainings. Degrees of freedom are Welch's over the
@@ -70,46 +70,49 @@ def spread_of_seeds(estimates: Sequence[ArrayLike], weights: ArrayLike) -> Sprea
     seeds = np.array([len(as_numbers("estimates", values)) for values in estimates])
     variances = np.array([np.asarray(values, dtype=np.float64).var(ddof=1) for values in estimates])
     parts = as_numbers("weights", weights) ** 2 * variances / seeds
-    if parts.sum() == 0:
+    total = parts.sum()
+    if total == 0:
         return Spread(0.0, np.nan)
-    return Spread(float(np.sqrt(parts.sum())), float(parts.sum() ** 2 / (parts**2 / (seeds - 1)).sum()))
+    # Of shares: the squares of variances as small as 1e-200 would be 0.
+    return Spread(float(np.sqrt(total)), float(1 / ((parts / total) ** 2 / (seeds - 1)).sum()))
 
 
 @dataclass(frozen=True)
 class TwoWay:
     """How a weighted sum of cells' means over seeds varies.
 
-    people: with people, the seeds being these. seeds: with seeds, the people being these; a standard error of 0 where
-    there is one seed of each cell. Noise of seed and people together is in both; people_alone is without it.
+    patients: with patients, the seeds being these. seeds: with seeds, the patients being these; a standard error of 0
+    where there is one seed of each cell. Noise of seed and patients together is in both; patients_alone is without it.
     """
 
-    people: Spread
+    patients: Spread
     seeds: Spread
-    people_alone: Spread
+    patients_alone: Spread
 
 
 def two_way(
-    people: Spread, estimates: Sequence[ArrayLike], weights: ArrayLike, interactions: Sequence[ArrayLike]
+    patients: Spread, estimates: Sequence[ArrayLike], weights: ArrayLike, interactions: Sequence[ArrayLike]
 ) -> TwoWay:
     """Of cells with two or more seeds each (two-way variance: Cameron, Gelbach & Miller 2011; Owen 2007).
 
-    estimates, weights: as of `spread_of_seeds`; interactions: of each cell (S_i,), the variances over people of each
+    estimates, weights: as of `spread_of_seeds`; interactions: of each cell (S_i,), the variances over patients of each
     seed's statistic less their mean.
 
-    The interaction is taken off the variance of people. Taken off that of seeds, it would leave 0 too often by chance
+    The interaction is taken off the variance of patients. Taken off that of seeds, it would leave 0 too often by chance
     where there are two: of nine equal normal cells some pair then differed in up to 25 % of simulated studies.
     """
     of_cells = [as_numbers("interactions", variances) for variances in interactions]
     shared = np.array([own.sum() / (len(own) - 1) / len(own) for own in of_cells])
-    alone = people.standard_error**2 - float(as_numbers("weights", weights) ** 2 @ shared)
-    without = Spread(float(np.sqrt(np.maximum(alone, 0))), people.degrees_of_freedom)
-    return TwoWay(people, spread_of_seeds(estimates, weights), without)
+    alone = patients.standard_error**2 - float(as_numbers("weights", weights) ** 2 @ shared)
+    without = Spread(float(np.sqrt(np.maximum(alone, 0))), patients.degrees_of_freedom)
+    return TwoWay(patients, spread_of_seeds(estimates, weights), without)
 
 
 def seeds_covariance(estimates: Sequence[np.ndarray], shared: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """The covariance (m, m) of m statistics over seeds, pooled over cells, without what is of seed and people together.
+    """The covariance (m, m) of m statistics over seeds, pooled over cells, without what is of seed and patients
+    together.
 
-    estimates: of each cell (m, S_i), S_i of two or more; shared: of each cell S_i covariances (m, m) over people, of
+    estimates: of each cell (m, S_i), S_i of two or more; shared: of each cell S_i covariances (m, m) over patients, of
     each seed's statistics less their means, as in `two_way`. The nearest matrix without a negative variance; NaN where
     one of them is.
     """
@@ -123,20 +126,20 @@ def seeds_covariance(estimates: Sequence[np.ndarray], shared: Sequence[Sequence[
 
 
 def add_seeds(
-    value: float, of_people: Interval, of_seeds: Spread, confidence: float = 0.95, scale: Scale = "identity"
+    value: float, of_patients: Interval, of_seeds: Spread, confidence: float = 0.95, scale: Scale = "identity"
 ) -> Interval:
-    """An interval for new people and new seeds, from that for new people and how the value varies with seeds.
+    """An interval for new patients and new seeds, from that for new patients and how the value varies with seeds.
 
-    Two margins, on either side, are added in quadrature: from the value to the bound for people; and t quantile times
+    Two margins, on either side, are added in quadrature: from the value to the bound for patients; and t quantile times
     standard error of seeds. Assumed: the seeds are a random draw, and their effects (of initial weights, order,
-    augmentation: whatever the seed decides) are normal and independent of the people. Margins with a quantile each
+    augmentation: whatever the seed decides) are normal and independent of the patients. Margins with a quantile each
     then cover at least at the stated confidence, whatever the share of either (Banerjee 1960); a single t quantile on
     the summed variance (Welch-Satterthwaite) covers less with two or three seeds. Bounds stay within the range of the
     scale.
 
     Raises ValueError for a confidence outside (0, 1).
     """
-    tail, (low, high) = tail_of(confidence), of_people
+    tail, (low, high) = tail_of(confidence), of_patients
     margin = _margin(tail, of_seeds)
     # A bootstrap interval may lie beside the estimate; its margin on that side is then nothing, not negative.
     below, above = (np.hypot(np.maximum(side, 0), margin) for side in (value - low, high - value))
@@ -144,37 +147,38 @@ def add_seeds(
 
 
 def two_way_interval(value: float, varies: TwoWay, confidence: float = 0.95, scale: Scale = "identity") -> Interval:
-    """For new people and new seeds: `add_seeds` to Student's interval for people alone; no narrower than for people.
+    """For new patients and new seeds: `add_seeds` to Student's interval for patients alone; no narrower than for
+    patients.
 
-    (NaN, NaN) where the spread over people is undefined. Raises ValueError for a confidence outside (0, 1).
+    (NaN, NaN) where the spread over patients is undefined. Raises ValueError for a confidence outside (0, 1).
     """
-    of_people = student_interval(value, varies.people, confidence, scale)
-    if varies.seeds.standard_error == 0 or np.isnan(of_people).any():
-        return of_people
+    of_patients = student_interval(value, varies.patients, confidence, scale)
+    if varies.seeds.standard_error == 0 or np.isnan(of_patients).any():
+        return of_patients
     alone = (value, value)
-    if varies.people_alone.standard_error > 0:
-        alone = student_interval(value, varies.people_alone, confidence, scale)
+    if varies.patients_alone.standard_error > 0:
+        alone = student_interval(value, varies.patients_alone, confidence, scale)
     low, high = add_seeds(value, alone, varies.seeds, confidence, scale)
-    return min(low, of_people[0]), max(high, of_people[1])
+    return min(low, of_patients[0]), max(high, of_patients[1])
 
 
 def two_way_p_value(difference: float, varies: TwoWay) -> float:
     """Two-sided p-value of a difference: the least 1 - confidence at which `two_way_interval` does not hold 0.
 
-    Without a spread over people as `stats.intervals.student_p_value`. Seeds leave no p-value below 2e-15.
+    Without a spread over patients as `stats.intervals.student_p_value`. Seeds leave no p-value below 2e-15.
     """
-    of_people = student_p_value(difference, varies.people)
-    if varies.seeds.standard_error == 0 or np.isnan(of_people) or difference == 0:
-        return of_people
+    of_patients = student_p_value(difference, varies.patients)
+    if varies.seeds.standard_error == 0 or np.isnan(of_patients) or difference == 0:
+        return of_patients
 
     def short(log_tail: float) -> float:
         """By how much the margin stays below the difference."""
         tail = float(np.exp(log_tail))
-        return abs(difference) - float(np.hypot(_margin(tail, varies.people_alone), _margin(tail, varies.seeds)))
+        return abs(difference) - float(np.hypot(_margin(tail, varies.patients_alone), _margin(tail, varies.seeds)))
 
     least, most = np.log(_LEAST_TAIL), np.log(0.5)
     of_both = least if short(least) > 0 else brentq(short, least, most)
-    return max(of_people, float(2 * np.exp(of_both)))
+    return max(of_patients, float(2 * np.exp(of_both)))
 
 
 def _margin(tail: float, spread: Spread) -> float:
@@ -206,7 +210,7 @@ def repeatability(estimates: Sequence[ArrayLike], confidence: float = 0.95) -> R
 
     estimates: one array (S_i,) of two or more seeds per cell. The interval is the F distribution's of a one-way random
     effects model (McGraw & Wong 1996); of unequal numbers of seeds, with their average n0 (Searle 1971), which is an
-    approximation. All cells are tested on the same people: it is a statement about these people.
+    approximation. All cells are tested on the same patients: it is a statement about these patients.
 
     Raises ValueError for NaN, a cell of fewer than two seeds, or a confidence outside (0, 1).
     """

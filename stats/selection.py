@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 def optimism_of_highest(estimates: ArrayLike, samples: ArrayLike, standard_errors: ArrayLike | None = None) -> float:
     """By how much the highest of k estimates exceeds the true value of the cell it belongs to, on average.
 
-    estimates (k,): a statistic of k cells on the same people; samples (resamples, k): the same in shared resamples.
+    estimates (k,): a statistic of k cells on the same patients; samples (resamples, k): the same in shared resamples.
     Cells that are NaN throughout (failed) and resamples with NaN are left out. NaN with fewer than two cells, or fewer
     than two resamples. standard_errors (k,): what the errors are scaled to, where known, since resamples of few
     patients vary too little (by 7 % with ten positive patients).

@@ -13,15 +13,15 @@ from scipy.special import ndtri
 from stats.checks import as_ids, tail_of
 
 
-def effective_patients(people: ArrayLike) -> float:
+def effective_patients(patients: ArrayLike) -> float:
     """How many images of independent patients carry as much as these, all of a patient's images being alike.
 
     `(sum m)^2 / sum m^2` for patients with m images each (Kish 1965): the number of patients where all
-    have as many. people (n,): the id (string or integer) of the patient on each image.
+    have as many. patients (n,): the id (string or integer) of the patient on each image.
 
     Raises ValueError for a missing id or no image.
     """
-    _, images = np.unique(as_ids("people", people), return_counts=True)
+    _, images = np.unique(as_ids("patients", patients), return_counts=True)
     return float(images.sum() ** 2 / (images**2).sum())
 
 

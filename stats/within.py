@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from stats.bootstrap import auc_resampled
 from stats.checks import as_binary, as_nullable_numbers, as_numbers, as_probabilities, require_same_length
 from stats.quotient import divide_or_nan
-from stats.resamples import PeopleResamples
+from stats.resamples import PatientsResamples
 
 LEAST = 5  # images called right, and called wrong, that a label needs to be compared
 _BLOCK = 1 << 18  # numbers worked on at once: 2 MB stay in the processor's cache
@@ -49,7 +49,7 @@ class Association:
 
 
 def ratio_and_correctness(
-    labels: ArrayLike, scores: ArrayLike, threshold: float, ratios: ArrayLike, resamples: PeopleResamples
+    labels: ArrayLike, scores: ArrayLike, threshold: float, ratios: ArrayLike, resamples: PatientsResamples
 ) -> tuple[Association, Association, Association]:
     """The association of ratios with correct calls and with scores: of positive images, of negative, and within label.
 
@@ -75,7 +75,7 @@ def ratio_and_correctness(
     """
     positive, scores = as_binary("labels", labels), as_probabilities("scores", scores)
     ratios = as_nullable_numbers("ratios", ratios)
-    require_same_length(labels=positive, scores=scores, ratios=ratios, resampled_images=resamples.person_of_image)
+    require_same_length(labels=positive, scores=scores, ratios=ratios, resampled_images=resamples.patient_of_image)
     right = (scores >= threshold) == positive
     # The estimate is the statistic where everyone is drawn once: the first of all resamples.
     once = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
@@ -85,7 +85,7 @@ def ratio_and_correctness(
 
     def over(group: np.ndarray, towards: int) -> _Measured:
         images = known & group
-        drawn = PeopleResamples(counts, resamples.person_of_image[images])
+        drawn = PatientsResamples(counts, resamples.patient_of_image[images])
         enough = bool((kept & group).any())
         return _measure(right[images], scores[images], ratios[images], drawn, towards, enough)
 
@@ -105,7 +105,7 @@ def compared(right: np.ndarray, positive: np.ndarray, known: np.ndarray) -> np.n
     return kept
 
 
-def spearman_over_images(x: ArrayLike, y: ArrayLike, resamples: PeopleResamples) -> np.ndarray:
+def spearman_over_images(x: ArrayLike, y: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
     """Spearman's rho over the images of each resample, (resamples,) float64, exactly as on the repeated rows.
 
     x (n,) and y (n,), mid-ranks for ties. An image drawn w times is w tied rows, and twice its mid-rank, less the mean
@@ -115,13 +115,13 @@ def spearman_over_images(x: ArrayLike, y: ArrayLike, resamples: PeopleResamples)
     Raises ValueError for NaN, or lengths that differ from the resampled images.
     """
     x, y = as_numbers("x", x), as_numbers("y", y)
-    require_same_length(x=x, y=y, resampled_images=resamples.person_of_image)
+    require_same_length(x=x, y=y, resampled_images=resamples.patient_of_image)
     drawn = np.ascontiguousarray(resamples.counts.T)
     rho = np.full(len(resamples.counts), np.nan)
     step = max(1, _BLOCK // len(x))
     for start in range(0, len(rho), step):
         block = slice(start, start + step)
-        weights = drawn[resamples.person_of_image, block].astype(np.float64)
+        weights = drawn[resamples.patient_of_image, block].astype(np.float64)
         a, b = _centred_ranks(x, weights), _centred_ranks(y, weights)  # whole numbers, and so are the sums
         weighted = weights * a
         covariance = np.einsum("ij,ij->j", weighted, b)
@@ -171,7 +171,7 @@ class _Measured:
 
 
 def _measure(
-    right: np.ndarray, scores: np.ndarray, ratios: np.ndarray, resamples: PeopleResamples, towards: int, enough: bool
+    right: np.ndarray, scores: np.ndarray, ratios: np.ndarray, resamples: PatientsResamples, towards: int, enough: bool
 ) -> _Measured:
     """towards: 1 where a higher score is right, -1 where a lower one is."""
     if not right.size:

@@ -20,7 +20,7 @@ from tests.benchmark.lab_results import results_of
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = {
     "name": "small",
-    "cohort": {"synthetic": {"people": 10}, "max_rejected": 0.2},
+    "cohort": {"synthetic": {"patients": 10}, "max_rejected": 0.2},
     "vessels": {"size": 512},
     "backbones": ["openclip-tiny", {"name": "retfound-vit-l16", "weights": "/weights/retfound.pth"}],
     "strategies": ["classifier_only", {"name": "lora", "rank": 2}],
@@ -455,7 +455,7 @@ TERMINALS = {
 
 @pytest.fixture
 def cohort(tmp_path) -> Path:
-    """Twelve people whose photographs have names that not every terminal can show; the first is missing."""
+    """Twelve patients whose photographs have names that not every terminal can show; the first is missing."""
     rows = [f"σ-{number}.jpg,{number % 2},{number},a{number}.png,v{number}.png" for number in range(12)]
     for row in rows[1:]:
         (tmp_path / row.partition(",")[0]).write_text(f"not looked at: {row}", encoding="utf-8")

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ("backbones", "benchmark", "finetune", "stats", "xai", "configs", "run_benchmark.py", "pyproject.toml")
 STUDY = {
     "name": "tiny",
-    "cohort": {"synthetic": {"people": 10}},  # --data takes its place
+    "cohort": {"synthetic": {"patients": 10}},  # --data takes its place
     "backbones": ["dinov2-tiny"],
     "strategies": ["classifier_only", {"name": "lora", "rank": 2}],
     "training": {"epochs": 1, "batch_size": 8, "views": 1},
@@ -64,7 +64,7 @@ def ended(tmp_path_factory) -> Iterator[Ended]:
             shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, clone)
-    one_eye_of_twelve_people(work / "my data")
+    one_eye_of_twelve_patients(work / "my data")
     (work / "my study.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
     before = written(clone)
     for path in (*clone.rglob("*"), clone):  # nobody but the administrator can write here
@@ -86,8 +86,8 @@ def ended(tmp_path_factory) -> Iterator[Ended]:
         path.chmod(path.stat().st_mode | 0o200)
 
 
-def one_eye_of_twelve_people(folder: Path) -> None:
-    manifest = synthetic.write_cohort(synthetic.SyntheticCohort(people=12, image_size=128, seed=1), folder)
+def one_eye_of_twelve_patients(folder: Path) -> None:
+    manifest = synthetic.write_cohort(synthetic.SyntheticCohort(patients=12, image_size=128, seed=1), folder)
     table = pl.read_csv(manifest, glob=False)
     table.filter(pl.col("eye") == "left").write_csv(manifest)
 

@@ -11,7 +11,7 @@ GROUPS: tuple[Group, ...] = ("best", "median", "worst")
 RULE = (
     "Images that have a vessel ratio and whose vessels were found are ranked by the ratio, ties in the order of the "
     "test set; the highest, the lowest and the one nearest the middle (of two, the lower) are taken in turn, passing "
-    "over people already shown."
+    "over patients already shown."
 )
 
 
@@ -34,26 +34,26 @@ class Example:
     ratio: float
 
 
-def choose(ratios: np.ndarray, people: Sequence[str] | np.ndarray, no_vessels: np.ndarray, k: int) -> list[Example]:
-    """Choose by `RULE` up to k best, k median and k worst images, of as many different people.
+def choose(ratios: np.ndarray, patients: Sequence[str] | np.ndarray, no_vessels: np.ndarray, k: int) -> list[Example]:
+    """Choose by `RULE` up to k best, k median and k worst images, of as many different patients.
 
     Args:
         ratios: (n,) float; an image whose ratio is not finite has none and is never shown.
-        people: (n,) the person on each image.
+        patients: (n,) the patient on each image.
         no_vessels: (n,) bool, flagged so by `xai.vessels.quality`: over a handful of pixels a ratio is noise, and the
             extremes would be images without vessels to look at.
-        k: images a group; with fewer than 3 k people the groups get fewer, as equal in number as can be.
+        k: images a group; with fewer than 3 k patients the groups get fewer, as equal in number as can be.
 
     Returns:
-        Group after group in the order of `GROUPS`, each by rank. No image and no person comes twice.
+        Group after group in the order of `GROUPS`, each by rank. No image and no patient comes twice.
 
     Raises:
         ValueError: k is negative, or the arrays differ in length.
     """
     if k < 0:
         raise ValueError(f"examples: k must be at least 0, got {k}")
-    if not len(ratios) == len(people) == len(no_vessels):
-        raise ValueError(f"examples: {len(ratios)} ratios, {len(people)} people and {len(no_vessels)} flags")
+    if not len(ratios) == len(patients) == len(no_vessels):
+        raise ValueError(f"examples: {len(ratios)} ratios, {len(patients)} patients and {len(no_vessels)} flags")
     order = np.argsort(-ratios, kind="stable")
     order = order[np.isfinite(ratios[order]) & ~no_vessels[order]]
     last = len(order) - 1
@@ -66,10 +66,10 @@ def choose(ratios: np.ndarray, people: Sequence[str] | np.ndarray, no_vessels: n
     examples = []
     for _ in range(k):
         for group, places in waiting.items():
-            place = next((place for place in places if people[order[place]] not in shown), None)
+            place = next((place for place in places if patients[order[place]] not in shown), None)
             if place is None:  # everybody is shown
                 break
             index = int(order[place])
-            shown.add(people[index])
+            shown.add(patients[index])
             examples.append(Example(group, index, place + 1, len(order), float(ratios[index])))
     return sorted(examples, key=lambda example: (GROUPS.index(example.group), example.rank))

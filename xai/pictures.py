@@ -1,4 +1,4 @@
-"""Figures that show where a model looks: one person's photograph, map and vessels, and a cell's mean maps.
+"""Figures that show where a model looks: one patient's photograph, map and vessels, and a cell's mean maps.
 
 Every figure is a finished picture with its captions drawn in, and says the same in words (`Figure.alt`).
 """

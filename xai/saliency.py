@@ -95,18 +95,18 @@ def ratio_of_means(inside: np.ndarray, outside: np.ndarray) -> float:
     return float(inside[both].sum() / total) if total > 0 else float("nan")
 
 
-def person_means(values: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each person's average over their images, so that a person with more photographs weighs no more.
+def patient_means(values: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each patient's average over their images, so that a patient with more photographs weighs no more.
 
     Args:
         values: (B,) float; NaN is an image without an answer and is left out.
-        people: (B,) the person on each image.
+        patients: (B,) the patient on each image.
 
     Returns:
-        ids (P,), sorted, and means (P,) float64; NaN for a person of whom no image has an answer.
+        ids (P,), sorted, and means (P,) float64; NaN for a patient of whom no image has an answer.
     """
-    ids, person = np.unique(people, return_inverse=True)
+    ids, patient = np.unique(patients, return_inverse=True)
     known = ~np.isnan(values)
-    sums = np.bincount(person[known], weights=values[known], minlength=len(ids))
-    counts = np.bincount(person[known], minlength=len(ids))
+    sums = np.bincount(patient[known], weights=values[known], minlength=len(ids))
+    counts = np.bincount(patient[known], minlength=len(ids))
     return ids, divide_or_nan(sums, counts)

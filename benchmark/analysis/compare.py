@@ -1,4 +1,4 @@
-"""Several runs side by side, with paired differences where their test people are the same."""
+"""Several runs side by side, with paired differences where their test patients are the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from benchmark.study.config import Statistics, load_study
 from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from stats.multiple import holm
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 from xai.saliency import RATIOS
 
 SIDES = ("a", "b")
@@ -52,7 +52,7 @@ class _Run:
     name: str
     digest: str
     test: pl.DataFrame
-    resamples: PeopleResamples
+    resamples: PatientsResamples
     tested: dict[CellKey, Tested]
     estimates: dict[CellKey, Estimates]
 
@@ -60,9 +60,9 @@ class _Run:
 def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
     """Every later run (b) less the first (a), cell by cell; columns as `SCHEMA`.
 
-    Each value has its interval over people, and how many images are behind it: of a ratio, those that have one. The
+    Each value has its interval over patients, and how many images are behind it: of a ratio, those that have one. The
     difference of a ratio is over the `n_images` that have it in both runs, so it may not be b less a. A cell that only
-    one run has, or runs with other test images, people or labels, have no difference: values stand side by side.
+    one run has, or runs with other test images, patients or labels, have no difference: values stand side by side.
     p-values are adjusted for all pairs of a measure by Holm's method. The first run's statistics (method, confidence,
     resamples) are used.
 
@@ -97,10 +97,12 @@ def _read(path: Path, settings: Statistics) -> _Run:
     study, directory = _study(path), RunDirectory(path)
     if not directory.cohort.is_file():
         raise UserError(f"{path}: the run has no images yet; finish it with --resume")
-    # In order of their names, so that two runs of the same people have them in the same order.
+    # In order of their names, so that two runs of the same patients have them in the same order.
     cohort = read_parquet(directory.cohort)
     test = of_split(cohort, "test").sort("image")
-    resamples = draw_people(test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed)
+    resamples = draw_patients(
+        test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed
+    )
     tested = {}
     for cell in cells_of(study):
         folder = directory.trial(cell)
@@ -125,7 +127,7 @@ def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, settings: Statis
         of_pair = compare([key, key], pair, estimates, first.resamples, settings)
         kept = ("measure", "difference", "low", "high", "p_value", "method", "n_images")
         found = {row["measure"]: row for row in of_pair.select(kept).drop_nulls("difference").to_dicts()}
-    why = "undefined" if paired else "other test people"
+    why = "undefined" if paired else "other test patients"
     return [
         named
         | {"measure": measure, "method": why if both else "in one run only", "p_value": None}

@@ -1,6 +1,6 @@
 """Cells compared: paired differences, ranks, seeds of one cell, and prediction against explanation.
 
-All cells share one set of resamples of people, so their differences are paired.
+All cells share one set of resamples of patients, so their differences are paired.
 """
 
 import itertools
@@ -30,7 +30,7 @@ from stats.intervals import UNDEFINED, percentile_interval
 from stats.jackknife import LeftOut, covariance
 from stats.multiple import holm
 from stats.ranks import groups, rank, rank_sets, tied_with_best
-from stats.resamples import PeopleResamples
+from stats.resamples import PatientsResamples
 from stats.seeds import over_seeds, seeds_covariance
 
 CellKey = tuple[str, str, int]  # backbone, strategy, seed
@@ -43,11 +43,11 @@ CORRELATED = [
     for ratio in ("vessel_ratio", "artery_ratio", "vein_ratio", "vessel_ratio_fov")
 ]
 PAIRED: dict[IntervalMethod, str] = {
-    "t": "Student's t over people",
-    "percentile": "percentile bootstrap over people, p from its standard error",
-    "bca": "BCa bootstrap over people, p from its standard error",
+    "t": "Student's t over patients",
+    "percentile": "percentile bootstrap over patients, p from its standard error",
+    "bca": "BCa bootstrap over patients, p from its standard error",
 }
-DELONG = "DeLong, clustered by person"
+DELONG = "DeLong, clustered by patient"
 # What a pair of cells is shown to be. Where neither is shown, a difference is neither shown nor ruled out.
 DIFFERS, EQUIVALENT, DIFFERS_WITHIN, NOT_KNOWN = "differs", "equivalent", "differs within the margin", "not known"
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -99,12 +99,12 @@ def compare(
     keys: Sequence[CellKey],
     tested: Sequence[Tested],
     estimates: Sequence[Estimates],
-    resamples: PeopleResamples,
+    resamples: PatientsResamples,
     settings: Statistics,
 ) -> pl.DataFrame:
     """Every pair of cells by each of `COMPARED`, columns as `COMPARISON_SCHEMA`.
 
-    Of AUCs, intervals and p-values are DeLong's for people with several images (Student's t); of the others, those of
+    Of AUCs, intervals and p-values are DeLong's for patients with several images (Student's t); of the others, those of
     `benchmark.analysis.measures.difference`. Holm's method adjusts for all pairs. Two AUCs are equivalent where two
     one-sided tests show that they differ by less than the margin (Schuirmann 1987), by DeLong's variance and adjusted
     likewise.
@@ -116,7 +116,7 @@ def compare(
         for a, b in itertools.combinations(range(len(keys)), 2):
             p_equivalent = np.nan
             if measure == "auc":
-                test = delong_test(tested[a].labels, tested[a].scores, tested[b].scores, resamples.person_of_image)
+                test = delong_test(tested[a].labels, tested[a].scores, tested[b].scores, resamples.patient_of_image)
                 n = len(tested[a].labels)
                 found = Difference(test.difference, test.t_interval(settings.confidence), test.p_value, n)
                 p_equivalent, method = test.equivalence_p_value(settings.equivalence_margin), DELONG
@@ -196,8 +196,8 @@ def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], sett
             values = [estimate.values[measure] for estimate in of_cell]
             if np.isnan(values).any():
                 continue
-            of_people = interval_of_mean(of_cell, measure, settings) if measure in SCALES else UNDEFINED
-            found = over_seeds(values, of_people, settings.confidence, SCALES.get(measure, "identity"))
+            of_patients = interval_of_mean(of_cell, measure, settings) if measure in SCALES else UNDEFINED
+            found = over_seeds(values, of_patients, settings.confidence, SCALES.get(measure, "identity"))
             rows.append(
                 {
                     "backbone": backbone,
@@ -208,7 +208,7 @@ def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], sett
                     "sd": found.sd,
                     "low": found.low,
                     "high": found.high,
-                    "method": "people and seeds",
+                    "method": "patients and seeds",
                 }
             )
     return frame(rows, SEEDS_SCHEMA)
@@ -321,10 +321,10 @@ class _OverSeeds:
 
 def _errors(cells: Sequence[_OverSeeds], measures: tuple[str, str]) -> np.ndarray:
     """Covariance (2k, 2k) of the errors of two measures' means over seeds: of patients, and of seeds where known."""
-    strata, people = cells[0].groups.strata, cells[0].groups.people
+    strata, patients = cells[0].groups.strata, cells[0].groups.patients
     means = [cell.values[measure] for measure in measures for cell in cells]
     without = [cell.without[measure].mean(axis=0) for measure in measures for cell in cells]
-    errors = covariance(means, without, strata, people)
+    errors = covariance(means, without, strata, patients)
     several = [cell for cell in cells if len(cell.of_seeds[measures[0]]) > 1]
     if not several or np.isnan(errors).any():
         return errors
@@ -333,7 +333,7 @@ def _errors(cells: Sequence[_OverSeeds], measures: tuple[str, str]) -> np.ndarra
         values, left = (np.stack([part[measure] for measure in measures]) for part in (cell.of_seeds, cell.without))
         observed.append(values)
         own, without_each = values - values.mean(axis=1, keepdims=True), left - left.mean(axis=1, keepdims=True)
-        shared.append([covariance(own[:, s], without_each[:, s], strata, people) for s in range(values.shape[1])])
+        shared.append([covariance(own[:, s], without_each[:, s], strata, patients) for s in range(values.shape[1])])
     of_seed = seeds_covariance(observed, shared)
     seeds = np.diag([1 / len(cell.of_seeds[measures[0]]) for cell in cells])
     return errors + np.kron(of_seed, seeds)

@@ -89,41 +89,41 @@ class _Cells:
     left_out: dict[Pair, np.ndarray]
     expected: dict[Pair, float]
     strata: np.ndarray
-    people: np.ndarray
+    patients: np.ndarray
     of_seeds: bool
 
     def total(self, weights: dict[Pair, float]) -> tuple[float, TwoWay]:
-        """A weighted sum of cells' means over seeds, and how it varies with people and with seeds."""
+        """A weighted sum of cells' means over seeds, and how it varies with patients and with seeds."""
         value = sum(weight * float(self.values[cell].mean()) for cell, weight in weights.items())
         left_out = sum(weight * self.left_out[cell].mean(axis=0) for cell, weight in weights.items())
-        people = self._spread(value, np.asarray(left_out))
+        patients = self._spread(value, np.asarray(left_out))
         if not self.of_seeds:
-            return value, TwoWay(people, Spread(0.0, np.nan), people)
+            return value, TwoWay(patients, Spread(0.0, np.nan), patients)
         # Nothing is taken off for one cell alone, as in `stats.seeds.over_seeds`.
         shared = [self._of_each_seed(cell) if len(weights) > 1 else [0.0, 0.0] for cell in weights]
-        return value, two_way(people, [self.values[cell] for cell in weights], list(weights.values()), shared)
+        return value, two_way(patients, [self.values[cell] for cell in weights], list(weights.values()), shared)
 
     def mean(self, cells: Sequence[Pair]) -> tuple[float, TwoWay]:
-        """Of cells alike; of the mean of an AUC, as of one AUC, the spread over people is moderated."""
+        """Of cells alike; of the mean of an AUC, as of one AUC, the spread over patients is moderated."""
         value, varies = self.total({cell: 1 / len(cells) for cell in cells})
         if not all(cell in self.expected for cell in cells):
             return value, varies
         expected = float(np.mean([self.expected[cell] for cell in cells]))
-        people, alone = (moderated(each, expected) for each in (varies.people, varies.people_alone))
-        return value, replace(varies, people=people, people_alone=alone)
+        patients, alone = (moderated(each, expected) for each in (varies.patients, varies.patients_alone))
+        return value, replace(varies, patients=patients, patients_alone=alone)
 
     def trainings(self, cells: Sequence[Pair]) -> int:
         return sum(len(self.values[cell]) for cell in cells)
 
     def _of_each_seed(self, cell: Pair) -> list[float]:
-        """The variance over people of each seed's value less the mean of all."""
+        """The variance over patients of each seed's value less the mean of all."""
         own, without = self.values[cell] - self.values[cell].mean(), self.left_out[cell]
         each = zip(own, without - without.mean(axis=0), strict=True)
         errors = [self._spread(float(value), left_out).standard_error for value, left_out in each]
         return [0.0 if np.isnan(error) else error**2 for error in errors]  # undefined: nothing is taken off
 
     def _spread(self, value: float, left_out: np.ndarray) -> Spread:
-        return spread(value, left_out, self.strata, self.people)
+        return spread(value, left_out, self.strata, self.patients)
 
 
 def average(
@@ -134,7 +134,7 @@ def average(
     Families, each by every of `COMPARED`: strategies, averaged over the backbones that have all of them; backbones,
     averaged over strategies likewise; cells, averaged over seeds, where there are several. What is averaged over is
     fixed: the intervals are not for other backbones or strategies. Where some cells have several seeds, a cell with
-    one counts as missing. Intervals are Student's t over people, whatever `statistics.interval` is; p-values are
+    one counts as missing. Intervals are Student's t over patients, whatever `statistics.interval` is; p-values are
     adjusted within family and measure (Holm), and levels that share a letter do not differ.
     """
     averages: list[dict[str, Any]] = []
@@ -207,7 +207,7 @@ def _measured(keys: Sequence[CellKey], estimates: Sequence[Estimates], measure: 
         {cell: np.array(left_out[cell]) for cell in kept},
         {cell: float(np.mean(expected[cell])) for cell in kept if cell in expected},
         estimates[0].groups.strata,
-        estimates[0].groups.people,
+        estimates[0].groups.patients,
         several,
     )
 
@@ -283,7 +283,7 @@ def _difference(cells: _Cells, a: _Level, b: _Level, settings: Statistics) -> di
         "low": low,
         "high": high,
         "p_value": two_way_p_value(value, varies),
-        "error_patients": varies.people.standard_error,
+        "error_patients": varies.patients.standard_error,
         "error_trainings": varies.seeds.standard_error if cells.of_seeds else np.nan,
         "n_cells": len(a.cells),
         "n_trainings": cells.trainings(list(share)),

@@ -27,7 +27,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def curve_rows(tested: Tested, people: np.ndarray, confidence: float) -> list[dict[str, Any]]:
+def curve_rows(tested: Tested, patients: np.ndarray, confidence: float) -> list[dict[str, Any]]:
     """Rows of `SCHEMA` without the cell: ROC, calibration, decision, decision_difference.
 
     `x` and `y` are 1 - specificity and sensitivity; a bin's mean risk and share of positives, over `n` images;
@@ -36,20 +36,20 @@ def curve_rows(tested: Tested, people: np.ndarray, confidence: float) -> list[di
     where that made more than 10 bins, or fewer where it made less than 3; the ECE has bins of its own.
 
     Args:
-        people: (n,), the patient on each image, by any id.
+        patients: (n,), the patient on each image, by any id.
     """
     labels, risks = tested.labels, tested.risks
     rows = [{"curve": "roc", "x": x, "y": y} for x, y in zip(*roc_curve(labels, tested.scores), strict=True)]
 
     bins = calibration_bins(labels, risks, min(max(len(labels) // _IMAGES_A_BIN, _FEWEST_BINS), _MOST_BINS))
-    band = calibration_bands(bins, people, confidence)
+    band = calibration_bands(bins, patients, confidence)
     rows += [
         {"curve": "calibration", "x": x, "y": y, "low": low, "high": high, "n": int(n)}
         for x, y, low, high, n in zip(bins.mean_predicted, bins.observed, *band, bins.n, strict=True)
     ]
 
     benefit = decision_curve(labels, risks, THRESHOLDS)
-    bands = decision_bands(labels, risks, THRESHOLDS, people, confidence)
+    bands = decision_bands(labels, risks, THRESHOLDS, patients, confidence)
     for curve, values, band in (
         ("decision", benefit.model, bands.model),
         ("decision_difference", benefit.model - benefit.treat_all, bands.difference),

@@ -1,4 +1,4 @@
-"""From what the trials left behind to one row a cell, with intervals over the same people for all of them."""
+"""From what the trials left behind to one row a cell, with intervals over the same patients for all of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -31,7 +31,7 @@ from finetune.recipe import Balance
 from stats.delong import delong
 from stats.jackknife import skewness
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 from stats.risk import SCORE, Risk, recalibrate, undo_balancing
 from stats.selection import optimism_of_highest
 from stats.within import compared
@@ -144,8 +144,8 @@ def build(
     """
     cohort = read_parquet(directory.cohort)
     test = of_split(cohort, "test")
-    people, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
-    resamples = draw_people(people, labels, settings.resamples, settings.seed)
+    patients, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
+    resamples = draw_patients(patients, labels, settings.resamples, settings.seed)
     doubtful = read_doubtful(directory, test)
     failed: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
@@ -170,16 +170,16 @@ def build(
         rows.append(
             named
             | {"risk_intercept": risk.intercept, "risk_slope": risk.slope}
-            | _counts(tested, people)
+            | _counts(tested, patients)
             | found.columns()
             | {"auc_p": p_above_chance([found], settings)}
             | {f"{name}_skewness": skewness(found.left_out[name]) for name in TESTED_RATIOS}
-            | _delong(tested, people, settings.confidence)
+            | _delong(tested, patients, settings.confidence)
             | controls.read_controls(folder, test, resamples, settings)
             | {"status": OK}
         )
         operating += [named | row for row in _operating(tested, thresholds, resamples, settings)]
-        points += [named | row for row in curves.curve_rows(tested, resamples.person_of_image, settings.confidence)]
+        points += [named | row for row in curves.curve_rows(tested, resamples.patient_of_image, settings.confidence)]
         conventions += [named | row for row in ratios.ratio_rows(saliency, resamples, scaling, settings, doubtful)]
         keys.append(key)
         all_tested.append(tested)
@@ -262,7 +262,7 @@ def read_tested(
     return Tested(test["label"].to_numpy(), scores, threshold, values, outside, risk)
 
 
-def _counts(tested: Tested, people: np.ndarray) -> dict[str, float | None]:
+def _counts(tested: Tested, patients: np.ndarray) -> dict[str, float | None]:
     positive, called, known = (
         tested.labels == 1,
         tested.scores >= tested.threshold,
@@ -272,10 +272,10 @@ def _counts(tested: Tested, people: np.ndarray) -> dict[str, float | None]:
     kept = compared(right, positive, known)
     return {
         "n_images": len(tested.labels),
-        "n_patients": len(set(people.tolist())),
+        "n_patients": len(set(patients.tolist())),
         "n_positive": int(tested.labels.sum()),
-        "n_positive_patients": len(set(people[positive].tolist())),
-        "n_negative_patients": len(set(people[~positive].tolist())),
+        "n_positive_patients": len(set(patients[positive].tolist())),
+        "n_negative_patients": len(set(patients[~positive].tolist())),
         "threshold": tested.threshold,
         "n_called": int(called.sum()),
         "n_map": int(np.isfinite(tested.outside).sum()),
@@ -290,13 +290,13 @@ def _counts(tested: Tested, people: np.ndarray) -> dict[str, float | None]:
     }
 
 
-def _delong(tested: Tested, people: np.ndarray, confidence: float) -> dict[str, float]:
-    ((low, high),) = delong(tested.labels, [tested.scores], people).logit_t_intervals(confidence)
+def _delong(tested: Tested, patients: np.ndarray, confidence: float) -> dict[str, float]:
+    ((low, high),) = delong(tested.labels, [tested.scores], patients).logit_t_intervals(confidence)
     return {"auc_delong_low": low, "auc_delong_high": high}
 
 
 def _operating(
-    tested: Tested, thresholds: dict[str, float], resamples: PeopleResamples, settings: Statistics
+    tested: Tested, thresholds: dict[str, float], resamples: PatientsResamples, settings: Statistics
 ) -> list[dict[str, Any]]:
     rows = []
     for point, threshold in thresholds.items():

@@ -1,7 +1,7 @@
-"""What a cell is measured by: every measure is one function of its test images and of resamples of people.
+"""What a cell is measured by: every measure is one function of its test images and of resamples of patients.
 
-The estimate is the measure where everyone is drawn once, its spread comes from leaving out one person at a time and its
-bootstrap from resamples: all of it from the same function, so that no two can differ.
+The estimate is the measure where everyone is drawn once, its spread comes from leaving out one patient at a time and
+its bootstrap from resamples: all of it from the same function, so that no two can differ.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,11 +26,11 @@ from stats.intervals import (
     student_interval,
     student_p_value,
 )
-from stats.jackknife import LeftOut, Spread, leave_out_people, spread
+from stats.jackknife import LeftOut, Spread, leave_out_patients, spread
 from stats.metrics import Confusion
 from stats.moderated import auc_variance, average_precision_variance, moderated
 from stats.operating import confusion_resampled
-from stats.resamples import PeopleResamples
+from stats.resamples import PatientsResamples
 from stats.risk import SCORE, Risk
 from stats.shares import effective_patients, of_sum
 from stats.within import ratio_and_correctness
@@ -140,7 +140,7 @@ class Tested:
         return {"sensitivity": positive, "specificity": ~positive, "ppv": called, "npv": ~called}
 
 
-def measured(tested: Tested, resamples: PeopleResamples) -> Resampled:
+def measured(tested: Tested, resamples: PatientsResamples) -> Resampled:
     """Each of `MEASURES` in every resample."""
     labels, scores = tested.labels, tested.scores
     calibration = calibration_resampled(labels, tested.risks, resamples)
@@ -165,7 +165,7 @@ def measured(tested: Tested, resamples: PeopleResamples) -> Resampled:
     }
 
 
-def calls(tested: Tested, threshold: float, resamples: PeopleResamples) -> Resampled:
+def calls(tested: Tested, threshold: float, resamples: PatientsResamples) -> Resampled:
     """Each of `CALLS` at a threshold, in every resample."""
     table: Confusion[np.ndarray] = confusion_resampled(tested.labels, tested.scores >= threshold, resamples)
     return {name: getattr(table, name) for name in CALLS}
@@ -173,7 +173,7 @@ def calls(tested: Tested, threshold: float, resamples: PeopleResamples) -> Resam
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """Measures of one cell: what they are, how they vary with the people, and their intervals.
+    """Measures of one cell: what they are, how they vary with the patients, and their intervals.
 
     values: measure -> estimate, NaN where undefined; left_out: measure -> its jackknife values, (groups,), without each
     of `groups` in turn; samples: measure -> (resamples,), of those that were resampled; intervals: measure -> bounds;
@@ -196,7 +196,7 @@ class Estimates:
         return found
 
 
-def estimate_cell(tested: Tested, resamples: PeopleResamples, settings: Statistics) -> Estimates:
+def estimate_cell(tested: Tested, resamples: PatientsResamples, settings: Statistics) -> Estimates:
     """Each of `MEASURES` of one cell, with samples of `RESAMPLED` at least."""
     found = estimate(
         partial(measured, tested), resamples, settings, SCALES, partial(expected_variances, tested, resamples)
@@ -210,18 +210,18 @@ def estimate_cell(tested: Tested, resamples: PeopleResamples, settings: Statisti
     return replace(found, samples=samples)
 
 
-def estimate_calls(tested: Tested, threshold: float, resamples: PeopleResamples, settings: Statistics) -> Estimates:
+def estimate_calls(tested: Tested, threshold: float, resamples: PatientsResamples, settings: Statistics) -> Estimates:
     """Each of `CALLS` at a threshold."""
     found = estimate(partial(calls, tested, threshold), resamples, settings, SCALES)
     return _of_shares(found, tested, threshold, resamples, settings)
 
 
-def expected_variances(tested: Tested, resamples: PeopleResamples, values: Mapping[str, float]) -> dict[str, float]:
+def expected_variances(tested: Tested, resamples: PatientsResamples, values: Mapping[str, float]) -> dict[str, float]:
     """The variances of AUC and average precision that few positive patients make the spread between them miss."""
     positive = tested.labels == 1
     if positive.all() or not positive.any():
         return {}
-    positives, negatives = (effective_patients(resamples.person_of_image[images]) for images in (positive, ~positive))
+    positives, negatives = (effective_patients(resamples.patient_of_image[images]) for images in (positive, ~positive))
     return {
         "auc": auc_variance(values["auc"], positives, negatives),
         "average_precision": average_precision_variance(values["average_precision"], positives),
@@ -229,9 +229,9 @@ def expected_variances(tested: Tested, resamples: PeopleResamples, values: Mappi
 
 
 def _of_shares(
-    found: Estimates, tested: Tested, threshold: float, resamples: PeopleResamples, settings: Statistics
+    found: Estimates, tested: Tested, threshold: float, resamples: PatientsResamples, settings: Statistics
 ) -> Estimates:
-    """Where a share is 0 or 1 nobody's absence changes it, and how many people it is of decides.
+    """Where a share is 0 or 1 nobody's absence changes it, and how many patients it is of decides.
 
     Balanced accuracy has the interval that those of sensitivity and specificity make, so that one of 5 of 5 patients
     counts in it as five patients.
@@ -240,7 +240,7 @@ def _of_shares(
         return found
     exact = {
         name: interval_at_end(
-            found.values[name], len(np.unique(resamples.person_of_image[images])), settings.confidence
+            found.values[name], len(np.unique(resamples.patient_of_image[images])), settings.confidence
         )
         for name, images in tested.behind(threshold).items()
         if found.values[name] in (0, 1)
@@ -262,22 +262,22 @@ def _of_balanced_accuracy(found: Estimates, intervals: Mapping[str, Interval]) -
 
 
 def estimate(
-    measure: Callable[[PeopleResamples], Resampled],
-    resamples: PeopleResamples,
+    measure: Callable[[PatientsResamples], Resampled],
+    resamples: PatientsResamples,
     settings: Statistics,
     scales: Mapping[str, Scale],
     expected: Callable[[Mapping[str, float]], dict[str, float]] = lambda _: {},
 ) -> Estimates:
-    """The measures of a function of resamples, on the data itself and with intervals over people.
+    """The measures of a function of resamples, on the data itself and with intervals over patients.
 
     scales: of Student's interval, by measure; one without a scale has no interval. expected: from the values to the
     variances that moderate their spread, of those that have one. Resamples are used where the bootstrap makes the
     intervals.
     """
     everyone = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
-    once = measure(PeopleResamples(everyone, resamples.person_of_image, resamples.strata))
+    once = measure(PatientsResamples(everyone, resamples.patient_of_image, resamples.strata))
     values = {name: float(value[0]) for name, value in once.items()}
-    groups = leave_out_people(resamples)
+    groups = leave_out_patients(resamples)
     left_out, samples = measure(groups.resamples), measure(resamples) if settings.interval != "t" else {}
     variances = expected(values)
 
@@ -304,7 +304,7 @@ def difference(
     a: tuple[Tested, Estimates],
     b: tuple[Tested, Estimates],
     measure: str,
-    resamples: PeopleResamples,
+    resamples: PatientsResamples,
     settings: Statistics,
 ) -> Difference:
     """Cell a less cell b by one of `RESAMPLED`; of a ratio over the images that have it in both."""
@@ -328,14 +328,14 @@ def difference(
 
 
 def standard_error(found: Estimates, measure: str) -> float:
-    """Of a measure over people, by the jackknife; NaN where it has none."""
+    """Of a measure over patients, by the jackknife; NaN where it has none."""
     return _spread(found.values[measure], found.left_out[measure], found.groups).standard_error
 
 
 def p_above_chance(several: Sequence[Estimates], settings: Statistics) -> float:
     """Two-sided p-value of an AUC against `CHANCE`, by what makes its interval; NaN where it has none.
 
-    Of several cells on the same people, such as the seeds of one, of their mean AUC.
+    Of several cells on the same patients, such as the seeds of one, of their mean AUC.
     """
     value, samples, left_out, expected = _mean(several, "auc")
     return _p_value(value, samples, left_out, several[0].groups, settings, CHANCE, "logit", expected)
@@ -347,7 +347,7 @@ def p_of_drop(found: Estimates, name: str, settings: Statistics) -> float:
 
 
 def interval_of_mean(several: Sequence[Estimates], measure: str, settings: Statistics) -> Interval:
-    """Of the mean of a measure over cells on the same people, such as the seeds of one."""
+    """Of the mean of a measure over cells on the same patients, such as the seeds of one."""
     value, samples, left_out, expected = _mean(several, measure)
     return _interval(value, samples, left_out, several[0].groups, settings, SCALES[measure], expected)
 
@@ -402,6 +402,6 @@ def _p_value(
 
 
 def _spread(value: float, left_out: np.ndarray, groups: LeftOut, expected: float | None = None) -> Spread:
-    """Over people; moderated by the variance that is expected of such a statistic, where one is known."""
-    of_people = spread(value, left_out, groups.strata, groups.people)
-    return of_people if expected is None else moderated(of_people, expected)
+    """Over patients; moderated by the variance that is expected of such a statistic, where one is known."""
+    of_patients = spread(value, left_out, groups.strata, groups.patients)
+    return of_patients if expected is None else moderated(of_patients, expected)

@@ -3,7 +3,7 @@
 `against` is what a region is held to: `non_vessel` (all of the picture that is not vessel, as in the published study),
 `non_vessel_fov` (the same within the field of view), or `fov` (the whole of it) for regions beyond artery and vein.
 `images` are `all`, or, where some vessel masks look wrong (`xai.vessels.quality`), the `unflagged` ones.
-`average` is over `images` (mean of their ratios: the study's), over `people` (mean of each one's mean), of `sums`
+`average` is over `images` (mean of their ratios: the study's), over `patients` (mean of each one's mean), of `sums`
 (sum of the images' means inside over that outside, which no single image can carry away), or `geometric` (of the images
 with a ratio above 0: the exponential of the mean logarithm, whose interval holds where few ratios are very high).
 """
@@ -16,9 +16,9 @@ import polars as pl
 
 from benchmark.analysis.measures import Resampled, estimate
 from benchmark.study.config import Statistics
-from stats.bootstrap import mean_resampled, people_mean_resampled, ratio_of_sums_resampled
+from stats.bootstrap import mean_resampled, patients_mean_resampled, ratio_of_sums_resampled
 from stats.intervals import Scale
-from stats.resamples import PeopleResamples
+from stats.resamples import PatientsResamples
 from xai.gradcam import Scaling
 from xai.measures import other_scaling
 
@@ -35,14 +35,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "low": pl.Float64,
     "high": pl.Float64,
     "n_images": pl.Int64,
-    "n_people": pl.Int64,
+    "n_patients": pl.Int64,
 }
 
-_ON_LOG: dict[str, Scale] = dict.fromkeys(("images", "people", "sums", "geometric"), "log")
+_ON_LOG: dict[str, Scale] = dict.fromkeys(("images", "patients", "sums", "geometric"), "log")
 
 
 def ratio_rows(
-    saliency: pl.DataFrame, resamples: PeopleResamples, scaling: Scaling, settings: Statistics, doubtful: np.ndarray
+    saliency: pl.DataFrame, resamples: PatientsResamples, scaling: Scaling, settings: Statistics, doubtful: np.ndarray
 ) -> list[dict[str, Any]]:
     """Rows of `SCHEMA` without the cell.
 
@@ -51,7 +51,7 @@ def ratio_rows(
         scaling: the study's.
         doubtful: (images,) bool, those whose vessel masks are flagged.
     """
-    people = saliency["patient_id"].to_numpy()
+    patients = saliency["patient_id"].to_numpy()
     rows = []
     for region, against, under, suffix, images in _conventions(saliency.columns, scaling, bool(doubtful.any())):
         ratio = f"{region}_ratio{'_fov' if against == 'non_vessel_fov' else ''}{suffix}"
@@ -66,7 +66,7 @@ def ratio_rows(
         for average, value in found.values.items():
             low, high = found.intervals[average]
             of = ratios > 0 if average == "geometric" else np.isfinite(ratios)
-            counted = {"n_images": int(of.sum()), "n_people": len(set(people[of].tolist()))}
+            counted = {"n_images": int(of.sum()), "n_patients": len(set(patients[of].tolist()))}
             rows.append(
                 {"region": region, "against": against, "scaling": under, "average": average, "images": images}
                 | {"ratio": value, "low": low, "high": high}
@@ -75,11 +75,11 @@ def ratio_rows(
     return rows
 
 
-def _averages(ratios: np.ndarray, inside: np.ndarray, outside: np.ndarray, resamples: PeopleResamples) -> Resampled:
+def _averages(ratios: np.ndarray, inside: np.ndarray, outside: np.ndarray, resamples: PatientsResamples) -> Resampled:
     logarithms = np.log(ratios, out=np.full(len(ratios), np.nan), where=ratios > 0)
     return {
         "images": mean_resampled(ratios, resamples),
-        "people": people_mean_resampled(ratios, resamples),
+        "patients": patients_mean_resampled(ratios, resamples),
         "sums": ratio_of_sums_resampled(inside, outside, resamples),
         "geometric": np.exp(mean_resampled(logarithms, resamples)),
     }

@@ -42,9 +42,9 @@ from benchmark.trial.device import worker_device
 from benchmark.trial.training import trained_tower
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.intervals import Scale, interval_at_end, student_interval, student_p_value
-from stats.jackknife import leave_out_people, spread
+from stats.jackknife import leave_out_patients, spread
 from stats.multiple import holm
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 from xai.localisation import localised
 from xai.pictures import colours
 
@@ -138,14 +138,14 @@ class Estimate:
 
 
 def estimate(
-    measured: Callable[[PeopleResamples], np.ndarray], patients: Sequence[str], labels: np.ndarray, scale: Scale
+    measured: Callable[[PatientsResamples], np.ndarray], patients: Sequence[str], labels: np.ndarray, scale: Scale
 ) -> Estimate:
     """A statistic of images in the order of `patients`, with its spread from leaving out one patient at a time."""
-    drawn = draw_people(patients, labels, resamples=1, seed=0)
-    left_out = leave_out_people(drawn)
+    drawn = draw_patients(patients, labels, resamples=1, seed=0)
+    left_out = leave_out_patients(drawn)
     everyone = replace(drawn, counts=np.ones_like(drawn.counts))
     value = float(measured(everyone)[0])
-    varies = spread(value, measured(left_out.resamples), left_out.strata, left_out.people)
+    varies = spread(value, measured(left_out.resamples), left_out.strata, left_out.patients)
     low, high = student_interval(value, varies, scale=scale)
     return Estimate(value, low, high, student_p_value(value, varies), len(labels))
 

@@ -34,7 +34,7 @@ from stats.correlation import spearman_resampled
 from stats.intervals import UNDEFINED, Interval, percentile_interval
 from stats.metrics import auc
 from stats.null import over_null_resampled
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 from stats.shares import effective_patients, wilson_interval
 
 SIGNALS = ("vessels", "periphery")
@@ -133,9 +133,9 @@ def randomisation(source: _Source) -> Finding:
     ratios, random = (
         by_image[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (RATIO, f"{RATIO}_random")
     )
-    patients = draw_people(by_image["patient_id"].to_list(), by_image["label"].to_numpy(), 100, seed=0)
+    patients = draw_patients(by_image["patient_id"].to_list(), by_image["label"].to_numpy(), 100, seed=0)
 
-    def over(drawn: PeopleResamples) -> dict[str, np.ndarray]:
+    def over(drawn: PatientsResamples) -> dict[str, np.ndarray]:
         return {RATIO: over_null_resampled(ratios, random, None, drawn)}
 
     by_spread = source.settings.model_copy(update={"interval": "t"})
@@ -281,7 +281,7 @@ def correlation(trials: Sequence[Trial], measure: str, means: bool) -> tuple[flo
         return math.nan, UNDEFINED, 0
     values = np.array([(trial.auc, trial.findings[measure].score) for trial in scored])
     resamples = _resampled(scored)
-    cell = resamples.person_of_image
+    cell = resamples.patient_of_image
     if means:
         values = np.stack([values[cell == which].mean(axis=0) for which in range(cell.max() + 1)])
         cell = np.arange(len(values))
@@ -313,9 +313,9 @@ def _spearman(values: np.ndarray) -> np.ndarray:
     return spearman_resampled(values[..., 0], values[..., 1])
 
 
-def _resampled(trials: Sequence[Trial]) -> PeopleResamples:
+def _resampled(trials: Sequence[Trial]) -> PatientsResamples:
     """Resamples of cells: the trials of one are alike, as the images of a patient are."""
-    return draw_people([trial.cell for trial in trials], np.zeros(len(trials), dtype=int), RESAMPLES, seed=0)
+    return draw_patients([trial.cell for trial in trials], np.zeros(len(trials), dtype=int), RESAMPLES, seed=0)
 
 
 def _interval(samples: np.ndarray) -> Interval:

@@ -20,7 +20,7 @@ from benchmark.study.cohort import open_cohort
 from benchmark.study.config import BackboneChoice, Study
 from benchmark.study.manifest import SPLITS, Manifest
 from benchmark.study.patients import counted, of_each_class, too_few
-from benchmark.study.splits import of_split, split_people
+from benchmark.study.splits import of_split, split_patients
 from benchmark.synthetic import plan as plan_synthetic
 from benchmark.trial.cache import CachePlan
 from benchmark.trial.costs import (
@@ -91,7 +91,7 @@ def expected_cohort(study: Study) -> Manifest:
         assert settings.manifest is not None  # Cohort has one of the two
         return open_cohort(study, settings.manifest)
     drawn = pl.DataFrame(plan_synthetic(settings.synthetic)).with_columns(pl.lit(None, pl.String).alias("split"))
-    return Manifest(split_people(drawn, settings.shares))
+    return Manifest(split_patients(drawn, settings.shares))
 
 
 def images_by_split(cohort: pl.DataFrame) -> dict[str, int]:
@@ -112,8 +112,8 @@ def _images(study: Study, cohort: pl.DataFrame) -> str:
     told = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
     source = "synthetic cohort" if study.cohort.synthetic else str(study.cohort.manifest)
     lost = f"; [yellow]files missing: {len(absent)}[/], the first: {escape(absent[0])}" if absent else ""
-    people = cohort["patient_id"].n_unique()
-    return f"Images: {len(cohort)} of {people} people from {escape(source)}; {told}{lost}"
+    patients = cohort["patient_id"].n_unique()
+    return f"Images: {len(cohort)} of {patients} patients from {escape(source)}; {told}{lost}"
 
 
 def _adequacy(study: Study, cohort: pl.DataFrame) -> list[str]:

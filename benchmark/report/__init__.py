@@ -1,1 +1,1 @@
-"""What people read: results.json, pages, sentences, LaTeX, the terminal, charts and templates."""
+"""Presentation: results.json, pages, sentences, LaTeX, the terminal, charts and templates."""

@@ -21,7 +21,7 @@ def print_comparison(table: pl.DataFrame, confidence: float, console: Console) -
             title=f"{escape(str(run_b))} (b) less {escape(str(run_a))} (a), these trained models",
             title_justify="left",
             box=box.SIMPLE_HEAD,
-            caption=f"Below each number its {100 * confidence:g} % interval over people; p is Holm-adjusted.",
+            caption=f"Below each number its {100 * confidence:g} % interval over patients; p is Holm-adjusted.",
             caption_justify="left",
         )
         shown.add_column("cell")

@@ -151,7 +151,7 @@ def _unknown(done: pl.DataFrame) -> str:
     if unknown.is_empty():
         return ""
     who = f"{_cells(len(unknown), len(done))} {_have(len(unknown))}"
-    return f"{who} no interval of the AUC: it is 0 or 1, or too few people are of one class."
+    return f"{who} no interval of the AUC: it is 0 or 1, or too few patients are of one class."
 
 
 def _best(board: Leaderboard, done: pl.DataFrame) -> str:
@@ -259,12 +259,12 @@ def _disagreements(able: pl.DataFrame) -> list[str]:
     if len(only_map):
         told.append(
             f"Map and erasure do not agree for {_named(only_map, able)}: the vessel ratio is above that with other "
-            f"people’s vessels, but {_it(only_map)} not shown to depend on the vessels."
+            f"patients’s vessels, but {_it(only_map)} not shown to depend on the vessels."
         )
     if len(only_erasure):
         told.append(
             f"Map and erasure do not agree for {_named(only_erasure, able)}: {_it(only_erasure)} shown to depend on "
-            "the vessels, but the vessel ratio is not shown to be above that with other people’s vessels."
+            "the vessels, but the vessel ratio is not shown to be above that with other patients’s vessels."
         )
     return told
 

@@ -20,7 +20,7 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
         vessels: of the test images, as `vessels.parquet` has them.
     """
     trained = {(cell.backbone, cell.strategy, cell.seed): cell.training for cell in results.cells}
-    people, machine = results.methods["people"], results.machine
+    patients, machine = results.methods["patients"], results.machine
     return {
         "Data": _data(study, results),
         "Backbones": {
@@ -40,7 +40,7 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
             "scaling": study.explain.scaling,
         },
         "Statistics": {
-            "intervals": f"{100 * study.statistics.confidence:g} %, {people.name}",
+            "intervals": f"{100 * study.statistics.confidence:g} %, {patients.name}",
             "resamples": f"{study.statistics.resamples:,}, seed {study.statistics.seed}"
             + ("; for correlations" if study.statistics.interval == "t" else ""),
             "threshold": "highest F1 on validation",

@@ -35,7 +35,7 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
     chance = done[CHANCE_COLUMN].is_not_null().any()
     marks = {measure: _marks(done, leaderboard.comparisons, measure, 1 - confidence) for measure in COLUMNS}
     told = [
-        f"{escape(title)}: {_tested(done)}, with {100 * confidence:g}\\,\\% intervals over people.",
+        f"{escape(title)}: {_tested(done)}, with {100 * confidence:g}\\,\\% intervals over patients.",
         "Artery, vein, vessel: mean saliency inside over that outside all vessels" + _with_ratio(done) + ".",
         "Bold: highest of these trained models; $\\dagger$: trained models that do not differ significantly from it "
         "(Holm-adjusted).",

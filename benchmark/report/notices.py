@@ -60,6 +60,6 @@ def _repeated(prepared: Mapping[str, Any]) -> list[str]:
 
 def _oracle(directory: RunDirectory) -> float:
     """The AUC that severity itself has on the test images."""
-    people = read_csv(directory.drawn).select("image", "severity")
-    test = of_split(read_parquet(directory.cohort), "test").join(people, on="image")
+    patients = read_csv(directory.drawn).select("image", "severity")
+    test = of_split(read_parquet(directory.cohort), "test").join(patients, on="image")
     return auc(test["label"].to_numpy(), test["severity"].to_numpy())

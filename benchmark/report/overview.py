@@ -18,7 +18,7 @@ from benchmark.tables import csv_text
 from xai.controls.null import TESTED_RATIOS
 
 SHOWN = ("auc", "f1", "vessel_ratio", "vessel_ratio_fov")
-COUNTS = ("n_images", "n_people", "n_positive_patients", "n_negative_patients")
+COUNTS = ("n_images", "n_patients", "n_positive_patients", "n_negative_patients")
 CELLS_SCHEMA: dict[str, type[pl.DataType]] = {
     "run": pl.String,
     "cohort": pl.String,
@@ -56,7 +56,7 @@ def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) 
     return template("overview.html.j2").render(
         runs=runs,
         notices=notices(runs),
-        same_people=[_listed(names) for names in same_people(runs)],
+        same_patients=[_listed(names) for names in same_patients(runs)],
         several_cohorts=len({results.cohort.test_sha256 for results in runs.values()}) > 1,
         untrained={name: untrained(results) for name, results in runs.items()},
         cells=cells.sort("auc", descending=True, nulls_last=True).to_dicts(),
@@ -87,8 +87,8 @@ def untrained(results: Results) -> list[str]:
     return [backbone for backbone, weights in results.weights.items() if weights is None]
 
 
-def same_people(runs: dict[str, Results]) -> list[list[str]]:
-    """Names of runs that tested the same images of the same people with the same labels, two or more each."""
+def same_patients(runs: dict[str, Results]) -> list[list[str]]:
+    """Names of runs that tested the same images of the same patients with the same labels, two or more each."""
     by_digest: dict[str, list[str]] = {}
     for name, results in runs.items():
         by_digest.setdefault(results.cohort.test_sha256, []).append(name)
@@ -165,7 +165,7 @@ def over_runs(cells: pl.DataFrame) -> pl.DataFrame:
     Columns: backbone, strategy, n_runs (with an AUC), mean_beaten, mean_auc, lowest_auc, highest_auc, n_runs_ratio
     (with a vessel ratio), mean_vessel_ratio; seeds of a run are averaged first. `mean_beaten` is a rank that does not
     depend on how many cells a run has: the share of its other backbones and strategies whose AUC is lower, 0..1, a tie
-    counts half, averaged over runs; null where no run has others. A mean over cohorts has no interval: people of
+    counts half, averaged over runs; null where no run has others. A mean over cohorts has no interval: patients of
     different cohorts are no sample of one population.
     """
     names = ["backbone", "strategy"]

@@ -61,7 +61,7 @@ class PageContent:
         pictures: cell name (`benchmark.study.cells.Cell.name`) -> mean Grad-CAM; cells may lack one.
         photograph: the mean photograph to show beside them, where there is one.
         examples: cell, as it is called -> its figures, each with what it shows in words.
-        cohort: split, images, people, positive (images), positive_patients; no person is in two splits.
+        cohort: split, images, patients, positive (images), positive_patients; no patient is in two splits.
         left_out: image, split, reason.
         facts: section -> key -> value.
         configuration: the text of study.yaml.
@@ -314,7 +314,7 @@ def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]
         "As above": {},
         "Inside the field of view": {"against": "non_vessel_fov"},
         f"{'Raw' if other == 'raw' else 'Min-max'} maps": {"scaling": other},
-        "Every person alike": {"average": "people"},
+        "Every patient alike": {"average": "patients"},
         "Ratio of sums": {"average": "sums"},
         "Geometric mean": {"average": "geometric"},
         "Without doubtful masks": {"images": "unflagged"},

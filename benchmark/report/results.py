@@ -2,7 +2,7 @@
 
 A run's `results.json` stands for the run: `run_benchmark.py leaderboard` reads nothing else. docs/results.md describes
 the fields; `Results.model_json_schema()` is the schema itself. A reader of version 2 may rely on every field below;
-fields are added without a new version, removed or changed only with one. Version 1 is still read.
+fields are added without a new version, removed or changed only with one.
 """
 
 import json
@@ -91,7 +91,7 @@ class RatioResult(_Model):
     scaling: str
     average: str
     images: str = "all"
-    n_people: int
+    n_patients: int
     ratio: Number
 
 
@@ -103,7 +103,7 @@ class CellResult(_Model):
     seed: int
     status: str
     n_images: int | None = None
-    n_people: int | None = None
+    n_patients: int | None = None
     n_positive: int | None = None
     n_positive_patients: int | None = None  # with a positive image; who has both counts in both
     n_negative_patients: int | None = None
@@ -138,7 +138,7 @@ class CellResult(_Model):
 
 
 class Comparison(_Model):
-    """Cell a less cell b on the same people."""
+    """Cell a less cell b on the same patients."""
 
     measure: str
     a: tuple[str, str, int]
@@ -163,7 +163,7 @@ class Correlation(_Model):
 
 
 class OverSeeds(_Model):
-    """A measure's mean over the seeds of a cell; the interval covers people and seeds."""
+    """A measure's mean over the seeds of a cell; the interval covers patients and seeds."""
 
     backbone: str
     strategy: str
@@ -241,7 +241,7 @@ class CohortResult(_Model):
     """`classes`: the names of the labels, where they have names; `files_left_out`: files of a folder cohort that are no
     images, by reason; `repeated`: images with the pixels of another image of their split; `positive`: images,
     `positive_patients`: patients with one, both by split; `test_sha256`: the digest of
-    the test images with people and labels, equal where two runs tested the same.
+    the test images with patients and labels, equal where two runs tested the same.
     """
 
     source: str
@@ -250,7 +250,7 @@ class CohortResult(_Model):
     repeated: int | None = None
     manifest_sha256: str | None = None
     images: dict[str, int]
-    people: dict[str, int]
+    patients: dict[str, int]
     positive: dict[str, int]
     positive_patients: dict[str, int] = {}
     left_out: int
@@ -293,26 +293,26 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
     scales = (
         ", standard error by jackknife, on the logit scale for shares and areas, the log scale for ratios, "
         "Fisher's for rank correlations within a cell, untransformed for calibration and AUC drops; the variances of "
-        "AUC and average precision moderated by those expected of so many people (four degrees of freedom); exact "
+        "AUC and average precision moderated by those expected of so many patients (four degrees of freedom); exact "
         "(Clopper-Pearson) for a sensitivity, specificity, PPV or NPV of 0 or 1; balanced accuracy from the intervals "
         "of sensitivity and specificity"
     )
     p_value = "p-value by the same" if by_spread else "p-value from its bootstrap standard error"
     return {
-        "people": Method(
-            name=f"{short} over people{scales if by_spread else ', stratified by label'}; of the AUC and its drops "
+        "patients": Method(
+            name=f"{short} over patients{scales if by_spread else ', stratified by label'}; of the AUC and its drops "
             f"{p_value}",
             **drawn,
         ),
-        "delong": Method(name="DeLong, clustered by person, Student's t on the logit scale", **confident),
+        "delong": Method(name="DeLong, clustered by patient, Student's t on the logit scale", **confident),
         "paired": Method(
-            name="AUCs: DeLong, clustered by person, with Student's t, equivalence within "
+            name="AUCs: DeLong, clustered by patient, with Student's t, equivalence within "
             f"{settings.equivalence_margin:g} by two one-sided tests; others: "
-            f"{short} over people of the paired difference, {p_value}",
+            f"{short} over patients of the paired difference, {p_value}",
             **drawn,
         ),
         "correlation": Method(
-            name="means over seeds; percentile bootstrap over people; p-value from the orders that exchange whole "
+            name="means over seeds; percentile bootstrap over patients; p-value from the orders that exchange whole "
             f"backbones and whole strategies, none below {FEWEST_CELLS} cells",
             **bootstrap,
         ),
@@ -327,9 +327,9 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
             "resamples around estimates shrunk to the spread of true values",
             **bootstrap,
         ),
-        "seeds": Method(name=f"people ({short}) and seeds (t), in quadrature", **drawn),
+        "seeds": Method(name=f"patients ({short}) and seeds (t), in quadrature", **drawn),
         "averages": Method(
-            name="Student's t over people, standard error by jackknife; with several seeds also over seeds, "
+            name="Student's t over patients, standard error by jackknife; with several seeds also over seeds, "
             "in quadrature",
             **confident,
         ),
@@ -360,7 +360,7 @@ def cell_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int], 
         cells.append(
             CellResult(
                 **{name: row[name] for name in (*CELL, "status", *_COPIED)},
-                n_people=row["n_patients"],
+                n_patients=row["n_patients"],
                 training=training.get(key),
                 measures=_measures(row, images[key]),
                 operating=operating_results(leaderboard.operating.filter(of_cell)),
@@ -379,7 +379,7 @@ def operating_results(operating: pl.DataFrame) -> list[OperatingPoint]:
             threshold=threshold if math.isfinite(threshold) else None,
             measures={
                 row["measure"]: Number(
-                    value=row["value"], low=row["low"], high=row["high"], n=row["n_images"], method="people"
+                    value=row["value"], low=row["low"], high=row["high"], n=row["n_images"], method="patients"
                 )
                 for row in rows.to_dicts()
             },
@@ -392,8 +392,8 @@ def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:
     """A cell's, in the order of `ratios.csv`."""
     return [
         RatioResult(
-            **{name: row[name] for name in ("region", "against", "scaling", "average", "images", "n_people")},
-            ratio=Number(value=row["ratio"], low=row["low"], high=row["high"], n=row["n_images"], method="people"),
+            **{name: row[name] for name in ("region", "against", "scaling", "average", "images", "n_patients")},
+            ratio=Number(value=row["ratio"], low=row["low"], high=row["high"], n=row["n_images"], method="patients"),
         )
         for row in ratios.to_dicts()
     ]
@@ -419,7 +419,7 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
 
     n = row["n_images"]
     found = {"rank": number("rank", n, "ranks")}
-    found |= {name: number(name, images[name], "people") for name in MEASURES}
+    found |= {name: number(name, images[name], "patients") for name in MEASURES}
     found["auc_delong"] = number("auc", n, "delong", "auc_delong")
     if row["auc_corrected"] is not None:
         found["auc_corrected"] = Number(value=row["auc_corrected"], n=n, method="selection")
@@ -558,47 +558,10 @@ def read_results(path: Path) -> Results:
     except ValueError as error:
         raise UserError(f"{file}: not JSON: {error}") from error
     found = (values.get("schema_name"), values.get("version")) if isinstance(values, dict) else None
-    if found not in ((SCHEMA_NAME, 1), (SCHEMA_NAME, VERSION)):
+    if found != (SCHEMA_NAME, VERSION):
         raise UserError(f"{file}: expected {SCHEMA_NAME} version {VERSION}, found {found}; report that run again")
     try:
-        return Results.model_validate(_from_version_1(values) if found == (SCHEMA_NAME, 1) else values)
+        return Results.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-class _Texts(_Model):
-    """What was text in version 1: `nodes`, `CPUs`, `GPUs` and `this node` of the machine; versions by package."""
-
-    software: dict[str, str]
-    machine: dict[str, str]
-
-
-def _from_version_1(values: dict[str, Any]) -> dict[str, Any]:
-    """The same as version 2 has it.
-
-    Raises:
-        ValidationError: `software` or `machine` is not as version 1 has it.
-    """
-    texts = _Texts.model_validate(values)
-    packages, machine = dict(texts.software), texts.machine
-    version, _, rest = packages.pop("retina-benchmark", "").partition(", commit ")
-    commit, _, state = rest.partition(" ")  # "with changes", "changes unknown" or nothing
-    program = {
-        "version": None if version in ("", "unknown version") else version,
-        "commit": commit.strip(",") or None,
-        "changed": {"": False, "with changes": True}.get(state) if commit else None,
-    }
-    gpus, _, accelerators = machine.get("GPUs", "").partition(" ")
-    return values | {
-        "version": VERSION,
-        "software": {"program": program, "python": packages.pop("python", ""), "packages": packages},
-        "machine": {
-            "nodes": machine.get("nodes", 1),
-            "cpus": machine.get("CPUs"),
-            "gpus": gpus,
-            "accelerators": accelerators.split(),
-            "processor": machine.get("this node"),  # with its memory, rounded
-            "memory": None,
-        },
-    }

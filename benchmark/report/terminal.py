@@ -34,7 +34,7 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
         )
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption=f"Below each number its {100 * confidence:g} % interval over people. "
+        caption=f"Below each number its {100 * confidence:g} % interval over patients. "
         f"Artery, vein, vessel: mean saliency inside over that outside all vessels. {counts}".strip(),
         caption_justify="left",
     )

@@ -1,4 +1,4 @@
-"""prepare: manifest and image files -> splits by person, and one memory-mapped array of square crops."""
+"""prepare: manifest and image files -> splits by patient, and one memory-mapped array of square crops."""
 
 from dataclasses import asdict
 from functools import partial

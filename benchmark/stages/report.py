@@ -49,7 +49,7 @@ from benchmark.trial.figures import method_name
 from benchmark.trial.weight_files import read_records
 from xai.pictures import mirrored_mean
 
-COUNTED = ("images", "people", "positive", "positive_patients")  # of each split
+COUNTED = ("images", "patients", "positive", "positive_patients")  # of each split
 
 
 def report(run: Run) -> Leaderboard:
@@ -153,7 +153,7 @@ def _per_split(cohort: pl.DataFrame) -> pl.DataFrame:
         cohort.group_by("split")
         .agg(
             pl.len().alias("images"),
-            pl.col("patient_id").n_unique().alias("people"),
+            pl.col("patient_id").n_unique().alias("patients"),
             pl.col("label").sum().alias("positive"),
             pl.col("patient_id").filter(pl.col("label") == 1).n_unique().alias("positive_patients"),
         )

@@ -11,7 +11,7 @@ import polars as pl
 from benchmark.errors import UserError
 from benchmark.study.config import Study
 from benchmark.study.manifest import Manifest, open_manifest
-from benchmark.study.splits import ADVICE, of_split, require_both_classes, require_enough_people, split_people
+from benchmark.study.splits import ADVICE, of_split, require_both_classes, require_enough_patients, split_patients
 from benchmark.synthetic import SyntheticCohort
 
 
@@ -25,8 +25,8 @@ def open_cohort(study: Study, manifest: Path) -> Manifest:
     opened = open_manifest(manifest, settings.image_dir, settings.patient_pattern, settings.positive)
     given = opened.images["split"].null_count() == 0
     if not given:
-        require_enough_people(opened.images, opened.classes)
-    images = split_people(opened.images, settings.shares)
+        require_enough_patients(opened.images, opened.classes)
+    images = split_patients(opened.images, settings.shares)
     require_both_classes(images, opened.classes, f"correct the splits of {manifest.name}" if given else ADVICE)
     test = of_split(images, "test")
     if study.vessels.source == "masks" and test["artery_mask"].null_count() == len(test):
@@ -38,7 +38,7 @@ def open_cohort(study: Study, manifest: Path) -> Manifest:
 
 
 def digest(test: pl.DataFrame, drawn: SyntheticCohort | None) -> str:
-    """SHA-256 of image, person and label of the test images, in order of their names; of a synthetic cohort, whose
+    """SHA-256 of image, patient and label of the test images, in order of their names; of a synthetic cohort, whose
     names are alike for all, of how it was drawn as well.
     """
     rows: list[Any] = test.select("image", "patient_id", "label").sort("image").rows()

@@ -20,13 +20,13 @@ class Number:
     """What a control adds to a row of the leaderboard and to the measures of `results.json`.
 
     images: the column that counts the images it is of, or the measure whose images they are; method: the key of
-    `benchmark.report.results.methods`; scale: of its interval over people, None where it has no interval; has_p: its
+    `benchmark.report.results.methods`; scale: of its interval over patients, None where it has no interval; has_p: its
     p-value is in the column `<name>_p`.
     """
 
     name: str
     images: str
-    method: str = "people"
+    method: str = "patients"
     scale: "Scale | None" = None
     has_p: bool = False
 
@@ -64,7 +64,7 @@ class Control:
 
     @property
     def estimates(self) -> "dict[str, Scale]":
-        """The numbers with an interval over people, and its scale."""
+        """The numbers with an interval over patients, and its scale."""
         return {number.name: number.scale for number in self.numbers if number.scale is not None}
 
 

@@ -173,6 +173,6 @@ def _in_two_splits(table: pl.DataFrame) -> list[Fault]:
     for row, patient, split in table.select("row", "patient_id", "split").drop_nulls().iter_rows():
         other_row, other_split = first.setdefault(patient, (row, split))
         if split != other_split:
-            told = f"row {row}: person {shown(patient)} is in {split} here and in {other_split} in row {other_row}"
+            told = f"row {row}: patient {shown(patient)} is in {split} here and in {other_split} in row {other_row}"
             faults.append((row, told))
     return faults

@@ -222,7 +222,7 @@ def _in_two_folders(table: pl.DataFrame) -> list[faults.Fault]:
     places = in_split.group_by("patient_id", maintain_order=True).agg(pl.format("{} ({})", "split", "image"))
     shared = places.filter(pl.col("split").list.len() > 1)
     return [
-        (patient, f"person {shown(patient)} is in {' and in '.join(where)}") for patient, where in shared.iter_rows()
+        (patient, f"patient {shown(patient)} is in {' and in '.join(where)}") for patient, where in shared.iter_rows()
     ]
 
 

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-# What pandas, R, spreadsheets, registries and people write where there is no value; compared without case.
+# What pandas, R, spreadsheets, registries and users write where there is no value; compared without case.
 _NOTHING = frozenset(
     {"na", "nan", "n/a", "n.a.", "n.a", "<na>", "nat", "none", "null", "nil", "unknown", "unk", "missing", "undefined"}
     | {"not available", "not applicable", "not known", "anonymous", "anonymized", "anonymised", "tbd", "n/k", "-nan"}

@@ -9,7 +9,7 @@ from benchmark.study.config import Shares
 from benchmark.study.manifest import SPLITS
 from benchmark.study.spellings import shown
 
-ADVICE = "add people or change the shares"
+ADVICE = "add patients or change the shares"
 
 
 def of_split(images: pl.DataFrame, split: str) -> pl.DataFrame:
@@ -17,7 +17,7 @@ def of_split(images: pl.DataFrame, split: str) -> pl.DataFrame:
     return images.filter(pl.col("split") == split)
 
 
-def split_people(cohort: pl.DataFrame, shares: Shares) -> pl.DataFrame:
+def split_patients(cohort: pl.DataFrame, shares: Shares) -> pl.DataFrame:
     """Fill the `split` column where the manifest did not.
 
     Patients are stratified by whether any of their images is positive, shuffled by the seed, and cut by the shares, so
@@ -26,17 +26,17 @@ def split_people(cohort: pl.DataFrame, shares: Shares) -> pl.DataFrame:
     """
     if cohort["split"].null_count() == 0:
         return cohort
-    people = (
+    patients = (
         cohort.group_by("patient_id")
         .agg(pl.col("label").max().alias("positive"), pl.col("label").min().alias("least"))
         .sort("patient_id")
     )
     generator = np.random.default_rng(shares.seed)
     strata: list[list[str]] = [
-        generator.permutation(people.filter(pl.col("positive") == positive)["patient_id"].to_numpy()).tolist()
+        generator.permutation(patients.filter(pl.col("positive") == positive)["patient_id"].to_numpy()).tolist()
         for positive in (0, 1)
     ]
-    mixed = set(people.filter((pl.col("positive") == 1) & (pl.col("least") == 0))["patient_id"])
+    mixed = set(patients.filter((pl.col("positive") == 1) & (pl.col("least") == 0))["patient_id"])
     chosen = _cut(strata[0], _rounded(len(strata[0]), shares)) | _cut(strata[1], _rounded(len(strata[1]), shares))
     if not _has_both(chosen, strata, mixed):
         chosen = _spread(strata, mixed, shares) or chosen
@@ -62,7 +62,7 @@ def require_both_classes(cohort: pl.DataFrame, classes: Classes | None = None, a
         raise UserError("\n".join(faults))
 
 
-def require_enough_people(cohort: pl.DataFrame, classes: Classes | None = None) -> None:
+def require_enough_patients(cohort: pl.DataFrame, classes: Classes | None = None) -> None:
     """Raise a UserError where patients cannot be divided so that each split has both labels, however it is done."""
     by_patient = cohort.group_by("patient_id").agg(
         pl.col("label").min().alias("low"), pl.col("label").max().alias("up")
@@ -79,16 +79,16 @@ def require_enough_people(cohort: pl.DataFrame, classes: Classes | None = None) 
     )
 
 
-def _rounded(people: int, shares: Shares) -> list[int]:
-    """How many of so many people each split gets."""
-    cuts = np.round(np.cumsum([shares.train, shares.val]) * people).astype(int)
-    return np.diff([0, *cuts, people]).tolist()
+def _rounded(patients: int, shares: Shares) -> list[int]:
+    """How many of so many patients each split gets."""
+    cuts = np.round(np.cumsum([shares.train, shares.val]) * patients).astype(int)
+    return np.diff([0, *cuts, patients]).tolist()
 
 
-def _at_least_one(people: int, shares: Shares, occupied: int) -> list[int]:
-    """The same with at least one person in so many of the splits, and the shares met as nearly as that allows."""
-    counts = _rounded(people, shares)
-    wanted = [share * people for share in (shares.train, shares.val, shares.test)]
+def _at_least_one(patients: int, shares: Shares, occupied: int) -> list[int]:
+    """The same with at least one patient in so many of the splits, and the shares met as nearly as that allows."""
+    counts = _rounded(patients, shares)
+    wanted = [share * patients for share in (shares.train, shares.val, shares.test)]
     while sum(count > 0 for count in counts) < occupied:
         empty = [place for place, count in enumerate(counts) if count == 0]
         to = max(empty, key=lambda place: wanted[place])
@@ -99,21 +99,21 @@ def _at_least_one(people: int, shares: Shares, occupied: int) -> list[int]:
     return counts
 
 
-def _cut(people: list[str], counts: list[int]) -> dict[str, str]:
-    """person -> split."""
-    return dict(zip(people, np.repeat(SPLITS, counts).tolist(), strict=True))
+def _cut(patients: list[str], counts: list[int]) -> dict[str, str]:
+    """patient -> split."""
+    return dict(zip(patients, np.repeat(SPLITS, counts).tolist(), strict=True))
 
 
 def _has_both(chosen: dict[str, str], strata: list[list[str]], mixed: set[str]) -> bool:
-    negative = {chosen[person] for person in (*strata[0], *mixed)}
-    return len(negative) == len({chosen[person] for person in strata[1]}) == len(SPLITS)
+    negative = {chosen[patient] for patient in (*strata[0], *mixed)}
+    return len(negative) == len({chosen[patient] for patient in strata[1]}) == len(SPLITS)
 
 
 def _spread(strata: list[list[str]], mixed: set[str], shares: Shares) -> dict[str, str] | None:
     """A division with both labels in every split; None where there is none.
 
     Args:
-        strata: people without and with a positive image, shuffled.
+        strata: patients without and with a positive image, shuffled.
         mixed: those of the second who have a negative image as well.
     """
     negative, positive = strata
@@ -121,23 +121,23 @@ def _spread(strata: list[list[str]], mixed: set[str], shares: Shares) -> dict[st
         return None
     # 1. Everybody with a positive image, at least one in each split.
     chosen = _cut(positive, _at_least_one(len(positive), shares, len(SPLITS)))
-    # 2. The others: in each split, or in as many as there are not enough people with both labels for.
+    # 2. The others: in each split, or in as many as there are not enough patients with both labels for.
     occupied = min(len(negative), len(SPLITS))
     if len(negative) < len(SPLITS):
         occupied = max(0, len(SPLITS) - len(mixed))
     of_negative = _cut(negative, _at_least_one(len(negative), shares, occupied))
-    # 3. Splits still without a negative image: one person with both labels in exchange for one without.
+    # 3. Splits still without a negative image: one patient with both labels in exchange for one without.
     for split in SPLITS:
-        holding = [person for person in positive if chosen[person] == split]
+        holding = [patient for patient in positive if chosen[patient] == split]
         if split in of_negative.values() or mixed.intersection(holding):
             continue
         spare = next(
-            person
-            for person in positive
-            if person in mixed
+            patient
+            for patient in positive
+            if patient in mixed
             and (
-                chosen[person] in of_negative.values()
-                or sum(other in mixed and chosen[other] == chosen[person] for other in positive) > 1
+                chosen[patient] in of_negative.values()
+                or sum(other in mixed and chosen[other] == chosen[patient] for other in positive) > 1
             )
         )
         chosen[holding[0]], chosen[spare] = chosen[spare], split

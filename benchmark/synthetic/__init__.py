@@ -1,15 +1,15 @@
 """A cohort of synthetic fundus photographs; its label shows in the vessels or away from them, with a known strength."""
 
-from benchmark.synthetic.cohort import Person, SyntheticCohort, draw_people, plan
+from benchmark.synthetic.cohort import Patient, SyntheticCohort, draw_patients, plan
 from benchmark.synthetic.eye import Eye, draw_eye
 from benchmark.synthetic.write import write_cohort, write_eye, write_manifest
 
 __all__ = [
     "Eye",
-    "Person",
+    "Patient",
     "SyntheticCohort",
     "draw_eye",
-    "draw_people",
+    "draw_patients",
     "plan",
     "write_cohort",
     "write_eye",

@@ -1,9 +1,9 @@
-"""Who is in the synthetic cohort: people with a label, the severity behind it, and the photographs taken of them.
+"""Who is in the synthetic cohort: patients with a label, the severity behind it, and the photographs taken of them.
 
-The label's signal has a set strength. A person's severity is Normal(0, 1) without the condition and Normal(d, 1) with
+The label's signal has a set strength. A patient's severity is Normal(0, 1) without the condition and Normal(d, 1) with
 it; the photograph shows the severity and knows nothing else of the label. The best any classifier can do is to read the
 severity, and its area under the ROC curve is then Phi(d / sqrt(2)), so d = sqrt(2) * Phi^-1(best_auc). Both eyes share
-the severity: the bound holds per photograph as well as per person. How clearly a photograph shows the severity is
+the severity: the bound holds per photograph as well as per patient. How clearly a photograph shows the severity is
 another matter (`effect`), and leaves the bound as it is.
 """
 
@@ -23,14 +23,14 @@ class SyntheticCohort:
     """Images of synthetic eyes to draw.
 
     Attributes:
-        people: number of people, with one photograph of each eye.
+        patients: number of patients, with one photograph of each eye.
         image_size: height of a photograph in pixels; the width is 1.15 times that.
         signal: where severity shows: "vessels" (arteries narrow, wind, reflect more light and nick the veins they
             cross) or "periphery" (spots away from the vessels).
         effect: how strongly severity shows: 0 not at all, 2 twice as strongly as 1. Already 1 exaggerates: no sign in
             the retina of patients is known that separates the sick from the healthy so well.
         best_auc: area under the ROC curve of the best possible classifier, in [0.5, 1).
-        positives: share of people with label 1; exactly `round(people * positives)` of them.
+        positives: share of patients with label 1; exactly `round(patients * positives)` of them.
         low_quality: share of photographs that are blurred, hazy, dark or unevenly lit.
         seed: the same seed draws the same cohort, on any machine.
 
@@ -38,7 +38,7 @@ class SyntheticCohort:
         ValueError: a field is out of range.
     """
 
-    people: int = 120
+    patients: int = 120
     image_size: int = 448
     signal: Signal = "vessels"
     effect: float = 1.0
@@ -48,8 +48,8 @@ class SyntheticCohort:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.people < 2:
-            raise ValueError(f"people is {self.people}: a cohort needs at least 2")
+        if self.patients < 2:
+            raise ValueError(f"patients is {self.patients}: a cohort needs at least 2")
         if self.image_size < 64:
             raise ValueError(f"image_size is {self.image_size} pixels: no vessel is visible below 64")
         if self.signal not in get_args(Signal):
@@ -58,8 +58,10 @@ class SyntheticCohort:
             raise ValueError(f"effect is {self.effect}: give 0 (severity does not show) or a positive number")
         if not 0.5 <= self.best_auc < 1:
             raise ValueError(f"best_auc is {self.best_auc}: give a value from 0.5 (no signal) to below 1")
-        if not 0 < round(self.people * self.positives) < self.people:
-            raise ValueError(f"positives is {self.positives}: of {self.people} people, both labels need at least one")
+        if not 0 < round(self.patients * self.positives) < self.patients:
+            raise ValueError(
+                f"positives is {self.positives}: of {self.patients} patients, both labels need at least one"
+            )
         if not 0 <= self.low_quality <= 1:
             raise ValueError(f"low_quality is {self.low_quality}: give a share from 0 to 1")
         if self.seed < 0:
@@ -67,22 +69,22 @@ class SyntheticCohort:
 
 
 @dataclass(frozen=True)
-class Person:
-    """One person: `label` 0 or 1, and the `severity` that photographs show, in standard deviations of the healthy."""
+class Patient:
+    """One patient: `label` 0 or 1, and the `severity` that photographs show, in standard deviations of the healthy."""
 
     patient_id: str
     label: int
     severity: float
 
 
-def draw_people(cohort: SyntheticCohort) -> list[Person]:
+def draw_patients(cohort: SyntheticCohort) -> list[Patient]:
     """Everybody in the cohort, in the order of their identifiers."""
     rng = np.random.default_rng([cohort.seed, 0])
-    label = rng.permutation(np.arange(cohort.people) < round(cohort.people * cohort.positives)).astype(int)
+    label = rng.permutation(np.arange(cohort.patients) < round(cohort.patients * cohort.positives)).astype(int)
     shift = np.sqrt(2) * norm.ppf(cohort.best_auc)
-    severity = rng.standard_normal(cohort.people) + shift * label
-    digits = max(4, len(str(cohort.people)))
-    return [Person(f"p{i + 1:0{digits}d}", int(label[i]), float(severity[i])) for i in range(cohort.people)]
+    severity = rng.standard_normal(cohort.patients) + shift * label
+    digits = max(4, len(str(cohort.patients)))
+    return [Patient(f"p{i + 1:0{digits}d}", int(label[i]), float(severity[i])) for i in range(cohort.patients)]
 
 
 def plan(cohort: SyntheticCohort) -> list[dict[str, Any]]:
@@ -93,21 +95,21 @@ def plan(cohort: SyntheticCohort) -> list[dict[str, Any]]:
     label.
     """
     rng = np.random.default_rng([cohort.seed, 1])
-    images = 2 * cohort.people
+    images = 2 * cohort.patients
     low_quality = iter(rng.permutation(np.arange(images) < round(images * cohort.low_quality)))
     return [
         {
-            "image": f"images/{person.patient_id}_{eye}.jpg",
-            "label": person.label,
-            "patient_id": person.patient_id,
+            "image": f"images/{patient.patient_id}_{eye}.jpg",
+            "label": patient.label,
+            "patient_id": patient.patient_id,
             "eye": eye,
-            "severity": person.severity,
+            "severity": patient.severity,
             "low_quality": bool(next(low_quality)),
-            "artery_mask": f"masks/{person.patient_id}_{eye}_artery.png",
-            "vein_mask": f"masks/{person.patient_id}_{eye}_vein.png",
-            "disc_mask": f"masks/{person.patient_id}_{eye}_disc.png",
-            "fov_mask": f"masks/{person.patient_id}_{eye}_fov.png",
+            "artery_mask": f"masks/{patient.patient_id}_{eye}_artery.png",
+            "vein_mask": f"masks/{patient.patient_id}_{eye}_vein.png",
+            "disc_mask": f"masks/{patient.patient_id}_{eye}_disc.png",
+            "fov_mask": f"masks/{patient.patient_id}_{eye}_fov.png",
         }
-        for person in draw_people(cohort)
+        for patient in draw_patients(cohort)
         for eye in get_args(EyeSide)
     ]

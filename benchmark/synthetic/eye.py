@@ -73,14 +73,14 @@ def spots_shown(shown: float) -> np.ndarray:
 
 
 def draw_eye(cohort: SyntheticCohort, patient_id: str, eye: EyeSide, severity: float, low_quality: bool) -> Eye:
-    """Draw one eye of one person.
+    """Draw one eye of one patient.
 
     The same arguments give the same pixels, whatever was drawn before. Every random draw is the same at every severity,
     so severity changes nothing but what `cohort.signal` names, as strongly as `cohort.effect` says.
     """
-    person = [cohort.seed, *patient_id.encode()]
-    shared = np.random.default_rng([*person, 0])
-    streams = np.random.default_rng([*person, 1 if eye == "right" else 2]).spawn(7)
+    patient = [cohort.seed, *patient_id.encode()]
+    shared = np.random.default_rng([*patient, 0])
+    streams = np.random.default_rng([*patient, 1 if eye == "right" else 2]).spawn(7)
     shape, arterial, venous, tortuous, colour, lesions, camera = streams
 
     complexion = render.Complexion(

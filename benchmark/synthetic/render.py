@@ -163,7 +163,7 @@ def _fixed_point(points: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Complexion:
-    """The colour that a person's eyes share: `pigmentation` and `tessellation` in [0, 1], `cast` (3,) as density."""
+    """The colour that a patient's eyes share: `pigmentation` and `tessellation` in [0, 1], `cast` (3,) as density."""
 
     pigmentation: float
     tessellation: float

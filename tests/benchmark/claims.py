@@ -21,7 +21,7 @@ from benchmark.study.config import Statistics
 from stats.bootstrap import auc_resampled
 from stats.delong import delong_test
 from stats.moderated import auc_variance
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 from stats.selection import optimism_of_highest
 from stats.shares import effective_patients
 
@@ -42,9 +42,9 @@ class Design:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """people (n,) and labels (n,) of the images of one study."""
+    """patients (n,) and labels (n,) of the images of one study."""
 
-    people: np.ndarray
+    patients: np.ndarray
     labels: np.ndarray
     rng: np.random.Generator = field(repr=False)
 
@@ -53,13 +53,13 @@ class Drawn:
         positive = np.zeros(design.patients, dtype=bool)
         while not 2 <= positive.sum() <= design.patients - 2:
             positive = rng.random(design.patients) < design.prevalence
-        people = np.repeat(np.arange(design.patients), rng.integers(1, 5, design.patients))
-        return cls(people, positive[people], rng)
+        patients = np.repeat(np.arange(design.patients), rng.integers(1, 5, design.patients))
+        return cls(patients, positive[patients], rng)
 
     def noise(self) -> np.ndarray:
         """Standard normal, one number per image."""
-        of_people, of_images = self.rng.normal(size=self.people.max() + 1), self.rng.normal(size=len(self.people))
-        return math.sqrt(WITHIN) * of_people[self.people] + math.sqrt(1 - WITHIN) * of_images
+        of_patients, of_images = self.rng.normal(size=self.patients.max() + 1), self.rng.normal(size=len(self.patients))
+        return math.sqrt(WITHIN) * of_patients[self.patients] + math.sqrt(1 - WITHIN) * of_images
 
     def scores(self, aucs: Sequence[float]) -> list[np.ndarray]:
         """Of models with these AUCs."""
@@ -77,15 +77,15 @@ class Drawn:
 def guessing(design: Design, rng: np.random.Generator) -> tuple[bool, bool]:
     """Whether any of nine cells that guess is said to predict: by its own interval, and adjusted for nine."""
     drawn = Drawn.of(design, rng)
-    resamples, rows, alone = draw_people(drawn.people, drawn.labels, 1, 0), [], False
-    patients = [effective_patients(drawn.people[of_class]) for of_class in (drawn.labels, ~drawn.labels)]
+    resamples, rows, alone = draw_patients(drawn.patients, drawn.labels, 1, 0), [], False
+    patients = [effective_patients(drawn.patients[of_class]) for of_class in (drawn.labels, ~drawn.labels)]
 
     def expected(values: Mapping[str, float]) -> dict[str, float]:
         return {"auc": auc_variance(values["auc"], *patients)}
 
     for scores in drawn.scores([0.5] * CELLS):
 
-        def auc(counted: PeopleResamples, scores: np.ndarray = scores) -> Resampled:
+        def auc(counted: PatientsResamples, scores: np.ndarray = scores) -> Resampled:
             return {"auc": auc_resampled(drawn.labels, scores, counted)}
 
         found = estimate(auc, resamples, SETTINGS, {"auc": "logit"}, expected)
@@ -102,11 +102,11 @@ def independent(aucs: tuple[float, float, float]) -> Callable[[Design, np.random
 
     def study(design: Design, rng: np.random.Generator) -> tuple[bool, bool]:
         drawn = Drawn.of(design, rng)
-        resamples, rows, alone = draw_people(drawn.people, drawn.labels, 1, 0), [], False
+        resamples, rows, alone = draw_patients(drawn.patients, drawn.labels, 1, 0), [], False
         for _ in range(CELLS):
             values = drawn.erased(aucs)
 
-            def drops(counted: PeopleResamples, values: list[np.ndarray] = values) -> Resampled:
+            def drops(counted: PatientsResamples, values: list[np.ndarray] = values) -> Resampled:
                 original, erased, control = (auc_resampled(drawn.labels, value, counted) for value in values)
                 return dict(zip(AUC_DROPS, (original - erased, original - control, control - erased), strict=True))
 
@@ -127,7 +127,7 @@ def at_the_margin(design: Design, rng: np.random.Generator) -> tuple[bool, bool]
     claims = []
     for second in (0.80 - MARGIN, 0.80):
         drawn = Drawn.of(design, rng)
-        test = delong_test(drawn.labels, *drawn.scores([0.80, second]), drawn.people)
+        test = delong_test(drawn.labels, *drawn.scores([0.80, second]), drawn.patients)
         claims.append(test.equivalence_p_value(MARGIN) <= 1 - SETTINGS.confidence)
     return claims[0], claims[1]
 
@@ -137,10 +137,10 @@ def highest(aucs: Sequence[float]) -> Callable[[Design, np.random.Generator], tu
 
     def study(design: Design, rng: np.random.Generator) -> tuple[float, float]:
         drawn = Drawn.of(design, rng)
-        resamples = draw_people(drawn.people, drawn.labels, 300, int(rng.integers(2**32)))
+        resamples = draw_patients(drawn.patients, drawn.labels, 300, int(rng.integers(2**32)))
         scores = drawn.scores(aucs)
 
-        def measured(counted: PeopleResamples) -> Resampled:
+        def measured(counted: PatientsResamples) -> Resampled:
             return {str(cell): auc_resampled(drawn.labels, of_cell, counted) for cell, of_cell in enumerate(scores)}
 
         found = estimate(measured, resamples, SETTINGS, dict.fromkeys(map(str, range(CELLS)), "logit"))

@@ -50,7 +50,7 @@ def photographs():
 
 
 def write_trained(study, path):
-    """The directory as it is after training; people have two images each, a left and a right eye."""
+    """The directory as it is after training; patients have two images each, a left and a right eye."""
     run = RunDirectory(path)
     images, planes = photographs()
     count = len(SPLITS)

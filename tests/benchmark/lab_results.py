@@ -8,10 +8,10 @@ SOFTWARE = Software(program=Program(version="0.1.0", commit=None, changed=None),
 MACHINE = Machine(nodes=1, cpus=2, gpus=0, accelerators=[], processor=None, memory=None)
 
 
-def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, notices=(), **aucs):
+def results_of(study="carotid", cohort="lab_a.csv", patients="ab", weights=None, notices=(), **aucs):
     """A run whose cells are `backbone__strategy=AUC`; None: the cell failed.
 
-    people: begins the digest of whom it tested; weights, notices: as of `Results`.
+    patients: begins the digest of whom it tested; weights, notices: as of `Results`.
     """
     cells = []
     for name, auc in aucs.items():
@@ -21,12 +21,12 @@ def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, n
             cells.append(CellResult(**named, status="train: out of memory"))
             continue
         measures = {
-            "auc": Number(value=auc, low=auc - 0.05, high=auc + 0.04, n=80, method="people"),
-            "vessel_ratio": Number(value=1 + auc, low=auc, high=2 + auc, n=75, method="people"),
+            "auc": Number(value=auc, low=auc - 0.05, high=auc + 0.04, n=80, method="patients"),
+            "vessel_ratio": Number(value=1 + auc, low=auc, high=2 + auc, n=75, method="patients"),
         }
         counts = {
             "n_images": 80,
-            "n_people": 40,
+            "n_patients": 40,
             "n_positive": 30,
             "n_positive_patients": 16,
             "n_negative_patients": 25,
@@ -38,7 +38,7 @@ def results_of(study="carotid", cohort="lab_a.csv", people="ab", weights=None, n
         finished="2026-01-02T03:04:05+00:00",
         notices=list(notices),
         cohort=CohortResult(
-            source=cohort, images=split, people=split, positive=split, left_out=0, test_sha256=people.ljust(64, "0")
+            source=cohort, images=split, patients=split, positive=split, left_out=0, test_sha256=patients.ljust(64, "0")
         ),
         methods=methods(Statistics(), Controls()),
         cells=cells,

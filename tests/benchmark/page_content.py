@@ -124,7 +124,7 @@ CONVENTIONS = [
     ("vessel", against, scaling, average, "all")
     for scaling in ("minmax", "raw")
     for against in ("non_vessel", "non_vessel_fov")
-    for average in ("images", "people", "sums")
+    for average in ("images", "patients", "sums")
 ]
 CONVENTIONS += [
     ("ring", "fov", "minmax", "images", "all"),
@@ -213,7 +213,7 @@ def _ratios(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
         for place, convention in enumerate(CONVENTIONS):
             named = dict(zip(("region", "against", "scaling", "average", "images"), convention, strict=True))
             bounded = {"ratio": 1 + place / 10, "low": 0.9 + place / 10, "high": 1.1 + place / 10}
-            yield cell | named | bounded | {"n_images": 1230, "n_people": 615}
+            yield cell | named | bounded | {"n_images": 1230, "n_patients": 615}
 
 
 def _comparisons(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
@@ -249,7 +249,7 @@ def _over_seeds(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
                 "sd": 0.011 + number / 1000,
                 "low": mean - 0.07,
                 "high": mean + 0.08,
-                "method": "people and seeds",
+                "method": "patients and seeds",
             }
 
 
@@ -367,7 +367,7 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
             {
                 "split": ["train", "test"],
                 "images": [1500, 500],
-                "people": [750, 250],
+                "patients": [750, 250],
                 "positive": [600, 125],
                 "positive_patients": [310, 66],
             }

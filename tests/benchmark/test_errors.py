@@ -1,4 +1,4 @@
-"""Which errors are one line for a person, however deep they lie."""
+"""Which errors are one line for a patient, however deep they lie."""
 
 import errno
 import os

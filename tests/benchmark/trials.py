@@ -11,17 +11,17 @@ from benchmark.study.config import BackboneChoice, StrategyChoice
 from xai.measures import OUTSIDE, VESSEL_MEASURES
 from xai.saliency import MEANS, RATIOS
 
-PEOPLE = np.repeat(np.arange(50), 2)
+PATIENTS = np.repeat(np.arange(50), 2)
 LABELS = np.repeat(np.arange(50) % 2, 2)
 
 
 def make_tested(strength: float = 1.0, ratio: float = 1.2, seed: int = 0) -> Tested:
-    """Two images of each of `PEOPLE`: scores follow the label with a strength, ratios scatter around `ratio`.
+    """Two images of each of `PATIENTS`: scores follow the label with a strength, ratios scatter around `ratio`.
 
     Six images have no ratios. The same seed draws the same scatter, so that cells differ by what is planted alone.
     """
     rng = np.random.default_rng(seed)
-    noise = rng.normal(size=50)[PEOPLE] + rng.normal(size=100)
+    noise = rng.normal(size=50)[PATIENTS] + rng.normal(size=100)
     ratios = {name: ratio + 0.2 * rng.normal(size=100) for name in RATIOS}
     for values in ratios.values():
         values[10:16] = np.nan
@@ -34,7 +34,7 @@ def cell(strategy: str = "lora", seed: int = 0) -> Cell:
 
 
 def write_cohort(directory: RunDirectory) -> RunDirectory:
-    """40 people with two test images each, and 20 validation images."""
+    """40 patients with two test images each, and 20 validation images."""
     cohort = pl.DataFrame(
         {
             "image": [f"{i}.png" for i in range(100)],

@@ -1,13 +1,13 @@
 """Seconds for the resampled AUCs of nine cells: this project, a loop over scikit-learn, SciPy's vectorised bootstrap.
 
-    python -m tests.speed.bootstrap [--people 1500] [--cells 9] [--resamples 10000] [--prevalence 0.2] [--rounds 5]
+    python -m tests.speed.bootstrap [--patients 1500] [--cells 9] [--resamples 10000] [--prevalence 0.2] [--rounds 5]
 
-A person has two images, of one label and with correlated scores; people are resampled, positive and negative ones
+A patient has two images, of one label and with correlated scores; patients are resampled, positive and negative ones
 apart. This project draws once for all cells and then computes every cell's AUCs; all of it is timed, on one core. The
 loop calls `roc_auc_score` on the repeated rows of each resample and cell; the draws it is given for nothing.
-`scipy.stats.bootstrap(vectorized=True)` draws positive and negative people as two samples, anew for each cell, and its
-statistic ranks the images of all resamples at once. The latter two would take minutes, and SciPy gigabytes: they run on
-fewer resamples, which the table names, and their seconds are scaled to all.
+`scipy.stats.bootstrap(vectorized=True)` draws positive and negative patients as two samples, anew for each cell, and
+its statistic ranks the images of all resamples at once. The latter two would take minutes, and SciPy gigabytes: they
+run on fewer resamples, which the table names, and their seconds are scaled to all.
 
 They take turns. The table gives medians and, in brackets, the range. `times` is the median of the ratios within a turn,
 so that what else the machine does falls on all alike; `of CPU` is the same by processor time, which other programs
@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 
 from stats.bootstrap import auc_resampled
 from stats.metrics import auc
-from stats.resamples import draw_people
+from stats.resamples import draw_patients
 
 
 def by_loop(labels, cells, resamples, n):
@@ -35,13 +35,13 @@ def by_loop(labels, cells, resamples, n):
     images = np.arange(len(labels))
     areas = np.empty((len(cells), n))
     for column, counts in enumerate(resamples.counts[:n]):
-        rows = np.repeat(images, counts[resamples.person_of_image])
+        rows = np.repeat(images, counts[resamples.patient_of_image])
         areas[:, column] = [roc_auc_score(labels[rows], scores[rows]) for scores in cells]
     return areas
 
 
-def auc_of_people(scores):
-    """A statistic for SciPy, from scores (people, 2): positive people (..., p), negative people (..., q) -> (...)."""
+def auc_of_patients(scores):
+    """A statistic for SciPy, from scores (patients, 2): patients with (..., p) and without (..., q) -> (...)."""
 
     def areas(positives, negatives, axis=-1):
         of_images = scores[np.concatenate([positives, negatives], axis=-1)]
@@ -54,13 +54,13 @@ def auc_of_people(scores):
 
 def by_scipy(groups, cells, n):
     for scores in cells:
-        areas = auc_of_people(scores.reshape(-1, 2))
+        areas = auc_of_patients(scores.reshape(-1, 2))
         bootstrap(groups, areas, n_resamples=n, vectorized=True, method="percentile", rng=0)
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--people", type=int, default=1500)
+    options.add_argument("--patients", type=int, default=1500)
     options.add_argument("--cells", type=int, default=9)
     options.add_argument("--resamples", type=int, default=10_000)
     options.add_argument("--prevalence", type=float, default=0.2)
@@ -70,19 +70,19 @@ def main():
     chosen = options.parse_args()
 
     rng = np.random.default_rng(0)
-    has_label = np.arange(chosen.people) < chosen.prevalence * chosen.people
-    people, labels = np.repeat(np.arange(chosen.people), 2), np.repeat(has_label, 2)
-    of_person = np.repeat(rng.normal(size=(chosen.cells, chosen.people)), 2, axis=1)
-    cells = labels + of_person + rng.normal(size=of_person.shape)
+    has_label = np.arange(chosen.patients) < chosen.prevalence * chosen.patients
+    patients, labels = np.repeat(np.arange(chosen.patients), 2), np.repeat(has_label, 2)
+    of_patient = np.repeat(rng.normal(size=(chosen.cells, chosen.patients)), 2, axis=1)
+    cells = labels + of_patient + rng.normal(size=of_patient.shape)
     groups = np.flatnonzero(has_label), np.flatnonzero(~has_label)
 
     def here():
-        resamples = draw_people(people, labels, chosen.resamples, seed=0)
+        resamples = draw_patients(patients, labels, chosen.resamples, seed=0)
         return resamples, np.array([auc_resampled(labels, scores, resamples) for scores in cells])
 
     resamples, areas = here()
     from_loop = np.abs(by_loop(labels, cells, resamples, chosen.loop) - areas[:, : chosen.loop]).max()
-    from_scipy = max(abs(auc_of_people(one.reshape(-1, 2))(*groups) - auc(labels, one)) for one in cells)
+    from_scipy = max(abs(auc_of_patients(one.reshape(-1, 2))(*groups) - auc(labels, one)) for one in cells)
     ways = (
         ("this project", chosen.resamples, 0, here),
         ("scikit-learn, loop", chosen.loop, from_loop, lambda: by_loop(labels, cells, resamples, chosen.loop)),
@@ -91,8 +91,9 @@ def main():
     turns = np.array([[_time(way, chosen.resamples / n) for _, n, _, way in ways] for _ in range(chosen.rounds)])
     times = np.median(turns / turns[:, :1], axis=0)  # (3 ways, wall and CPU)
 
-    print(f"{chosen.cells} cells, {len(labels)} images of {chosen.people} people ({chosen.prevalence:.0%} positive), "
-          f"{chosen.resamples} resamples, NumPy {np.__version__}, SciPy {scipy.__version__}, "
+    print(f"{chosen.cells} cells, {len(labels)} images of {chosen.patients} patients "
+          f"({chosen.prevalence:.0%} positive), {chosen.resamples} resamples, "
+          f"NumPy {np.__version__}, SciPy {scipy.__version__}, "
           f"scikit-learn {sklearn.__version__}")  # fmt: skip
     print(f"{'':18} {'resamples':>9} {'seconds':>22} {'CPU seconds':>22} {'times':>6} {'of CPU':>6} {'difference':>10}")
     for i, (name, n, difference, _) in enumerate(ways):

@@ -3,7 +3,7 @@
     python -m tests.stats.cells [--studies 400]
 
 Every study draws cells (backbones x strategies) whose true values are bivariate normal, and errors of known covariance,
-as people shared by all cells make them. With backbone effects half of the variance of both measures is between
+as patients shared by all cells make them. With backbone effects half of the variance of both measures is between
 backbones. An error of 1 is as large as the spread between cells.
 """
 
@@ -20,7 +20,7 @@ from stats.intervals import UNDEFINED, Interval
 
 LAYOUTS = ((2, 3), (3, 3), (4, 3))
 CORRELATIONS = (0.0, 0.5, 0.7, 0.9)
-BETWEEN_PEOPLE = 0.5  # correlation of the errors of two cells by one measure
+BETWEEN_PATIENTS = 0.5  # correlation of the errors of two cells by one measure
 BETWEEN_MEASURES = 0.2  # of a cell's errors by the two measures
 
 
@@ -50,7 +50,7 @@ class Cells:
     def errors(self) -> np.ndarray:
         """Covariance (2n, 2n) of the errors."""
         n = self.backbones * self.strategies
-        of_cells = np.eye(n) + BETWEEN_PEOPLE / (1 - BETWEEN_PEOPLE)
+        of_cells = np.eye(n) + BETWEEN_PATIENTS / (1 - BETWEEN_PATIENTS)
         return self.error**2 * np.kron([[1, BETWEEN_MEASURES], [BETWEEN_MEASURES, 1]], of_cells)
 
 

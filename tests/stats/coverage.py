@@ -1,10 +1,10 @@
-"""How often 95 % intervals hold the truth where a person has two images: the tables of docs/statistics.md.
+"""How often 95 % intervals hold the truth where a patient has two images: the tables of docs/statistics.md.
 
     python -m tests.stats.coverage [--studies 4000] [--resamples 2000] [--processes 2]
 
-Every study draws new people from a population whose AUC, difference of two AUCs and mean ratio are known in closed
+Every study draws new patients from a population whose AUC, difference of two AUCs and mean ratio are known in closed
 form, and computes each interval as the leaderboard does, from the same functions. "Images" in the name of an interval
-means that each image was taken for a person of its own.
+means that each image was taken for a patient of its own.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from scipy.stats import norm
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong, delong_test
 from stats.intervals import Interval, Scale, bca_interval, percentile_interval, student_interval
-from stats.jackknife import Spread, leave_out_people, spread
+from stats.jackknife import Spread, leave_out_patients, spread
 from stats.moderated import auc_variance, moderated
 from stats.operating import confusion_resampled
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 from stats.shares import effective_patients
 
 IMAGES = (60, 120, 300, 1000, 3000)
@@ -36,11 +36,11 @@ SCALES: dict[str, Scale] = {"AUC": "logit", "F1": "logit", "Brier": "logit", "ra
 
 @dataclass(frozen=True)
 class Population:
-    """People with two images each, half of their number.
+    """Patients with two images each, half of their number.
 
-    images: of a study; prevalence: how often a person is positive, or an image where `label_per_image`; auc: of
-    the first model, the second's is 0.05 less. Each score is a label's effect plus a person's plus an image's, both
-    normal, a person's being `icc` of their variance; the two models' correlate by 0.5. Ratios are log-normal, with
+    images: of a study; prevalence: how often a patient is positive, or an image where `label_per_image`; auc: of
+    the first model, the second's is 0.05 less. Each score is a label's effect plus a patient's plus an image's, both
+    normal, a patient's being `icc` of their variance; the two models' correlate by 0.5. Ratios are log-normal, with
     standard deviations of their logarithms of 0.5 and 0.3, and correlate likewise.
     """
 
@@ -52,7 +52,7 @@ class Population:
 
     @property
     def truth(self) -> dict[str, float]:
-        """Each statistic among all people. A positive's score less a negative's is normal with variance 2."""
+        """Each statistic among all patients. A positive's score less a negative's is normal with variance 2."""
         gap = math.sqrt(2) * norm.ppf(self.auc)
         right = self.prevalence * norm.cdf(gap - THRESHOLD)
         wrong = (1 - self.prevalence) * norm.cdf(-THRESHOLD)
@@ -71,24 +71,24 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What one study draws, each (images,): person, label, scores and ratios of two models."""
+    """What one study draws, each (images,): patient, label, scores and ratios of two models."""
 
-    people: np.ndarray
+    patients: np.ndarray
     labels: np.ndarray
     scores: list[np.ndarray]
     ratios: list[np.ndarray]
 
 
 def draw_study(population: Population, rng: np.random.Generator) -> Study:
-    n, people = population.images, np.repeat(np.arange(population.images // 2), 2)
+    n, patients = population.images, np.repeat(np.arange(population.images // 2), 2)
     labels = np.zeros(n, dtype=bool)
-    while min(len(np.unique(people[labels])), len(np.unique(people[~labels]))) < 2:  # nobody would publish these
+    while min(len(np.unique(patients[labels])), len(np.unique(patients[~labels]))) < 2:  # nobody would publish these
         labels = rng.random(n if population.label_per_image else n // 2) < population.prevalence
-        labels = labels if population.label_per_image else labels[people]
+        labels = labels if population.label_per_image else labels[patients]
 
     def noise() -> np.ndarray:
-        of_people, of_images = rng.normal(size=n // 2), rng.normal(size=n)
-        return math.sqrt(population.icc) * of_people[people] + math.sqrt(1 - population.icc) * of_images
+        of_patients, of_images = rng.normal(size=n // 2), rng.normal(size=n)
+        return math.sqrt(population.icc) * of_patients[patients] + math.sqrt(1 - population.icc) * of_images
 
     def of_two_models() -> list[np.ndarray]:
         shared = noise()
@@ -97,12 +97,12 @@ def draw_study(population: Population, rng: np.random.Generator) -> Study:
     areas = population.auc, population.auc - 0.05
     scores = [math.sqrt(2) * norm.ppf(area) * labels + own for area, own in zip(areas, of_two_models(), strict=True)]
     ratios = [np.exp(spread * own) for spread, own in zip(SPREADS, of_two_models(), strict=True)]
-    return Study(people, labels, scores, ratios)
+    return Study(patients, labels, scores, ratios)
 
 
 def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, str, Interval]]:
     """(statistic, interval, bounds) by every way of making one; without resamples, the bootstrap's are left out."""
-    for unit, ids in (("", study.people), (NAIVE, np.arange(len(study.people)))):
+    for unit, ids in (("", study.patients), (NAIVE, np.arange(len(study.patients)))):
         aucs, test = delong(study.labels, study.scores, ids), delong_test(study.labels, *study.scores, ids)
         yield "AUC", f"{unit}DeLong, t", tuple(aucs.logit_t_intervals()[0])
         yield "difference", f"{unit}DeLong, t", test.t_interval()
@@ -112,21 +112,21 @@ def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, st
             yield "AUC", "DeLong, logit", tuple(aucs.logit_intervals()[0])
             yield "difference", "DeLong", (test.difference - margin, test.difference + margin)
 
-        drawn = draw_people(ids, study.labels, max(1, resamples), seed)
+        drawn = draw_patients(ids, study.labels, max(1, resamples), seed)
         everyone = np.ones((1, drawn.counts.shape[1]), dtype=np.uint8)
-        estimates = _measured(study, PeopleResamples(everyone, drawn.person_of_image))
-        groups = leave_out_people(drawn)
+        estimates = _measured(study, PatientsResamples(everyone, drawn.patient_of_image))
+        groups = leave_out_patients(drawn)
         left_out = _measured(study, groups.resamples)
         samples = _measured(study, drawn) if resamples else {}
         for name, (estimate,) in estimates.items():
-            of_people, scale = (
-                spread(estimate, left_out[name], groups.strata, groups.people),
+            of_patients, scale = (
+                spread(estimate, left_out[name], groups.strata, groups.patients),
                 SCALES.get(name, "identity"),
             )
             yield (
                 name,
                 f"{unit}t",
-                student_interval(estimate, _moderated(name, estimate, of_people, study, ids), scale=scale),
+                student_interval(estimate, _moderated(name, estimate, of_patients, study, ids), scale=scale),
             )
             if resamples:
                 yield name, f"{unit}percentile", percentile_interval(samples[name])
@@ -134,12 +134,12 @@ def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, st
                 yield name, "BCa", bca_interval(estimate, samples[name], left_out[name], strata=groups.strata)
 
 
-def _moderated(name: str, estimate: float, of_people: Spread, study: Study, ids: np.ndarray) -> Spread:
+def _moderated(name: str, estimate: float, of_patients: Spread, study: Study, ids: np.ndarray) -> Spread:
     """As the leaderboard does with the variance of an AUC."""
     if name != "AUC":
-        return of_people
+        return of_patients
     positives, negatives = (effective_patients(ids[of_class]) for of_class in (study.labels, ~study.labels))
-    return moderated(of_people, auc_variance(estimate, positives, negatives))
+    return moderated(of_patients, auc_variance(estimate, positives, negatives))
 
 
 def probability(score: np.ndarray | float) -> np.ndarray:
@@ -147,7 +147,7 @@ def probability(score: np.ndarray | float) -> np.ndarray:
     return expit(1.5 * score - 1)
 
 
-def _measured(study: Study, resamples: PeopleResamples) -> dict[str, np.ndarray]:
+def _measured(study: Study, resamples: PatientsResamples) -> dict[str, np.ndarray]:
     first, second = (auc_resampled(study.labels, scores, resamples) for scores in study.scores)
     ratio, other = (mean_resampled(ratios, resamples) for ratios in study.ratios)
     return {
@@ -214,9 +214,9 @@ def coverage(population: Population, studies: int, resamples: int, seed: int) ->
 
 
 TABLES = {
-    "AUC 0.80, half of the people positive": [Population(n, 0.5) for n in IMAGES],
-    "AUC 0.80, a fifth of the people positive": [Population(n, 0.2) for n in IMAGES],
-    "AUC 0.90, a fifth of the people positive": [Population(n, 0.2, auc=0.9) for n in IMAGES[:3]],
+    "AUC 0.80, half of the patients positive": [Population(n, 0.5) for n in IMAGES],
+    "AUC 0.80, a fifth of the patients positive": [Population(n, 0.2) for n in IMAGES],
+    "AUC 0.90, a fifth of the patients positive": [Population(n, 0.2, auc=0.9) for n in IMAGES[:3]],
     "AUC 0.80, a fifth of the images positive, whoever's they are": [
         Population(n, 0.2, label_per_image=True) for n in IMAGES[:3]
     ],

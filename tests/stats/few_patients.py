@@ -31,7 +31,7 @@ from stats.jackknife import TAIL, skewness
 from stats.multiple import holm
 from stats.operating import best_f1_threshold, confusion_resampled
 from stats.ranks import rank_sets
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 from tests.stats.coverage import Held
 from xai.saliency import RATIOS
 
@@ -83,27 +83,27 @@ class Population:
 class Study:
     """What one study draws, each (images,): patient, label and score."""
 
-    people: np.ndarray
+    patients: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
 
 
-def noise(people: np.ndarray, icc: float, rng: np.random.Generator) -> np.ndarray:
+def noise(patients: np.ndarray, icc: float, rng: np.random.Generator) -> np.ndarray:
     """Standard normal values (images,) that correlate by `icc` within a patient."""
-    return math.sqrt(icc) * rng.normal(size=people.max() + 1)[people] + math.sqrt(1 - icc) * rng.normal(
-        size=len(people)
+    return math.sqrt(icc) * rng.normal(size=patients.max() + 1)[patients] + math.sqrt(1 - icc) * rng.normal(
+        size=len(patients)
     )
 
 
 def draw_study(population: Population, rng: np.random.Generator, least: int = 3) -> Study:
     """At least so many patients of either class."""
     n = population.patients
-    people = np.repeat(np.arange(n), rng.integers(1, 5, size=n))
+    patients = np.repeat(np.arange(n), rng.integers(1, 5, size=n))
     positive = rng.random(n) < population.prevalence
     while not least <= positive.sum() <= n - least:
         positive = rng.random(n) < population.prevalence
-    labels = positive[people]
-    return Study(people, labels, noise(people, population.icc, rng) + population.gap * labels)
+    labels = positive[patients]
+    return Study(patients, labels, noise(patients, population.icc, rng) + population.gap * labels)
 
 
 def of_predictions(population: Population, rng: np.random.Generator, held: Fared) -> None:
@@ -112,9 +112,9 @@ def of_predictions(population: Population, rng: np.random.Generator, held: Fared
     threshold = population.gap / 2
     ones = np.ones(len(study.labels))
     tested = Tested(study.labels, study.scores, threshold, dict.fromkeys(RATIOS, ones), ones)
-    resamples = draw_people(study.people, study.labels, 1, 0)
+    resamples = draw_patients(study.patients, study.labels, 1, 0)
 
-    def measure(drawn: PeopleResamples) -> Resampled:
+    def measure(drawn: PatientsResamples) -> Resampled:
         return {
             "auc": auc_resampled(study.labels, study.scores, drawn),
             "average_precision": average_precision_resampled(study.labels, study.scores, drawn),
@@ -139,13 +139,13 @@ def of_bands(population: Population, rng: np.random.Generator, held: Fared) -> N
     study = draw_study(population, rng, least=0)
     risks = population.risk(study.scores)
     bins = calibration_bins(study.labels, risks, min(max(len(risks) // 40, 3), 10))
-    bands = calibration_bands(bins, study.people)
+    bands = calibration_bands(bins, study.patients)
     edges = [study.scores[bins.bin_of_image == k].min() for k in range(1, len(bins.n))]
     for k, (low, high) in enumerate(zip((-math.inf, *edges), (*edges, math.inf), strict=True)):
         positive, negative = population.shares(low, high)
         held["calibration bin"].add((bands.low[k], bands.high[k]), positive / (positive + negative))
 
-    of_curve = decision_bands(study.labels, risks, THRESHOLDS, study.people)
+    of_curve = decision_bands(study.labels, risks, THRESHOLDS, study.patients)
     for k, threshold in enumerate(THRESHOLDS):
         harm = threshold / (1 - threshold)
         score = (logit(threshold) - logit(population.prevalence)) / population.gap + population.gap / 2
@@ -178,12 +178,12 @@ RATIO_KINDS = {
 
 def of_ratios(kind: str, population: Population, rng: np.random.Generator, held: Fared) -> None:
     """Mean and geometric mean; how often the page warns stands as "warned"."""
-    people = np.repeat(np.arange(population.patients), rng.integers(1, 5, size=population.patients))
+    patients = np.repeat(np.arange(population.patients), rng.integers(1, 5, size=population.patients))
     made = RATIO_KINDS[kind]
-    ratios = made.quantile(norm.cdf(noise(people, population.icc, rng)))
-    once = PeopleResamples(np.ones((1, population.patients), dtype=np.uint8), people)
+    ratios = made.quantile(norm.cdf(noise(patients, population.icc, rng)))
+    once = PatientsResamples(np.ones((1, population.patients), dtype=np.uint8), patients)
 
-    def measure(drawn: PeopleResamples) -> Resampled:
+    def measure(drawn: PatientsResamples) -> Resampled:
         return {"mean": mean_resampled(ratios, drawn), "geometric": np.exp(mean_resampled(np.log(ratios), drawn))}
 
     found = estimate(measure, once, T, {"mean": "log", "geometric": "log"})
@@ -201,16 +201,18 @@ def of_ranks(spacing: float, cells: int, population: Population, rng: np.random.
     """
     study = draw_study(population, rng)
     areas = population.auc - spacing * np.arange(cells)
-    shared = noise(study.people, population.icc, rng)
+    shared = noise(study.patients, population.icc, rng)
     scores = [
         math.sqrt(2) * norm.ppf(area) * study.labels
-        + math.sqrt(0.5) * (shared + noise(study.people, population.icc, rng))
+        + math.sqrt(0.5) * (shared + noise(study.patients, population.icc, rng))
         for area in areas
     ]
     pairs = [
-        delong_test(study.labels, scores[i], scores[j], study.people) for i in range(cells) for j in range(i + 1, cells)
+        delong_test(study.labels, scores[i], scores[j], study.patients)
+        for i in range(cells)
+        for j in range(i + 1, cells)
     ]
-    resamples = draw_people(study.people, study.labels, 200, int(rng.integers(2**32)))
+    resamples = draw_patients(study.patients, study.labels, 200, int(rng.integers(2**32)))
     samples = np.stack([auc_resampled(study.labels, each, resamples) for each in scores], axis=1)
     once = replace(resamples, counts=np.ones((1, population.patients), dtype=np.uint8))
     estimates = np.array([auc_resampled(study.labels, each, once)[0] for each in scores])
@@ -229,7 +231,7 @@ def of_f1(population: Population, rng: np.random.Generator, held: Fared) -> None
     study = draw_study(population, rng)
     ones = np.ones(len(study.labels))
     tested = Tested(study.labels, study.scores, threshold, dict.fromkeys(RATIOS, ones), ones)
-    interval = estimate_calls(tested, threshold, draw_people(study.people, study.labels, 1, 0), T).intervals["f1"]
+    interval = estimate_calls(tested, threshold, draw_patients(study.patients, study.labels, 1, 0), T).intervals["f1"]
     held["of this threshold"].add(interval, population.f1(threshold))
     held["of the procedure"].add(interval, _procedures_f1(population))
 

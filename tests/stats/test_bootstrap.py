@@ -12,40 +12,40 @@ from stats.bootstrap import (
     auc_resampled,
     average_precision_resampled,
     mean_resampled,
-    people_mean_resampled,
+    patients_mean_resampled,
     ratio_of_sums_resampled,
 )
 from stats.intervals import percentile_interval
 from stats.metrics import auc, f1
 from stats.operating import confusion_resampled
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["n60", "n12_with_undefined_resamples"])
 def reference(request, shared):
-    """A stored bootstrap over single images, with its index lists as the counts of one person per image."""
+    """A stored bootstrap over single images, with its index lists as the counts of one patient per image."""
     case = json.loads((shared / "fixtures/stats/stats.json").read_text())["bootstrap"][request.param]
     n = len(case["labels"])
     counts = np.stack([np.bincount(drawn, minlength=n) for drawn in case["indices"]])
-    return case, PeopleResamples(counts, np.arange(n))
+    return case, PatientsResamples(counts, np.arange(n))
 
 
 @st.composite
 def studies(draw):
-    """(people, labels, scores): one to four images a person, coarse scores, both classes present."""
-    people = np.repeat(
+    """(patients, labels, scores): one to four images a patient, coarse scores, both classes present."""
+    patients = np.repeat(
         np.arange(n := draw(st.integers(2, 10))), draw(st.lists(st.integers(1, 4), min_size=n, max_size=n))
     )
-    size = len(people) - 2
+    size = len(patients) - 2
     labels = np.array([0, *draw(st.lists(st.integers(0, 1), min_size=size, max_size=size)), 1])
     scores = np.array(draw(st.lists(st.integers(0, 6), min_size=size + 2, max_size=size + 2))) / 6
-    return people, labels, scores
+    return patients, labels, scores
 
 
 def repeated_rows(resamples):
     """The explicit index list of every resample."""
-    images = np.arange(len(resamples.person_of_image))
-    return [np.repeat(images, drawn[resamples.person_of_image]) for drawn in resamples.counts]
+    images = np.arange(len(resamples.patient_of_image))
+    return [np.repeat(images, drawn[resamples.patient_of_image]) for drawn in resamples.counts]
 
 
 def test_auc_of_the_reference_resamples(reference):
@@ -66,8 +66,8 @@ def test_f1_of_the_reference_resamples(reference):
 @settings(max_examples=settings.default.max_examples // 4)  # ten resamples by scikit-learn each
 @given(studies())
 def test_counts_give_what_repeated_rows_give(study):
-    people, labels, scores = study
-    resamples = draw_people(people, labels, resamples=10, seed=4)
+    patients, labels, scores = study
+    resamples = draw_patients(patients, labels, resamples=10, seed=4)
     values = np.where(scores < 0.2, np.nan, scores)
     areas = auc_resampled(labels, scores, resamples)
     precisions = average_precision_resampled(labels, scores, resamples)
@@ -92,8 +92,8 @@ def test_counts_give_what_repeated_rows_give(study):
 
 @given(studies())
 def test_drawing_everyone_once_gives_the_estimate_itself(study):
-    people, labels, scores = study
-    everyone = PeopleResamples(np.ones((1, people.max() + 1), np.uint8), people)
+    patients, labels, scores = study
+    everyone = PatientsResamples(np.ones((1, patients.max() + 1), np.uint8), patients)
     assert auc_resampled(labels, scores, everyone)[0] == pytest.approx(auc(labels, scores), abs=1e-12)
     expected = average_precision_score(labels, scores)
     assert average_precision_resampled(labels, scores, everyone)[0] == pytest.approx(expected, abs=1e-12)
@@ -103,8 +103,8 @@ def test_drawing_everyone_once_gives_the_estimate_itself(study):
 
 @given(studies())
 def test_resampled_auc_survives_monotone_change_and_complement(study):
-    people, labels, scores = study
-    resamples = draw_people(people, labels, resamples=20, seed=1)
+    patients, labels, scores = study
+    resamples = draw_patients(patients, labels, resamples=20, seed=1)
     values = auc_resampled(labels, scores, resamples)
     np.testing.assert_array_equal(values, auc_resampled(labels, np.exp(2 * scores), resamples))
     np.testing.assert_allclose(values, 1 - auc_resampled(labels, -scores, resamples), rtol=0, atol=1e-12)
@@ -112,10 +112,10 @@ def test_resampled_auc_survives_monotone_change_and_complement(study):
 
 @given(studies())
 def test_the_order_of_the_images_does_not_matter(study):
-    people, labels, scores = study
-    order = np.random.default_rng(8).permutation(len(people))
-    one = draw_people(people, labels, resamples=20, seed=1)
-    other = draw_people(people[order], labels[order], resamples=20, seed=1)
+    patients, labels, scores = study
+    order = np.random.default_rng(8).permutation(len(patients))
+    one = draw_patients(patients, labels, resamples=20, seed=1)
+    other = draw_patients(patients[order], labels[order], resamples=20, seed=1)
     np.testing.assert_array_equal(one.counts, other.counts)
     np.testing.assert_array_equal(
         auc_resampled(labels, scores, one), auc_resampled(labels[order], scores[order], other)
@@ -133,12 +133,12 @@ def test_weights_of_any_size_give_what_sample_weights_give(most, decimals):
     rng = np.random.default_rng(most)
     labels = rng.random(900) < 0.03
     scores = (labels + rng.normal(size=900)).round(decimals)
-    resamples = PeopleResamples(rng.integers(most + 1, size=(3, 300)), np.arange(900) % 300)
+    resamples = PatientsResamples(rng.integers(most + 1, size=(3, 300)), np.arange(900) % 300)
     areas, precisions = (
         of_resamples(labels, scores, resamples) for of_resamples in (auc_resampled, average_precision_resampled)
     )
     for counts, area, precision in zip(resamples.counts, areas, precisions, strict=True):
-        weights = counts[resamples.person_of_image]
+        weights = counts[resamples.patient_of_image]
         assert area == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights), abs=1e-12)
         assert precision == pytest.approx(average_precision_score(labels, scores, sample_weight=weights), abs=1e-12)
 
@@ -147,76 +147,76 @@ def test_two_copies_of_every_image_leave_the_spread_of_the_auc():
     rng = np.random.default_rng(5)
     labels = np.arange(80) < 30
     scores = labels + rng.normal(size=80)
-    single = auc_resampled(labels, scores, draw_people(np.arange(80), labels, resamples=400, seed=3))
+    single = auc_resampled(labels, scores, draw_patients(np.arange(80), labels, resamples=400, seed=3))
     twice = np.repeat(np.arange(80), 2)
-    double = auc_resampled(labels[twice], scores[twice], draw_people(twice, labels[twice], resamples=400, seed=3))
+    double = auc_resampled(labels[twice], scores[twice], draw_patients(twice, labels[twice], resamples=400, seed=3))
     np.testing.assert_allclose(single, double, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_leaves_the_auc_undefined(label):
-    resamples = draw_people(np.arange(5), np.full(5, label), resamples=60, seed=0)
+    resamples = draw_patients(np.arange(5), np.full(5, label), resamples=60, seed=0)
     values = auc_resampled(np.full(5, label), np.arange(5), resamples)
     assert np.isnan(values).all()
     assert all(math.isnan(bound) for bound in percentile_interval(values))
 
 
 @given(studies())
-def test_ratios_of_sums_and_means_of_people_are_those_of_the_drawn_rows(study):
-    """Row by row: every person's images as often as drawn; a null in either part leaves the image out."""
-    people, labels, scores = study
+def test_ratios_of_sums_and_means_of_patients_are_those_of_the_drawn_rows(study):
+    """Row by row: every patient's images as often as drawn; a null in either part leaves the image out."""
+    patients, labels, scores = study
     outside = np.where(scores == 0, np.nan, scores)
     inside = np.where(scores == 1, np.nan, 2 * scores + labels)
-    resamples = draw_people(people, labels, 25, seed=3)
-    ids = np.unique(people)
-    ratios, means = ratio_of_sums_resampled(inside, outside, resamples), people_mean_resampled(inside, resamples)
+    resamples = draw_patients(patients, labels, 25, seed=3)
+    ids = np.unique(patients)
+    ratios, means = ratio_of_sums_resampled(inside, outside, resamples), patients_mean_resampled(inside, resamples)
     for counts, ratio, mean in zip(resamples.counts, ratios, means, strict=True):
         drawn = np.repeat(np.arange(len(ids)), counts)
-        rows = [row for person in drawn for row in np.flatnonzero(people == ids[person])]
+        rows = [row for patient in drawn for row in np.flatnonzero(patients == ids[patient])]
         both = [row for row in rows if not math.isnan(inside[row] + outside[row])]
         expected = sum(inside[both]) / sum(outside[both]) if both else math.nan
         assert ratio == pytest.approx(expected, nan_ok=True)
-        of_people = [np.nanmean(part) for p in drawn if not np.isnan(part := inside[people == ids[p]]).all()]
-        assert mean == pytest.approx(np.mean(of_people) if of_people else math.nan, nan_ok=True)
+        of_patients = [np.nanmean(part) for p in drawn if not np.isnan(part := inside[patients == ids[p]]).all()]
+        assert mean == pytest.approx(np.mean(of_patients) if of_patients else math.nan, nan_ok=True)
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_average_precision_needs_a_positive(label):
-    resamples = draw_people(np.arange(5), np.full(5, label), resamples=10, seed=0)
+    resamples = draw_patients(np.arange(5), np.full(5, label), resamples=10, seed=0)
     values = average_precision_resampled(np.full(5, label), np.arange(5), resamples)
     np.testing.assert_array_equal(values, 1 if label else np.nan)
 
 
-def test_people_without_an_image_left_change_nothing():
-    """Images with nulls are left out of `person_of_image`; their people are drawn all the same."""
+def test_patients_without_an_image_left_change_nothing():
+    """Images with nulls are left out of `patient_of_image`; their patients are drawn all the same."""
     rng = np.random.default_rng(9)
-    people, labels, scores = np.repeat(np.arange(40), 3), rng.random(120) < 0.4, rng.normal(size=120)
-    resamples = draw_people(people, labels, resamples=30, seed=0)
-    kept = (people % 5 > 0) & (rng.random(120) < 0.7)
-    of_kept = PeopleResamples(resamples.counts, people[kept])
+    patients, labels, scores = np.repeat(np.arange(40), 3), rng.random(120) < 0.4, rng.normal(size=120)
+    resamples = draw_patients(patients, labels, resamples=30, seed=0)
+    kept = (patients % 5 > 0) & (rng.random(120) < 0.7)
+    of_kept = PatientsResamples(resamples.counts, patients[kept])
     values = auc_resampled(labels[kept], scores[kept], of_kept)
     expected = [roc_auc_score(labels[kept][rows], scores[kept][rows]) for rows in repeated_rows(of_kept)]
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
 
 
 def test_a_mean_of_nulls_alone_is_undefined():
-    resamples = draw_people(["a", "b"], [0, 0], resamples=200, seed=0)
+    resamples = draw_patients(["a", "b"], [0, 0], resamples=200, seed=0)
     values = mean_resampled([np.nan, 3.0], resamples)
     only_a = resamples.counts[:, 1] == 0
     assert only_a.any()
     np.testing.assert_array_equal(values, np.where(only_a, np.nan, 3.0))
 
 
-def test_many_people_are_summed_as_few_are():
+def test_many_patients_are_summed_as_few_are():
     rng = np.random.default_rng(6)
     values = rng.lognormal(size=700)
-    resamples = draw_people(np.arange(700), np.zeros(700), resamples=300, seed=0)
+    resamples = draw_patients(np.arange(700), np.zeros(700), resamples=300, seed=0)
     expected = resamples.counts.astype(float) @ values / 700
     np.testing.assert_allclose(mean_resampled(values, resamples), expected, rtol=1e-12)
 
 
 def test_other_images_than_those_resampled_are_refused():
-    resamples = draw_people(["a", "b", "c"], [0, 1, 1], resamples=5, seed=0)
+    resamples = draw_patients(["a", "b", "c"], [0, 1, 1], resamples=5, seed=0)
     for call in (
         lambda: auc_resampled([0, 1], [0.1, 0.2], resamples),
         lambda: average_precision_resampled([0, 1], [0.1, 0.2], resamples),
@@ -229,8 +229,8 @@ def test_other_images_than_those_resampled_are_refused():
 
 def test_ten_thousand_resamples_are_a_matter_of_seconds():
     rng = np.random.default_rng(0)
-    people, labels = np.repeat(np.arange(1500), 2), np.repeat(np.arange(1500) < 300, 2)
+    patients, labels = np.repeat(np.arange(1500), 2), np.repeat(np.arange(1500) < 300, 2)
     start = time.process_time()
-    resamples = draw_people(people, labels, resamples=10_000, seed=0)
+    resamples = draw_patients(patients, labels, resamples=10_000, seed=0)
     auc_resampled(labels, labels + rng.normal(size=3000), resamples)
     assert time.process_time() - start < 10  # about 0.2 s; a loop over scikit-learn takes 40 s

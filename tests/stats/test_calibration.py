@@ -21,7 +21,7 @@ from stats.calibration import (
     expected_calibration_error,
     expected_calibration_error_resampled,
 )
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 
 
 def cohort(n, intercept=0.0, slope=1.0, seed=0):
@@ -41,8 +41,8 @@ def forecasts(draw):
 
 
 def repeated_rows(resamples):
-    images = np.arange(len(resamples.person_of_image))
-    return [np.repeat(images, drawn[resamples.person_of_image]) for drawn in resamples.counts]
+    images = np.arange(len(resamples.patient_of_image))
+    return [np.repeat(images, drawn[resamples.patient_of_image]) for drawn in resamples.counts]
 
 
 def minus_log_likelihood(line, labels, logits):
@@ -123,9 +123,9 @@ def test_all_the_same_probability_has_an_intercept_and_no_slope():
 
 def test_resampled_estimates_are_those_of_the_repeated_rows():
     rng = np.random.default_rng(1)
-    people = np.repeat(np.arange(12), rng.integers(1, 4, 12))
-    labels, probabilities = cohort(len(people), seed=5)
-    resamples = draw_people(people, labels, resamples=300, seed=0)
+    patients = np.repeat(np.arange(12), rng.integers(1, 4, 12))
+    labels, probabilities = cohort(len(patients), seed=5)
+    resamples = draw_patients(patients, labels, resamples=300, seed=0)
     values = calibration_resampled(labels, probabilities, resamples)
     expected = [calibration(labels[rows], probabilities[rows]) for rows in repeated_rows(resamples)]
     np.testing.assert_allclose(values.intercept, [one.intercept for one in expected], rtol=1e-9, atol=1e-9)
@@ -135,7 +135,7 @@ def test_resampled_estimates_are_those_of_the_repeated_rows():
 
 def test_a_resample_of_one_class_is_undefined_and_leaves_the_others_alone():
     counts = np.array([[1, 1, 1, 1], [0, 2, 0, 2], [2, 2, 0, 0], [1, 1, 1, 1]], np.uint8)
-    values = calibration_resampled([0, 1, 0, 1], [0.2, 0.3, 0.4, 0.6], PeopleResamples(counts, np.arange(4)))
+    values = calibration_resampled([0, 1, 0, 1], [0.2, 0.3, 0.4, 0.6], PatientsResamples(counts, np.arange(4)))
     assert np.isnan(values.intercept).tolist() == [False, True, False, False]
     assert np.isnan(values.slope).tolist() == [False, True, True, False]
     assert values.slope[0] == values.slope[3]
@@ -143,7 +143,7 @@ def test_a_resample_of_one_class_is_undefined_and_leaves_the_others_alone():
 
 def test_five_hundred_resamples_are_a_matter_of_a_second():
     labels, probabilities = cohort(3000, 0.3, 0.7)
-    resamples = draw_people(np.repeat(np.arange(1500), 2), labels, resamples=500, seed=0)
+    resamples = draw_patients(np.repeat(np.arange(1500), 2), labels, resamples=500, seed=0)
     start = time.process_time()
     values = calibration_resampled(labels, probabilities, resamples)
     assert time.process_time() - start < 10  # about 0.5 s; a loop over scikit-learn takes 3 s for the slope alone
@@ -159,7 +159,7 @@ def test_brier_score_is_scikit_learns(case):
 
 def test_resampled_brier_score_is_a_mean():
     labels, probabilities = cohort(40)
-    resamples = draw_people(np.arange(40) // 2, labels, resamples=20, seed=0)
+    resamples = draw_patients(np.arange(40) // 2, labels, resamples=20, seed=0)
     values = mean_resampled((probabilities - labels) ** 2, resamples)
     expected = [brier(labels[rows], probabilities[rows]) for rows in repeated_rows(resamples)]
     np.testing.assert_allclose(values, expected, rtol=1e-12)
@@ -220,7 +220,7 @@ def test_expected_calibration_error_is_at_least_the_error_in_the_large(case, bin
 
 def test_resampled_expected_calibration_error_is_that_of_the_repeated_rows_in_the_same_bins():
     labels, probabilities = cohort(40)
-    resamples = draw_people(np.arange(40) // 2, labels, resamples=50, seed=0)
+    resamples = draw_patients(np.arange(40) // 2, labels, resamples=50, seed=0)
     values = expected_calibration_error_resampled(labels, probabilities, resamples, bins=4)
     bin_of_image = np.argsort(np.argsort(probabilities)) // 10
     for value, rows in zip(values, repeated_rows(resamples), strict=True):
@@ -230,7 +230,7 @@ def test_resampled_expected_calibration_error_is_that_of_the_repeated_rows_in_th
 
 def test_resampling_adds_chance_to_the_expected_calibration_error():
     labels, probabilities = cohort(1000)
-    resamples = draw_people(np.arange(1000), labels, resamples=200, seed=0)
+    resamples = draw_patients(np.arange(1000), labels, resamples=200, seed=0)
     values = expected_calibration_error_resampled(labels, probabilities, resamples)
     assert values.mean() > 1.1 * expected_calibration_error(labels, probabilities)
 
@@ -258,6 +258,6 @@ def test_at_least_one_bin():
 
 @pytest.mark.parametrize("measure", [calibration_resampled, expected_calibration_error_resampled])
 def test_other_images_than_those_resampled_are_refused(measure):
-    resamples = draw_people(["a", "b", "c"], [0, 1, 1], resamples=5, seed=0)
+    resamples = draw_patients(["a", "b", "c"], [0, 1, 1], resamples=5, seed=0)
     with pytest.raises(ValueError, match="resampled_images has 3"):
         measure([0, 1], [0.2, 0.3], resamples)

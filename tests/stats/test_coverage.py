@@ -48,7 +48,7 @@ def test_the_area_of_the_drawn_scores_is_the_integral_of_their_roc_curve(auc):
     assert area == pytest.approx(auc, abs=0.005)
 
 
-def test_two_images_of_a_person_correlate_and_so_do_two_models():
+def test_two_images_of_a_patient_correlate_and_so_do_two_models():
     study = draw_study(Population(200_000, 0.5, icc=0.65), np.random.default_rng(2))
     first, second = (scores[study.labels == 0] for scores in study.scores)
     ratio, other = np.log(study.ratios)
@@ -58,18 +58,18 @@ def test_two_images_of_a_person_correlate_and_so_do_two_models():
         assert np.corrcoef(*pair)[0, 1] == pytest.approx(0.5, abs=0.01)
 
 
-def test_people_have_two_images_and_how_many_are_positive_is_chance():
+def test_patients_have_two_images_and_how_many_are_positive_is_chance():
     rng = np.random.default_rng(3)
     studies = [draw_study(Population(60, 0.2), rng) for _ in range(400)]
     for study in studies:
-        assert np.unique(study.people, return_counts=True)[1].tolist() == [2] * 30
+        assert np.unique(study.patients, return_counts=True)[1].tolist() == [2] * 30
         assert (study.labels[::2] == study.labels[1::2]).all()
     positives = np.array([study.labels[::2].sum() for study in studies])
     assert positives.min() >= 2
     assert positives.mean() == pytest.approx(6, abs=0.5)
     assert positives.std() == pytest.approx((30 * 0.2 * 0.8) ** 0.5, abs=0.3)
     mixed = draw_study(Population(60, 0.2, label_per_image=True), rng)
-    assert np.unique(mixed.people[mixed.labels]).size > mixed.labels.sum() / 2
+    assert np.unique(mixed.patients[mixed.labels]).size > mixed.labels.sum() / 2
 
 
 def test_an_interval_is_counted_inside_below_above_or_undefined():
@@ -103,11 +103,11 @@ def test_the_table_has_every_interval_once():
     ],
     ids=str,
 )
-def test_intervals_over_people_hold_and_those_over_images_do_not(population):
+def test_intervals_over_patients_hold_and_those_over_images_do_not(population):
     """Within a point of 95 %, and two standard errors of the simulation; the bootstrap's are in docs/statistics.md.
 
-    F1 holds the truth too often where six people are positive, and so does the moderated interval of an AUC with 30
-    people or fewer of a class; ratios of 30 people hold it half a point too seldom.
+    F1 holds the truth too often where six patients are positive, and so does the moderated interval of an AUC with 30
+    patients or fewer of a class; ratios of 30 patients hold it half a point too seldom.
     """
     studies = 8000 if population.images <= 300 else 2000
     fared = coverage(population, studies, resamples=0, seed=1)

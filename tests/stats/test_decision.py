@@ -79,8 +79,8 @@ def score_interval(share, n, z):
 def test_bands_are_those_of_the_shares_of_true_and_false_calls():
     """Forty patients with two images each count as forty images."""
     labels, probabilities = cohort(80)
-    people = np.arange(80) // 2
-    bands = decision_bands(labels, probabilities, THRESHOLDS, people, confidence=1 - 2 * norm.sf(1.96))
+    patients = np.arange(80) // 2
+    bands = decision_bands(labels, probabilities, THRESHOLDS, patients, confidence=1 - 2 * norm.sf(1.96))
     for k, threshold in enumerate(THRESHOLDS[:3]):
         table = confusion(labels, probabilities >= threshold)
         harm = threshold / (1 - threshold)
@@ -95,9 +95,9 @@ def test_bands_hold_the_curve_and_always_have_width(seed):
     """Also where nobody is called, or everybody, or a class is missing."""
     rng = np.random.default_rng(seed)
     n = int(rng.integers(2, 30))
-    labels, probabilities, people = rng.random(n) < rng.random(), rng.random(n).round(1), rng.integers(0, n, size=n)
+    labels, probabilities, patients = rng.random(n) < rng.random(), rng.random(n).round(1), rng.integers(0, n, size=n)
     curve = decision_curve(labels, probabilities, THRESHOLDS)
-    bands = decision_bands(labels, probabilities, THRESHOLDS, people)
+    bands = decision_bands(labels, probabilities, THRESHOLDS, patients)
     for value, (low, high) in ((curve.model, bands.model), (curve.model - curve.treat_all, bands.difference)):
         assert (low < high).all()
         assert (low <= value + 1e-12).all() and (value - 1e-12 <= high).all()
@@ -131,5 +131,5 @@ def test_what_has_no_net_benefit(labels, probabilities, thresholds, message):
 
 
 def test_a_patient_for_each_image_is_needed():
-    with pytest.raises(ValueError, match="people has 1"):
+    with pytest.raises(ValueError, match="patients has 1"):
         decision_bands([0, 1], [0.2, 0.3], [0.5], ["a"])

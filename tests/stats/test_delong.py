@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from stats.bootstrap import auc_resampled
 from stats.delong import AucDifference, CorrelatedAucs, delong, delong_test
 from stats.metrics import auc
-from stats.resamples import draw_people
+from stats.resamples import draw_patients
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2], ids=["n60", "n400", "n3000"])
@@ -24,35 +24,35 @@ def reference(request, shared):
 
 @st.composite
 def studies(draw):
-    """(people, labels, scores of two models): one to three images a person, coarse scores, both classes present."""
+    """(patients, labels, scores of two models): one to three images a patient, coarse scores, both classes present."""
     n = draw(st.integers(4, 10))
-    people = np.repeat(np.arange(n), draw(st.lists(st.integers(1, 3), min_size=n, max_size=n)))
-    size = len(people)
+    patients = np.repeat(np.arange(n), draw(st.lists(st.integers(1, 3), min_size=n, max_size=n)))
+    size = len(patients)
     labels = np.array([0, 0, *draw(st.lists(st.integers(0, 1), min_size=size - 4, max_size=size - 4)), 1, 1])
     a, b = (np.array(draw(st.lists(st.integers(0, 5), min_size=size, max_size=size))) / 5 for _ in range(2))
-    return people, labels, a, b
+    return patients, labels, a, b
 
 
-def obuchowski(people, labels, scores):
-    """The clustered covariance written out: every pair of images, one person after another."""
+def obuchowski(patients, labels, scores):
+    """The clustered covariance written out: every pair of images, one patient after another."""
 
     def sums(row):
         wins = np.array([[(x > y) + (x == y) / 2 for y in row[labels == 0]] for x in row[labels == 1]])
         area = wins.mean()
-        positives, negatives = people[labels == 1], people[labels == 0]
+        positives, negatives = patients[labels == 1], patients[labels == 0]
         return np.array(
             [
                 (
-                    (wins.mean(axis=1)[positives == person] - area).sum(),
-                    (wins.mean(axis=0)[negatives == person] - area).sum(),
+                    (wins.mean(axis=1)[positives == patient] - area).sum(),
+                    (wins.mean(axis=0)[negatives == patient] - area).sum(),
                 )
-                for person in np.unique(people)
+                for patient in np.unique(patients)
             ]
         ).T
 
     m, n = (labels == 1).sum(), (labels == 0).sum()
-    i10, i01 = (len(np.unique(people[labels == label])) for label in (1, 0))
-    i = len(np.unique(people))
+    i10, i01 = (len(np.unique(patients[labels == label])) for label in (1, 0))
+    i = len(np.unique(patients))
     covariance = np.full((len(scores), len(scores)), np.nan)
     if min(i10, i01) < 2:
         return covariance
@@ -66,12 +66,12 @@ def obuchowski(people, labels, scores):
     return covariance
 
 
-def correlated_study(rng, n_people, n_models=1, labels_of_people=True):
-    """(people, labels, scores (n_models, n)): two images a person that share most of their score."""
-    people = np.repeat(np.arange(n_people), 2)
-    labels = (people if labels_of_people else np.arange(2 * n_people)) % 3 == 0
-    of_people, of_images = rng.normal(size=(n_models, n_people)), rng.normal(size=(n_models, 2 * n_people))
-    return people, labels, labels + of_people[:, people] + 0.5 * of_images
+def correlated_study(rng, n_patients, n_models=1, labels_of_patients=True):
+    """(patients, labels, scores (n_models, n)): two images a patient that share most of their score."""
+    patients = np.repeat(np.arange(n_patients), 2)
+    labels = (patients if labels_of_patients else np.arange(2 * n_patients)) % 3 == 0
+    of_patients, of_images = rng.normal(size=(n_models, n_patients)), rng.normal(size=(n_models, 2 * n_patients))
+    return patients, labels, labels + of_patients[:, patients] + 0.5 * of_images
 
 
 def test_areas_and_covariance_of_the_reference_sets(reference):
@@ -94,17 +94,17 @@ def test_tests_of_the_reference_sets(reference):
 
 
 @given(studies())
-def test_people_with_several_images_are_those_of_the_written_out_formula(study):
-    people, labels, *scores = study
-    result = delong(labels, scores, people)
+def test_patients_with_several_images_are_those_of_the_written_out_formula(study):
+    patients, labels, *scores = study
+    result = delong(labels, scores, patients)
     np.testing.assert_allclose(result.areas, [roc_auc_score(labels, row) for row in scores], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(result.covariance, obuchowski(people, labels, scores), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(result.covariance, obuchowski(patients, labels, scores), rtol=1e-10, atol=1e-14)
 
 
 @given(studies())
-def test_one_image_a_person_is_delongs_own(study):
+def test_one_image_a_patient_is_delongs_own(study):
     _, labels, *scores = study
-    named = delong(labels, scores, [f"person {i}" for i in range(len(labels))])
+    named = delong(labels, scores, [f"patient {i}" for i in range(len(labels))])
     np.testing.assert_allclose(named.covariance, delong(labels, scores).covariance, rtol=1e-10, atol=1e-15)
     positive, negative = (np.array(scores)[:, labels == label] for label in (1, 0))
     wins = (np.sign(positive[:, :, np.newaxis] - negative[:, np.newaxis]) + 1) / 2
@@ -113,7 +113,7 @@ def test_one_image_a_person_is_delongs_own(study):
 
 
 @given(studies())
-def test_one_image_a_person_has_the_degrees_of_freedom_of_brunner_and_munzel(study):
+def test_one_image_a_patient_has_the_degrees_of_freedom_of_brunner_and_munzel(study):
     _, labels, scores, _ = study
     result = delong(labels, [scores])
     variance, (freedom,) = result.covariance[0, 0], result.degrees_of_freedom
@@ -126,18 +126,18 @@ def test_one_image_a_person_has_the_degrees_of_freedom_of_brunner_and_munzel(stu
 
 
 @given(studies())
-def test_degrees_of_freedom_are_at_most_those_of_the_people(study):
-    people, labels, *scores = study
-    result = delong(labels, scores, people)
+def test_degrees_of_freedom_are_at_most_those_of_the_patients(study):
+    patients, labels, *scores = study
+    result = delong(labels, scores, patients)
     known = ~np.isnan(result.degrees_of_freedom)
-    assert (result.degrees_of_freedom[known] <= len(np.unique(people)) - 1).all()
+    assert (result.degrees_of_freedom[known] <= len(np.unique(patients)) - 1).all()
     np.testing.assert_array_equal(known, np.diag(result.covariance) > 0)
 
 
 @given(studies())
 def test_order_monotone_change_and_exchange_leave_the_test_alone(study):
-    people, labels, a, b = study
-    result = delong_test(labels, a, b, people)
+    patients, labels, a, b = study
+    result = delong_test(labels, a, b, patients)
     order = np.random.default_rng(1).permutation(len(labels))
 
     def same(other: AucDifference, sign=1):
@@ -146,11 +146,11 @@ def test_order_monotone_change_and_exchange_leave_the_test_alone(study):
         )
         assert other.variance == pytest.approx(result.variance, rel=1e-9, abs=1e-15, nan_ok=True)
 
-    same(delong_test(labels[order], a[order], b[order], people[order]))
-    same(delong_test(labels, np.exp(a), 3 * b - 7, people))
-    same(delong_test(labels, b, a, people), sign=-1)
-    same(delong_test(1 - labels, a, b, people), sign=-1)
-    covariance = delong(labels, [a, b], people).covariance
+    same(delong_test(labels[order], a[order], b[order], patients[order]))
+    same(delong_test(labels, np.exp(a), 3 * b - 7, patients))
+    same(delong_test(labels, b, a, patients), sign=-1)
+    same(delong_test(1 - labels, a, b, patients), sign=-1)
+    covariance = delong(labels, [a, b], patients).covariance
     assert result.variance == pytest.approx(np.array([1, -1]) @ covariance @ [1, -1], abs=1e-14, nan_ok=True)
     assert not (np.diag(covariance) < 0).any()
 
@@ -159,29 +159,29 @@ def test_a_copy_of_every_image_tells_nothing_new():
     rng = np.random.default_rng(2)
     labels = np.arange(50) % 3 == 0
     scores = labels + rng.normal(size=(2, 50))
-    once, people = delong(labels, scores), np.tile(np.arange(50), 2)
-    copied = delong(np.tile(labels, 2), np.tile(scores, 2), people)
+    once, patients = delong(labels, scores), np.tile(np.arange(50), 2)
+    copied = delong(np.tile(labels, 2), np.tile(scores, 2), patients)
     np.testing.assert_allclose(copied.covariance, once.covariance, rtol=1e-12)
     as_if_independent = delong(np.tile(labels, 2), np.tile(scores, 2)).covariance
     np.testing.assert_allclose(as_if_independent, once.covariance / 2, rtol=0.05)
 
 
-@pytest.mark.parametrize(("labels_of_people", "naive_share"), [(True, (0, 0.7)), (False, (1.15, 2))])
-def test_the_clustered_variance_is_that_of_new_people(labels_of_people, naive_share):
-    """Where a person's images share a label they tell less than they seem to; where labels differ, they tell more."""
+@pytest.mark.parametrize(("labels_of_patients", "naive_share"), [(True, (0, 0.7)), (False, (1.15, 2))])
+def test_the_clustered_variance_is_that_of_new_patients(labels_of_patients, naive_share):
+    """Where a patient's images share a label they tell less than they seem to; where labels differ, they tell more."""
     # Unrelated models with the same labels are as many studies, each with its own scores.
-    people, labels, scores = correlated_study(np.random.default_rng(3), 60, 1500, labels_of_people)
-    clustered = delong(labels, scores, people)
+    patients, labels, scores = correlated_study(np.random.default_rng(3), 60, 1500, labels_of_patients)
+    clustered = delong(labels, scores, patients)
     actual = clustered.areas.var()
     assert np.diag(clustered.covariance).mean() == pytest.approx(actual, rel=0.1)
     naive = np.diag(delong(labels, scores).covariance).mean()
     assert naive_share[0] < naive / actual < naive_share[1]
 
 
-def test_the_clustered_variance_is_that_of_the_bootstrap_over_people():
-    people, labels, scores = correlated_study(np.random.default_rng(4), 300)
-    values = auc_resampled(labels, scores[0], draw_people(people, labels, resamples=4000, seed=0))
-    assert delong(labels, scores, people).covariance[0, 0] == pytest.approx(values.var(), rel=0.08)
+def test_the_clustered_variance_is_that_of_the_bootstrap_over_patients():
+    patients, labels, scores = correlated_study(np.random.default_rng(4), 300)
+    values = auc_resampled(labels, scores[0], draw_patients(patients, labels, resamples=4000, seed=0))
+    assert delong(labels, scores, patients).covariance[0, 0] == pytest.approx(values.var(), rel=0.08)
 
 
 def test_the_p_value_of_equal_models_is_uniform():
@@ -196,8 +196,8 @@ def test_the_p_value_of_equal_models_is_uniform():
 
 
 def test_models_that_rank_alike_do_not_differ():
-    people, labels, scores = correlated_study(np.random.default_rng(6), 40)
-    result = delong_test(labels, scores[0], np.exp(scores[0]), people)
+    patients, labels, scores = correlated_study(np.random.default_rng(6), 40)
+    result = delong_test(labels, scores[0], np.exp(scores[0]), patients)
     assert (result.difference, result.variance, result.z, result.p_value_normal, result.p_value) == (0, 0, 0, 1, 1)
     assert result.t_interval() == (0, 0)
 
@@ -211,11 +211,11 @@ def test_a_difference_without_variance_is_not_tested():
     assert np.isnan(result.t_interval()).all()
 
 
-@pytest.mark.parametrize("labels_of_people", [True, False])
-def test_the_interval_of_a_difference_holds_0_where_its_p_value_is_large(labels_of_people):
-    people, labels, scores = correlated_study(np.random.default_rng(9), 15, 200, labels_of_people)
+@pytest.mark.parametrize("labels_of_patients", [True, False])
+def test_the_interval_of_a_difference_holds_0_where_its_p_value_is_large(labels_of_patients):
+    patients, labels, scores = correlated_study(np.random.default_rng(9), 15, 200, labels_of_patients)
     for a, b in zip(scores[::2], scores[1::2] + 0.7 * labels, strict=True):
-        result = delong_test(labels, a, b, people)
+        result = delong_test(labels, a, b, patients)
         low, high = result.t_interval(0.9)
         assert (low <= 0 <= high) == (result.p_value > 0.1)
         assert result.p_value >= result.p_value_normal
@@ -243,14 +243,14 @@ def test_intervals_by_hand():
     assert aucs.logit_t_intervals(0.9)[0] == pytest.approx(odds / (1 + odds), abs=1e-12)
 
 
-def test_with_many_people_students_t_is_normal():
+def test_with_many_patients_students_t_is_normal():
     labels = np.arange(20_000) % 2 == 0
     result = delong(labels, [labels + np.random.default_rng(8).normal(size=20_000)])
     np.testing.assert_allclose(result.logit_t_intervals(), result.logit_intervals(), atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("labels", "people", "area_known"),
+    ("labels", "patients", "area_known"),
     [
         ([0, 0, 0, 0], None, False),
         ([1, 1, 1, 1], None, False),
@@ -260,29 +260,29 @@ def test_with_many_people_students_t_is_normal():
         ([0, 1, 0, 1], ["ann", "ann", "ann", "ann"], True),
     ],
 )
-def test_too_few_people_leave_the_variance_undefined(labels, people, area_known):
+def test_too_few_patients_leave_the_variance_undefined(labels, patients, area_known):
     scores = [0.1, 0.4, 0.2, 0.3]
-    result = delong(labels, [scores], people)
+    result = delong(labels, [scores], patients)
     assert np.isnan(result.covariance).all()
     np.testing.assert_equal(result.areas[0], auc(labels, scores))
     assert math.isfinite(result.areas[0]) == area_known
-    assert math.isnan(delong_test(labels, scores, scores, people).p_value_normal)
+    assert math.isnan(delong_test(labels, scores, scores, patients).p_value_normal)
 
 
 @pytest.mark.parametrize(
-    ("labels", "scores", "people", "message"),
+    ("labels", "scores", "patients", "message"),
     [
         ([0, 1, 2], [[1, 2, 3]], None, "found 2 at position 2"),
         ([0, 1, 1], [[1, 2, 3], [1, np.nan, 3]], None, r"scores\[1\] has NaN at position 1"),
         ([0, 1, 1], [[1, 2, 3], [1, 2]], None, r"scores\[1\] has 2"),
         ([0, 1, 1], [1, 2, 3], None, r"scores\[0\] must be a non-empty one-dimensional array"),
-        ([0, 1, 1], [[1, 2, 3]], ["ann", "bob"], "people has 2"),
+        ([0, 1, 1], [[1, 2, 3]], ["ann", "bob"], "patients has 2"),
         ([0, 1, 1], [[1, 2, 3]], ["ann", None, "bob"], "no id at position 1"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(labels, scores, people, message):
+def test_arrays_that_do_not_fit_are_refused(labels, scores, patients, message):
     with pytest.raises(ValueError, match=message):
-        delong(labels, scores, people)
+        delong(labels, scores, patients)
 
 
 @pytest.mark.parametrize("confidence", [0, 1, 95])
@@ -301,17 +301,17 @@ def test_confidence_is_a_share(confidence):
 
 def test_nine_models_on_many_images_are_a_matter_of_a_second():
     rng = np.random.default_rng(7)
-    people = np.repeat(np.arange(50_000), 2)
+    patients = np.repeat(np.arange(50_000), 2)
     start = time.process_time()
-    delong(people % 4 == 0, rng.normal(size=(9, 100_000)), people)
+    delong(patients % 4 == 0, rng.normal(size=(9, 100_000)), patients)
     assert time.process_time() - start < 5  # about 0.4 s; all pairs would be 17 billion comparisons
 
 
 @given(studies(), st.floats(0.01, 0.3), st.floats(0.02, 0.4))
 def test_two_areas_are_equivalent_where_their_interval_lies_within_the_margin(study, margin, alpha):
     """The interval of confidence 1 - 2 alpha, as two one-sided tests have it (Schuirmann 1987)."""
-    people, labels, a, b = study
-    test = delong_test(labels, a, b, people)
+    patients, labels, a, b = study
+    test = delong_test(labels, a, b, patients)
     p_value = test.equivalence_p_value(margin)
     if not test.variance > 0:
         assert p_value == 0 if test.difference == 0 == test.variance else math.isnan(p_value)

@@ -18,9 +18,9 @@ from stats.intervals import (
     student_interval,
     student_p_value,
 )
-from stats.jackknife import Spread, leave_out_people, spread
+from stats.jackknife import Spread, leave_out_patients, spread
 from stats.metrics import auc
-from stats.resamples import draw_people
+from stats.resamples import draw_patients
 
 UNDEFINED = pytest.approx((np.nan, np.nan), nan_ok=True)
 
@@ -58,10 +58,10 @@ def test_confidence_is_a_share(confidence, skewed):
 
 
 def test_bca_of_the_reference(shared):
-    """Images of one person each, drawn without strata."""
+    """Images of one patient each, drawn without strata."""
     case = json.loads((shared / "fixtures/stats/stats.json").read_text())["bootstrap"][0]
     labels, scores, n = case["labels"], case["scores"], len(case["labels"])
-    left_out = leave_out_people(draw_people(np.arange(n), labels, resamples=1, seed=0)).resamples
+    left_out = leave_out_patients(draw_patients(np.arange(n), labels, resamples=1, seed=0)).resamples
     interval = bca_interval(auc(labels, scores), case["auc"], auc_resampled(labels, scores, left_out))
     assert interval == pytest.approx(case["auc_bca95"]["interval_linear"], abs=1e-8)
 
@@ -93,7 +93,7 @@ def two_samples(request):
     scores = labels + rng.exponential(size=62)
     groups = scores[labels], scores[~labels]
     theirs = bootstrap(groups, request.param, n_resamples=999, method="BCa", vectorized=True, rng=0)
-    without = leave_out_people(draw_people(np.arange(62), labels, resamples=1, seed=0))
+    without = leave_out_patients(draw_patients(np.arange(62), labels, resamples=1, seed=0))
     left_out, strata = without.resamples, without.strata
     jackknife = auc_resampled(labels, scores, left_out) if request.param is area else mean_resampled(scores, left_out)
     return theirs, request.param(*groups), jackknife, strata
@@ -132,7 +132,7 @@ def test_students_interval_of_an_area_is_delongs_on_the_logit_scale():
     rng = np.random.default_rng(9)
     labels = np.arange(300) < 90
     scores = labels + rng.normal(size=300)
-    groups = leave_out_people(draw_people(np.arange(300), labels, resamples=1, seed=0))
+    groups = leave_out_patients(draw_patients(np.arange(300), labels, resamples=1, seed=0))
     left_out, strata = groups.resamples, groups.strata
     of_area = spread(auc(labels, scores), auc_resampled(labels, scores, left_out), strata)
     interval = student_interval(auc(labels, scores), of_area, scale="logit")
@@ -196,16 +196,20 @@ def test_only_a_difference_of_nothing_is_certain_without_spread():
         assert student_interval(estimate, Spread(0.0, math.nan), scale=scale) == UNDEFINED
 
 
-@pytest.mark.parametrize("people", [1, 9, 200])
-def test_a_share_at_its_end_has_the_exact_interval(people):
-    assert interval_at_end(1, people) == pytest.approx(tuple(binomtest(people, people).proportion_ci()), abs=1e-12)
-    assert interval_at_end(0, people, 0.9) == pytest.approx(tuple(binomtest(0, people).proportion_ci(0.9)), abs=1e-12)
+@pytest.mark.parametrize("patients", [1, 9, 200])
+def test_a_share_at_its_end_has_the_exact_interval(patients):
+    assert interval_at_end(1, patients) == pytest.approx(
+        tuple(binomtest(patients, patients).proportion_ci()), abs=1e-12
+    )
+    assert interval_at_end(0, patients, 0.9) == pytest.approx(
+        tuple(binomtest(0, patients).proportion_ci(0.9)), abs=1e-12
+    )
 
 
-@pytest.mark.parametrize(("share", "people"), [(0.5, 9), (1, 0), (math.nan, 9)])
-def test_only_a_share_at_its_end_is_exact(share, people):
-    with pytest.raises(ValueError, match="a share of 0 or 1 of at least one person"):
-        interval_at_end(share, people)
+@pytest.mark.parametrize(("share", "patients"), [(0.5, 9), (1, 0), (math.nan, 9)])
+def test_only_a_share_at_its_end_is_exact(share, patients):
+    with pytest.raises(ValueError, match="a share of 0 or 1 of at least one patient"):
+        interval_at_end(share, patients)
 
 
 def test_a_bound_is_never_infinite():
@@ -228,18 +232,18 @@ def test_bca_leaves_nan_samples_out(skewed):
 
 def test_bca_of_a_perfect_classifier_is_a_point():
     labels = np.arange(40) < 12
-    resamples = draw_people(np.arange(40), labels, resamples=100, seed=0)
-    groups = leave_out_people(resamples)
+    resamples = draw_patients(np.arange(40), labels, resamples=100, seed=0)
+    groups = leave_out_patients(resamples)
     left_out, strata = groups.resamples, groups.strata
     samples, jackknife = (auc_resampled(labels, labels, r) for r in (resamples, left_out))
     assert bca_interval(1.0, samples, jackknife, strata=strata) == (1.0, 1.0)
 
 
-def test_bca_needs_more_than_one_person_of_a_class():
+def test_bca_needs_more_than_one_patient_of_a_class():
     labels = np.arange(40) < 1
-    resamples = draw_people(np.arange(40), labels, resamples=100, seed=0)
+    resamples = draw_patients(np.arange(40), labels, resamples=100, seed=0)
     scores = np.random.default_rng(0).normal(size=40)
-    groups = leave_out_people(resamples)
+    groups = leave_out_patients(resamples)
     left_out, strata = groups.resamples, groups.strata
     samples, jackknife = (auc_resampled(labels, scores, r) for r in (resamples, left_out))
     assert np.isfinite(samples).all()
@@ -265,7 +269,7 @@ def test_bca_is_undefined(estimate, samples):
     assert bca_interval(estimate, samples, [1.0, 2.0, 3.0]) == UNDEFINED
 
 
-def test_bca_wants_the_stratum_of_every_person(skewed):
+def test_bca_wants_the_stratum_of_every_patient(skewed):
     with pytest.raises(ValueError, match="jackknife has 40, strata has 39"):
         bca_interval(*skewed, strata=np.zeros(39))
 
@@ -301,16 +305,16 @@ SCALE_NULLS = [("identity", 0.4), ("log", 1.0), ("logit", 0.5), ("atanh", 0.0)]
 def test_a_p_value_is_small_exactly_where_the_interval_leaves_the_null_value_out(
     scale, null, estimate, standard_error, freedom, confidence
 ):
-    of_people = Spread(standard_error, freedom)
-    low, high = student_interval(estimate, of_people, confidence, scale)
-    p_value = student_p_value(estimate, of_people, null, scale)
+    of_patients = Spread(standard_error, freedom)
+    low, high = student_interval(estimate, of_patients, confidence, scale)
+    p_value = student_p_value(estimate, of_patients, null, scale)
     assert abs(p_value - (1 - confidence)) < 1e-9 or (p_value <= 1 - confidence) == (not low < null < high)
 
 
 def test_the_p_value_of_an_area_is_on_the_logit_scale():
-    of_people, samples = Spread(0.05, 20), 0.7 + 0.05 * np.tile([-1, 1], 500)
+    of_patients, samples = Spread(0.05, 20), 0.7 + 0.05 * np.tile([-1, 1], 500)
     on_logits = logit(0.7) / (0.05 / (0.7 * 0.3))
-    assert student_p_value(0.7, of_people, 0.5, "logit") == pytest.approx(2 * t.sf(on_logits, 20))
+    assert student_p_value(0.7, of_patients, 0.5, "logit") == pytest.approx(2 * t.sf(on_logits, 20))
     assert bootstrap_p_value(0.7, samples, 0.5, "logit") == pytest.approx(2 * norm.sf(on_logits), rel=0.01)
 
 

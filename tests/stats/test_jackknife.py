@@ -1,4 +1,4 @@
-"""Leaving people out, against plain statistics of the rest, SciPy's tests, and the variance over new samples."""
+"""Leaving patients out, against plain statistics of the rest, SciPy's tests, and the variance over new samples."""
 
 import math
 
@@ -11,18 +11,18 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong
-from stats.jackknife import covariance, influence, leave_out_people, skewness, spread
+from stats.jackknife import covariance, influence, leave_out_patients, skewness, spread
 from stats.operating import confusion_resampled
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 
 
-def test_one_person_is_left_out_with_all_images():
+def test_one_patient_is_left_out_with_all_images():
     rng = np.random.default_rng(3)
-    people = np.repeat(np.arange(12), rng.integers(1, 5, size=12))
-    labels = (people % 3 == 0) & (rng.random(len(people)) < 0.8)
-    scores = rng.normal(size=len(people)).round(1)
-    left_out = leave_out_people(draw_people(people, labels, resamples=2, seed=0)).resamples
-    others = [people != person for person in range(12)]
+    patients = np.repeat(np.arange(12), rng.integers(1, 5, size=12))
+    labels = (patients % 3 == 0) & (rng.random(len(patients)) < 0.8)
+    scores = rng.normal(size=len(patients)).round(1)
+    left_out = leave_out_patients(draw_patients(patients, labels, resamples=2, seed=0)).resamples
+    others = [patients != patient for patient in range(12)]
     for values, expected in (
         (auc_resampled(labels, scores, left_out), [roc_auc_score(labels[rest], scores[rest]) for rest in others]),
         (
@@ -34,47 +34,47 @@ def test_one_person_is_left_out_with_all_images():
         np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
 
 
-def test_people_and_their_strata_stay_as_they_are():
-    resamples = draw_people(["c", "a", "b", "a"], [0, 1, 0, 0], resamples=7, seed=0)
-    groups = leave_out_people(resamples)
+def test_patients_and_their_strata_stay_as_they_are():
+    resamples = draw_patients(["c", "a", "b", "a"], [0, 1, 0, 0], resamples=7, seed=0)
+    groups = leave_out_patients(resamples)
     left_out, strata = groups.resamples, groups.strata
-    assert groups.people.tolist() == [1, 1, 1]
+    assert groups.patients.tolist() == [1, 1, 1]
     assert left_out.counts.tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
-    assert left_out.person_of_image.tolist() == [2, 0, 1, 0]
+    assert left_out.patient_of_image.tolist() == [2, 0, 1, 0]
     assert strata.tolist() == left_out.strata.tolist() == [True, False, False]
-    without_strata = leave_out_people(PeopleResamples(resamples.counts, resamples.person_of_image))
+    without_strata = leave_out_patients(PatientsResamples(resamples.counts, resamples.patient_of_image))
     assert (without_strata.resamples.strata, without_strata.strata.tolist()) == (None, [0, 0, 0])
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(4, 40))
 def test_groups_leave_everyone_out_once_and_never_two_strata_at_a_time(positive, negative, most):
-    people = np.arange(positive + negative)
-    resamples = draw_people(people, people < positive, resamples=1, seed=0)
-    groups = leave_out_people(resamples, most)
+    patients = np.arange(positive + negative)
+    resamples = draw_patients(patients, patients < positive, resamples=1, seed=0)
+    groups = leave_out_patients(resamples, most)
     left_out, strata = groups.resamples, groups.strata
     gone = left_out.counts == 0
-    assert gone.sum(axis=1).tolist() == groups.people.tolist()
-    assert gone.sum(axis=0).tolist() == [1] * len(people)
-    assert len(left_out.counts) <= most or len(people) <= most
+    assert gone.sum(axis=1).tolist() == groups.patients.tolist()
+    assert gone.sum(axis=0).tolist() == [1] * len(patients)
+    assert len(left_out.counts) <= most or len(patients) <= most
     rare = strata == (positive < negative)
-    assert rare.sum() >= min(positive, negative, most // 2), "a rare class keeps its people apart"
+    assert rare.sum() >= min(positive, negative, most // 2), "a rare class keeps its patients apart"
     for row, stratum in zip(gone, strata, strict=True):
         assert set(resamples.strata[row]) == {stratum}
     for stratum in (False, True):
         sizes = gone[strata == stratum].sum(axis=1)
         assert sizes.max() - sizes.min() <= 1
-    if len(people) <= most:
-        assert np.array_equal(left_out.counts, 1 - np.eye(len(people)))
+    if len(patients) <= most:
+        assert np.array_equal(left_out.counts, 1 - np.eye(len(patients)))
 
 
 @pytest.mark.parametrize("positive", [3000, 1500, 40])
 def test_groups_tell_the_same_spread(positive):
     """Of an AUC, of a share that hangs on how many are positive, and of what lies between."""
     rng = np.random.default_rng(0)
-    labels, people = np.arange(6000) < positive, np.arange(6000)
+    labels, patients = np.arange(6000) < positive, np.arange(6000)
     scores = labels + rng.normal(size=6000)
-    resamples = draw_people(people, labels, resamples=1, seed=0)
-    once = PeopleResamples(np.ones((1, 6000), dtype=np.uint8), people, labels)
+    resamples = draw_patients(patients, labels, resamples=1, seed=0)
+    once = PatientsResamples(np.ones((1, 6000), dtype=np.uint8), patients, labels)
     statistics = (
         lambda drawn: auc_resampled(labels, scores, drawn),
         lambda drawn: mean_resampled(labels.astype(float), drawn),
@@ -83,14 +83,14 @@ def test_groups_tell_the_same_spread(positive):
     for statistic in statistics:
         (estimate,) = statistic(once)
         each, grouped = (
-            spread(estimate, statistic(groups.resamples), groups.strata, groups.people)
-            for groups in (leave_out_people(resamples, most) for most in (6000, 1000))
+            spread(estimate, statistic(groups.resamples), groups.strata, groups.patients)
+            for groups in (leave_out_patients(resamples, most) for most in (6000, 1000))
         )
         assert grouped.standard_error == pytest.approx(each.standard_error, rel=0.06)
         if each.degrees_of_freedom < 100:  # beyond, Student's t is the normal distribution
             assert grouped.degrees_of_freedom == pytest.approx(each.degrees_of_freedom, rel=0.1)
-    again = leave_out_people(resamples, 1000).resamples.counts
-    assert np.array_equal(again, leave_out_people(resamples, 1000).resamples.counts)
+    again = leave_out_patients(resamples, 1000).resamples.counts
+    assert np.array_equal(again, leave_out_patients(resamples, 1000).resamples.counts)
 
 
 def mean_without_each(values):
@@ -115,19 +115,19 @@ def test_the_spread_of_a_difference_of_two_means_is_welchs():
 
 def test_the_spread_of_an_area_is_delongs():
     rng = np.random.default_rng(4)
-    people = np.repeat(np.arange(200), 2)
-    labels = people < 60
-    scores = labels + rng.normal(size=200)[people] + 0.5 * rng.normal(size=400)
-    groups = leave_out_people(draw_people(people, labels, resamples=1, seed=0))
+    patients = np.repeat(np.arange(200), 2)
+    labels = patients < 60
+    scores = labels + rng.normal(size=200)[patients] + 0.5 * rng.normal(size=400)
+    groups = leave_out_patients(draw_patients(patients, labels, resamples=1, seed=0))
     left_out, strata = groups.resamples, groups.strata
-    theirs = delong(labels, [scores], people)
+    theirs = delong(labels, [scores], patients)
     found = spread(theirs.areas[0], auc_resampled(labels, scores, left_out), strata)
     assert found.standard_error == pytest.approx(math.sqrt(theirs.covariance[0, 0]), rel=1e-6)
     assert found.degrees_of_freedom == pytest.approx(theirs.degrees_of_freedom[0], rel=1e-6)
 
 
 def test_a_share_of_all_varies_with_how_many_positives_there_are():
-    """Everyone is called positive: what is right is the share of positives, binomial over people."""
+    """Everyone is called positive: what is right is the share of positives, binomial over patients."""
     labels = np.arange(80) < 30
     found = spread(labels.mean(), mean_without_each(labels.astype(float)), labels)
     assert found.standard_error == pytest.approx(math.sqrt(30 / 80 * 50 / 80 / 79))
@@ -136,18 +136,18 @@ def test_a_share_of_all_varies_with_how_many_positives_there_are():
 
 
 @given(st.integers(20, 60), st.integers(0, 1000))
-@example(people=28, seed=130)  # 27 and 26.999999999999996 degrees of freedom
-def test_what_does_not_know_of_strata_has_about_the_spread_of_one(people, seed):
+@example(patients=28, seed=130)  # 27 and 26.999999999999996 degrees of freedom
+def test_what_does_not_know_of_strata_has_about_the_spread_of_one(patients, seed):
     rng = np.random.default_rng(seed)
-    values, strata = rng.normal(size=people), np.arange(people) < people // 3
+    values, strata = rng.normal(size=patients), np.arange(patients) < patients // 3
     jackknife = mean_without_each(values)
     found, alone = spread(values.mean(), jackknife, strata), spread(values.mean(), jackknife)
-    assert found.standard_error == pytest.approx(alone.standard_error, rel=3 / people)
+    assert found.standard_error == pytest.approx(alone.standard_error, rel=3 / patients)
     share = found.degrees_of_freedom / alone.degrees_of_freedom
     assert 0.45 < share <= 1 + 1e-12  # of all 41 041 examples: from 0.473 to 1, here and there 1 + 2e-16 by rounding
 
 
-def test_people_who_bring_nothing_are_not_counted():
+def test_patients_who_bring_nothing_are_not_counted():
     values = np.array([1.0, 1.5, 2.5, 3.0])
     found = spread(2.0, np.append(mean_without_each(values), np.full(96, 2.0)))
     assert (found.standard_error, found.degrees_of_freedom) == pytest.approx((sem(values), 3), rel=1e-12)
@@ -169,7 +169,7 @@ def test_where_nobody_matters_there_is_no_spread():
         assert (still.standard_error, math.isnan(still.degrees_of_freedom)) == (0, True)
 
 
-def test_every_person_has_a_stratum():
+def test_every_patient_has_a_stratum():
     with pytest.raises(ValueError, match="jackknife has 3, strata has 2"):
         spread(0.2, [0.1, 0.2, 0.3], [0, 1])
 
@@ -182,11 +182,11 @@ def test_skewness_of_a_mean_is_that_of_the_values_over_the_root_of_their_number(
 
 
 @given(st.integers(2, 30), st.randoms(use_true_random=False))
-def test_the_diagonal_of_the_covariance_is_the_squared_spread(people, random):
+def test_the_diagonal_of_the_covariance_is_the_squared_spread(patients, random):
     rng = np.random.default_rng(random.randrange(2**32))
-    estimates, jackknife = rng.normal(size=3), rng.normal(size=(3, people))
-    strata = rng.integers(0, 2, people)
-    jackknife[1, rng.random(people) < 0.3] = estimates[1]  # who does not matter
+    estimates, jackknife = rng.normal(size=3), rng.normal(size=(3, patients))
+    strata = rng.integers(0, 2, patients)
+    jackknife[1, rng.random(patients) < 0.3] = estimates[1]  # who does not matter
     found = covariance(estimates, jackknife, strata)
     for k in range(3):
         error = spread(estimates[k], jackknife[k], strata).standard_error

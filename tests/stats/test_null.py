@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from stats.intervals import student_interval
-from stats.jackknife import leave_out_people, spread
+from stats.jackknife import leave_out_patients, spread
 from stats.null import over_null_resampled
-from stats.resamples import PeopleResamples
+from stats.resamples import PatientsResamples
 
 
 def everyone(patients):
-    person = np.unique(patients, return_inverse=True)[1]
-    return PeopleResamples(np.ones((1, person.max() + 1), np.uint8), person)
+    patient = np.unique(patients, return_inverse=True)[1]
+    return PatientsResamples(np.ones((1, patient.max() + 1), np.uint8), patient)
 
 
 def pairs_of(generator, patients, effect=0.0):
@@ -42,7 +42,7 @@ def test_leaving_a_patient_out_takes_their_vessels_from_the_others():
     """To first order: as a slow count over the pairs of those who stay."""
     patients = np.repeat(np.arange(40), 2)
     pairs = pairs_of(np.random.default_rng(1), patients)
-    left_out = over_null_resampled(*parts(pairs, patients), leave_out_people(everyone(patients)).resamples)
+    left_out = over_null_resampled(*parts(pairs, patients), leave_out_patients(everyone(patients)).resamples)
     slow, fixed = [], []
     for one in range(40):
         stay = patients != one
@@ -64,21 +64,21 @@ def test_what_is_missing_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("people", "studies"),
+    ("count", "studies"),
     [(25, 300), pytest.param(12, 600, marks=pytest.mark.slow), pytest.param(60, 600, marks=pytest.mark.slow)],
 )
-def test_its_interval_holds_the_truth(people, studies):
+def test_its_interval_holds_the_truth(count, studies):
     """Patients with one to four images, who differ much in where their vessels lie; the true effect is 1.1."""
     held, widths = [], {"given": 0.0, "fixed": 0.0}
     for seed in range(studies):
-        generator = np.random.default_rng([seed, people])
-        patients = np.repeat(np.arange(people), generator.integers(1, 5, people))
+        generator = np.random.default_rng([seed, count])
+        patients = np.repeat(np.arange(count), generator.integers(1, 5, count))
         ratios, expected, given = parts(pairs_of(generator, patients, np.log(1.1)), patients)
-        groups = leave_out_people(everyone(patients))
+        groups = leave_out_patients(everyone(patients))
         for name, by_others in (("given", given), ("fixed", None)):
             (value,) = over_null_resampled(ratios, expected, by_others, everyone(patients))
             left_out = over_null_resampled(ratios, expected, by_others, groups.resamples)
-            low, high = student_interval(value, spread(value, left_out, groups.strata, groups.people), scale="log")
+            low, high = student_interval(value, spread(value, left_out, groups.strata, groups.patients), scale="log")
             widths[name] += high - low
             if name == "given":
                 held.append(low <= 1.1 <= high)

@@ -12,7 +12,7 @@ from stats.operating import (
     threshold_at_sensitivity,
     threshold_at_specificity,
 )
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 
 MEASURES = ["sensitivity", "specificity", "ppv", "npv", "balanced_accuracy", "f1"]
 
@@ -111,12 +111,12 @@ def test_what_no_threshold_can_be_chosen_on(choose, labels, scores, target, mess
 
 def test_resampled_tables_are_those_of_the_repeated_rows():
     rng = np.random.default_rng(4)
-    people = np.repeat(np.arange(8), [1, 2, 3, 1, 2, 2, 1, 1])
-    labels, predicted = rng.integers(0, 2, (2, len(people)))
-    resamples = draw_people(people, labels, resamples=200, seed=0)
+    patients = np.repeat(np.arange(8), [1, 2, 3, 1, 2, 2, 1, 1])
+    labels, predicted = rng.integers(0, 2, (2, len(patients)))
+    resamples = draw_patients(patients, labels, resamples=200, seed=0)
     tables = confusion_resampled(labels, predicted, resamples)
     for position, counts in enumerate(resamples.counts):
-        rows = np.repeat(np.arange(len(people)), counts[resamples.person_of_image])
+        rows = np.repeat(np.arange(len(patients)), counts[resamples.patient_of_image])
         table = confusion(labels[rows], predicted[rows])
         for measure in MEASURES:
             value = getattr(tables, measure)[position]
@@ -125,7 +125,7 @@ def test_resampled_tables_are_those_of_the_repeated_rows():
 
 def test_a_measure_is_undefined_only_where_nothing_is_in_its_denominator():
     # Resamples: everyone; only the called positive; only the negative.
-    resamples = PeopleResamples(np.array([[1, 1], [2, 0], [0, 2]], np.uint8), np.array([0, 1]))
+    resamples = PatientsResamples(np.array([[1, 1], [2, 0], [0, 2]], np.uint8), np.array([0, 1]))
     tables = confusion_resampled([1, 0], [1, 0], resamples)
     np.testing.assert_array_equal(tables.sensitivity, [1, 1, np.nan])
     np.testing.assert_array_equal(tables.specificity, [1, np.nan, 1])
@@ -135,6 +135,6 @@ def test_a_measure_is_undefined_only_where_nothing_is_in_its_denominator():
 
 
 def test_other_images_than_those_resampled_are_refused():
-    resamples = draw_people(["a", "b", "c"], [0, 1, 1], resamples=5, seed=0)
+    resamples = draw_patients(["a", "b", "c"], [0, 1, 1], resamples=5, seed=0)
     with pytest.raises(ValueError, match="resampled_images has 3"):
         confusion_resampled([0, 1], [0, 1], resamples)

@@ -12,18 +12,18 @@ from stats.seeds import TwoWay, over_seeds, repeatability, spread_of_seeds, two_
 from tests.stats.trainings import STUDIES, Study, rejected, total
 
 
-def coverage(n_seeds, seed_sd, studies=500, people=60):
-    """Shares of studies whose interval holds the truth: for people alone, and for people and seeds.
+def coverage(n_seeds, seed_sd, studies=500, patients=60):
+    """Shares of studies whose interval holds the truth: for patients alone, and for patients and seeds.
 
-    The statistic is a mean over people. Each study draws people, who deviate with variance 1 for all seeds alike and
-    0.2 for each seed by itself, and seeds, whose effects have `seed_sd` times the standard error due to people.
+    The statistic is a mean over patients. Each study draws patients, who deviate with variance 1 for all seeds alike
+    and 0.2 for each seed by itself, and seeds, whose effects have `seed_sd` times the standard error due to patients.
     """
     rng = np.random.default_rng(n_seeds)
-    of_people = rng.normal(size=(people, studies, 1)) + np.sqrt(0.2) * rng.normal(size=(people, studies, n_seeds))
-    of_seeds = seed_sd * np.sqrt(1.2 / people) * rng.normal(size=(studies, n_seeds))
-    values = of_people + of_seeds
-    counts = rng.multinomial(people, np.full(people, 1 / people), size=400)
-    samples = np.tensordot(counts, values, axes=1) / people
+    of_patients = rng.normal(size=(patients, studies, 1)) + np.sqrt(0.2) * rng.normal(size=(patients, studies, n_seeds))
+    of_seeds = seed_sd * np.sqrt(1.2 / patients) * rng.normal(size=(studies, n_seeds))
+    values = of_patients + of_seeds
+    counts = rng.multinomial(patients, np.full(patients, 1 / patients), size=400)
+    samples = np.tensordot(counts, values, axes=1) / patients
     held = np.zeros(2)
     for study in range(studies):
         low, high = percentile_interval(samples[:, study].mean(axis=1))
@@ -33,9 +33,9 @@ def coverage(n_seeds, seed_sd, studies=500, people=60):
 
 
 @pytest.mark.parametrize("n_seeds", [2, 3, 5])
-def test_the_interval_covers_seeds_and_people_where_that_of_people_fails(n_seeds):
-    of_people, of_both = coverage(n_seeds, seed_sd=2)
-    assert of_people < 0.85
+def test_the_interval_covers_seeds_and_patients_where_that_of_patients_fails(n_seeds):
+    of_patients, of_both = coverage(n_seeds, seed_sd=2)
+    assert of_patients < 0.85
     assert 0.94 <= of_both <= 0.995
 
 
@@ -44,13 +44,13 @@ def test_the_interval_is_hardly_too_wide_with_five_seeds(n_seeds, seed_sd):
     assert coverage(n_seeds, seed_sd)[1] == pytest.approx(0.95, abs=0.025)
 
 
-def test_seeds_that_agree_leave_the_interval_of_people():
+def test_seeds_that_agree_leave_the_interval_of_patients():
     result = over_seeds([0.1] * 4, (-0.3, 0.4))
     assert (result.low, result.high) == pytest.approx((-0.3, 0.4), abs=1e-12)
     assert result.sd == pytest.approx(0, abs=1e-12)
 
 
-def test_people_that_do_not_matter_leave_the_t_interval_of_the_seeds():
+def test_patients_that_do_not_matter_leave_the_t_interval_of_the_seeds():
     estimates = np.array([0.71, 0.74, 0.70, 0.77])
     result = over_seeds(estimates, (estimates.mean(), estimates.mean()), confidence=0.9)
     expected = t.interval(0.9, 3, estimates.mean(), estimates.std(ddof=1) / 2)
@@ -58,7 +58,7 @@ def test_people_that_do_not_matter_leave_the_t_interval_of_the_seeds():
     assert (result.mean, result.sd) == pytest.approx((estimates.mean(), estimates.std(ddof=1)), abs=1e-12)
 
 
-def test_one_seed_gives_the_interval_of_people():
+def test_one_seed_gives_the_interval_of_patients():
     result = over_seeds([0.9], (0.7, 0.95))
     assert (result.low, result.high) == (0.7, 0.95)
     assert math.isnan(result.sd)
@@ -66,7 +66,7 @@ def test_one_seed_gives_the_interval_of_people():
 
 
 @given(st.lists(st.floats(-3, 3), min_size=2, max_size=5), st.floats(-1, 2), st.floats(-1, 2), st.randoms())
-def test_never_narrower_than_people_alone_whatever_the_order_of_seeds_and_scale(estimates, below, above, random):
+def test_never_narrower_than_patients_alone_whatever_the_order_of_seeds_and_scale(estimates, below, above, random):
     estimates = np.array(estimates)
     low, high = estimates.mean() - below, estimates.mean() + above
     result = over_seeds(estimates, (low, high))
@@ -77,13 +77,13 @@ def test_never_narrower_than_people_alone_whatever_the_order_of_seeds_and_scale(
     assert (moved.low, moved.high) == pytest.approx((3 * result.low + 1, 3 * result.high + 1), abs=1e-9)
 
 
-def test_an_interval_of_people_beside_the_estimate_leaves_that_side_to_the_seeds():
+def test_an_interval_of_patients_beside_the_estimate_leaves_that_side_to_the_seeds():
     result = over_seeds([-1.0, 1.0], (5.0, 5.0))
     of_seeds = t.isf(0.025, 1)  # sd / sqrt(2) is 1
     assert (result.low, result.high) == pytest.approx((-of_seeds, np.hypot(5, of_seeds)), abs=1e-12)
 
 
-def test_without_an_interval_of_people_there_is_none():
+def test_without_an_interval_of_patients_there_is_none():
     unknown = over_seeds([50, 51], (math.nan, math.nan))
     assert math.isnan(unknown.low)
     assert math.isnan(unknown.high)
@@ -119,26 +119,26 @@ def test_the_spread_of_seeds_is_welchs():
 
 
 def test_the_two_way_variance_is_unbiased():
-    """Of a mean of two cells' difference; the parts known, over many studies of 30 people and 3 seeds."""
+    """Of a mean of two cells' difference; the parts known, over many studies of 30 patients and 3 seeds."""
     rng, errors, truth = np.random.default_rng(0), [], []
     for _ in range(800):
-        of_person = rng.normal(size=(2, 1, 30))
-        values = of_person + rng.normal(size=(2, 3, 30)) + 0.2 * rng.normal(size=(2, 3, 1))
+        of_patient = rng.normal(size=(2, 1, 30))
+        values = of_patient + rng.normal(size=(2, 3, 30)) + 0.2 * rng.normal(size=(2, 3, 1))
         difference, varies = total(values, {0: 1.0, 1: -1.0})
         truth.append(difference)
-        errors.append(varies.people_alone.standard_error**2 + varies.seeds.standard_error**2)
+        errors.append(varies.patients_alone.standard_error**2 + varies.seeds.standard_error**2)
     assert np.mean(errors) == pytest.approx(2 * (1 / 30 + (1 / 30 + 0.04) / 3), rel=0.05)
     assert np.var(truth) == pytest.approx(np.mean(errors), rel=0.16)
 
 
 @given(st.floats(-2, 2), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(1, 60), st.floats(1, 10))
-def test_the_p_value_is_where_the_interval_begins_to_hold_no_difference(d, people, alone, seeds, free, few):
-    varies = TwoWay(Spread(people, free), Spread(seeds, few), Spread(min(alone, people), free))
+def test_the_p_value_is_where_the_interval_begins_to_hold_no_difference(d, patients, alone, seeds, free, few):
+    varies = TwoWay(Spread(patients, free), Spread(seeds, few), Spread(min(alone, patients), free))
     p_value = two_way_p_value(d, varies)
     if np.isnan(p_value):
-        assert people == 0
+        assert patients == 0
         return
-    assert p_value >= student_p_value(d, varies.people) - 1e-12
+    assert p_value >= student_p_value(d, varies.patients) - 1e-12
     for confidence, holds in ((1 - p_value * 0.98, True), (1 - min(p_value * 1.02, 1), False)):
         if 1e-6 < 1 - confidence < 0.999 and abs(d) > 1e-6:
             low, high = two_way_interval(d, varies, confidence)
@@ -151,15 +151,15 @@ def test_the_p_value_of_a_sure_difference_is_a_number(freedom):
     assert 0 < two_way_p_value(10.0, varies) < 0.01
 
 
-def test_the_interval_is_never_narrower_than_for_people_alone():
+def test_the_interval_is_never_narrower_than_for_patients_alone():
     varies = TwoWay(Spread(0.1, 30), Spread(0.001, 1), Spread(0.0, 30))
-    assert two_way_interval(0.5, varies) == student_interval(0.5, varies.people)
+    assert two_way_interval(0.5, varies) == student_interval(0.5, varies.patients)
 
 
-def test_one_seed_leaves_people_alone():
+def test_one_seed_leaves_patients_alone():
     varies = TwoWay(Spread(0.1, 30), Spread(0.0, math.nan), Spread(0.1, 30))
-    assert two_way_interval(0.15, varies) == student_interval(0.15, varies.people)
-    assert two_way_p_value(0.15, varies) == student_p_value(0.15, varies.people)
+    assert two_way_interval(0.15, varies) == student_interval(0.15, varies.patients)
+    assert two_way_p_value(0.15, varies) == student_p_value(0.15, varies.patients)
 
 
 def test_the_intraclass_correlation_is_that_of_shrout_and_fleiss():
@@ -193,7 +193,7 @@ def test_repeatability_of_little():
 
 
 def test_equal_cells_seldom_differ_where_patients_alone_would_say_so():
-    found = rejected(Study(people=60, seeds=3, spread=2), studies=25)
+    found = rejected(Study(patients=60, seeds=3, spread=2), studies=25)
     assert found["one training, pairs"] > 0.3
     assert found["pairs"] < 0.08
     assert found["strategies"] < 0.13

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 from stats.within import ratio_and_correctness, spearman_over_images
 
 
 @st.composite
 def studies(draw):
-    """(people, labels, scores, ratios): one to four images a person, ties in all, some ratios NaN, often one label."""
+    """(patients, labels, scores, ratios): one to four images each, ties in all, some ratios NaN, often one label."""
     sizes = draw(st.lists(st.integers(1, 4), min_size=2, max_size=9))
     n = sum(sizes)
     labels = np.array(draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
@@ -25,8 +25,8 @@ def studies(draw):
 
 def repeated_rows(resamples):
     """The explicit index list of every resample."""
-    images = np.arange(len(resamples.person_of_image))
-    return [np.repeat(images, drawn[resamples.person_of_image]) for drawn in resamples.counts]
+    images = np.arange(len(resamples.patient_of_image))
+    return [np.repeat(images, drawn[resamples.patient_of_image]) for drawn in resamples.counts]
 
 
 def rank_correlation(x, y):
@@ -67,8 +67,8 @@ def plainly(labels, scores, ratios, told):
 
 @given(studies(), st.integers(1, 3))
 def test_estimates_and_resamples_are_those_of_the_rows(study, least):
-    people, labels, scores, ratios = study
-    resamples = draw_people(people, labels, resamples=6, seed=4)
+    patients, labels, scores, ratios = study
+    resamples = draw_patients(patients, labels, resamples=6, seed=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stats.within.LEAST", least)
         associations = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
@@ -93,9 +93,9 @@ def test_estimates_and_resamples_are_those_of_the_rows(study, least):
 
 @given(studies(), st.integers(1, 40))
 def test_spearman_over_images_is_that_of_the_repeated_rows(study, block):
-    people, labels, scores, ratios = study
+    patients, labels, scores, ratios = study
     ratios = np.nan_to_num(ratios)
-    resamples = draw_people(people, labels, resamples=10, seed=2)
+    resamples = draw_patients(patients, labels, resamples=10, seed=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stats.within._BLOCK", block)  # few resamples at once must give what many give
         values = spearman_over_images(scores, ratios, resamples)
@@ -105,24 +105,24 @@ def test_spearman_over_images_is_that_of_the_repeated_rows(study, block):
 
 def test_fewer_than_three_rows_have_no_rank_correlation():
     counts = np.array([[1, 1, 0], [1, 1, 1], [2, 1, 0]])
-    values = spearman_over_images([1, 2, 3], [4, 6, 9], PeopleResamples(counts, np.arange(3)))
+    values = spearman_over_images([1, 2, 3], [4, 6, 9], PatientsResamples(counts, np.arange(3)))
     np.testing.assert_array_equal(values, [np.nan, 1, 1])
 
 
 def cohort(rng, n=1200):
-    people, labels = np.repeat(np.arange(n), 2), np.repeat(rng.random(n) < 0.3, 2).astype(int)
-    return people, labels
+    patients, labels = np.repeat(np.arange(n), 2), np.repeat(rng.random(n) < 0.3, 2).astype(int)
+    return patients, labels
 
 
 def test_a_label_that_moves_score_and_ratio_confounds_neither_label():
     """A model that errs on positives, whose ratios are lower, but at random among either label."""
     rng = np.random.default_rng(3)
-    people, labels = cohort(rng)
+    patients, labels = cohort(rng)
     right = rng.random(len(labels)) < np.where(labels, 0.3, 0.9)
     scores = np.where(right == labels, 0.8, 0.2)
     ratios = rng.normal(np.where(labels, 1.0, 2.0), 0.5)
     assert spearmanr(scores, ratios).statistic < -0.05, "over all images the label confounds"
-    resamples = draw_people(people, labels, resamples=300, seed=0)
+    resamples = draw_patients(patients, labels, resamples=300, seed=0)
     for found in ratio_and_correctness(labels, scores, 0.5, ratios, resamples):
         low, high = np.quantile(found.auc_resampled, [0.005, 0.995])
         assert low < 0.5 < high and high - low < 0.2
@@ -139,12 +139,12 @@ def test_a_ratio_that_goes_with_the_score_cancels_in_the_mean_over_labels(explai
     it hides a nearly perfect association, which the correlation with the score shows with its sign.
     """
     rng = np.random.default_rng(11)
-    people, labels = np.repeat(np.arange(600), 2), np.repeat(np.arange(600) % 2, 2)
+    patients, labels = np.repeat(np.arange(600), 2), np.repeat(np.arange(600) % 2, 2)
     logits = 0.5 * (2 * labels - 1) + rng.normal(size=1200)
     ratios = np.exp(sign * 0.4 * (logits + 0.35 * rng.normal(size=1200)))
     scores = 1 / (1 + np.exp(-logits))
     positive, negative, within = ratio_and_correctness(
-        labels, scores, 0.5, ratios, draw_people(people, labels, 50, seed=0)
+        labels, scores, 0.5, ratios, draw_patients(patients, labels, 50, seed=0)
     )
     high, low = (positive, negative) if explained else (negative, positive)
     assert high.auc == pytest.approx(0.97, abs=0.015) and low.auc == pytest.approx(0.03, abs=0.015)
@@ -155,12 +155,12 @@ def test_a_ratio_that_goes_with_the_score_cancels_in_the_mean_over_labels(explai
 
 def test_a_model_that_is_right_where_it_looks_at_vessels():
     rng = np.random.default_rng(5)
-    people, labels = cohort(rng, 300)
+    patients, labels = cohort(rng, 300)
     ratios = rng.lognormal(size=len(labels))
     of_true_class = ratios / (1 + ratios)  # the more it looks, the surer it is of what is true
     scores = np.where(labels, of_true_class, 1 - of_true_class)
     ratios[:10] = np.nan
-    found = ratio_and_correctness(labels, scores, 0.5, ratios, draw_people(people, labels, 50, seed=0))
+    found = ratio_and_correctness(labels, scores, 0.5, ratios, draw_patients(patients, labels, 50, seed=0))
     assert [of_label.score_rho for of_label in found[:2]] == pytest.approx([1, -1])
     for of_images in found:
         assert of_images.auc == pytest.approx(1) and of_images.rho == pytest.approx(1)
@@ -172,7 +172,7 @@ def test_one_wrong_call_is_no_comparison():
     """Nine positives right and one wrong, all negatives wrong: the chance would be what that one image makes it."""
     labels, ratios = np.repeat([1, 0], 10), np.append(np.arange(10.0), np.arange(10.0))
     scores = np.where(np.arange(20) == 3, 0.1, 0.9)
-    resamples = draw_people(np.arange(20), labels, resamples=20, seed=0)
+    resamples = draw_patients(np.arange(20), labels, resamples=20, seed=0)
     positive, negative, within = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
     assert (within.n_right, within.n_wrong, math.isnan(within.auc)) == (0, 0, True)
     counts = [(label.n_right, label.n_wrong) for label in (positive, negative)]
@@ -184,7 +184,7 @@ def test_one_wrong_call_is_no_comparison():
 
 
 def test_without_a_single_ratio_everything_is_undefined_and_counted():
-    resamples = draw_people(["a", "b", "c"], [0, 1, 1], 20, seed=0)
+    resamples = draw_patients(["a", "b", "c"], [0, 1, 1], 20, seed=0)
     for found in ratio_and_correctness([0, 1, 1], [0.1, 0.2, 0.9], 0.5, [np.nan] * 3, resamples):
         assert (found.n_right, found.n_wrong) == (0, 0)
         assert math.isnan(found.auc) and math.isnan(found.rho) and math.isnan(found.score_rho)
@@ -203,15 +203,15 @@ def test_without_a_single_ratio_everything_is_undefined_and_counted():
     ],
 )
 def test_what_cannot_be_compared_is_refused(labels, scores, ratios, message):
-    resamples = draw_people(["a", "b", "c"], [0, 1, 1], 5, seed=0)
+    resamples = draw_patients(["a", "b", "c"], [0, 1, 1], 5, seed=0)
     with pytest.raises(ValueError, match=message):
         ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
 
 
 def test_two_thousand_resamples_take_seconds_at_most():
     rng = np.random.default_rng(0)
-    people, labels = np.repeat(np.arange(1500), 2), np.repeat(np.arange(1500) < 300, 2)
-    resamples = draw_people(people, labels, resamples=2_000, seed=0)
+    patients, labels = np.repeat(np.arange(1500), 2), np.repeat(np.arange(1500) < 300, 2)
+    resamples = draw_patients(patients, labels, resamples=2_000, seed=0)
     start = time.process_time()
     spearman_over_images(rng.random(3000), rng.random(3000), resamples)
     assert time.process_time() - start < 4  # about 0.25 s; a loop over SciPy takes ten times as long

@@ -2,9 +2,9 @@
 
     python -m tests.stats.trainings [--studies 400]
 
-Nine cells, three backbones with three strategies. The statistic is a mean over people of log-normal values, as a ratio
-is. A person is alike in all cells, and differs between cells, and between the trainings of one; every training has an
-effect of its own. No two cells differ in truth.
+Nine cells, three backbones with three strategies. The statistic is a mean over patients of log-normal values, as a
+ratio is. A patient is alike in all cells, and differs between cells, and between the trainings of one; every training
+has an effect of its own. No two cells differ in truth.
 """
 
 import argparse
@@ -28,47 +28,47 @@ STRATEGIES = [
 
 @dataclass(frozen=True)
 class Study:
-    """people; seeds of each cell; spread: of the trainings' effects, over the standard error that people give a cell;
-    unequal: whether trainings of the first strategy vary three times as much as those of the others.
+    """patients; seeds of each cell; spread: of the trainings' effects, over the standard error that patients give a
+    cell; unequal: whether trainings of the first strategy vary three times as much as those of the others.
     """
 
-    people: int
+    patients: int
     seeds: int
     spread: float
     unequal: bool = False
 
 
 def draw(study: Study, rng: np.random.Generator) -> np.ndarray:
-    """Values of people in each training of each cell, (9, seeds, people)."""
-    shape = (len(CELLS), study.seeds, study.people)
-    person = rng.normal(size=(1, 1, study.people))
+    """Values of patients in each training of each cell, (9, seeds, patients)."""
+    shape = (len(CELLS), study.seeds, study.patients)
+    patient = rng.normal(size=(1, 1, study.patients))
     in_cell, in_training = rng.normal(size=(shape[0], 1, shape[2])), rng.normal(size=shape)
-    values = np.exp(0.5 * (np.sqrt(0.5) * person + np.sqrt(0.3) * in_cell + np.sqrt(0.2) * in_training))
+    values = np.exp(0.5 * (np.sqrt(0.5) * patient + np.sqrt(0.3) * in_cell + np.sqrt(0.2) * in_training))
     times = np.array([3 if study.unequal and strategy == 0 else 1 for _, strategy in CELLS])
-    standard_error = np.sqrt((np.exp(0.25) - 1) * np.exp(0.25) / study.people)
+    standard_error = np.sqrt((np.exp(0.25) - 1) * np.exp(0.25) / study.patients)
     return values + times[:, None, None] * study.spread * standard_error * rng.normal(size=(*shape[:2], 1))
 
 
 def total(values: np.ndarray, weights: dict[int, float]) -> tuple[float, TwoWay]:
     """A contrast of cells' means, and how it varies; the jackknife's error of a mean is its ordinary one."""
     chosen, shares = values[list(weights)], np.array(list(weights.values()))
-    people = values.shape[-1]
+    patients = values.shape[-1]
 
-    def spread(of_person: np.ndarray) -> Spread:
-        return Spread(float(of_person.std(ddof=1) / np.sqrt(people)), people - 1)
+    def spread(of_patient: np.ndarray) -> Spread:
+        return Spread(float(of_patient.std(ddof=1) / np.sqrt(patients)), patients - 1)
 
-    of_person = shares @ chosen.mean(axis=1)
+    of_patient = shares @ chosen.mean(axis=1)
     deviations = chosen - chosen.mean(axis=1, keepdims=True)
     shared = [[spread(own).standard_error ** 2 for own in cell] for cell in deviations]
     if values.shape[1] == 1:
-        return float(of_person.mean()), TwoWay(spread(of_person), Spread(0.0, np.nan), spread(of_person))
-    return float(of_person.mean()), two_way(spread(of_person), list(chosen.mean(axis=2)), shares, shared)
+        return float(of_patient.mean()), TwoWay(spread(of_patient), Spread(0.0, np.nan), spread(of_patient))
+    return float(of_patient.mean()), two_way(spread(of_patient), list(chosen.mean(axis=2)), shares, shared)
 
 
 def summed(varies: TwoWay, seeds: int) -> Spread:
     """One variance with Welch-Satterthwaite degrees of freedom, which `two_way_interval` does not use."""
-    parts = np.array([varies.people_alone.standard_error, varies.seeds.standard_error]) ** 2
-    freedom = np.array([varies.people_alone.degrees_of_freedom, varies.seeds.degrees_of_freedom])
+    parts = np.array([varies.patients_alone.standard_error, varies.seeds.standard_error]) ** 2
+    freedom = np.array([varies.patients_alone.degrees_of_freedom, varies.seeds.degrees_of_freedom])
     return Spread(float(np.sqrt(parts.sum())), float(parts.sum() ** 2 / (parts**2 / freedom).sum()))
 
 
@@ -87,8 +87,8 @@ def rejected(study: Study, studies: int, seed: int = 0) -> dict[str, float]:
             for weights in contrasts:
                 difference, varies = total(values, weights)
                 single, of_single = total(values[:, :1], weights)
-                note(f"one training, {family}", _outside(student_interval(single, of_single.people)))
-                note(f"people alone, {family}", _outside(student_interval(difference, varies.people)))
+                note(f"one training, {family}", _outside(student_interval(single, of_single.patients)))
+                note(f"patients alone, {family}", _outside(student_interval(difference, varies.patients)))
                 note(f"one variance, {family}", _outside(student_interval(difference, summed(varies, study.seeds))))
                 note(family, _outside(two_way_interval(difference, varies)))
                 anything |= _outside(two_way_interval(difference, varies, first))
@@ -107,22 +107,22 @@ def _outside(bounds: tuple[float, float]) -> bool:
 
 
 STUDIES = [
-    *(Study(people, seeds, 1) for seeds in (2, 3, 5) for people in (40, 100, 400)),
+    *(Study(patients, seeds, 1) for seeds in (2, 3, 5) for patients in (40, 100, 400)),
     *(Study(100, seeds, spread) for seeds in (2, 3, 5) for spread in (0, 3)),
     *(Study(100, seeds, 2, unequal=True) for seeds in (2, 3, 5)),
 ]
 NAMES = ("pairs", "any of pairs", "strategies", "any of strategies")
-OTHERS = ("one training, pairs", "people alone, pairs", "one variance, pairs", "any of pairs, one variance")
+OTHERS = ("one training, pairs", "patients alone, pairs", "one variance, pairs", "any of pairs, one variance")
 
 
 def table(studies: int) -> Iterator[str]:
-    yield "| seeds | people | spread of trainings | " + " | ".join((*NAMES, *OTHERS)) + " |"
+    yield "| seeds | patients | spread of trainings | " + " | ".join((*NAMES, *OTHERS)) + " |"
     yield "| --- " * (3 + len(NAMES) + len(OTHERS)) + "|"
     for study in STUDIES:
         found = rejected(study, studies)
         spread = f"{study.spread}{', unequal' if study.unequal else ''}"
         told = " | ".join(f"{100 * found[name]:.1f}" for name in (*NAMES, *OTHERS))
-        yield f"| {study.seeds} | {study.people} | {spread} | {told} |"
+        yield f"| {study.seeds} | {study.patients} | {spread} | {told} |"
 
 
 def main() -> None:

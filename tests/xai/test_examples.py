@@ -1,4 +1,4 @@
-"""The images shown follow from the ratios and the people alone."""
+"""The images shown follow from the ratios and the patients alone."""
 
 from collections import Counter
 
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from xai.examples import GROUPS, Example, choose
 
 
-def chosen(ratios, people=None, no_vessels=None, k=1):
-    """Groups and indices, with everybody a person of their own and all vessels found unless said otherwise."""
+def chosen(ratios, patients=None, no_vessels=None, k=1):
+    """Groups and indices, with everybody a patient of their own and all vessels found unless said otherwise."""
     n = len(ratios)
-    people = np.arange(n).astype(str) if people is None else people
+    patients = np.arange(n).astype(str) if patients is None else patients
     no_vessels = np.zeros(n, bool) if no_vessels is None else np.array(no_vessels)
-    found = choose(np.array(ratios, dtype=float), people, no_vessels, k)
+    found = choose(np.array(ratios, dtype=float), patients, no_vessels, k)
     return [(example.group, example.index) for example in found]
 
 
@@ -35,10 +35,10 @@ def test_an_example_says_where_it_stands():
     assert worst == Example("worst", index=2, rank=3, ranked=3, ratio=0.5)
 
 
-def test_a_person_is_shown_once():
-    """One person has the three highest ratios and the lowest."""
-    ratios, people = [9, 8, 7, 0, 5, 4, 3, 2], list("aaaabcde")
-    assert chosen(ratios, people) == [("best", 0), ("median", 5), ("worst", 7)]
+def test_a_patient_is_shown_once():
+    """One patient has the three highest ratios and the lowest."""
+    ratios, patients = [9, 8, 7, 0, 5, 4, 3, 2], list("aaaabcde")
+    assert chosen(ratios, patients) == [("best", 0), ("median", 5), ("worst", 7)]
 
 
 def test_ties_fall_in_the_order_given():
@@ -52,7 +52,7 @@ def test_images_without_a_ratio_or_without_vessels_are_not_shown():
     assert chosen([np.nan, np.nan]) == []
 
 
-def test_few_people_are_shared_out():
+def test_few_patients_are_shared_out():
     assert chosen([3.0], k=3) == [("best", 0)]
     assert chosen([3.0, 1.0], k=3) == [("best", 0), ("worst", 1)]
     assert chosen([4.0, 3.0, 2.0, 1.0], k=3) == [("best", 0), ("best", 1), ("median", 2), ("worst", 3)]
@@ -61,12 +61,12 @@ def test_few_people_are_shared_out():
 
 
 @pytest.mark.parametrize(
-    ("people", "flags", "k", "reason"),
-    [("ab", 2, -1, "k must be at least 0"), ("a", 2, 1, "1 people"), ("ab", 3, 1, "3 flags")],
+    ("patients", "flags", "k", "reason"),
+    [("ab", 2, -1, "k must be at least 0"), ("a", 2, 1, "1 patients"), ("ab", 3, 1, "3 flags")],
 )
-def test_bad_input_is_refused(people, flags, k, reason):
+def test_bad_input_is_refused(patients, flags, k, reason):
     with pytest.raises(ValueError, match=reason):
-        choose(np.ones(2), list(people), np.zeros(flags, bool), k)
+        choose(np.ones(2), list(patients), np.zeros(flags, bool), k)
 
 
 cohorts = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, np.nan]), st.sampled_from("abcdefgh")))
@@ -74,10 +74,10 @@ cohorts = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, np.nan]),
 
 @given(cohorts, st.integers(0, 4))
 def test_the_rule_on_any_cohort(cohort, k):
-    ratios, people = np.array([ratio for ratio, _ in cohort]), [person for _, person in cohort]
-    found = choose(ratios, people, np.zeros(len(cohort), bool), k)
-    can_be_shown = {person for ratio, person in cohort if not np.isnan(ratio)}
-    assert len(found) == len({people[example.index] for example in found}) == min(3 * k, len(can_be_shown))
+    ratios, patients = np.array([ratio for ratio, _ in cohort]), [patient for _, patient in cohort]
+    found = choose(ratios, patients, np.zeros(len(cohort), bool), k)
+    can_be_shown = {patient for ratio, patient in cohort if not np.isnan(ratio)}
+    assert len(found) == len({patients[example.index] for example in found}) == min(3 * k, len(can_be_shown))
     sizes = Counter(example.group for example in found)
     assert max((sizes[group] for group in GROUPS), default=0) - min(sizes[group] for group in GROUPS) <= 1
     assert all(example.ratio == ratios[example.index] for example in found)

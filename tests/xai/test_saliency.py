@@ -11,7 +11,7 @@ from xai.saliency import (
     RATIOS,
     mean_inside,
     mean_of_ratios,
-    person_means,
+    patient_means,
     ratio_of_means,
     share_outside,
     vessel_saliency,
@@ -152,8 +152,8 @@ def test_the_ratio_of_means_is_the_mean_where_all_outside_are_alike(ratios, outs
     assert ratio_of_means(ratios * outside, np.full(5, outside)) == pytest.approx(mean_of_ratios(ratios))
 
 
-def test_each_person_counts_once():
-    people = np.array(["b", "a", "b", "b", "c"])
-    ids, means = person_means(np.array([1.0, 5.0, 3.0, np.nan, np.nan]), people)
+def test_each_patient_counts_once():
+    patients = np.array(["b", "a", "b", "b", "c"])
+    ids, means = patient_means(np.array([1.0, 5.0, 3.0, np.nan, np.nan]), patients)
     np.testing.assert_array_equal(ids, ["a", "b", "c"])
     np.testing.assert_array_equal(means, [5, 2, np.nan])

@@ -29,7 +29,7 @@ ARTERY_SHARE = (0.2, 0.6)
 # Dice of artery and vein, which share crossings and vessels of undecided type. Experts: up to 0.15.
 ARTERY_LIKE_VEIN = 0.5
 # Correlation of the masks with dark lines of the photograph. Experts: 0.35 and more; W-Net on ODIR, photographs with
-# vessels: 0.17 and more; one person's masks on another's photograph: at most 0.12, in 99 % below 0.09.
+# vessels: 0.17 and more; one patient's masks on another's photograph: at most 0.12, in 99 % below 0.09.
 ON_VESSELS = 0.12
 # Share of the picture that is field of view: 0.785 for a whole disc, 0.65 for HRF's, cut off above and below by the
 # frame; the least in ODIR is 0.67.

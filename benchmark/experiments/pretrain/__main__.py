@@ -32,13 +32,13 @@ METHODS = {
 @click.command(help=__doc__)
 @click.argument("name", type=click.Choice(list(METHODS)))
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; else where the project ships it.")
-@click.option("--people", default=1400, show_default=True, help="How many people to draw, with two eyes each.")
+@click.option("--patients", default=1400, show_default=True, help="How many patients to draw, with two eyes each.")
 @click.option("--steps", type=int, help="Another number of training steps than the recipe's.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=2, show_default=True, help="Of the drawing and of PyTorch.")
 @click.option("--without-vessels", is_flag=True, help="openclip-tiny: captions that do not mention the arteries.")
 def main(
-    name: str, out: Path | None, people: int, steps: int | None, seed: int, threads: int, without_vessels: bool
+    name: str, out: Path | None, patients: int, steps: int | None, seed: int, threads: int, without_vessels: bool
 ) -> None:
     if without_vessels and name != "openclip-tiny":
         raise click.UsageError(f"--without-vessels is about captions, and {name} reads none")
@@ -46,7 +46,7 @@ def main(
         raise click.UsageError("--without-vessels makes a variant: name its file with --out")
     torch.set_num_threads(threads)
     started = time.perf_counter()
-    photographs = draw_photographs(cohorts(people), threads)
+    photographs = draw_photographs(cohorts(patients), threads)
     print(f"{len(photographs)} photographs drawn in {time.perf_counter() - started:.0f} s", flush=True)
     method = partial(contrastive.pretrain, vessels=False) if without_vessels else METHODS[name]
     started = time.perf_counter()

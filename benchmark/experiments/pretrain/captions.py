@@ -44,7 +44,7 @@ SPOTS: tuple[Words, ...] = (
 
 
 def caption(traits: Traits, side: str, rng: np.random.Generator, vessels: bool = True) -> str:
-    """One caption, in lower-case English; most parts are left out now and then, as people do.
+    """One caption, in lower-case English; most parts are left out now and then, as clinicians do.
 
     Args:
         vessels: whether arteries are mentioned at all.

@@ -8,7 +8,7 @@ hidden: with a teacher that knows no vessel yet, no student learned to see one i
 
 Two choices are those of fundus photographs. A crop is a window of whole patches and is never enlarged: the calibre of
 vessels is what distinguishes eyes, and a small window is a few vessels. And the two large crops are of the two eyes of
-one person, which share calibre and disease but neither layout nor exposure.
+one patient, which share calibre and disease but neither layout nor exposure.
 """
 
 import copy
@@ -108,7 +108,7 @@ class Windows:
 
 
 def pairs(photographs: Photographs) -> np.ndarray:
-    """(people, 2): rows of a person's two eyes."""
+    """(patients, 2): rows of a patient's two eyes."""
     return np.arange(len(photographs)).reshape(-1, 2)
 
 
@@ -133,11 +133,11 @@ def pretrain(
         noisy = recoloured(batch, generator, strength=0.4) + grain * torch.randn(batch.shape, generator=generator)
         return backbone.normalise(noisy.clamp(0, 1)), by_patch(target), by_patch(count.expand_as(target))
 
-    def loss(step: int, people: np.ndarray) -> Tensor:
-        views = [view(eyes[people, eye]) for eye in (0, 1)]
-        large = [Windows(grid, LARGE, len(people), generator) for _ in views]
+    def loss(step: int, patients: np.ndarray) -> Tensor:
+        views = [view(eyes[patients, eye]) for eye in (0, 1)]
+        large = [Windows(grid, LARGE, len(patients), generator) for _ in views]
         own_position, position = (
-            network.tower.pos_embed[:, -grid[0] * grid[1] :].expand(len(people), -1, -1)
+            network.tower.pos_embed[:, -grid[0] * grid[1] :].expand(len(patients), -1, -1)
             for network in (student, teacher)
         )
         with torch.no_grad():
@@ -153,7 +153,7 @@ def pretrain(
             logits.append(student.head(token))
             patch_losses.append(structure_loss(student.read(tokens), windows.of(target), windows.of(weight)))
         across = (cross_entropy(logits[0], targets[1]) + cross_entropy(logits[1], targets[0])) / 2
-        crops = [(patches, Windows(grid, SMALL, len(people), generator)) for patches in embedded * SMALL_CROPS]
+        crops = [(patches, Windows(grid, SMALL, len(patients), generator)) for patches in embedded * SMALL_CROPS]
         token, _ = student(
             torch.cat([windows.of(patches) for patches, windows in crops]),
             torch.cat([windows.of(own_position) for _, windows in crops]),

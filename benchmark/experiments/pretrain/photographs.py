@@ -28,14 +28,14 @@ class Photographs:
         return len(self.images)
 
 
-def cohorts(people: int) -> list[SyntheticCohort]:
-    """Half of the people with signs of severity in their arteries, half with spots of the periphery.
+def cohorts(patients: int) -> list[SyntheticCohort]:
+    """Half of the patients with signs of severity in their arteries, half with spots of the periphery.
 
     Severity varies as in a study. The label that goes with it is drawn and left unread.
     """
     return [
-        SyntheticCohort(people // 2, image_size=384, signal="vessels", effect=EFFECT, best_auc=0.95, seed=SEED),
-        SyntheticCohort(people // 2, image_size=384, signal="periphery", effect=EFFECT, best_auc=0.95, seed=SEED + 1),
+        SyntheticCohort(patients // 2, image_size=384, signal="vessels", effect=EFFECT, best_auc=0.95, seed=SEED),
+        SyntheticCohort(patients // 2, image_size=384, signal="periphery", effect=EFFECT, best_auc=0.95, seed=SEED + 1),
     ]
 
 

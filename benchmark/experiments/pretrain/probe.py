@@ -24,7 +24,7 @@ from benchmark.experiments.pretrain.photographs import EFFECT, SEED, draw_photog
 from benchmark.experiments.pretrain.training import pixels
 from benchmark.synthetic import SyntheticCohort, plan
 
-PEOPLE, HALVINGS = 300, 8
+PATIENTS, HALVINGS = 300, 8
 STRENGTHS = np.logspace(-5, 0, 6)  # of the regression's weights, chosen within the patients that it learns from
 
 
@@ -66,7 +66,7 @@ def main(names: list[str], threads: int) -> None:
     print("| model | signal | pooled features | mean and spread of tokens | severity itself |")
     print("| --- | --- | --- | --- | --- |")
     for offset, signal in enumerate(("vessels", "periphery"), start=10):
-        cohort = SyntheticCohort(PEOPLE, 384, signal, EFFECT, 0.95, seed=SEED + offset)  # type: ignore[arg-type]
+        cohort = SyntheticCohort(PATIENTS, 384, signal, EFFECT, 0.95, seed=SEED + offset)  # type: ignore[arg-type]
         rows, images = plan(cohort), draw_photographs([cohort], threads).images
         labels, patients = (np.array([row[key] for row in rows]) for key in ("label", "patient_id"))
         best = roc_auc_score(labels, [row["severity"] for row in rows])

@@ -70,7 +70,7 @@ def pixels(images: np.ndarray, rows: np.ndarray) -> Tensor:
 def recoloured(batch: Tensor, generator: torch.Generator, strength: float) -> Tensor:
     """Every photograph (B, 3, H, W) with a brightness, contrast and cast of its own, within +-`strength`.
 
-    A model that is to tell vessels cannot fall back on a person's complexion then.
+    A model that is to tell vessels cannot fall back on a patient's complexion then.
     """
 
     def factor(*shape: int) -> Tensor:

@@ -26,8 +26,8 @@ def check_cohort(case: Case) -> list[Finding]:
     parts = {split: of_split(cohort, split) for split in SPLITS}
     told = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
     source = case.study.cohort.manifest or "synthetic"
-    people = cohort["patient_id"].n_unique()
-    finding = Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images of {people} people; {told}")
+    patients = cohort["patient_id"].n_unique()
+    finding = Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images of {patients} patients; {told}")
     conflicts = [Finding(Status.FAIL, "cohort", line) for line in case.manifest.conflicts]
     return [finding, *_remarks(case.manifest), *conflicts]
 

@@ -10,12 +10,12 @@ LEVEL = 0.025  # of a false claim in one direction, where the intervals are of 9
 
 def test_scores_have_their_aucs_and_correlate_as_said():
     drawn = Drawn.of(Design(60_000, 0.3), np.random.default_rng(0))
-    images = np.bincount(drawn.people)
+    images = np.bincount(drawn.patients)
     assert set(images) == {1, 2, 3, 4} and images.mean() == pytest.approx(2.5, abs=0.02)
     first, second = drawn.scores([0.8, 0.6])
     negatives = ~drawn.labels
     assert np.corrcoef(first[negatives], second[negatives])[0, 1] == pytest.approx(0.5, abs=0.02)
-    starts = np.flatnonzero(negatives[:-1] & (drawn.people[:-1] == drawn.people[1:]))
+    starts = np.flatnonzero(negatives[:-1] & (drawn.patients[:-1] == drawn.patients[1:]))
     assert np.corrcoef(first[starts], first[starts + 1])[0, 1] == pytest.approx(0.9, abs=0.01)
     gap = first[drawn.labels].mean() - first[negatives].mean()
     assert gap == pytest.approx(1.19, abs=0.03)  # sqrt(2) times the normal quantile of 0.8

@@ -1,4 +1,4 @@
-"""Runs side by side: paired where they tested the same people, and only there."""
+"""Runs side by side: paired where they tested the same patients, and only there."""
 
 import shutil
 
@@ -48,7 +48,7 @@ def only(table, **named):
     return row
 
 
-def test_the_same_people_are_paired(first, tmp_path):
+def test_the_same_patients_are_paired(first, tmp_path):
     second = write_run(tmp_path / "second", {"lora": 3.0, "partial": 2.0}, ratio=1.5)
     table = compare_runs([first, second])
     assert table.columns == list(SCHEMA)
@@ -62,9 +62,9 @@ def test_the_same_people_are_paired(first, tmp_path):
     assert row["b"] == pytest.approx(roc_auc_score(b["label"], b["score"]), abs=1e-12)
     assert row["difference"] == pytest.approx(row["b"] - row["a"], abs=1e-12)
     assert 0 < row["low"] < row["difference"] < row["high"]
-    people = a["patient_id"].to_numpy()
-    expected = delong_test(a["label"].to_numpy(), b["score"].to_numpy(), a["score"].to_numpy(), people)
-    assert (row["p_value"], row["method"]) == (pytest.approx(expected.p_value), "DeLong, clustered by person")
+    patients = a["patient_id"].to_numpy()
+    expected = delong_test(a["label"].to_numpy(), b["score"].to_numpy(), a["score"].to_numpy(), patients)
+    assert (row["p_value"], row["method"]) == (pytest.approx(expected.p_value), "DeLong, clustered by patient")
     ratio = only(table, measure="vessel_ratio", strategy="lora")
     assert ratio["difference"] == pytest.approx(0.3, abs=1e-9)
     assert (ratio["low"], ratio["p_value"]) == (None, None), "both runs scatter alike, so nobody changes the difference"
@@ -106,7 +106,7 @@ def test_a_run_and_its_copy_differ_by_nothing_in_whatever_order_the_images_come(
 
 
 @pytest.mark.parametrize("what", ["label", "patient_id", "image"])
-def test_other_people_labels_or_images_are_not_paired(first, tmp_path, what):
+def test_other_patients_labels_or_images_are_not_paired(first, tmp_path, what):
     other = tmp_path / "other"
     shutil.copytree(first, other)
     files = [RunDirectory(other).cohort]
@@ -119,7 +119,7 @@ def test_other_people_labels_or_images_are_not_paired(first, tmp_path, what):
             new = 1 - pl.col(what) if what == "label" else pl.col(what) + "-"
             change(file, pl.when(last).then(new).otherwise(pl.col(what)).alias(what))
     table = compare_runs([first, other])
-    assert table["method"].unique().to_list() == ["other test people"]
+    assert table["method"].unique().to_list() == ["other test patients"]
     assert table.select("difference", "low", "high", "p_value", "p_holm").null_count().row(0) == (len(table),) * 5
     alone = table.select("a", "a_low", "a_high", "n_a", "b", "b_low", "b_high", "n_b")
     assert alone.null_count().row(0) == (0,) * 8, "what a reader has instead of a difference"
@@ -155,8 +155,8 @@ def test_statistics_are_those_of_the_first_run(first, tmp_path):
     second = write_run(tmp_path / "second", {"lora": 2.0}, interval="percentile")
     forth, back = (compare_runs(pair).filter(strategy="lora") for pair in ([first, second], [second, first]))
     assert (forth["difference"] + back["difference"]).abs().max() < 1e-12
-    assert only(forth, measure="f1")["method"] == "Student's t over people"
-    assert only(back, measure="f1")["method"] == "percentile bootstrap over people, p from its standard error"
+    assert only(forth, measure="f1")["method"] == "Student's t over patients"
+    assert only(back, measure="f1")["method"] == "percentile bootstrap over patients, p from its standard error"
     assert only(forth, measure="f1")["low"] != -only(back, measure="f1")["high"]
 
 

@@ -33,14 +33,14 @@ from benchmark.study.config import Statistics
 from stats.bootstrap import mean_resampled
 from stats.delong import delong_test
 from stats.intervals import percentile_interval
-from stats.jackknife import leave_out_people
+from stats.jackknife import leave_out_patients
 from stats.multiple import holm
-from stats.resamples import draw_people
-from tests.benchmark.trials import LABELS, PEOPLE, make_tested
+from stats.resamples import draw_patients
+from tests.benchmark.trials import LABELS, PATIENTS, make_tested
 from xai.saliency import RATIOS
 
 PERCENTILE = Statistics(interval="percentile")
-RESAMPLES = draw_people(PEOPLE, LABELS, resamples=200, seed=0)
+RESAMPLES = draw_patients(PATIENTS, LABELS, resamples=200, seed=0)
 STRONG, EQUAL, WEAK = (("tower", name, 0) for name in ("strong", "equal", "weak"))
 
 
@@ -66,7 +66,7 @@ def planted(values, noise=1e-4, seed=0):
     rng = np.random.default_rng(seed)
     values = dict.fromkeys(MEASURES, 0.5) | values
     samples = {name: value + noise * rng.normal(size=50) for name, value in values.items()}
-    groups = leave_out_people(RESAMPLES)
+    groups = leave_out_patients(RESAMPLES)
     left_out = {name: value + noise * rng.normal(size=len(groups.resamples.counts)) for name, value in values.items()}
     return Estimates(values, left_out, groups, samples, intervals={})
 
@@ -102,7 +102,7 @@ def test_a_difference_is_a_less_b_paired_in_every_resample(three, pairs):
         "vein_ratio": np.nanmean(strong.ratios["vein_ratio"]) - np.nanmean(weak.ratios["vein_ratio"]),
     }
     assert {name: rows[name]["difference"] for name in expected} == pytest.approx(expected, abs=1e-12)
-    delongs = delong_test(LABELS, strong.scores, weak.scores, PEOPLE).t_interval()
+    delongs = delong_test(LABELS, strong.scores, weak.scores, PATIENTS).t_interval()
     assert (rows["auc"]["low"], rows["auc"]["high"]) == pytest.approx(delongs, abs=1e-12)
     for measure, row in rows.items():
         if measure == "auc":
@@ -118,11 +118,11 @@ def test_a_difference_is_a_less_b_paired_in_every_resample(three, pairs):
 def test_p_values_are_delongs_for_aucs_and_the_bootstraps_for_others(three, pairs):
     _, (strong, _, weak), _ = three
     rows = {row["measure"]: row for row in pairs.filter(strategy_a="equal", strategy_b="weak").to_dicts()}
-    assert rows["auc"]["p_value"] == delong_test(LABELS, strong.scores, weak.scores, PEOPLE).p_value
+    assert rows["auc"]["p_value"] == delong_test(LABELS, strong.scores, weak.scores, PATIENTS).p_value
     assert rows["auc"]["p_value"] != delong_test(LABELS, strong.scores, weak.scores).p_value
-    assert rows["auc"]["method"] == "DeLong, clustered by person"
+    assert rows["auc"]["method"] == "DeLong, clustered by patient"
     assert {row["method"] for name, row in rows.items() if name != "auc"} == {
-        "percentile bootstrap over people, p from its standard error"
+        "percentile bootstrap over patients, p from its standard error"
     }
     assert 0 < rows["f1"]["p_value"] < 0.05
 
@@ -219,7 +219,7 @@ def test_over_seeds(seeds):
     table = over_all_seeds(keys, estimates, PERCENTILE)
     assert table.columns == list(SEEDS_SCHEMA)
     assert table.select("backbone", "strategy", "n_seeds", "method").unique().rows() == [
-        ("tower", "lora", 3, "people and seeds")
+        ("tower", "lora", 3, "patients and seeds")
     ]
     # A label of which too few were called wrong is not compared.
     known = [name for name in MEASURES if not np.isnan([of_seed.values[name] for of_seed in estimates[:3]]).any()]
@@ -230,9 +230,9 @@ def test_over_seeds(seeds):
         if row["measure"] not in SCALES:
             assert (row["low"], row["high"]) == (None, None)
             continue
-        of_people = np.mean([of_seed.samples[row["measure"]] for of_seed in estimates[:3]], axis=0)
-        low, high = percentile_interval(of_people)
-        assert row["low"] < low < high < row["high"], "seeds add to what people do"
+        of_patients = np.mean([of_seed.samples[row["measure"]] for of_seed in estimates[:3]], axis=0)
+        low, high = percentile_interval(of_patients)
+        assert row["low"] < low < high < row["high"], "seeds add to what patients do"
 
 
 def test_a_measure_that_a_seed_lacks_has_no_mean(seeds):
@@ -349,7 +349,7 @@ def test_two_alike_are_equivalent_within_a_wide_margin_and_not_known_within_a_na
     settings = Statistics(equivalence_margin=margin)
     tested = [make_tested(strength=2.0), make_tested(strength=2.1, seed=0)]
     keys = [("tower", strategy, 0) for strategy in ("lora", "full")]
-    resamples = draw_people(PEOPLE, LABELS, settings.resamples, settings.seed)
+    resamples = draw_patients(PATIENTS, LABELS, settings.resamples, settings.seed)
     estimates = [estimate_cell(cell, resamples, settings) for cell in tested]
     (auc,) = compare(keys, tested, estimates, resamples, settings).filter(measure="auc").to_dicts()
     assert auc["verdict"] == expected
@@ -369,7 +369,7 @@ def test_of_several_pairs_both_tests_are_adjusted():
     settings = Statistics()
     tested = [make_tested(strength=strength) for strength in (0.0, 1.0, 3.0)]
     keys = [("tower", strategy, 0) for strategy in ("lora", "full", "partial")]
-    resamples = draw_people(PEOPLE, LABELS, settings.resamples, settings.seed)
+    resamples = draw_patients(PATIENTS, LABELS, settings.resamples, settings.seed)
     estimates = [estimate_cell(cell, resamples, settings) for cell in tested]
     auc = compare(keys, tested, estimates, resamples, settings).filter(measure="auc")
     for name in ("p_value", "p_equivalent"):
@@ -383,7 +383,7 @@ def test_cells_that_predict_are_counted_after_adjustment_for_all():
     keys = [(f"tower{i}", "lora", 0) for i in range(9)]
     tested = [make_tested(strength=strength, seed=7) for strength in np.linspace(-0.1, 0.75, 9)]
     settings = Statistics()
-    resamples = draw_people(PEOPLE, LABELS, settings.resamples, settings.seed)
+    resamples = draw_patients(PATIENTS, LABELS, settings.resamples, settings.seed)
     estimates = [estimate_cell(cell, resamples, settings) for cell in tested]
     adjusted = holm([p_above_chance([found], settings) for found in estimates])
     predicting = sum(p <= 0.05 and found.values["auc"] > 0.5 for p, found in zip(adjusted, estimates, strict=True))

@@ -22,12 +22,12 @@ from benchmark.analysis.measures import Estimates, difference, estimate_cell
 from benchmark.study.config import Statistics
 from stats.jackknife import spread
 from stats.multiple import holm
-from stats.resamples import draw_people
-from tests.benchmark.trials import LABELS, PEOPLE, make_tested
+from stats.resamples import draw_patients
+from tests.benchmark.trials import LABELS, PATIENTS, make_tested
 from xai.saliency import RATIOS
 
 SETTINGS = Statistics()
-RESAMPLES = draw_people(PEOPLE, LABELS, resamples=100, seed=0)
+RESAMPLES = draw_patients(PATIENTS, LABELS, resamples=100, seed=0)
 BACKBONES, STRATEGIES = ("a", "b"), ("classifier_only", "partial", "lora")
 
 
@@ -92,7 +92,7 @@ def test_a_mean_is_that_of_the_cells_and_a_difference_that_of_the_means(thrice):
 
 
 def test_with_one_seed_a_difference_of_averages_is_paired_over_patients(once):
-    """By another way: the mean of two strategies' differences, one per backbone, leaving out each person."""
+    """By another way: the mean of two strategies' differences, one per backbone, leaving out each patient."""
     _, tested, estimates = once
     _, contrasts = averaged(once)
     row = contrasts.filter(family="strategies", measure="auc", strategy_a="partial", strategy_b="lora").row(
@@ -105,7 +105,7 @@ def test_with_one_seed_a_difference_of_averages_is_paired_over_patients(once):
     assert row["difference"] == pytest.approx(np.mean([pair.value for pair in pairs]))
     groups = estimates[0].groups
     left_out = np.mean([estimates[i].left_out["auc"] - estimates[i + 1].left_out["auc"] for i in (1, 4)], axis=0)
-    found = spread(row["difference"], left_out, groups.strata, groups.people)
+    found = spread(row["difference"], left_out, groups.strata, groups.patients)
     margin = student_t.isf(0.025, found.degrees_of_freedom) * found.standard_error
     assert (row["low"], row["high"]) == pytest.approx((row["difference"] - margin, row["difference"] + margin))
     assert (row["error_patients"], row["error_trainings"]) == (pytest.approx(found.standard_error), None)

@@ -9,8 +9,8 @@ from benchmark.analysis.leaderboard import SCHEMA as OF_LEADERBOARD
 from benchmark.storage.rundir import TrialDirectory, write_json, write_parquet
 from benchmark.study.config import Statistics
 from benchmark.study.controls import CONTROLS, ERASURE
-from stats.resamples import draw_people
-from tests.benchmark.trials import LABELS, PEOPLE
+from stats.resamples import draw_patients
+from tests.benchmark.trials import LABELS, PATIENTS
 
 IMAGES = [f"i{number}" for number in range(len(LABELS))]
 
@@ -18,8 +18,8 @@ IMAGES = [f"i{number}" for number in range(len(LABELS))]
 @pytest.fixture
 def read(tmp_path):
     folder = TrialDirectory(tmp_path)
-    test = pl.DataFrame({"image": IMAGES, "patient_id": [f"p{person}" for person in PEOPLE], "label": LABELS})
-    resamples = draw_people(PEOPLE, LABELS, 100, 0)
+    test = pl.DataFrame({"image": IMAGES, "patient_id": [f"p{patient}" for patient in PATIENTS], "label": LABELS})
+    resamples = draw_patients(PATIENTS, LABELS, 100, 0)
     return folder, test, lambda: read_controls(folder, test, resamples, Statistics())
 
 

@@ -11,7 +11,7 @@ from sklearn import metrics
 from benchmark.analysis.comparisons import CELL
 from benchmark.analysis.curves import SCHEMA, THRESHOLDS, TREAT_ALL, curve_rows, treat_all_rows
 from stats.decision import decision_bands
-from tests.benchmark.trials import LABELS, PEOPLE, make_tested
+from tests.benchmark.trials import LABELS, PATIENTS, make_tested
 
 TESTED = make_tested()
 
@@ -19,13 +19,13 @@ TESTED = make_tested()
 @pytest.fixture(scope="module")
 def curves():
     """Of one cell, by the name of the curve."""
-    table = pl.DataFrame(curve_rows(TESTED, PEOPLE, 0.9), schema=SCHEMA)
+    table = pl.DataFrame(curve_rows(TESTED, PATIENTS, 0.9), schema=SCHEMA)
     return {str(name): of_curve for (name,), of_curve in table.group_by("curve", maintain_order=True)}
 
 
 def test_curves_in_the_columns_of_the_schema(curves):
     assert list(curves) == ["roc", "calibration", "decision", "decision_difference"]
-    rows = curve_rows(TESTED, PEOPLE, 0.9) + treat_all_rows(LABELS)
+    rows = curve_rows(TESTED, PATIENTS, 0.9) + treat_all_rows(LABELS)
     assert {name for row in rows for name in row} == set(SCHEMA)
     assert tuple(SCHEMA)[:3] == tuple(CELL)
     assert {row["backbone"] for row in treat_all_rows(LABELS)} == {TREAT_ALL}
@@ -62,11 +62,11 @@ def test_a_bin_of_the_calibration_curve_holds_about_forty_images(images, bins):
     assert sum(counts) == images and max(counts) - min(counts) <= 1
 
 
-def test_calibration_intervals_count_people(curves):
-    """Each bin's is Wilson's, of as many images as the people in it carry (Kish)."""
+def test_calibration_intervals_count_patients(curves):
+    """Each bin's is Wilson's, of as many images as the patients in it carry (Kish)."""
     bin_of_image = np.digitize(np.argsort(np.argsort(TESTED.scores)), [33, 66])
     for k, row in enumerate(curves["calibration"].to_dicts()):
-        images = np.unique(PEOPLE[bin_of_image == k], return_counts=True)[1]
+        images = np.unique(PATIENTS[bin_of_image == k], return_counts=True)[1]
         n, share, z = images.sum() ** 2 / (images**2).sum(), LABELS[bin_of_image == k].mean(), norm.isf(0.05)
         roots = np.roots([1 + z * z / n, -(2 * share + z * z / n), share**2]).real
         assert (row["low"], row["high"]) == pytest.approx(sorted(roots), abs=1e-12)
@@ -77,7 +77,7 @@ def test_no_band_is_without_width(curves):
     for name in ("calibration", "decision", "decision_difference"):
         assert (curves[name]["high"] - curves[name]["low"]).min() > 0, name
     nobody = replace(TESTED, scores=np.full(100, 0.02))
-    rows = pl.DataFrame(curve_rows(nobody, PEOPLE, 0.9), schema=SCHEMA).filter(curve="decision")
+    rows = pl.DataFrame(curve_rows(nobody, PATIENTS, 0.9), schema=SCHEMA).filter(curve="decision")
     assert (rows["high"] - rows["low"]).min() > 0
 
 
@@ -103,13 +103,13 @@ def test_decision_differences_are_from_treating_everyone(curves):
         assert everyone[row["x"]] == pytest.approx(row["y"] - treat_all[row["x"]], abs=1e-12)
 
 
-def test_decision_intervals_are_over_people(curves):
-    """Fifty people, whose two images are taken to agree."""
-    bands = decision_bands(LABELS, TESTED.scores, THRESHOLDS, PEOPLE, 0.9)
+def test_decision_intervals_are_over_patients(curves):
+    """Fifty patients, whose two images are taken to agree."""
+    bands = decision_bands(LABELS, TESTED.scores, THRESHOLDS, PATIENTS, 0.9)
     for name, band in (("decision", bands.model), ("decision_difference", bands.difference)):
         np.testing.assert_allclose(curves[name].select("low", "high").to_numpy(), np.transpose(band), atol=1e-12)
-    as_if_people = decision_bands(LABELS, TESTED.scores, THRESHOLDS, np.arange(100), 0.9)
-    assert (as_if_people.model.high - as_if_people.model.low < bands.model.high - bands.model.low).all()
+    as_if_patients = decision_bands(LABELS, TESTED.scores, THRESHOLDS, np.arange(100), 0.9)
+    assert (as_if_patients.model.high - as_if_patients.model.low < bands.model.high - bands.model.low).all()
 
 
 def test_acting_on_everyone_is_a_curve_without_a_cell():

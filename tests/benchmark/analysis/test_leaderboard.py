@@ -133,18 +133,18 @@ def test_ratio_is_the_mean_of_the_images_that_have_one(directory):
     assert only_row(directory, which)["artery_ratio"] == pytest.approx(np.mean(known))
 
 
-def test_delongs_interval_is_over_people(directory):
+def test_delongs_interval_is_over_patients(directory):
     which = cell("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     test = pl.read_parquet(folder.predictions).filter(split="test")
-    of_people = delong(test["label"].to_numpy(), [test["score"].to_numpy()], test["patient_id"].to_numpy())
-    ((low, high),) = of_people.logit_t_intervals(0.9)
+    of_patients = delong(test["label"].to_numpy(), [test["score"].to_numpy()], test["patient_id"].to_numpy())
+    ((low, high),) = of_patients.logit_t_intervals(0.9)
     row = only_row(directory, which, confidence=0.9)
     assert (row["auc_delong_low"], row["auc_delong_high"]) == pytest.approx((low, high))
 
 
-def test_interval_is_over_people_not_images(directory):
-    """Two identical images a person carry one person's information: the interval must not shrink."""
+def test_interval_is_over_patients_not_images(directory):
+    """Two identical images a patient carry one patient's information: the interval must not shrink."""
     which = cell("lora")
     cohort = pl.read_parquet(directory.cohort)
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
@@ -267,7 +267,7 @@ def test_curves_of_every_cell_and_of_treating_all(directory):
 
 
 def test_controls_that_were_made(directory):
-    """Erasure over the images that could be erased, here all but those of two people."""
+    """Erasure over the images that could be erased, here all but those of two patients."""
     which = cell("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     assert only_row(directory, which)["n_erased"] is None

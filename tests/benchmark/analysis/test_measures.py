@@ -29,9 +29,9 @@ from stats.calibration import calibration, expected_calibration_error
 from stats.intervals import bca_interval, bootstrap_p_value, student_interval, student_p_value
 from stats.jackknife import Spread, spread
 from stats.moderated import moderated
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 from stats.within import ratio_and_correctness
-from tests.benchmark.trials import LABELS, PEOPLE, make_tested
+from tests.benchmark.trials import LABELS, PATIENTS, make_tested
 from xai.saliency import RATIOS
 
 
@@ -42,7 +42,7 @@ def tested():
 
 @pytest.fixture(scope="module")
 def resamples():
-    return draw_people(PEOPLE, LABELS, resamples=200, seed=0)
+    return draw_patients(PATIENTS, LABELS, resamples=200, seed=0)
 
 
 T, PERCENTILE, BCA = (Statistics(interval=method, confidence=0.9) for method in ("t", "percentile", "bca"))
@@ -54,12 +54,12 @@ def percentile(tested, resamples):
 
 
 def of_rows(tested, rows):
-    """The estimates of some images, each as often as it is listed, with each image a person of its own."""
+    """The estimates of some images, each as often as it is listed, with each image a patient of its own."""
     ratios = {name: values[rows] for name, values in tested.ratios.items()}
     some = replace(
         tested, labels=tested.labels[rows], scores=tested.scores[rows], ratios=ratios, outside=tested.outside[rows]
     )
-    once = PeopleResamples(np.ones((1, len(rows)), dtype=np.uint8), np.arange(len(rows)))
+    once = PatientsResamples(np.ones((1, len(rows)), dtype=np.uint8), np.arange(len(rows)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stats.within.LEAST", 1)  # which labels are compared is told by all of the data
         return {name: float(value[0]) for name, value in measured(some, once).items()}
@@ -109,7 +109,7 @@ def test_other_measures_are_the_plain_statistics(tested, resamples, percentile):
 def test_a_resample_is_measured_as_its_rows_repeated(tested, resamples, percentile):
     fixed = [name for name in MEASURES if name != "ece"]  # its bins are those of the data
     for number in (0, 7):
-        rows = np.repeat(np.arange(100), resamples.counts[number][PEOPLE])
+        rows = np.repeat(np.arange(100), resamples.counts[number][PATIENTS])
         expected = of_rows(tested, rows)
         found = {name: percentile.samples[name][number] for name in fixed}
         assert found == pytest.approx({name: expected[name] for name in fixed}, abs=1e-6)
@@ -127,18 +127,18 @@ def test_percentile_intervals(percentile):
 
 @pytest.fixture(scope="module")
 def left_out(tested):
-    """Measure -> its values without one person at a time, from the rows of the others."""
-    found = [of_rows(tested, np.flatnonzero(person != PEOPLE)) for person in range(50)]
-    return {name: np.array([of_person[name] for of_person in found]) for name in MEASURES}
+    """Measure -> its values without one patient at a time, from the rows of the others."""
+    found = [of_rows(tested, np.flatnonzero(patient != PATIENTS)) for patient in range(50)]
+    return {name: np.array([of_patient[name] for of_patient in found]) for name in MEASURES}
 
 
-def with_expected(of_people, name, value):
+def with_expected(of_patients, name, value):
     """What 25 patients of either class are expected to show counts as four degrees of freedom."""
     q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
     of_auc = (value * (1 - value) + 24 * (q1 - value**2) + 24 * (q2 - value**2)) / 25**2
     expected = of_auc if name == "auc" else value * (1 - value) / 25
-    freedom = of_people.degrees_of_freedom
-    variance = (freedom * of_people.standard_error**2 + 4 * expected) / (freedom + 4)
+    freedom = of_patients.degrees_of_freedom
+    variance = (freedom * of_patients.standard_error**2 + 4 * expected) / (freedom + 4)
     return Spread(variance**0.5, freedom + 4)
 
 
@@ -152,7 +152,7 @@ def balanced_interval(found):
 
 
 @pytest.mark.parametrize("settings", [T, BCA], ids=lambda settings: settings.interval)
-def test_other_intervals_rest_on_leaving_out_one_person_at_a_time(tested, resamples, percentile, left_out, settings):
+def test_other_intervals_rest_on_leaving_out_one_patient_at_a_time(tested, resamples, percentile, left_out, settings):
     found = estimate_cell(tested, resamples, settings)
     assert found.values == percentile.values
     for name in MEASURES:
@@ -160,15 +160,15 @@ def test_other_intervals_rest_on_leaving_out_one_person_at_a_time(tested, resamp
             assert np.isnan(found.intervals[name]).all(), name
             continue
         value, strata = found.values[name], resamples.strata
-        of_people = spread(value, left_out[name], strata)
+        of_patients = spread(value, left_out[name], strata)
         if settings is BCA:
             expected = bca_interval(value, found.samples[name], left_out[name], 0.9, strata=strata)
         elif name == "balanced_accuracy":
             expected = balanced_interval(found)
         elif name in ("auc", "average_precision"):
-            expected = student_interval(value, with_expected(of_people, name, value), 0.9, SCALES[name])
+            expected = student_interval(value, with_expected(of_patients, name, value), 0.9, SCALES[name])
         else:
-            expected = student_interval(value, of_people, 0.9, SCALES[name])
+            expected = student_interval(value, of_patients, 0.9, SCALES[name])
         assert found.intervals[name] == pytest.approx(expected, abs=1e-6), name
         assert np.isfinite(expected).all(), name
     assert found.intervals["auc"] != percentile.intervals["auc"]
@@ -203,11 +203,11 @@ def test_a_difference_is_paired(tested, resamples, left_out, settings):
     found = difference((tested, a), (other, b), "f1", resamples, settings)
     value, (low, high), p_value = found.value, found.interval, found.p_value
     assert (value, found.n_images) == (a.values["f1"] - b.values["f1"], 100)
-    of_rest = [of_rows(other, np.flatnonzero(person != PEOPLE))["f1"] for person in range(50)]
+    of_rest = [of_rows(other, np.flatnonzero(patient != PATIENTS))["f1"] for patient in range(50)]
     jackknife, samples = left_out["f1"] - of_rest, a.samples["f1"] - b.samples["f1"]
-    of_people = spread(value, jackknife, resamples.strata)
+    of_patients = spread(value, jackknife, resamples.strata)
     expected, p_expected = {
-        "t": (student_interval(value, of_people, 0.9), student_p_value(value, of_people)),
+        "t": (student_interval(value, of_patients, 0.9), student_p_value(value, of_patients)),
         "percentile": (np.quantile(samples, [0.05, 0.95]), bootstrap_p_value(value, samples)),
         "bca": (
             bca_interval(value, samples, jackknife, 0.9, strata=resamples.strata),
@@ -241,7 +241,7 @@ def test_a_cell_without_any_ratio_is_still_measured(tested, resamples, method):
 
 @pytest.mark.parametrize(("settings", "of_none"), [(PERCENTILE, (0, 0)), (T, (0, 1 - 0.05 ** (1 / 25)))])
 def test_calls_at_a_threshold_of_infinity(tested, resamples, settings, of_none):
-    """Resamples of a sensitivity of 0 are all 0; exactly, it is that of 25 people of whom none was found."""
+    """Resamples of a sensitivity of 0 are all 0; exactly, it is that of 25 patients of whom none was found."""
     found = estimate_calls(tested, np.inf, resamples, settings)
     assert tuple(found.values) == CALLS
     assert (found.values["sensitivity"], found.values["specificity"], found.values["npv"]) == (0, 1, 0.5)
@@ -255,8 +255,8 @@ def test_the_p_value_of_an_auc_is_that_of_its_logit_against_0(tested, resamples,
     auc = found.values["auc"]
     logit, slope = np.log(auc / (1 - auc)), auc * (1 - auc)
     if settings is T:
-        of_people = moderated(spread(auc, found.left_out["auc"], resamples.strata), found.expected["auc"])
-        expected = 2 * student_t.sf(abs(logit) * slope / of_people.standard_error, of_people.degrees_of_freedom)
+        of_patients = moderated(spread(auc, found.left_out["auc"], resamples.strata), found.expected["auc"])
+        expected = 2 * student_t.sf(abs(logit) * slope / of_patients.standard_error, of_patients.degrees_of_freedom)
     else:
         expected = 2 * norm.sf(abs(logit) * slope / found.samples["auc"].std(ddof=1))
     assert p_above_chance([found], settings) == pytest.approx(expected, rel=1e-9)
@@ -266,7 +266,7 @@ def test_the_p_value_of_an_auc_is_that_of_its_logit_against_0(tested, resamples,
 @given(st.floats(0, 1.5), st.floats(0.6, 0.99))
 def test_by_t_an_auc_is_above_chance_exactly_where_its_interval_is(strength, confidence):
     tested, settings = make_tested(strength), Statistics(confidence=confidence)
-    found = estimate_cell(tested, draw_people(PEOPLE, LABELS, 100, seed=0), settings)
+    found = estimate_cell(tested, draw_patients(PATIENTS, LABELS, 100, seed=0), settings)
     low, high = found.intervals["auc"]
     assert (p_above_chance([found], settings) <= 1 - confidence) == (not low < 0.5 < high)
 
@@ -286,10 +286,10 @@ def of_scores(labels, scores):
 def test_balanced_accuracy_counts_a_sensitivity_of_five_of_five_as_five_patients():
     """At a sensitivity of 1 it may lie as far below as the exact bound of five patients allows."""
     labels = np.repeat([1, 0], [10, 60])
-    people = np.arange(70) // 2
+    patients = np.arange(70) // 2
     scores = np.where(labels == 1, 0.9, np.where(np.arange(70) % 6 == 0, 0.8, 0.1))
     tested = of_scores(labels, scores)
-    found = estimate_calls(tested, 0.5, draw_people(people, labels, 100, seed=0), Statistics())
+    found = estimate_calls(tested, 0.5, draw_patients(patients, labels, 100, seed=0), Statistics())
     bound, specificity = 0.025 ** (1 / 5), found.values["specificity"]
     low, high = found.intervals["balanced_accuracy"]
     assert found.values["sensitivity"] == 1
@@ -300,10 +300,10 @@ def test_balanced_accuracy_counts_a_sensitivity_of_five_of_five_as_five_patients
 
 def test_patients_with_images_of_both_classes_correlate_sensitivity_and_specificity():
     """Each patient has one image of either class and both are called alike, so that one is right and one wrong."""
-    labels, people = np.tile([1, 0], 20), np.repeat(np.arange(20), 2)
-    scores = np.where(people < 8, 0.9, 0.1)
+    labels, patients = np.tile([1, 0], 20), np.repeat(np.arange(20), 2)
+    scores = np.where(patients < 8, 0.9, 0.1)
     tested = of_scores(labels, scores)
-    found = estimate_calls(tested, 0.5, draw_people(people, labels, 100, seed=0), Statistics())
+    found = estimate_calls(tested, 0.5, draw_patients(patients, labels, 100, seed=0), Statistics())
     low, high = found.intervals["balanced_accuracy"]
     assert found.values["balanced_accuracy"] == 0.5
     of_sensitivity = found.intervals["sensitivity"][1] - found.intervals["sensitivity"][0]
@@ -311,7 +311,7 @@ def test_patients_with_images_of_both_classes_correlate_sensitivity_and_specific
 
 
 def test_the_mean_of_seeds_is_moderated_as_each_is(tested, resamples):
-    few = replace(tested, labels=np.where(PEOPLE < 4, LABELS, 0))
-    drawn = draw_people(PEOPLE, few.labels, 50, seed=0)
+    few = replace(tested, labels=np.where(PATIENTS < 4, LABELS, 0))
+    drawn = draw_patients(PATIENTS, few.labels, 50, seed=0)
     one = estimate_cell(few, drawn, T)
     assert interval_of_mean([one, one], "auc", T) == pytest.approx(one.intervals["auc"], abs=1e-12)

@@ -7,10 +7,10 @@ from scipy.stats import gmean, sem, t
 
 from benchmark.analysis.ratios import SCHEMA, ratio_rows
 from benchmark.study.config import Statistics
-from stats.resamples import PeopleResamples, draw_people
+from stats.resamples import PatientsResamples, draw_patients
 from xai.measures import measure_names
 
-PEOPLE = ["a", "a", "a", "b", "c"]
+PATIENTS = ["a", "a", "a", "b", "c"]
 NONE = np.zeros(5, dtype=bool)
 
 
@@ -30,12 +30,14 @@ def saliency():
     for name in names:
         if name not in table:
             table[name] = table[name.removesuffix("_ratio")] / table["fov"]
-    return pl.DataFrame({name: table[name] for name in names}).fill_nan(None).with_columns(patient_id=pl.Series(PEOPLE))
+    return (
+        pl.DataFrame({name: table[name] for name in names}).fill_nan(None).with_columns(patient_id=pl.Series(PATIENTS))
+    )
 
 
 @pytest.fixture
 def rows(saliency):
-    resamples = draw_people(PEOPLE, [0, 0, 0, 1, 1], 200, seed=0)
+    resamples = draw_patients(PATIENTS, [0, 0, 0, 1, 1], 200, seed=0)
     return pl.DataFrame(ratio_rows(saliency, resamples, "minmax", Statistics(), NONE), schema=SCHEMA)
 
 
@@ -48,7 +50,7 @@ def test_every_combination_is_there_once(rows):
     ]  # fmt: skip
     assert rows.row(0, named=True) | dict.fromkeys(("ratio", "low", "high")) == dict.fromkeys(SCHEMA) | {
         "region": "artery", "against": "non_vessel", "scaling": "minmax", "average": "images",
-        "images": "all", "n_images": 4, "n_people": 2,
+        "images": "all", "n_images": 4, "n_patients": 2,
     }  # fmt: skip
 
 
@@ -70,23 +72,23 @@ def test_four_averages(saliency, rows, region, against, scaling, inside, outside
     assert found["images"] == pytest.approx(ratio.mean())
     assert found["sums"] == pytest.approx(known[inside].sum() / known[outside].sum())
     assert found["geometric"] == pytest.approx(gmean(ratio))
-    by_person = known.with_columns(ratio=ratio).group_by("patient_id").agg(pl.col("ratio").mean())
-    assert found["people"] == pytest.approx(by_person["ratio"].mean())
+    by_patient = known.with_columns(ratio=ratio).group_by("patient_id").agg(pl.col("ratio").mean())
+    assert found["patients"] == pytest.approx(by_patient["ratio"].mean())
 
 
 def test_a_ratio_of_0_has_no_logarithm_and_is_left_out_of_the_geometric_mean_alone(saliency):
-    resamples = draw_people(PEOPLE, [0, 0, 0, 1, 1], 200, seed=0)
+    resamples = draw_patients(PATIENTS, [0, 0, 0, 1, 1], 200, seed=0)
     without = saliency.with_columns(vessel_ratio=pl.when(pl.int_range(5) == 3).then(0.0).otherwise("vessel_ratio"))
     rows = pl.DataFrame(ratio_rows(without, resamples, "minmax", Statistics(), NONE), schema=SCHEMA)
     of_vessel = rows.filter(region="vessel", against="non_vessel", scaling="minmax")
-    counts = {average: of for average, *of in of_vessel.select("average", "n_images", "n_people").iter_rows()}
-    assert counts == {"images": [4, 2], "people": [4, 2], "sums": [4, 2], "geometric": [3, 1]}
+    counts = {average: of for average, *of in of_vessel.select("average", "n_images", "n_patients").iter_rows()}
+    assert counts == {"images": [4, 2], "patients": [4, 2], "sums": [4, 2], "geometric": [3, 1]}
     geometric = of_vessel.filter(average="geometric")["ratio"][0]
     assert geometric == pytest.approx(gmean(saliency["vessel_ratio"].to_numpy()[:3]))
 
 
 def test_doubtful_masks_can_be_left_out(saliency):
-    resamples, doubtful = draw_people(PEOPLE, [0, 0, 0, 1, 1], 200, seed=0), np.array([1, 0, 0, 0, 0], dtype=bool)
+    resamples, doubtful = draw_patients(PATIENTS, [0, 0, 0, 1, 1], 200, seed=0), np.array([1, 0, 0, 0, 0], dtype=bool)
     rows = pl.DataFrame(ratio_rows(saliency, resamples, "minmax", Statistics(), doubtful), schema=SCHEMA)
     assert len(rows) == 3 * 2 * 3 * 4 + 7 * 4
     vessel = rows.filter(region="vessel", against="non_vessel", scaling="minmax", average="images")
@@ -98,9 +100,9 @@ def test_doubtful_masks_can_be_left_out(saliency):
     }
 
 
-def test_intervals_are_over_people(saliency):
-    """With a resample that holds person b alone, every average is b's own ratio."""
-    only_b = PeopleResamples(np.tile([0, 1, 0], (100, 1)), np.array([0, 0, 0, 1, 2]))
+def test_intervals_are_over_patients(saliency):
+    """With a resample that holds patient b alone, every average is b's own ratio."""
+    only_b = PatientsResamples(np.tile([0, 1, 0], (100, 1)), np.array([0, 0, 0, 1, 2]))
     own = saliency["vessel"][3] / saliency["non_vessel"][3]
     by_resamples = Statistics(interval="percentile")
     rows = [row for row in ratio_rows(saliency, only_b, "minmax", by_resamples, NONE) if row["region"] == "vessel"]
@@ -109,11 +111,11 @@ def test_intervals_are_over_people(saliency):
 
 
 def test_students_interval_is_that_of_the_log_ratio(saliency):
-    """Two people: t with one degree of freedom, standard error over the mean."""
+    """Two patients: t with one degree of freedom, standard error over the mean."""
     some = saliency.head(4)
-    once = PeopleResamples(np.ones((100, 2), dtype=np.uint8), np.array([0, 0, 0, 1]))
+    once = PatientsResamples(np.ones((100, 2), dtype=np.uint8), np.array([0, 0, 0, 1]))
     rows = pl.DataFrame(ratio_rows(some, once, "minmax", Statistics(), NONE[:4]), schema=SCHEMA)
-    row = rows.filter(region="vessel", average="people", against="non_vessel", scaling="minmax").row(0, named=True)
+    row = rows.filter(region="vessel", average="patients", against="non_vessel", scaling="minmax").row(0, named=True)
     ratios = (some["vessel"] / some["non_vessel"]).to_numpy()
     means = np.array([ratios[:3].mean(), ratios[3]])
     margin = t.isf(0.025, 1) * sem(means) / means.mean()

@@ -13,11 +13,11 @@ from benchmark.study.photos import crop_row
 from benchmark.trial.training import new_tower
 from finetune.checkpoint import save_trained
 
-PEOPLE = 4  # the first is not in the test set
+PATIENTS = 4  # the first is not in the test set
 
 
 def study_of(signal, **changes):
-    drawn = {"people": PEOPLE, "image_size": 96, "signal": signal, "low_quality": 0.25, "best_auc": 0.99, "seed": 3}
+    drawn = {"patients": PATIENTS, "image_size": 96, "signal": signal, "low_quality": 0.25, "best_auc": 0.99, "seed": 3}
     values = {
         "name": "small",
         "cohort": {"synthetic": drawn},

@@ -178,14 +178,14 @@ def test_better_than_chance_is_an_interval_above_a_half(auc, low, expected):
     assert better_than_chance(Estimate(auc, low, 1.0, 0.0, 9)) is expected
 
 
-@pytest.mark.parametrize(("patients", "expected"), [(5, False), (6, True)])
-def test_a_perfect_auc_of_few_patients_is_not_better_than_chance(patients, expected):
+@pytest.mark.parametrize(("positives", "expected"), [(5, False), (6, True)])
+def test_a_perfect_auc_of_few_patients_is_not_better_than_chance(positives, expected):
     """By the exact interval of a share of 1: 0.025 ** (1 / n), two images of a patient being one trial."""
-    labels = np.repeat([0, 1], [20, 2 * patients])
-    people = [f"p{place // 2}" for place in range(len(labels))]
-    found = auc_of(pl.DataFrame({"patient_id": people, "label": labels, "score": labels * 2.0}), "score")
+    labels = np.repeat([0, 1], [20, 2 * positives])
+    patients = [f"p{place // 2}" for place in range(len(labels))]
+    found = auc_of(pl.DataFrame({"patient_id": patients, "label": labels, "score": labels * 2.0}), "score")
     assert found.value == 1
-    assert found.low == pytest.approx(stats.beta.ppf(0.025, patients, 1))
+    assert found.low == pytest.approx(stats.beta.ppf(0.025, positives, 1))
     assert better_than_chance(found) is expected
 
 

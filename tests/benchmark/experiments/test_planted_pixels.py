@@ -14,9 +14,9 @@ from benchmark.storage.rundir import RunDirectory, open_array, write_array
 from benchmark.study.config import Study
 from benchmark.synthetic import SyntheticCohort, draw_eye, plan
 from benchmark.synthetic.eye import spots_shown
-from tests.benchmark.experiments.synthetic_run import PEOPLE, study_of, write_run
+from tests.benchmark.experiments.synthetic_run import PATIENTS, study_of, write_run
 
-COHORT = SyntheticCohort(people=4, image_size=256, signal="periphery", low_quality=0.25, seed=5)
+COHORT = SyntheticCohort(patients=4, image_size=256, signal="periphery", low_quality=0.25, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_a_runs_own_configuration_is_read_back(runs):
 def test_in_vessels_it_is_the_arteries(runs):
     truth = read_truth(study_of("vessels"), runs["vessels"], side=448)
     regions = open_array(runs["vessels"].regions)
-    assert len(truth.table) == 2 * (PEOPLE - 1)
+    assert len(truth.table) == 2 * (PATIENTS - 1)
     np.testing.assert_array_equal(truth.planted, regions[:, 0])
     np.testing.assert_array_equal(truth.vessel, regions[:, 2])
     np.testing.assert_array_equal(truth.fov, regions[:, 3])
@@ -55,7 +55,7 @@ def test_in_the_periphery_it_is_the_spots(runs):
 
 
 def test_images_without_a_visible_spot_have_nothing_planted(tmp_path):
-    drawn = {"people": 2, "image_size": 96, "signal": "periphery", "low_quality": 0, "effect": 0, "seed": 3}
+    drawn = {"patients": 2, "image_size": 96, "signal": "periphery", "low_quality": 0, "effect": 0, "seed": 3}
     changed = {"cohort": {"synthetic": drawn}}
     run = write_run(tmp_path, "periphery", **changed)
     truth = read_truth(study_of("periphery", **changed), run, side=32)

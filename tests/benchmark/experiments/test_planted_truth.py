@@ -40,7 +40,7 @@ def study_of(signal, **changes):
     return Study.model_validate(
         {
             "name": f"planted-{signal}",
-            "cohort": {"synthetic": {"people": 40, "image_size": 128, "signal": signal, "seed": 3}},
+            "cohort": {"synthetic": {"patients": 40, "image_size": 128, "signal": signal, "seed": 3}},
             "backbones": ["dinov2-tiny", "retfound-tiny"],
             "strategies": ["partial", "lora"],
             "seeds": list(range(len(STRENGTHS))),
@@ -305,7 +305,7 @@ def test_a_missing_signal_and_unfinished_or_real_runs_are_refused(runs, tmp_path
 def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
     """Of an untrained model's two seeds, in either run; no Ray."""
     for signal in SIGNALS:
-        cohort = {"synthetic": {"people": 10, "signal": signal}}
+        cohort = {"synthetic": {"patients": 10, "signal": signal}}
         study = explained.study_of(
             cohort=cohort, seeds=[0, 1], controls={"draws": 50, "seeds": 2, "images": explained.N}
         )

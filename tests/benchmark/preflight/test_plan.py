@@ -28,11 +28,11 @@ def no_network(monkeypatch, tmp_path):
 
 @pytest.fixture
 def manifest(tmp_path) -> Path:
-    """40 photographs of 40 people, whose files are empty: the plan does not decode them."""
+    """40 photographs of 40 patients, whose files are empty: the plan does not decode them."""
     (tmp_path / "photos").mkdir()
-    for person in range(40):
-        (tmp_path / "photos" / f"{person}.jpg").touch()
-    rows = [f"photos/{person}.jpg,{person % 2},p{person},a{person}.png,v{person}.png" for person in range(40)]
+    for patient in range(40):
+        (tmp_path / "photos" / f"{patient}.jpg").touch()
+    rows = [f"photos/{patient}.jpg,{patient % 2},p{patient},a{patient}.png,v{patient}.png" for patient in range(40)]
     path = tmp_path / "cohort.csv"
     path.write_text("\n".join(["image,label,patient_id,artery_mask,vein_mask", *rows]) + "\n", encoding="utf-8")
     return path
@@ -79,7 +79,7 @@ def test_images_are_counted_by_split(manifest):
     counts = (
         "train 20 (10 positive, of 10 patients), val 6 (3 positive, of 3 patients), test 14 (7 positive, of 7 patients)"
     )
-    assert f"Images: 40 of 40 people from {manifest}; {counts}\n" in text
+    assert f"Images: 40 of 40 patients from {manifest}; {counts}\n" in text
     assert "Few patients: The test images are of 7 positive and 7 negative patients: " in text
 
 
@@ -109,7 +109,7 @@ def test_copies_under_two_patients_are_shown_beside_the_plan(manifest):
     text = told(DEMO, cohort=own(manifest))
     copied = "row 10: image photos/8.jpg is a copy of photos/3.jpg in row 5, but of patient p8, not p3"
     assert f"No run starts: {manifest}: {copied}; " in text
-    assert "Images: 40 of 40 people" in text
+    assert "Images: 40 of 40 patients" in text
 
 
 def test_a_plan_for_a_cluster_says_what_the_estimate_is_of():
@@ -243,13 +243,15 @@ def results_of_automorph(folder: Path, *names: str) -> dict:
 
 def test_photographs_that_share_a_map_of_automorph(manifest, tmp_path):
     """rmaphoh/AutoMorph#14: OD/1.jpg and OS/1.jpg both got the map of 1.png."""
-    settings = results_of_automorph(tmp_path / "Results", *(str(person) for person in range(40)))
+    settings = results_of_automorph(tmp_path / "Results", *(str(patient) for patient in range(40)))
     assert "Vessels: automorph_results" in told(PAPER, cohort=own(manifest), vessels=settings)
     header, *rows = manifest.read_text(encoding="utf-8").splitlines()
     (tmp_path / "photos" / "more").mkdir()
-    for person in range(40):
-        (tmp_path / "photos" / "more" / f"{person}.jpg").touch()
-    rows += [f"photos/more/{person}.jpg,{person % 2},p{person},b{person}.png,w{person}.png" for person in range(40)]
+    for patient in range(40):
+        (tmp_path / "photos" / "more" / f"{patient}.jpg").touch()
+    rows += [
+        f"photos/more/{patient}.jpg,{patient % 2},p{patient},b{patient}.png,w{patient}.png" for patient in range(40)
+    ]
     manifest.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"^vessels: photos/(\d+)\.jpg and photos/more/\1\.jpg share .* map \1\.png"):
         told(PAPER, cohort=own(manifest), vessels=settings)
@@ -259,5 +261,5 @@ def test_how_precise_the_test_set_can_be(manifest):
     text = " ".join(told(DEMO, cohort=own(manifest)).split())
     assert "Test set: 14 test patients, 7 positive: the 95 % interval of an AUC of 0.75 or 0.85 would be about" in text
     assert "calibration slope known to" in text
-    large = " ".join(told(DEMO, cohort={"synthetic": {"people": 1000}}).split())
+    large = " ".join(told(DEMO, cohort={"synthetic": {"patients": 1000}}).split())
     assert "several images of a patient are counted as one" in large and "Few patients" not in large

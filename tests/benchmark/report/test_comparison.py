@@ -41,7 +41,7 @@ def test_printed():
     assert ("[red]tower AUC 0.600 – in one run only –", "full s0") in told
     assert "-0.250" in text
     assert "0.111" not in text, "the other measures are in the file"
-    assert text.count("90 % interval over people") == 2
+    assert text.count("90 % interval over patients") == 2
 
 
 def test_a_narrow_terminal_cuts_nothing():

@@ -86,9 +86,9 @@ def test_cells_whose_map_and_erasure_disagree_are_named(board):
     mixed = changed(board, depends=~first, above_null=~second)
     assert conclusions(mixed)[2:4] == [
         "Map and erasure do not agree for openclip-tiny classifier_only: the vessel ratio is above that with other "
-        "people’s vessels, but the model is not shown to depend on the vessels.",
+        "patients’s vessels, but the model is not shown to depend on the vessels.",
         "Map and erasure do not agree for openclip-tiny partial: the model is shown to depend on the vessels, but the "
-        "vessel ratio is not shown to be above that with other people’s vessels.",
+        "vessel ratio is not shown to be above that with other patients’s vessels.",
     ]
     unable = changed(mixed, predicts=~(first | second))
     assert not any("do not agree" in sentence for sentence in conclusions(unable)), "neither ratio can be interpreted"
@@ -106,13 +106,13 @@ def test_a_perfect_model_is_not_said_to_fail(board):
     """An AUC of 1 has no interval."""
     perfect = changed(board, auc=pl.lit(1.0), predicts=pl.lit(None, pl.Boolean), tied_best=pl.lit(True))
     assert conclusions(perfect)[:2] == [
-        "All 8 cells have no interval of the AUC: it is 0 or 1, or too few people are of one class.",
+        "All 8 cells have no interval of the AUC: it is 0 or 1, or too few patients are of one class.",
         "Among these trained models, no AUC differs significantly from the highest.",
     ]
     one = changed(board, predicts=pl.when(pl.col("rank") == 1).then(None).otherwise("predicts"))
     assert conclusions(one)[:2] == [
         f"7 of 8 cells are shown to predict better than chance ({AGAINST}).",
-        "1 of 8 cells has no interval of the AUC: it is 0 or 1, or too few people are of one class.",
+        "1 of 8 cells has no interval of the AUC: it is 0 or 1, or too few patients are of one class.",
     ]
 
 

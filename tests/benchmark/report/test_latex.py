@@ -142,7 +142,7 @@ def test_an_auc_without_an_interval_is_not_above_chance():
     assert told(tex)["lora"]["auc"] == ("0.700", "")
 
 
-def test_the_caption_counts_images_and_people():
+def test_the_caption_counts_images_and_patients():
     told = caption(latex(board(row("lora"), p_holm=1.0), "Study", 0.95))
     assert told.startswith(
         "Study: prediction and saliency on 1,240 test images (400 positive) of 617 patients (205 with a positive "

@@ -52,7 +52,7 @@ def test_the_best_that_any_model_could_do_on_synthetic_images(directory):
     directory.synthetic.mkdir()
     severities = pl.DataFrame({"image": list("abcd"), "severity": [0.5, 0.1, 0.2, 0.9]})
     write_csv(directory.synthetic / "cohort.csv", severities)
-    (notice,) = notices(study(synthetic={"people": 60, "signal": "periphery", "best_auc": 0.9}), directory)
+    (notice,) = notices(study(synthetic={"patients": 60, "signal": "periphery", "best_auc": 0.9}), directory)
     assert "in the periphery" in notice
     assert "an AUC of 0.90 in expectation (0.667 on these test images)" in notice
 

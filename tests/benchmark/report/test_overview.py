@@ -23,7 +23,7 @@ def written(folder, results):
 def files(tmp_path):
     """Two labs with the same study's name: the second lacks one cell, and another failed there."""
     first = results_of(big__lora=0.8, big__full=0.7, small__lora=0.6)
-    second = results_of(cohort="lab_b.csv", people="cd", big__lora=0.62, big__full=0.66, small__full=None)
+    second = results_of(cohort="lab_b.csv", patients="cd", big__lora=0.62, big__full=0.66, small__full=None)
     # A run directory, and a file alone.
     return [written(tmp_path / "lab_a", first), written(tmp_path / "lab_b", second) / "results.json"]
 
@@ -56,7 +56,7 @@ def test_every_cell_of_every_run_with_its_numbers(files):
     assert cells["auc"].to_list() == [0.8, 0.7, 0.6, 0.62, 0.66, None]
     assert cells.row(3, named=True) | {"f1": None} == dict.fromkeys(CELLS_SCHEMA) | {
         "run": "carotid (lab_b)", "cohort": "lab_b.csv", "backbone": "big", "strategy": "lora", "seed": 0,
-        "n_images": 80, "n_people": 40, "n_positive_patients": 16, "n_negative_patients": 25,
+        "n_images": 80, "n_patients": 40, "n_positive_patients": 16, "n_negative_patients": 25,
         "auc": 0.62, "auc_low": 0.57, "auc_high": 0.66,
         "vessel_ratio": 1.62, "vessel_ratio_low": 0.62, "vessel_ratio_high": 2.62, "status": "ok",
     }  # fmt: skip
@@ -97,23 +97,25 @@ def test_a_mean_says_over_how_many_runs_it_is():
     ]
 
 
-def test_it_says_which_runs_tested_the_same_people():
-    a, b, c = (results_of(people=people, big__lora=auc) for people, auc in (("ab", 0.6), ("ab", 0.7), ("cd", 0.8)))
+def test_it_says_which_runs_tested_the_same_patients():
+    a, b, c = (
+        results_of(patients=patients, big__lora=auc) for patients, auc in (("ab", 0.6), ("ab", 0.7), ("cd", 0.8))
+    )
     other, paired = (
-        "People of different cohorts are no sample of one population",
+        "Patients of different cohorts are no sample of one population",
         "<code>compare</code>, which pairs them",
     )
     page = page_of({"one": a, "two": b, "three": c})
-    assert f"one and two tested the same people: hold them against each other with {paired}" in page
+    assert f"one and two tested the same patients: hold them against each other with {paired}" in page
     assert other in page
     page = page_of({"one": a, "two": b})
-    assert "one and two tested the same people" in page
+    assert "one and two tested the same patients" in page
     assert other not in page
     page = page_of({"one": a, "three": c})
-    assert "No two runs tested exactly the same people." in page
+    assert "No two runs tested exactly the same patients." in page
     assert other in page
     alone = page_of({"one": a})
-    assert "same people:" not in alone
+    assert "same patients:" not in alone
     assert other not in alone
 
 
@@ -121,15 +123,15 @@ def test_what_a_reader_must_know_stands_above_the_page_and_beside_the_runs():
     untrained = "Towers are untrained."
     runs = {
         "drawn": results_of(
-            cohort="synthetic", people="ab", weights={"big": None, "small": None}, notices=[untrained], big__lora=0.8
+            cohort="synthetic", patients="ab", weights={"big": None, "small": None}, notices=[untrained], big__lora=0.8
         ),
         "taken": results_of(
-            people="cd",
+            patients="cd",
             weights={"big": None, "small": {"sha256": "0"}},
             notices=[untrained, "Mind the <veins>."],
             big__lora=0.7,
         ),
-        "sound": results_of(people="ef", weights={"big": {"sha256": "0"}}, big__lora=0.6),
+        "sound": results_of(patients="ef", weights={"big": {"sha256": "0"}}, big__lora=0.6),
     }
     page = page_of(runs)
     notices = page[page.index("<aside") : page.index("<main")]
@@ -142,7 +144,7 @@ def test_what_a_reader_must_know_stands_above_the_page_and_beside_the_runs():
 
 
 def test_runs_that_share_a_caution_share_its_line():
-    runs = {name: results_of(people=name, notices=["Mind."], big__lora=0.8) for name in ("a", "b", "c")}
+    runs = {name: results_of(patients=name, notices=["Mind."], big__lora=0.8) for name in ("a", "b", "c")}
     assert [names for names, _ in notices(runs)] == ["a, b and c"]
 
 
@@ -151,7 +153,7 @@ def test_nothing_to_know_takes_no_place():
 
 
 def test_forests_side_by_side_have_one_axis():
-    page = page_of({"low": results_of(people="ab", big__lora=0.4), "high": results_of(people="cd", big__lora=0.9)})
+    page = page_of({"low": results_of(patients="ab", big__lora=0.4), "high": results_of(patients="cd", big__lora=0.9)})
     charts = re.findall(r"<svg[^>]*role=.*?</svg>", page)
     ticks = [re.findall(r">(\d\.?\d*)<", chart) for chart in charts]
     assert len(charts) == 2

@@ -303,7 +303,7 @@ def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
         "As above": "1.00 0.90–1.10",
         "Inside the field of view": "1.30 1.20–1.40",
         "Raw maps": "1.60 1.50–1.70",
-        "Every person alike": "1.10 1.00–1.20",
+        "Every patient alike": "1.10 1.00–1.20",
         "Ratio of sums": "1.20 1.10–1.30",
         "Geometric mean": "2.50 2.40–2.60",
         "Without doubtful masks": "2.40 2.30–2.50",
@@ -743,7 +743,7 @@ def test_left_out_images_are_counted_and_the_first_listed(content: PageContent) 
 def test_the_cohort_adds_up(page: Element) -> None:
     (table,) = [table for table in page.iter("table") if "Images used" in text(table)]
     assert [[text(cell) for cell in row] for row in table.iter("tr")] == [
-        ["Split", "Images", "People", "Positive images", "Patients with one"],
+        ["Split", "Images", "Patients", "Positive images", "Patients with one"],
         ["train", "1 500", "750", "600 (40 %)", "310"],
         ["test", "500", "250", "125 (25 %)", "66"],
         ["all", "2 000", "1 000", "725 (36 %)", "376"],

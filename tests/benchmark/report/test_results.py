@@ -91,7 +91,7 @@ def results(board):
         cohort=CohortResult(
             source="cohort.csv",
             images={"val": 20, "test": 80},
-            people={"val": 20, "test": 40},
+            patients={"val": 20, "test": 40},
             positive={"val": 10, "test": 40},
             left_out=0,
             test_sha256="0" * 64,
@@ -213,7 +213,7 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
             for row in values["repeatability"]
         ],
         "ratios": [
-            (*named, *(row[part] for part in convention), *told(row["ratio"])[:3], row["ratio"]["n"], row["n_people"])
+            (*named, *(row[part] for part in convention), *told(row["ratio"])[:3], row["ratio"]["n"], row["n_patients"])
             for named, cell in by_cell
             for row in cell["ratios"]
         ],
@@ -244,7 +244,7 @@ def test_what_a_cell_holds(results):
         "vessel_ratio_over_null", "vessel_ratio_over_turned", "model_null_classifier", "model_null",
         "model_null_others", *ERASURE.estimates,
     }  # fmt: skip
-    assert (first.n_images, first.n_people, first.n_positive) == (80, 40, 40)
+    assert (first.n_images, first.n_patients, first.n_positive) == (80, 40, 40)
     assert (first.n_positive_patients, first.n_negative_patients) == (20, 20)
     null = first.measures["vessel_ratio_null"]
     assert (null.value, null.p_value, null.method, null.low) == (1.1, 0.25, "mask_null", None)
@@ -296,10 +296,10 @@ def test_every_number_names_a_method_that_is_described(results):
 )
 def test_methods_say_how_intervals_were_made(interval, name, resamples, seed):
     found = methods(Statistics(resamples=300, confidence=0.9, seed=4, interval=interval), Controls(draws=77))
-    for key in ("people", "paired", "seeds"):
+    for key in ("patients", "paired", "seeds"):
         assert name in found[key].name, key
         assert (found[key].confidence, found[key].resamples, found[key].seed) == (0.9, resamples, seed), key
-    assert found["people"].name.startswith(f"{name} over people, ")
+    assert found["patients"].name.startswith(f"{name} over patients, ")
     assert (found["delong"].confidence, found["delong"].resamples) == (0.9, None)
     assert (found["mask_null"].resamples, found["mask_null"].seed) == (77, 0)
     assert found["correlation"].resamples == 300
@@ -373,36 +373,9 @@ def test_what_is_no_json_is_refused_with_one_line(tmp_path, content):
 
 def test_a_field_that_was_added_later_is_passed_over(results, written):
     values = json.loads(written.read_text(encoding="utf-8"))
-    values["new"] = values["cells"][0]["new"] = values["methods"]["people"]["new"] = 1
+    values["new"] = values["cells"][0]["new"] = values["methods"]["patients"]["new"] = 1
     written.write_text(json.dumps(values), encoding="utf-8")
     assert read_results(written).model_dump_json() == results.model_dump_json()
-
-
-@pytest.mark.parametrize(
-    ("told", "program"),
-    [
-        ("0.1.0", Program(version="0.1.0", commit=None, changed=None)),
-        ("unknown version", Program(version=None, commit=None, changed=None)),
-        ("0.1.0, commit 0ab with changes", Program(version="0.1.0", commit="0ab", changed=True)),
-        ("0.1.0, commit 0ab", Program(version="0.1.0", commit="0ab", changed=False)),
-        ("0.1.0, commit 0ab, changes unknown", Program(version="0.1.0", commit="0ab", changed=None)),
-    ],
-)
-def test_version_1_is_still_read(results, written, told, program):
-    """It had software and machine as text."""
-    values = json.loads(written.read_text(encoding="utf-8")) | {
-        "version": 1,
-        "software": {"retina-benchmark": told, "python": "3.12.1", "numpy": "2.0"},
-        "machine": {"nodes": "2", "CPUs": "16", "GPUs": "2 A10G H100", "this node": "EPYC, 64 GiB"},
-    }
-    written.write_text(json.dumps(values), encoding="utf-8")
-    read = read_results(written)
-    assert read.software == Software(program=program, python="3.12.1", packages={"numpy": "2.0"})
-    assert read.machine == Machine(
-        nodes=2, cpus=16, gpus=2, accelerators=["A10G", "H100"], processor="EPYC, 64 GiB", memory=None
-    )
-    same = {"software": results.software, "machine": results.machine}
-    assert read.model_copy(update=same).model_dump_json() == results.model_dump_json()
 
 
 DOCUMENTED = Path(__file__).resolve().parents[3] / "docs" / "results.md"
@@ -427,4 +400,4 @@ def test_the_documented_example_runs(written, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("dinov2-tiny lora seed 1: AUC 0.")
-    assert "n = 80; Student's t over people, standard error by jackknife" in lines[0]
+    assert "n = 80; Student's t over patients, standard error by jackknife" in lines[0]

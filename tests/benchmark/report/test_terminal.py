@@ -68,7 +68,7 @@ def test_a_row_a_cell_with_its_numbers_and_intervals():
     assert lines[row].split() == ["openclip-vit-g14", "0.813", "0.612", "0.612", "0.612", "1.500"]
     assert lines[row + 1].split() == ["classifier_only", "0.71–0.93", *["0.50–0.70"] * 4]
     assert sum(strategy in line.split() for line in lines for strategy in STRATEGIES) == 9
-    assert any("95 % interval over people" in line for line in lines)
+    assert any("95 % interval over patients" in line for line in lines)
     counts = "80 test images of 40 patients: 12 with a positive image, 29 with a negative one."
     assert counts in " ".join(" ".join(lines).split())
 

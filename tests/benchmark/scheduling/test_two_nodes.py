@@ -12,7 +12,7 @@ def test_a_cluster_gives_the_same_leaderboard(two_nodes, tmp_path):
     study = Study.model_validate(
         {
             "name": "tiny",
-            "cohort": {"synthetic": {"people": 20, "image_size": 128}},
+            "cohort": {"synthetic": {"patients": 20, "image_size": 128}},
             "backbones": ["dinov2-tiny"],
             "strategies": ["classifier_only", {"name": "lora", "rank": 2}],
             "training": {"epochs": 2, "batch_size": 8, "views": 2},

@@ -102,8 +102,8 @@ def test_binary_coverage_rounds_the_masks(run_with):
     np.testing.assert_array_equal(saliency["vein_ratio"].to_numpy()[: N - 1], expected[: N - 1])
 
 
-def test_figures_are_chosen_by_rank_from_different_people_and_listed(run_with):
-    """Five people, the last of whom has an image without vessels: at most five panels."""
+def test_figures_are_chosen_by_rank_from_different_patients_and_listed(run_with):
+    """Five patients, the last of whom has an image without vessels: at most five panels."""
     run = run_with(examples=2)
     explain(run)
     listed = pl.read_csv(folder_of(run).figures)

@@ -27,7 +27,7 @@ mounting = pytest.mark.skipif(not CAN_MOUNT, reason="needs to mount a small file
 def folder(tmp_path_factory) -> Path:
     """A small cohort and its configuration."""
     folder = tmp_path_factory.mktemp("lab")
-    manifest = synthetic.write_cohort(synthetic.SyntheticCohort(people=8, image_size=96, seed=3), folder / "cohort")
+    manifest = synthetic.write_cohort(synthetic.SyntheticCohort(patients=8, image_size=96, seed=3), folder / "cohort")
     study = {
         "name": "small",
         "cohort": {"manifest": str(manifest), "shares": {"train": 0.4, "val": 0.3, "test": 0.3}},
@@ -39,7 +39,7 @@ def folder(tmp_path_factory) -> Path:
         "statistics": {"resamples": 100},
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
-    drawn = {"synthetic": {"people": 8, "image_size": 96, "seed": 3}, "shares": study["cohort"]["shares"]}
+    drawn = {"synthetic": {"patients": 8, "image_size": 96, "seed": 3}, "shares": study["cohort"]["shares"]}
     (folder / "drawn.yaml").write_text(yaml.safe_dump(study | {"cohort": drawn}), encoding="utf-8")
     return folder
 

@@ -31,8 +31,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def manifest(folder):
-    """24 people with masks; one photograph is damaged and one vessel mask is missing."""
-    cohort = synthetic.SyntheticCohort(people=24, image_size=128, seed=3)
+    """24 patients with masks; one photograph is damaged and one vessel mask is missing."""
+    cohort = synthetic.SyntheticCohort(patients=24, image_size=128, seed=3)
     path = synthetic.write_cohort(cohort, folder / "cohort")
     table = pl.read_csv(path).with_columns(
         pl.int_range(pl.len())

@@ -21,30 +21,30 @@ from benchmark.study.config import Study
 from benchmark.tables import read_csv, read_parquet
 from tests.fuzz.photos import dataset
 
-PEOPLE = 18
+PATIENTS = 18
 SPLITS = ["train"] * 10 + ["val"] * 4 + ["test"] * 4
 
 
 @pytest.fixture
 def photographs(tmp_path) -> Path:
-    """A folder with an eye of each of 18 people, no two alike."""
+    """A folder with an eye of each of 18 patients, no two alike."""
     folder = tmp_path / "photographs"
     folder.mkdir()
-    for person in range(PEOPLE):
-        Image.fromarray(retina(person)).save(folder / f"{person}.png")
+    for patient in range(PATIENTS):
+        Image.fromarray(retina(patient)).save(folder / f"{patient}.png")
     return folder
 
 
-def retina(person: int) -> np.ndarray:
+def retina(patient: int) -> np.ndarray:
     """(96, 96, 3) uint8."""
     side = np.linspace(-1, 1, 96)
-    light = (side[:, None] ** 2 + side**2 < 0.8) * (1 + 0.2 * np.sin((3 + person) * side))
+    light = (side[:, None] ** 2 + side**2 < 0.8) * (1 + 0.2 * np.sin((3 + patient) * side))
     return (light[..., None] * (150, 80, 40)).astype(np.uint8)
 
 
 @pytest.fixture
 def run(tmp_path, photographs, monkeypatch):
-    """Prepares the folder's photographs, each of a person of its own; more rows can be given."""
+    """Prepares the folder's photographs, each of a patient of its own; more rows can be given."""
 
     def stream(rows, steps, batch_size, on_wait):
         (step,) = steps
@@ -53,7 +53,7 @@ def run(tmp_path, photographs, monkeypatch):
     monkeypatch.setattr(stage, "stream", stream)
 
     def prepared(*more: str, max_rejected: float = 0.5) -> Run:
-        rows = [f"{person}.png,{person % 2},p{person},{split}" for person, split in enumerate(SPLITS)]
+        rows = [f"{patient}.png,{patient % 2},p{patient},{split}" for patient, split in enumerate(SPLITS)]
         manifest = photographs / "cohort.csv"
         manifest.write_text("\n".join(["image,label,patient_id,split", *rows, *more]) + "\n", encoding="utf-8")
         study = Study.model_validate(
@@ -85,7 +85,7 @@ def test_photographs_of_their_own(run):
 
 
 def store_as(folder: Path, kind: str, name: str) -> str:
-    """The photograph of person 0 under another name, stored in another way."""
+    """The photograph of patient 0 under another name, stored in another way."""
     path = folder / name
     if kind == "turned":
         exif = Image.Exif()

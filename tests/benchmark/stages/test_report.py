@@ -103,7 +103,7 @@ def test_only_a_synthetic_study_is_compared_with_its_truth(run, tmp_path, monkey
     images = pl.read_parquet(directory.cohort).select("image", severity=pl.col("label") * 1.0)
     directory.synthetic.mkdir()
     write_csv(directory.synthetic / "cohort.csv", images)
-    cohort = {"synthetic": {"people": 60, "signal": "periphery", "best_auc": 0.95}}
+    cohort = {"synthetic": {"patients": 60, "signal": "periphery", "best_auc": 0.95}}
     study = Study.model_validate(run.study.dump() | {"cohort": cohort})
     shown = []
     monkeypatch.setattr(stage, "render", lambda content: shown.append(content.planted) or "")
@@ -135,7 +135,7 @@ def test_results_stand_for_the_run(run):
     cohort = pl.read_parquet(run.directory.cohort)
     assert (results.study, results.cohort.source) == ("Tiny & small", "cohort.csv")
     assert results.cohort.images == {"val": 20, "test": 80}
-    assert results.cohort.people == {"val": 20, "test": 40}
+    assert results.cohort.patients == {"val": 20, "test": 40}
     assert results.cohort.positive == {"val": 10, "test": 40}
     assert results.cohort.left_out == 1
     assert results.cohort.classes == {"0": "normal", "1": "glaucoma"}

@@ -64,7 +64,7 @@ def study_of(**changes):
     return Study.model_validate(
         {
             "name": "tiny",
-            "cohort": {"synthetic": {"people": 24}},
+            "cohort": {"synthetic": {"patients": 24}},
             "backbones": ["dinov2-tiny", "retfound-tiny"],
             "strategies": ["classifier_only"],
             "seeds": [3, 1],

@@ -26,7 +26,7 @@ MASKS = ("artery", "vein", "disc", "fov")
 
 @pytest.fixture(scope="module")
 def eye():
-    cohort = SyntheticCohort(people=4, image_size=160, seed=1)
+    cohort = SyntheticCohort(patients=4, image_size=160, seed=1)
     row = plan(cohort)[0]
     return draw_eye(cohort, row["patient_id"], row["eye"], row["severity"], False)
 

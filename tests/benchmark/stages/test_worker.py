@@ -57,7 +57,7 @@ def trained(tmp_path_factory):
 def eye(tmp_path_factory):
     """The row of a photograph with its masks, as segment and prepare read it."""
     folder = tmp_path_factory.mktemp("eye")
-    cohort = SyntheticCohort(people=4, image_size=160, seed=1)
+    cohort = SyntheticCohort(patients=4, image_size=160, seed=1)
     row = plan(cohort)[0]
     drawn = draw_eye(cohort, row["patient_id"], row["eye"], row["severity"], False)
     Image.fromarray(drawn.rgb).save(folder / "eye.png")

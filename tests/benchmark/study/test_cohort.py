@@ -30,7 +30,7 @@ def manifest(tmp_path):
     return path
 
 
-def test_every_person_gets_a_split(manifest):
+def test_every_patient_gets_a_split(manifest):
     assert sorted(open_cohort(study("wnet"), manifest).images["split"].unique()) == ["test", "train", "val"]
 
 
@@ -98,7 +98,7 @@ def test_a_class_that_a_split_folder_lacks_is_named(tmp_path):
     assert str(caught.value) == f"split val has only label 0 (a) (1 images); {fix}"
 
 
-def test_the_digest_changes_with_a_label_a_person_an_image_and_not_with_the_order():
+def test_the_digest_changes_with_a_label_a_patient_an_image_and_not_with_the_order():
     test = pl.DataFrame({"image": ["b.png", "a.png"], "patient_id": ["é", "q"], "label": [1, 0], "row": [5, 6]})
     assert digest(test, None) == digest(test.reverse(), None) == digest(test.with_columns(row=pl.lit(0)), None)
     assert digest(test, None) == hashlib.sha256('[["a.png", "q", 0], ["b.png", "é", 1]]'.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Studies read from YAML: what is taken, and what a person is told about a faulty one."""
+"""Studies read from YAML: what is taken, and and the errors of faulty ones."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from benchmark.study.config import Study, load_study, study_schema
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 STUDY = {
     "name": "small",
-    "cohort": {"synthetic": {"people": 10}},
+    "cohort": {"synthetic": {"patients": 10}},
     "backbones": ["openclip-tiny"],
     "strategies": ["classifier_only"],
 }
@@ -123,7 +123,7 @@ def test_a_study_read_back_from_its_dump_is_the_same(write):
 
 
 def test_overrides_replace_single_keys_and_leave_the_rest(write):
-    path = write(STUDY | {"cohort": {"synthetic": {"people": 10}, "max_rejected": 0.2}, "vessels": {"size": 512}})
+    path = write(STUDY | {"cohort": {"synthetic": {"patients": 10}, "max_rejected": 0.2}, "vessels": {"size": 512}})
     study = load_study(
         path,
         {"cohort": {"manifest": "/data/cohort.csv", "synthetic": None}, "vessels": {"source": "wnet"}, "seeds": ["1"]},
@@ -147,7 +147,7 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
     [
         ({"trainning": {}}, "trainning: unknown key; known: name, cohort, vessels, backbones, strategies, seeds, tra"),
         ({"training": {"epoch": 3}}, "training.epoch: unknown key; known: epochs, batch_size"),
-        ({"cohort": {"synthetic": {"patients": 3}}}, "cohort.synthetic.patients: unknown key; known: people, image_s"),
+        ({"cohort": {"synthetic": {"people": 3}}}, "cohort.synthetic.people: unknown key; known: patients, image_size"),
         ({"backbones": [{"name": "openclip-tiny", "file": "x"}]}, "backbones.0.file: unknown key; known: name, weigh"),
         ({"training": {"epochs": "many"}}, "training.epochs: Input should be a valid integer"),
         ({"training": {"epochs": 0}}, "training: epochs must be at least 1, not 0"),
@@ -162,7 +162,7 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"cohort": {"positive": "a", "synthetic": {}}}, "cohort: positive belongs to a manifest: give one (--data)"),
         ({"cohort": {"manifest": "a", "positive": True}}, "cohort.positive: is a yes/no value in YAML: put the name"),
         ({"cohort": {}}, "cohort: give either a manifest or a synthetic cohort"),
-        ({"cohort": {"synthetic": {"people": 1}}}, "cohort.synthetic: people is 1: a cohort needs at least 2"),
+        ({"cohort": {"synthetic": {"patients": 1}}}, "cohort.synthetic: patients is 1: a cohort needs at least 2"),
         ({"cohort": {"manifest": "a", "patient_pattern": "("}}, "cohort.patient_pattern: '(' is no regular expression"),
         ({"cohort": {"manifest": "a", "patient_pattern": "x"}}, "cohort.patient_pattern: 'x' has no group: put paren"),
         ({"backbones": ["openclip-tyni"]}, "backbones.0: backbone 'openclip-tyni' is unknown; did you mean openclip-"),
@@ -262,7 +262,7 @@ def test_set_replaces_any_key_after_the_overrides(write):
         "vessels.size": "null",
         "seeds": "[0, 3]",
         "seeds.1": "5",
-        "cohort.synthetic.people": "12",
+        "cohort.synthetic.patients": "12",
         "name": "fifty",
     }
     study = load_study(path, {"training": {"epochs": 3, "views": 2}, "name": "three"}, settings)
@@ -275,7 +275,7 @@ def test_set_replaces_any_key_after_the_overrides(write):
     assert study.search.candidates == 7
     assert (study.vessels.source, study.vessels.size) == ("wnet", None)
     assert study.seeds == [0, 5]
-    assert study.cohort.synthetic.people == 12
+    assert study.cohort.synthetic.patients == 12
 
 
 def test_a_path_given_to_set_starts_from_the_current_directory(write, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Tables of photographs as people write them, and what they are told about faulty ones."""
+"""Tables of photographs as users write them, and the errors of faulty ones."""
 
 import os
 import time
@@ -205,9 +205,9 @@ def test_an_image_listed_twice(csv):
     assert refusal(csv(HEADER, "a,0,1", "b,1,2", "a,0,1")) == ["row 4: image a is listed in row 2 already"]
 
 
-def test_a_person_in_two_splits(csv):
+def test_a_patient_in_two_splits(csv):
     manifest = csv(f"{HEADER},split", "a,0,7,train", "b,1,8,train", "c,0,7,test")
-    assert refusal(manifest) == ["row 4: person 7 is in test here and in train in row 2"]
+    assert refusal(manifest) == ["row 4: patient 7 is in test here and in train in row 2"]
 
 
 def test_faults_come_in_the_order_of_rows_and_are_cut_with_a_count(csv):
@@ -309,7 +309,7 @@ def test_a_row_swallowed_by_an_open_quote(csv):
     assert line == 'row 2: patient_id holds a line break: a quote (") there is open or out of place'
 
 
-# What pandas, R, spreadsheets and people write where there is no value (emdgroup/octopus-automl#301).
+# What pandas, R, spreadsheets and users write where there is no value (emdgroup/octopus-automl#301).
 NOTHING = [
     "NA",
     "nan",
@@ -472,7 +472,7 @@ def photos(tmp_path):
     return tmp_path
 
 
-# One photograph under two names, two persons, two splits (kind of JunkangZhang/RetinalSegReg#4).
+# One photograph under two names, two patients, two splits (kind of JunkangZhang/RetinalSegReg#4).
 @pytest.mark.parametrize(
     "again", ["./a.jpg", "gone/../a.jpg", "{photos}/a.jpg", "link.jpg", "hard.jpg", "folder/a.jpg"]
 )
@@ -622,18 +622,18 @@ def test_classes_are_labelled_in_alphabetical_order(tmp_path):
     assert labels == {"a_normal": 0, "b_hypertension": 1}
 
 
-def test_every_file_is_a_person_unless_a_pattern_says_who_it_is(folder):
+def test_every_file_is_a_patient_unless_a_pattern_says_who_it_is(folder):
     root = folder("test/no/1.jpg", "test/yes/7_left.jpg", "test/yes/7_right.jpg")
     assert read_manifest(root)["patient_id"].n_unique() == 7
     (root / "test/no/1.jpg").rename(root / "test/no/5.jpg")
-    people = read_manifest(root, patient_pattern=r"^(\d+)")["patient_id"]
-    assert people.to_list() == ["1", "2", "3", "4", "5", "7", "7"]
+    patients = read_manifest(root, patient_pattern=r"^(\d+)")["patient_id"]
+    assert patients.to_list() == ["1", "2", "3", "4", "5", "7", "7"]
 
 
-def test_a_person_in_two_folders(folder):
+def test_a_patient_in_two_folders(folder):
     root = folder("test/no/1_left.jpg", "test/yes/9.jpg")
     lines = refusal(root, patient_pattern=r"^(\d+)")
-    assert lines == ["person 1 is in train (train/no/1.jpg) and in test (test/no/1_left.jpg)"]
+    assert lines == ["patient 1 is in train (train/no/1.jpg) and in test (test/no/1_left.jpg)"]
 
 
 def test_a_name_that_the_pattern_does_not_fit(folder):
@@ -656,7 +656,7 @@ def test_a_split_without_a_folder(folder):
 def test_a_folder_without_images(tmp_path):
     for split in ("train", "val", "test"):
         for name in ("no", "yes"):
-            (tmp_path / split / name / "person").mkdir(parents=True)
+            (tmp_path / split / name / "patient").mkdir(parents=True)
     assert refusal(tmp_path) == ["no image in the folders train|val|test/no|yes/"]
 
 

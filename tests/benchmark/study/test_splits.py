@@ -1,4 +1,4 @@
-"""Splits by person."""
+"""Splits by patient."""
 
 import itertools
 import random
@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 from benchmark.errors import UserError
 from benchmark.study.classes import Classes
 from benchmark.study.config import Shares
-from benchmark.study.splits import of_split, require_both_classes, require_enough_people, split_people
+from benchmark.study.splits import of_split, require_both_classes, require_enough_patients, split_patients
 
-# The labels of each person's images.
-people = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=4), min_size=1, max_size=60)
+# The labels of each patient's images.
+patients = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=4), min_size=1, max_size=60)
 shares = st.sampled_from([(0.5, 0.2, 0.3), (0.7, 0.1, 0.2), (0.34, 0.33, 0.33), (0.8, 0.1, 0.1)])
 
 
 def cohort(labels: list[list[int]]) -> pl.DataFrame:
-    rows = [(f"{person}_{i}", label, f"p{person}") for person, own in enumerate(labels) for i, label in enumerate(own)]
+    rows = [
+        (f"{patient}_{i}", label, f"p{patient}") for patient, own in enumerate(labels) for i, label in enumerate(own)
+    ]
     table = pl.DataFrame(rows, schema=["image", "label", "patient_id"], orient="row")
     return table.with_columns(pl.col("label").cast(pl.Int8), pl.lit(None, pl.String).alias("split"))
 
@@ -29,22 +31,22 @@ def divided(parts: tuple[float, float, float], seed: int = 0) -> Shares:
     return Shares(train=parts[0], val=parts[1], test=parts[2], seed=seed)
 
 
-@given(people, shares, st.integers(0, 5))
-def test_every_image_has_a_split_and_no_person_has_two(labels, parts, seed):
+@given(patients, shares, st.integers(0, 5))
+def test_every_image_has_a_split_and_no_patient_has_two(labels, parts, seed):
     table = cohort(labels)
-    split = split_people(table, divided(parts, seed))
+    split = split_patients(table, divided(parts, seed))
     assert split.drop("split").equals(table.drop("split"))
     assert set(split["split"]) <= {"train", "val", "test"}
     assert split.group_by("patient_id").agg(pl.col("split").n_unique())["split"].max() == 1
 
 
-@given(people, shares)
+@given(patients, shares)
 def test_shares_are_met_as_nearly_as_both_labels_in_each_split_allow(labels, parts):
-    """Within one person of the share; in a stratum too small for that, as near as with one person in each split."""
-    split = split_people(cohort(labels), divided(parts))
-    by_person = split.group_by("patient_id").agg(pl.col("label").max(), pl.col("split").first())
+    """Within one patient of the share; in a stratum too small for that, as near as with one patient in each split."""
+    split = split_patients(cohort(labels), divided(parts))
+    by_patient = split.group_by("patient_id").agg(pl.col("label").max(), pl.col("split").first())
     for positive in (0, 1):
-        stratum = by_person.filter(pl.col("label") == positive)["split"].to_list()
+        stratum = by_patient.filter(pl.col("label") == positive)["split"].to_list()
         counts = [stratum.count(name) for name in ("train", "val", "test")]
         wanted = [share * len(stratum) for share in parts]
 
@@ -60,11 +62,11 @@ def test_shares_are_met_as_nearly_as_both_labels_in_each_split_allow(labels, par
 
 def by_rounding(table: pl.DataFrame, shares: Shares) -> pl.DataFrame:
     """The division by rounded shares alone, as it was before patients were moved: runs of that time had it."""
-    people = table.group_by("patient_id").agg(pl.col("label").max()).sort("patient_id")
+    patients = table.group_by("patient_id").agg(pl.col("label").max()).sort("patient_id")
     generator = np.random.default_rng(shares.seed)
     chosen: dict[str, str] = {}
     for positive in (0, 1):
-        stratum = generator.permutation(people.filter(pl.col("label") == positive)["patient_id"].to_numpy())
+        stratum = generator.permutation(patients.filter(pl.col("label") == positive)["patient_id"].to_numpy())
         cuts = np.round(np.cumsum([shares.train, shares.val]) * len(stratum)).astype(int)
         for split, part in zip(("train", "val", "test"), np.split(stratum, cuts), strict=True):
             chosen |= dict.fromkeys(part.tolist(), split)
@@ -76,34 +78,34 @@ def both_everywhere(table: pl.DataFrame) -> bool:
     return len(held) == 3 and held["label"].min() == 2
 
 
-@given(people, shares, st.integers(0, 5))
+@given(patients, shares, st.integers(0, 5))
 def test_cohorts_that_rounding_divides_well_keep_their_splits(labels, parts, seed):
     table, parts = cohort(labels), divided(parts, seed)
     before = by_rounding(table, parts)
     if both_everywhere(before):
-        assert split_people(table, parts).equals(before)
+        assert split_patients(table, parts).equals(before)
 
 
 @given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=2), min_size=1, max_size=7), shares, st.integers(0, 3))
 def test_a_division_is_found_whenever_there_is_one(labels, parts, seed):
-    """Compared with every way to divide a few people, some of whom have both labels."""
+    """Compared with every way to divide a few patients, some of whom have both labels."""
     exists = any(
         all({label for own, at in zip(labels, places, strict=True) if at == split for label in own} == {0, 1}
             for split in range(3))
         for places in itertools.product(range(3), repeat=len(labels))
     )  # fmt: skip
     table = cohort(labels)
-    assert both_everywhere(split_people(table, divided(parts, seed))) == exists
+    assert both_everywhere(split_patients(table, divided(parts, seed))) == exists
     if exists:
-        require_enough_people(table)
+        require_enough_patients(table)
     else:
         with pytest.raises(UserError, match="cannot be divided into train, val and test"):
-            require_enough_people(table)
+            require_enough_patients(table)
 
 
 def test_four_positives_of_two_hundred():
     """A rare disease: shares alone leave validation without a positive patient."""
-    split = split_people(cohort([[1]] * 4 + [[0]] * 196), divided((0.7, 0.1, 0.2)))
+    split = split_patients(cohort([[1]] * 4 + [[0]] * 196), divided((0.7, 0.1, 0.2)))
     positive = split.filter(label=1)["split"].to_list()
     assert [positive.count(name) for name in ("train", "val", "test")] == [2, 1, 1]
     negative = split.filter(label=0)["split"].to_list()
@@ -112,38 +114,38 @@ def test_four_positives_of_two_hundred():
 
 def test_too_few_of_a_class_are_counted_by_name():
     with pytest.raises(UserError) as caught:
-        require_enough_people(cohort([[1], [0, 1]] + [[0]] * 50), Classes("normal", "glaucoma"))
+        require_enough_patients(cohort([[1], [0, 1]] + [[0]] * 50), Classes("normal", "glaucoma"))
     assert str(caught.value) == (
         "52 patients cannot be divided into train, val and test so that each has both labels: 50 have label 0 (normal) "
         "alone, 1 have label 1 (glaucoma) alone, 1 both; add patients until three have each label"
     )
 
 
-@given(people, st.randoms(use_true_random=False))
+@given(patients, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(labels, generator: random.Random):
     table = cohort(labels)
     order = list(range(len(table)))
     generator.shuffle(order)
-    straight, shuffled = split_people(table, Shares()), split_people(table[order], Shares())
+    straight, shuffled = split_patients(table, Shares()), split_patients(table[order], Shares())
     assert dict(straight.select("image", "split").rows()) == dict(shuffled.select("image", "split").rows())
 
 
 def test_the_seed_decides():
     table = cohort([[0], [1]] * 30)
-    assert split_people(table, Shares(seed=1)).equals(split_people(table, Shares(seed=1)))
-    assert not split_people(table, Shares(seed=1)).equals(split_people(table, Shares(seed=2)))
+    assert split_patients(table, Shares(seed=1)).equals(split_patients(table, Shares(seed=1)))
+    assert not split_patients(table, Shares(seed=1)).equals(split_patients(table, Shares(seed=2)))
 
 
 def test_splits_that_the_manifest_gives_are_kept():
     table = cohort([[0], [1], [0]]).with_columns(split=pl.Series(["test", "test", "train"]))
-    assert split_people(table, Shares()).equals(table)
+    assert split_patients(table, Shares()).equals(table)
 
 
 def test_each_split_needs_both_classes():
     table = cohort([[0], [1], [1], [1]]).with_columns(split=pl.Series(["train", "train", "val", "val"]))
     with pytest.raises(UserError) as caught:
         require_both_classes(table)
-    mend = "both classes are needed: add people or change the shares"
+    mend = "both classes are needed: add patients or change the shares"
     assert str(caught.value).splitlines() == [
         f"split val has only label 1 (2 images); {mend}",
         f"split test has no image; {mend}",
@@ -157,7 +159,7 @@ def test_a_label_is_called_by_its_name():
 
 
 def test_a_cohort_with_both_classes_everywhere_passes():
-    require_both_classes(split_people(cohort([[0], [1]] * 10), Shares()))
+    require_both_classes(split_patients(cohort([[0], [1]] * 10), Shares()))
 
 
 def test_images_of_a_split_keep_their_order():

@@ -12,11 +12,11 @@ from scipy.stats import spearmanr
 from skimage.morphology import skeletonize
 from sklearn.metrics import roc_auc_score
 
-from benchmark.synthetic import SyntheticCohort, draw_eye, draw_people, plan, write_cohort, write_eye, write_manifest
+from benchmark.synthetic import SyntheticCohort, draw_eye, draw_patients, plan, write_cohort, write_eye, write_manifest
 from benchmark.synthetic.eye import shown
 from benchmark.synthetic.render import artery_profile
 
-SMALL = SyntheticCohort(people=6, image_size=160, seed=3)
+SMALL = SyntheticCohort(patients=6, image_size=160, seed=3)
 
 
 def _dilated(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -39,15 +39,15 @@ def test_a_row_draws_the_same_eye_whenever_it_is_drawn():
 
 @pytest.mark.parametrize("best_auc", [0.5, 0.75, 0.9])
 def test_severity_reaches_the_set_auc_and_no_more(best_auc):
-    people = draw_people(SyntheticCohort(people=40_000, best_auc=best_auc, seed=1))
-    auc = roc_auc_score([p.label for p in people], [p.severity for p in people])
+    patients = draw_patients(SyntheticCohort(patients=40_000, best_auc=best_auc, seed=1))
+    auc = roc_auc_score([p.label for p in patients], [p.severity for p in patients])
     assert auc == pytest.approx(best_auc, abs=4 * 0.003)  # four standard errors of an AUC from 20,000 against 20,000
 
 
 def test_shares_are_exact_and_low_quality_is_blind_to_the_label():
-    cohort = SyntheticCohort(people=2000, positives=0.3, low_quality=0.15)
+    cohort = SyntheticCohort(patients=2000, positives=0.3, low_quality=0.15)
     rows = plan(cohort)
-    assert sum(p.label for p in draw_people(cohort)) == 600
+    assert sum(p.label for p in draw_patients(cohort)) == 600
     assert sum(r["low_quality"] for r in rows) == 600
     poor_positives = np.mean([r["label"] for r in rows if r["low_quality"]])
     assert poor_positives == pytest.approx(0.3, abs=4 * np.sqrt(0.3 * 0.7 / 600))
@@ -149,7 +149,7 @@ def test_effect_is_how_strongly_severity_shows_and_nothing_else(signal):
     assert change(0.0) == 0
     assert change(0.5) < change(1.0) < change(2.0)
     weak, strong = (replace(SMALL, signal=signal, effect=effect) for effect in (0.5, 2.0))
-    assert draw_people(weak) == draw_people(strong)
+    assert draw_patients(weak) == draw_patients(strong)
     assert all(-3 <= shown(severity, 2.0) <= 5 for severity in (-50, 0, 50))
 
 
@@ -188,7 +188,7 @@ def test_low_quality_loses_vessel_contrast():
 
 
 def test_a_written_cohort_reads_back(tmp_path):
-    cohort = replace(SMALL, people=2, image_size=96)
+    cohort = replace(SMALL, patients=2, image_size=96)
     manifest = write_cohort(cohort, tmp_path / "serial")
     with manifest.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -215,7 +215,7 @@ def test_a_written_cohort_reads_back(tmp_path):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("people", 1),
+        ("patients", 1),
         ("image_size", 32),
         ("signal", "fovea"),
         ("effect", -0.5),

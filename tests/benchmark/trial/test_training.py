@@ -46,8 +46,8 @@ def directory(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 180, (28, 224, 224, 3))
     pixels[labels == 1] += 60
     write_array(run.images, pixels.astype(np.uint8))
-    people = [f"p{row}" for row in range(28)]
-    frame = {"row": np.arange(28), "image": people, "patient_id": people, "label": labels, "split": SPLITS}
+    patients = [f"p{row}" for row in range(28)]
+    frame = {"row": np.arange(28), "image": patients, "patient_id": patients, "label": labels, "split": SPLITS}
     write_parquet(run.cohort, pl.DataFrame(frame))
     write_json(run.weights, dict.fromkeys(("openclip-tiny", "dinov2-tiny", "retfound-tiny")))
     return run

@@ -21,7 +21,7 @@ from benchmark.analysis.measures import estimate
 from benchmark.study.config import Statistics
 from benchmark.synthetic import SyntheticCohort, draw_eye
 from stats.null import over_null_resampled
-from stats.resamples import PeopleResamples
+from stats.resamples import PatientsResamples
 from xai.controls import mask_null as exchanged
 from xai.controls.mask_null import mask_null
 from xai.controls.null import Null
@@ -62,7 +62,7 @@ class Pool:
 
 
 def draw_pool(eyes: int) -> Pool:
-    cohort, planes, discs = SyntheticCohort(people=max(2, eyes), image_size=2 * SIDE), [], []
+    cohort, planes, discs = SyntheticCohort(patients=max(2, eyes), image_size=2 * SIDE), [], []
     for image in range(eyes):
         eye = draw_eye(cohort, f"p{image // 2:04d}", EYES[image % 2], 0.0, low_quality=False)
         square = square_around(eye.fov)
@@ -184,7 +184,7 @@ def with_replacement(study: Study, seed: int) -> float:
 def effect(null: Null, study: Study) -> tuple[float, float, float]:
     """Ratio over null with its interval, as in the leaderboard."""
     patient = np.unique(study.patients, return_inverse=True)[1]
-    once = PeopleResamples(np.ones((1, patient.max() + 1), np.uint8), patient)
+    once = PatientsResamples(np.ones((1, patient.max() + 1), np.uint8), patient)
     given = None if np.isnan(null.given).all() else null.given
     found = estimate(
         lambda drawn: {"effect": over_null_resampled(null.ratios, null.expected, given, drawn)},

@@ -17,7 +17,7 @@ WAYS = {"mirrored": np.fliplr, "upside down": np.flipud, "half turn": lambda mas
 @pytest.fixture(scope="module")
 def eyes():
     """Synthetic eyes, a third of them blurred, hazy, dark or unevenly lit."""
-    cohort = SyntheticCohort(people=6, image_size=224, low_quality=0.34, seed=3)
+    cohort = SyntheticCohort(patients=6, image_size=224, low_quality=0.34, seed=3)
     rows = plan(cohort)
     assert any(row["low_quality"] for row in rows)
     return [

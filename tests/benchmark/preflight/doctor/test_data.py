@@ -14,14 +14,14 @@ PASS, WARN, FAIL = Status
 
 @pytest.fixture
 def manifest(tmp_path) -> Path:
-    """40 photographs of 40 people with their masks."""
+    """40 photographs of 40 patients with their masks."""
     side = np.linspace(-1, 1, 96)
     disc = (side[:, None] ** 2 + side**2 < 0.8)[..., None] * np.array([180, 90, 40])
-    for person in range(40):
-        Image.fromarray((disc + person).astype(np.uint8)).save(tmp_path / f"{person}.png")
+    for patient in range(40):
+        Image.fromarray((disc + patient).astype(np.uint8)).save(tmp_path / f"{patient}.png")
         for vessel in "av":
-            (tmp_path / f"{vessel}{person}.png").touch()
-    rows = [f"{person}.png,{person % 2},p{person},a{person}.png,v{person}.png" for person in range(40)]
+            (tmp_path / f"{vessel}{patient}.png").touch()
+    rows = [f"{patient}.png,{patient % 2},p{patient},a{patient}.png,v{patient}.png" for patient in range(40)]
     path = tmp_path / "cohort.csv"
     path.write_text("\n".join(["image,label,patient_id,artery_mask,vein_mask", *rows]) + "\n", encoding="utf-8")
     return path
@@ -40,7 +40,7 @@ def test_a_cohort_in_order(statuses, own):
     counts = (
         "train 20 (10 positive, of 10 patients), val 6 (3 positive, of 3 patients), test 14 (7 positive, of 7 patients)"
     )
-    assert f"40 images of 40 people; {counts}" in cohort.detail
+    assert f"40 images of 40 patients; {counts}" in cohort.detail
     (photographs,) = data.check_photographs(patient)
     assert (photographs.status, "9 of them were decoded" in photographs.detail) == (PASS, True)
     assert statuses(data.check_vessels(patient)) == [PASS]
@@ -56,9 +56,9 @@ def test_how_precise_a_small_test_set_can_be(statuses, own):
 
 
 def test_a_large_test_set_is_fine(statuses, case):
-    large = case(cohort={"synthetic": {"people": 4000}})
+    large = case(cohort={"synthetic": {"patients": 4000}})
     assert statuses(data.check_test_set(large)) == [PASS, PASS]
-    small = case(cohort={"synthetic": {"people": 200}})
+    small = case(cohort={"synthetic": {"patients": 200}})
     first, _ = data.check_test_set(small)
     assert (first.status, first.mend.startswith("test more patients")) == (WARN, True)
 
@@ -158,7 +158,7 @@ def test_photographs_that_share_a_map_of_automorph(case, manifest, tmp_path):
     """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot."""
     (tmp_path / "M0").mkdir()
     (tmp_path / "M2" / "artery_vein" / "raw").mkdir(parents=True)
-    rows = "".join(f"{person}.png,40,48,30\n" for person in range(40))
+    rows = "".join(f"{patient}.png,40,48,30\n" for patient in range(40))
     (tmp_path / "M0" / "crop_info.csv").write_text(f"Name,centre_w,centre_h,radius\n{rows}")
     settings = {
         "cohort": {"manifest": manifest, "synthetic": None},
@@ -167,7 +167,7 @@ def test_photographs_that_share_a_map_of_automorph(case, manifest, tmp_path):
     (finding,) = data.check_vessels(case(**settings))
     assert finding.status is PASS
     text = manifest.read_text(encoding="utf-8")
-    more = [f"left/{person}.png,{person % 2},p{person},b{person}.png,w{person}.png\n" for person in range(40)]
+    more = [f"left/{patient}.png,{patient % 2},p{patient},b{patient}.png,w{patient}.png\n" for patient in range(40)]
     manifest.write_text(text + "".join(more), encoding="utf-8")
     (finding,) = data.check_vessels(case(**settings))
     assert finding.status is FAIL
