@@ -137,7 +137,8 @@ _STUDY_OPTIONS = (
         "--controls",
         metavar="A,B",
         callback=_listed,
-        help="Only these controls of the ratios: mask_null, other_class, model_null, erasure; or none.  [default: all]",
+        help="Only these controls of the ratios: vessel_permutation, other_class, parameter_randomisation, erasure; "
+        "or none.  [default: all]",
     ),
     click.option("--cam", metavar="METHOD", help="How to explain: gradcam, hirescam, layercam, eigencam, rollout, …"),
     click.option(

@@ -202,14 +202,14 @@ def test_a_method_of_explanation(planned):
 def test_controls_are_switches(planned):
     def switched(*arguments):
         controls = planned(*arguments)[0].controls
-        return controls.mask_null, controls.model_null, controls.erasure
+        return controls.vessel_permutation, controls.parameter_randomisation, controls.erasure
 
     assert switched() == (True, True, True)
-    assert switched("--controls", "erasure, mask_null") == (True, False, True)
+    assert switched("--controls", "erasure, vessel_permutation") == (True, False, True)
     assert switched("--controls", "none") == (False, False, False)
     result = CliRunner().invoke(run_benchmark.main, ["--controls", "erase", "--dry-run"])
     assert result.exit_code == 2
-    assert "erase; known: mask_null, other_class, model_null, erasure, none" in result.output
+    assert "erase; known: vessel_permutation, other_class, parameter_randomisation, erasure, none" in result.output
 
 
 def test_chosen_backbones_and_strategies_keep_their_options(planned):

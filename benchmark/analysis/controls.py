@@ -11,7 +11,7 @@ from benchmark.analysis import evidence
 from benchmark.analysis.measures import Resampled, bounded, estimate, p_of_drop
 from benchmark.storage.rundir import TrialDirectory
 from benchmark.study.config import Statistics
-from benchmark.study.controls import CONTROLS, ERASURE, MASK_NULL, OTHER_CLASS, Control
+from benchmark.study.controls import CONTROLS, ERASURE, OTHER_CLASS, VESSEL_PERMUTATION, Control
 from benchmark.tables import read_parquet
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.null import over_null_resampled
@@ -44,13 +44,13 @@ def read_controls(
     return found
 
 
-def read_mask_null(
+def read_vessel_permutation(
     folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
 ) -> Columns:
     """The ratios by chance, and what the cell's own are over them, with intervals."""
     found: Columns = {}
-    if folder.mask_null.is_file():
-        for name, null in json.loads(folder.mask_null.read_text(encoding="utf-8")).items():
+    if folder.vessel_permutation.is_file():
+        for name, null in json.loads(folder.vessel_permutation.read_text(encoding="utf-8")).items():
             turned = null.get("turned", {})
             found |= {f"{name}_null": null.get("null"), f"{name}_null_p": null.get("p_value")}
             found |= {f"{name}_turned": turned.get("null"), f"{name}_turned_p": turned.get("p_value")}
@@ -58,7 +58,7 @@ def read_mask_null(
     if not folder.chance.is_file():  # by an earlier version
         return found
     by_image = _by_image(folder.chance, test)
-    nulls = {measure: measure.partition("_over_")[::2] for measure in MASK_NULL.estimates}
+    nulls = {measure: measure.partition("_over_")[::2] for measure in VESSEL_PERMUTATION.estimates}
     made = {measure: null for measure, null in nulls.items() if "_".join(null) in by_image}
 
     def over(drawn: PatientsResamples) -> Resampled:
@@ -72,7 +72,7 @@ def read_mask_null(
             for measure, (name, null) in made.items()
         }
 
-    scales = {measure: MASK_NULL.estimates[measure] for measure in made}
+    scales = {measure: VESSEL_PERMUTATION.estimates[measure] for measure in made}
     return found | estimate(over, resamples, settings, scales).columns()
 
 
@@ -100,18 +100,18 @@ def read_other_class(
     return found | estimate(of_maps, resamples, settings, OTHER_CLASS.estimates).columns()
 
 
-def read_model_null(
+def read_parameter_randomisation(
     folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
 ) -> Columns:
     """How like the maps of a model with random weights are; without intervals."""
-    if not folder.model_null.is_file():
+    if not folder.parameter_randomisation.is_file():
         return {}
-    null = json.loads(folder.model_null.read_text(encoding="utf-8"))
+    null = json.loads(folder.parameter_randomisation.read_text(encoding="utf-8"))
     return {
-        "model_null_classifier": null["steps"][0]["rank_correlation"],
-        "model_null": null["steps"][-1]["rank_correlation"],
-        "model_null_others": null.get("other_images", {}).get("rank_correlation"),
-        "n_model_null": null["n_images"],
+        "parameter_randomisation_classifier": null["steps"][0]["rank_correlation"],
+        "parameter_randomisation": null["steps"][-1]["rank_correlation"],
+        "parameter_randomisation_others": null.get("other_images", {}).get("rank_correlation"),
+        "n_parameter_randomisation": null["n_images"],
     }
 
 
@@ -156,9 +156,9 @@ def read_erasure(
 
 # By the name of the control; no columns where it was not computed.
 READERS: dict[str, Reader] = {
-    "mask_null": read_mask_null,
+    "vessel_permutation": read_vessel_permutation,
     "other_class": read_other_class,
-    "model_null": read_model_null,
+    "parameter_randomisation": read_parameter_randomisation,
     "erasure": read_erasure,
 }
 

@@ -103,7 +103,7 @@ def ratio(source: _Source) -> Finding:
 
 def permutation(source: _Source) -> Finding:
     """The same compared with other patients' vessels; score: how many standard deviations of the null it lies above."""
-    return _by_permutation(source.folder.mask_null, 1 - source.settings.confidence)
+    return _by_permutation(source.folder.vessel_permutation, 1 - source.settings.confidence)
 
 
 def other_class(source: _Source) -> Finding:
@@ -114,7 +114,7 @@ def other_class(source: _Source) -> Finding:
 def either_class(source: _Source) -> Finding:
     """Above where the maps of either class are, each at half the level (Bonferroni); score: the higher of the two."""
     level = (1 - source.settings.confidence) / 2
-    both = [_by_permutation(file, level) for file in (source.folder.mask_null, source.folder.other_class)]
+    both = [_by_permutation(file, level) for file in (source.folder.vessel_permutation, source.folder.other_class)]
     if any(found.says == "no answer" for found in both):
         return Finding("no answer", math.nan)
     said = {found.says for found in both}

@@ -39,7 +39,7 @@ from xai.picture import open_picture
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 LEFT_OUT_SHOWN = 50
 PAIRS_SHOWN = 100
-CONTROL_COLUMNS = ("vessel_ratio_fov_null", "vessel_ratio_fov_turned", "n_other", "model_null", "n_erased")
+CONTROL_COLUMNS = ("vessel_ratio_fov_null", "vessel_ratio_fov_turned", "n_other", "parameter_randomisation", "n_erased")
 CHANCES = "Thin tick of a vessel ratio: what the same maps have on other patients’ vessels, to compare it with."
 _REGIONS = ("vessel", "artery", "vein")
 _ACRONYMS = {"auc": "AUC", "f1": "F1", "vessel_ratio_fov": "vessel ratio in the field of view"}

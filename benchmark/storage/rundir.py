@@ -22,9 +22,9 @@
                                    test<k>.npy: the same of the test images alone, in the order of the test rows
     search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC each reached
     trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
-                                   mean_cam.png, figures/; mask_null.json, mask_null.parquet,
-                                   other_class.json, other_class.parquet, model_null.json, model_null.parquet,
-                                   erasure.parquet; failed.txt where it failed
+                                   mean_cam.png, figures/; vessel_permutation.json, vessel_permutation.parquet,
+                                   other_class.json, other_class.parquet, parameter_randomisation.json,
+                                   parameter_randomisation.parquet, erasure.parquet; failed.txt where it failed
     leaderboard.csv|parquet|html|tex, results.json; mean_photograph.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
     repeatability.csv; planted.csv of a synthetic cohort
@@ -51,7 +51,14 @@ from benchmark.errors import UserError, WriteError
 from benchmark.storage.disk import DRAFT, ArrayFile, whole
 from benchmark.study.cells import Cell, safe
 from benchmark.study.config import SWITCHES, Study
-from benchmark.study.controls import CONTROLS, ERASURE, MASK_NULL, MODEL_NULL, OTHER_CLASS, Control
+from benchmark.study.controls import (
+    CONTROLS,
+    ERASURE,
+    OTHER_CLASS,
+    PARAMETER_RANDOMISATION,
+    VESSEL_PERMUTATION,
+    Control,
+)
 from benchmark.study.manifest import FILES
 from benchmark.tables import csv_text
 
@@ -97,16 +104,16 @@ class TrialDirectory:
         return self.path / "figures" / f"{name}.png"
 
     @property
-    def mask_null(self) -> Path:
+    def vessel_permutation(self) -> Path:
         """By ratio: what it is against the vessels of other patients, and `turned`: against the own ones turned; or the
         reason why it has no answer."""
-        return self._control(MASK_NULL, "json")
+        return self._control(VESSEL_PERMUTATION, "json")
 
     @property
     def chance(self) -> Path:
         """image, patient_id; of each ratio what it is, and its mean by chance: `_null` against other patients' vessels,
         `_turned` against the own ones turned; `_given`: of other patients' maps against these vessels."""
-        return self._control(MASK_NULL, "parquet")
+        return self._control(VESSEL_PERMUTATION, "parquet")
 
     @property
     def other_class(self) -> Path:
@@ -119,14 +126,14 @@ class TrialDirectory:
         return self._control(OTHER_CLASS, "parquet")
 
     @property
-    def model_null(self) -> Path:
+    def parameter_randomisation(self) -> Path:
         """How like the trained model's the maps are after each step of re-initialisation, and maps of other images."""
-        return self._control(MODEL_NULL, "json")
+        return self._control(PARAMETER_RANDOMISATION, "json")
 
     @property
     def randomised(self) -> Path:
         """image, patient_id; of each ratio what it is, and its mean over the models with random weights (`_random`)."""
-        return self._control(MODEL_NULL, "parquet")
+        return self._control(PARAMETER_RANDOMISATION, "parquet")
 
     @property
     def erasure(self) -> Path:

@@ -326,18 +326,18 @@ class Controls(_Section):
     """What a ratio is compared with; docs/controls.md says what each control asks. Each can be switched off.
 
     Attributes:
-        mask_null: the vessel permutation test, and the turned-tree test.
+        vessel_permutation: the vessel permutation test, and the turned-tree test.
         other_class: maps of the other class.
-        model_null: the parameter randomisation test.
+        parameter_randomisation: the parameter randomisation test.
         erasure: vessel erasure.
-        draws: permutations of patients for mask_null and other_class, and turned trees for the former.
-        seeds: sets of random weights for model_null.
+        draws: permutations of patients for vessel_permutation and other_class, and turned trees for the former.
+        seeds: sets of random weights for parameter_randomisation.
         images: test images, spread evenly, on which maps of random weights are compared.
     """
 
-    mask_null: bool = True
+    vessel_permutation: bool = True
     other_class: bool = True
-    model_null: bool = True
+    parameter_randomisation: bool = True
     erasure: bool = True
     draws: int = Field(1000, ge=1)
     seeds: int = Field(3, ge=1)

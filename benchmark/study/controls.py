@@ -68,14 +68,14 @@ class Control:
         return {number.name: number.scale for number in self.numbers if number.scale is not None}
 
 
-MASK_NULL = Control(
-    name="mask_null",
+VESSEL_PERMUTATION = Control(
+    name="vessel_permutation",
     written_last="parquet",
     numbers=(
         *(
             Number(f"{ratio}_{null}", ratio, method, has_p=True)
             for ratio in _TESTED_RATIOS
-            for null, method in (("null", "mask_null"), ("turned", "turned_null"))
+            for null, method in (("null", "vessel_permutation"), ("turned", "turned_vessels"))
         ),
         *(
             Number(f"{ratio}_over_{null}", ratio, scale="log")
@@ -87,13 +87,13 @@ MASK_NULL = Control(
     settings=("draws",),
     methods=(
         Method(
-            "mask_null",
+            "vessel_permutation",
             "vessels of other patients: mean over all of them; one-sided p-value of the ratio from random permutations "
             "of patients",
             permutes=True,
         ),
         Method(
-            "turned_null",
+            "turned_vessels",
             "the eye's own vessels, turned and mirrored about the optic disc (the middle of the field of view where no "
             "disc is known): mean over all positions; one-sided p-value of the ratio from random positions",
             permutes=True,
@@ -106,25 +106,25 @@ OTHER_CLASS = Control(
     numbers=(
         Number(f"{_FOV_RATIO}_other", "n_other", scale="log"),
         Number(f"{_FOV_RATIO}_other_over_null", "n_other", scale="log"),
-        Number(f"{_FOV_RATIO}_other_null", "n_other", "mask_null", has_p=True),
+        Number(f"{_FOV_RATIO}_other_null", "n_other", "vessel_permutation", has_p=True),
     ),
     counts=("n_other",),
     settings=("draws",),
 )
-MODEL_NULL = Control(
-    name="model_null",
+PARAMETER_RANDOMISATION = Control(
+    name="parameter_randomisation",
     written_last="json",
     numbers=tuple(
-        Number(name, "n_model_null", "model_null")
-        for name in ("model_null_classifier", "model_null", "model_null_others")
+        Number(name, "n_parameter_randomisation", "parameter_randomisation")
+        for name in ("parameter_randomisation_classifier", "parameter_randomisation", "parameter_randomisation_others")
     ),
-    counts=("n_model_null",),
+    counts=("n_parameter_randomisation",),
     settings=("seeds", "images"),
     methods=(
         Method(
-            "model_null",
+            "parameter_randomisation",
             "size of the rank correlation with the map after re-initialising weights, mean over {seeds} seeds; "
-            "model_null_others: of maps of different patients' images, same model",
+            "parameter_randomisation_others: of maps of different patients' images, same model",
         ),
     ),
 )
@@ -139,4 +139,6 @@ ERASURE = Control(
     counts=("n_erased",),
     needs_erased=True,
 )
-CONTROLS: dict[str, Control] = {each.name: each for each in (MASK_NULL, OTHER_CLASS, MODEL_NULL, ERASURE)}
+CONTROLS: dict[str, Control] = {
+    each.name: each for each in (VESSEL_PERMUTATION, OTHER_CLASS, PARAMETER_RANDOMISATION, ERASURE)
+}

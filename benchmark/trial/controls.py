@@ -23,10 +23,10 @@ from benchmark.trial.training import trained_tower
 from finetune.inputs import Images, batches
 from finetune.model import Model
 from finetune.training import positive_score, predict_logits
-from xai.controls.mask_null import mask_null
-from xai.controls.model_null import cascade, mean_sd, others, rank_correlation, structural_similarity
 from xai.controls.null import FOV_RATIO, TESTED_RATIOS, Null
-from xai.controls.turned_null import turned_null
+from xai.controls.parameter_randomisation import cascade, mean_sd, others, rank_correlation, structural_similarity
+from xai.controls.turned_vessels import turned_vessels
+from xai.controls.vessel_permutation import vessel_permutation
 from xai.division import divide_or_nan
 from xai.gradcam import saliency_maps
 from xai.saliency import vessel_saliency
@@ -61,15 +61,18 @@ class Explained:
         return Images(store, self.cell.backbone.open().normalise, 0, self.device)
 
 
-def find_mask_null(cell: Explained) -> None:
-    """Write `mask_null.json` and `mask_null.parquet`: the cell's ratios next to those that its maps have by chance.
+def find_vessel_permutation(cell: Explained) -> None:
+    """Write `vessel_permutation.json` and `vessel_permutation.parquet`: the cell's ratios next to those that its maps
+    have by chance.
 
     That is against other patients' vessels, and against the eye's own, turned.
     """
     trial = cell.directory.trial(cell.cell)
     signed = torch.from_numpy(np.load(trial.cams))
-    found, of_images = _by_chance(cell, signed, TESTED_RATIOS, {"exchanged": mask_null, "turned": turned_null})
-    write_json(trial.mask_null, found)
+    found, of_images = _by_chance(
+        cell, signed, TESTED_RATIOS, {"exchanged": vessel_permutation, "turned": turned_vessels}
+    )
+    write_json(trial.vessel_permutation, found)
     write_parquet(trial.chance, of_images)
 
 
@@ -80,7 +83,7 @@ def find_other_class(cell: Explained) -> None:
     """
     trial = cell.directory.trial(cell.cell)
     signed = _signed_maps(cell, cell.tower, cell.test["row"].to_numpy(), 1 - cell.study.explain.target_class)
-    found, of_images = _by_chance(cell, signed, (FOV_RATIO,), {"exchanged": mask_null})
+    found, of_images = _by_chance(cell, signed, (FOV_RATIO,), {"exchanged": vessel_permutation})
     write_json(trial.other_class, found)
     write_parquet(trial.other_class_chance, of_images)
 
@@ -88,7 +91,7 @@ def find_other_class(cell: Explained) -> None:
 def _by_chance(
     cell: Explained, signed: Tensor, ratios: Sequence[str], tests: dict[str, Callable[..., dict[str, Null]]]
 ) -> tuple[dict[str, dict[str, Any]], pl.DataFrame]:
-    """What `TrialDirectory.mask_null` and `TrialDirectory.chance` hold, of signed maps of all test images."""
+    """What `TrialDirectory.vessel_permutation` and `TrialDirectory.chance` hold, of signed maps of all test images."""
     settings, directory = cell.study.explain, cell.directory
     maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
     planes = settings.masks(open_array(directory.regions))
@@ -133,9 +136,11 @@ def _any(masks: np.ndarray) -> np.ndarray:
     return np.array([mask.any() for mask in masks])
 
 
-def find_model_null(cell: Explained) -> None:
-    """Write `model_null.json`: how like the trained model's the maps stay while its weights are re-initialised, and how
-    like its maps of other patients' images are; and `model_null.parquet`: the ratios of trained and random weights."""
+def find_parameter_randomisation(cell: Explained) -> None:
+    """Write `parameter_randomisation.json`: how like the trained model's the maps stay while its weights are
+    re-initialised, and how like its maps of other patients' images are; and `parameter_randomisation.parquet`: the
+    ratios of trained and random weights.
+    """
     settings = cell.study.controls
     rows = cell.test["row"].to_numpy()
     spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), settings.images)).round().astype(int))
@@ -171,7 +176,7 @@ def find_model_null(cell: Explained) -> None:
             row[name], row[f"{name}_sd"] = map(_number, mean_sd(_mean_of_seeds(values)))
         table.append(row)
     write_json(
-        cell.directory.trial(cell.cell).model_null,
+        cell.directory.trial(cell.cell).parameter_randomisation,
         {
             "n_images": len(spread),
             "seeds": settings.seeds,
@@ -229,9 +234,9 @@ def find_erasure(cell: Explained) -> None:
 
 # By the name of the control (`benchmark.study.controls.CONTROLS`).
 COMPUTE: dict[str, Callable[[Explained], None]] = {
-    "mask_null": find_mask_null,
+    "vessel_permutation": find_vessel_permutation,
     "other_class": find_other_class,
-    "model_null": find_model_null,
+    "parameter_randomisation": find_parameter_randomisation,
     "erasure": find_erasure,
 }
 

@@ -105,8 +105,8 @@ WITHOUT_BOUNDS = {
     "vessel_ratio_fov_other_null": 1.25,
     "vessel_ratio_fov_other_null_p": 0.0021,
     "n_other": 1230,
-    "model_null_classifier": 0.31,
-    "model_null_others": 0.17,
+    "parameter_randomisation_classifier": 0.31,
+    "parameter_randomisation_others": 0.17,
     "auc_p": 0.0012,
     "auc_p_holm": 0.0098,
     "depends_p": 0.0034,
@@ -166,7 +166,7 @@ def cells(seeds: tuple[int, ...] = (0,)) -> pl.DataFrame:
         estimates = {name: value - place / 100 for name, value in BEST.items()}
         estimates |= {name: value + place / 50 for name, value in RATIOS.items()} | DROPS | OVER_CHANCE
         estimates |= {name: value + place / 50 for name, value in OTHER_CLASS.items()}
-        random_weights = {"model_null": 0.12 + place / 100}
+        random_weights = {"parameter_randomisation": 0.12 + place / 100}
         delong = {"auc_delong_low": estimates["auc"] - 0.04, "auc_delong_high": estimates["auc"] + 0.07}
         bounds = {f"{name}_low": value - 0.05 for name, value in estimates.items()} | {
             f"{name}_high": value + 0.06 for name, value in estimates.items()
@@ -355,7 +355,7 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
         method="Grad-CAM",
         notices=["Data are synthetic.", "Towers are untrained."],
         board=made,
-        failed_controls=["dinov2-tiny-partial-s0, model null: out of memory"],
+        failed_controls=["dinov2-tiny-partial-s0, parameter randomisation test: out of memory"],
         published=None,
         pictures={"openclip-tiny-lora-s0": picture, "timm_vit_tiny-partial-s0": picture},
         photograph=None,

@@ -27,8 +27,8 @@ def recomputed(trial):
             per_image = saliency[region] / saliency[f"non_vessel{suffix}"]
             ratios[f"{region}_ratio{suffix}"] = per_image.drop_nulls().drop_nans().mean()
     chance = {}
-    if (trial / "mask_null.parquet").is_file():  # every cell of several patients with vessels
-        by_image = pl.read_parquet(trial / "mask_null.parquet").drop_nulls("vessel_ratio_fov")
+    if (trial / "vessel_permutation.parquet").is_file():  # every cell of several patients with vessels
+        by_image = pl.read_parquet(trial / "vessel_permutation.parquet").drop_nulls("vessel_ratio_fov")
         for null in ("null", "turned"):
             mean = by_image[f"vessel_ratio_fov_{null}"].mean()
             chance |= {f"vessel_ratio_fov_{null}": mean}

@@ -39,10 +39,12 @@ def test_the_columns_of_a_control_stand_together_in_the_leaderboard():
 def test_what_is_read_is_what_the_records_announce(read):
     folder, test, columns = read
     of_ratio = {"null": 1.5, "p_value": 0.25, "n_disc": 60, "n_images": 100, "turned": {"null": 1.25, "p_value": 0.5}}
-    write_json(folder.mask_null, {"vessel_ratio": of_ratio, "vessel_ratio_fov": of_ratio})
+    write_json(folder.vessel_permutation, {"vessel_ratio": of_ratio, "vessel_ratio_fov": of_ratio})
     write_json(folder.other_class, {"vessel_ratio_fov": of_ratio})
     steps = [{"rank_correlation": 0.5}, {"rank_correlation": 0.125}]
-    write_json(folder.model_null, {"n_images": 32, "steps": steps, "other_images": {"rank_correlation": 0.25}})
+    write_json(
+        folder.parameter_randomisation, {"n_images": 32, "steps": steps, "other_images": {"rank_correlation": 0.25}}
+    )
     drawn = np.random.default_rng(0).uniform(1, 2, size=len(test))
     by_image = {
         f"{ratio}{end}": drawn + number
@@ -61,6 +63,9 @@ def test_what_is_read_is_what_the_records_announce(read):
     assert set(found) - {"depends_p", "erased_reversed"} == set(SCHEMA)
     assert (found["vessel_ratio_null"], found["vessel_ratio_turned_p"], found["n_disc"]) == (1.5, 0.5, 60)
     assert (found["vessel_ratio_fov_other_null"], found["n_other"]) == (1.5, 100)
-    assert [found[name] for name in ("model_null_classifier", "model_null", "model_null_others")] == [0.5, 0.125, 0.25]
+    assert [
+        found[name]
+        for name in ("parameter_randomisation_classifier", "parameter_randomisation", "parameter_randomisation_others")
+    ] == [0.5, 0.125, 0.25]
     assert found["vessel_ratio_over_null"] > 1, "the cell's ratios are the larger ones"
     assert found["n_erased"] == len(test) and np.isfinite([found[name] for name in ERASURE.estimates]).all()

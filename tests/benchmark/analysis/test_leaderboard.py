@@ -278,8 +278,13 @@ def test_controls_that_were_made(directory):
     columns = ["score", "erased", "control"]
     versions = versions.with_columns(pl.when(gone).then(None).otherwise(pl.col(columns)).name.keep())
     write_parquet(folder.erasure, versions)
-    write_json(folder.mask_null, {"vessel_ratio": {"null": 1.1, "p_value": 0.01}, "vessel_ratio_fov": {"reason": "-"}})
-    write_json(folder.model_null, {"n_images": 32, "steps": [{"rank_correlation": 0.4}, {"rank_correlation": 0.1}]})
+    write_json(
+        folder.vessel_permutation, {"vessel_ratio": {"null": 1.1, "p_value": 0.01}, "vessel_ratio_fov": {"reason": "-"}}
+    )
+    write_json(
+        folder.parameter_randomisation,
+        {"n_images": 32, "steps": [{"rank_correlation": 0.4}, {"rank_correlation": 0.1}]},
+    )
 
     row, known = only_row(directory, which), versions.drop_nulls()
     auc = {name: roc_auc_score(known["label"], known[name]) for name in columns}
@@ -290,8 +295,17 @@ def test_controls_that_were_made(directory):
     assert row["auc_drop_difference"] == pytest.approx(auc["control"] - auc["erased"])
     assert row["auc_drop_erased_low"] < row["auc_drop_erased"] < row["auc_drop_erased_high"]
     assert (row["vessel_ratio_null"], row["vessel_ratio_null_p"], row["vessel_ratio_fov_null"]) == (1.1, 0.01, None)
-    assert (row["model_null_classifier"], row["model_null"], row["n_model_null"]) == (0.4, 0.1, 32)
-    later = ("vessel_ratio_turned", "vessel_ratio_over_null", "vessel_ratio_over_null_low", "model_null_others")
+    assert (
+        row["parameter_randomisation_classifier"],
+        row["parameter_randomisation"],
+        row["n_parameter_randomisation"],
+    ) == (0.4, 0.1, 32)
+    later = (
+        "vessel_ratio_turned",
+        "vessel_ratio_over_null",
+        "vessel_ratio_over_null_low",
+        "parameter_randomisation_others",
+    )
     assert [row[name] for name in later] == [None] * 4, "an earlier version did not write them"
 
     assert (row["depends"], row["depends_p_holm"]) == (row["depends_p"] <= 0.05, row["depends_p"])

@@ -65,7 +65,7 @@ def write_run(path, signal, rng):
         folder = write_trial(directory, cell, strength, ratio, seed=100 + place)
         if place == 0:
             continue
-        for file, mean in ((folder.mask_null, ratio), (folder.other_class, 2.2 - ratio + rng.normal(0, 0.05))):
+        for file, mean in ((folder.vessel_permutation, ratio), (folder.other_class, 2.2 - ratio + rng.normal(0, 0.05))):
             null, sd = 1.1 + rng.normal(0, 0.02), 0.02
             deviations = abs(mean - null) / sd
             p_value = 0.002 if deviations > 3 else 0.03 if deviations > 2 else 0.4
@@ -105,16 +105,16 @@ def files(runs):
             mine |= {"predicts": row["auc_p_holm"] <= 0.05 and row["auc"] > 0.5, "claims": {}, "scores": {}}
             claims, scores = mine["claims"], mine["scores"]
             claims["ratio"], scores["ratio"] = row["vessel_ratio_fov_low"] > 1, row["vessel_ratio_fov"]
-            if (folder / "mask_null.json").is_file():
+            if (folder / "vessel_permutation.json").is_file():
                 either = []
-                for name, file in (("ratio", "mask_null.json"), ("other class", "other_class.json")):
+                for name, file in (("ratio", "vessel_permutation.json"), ("other class", "other_class.json")):
                     null = json.loads((folder / file).read_text())["vessel_ratio_fov"]
                     higher, name = null["ratio"] - null["null"], f"{name}, permutation test"
                     claims[name], scores[name] = null["p_two_sided"] < 0.05 and higher > 0, higher / null["null_sd"]
                     either.append((null["p_two_sided"] < 0.025 and higher > 0, scores[name]))
                 name = "either class, permutation test"
                 claims[name], scores[name] = any(above for above, _ in either), max(score for _, score in either)
-                random = pl.read_parquet(folder / "model_null.parquet").drop_nulls()
+                random = pl.read_parquet(folder / "parameter_randomisation.parquet").drop_nulls()
                 name = "ratio, random weights"
                 claims[name], scores[name] = bootstrap_ratio(random)
                 erased = pl.read_parquet(folder / "erasure.parquet")
@@ -320,7 +320,7 @@ def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
     assert {finding.says for trial in trials for finding in trial.findings.values()} <= {"above", "below", "not shown"}
     for trial in trials:
         folder = tmp_path / trial.signal / "trials" / f"{trial.backbone}-{trial.strategy}-s{trial.seed}"
-        table = pl.read_parquet(folder / "model_null.parquet").drop_nulls()
+        table = pl.read_parquet(folder / "parameter_randomisation.parquet").drop_nulls()
         assert 2 <= len(table) < explained.N, "one image has no vessels, and some maps have no positive value"
         expected = table["vessel_ratio_fov"].mean() / table["vessel_ratio_fov_random"].mean()
         assert trial.findings["ratio, random weights"].score == pytest.approx(expected)

@@ -201,7 +201,7 @@ def test_controls_stand_beside_the_ratio_they_question(page: Element, content: P
         "0.31", "0.12", "0.17", "0.620 0.570–0.680",
         "+0.050 0.000 to 0.110", "−0.010 −0.060 to 0.050", "+0.060 0.010 to 0.120", "0.027",
     ]  # fmt: skip
-    assert "Not computed: dinov2-tiny-partial-s0, model null: out of memory" in text(page)
+    assert "Not computed: dinov2-tiny-partial-s0, parameter randomisation test: out of memory" in text(page)
     assert shown(page, "table-other") == ["1.83 1.78–1.89", "1.25", "1.46 1.41–1.52", "0.019", "1 230"]
     assert "what speaks for the other class, label 0" in text(page)
     unasked = [pl.lit(None).alias(name) for name in CONTROL_COLUMNS]

@@ -69,7 +69,9 @@ def board(tmp_path_factory):
     scores = scores.with_columns(erased=pl.lit(pl.Series(noise[0])), control=pl.lit(pl.Series(noise[1])))
     write_parquet(first.erasure, scores.filter(pl.col("patient_id") != "p0"))
     null = {"null": 1.1, "p_value": 0.25, "n_disc": 60, "turned": {"null": 1.05, "p_value": 0.125}}
-    write_json(first.mask_null, {"vessel_ratio": null, "vessel_ratio_fov": {"reason": "one patient with vessels"}})
+    write_json(
+        first.vessel_permutation, {"vessel_ratio": null, "vessel_ratio_fov": {"reason": "one patient with vessels"}}
+    )
     saliency = pl.read_parquet(first.saliency).select("image", "patient_id", "vessel_ratio")
     chance = {"_null": 1.1, "_given": 1.1, "_turned": 1.05}
     write_parquet(
@@ -77,7 +79,8 @@ def board(tmp_path_factory):
     )
     steps = [{"rank_correlation": 0.4}, {"rank_correlation": 0.125}]
     write_json(
-        first.model_null, {"n_images": 32, "steps": steps, "other_images": {"rank_correlation": 0.25, "n_pairs": 200}}
+        first.parameter_randomisation,
+        {"n_images": 32, "steps": steps, "other_images": {"rank_correlation": 0.25, "n_pairs": 200}},
     )
     return build(directory, [*cells, cell("full")], SETTINGS)
 
@@ -241,16 +244,16 @@ def test_what_a_cell_holds(results):
     assert [set(cell.measures) & highest for cell in results.cells] == [highest] + [set()] * (len(results.cells) - 1)
     assert set(first.measures) - highest == {
         "rank", *MEASURES, "auc_delong", *SKEWNESS, "vessel_ratio_null", "vessel_ratio_turned",
-        "vessel_ratio_over_null", "vessel_ratio_over_turned", "model_null_classifier", "model_null",
-        "model_null_others", *ERASURE.estimates,
+        "vessel_ratio_over_null", "vessel_ratio_over_turned", "parameter_randomisation_classifier",
+        "parameter_randomisation", "parameter_randomisation_others", *ERASURE.estimates,
     }  # fmt: skip
     assert (first.n_images, first.n_patients, first.n_positive) == (80, 40, 40)
     assert (first.n_positive_patients, first.n_negative_patients) == (20, 20)
     null = first.measures["vessel_ratio_null"]
-    assert (null.value, null.p_value, null.method, null.low) == (1.1, 0.25, "mask_null", None)
-    turned, others = first.measures["vessel_ratio_turned"], first.measures["model_null_others"]
-    assert (turned.value, turned.p_value, turned.method) == (1.05, 0.125, "turned_null")
-    assert (others.value, others.method) == (0.25, "model_null")
+    assert (null.value, null.p_value, null.method, null.low) == (1.1, 0.25, "vessel_permutation", None)
+    turned, others = first.measures["vessel_ratio_turned"], first.measures["parameter_randomisation_others"]
+    assert (turned.value, turned.p_value, turned.method) == (1.05, 0.125, "turned_vessels")
+    assert (others.value, others.method) == (0.25, "parameter_randomisation")
     ratio, over = first.measures["vessel_ratio"], first.measures["vessel_ratio_over_turned"]
     assert (over.value, over.low, over.high) == pytest.approx((ratio.value / 1.05, ratio.low / 1.05, ratio.high / 1.05))
     assert first.measures["auc_delong"].value == first.measures["auc"].value
@@ -266,7 +269,7 @@ def test_n_counts_the_images_behind_the_number(results):
     expected = {"auc": 80, "artery_ratio": 55, "vessel_ratio": 75, "right_by_ratio": 75, "vessel_ratio_null": 75}
     expected |= {"vessel_ratio_turned": 75, "vessel_ratio_over_null": 75} | {
         "auc_drop_erased": 78,
-        "model_null": 32,
+        "parameter_randomisation": 32,
         "rank": 80,
     }
     assert {name: first.measures[name].n for name in expected} == expected
@@ -301,7 +304,7 @@ def test_methods_say_how_intervals_were_made(interval, name, resamples, seed):
         assert (found[key].confidence, found[key].resamples, found[key].seed) == (0.9, resamples, seed), key
     assert found["patients"].name.startswith(f"{name} over patients, ")
     assert (found["delong"].confidence, found["delong"].resamples) == (0.9, None)
-    assert (found["mask_null"].resamples, found["mask_null"].seed) == (77, 0)
+    assert (found["vessel_permutation"].resamples, found["vessel_permutation"].seed) == (77, 0)
     assert found["correlation"].resamples == 300
     assert (found["ranks"].confidence, found["ranks"].resamples, found["ranks"].seed) == (0.9, None, None)
 

@@ -70,10 +70,10 @@ def run_with(tmp_path):
 
 
 def test_each_control_is_one_switch(run_with, computed):
-    control(run_with(mask_null=False, other_class=False, model_null=False, erasure=False)[0])
+    control(run_with(vessel_permutation=False, other_class=False, parameter_randomisation=False, erasure=False)[0])
     assert computed.order == []
-    control(run_with(other_class=False, model_null=False, erasure=False)[0])
-    assert computed.order == [("classifier_only", "mask_null"), ("lora", "mask_null")]
+    control(run_with(other_class=False, parameter_randomisation=False, erasure=False)[0])
+    assert computed.order == [("classifier_only", "vessel_permutation"), ("lora", "vessel_permutation")]
 
 
 def test_what_is_there_is_kept_and_photographs_are_painted_before_the_first_erasure(run_with, computed):
@@ -89,32 +89,35 @@ def test_what_is_there_is_kept_and_photographs_are_painted_before_the_first_eras
 
 
 def test_a_control_that_fails_is_told_and_tried_again_and_its_cell_stands(run_with, computed):
-    computed.broken.add(("lora", "model_null"))
+    computed.broken.add(("lora", "parameter_randomisation"))
     run, screen = run_with()
     control(run)
     assert len(computed.order) == 1 + 2 * 4
-    assert "✗ dinov2-tiny-lora-s0: model null failed: RuntimeError: CUDA out of memory\n" in screen.getvalue()
+    assert (
+        "✗ dinov2-tiny-lora-s0: parameter randomisation test failed: RuntimeError: CUDA out of memory\n"
+        in screen.getvalue()
+    )
     assert len(run.cells()) == 2
     folder = run.directory.trial(run.cells()[1])
-    assert folder.control_failure("model_null").read_text() == "RuntimeError: CUDA out of memory\n"
+    assert folder.control_failure("parameter_randomisation").read_text() == "RuntimeError: CUDA out of memory\n"
     computed.order.clear()
     computed.broken.clear()
     control(run_with()[0])
-    assert computed.order == [("lora", "model_null")]
-    assert not folder.control_failure("model_null").exists()
+    assert computed.order == [("lora", "parameter_randomisation")]
+    assert not folder.control_failure("parameter_randomisation").exists()
 
 
 def test_photographs_that_cannot_be_erased_cost_the_erasure_alone(run_with, computed):
     computed.unpainted = "7.png: OSError: Input/output error"
-    run, screen = run_with(model_null=False, other_class=False)
+    run, screen = run_with(parameter_randomisation=False, other_class=False)
     control(run)
-    assert computed.order == ["photographs", ("classifier_only", "mask_null"), ("lora", "mask_null")]
+    assert computed.order == ["photographs", ("classifier_only", "vessel_permutation"), ("lora", "vessel_permutation")]
     for cell in run.cells():
         assert run.directory.trial(cell).control_failure("erasure").read_text() == computed.unpainted + "\n"
         assert f"✗ {cell.name}: erasure failed: {computed.unpainted}" in screen.getvalue()
     computed.order.clear()
     computed.unpainted = ""
-    control(run_with(model_null=False, other_class=False)[0])
+    control(run_with(parameter_randomisation=False, other_class=False)[0])
     assert computed.order == ["photographs", ("classifier_only", "erasure"), ("lora", "erasure")], "tried again"
 
 

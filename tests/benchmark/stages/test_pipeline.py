@@ -172,7 +172,7 @@ def test_every_cell_has_its_controls_figures_and_conventions(resumed, folder, ma
             scores.select("image", "score"), on="image", suffix="_again"
         )
         np.testing.assert_allclose(predicted["score"], predicted["score_again"], atol=1e-2)  # from a float16 cache
-        assert 0 <= row["model_null"] <= 1
+        assert 0 <= row["parameter_randomisation"] <= 1
         own = conventions.filter(**named, region="vessel", average="images", scaling="minmax", images="all")
         expected = [row[f"vessel_ratio{suffix}"] for suffix in ("", "_fov")]
         assert own["ratio"].to_list() == pytest.approx(expected)

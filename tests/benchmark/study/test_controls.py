@@ -7,7 +7,7 @@ import pytest
 from benchmark.analysis.measures import MEASURES
 from benchmark.report.results import methods
 from benchmark.study.config import SWITCHES, Controls, Statistics
-from benchmark.study.controls import CONTROLS, MASK_NULL, OTHER_CLASS
+from benchmark.study.controls import CONTROLS, OTHER_CLASS, VESSEL_PERMUTATION
 from xai.controls.null import FOV_RATIO, TESTED_RATIOS
 
 SETTINGS = set(Controls.model_fields) - set(CONTROLS)
@@ -37,5 +37,5 @@ def test_no_two_controls_share_a_column_or_a_method():
 
 
 def test_the_ratios_are_those_that_are_tested():
-    assert {number.images for number in MASK_NULL.numbers} == set(TESTED_RATIOS)
+    assert {number.images for number in VESSEL_PERMUTATION.numbers} == set(TESTED_RATIOS)
     assert all(number.name.startswith(f"{FOV_RATIO}_other") for number in OTHER_CLASS.numbers)

@@ -17,7 +17,7 @@ from benchmark.study.config import Statistics
 from benchmark.study.controls import CONTROLS
 from benchmark.trial.controls import COMPUTE, depths
 from tests.benchmark.explained import N, study_of, write_explained, write_trained
-from xai.controls.model_null import cascade
+from xai.controls.parameter_randomisation import cascade
 from xai.gradcam import gradcam, saliency_maps
 from xai.saliency import vessel_saliency
 
@@ -39,7 +39,11 @@ def read(cell, name):
     COMPUTE[name](cell)
     folder = cell.directory.trial(cell.cell)
     assert folder.control(name).is_file()
-    file = {"mask_null": folder.mask_null, "other_class": folder.other_class, "model_null": folder.model_null}[name]
+    file = {
+        "vessel_permutation": folder.vessel_permutation,
+        "other_class": folder.other_class,
+        "parameter_randomisation": folder.parameter_randomisation,
+    }[name]
     return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
@@ -47,8 +51,8 @@ def test_every_control_is_computed():
     assert tuple(COMPUTE) == tuple(CONTROLS)
 
 
-def test_the_mask_null_compares_the_cells_own_ratio_with_chance(explained):
-    found = read(explained, "mask_null")
+def test_the_vessel_permutation_test_compares_the_cells_own_ratio_with_chance(explained):
+    found = read(explained, "vessel_permutation")
     of_images = pl.read_parquet(explained.directory.trial(explained.cell).chance)
     assert of_images["image"].to_list() == explained.test["image"].to_list()
     cams = torch.from_numpy(np.load(explained.directory.trial(explained.cell).cams))
@@ -68,12 +72,12 @@ def test_the_mask_null_compares_the_cells_own_ratio_with_chance(explained):
 
 
 def test_discs_of_the_manifest_align_the_vessels(explained):
-    without = read(explained, "mask_null")
+    without = read(explained, "vessel_permutation")
     discs = np.zeros((N, 224, 224), np.uint8)
     for index in range(N):
         discs[index, 90 + 4 * index : 110 + 4 * index, 20:40] = 255
     write_array(explained.directory.disc, discs)
-    found = read(explained, "mask_null")
+    found = read(explained, "vessel_permutation")
     for name in ("vessel_ratio", "vessel_ratio_fov"):
         assert found[name]["n_disc"] == N - 1
         assert found[name]["null"] != pytest.approx(without[name]["null"], rel=1e-6)
@@ -84,7 +88,7 @@ def test_one_patient_with_vessels_has_nobody_to_exchange_them_with(explained):
     planes = np.load(explained.directory.regions)
     planes[2:, :3] = 0
     write_array(explained.directory.regions, planes)
-    found = read(explained, "mask_null")["vessel_ratio"]
+    found = read(explained, "vessel_permutation")["vessel_ratio"]
     assert "fewer than two patients have a mask of vessel" in found["reason"]
     assert 0 < found["turned"]["p_value"] <= 1, "but can be turned"
     row = build(explained.directory, [explained.cell], Statistics(resamples=100)).cells.row(0, named=True)
@@ -129,9 +133,9 @@ def test_one_patient_has_no_chance_for_the_other_class_either(explained):
     assert (row["vessel_ratio_fov_other"], row["n_other"]) == (None, None)
 
 
-def test_the_model_null_moves_away_and_leaves_the_tower_alone(explained):
+def test_the_parameter_randomisation_moves_away_and_leaves_the_tower_alone(explained):
     before = {name: value.clone() for name, value in explained.tower.state_dict().items()}
-    found = read(explained, "model_null")
+    found = read(explained, "parameter_randomisation")
     assert all(torch.equal(value, before[name]) for name, value in explained.tower.state_dict().items())
     assert (found["n_images"], found["seeds"]) == (4, 2)
     assert [row["step"] for row in found["steps"]] == [1, 2, 3, 4, 5, 6]
@@ -144,9 +148,9 @@ def test_the_model_null_moves_away_and_leaves_the_tower_alone(explained):
     assert all(0 <= row["rank_correlation"] < 0.999 for row in found["steps"])
 
 
-def test_maps_of_other_images_are_the_model_nulls_baseline(explained):
+def test_maps_of_other_images_are_the_parameter_randomisation_baseline(explained):
     """Every pair of the four images but those of one patient; left eyes are mirrored."""
-    found = read(explained, "model_null")["other_images"]
+    found = read(explained, "parameter_randomisation")["other_images"]
     spread = [0, 3, 6, 9]
     cams = np.load(explained.directory.trial(explained.cell).cams)[spread]
     right = np.stack([cam[:, ::-1] if row % 2 == 0 else cam for row, cam in zip(spread, cams, strict=True)])
@@ -158,7 +162,7 @@ def test_maps_of_other_images_are_the_model_nulls_baseline(explained):
 
 def test_the_ratio_of_random_weights_is_that_of_the_last_step(explained):
     """Of each image the mean over seeds, from maps made once more here, next to the trained model's ratio."""
-    read(explained, "model_null")
+    read(explained, "parameter_randomisation")
     folder, spread = explained.directory.trial(explained.cell), [0, 3, 6, 9]
     found = pl.read_parquet(folder.randomised)
     assert found["image"].to_list() == [f"{row}.png" for row in spread]
@@ -204,9 +208,9 @@ def test_the_leaderboard_has_what_the_controls_found(explained):
         board = build(explained.directory, [explained.cell], Statistics(resamples=100))
         return board.cells.row(0, named=True)
 
-    columns = ("vessel_ratio_null", "vessel_ratio_fov_null_p", "model_null", "auc_drop_erased", "n_erased")
+    columns = ("vessel_ratio_null", "vessel_ratio_fov_null_p", "parameter_randomisation", "auc_drop_erased", "n_erased")
     assert [row()[name] for name in columns] == [None] * 5, "not asked for"
-    nulls, models = read(explained, "mask_null"), read(explained, "model_null")
+    nulls, models = read(explained, "vessel_permutation"), read(explained, "parameter_randomisation")
     COMPUTE["erasure"](explained)
     found = row()
     assert found["vessel_ratio_null"] == nulls["vessel_ratio"]["null"]
@@ -218,9 +222,9 @@ def test_the_leaderboard_has_what_the_controls_found(explained):
         assert over == pytest.approx(of["ratio"] / of["null"])
         assert found[f"vessel_ratio_over_{null}_low"] < over < found[f"vessel_ratio_over_{null}_high"]
     assert found["n_disc"] == 0
-    assert found["model_null_others"] == models["other_images"]["rank_correlation"]
-    assert found["model_null_classifier"] == models["steps"][0]["rank_correlation"]
-    assert found["model_null"] == models["steps"][-1]["rank_correlation"]
+    assert found["parameter_randomisation_others"] == models["other_images"]["rank_correlation"]
+    assert found["parameter_randomisation_classifier"] == models["steps"][0]["rank_correlation"]
+    assert found["parameter_randomisation"] == models["steps"][-1]["rank_correlation"]
     table = pl.read_parquet(explained.directory.trial(explained.cell).erasure).drop_nulls()
     original, erased, control = (roc_auc_score(table["label"], table[name]) for name in ("score", "erased", "control"))
     assert found["n_erased"] == N - 1

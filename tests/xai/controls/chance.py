@@ -22,11 +22,11 @@ from benchmark.study.config import Statistics
 from benchmark.synthetic import SyntheticCohort, draw_eye
 from stats.null import over_null_resampled
 from stats.resamples import PatientsResamples
-from xai.controls import mask_null as exchanged
-from xai.controls.mask_null import mask_null
+from xai.controls import vessel_permutation as exchanged
 from xai.controls.null import Null
 from xai.controls.pose import find_poses
-from xai.controls.turned_null import turned_null
+from xai.controls.turned_vessels import turned_vessels
+from xai.controls.vessel_permutation import vessel_permutation
 from xai.crop import coverage, square_around
 from xai.saliency import vessel_saliency
 from xai.vessels.source import VesselMasks, regions
@@ -124,10 +124,10 @@ KINDS: dict[str, Callable[[Pool, int], np.ndarray]] = {
 
 
 TESTS = {
-    "permuted, not aligned": (mask_null, False),
-    "permuted, aligned": (mask_null, True),
-    "turned about the middle": (turned_null, False),
-    "turned about the disc": (turned_null, True),
+    "permuted, not aligned": (vessel_permutation, False),
+    "permuted, aligned": (vessel_permutation, True),
+    "turned about the middle": (turned_vessels, False),
+    "turned about the disc": (turned_vessels, True),
 }
 
 

@@ -7,14 +7,14 @@ import pytest
 
 from tests.xai.controls import chance
 from tests.xai.controls.eyes import SIDE, by_hand, cohort
-from xai.controls.turned_null import turned_null
+from xai.controls.turned_vessels import turned_vessels
 from xai.saliency import RATIOS, vessel_saliency
 
 FOV_RATIO = "vessel_ratio_fov"
 
 
 def one_null(*args, ratio=FOV_RATIO, **options):
-    return turned_null(*args, ratios=[ratio], **options)[ratio]
+    return turned_vessels(*args, ratios=[ratio], **options)[ratio]
 
 
 def quarter_turns(planes):
@@ -105,9 +105,9 @@ def test_images_without_an_answer_are_left_out():
 def test_what_cannot_be_turned():
     maps, planes, patients = cohort(2)
     with pytest.raises(ValueError, match="draws must be at least 1"):
-        turned_null(maps, planes, patients, draws=0)
+        turned_vessels(maps, planes, patients, draws=0)
     with pytest.raises(ValueError, match="no image has a vessel_ratio"):
-        turned_null(np.zeros_like(maps), planes, patients, draws=10)
+        turned_vessels(np.zeros_like(maps), planes, patients, draws=10)
 
 
 def test_one_patient_is_enough():
@@ -122,7 +122,7 @@ def test_two_hundred_images_take_seconds():
     planes[:, 2] = np.where(generator.random((200, 224, 224), np.float32) < 0.1, 255, 0)
     planes[:, 3] = 255
     start = time.process_time()
-    turned_null(generator.random((200, 224, 224), np.float32), planes, np.arange(200) // 2, draws=1000)
+    turned_vessels(generator.random((200, 224, 224), np.float32), planes, np.arange(200) // 2, draws=1000)
     assert time.process_time() - start < 20  # five seconds of one core; the rest is for slow machines
 
 

@@ -1,4 +1,4 @@
-"""Model null: how far a map moves when the trained weights are taken away, from the head down.
+"""Parameter randomisation test: how far a map moves when the trained weights are taken away, from the head down.
 
 The cascading sanity check of Adebayo et al. (2018): a map that stays as it was while the layers under it turn random
 shows the picture or the architecture, not what the model learned.

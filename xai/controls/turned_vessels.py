@@ -18,7 +18,7 @@ from xai.vessels.source import REGIONS
 _ANGLES = 24  # with their mirror images a group of 48 positions, the first of them as the tree lies
 
 
-def turned_null(
+def turned_vessels(
     maps: np.ndarray,
     planes: np.ndarray,
     patients: Sequence[str] | np.ndarray,
@@ -40,10 +40,10 @@ def turned_null(
     ratio against the turned tree on what both cover, plus how much less the tree as it lies has there than on the
     whole: in `expected` for each image, in draws on average over all images, which varies less.
 
-    Args, raises: as `xai.controls.mask_null.mask_null`; one patient with vessels is enough.
+    Args, raises: as `xai.controls.vessel_permutation.vessel_permutation`; one patient with vessels is enough.
     """
     if draws < 1:
-        raise ValueError(f"turned null: draws must be at least 1, got {draws}")
+        raise ValueError(f"turned vessels: draws must be at least 1, got {draws}")
     patient = np.unique(np.asarray(patients), return_inverse=True)[1]
     poses = find_poses(planes, eyes, disc)
     observed = np.full((len(ratios), len(maps)), np.nan)
@@ -56,7 +56,7 @@ def turned_null(
             turned[:, index], own[:, index] = _against_turned(maps, planes, poses, index, ratios)
     for ratio, values in zip(ratios, observed, strict=True):
         if np.isnan(values).all():
-            raise ValueError(f"turned null: no image has a {ratio}")
+            raise ValueError(f"turned vessels: no image has a {ratio}")
     rng = np.random.default_rng(seed)
     position = rng.integers(2 * _ANGLES, size=(draws, patient.max() + 1))[:, patient]
     nulls = {}

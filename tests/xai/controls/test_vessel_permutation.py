@@ -8,14 +8,14 @@ from scipy import ndimage
 
 from tests.xai.controls import chance
 from tests.xai.controls.eyes import SIDE, by_hand, cohort
-from xai.controls.mask_null import mask_null
+from xai.controls.vessel_permutation import vessel_permutation
 from xai.saliency import RATIOS, vessel_saliency
 
 FOV_RATIO = "vessel_ratio_fov"
 
 
 def one_null(*args, ratio=FOV_RATIO, **options):
-    return mask_null(*args, ratios=[ratio], **options)[ratio]
+    return vessel_permutation(*args, ratios=[ratio], **options)[ratio]
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
@@ -103,9 +103,9 @@ def test_blocks_do_not_show(monkeypatch):
     disc = np.zeros((10, SIDE, SIDE), np.uint8)
     disc[np.arange(10), 9, 9 + np.arange(10)] = 255
     for eyes in (None, ["left", "right"] * 5):
-        monkeypatch.setattr("xai.controls.mask_null._BLOCK", 128)
+        monkeypatch.setattr("xai.controls.vessel_permutation._BLOCK", 128)
         whole = one_null(maps, planes, patients, draws=20, eyes=eyes, disc=disc)
-        monkeypatch.setattr("xai.controls.mask_null._BLOCK", 3)
+        monkeypatch.setattr("xai.controls.vessel_permutation._BLOCK", 3)
         parts = one_null(maps, planes, patients, draws=20, eyes=eyes, disc=disc)
         np.testing.assert_allclose(parts.null, whole.null, rtol=1e-5)
         np.testing.assert_allclose(parts.given, whole.given, rtol=1e-5)
@@ -209,11 +209,11 @@ def test_the_seed_decides():
 def test_what_cannot_be_compared():
     maps, planes, patients = cohort(3)
     with pytest.raises(ValueError, match="fewer than two patients have a mask of vessel"):
-        mask_null(maps, planes, np.zeros(6), draws=10)
+        vessel_permutation(maps, planes, np.zeros(6), draws=10)
     with pytest.raises(ValueError, match="draws must be at least 1"):
-        mask_null(maps, planes, patients, draws=0)
+        vessel_permutation(maps, planes, patients, draws=0)
     with pytest.raises(ValueError, match="no image has a vessel_ratio"):
-        mask_null(np.zeros_like(maps), planes, patients, draws=10)
+        vessel_permutation(np.zeros_like(maps), planes, patients, draws=10)
 
 
 def test_two_hundred_images_take_seconds():
@@ -222,7 +222,7 @@ def test_two_hundred_images_take_seconds():
     planes[:, 2] = np.where(generator.random((200, 224, 224), np.float32) < 0.1, 255, 0)
     planes[:, 3] = 255
     start = time.process_time()
-    mask_null(generator.random((200, 224, 224), np.float32), planes, np.arange(200) // 2, draws=1000)
+    vessel_permutation(generator.random((200, 224, 224), np.float32), planes, np.arange(200) // 2, draws=1000)
     assert time.process_time() - start < 10  # two seconds of one core; the rest is for slow machines
 
 

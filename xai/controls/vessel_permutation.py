@@ -21,7 +21,7 @@ _FEW = 5  # patients; those of a number of images that fewer have exchange vesse
 _BLOCK = 128  # images worked on at once: 26 MB of float32 at 224x224, and about ten times that in all
 
 
-def mask_null(
+def vessel_permutation(
     maps: np.ndarray,
     planes: np.ndarray,
     patients: Sequence[str] | np.ndarray,
@@ -57,18 +57,20 @@ def mask_null(
         ValueError: fewer than two patients have vessels, no image has such a ratio, or there are no draws.
     """
     if draws < 1:
-        raise ValueError(f"mask null: draws must be at least 1, got {draws}")
+        raise ValueError(f"vessel permutation test: draws must be at least 1, got {draws}")
     (region,) = {ratio.partition("_ratio")[0] for ratio in ratios}
     patient = np.unique(np.asarray(patients), return_inverse=True)[1]
     blocks = [slice(first, first + _BLOCK) for first in range(0, len(maps), _BLOCK)]
     has_region = np.concatenate([planes[block, REGIONS.index(region)].any(axis=(1, 2)) for block in blocks])
     if len(np.unique(patient[has_region])) < 2:
-        raise ValueError(f"mask null: fewer than two patients have a mask of {region}, so none can be exchanged")
+        raise ValueError(
+            f"vessel permutation test: fewer than two patients have a mask of {region}, so none can be exchanged"
+        )
     own = [vessel_saliency(maps[block], planes[block]) for block in blocks]
     observed = {ratio: np.concatenate([found[ratio] for found in own]) for ratio in ratios}
     for ratio, values in observed.items():
         if np.isnan(values).all():
-            raise ValueError(f"mask null: no image has a {ratio}")
+            raise ValueError(f"vessel permutation test: no image has a {ratio}")
     poses = find_poses(planes, eyes, disc)
     # A patient's images with vessels, left eyes first, so that exchanged patients exchange the same sides.
     by_side = np.argsort(poses.side, kind="stable")

@@ -14,7 +14,7 @@ from skimage.metrics import structural_similarity as skimage_ssim
 
 import backbones
 from finetune.strategies import open_strategy
-from xai.controls.model_null import cascade, mean_sd, others, rank_correlation, structural_similarity
+from xai.controls.parameter_randomisation import cascade, mean_sd, others, rank_correlation, structural_similarity
 
 DEPTH = 4
 
