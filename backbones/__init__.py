@@ -3,9 +3,9 @@
 from backbones import dinov2, openclip, retfound  # noqa: F401  (importing registers them)
 from backbones.backbone import Backbone
 from backbones.checkpoint import sha256
+from backbones.halves import attach_classifier, autocast, encode_at, encode_until, finish_from
 from backbones.hub import HubFile
 from backbones.registry import get, names
-from backbones.tower import attach_classifier, autocast, encode_at, encode_until, finish_from
 from backbones.weights import WeightsError
 
 __all__ = [

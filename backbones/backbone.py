@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backbones.checkpoint import find_checkpoint, read_state, require_digest
 from backbones.hub import HubFile
-from backbones.weights import State, WeightsError, load_tower
+from backbones.weights import State, WeightsError, load_model
 
 
 def without_classifier(state: State) -> State:
@@ -30,7 +30,7 @@ class Backbone:
         family: models that share a pre-training recipe (`openclip`, `dinov2`, `retfound`).
         architecture: timm's model name.
         mean, std: per RGB channel, of pixels scaled to 0..1.
-        parameters: of the tower without a classifier.
+        parameters: of the model without a classifier.
         width: of the tokens.
         depth: number of transformer blocks.
         licence: of the weights.
@@ -97,7 +97,7 @@ class Backbone:
         return find_checkpoint(Path(weights), list(dict.fromkeys(names)))
 
     def build(self, weights: Path | str | None = None, seed: int = 0, sha256: str | None = None) -> VisionTransformer:
-        """The tower without a classifier, in eval mode, on the CPU, float32.
+        """The model without a classifier, in eval mode, on the CPU, float32.
 
         Args:
             weights: as in `locate`; `.safetensors`, or PyTorch's format without pickled code.
@@ -114,13 +114,13 @@ class Backbone:
             require_digest(path, sha256)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            tower = self._create(classes=0)
+            model = self._create(classes=0)
         if path is not None:
-            load_tower(tower, self.convert(read_state(path)), self.fresh, path, self.resampling)
-        return tower.eval()
+            load_model(model, self.convert(read_state(path)), self.fresh, path, self.resampling)
+        return model.eval()
 
     def skeleton(self, classes: int = 0) -> VisionTransformer:
-        """The tower without memory or weights (on the meta device), for counting; with a classifier for `classes`."""
+        """The model without memory or weights (on the meta device), for counting; with a classifier for `classes`."""
         with torch.device("meta"):
             return self._create(classes)
 
@@ -132,11 +132,11 @@ class Backbone:
     @cached_property
     def tokens(self) -> int:
         """How many tokens travel through the blocks at 224x224: patches, class token and registers."""
-        tower = self.skeleton()
-        return tower.patch_embed.num_patches + tower.num_prefix_tokens
+        model = self.skeleton()
+        return model.patch_embed.num_patches + model.num_prefix_tokens
 
     def normalise(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in 0..1 -> the tower's input."""
+        """(B, 3, H, W) in 0..1 -> the model's input."""
         mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
         return (images - mean) / std

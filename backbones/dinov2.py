@@ -1,6 +1,6 @@
 """DINOv2 (Oquab et al. 2024): self-distillation on LVD-142M, SwiGLU, LayerScale, class token pooled.
 
-The published towers are native to 518x518; at 224 the position embedding is resampled to a 16x16 grid on loading.
+The published models are native to 518x518; at 224 the position embedding is resampled to a 16x16 grid on loading.
 """
 
 from dataclasses import replace

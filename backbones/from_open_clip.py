@@ -1,4 +1,4 @@
-"""`open_clip:<model>/<tag>`: the image tower of any plain CLIP model of open_clip, without registration.
+"""`open_clip:<model>/<tag>`: the image encoder of any plain CLIP model of open_clip, without registration.
 
 Its parts are those of timm's `VisionTransformer` under other names, so that is what it becomes.
 """
@@ -11,14 +11,14 @@ import torch
 from timm.layers import LayerNorm
 
 from backbones.backbone import Backbone
-from backbones.open_clip_layout import image_tower, published_by_open_clip
+from backbones.open_clip_layout import image_encoder, published_by_open_clip
 from backbones.spelling import did_you_mean
 from backbones.weights import State
 
 PREFIX = "open_clip:"
-# timm's CLIP tower; everything in which CLIP models differ is overridden.
+# timm's CLIP encoder; everything in which CLIP models differ is overridden.
 ARCHITECTURE = "vit_base_patch16_clip_224"
-# What of a model's configuration has its counterpart in timm's tower, or no part in what comes out of it.
+# What of a model's configuration has its counterpart in timm's model, or no part in what comes out of it.
 UNDERSTOOD = {
     "layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size", "ls_init_value", "patch_dropout",
     "no_ln_pre", "pos_embed_type", "final_ln_after_pool", "pool_type", "output_tokens", "norm_kwargs",
@@ -27,31 +27,31 @@ UNDERSTOOD = {
 
 @cache
 def from_open_clip(given: str) -> Backbone:
-    """The tower of `<model>/<tag>`, at 224x224 whatever it was trained at.
+    """The model of `<model>/<tag>`, at 224x224 whatever it was trained at.
 
     Raises:
         ValueError: no such model or tag, with the nearest or all of them; or no plain vision transformer.
     """
     import open_clip  # seconds to import, and needed for this alone
 
-    model, _, tag = given.partition("/")
-    if model not in open_clip.list_models():
-        named = dict(open_clip.list_pretrained())
-        known = [name for name in named if _plain(open_clip.get_model_config(name)["vision_cfg"])]
-        hint = did_you_mean(model, known, "open_clip.list_pretrained() lists them")
-        raise ValueError(f"open_clip has no model {model!r}; {hint}")
-    config = open_clip.get_model_config(model)
+    named, _, tag = given.partition("/")
+    if named not in open_clip.list_models():
+        released = dict(open_clip.list_pretrained())
+        known = [name for name in released if _plain(open_clip.get_model_config(name)["vision_cfg"])]
+        hint = did_you_mean(named, known, "open_clip.list_pretrained() lists them")
+        raise ValueError(f"open_clip has no model {named!r}; {hint}")
+    config = open_clip.get_model_config(named)
     vision = config["vision_cfg"]
     if not _plain(vision):
-        raise ValueError(f"{PREFIX}{model}: {_refusal(vision)}; only plain vision transformers are supported")
-    published = open_clip.get_pretrained_cfg(model, tag)
+        raise ValueError(f"{PREFIX}{named}: {_refusal(vision)}; only plain vision transformers are supported")
+    published = open_clip.get_pretrained_cfg(named, tag)
     if not published:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(named)) or "none"
         asked = f"has no weights tagged {tag!r}" if tag else "needs the tag of its weights behind a slash"
-        raise ValueError(f"{PREFIX}{model} {asked}; there are: {tags}")
+        raise ValueError(f"{PREFIX}{named} {asked}; there are: {tags}")
     overrides = _overrides(vision, bool(config.get("quick_gelu") or published.get("quick_gelu")))
     with torch.device("meta"):
-        tower = timm.create_model(ARCHITECTURE, pretrained=False, img_size=224, num_classes=0, **overrides)
+        model = timm.create_model(ARCHITECTURE, pretrained=False, img_size=224, num_classes=0, **overrides)
     repository = published["hf_hub"].strip("/")
     return Backbone(
         name=f"{PREFIX}{given}",
@@ -59,9 +59,9 @@ def from_open_clip(given: str) -> Backbone:
         architecture=ARCHITECTURE,
         mean=published["mean"],
         std=published["std"],
-        parameters=sum(p.numel() for p in tower.parameters()),
-        width=tower.embed_dim,
-        depth=len(tower.blocks),
+        parameters=sum(p.numel() for p in model.parameters()),
+        width=model.embed_dim,
+        depth=len(model.blocks),
         licence=f"see huggingface.co/{repository}",
         pretraining=f"contrastive image-text, open_clip tag {tag}",
         weights=published_by_open_clip(repository),
@@ -77,12 +77,12 @@ def _plain(vision: dict[str, Any]) -> bool:
 def _refusal(vision: dict[str, Any]) -> str:
     trunk = vision.get("timm_model_name")
     if trunk in timm.list_models(module="vision_transformer"):
-        return f"its image tower is a model of timm's, so name that: timm:{trunk}"
+        return f"its image encoder is a model of timm's, so name that: timm:{trunk}"
     if trunk:
-        return f"its image tower is timm's {trunk}"
+        return f"its image encoder is timm's {trunk}"
     if not isinstance(vision["layers"], int):
-        return "its image tower is a ResNet"
-    return f"its image tower has {', '.join(sorted(vision.keys() - UNDERSTOOD)) or 'no pooling'}"
+        return "its image encoder is a ResNet"
+    return f"its image encoder has {', '.join(sorted(vision.keys() - UNDERSTOOD)) or 'no pooling'}"
 
 
 def _overrides(vision: dict[str, Any], quick_gelu: bool) -> dict[str, Any]:
@@ -105,11 +105,11 @@ def _overrides(vision: dict[str, Any], quick_gelu: bool) -> dict[str, Any]:
 
 
 def _completed(state: State, vision: dict[str, Any]) -> State:
-    """`image_tower`, and what timm's tower has beside when it averages or does without the first norm."""
-    tower = image_tower(state)
+    """`image_encoder`, and what timm's model has beside when it averages or does without the first norm."""
+    model = image_encoder(state)
     overrides = _overrides(vision, quick_gelu=False)
     if overrides["fc_norm"]:
-        tower = {f"fc_{key}" if key.startswith("norm.") else key: value for key, value in tower.items()}
+        model = {f"fc_{key}" if key.startswith("norm.") else key: value for key, value in model.items()}
     if not overrides["pre_norm"]:  # only then has timm's patch embedding a bias
-        tower.setdefault("patch_embed.proj.bias", torch.zeros(vision["width"]))
-    return tower
+        model.setdefault("patch_embed.proj.bias", torch.zeros(vision["width"]))
+    return model

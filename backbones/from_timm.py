@@ -26,8 +26,8 @@ def from_timm(architecture: str) -> Backbone:
     if not timm.is_model(architecture) or ("." in architecture and not timm.is_model_pretrained(architecture)):
         hint = did_you_mean(architecture, _supported(), "timm.list_models('vit*') lists some")
         raise ValueError(f"timm has no model {architecture!r}; {hint}")
-    tower = _build(architecture)
-    published = tower.pretrained_cfg
+    model = _build(architecture)
+    published = model.pretrained_cfg
     hub = published.get("hf_hub_id")
     licence = published.get("license") or "see the model's page"
     origin = published.get("origin_url") or f"timm tag {published.get('tag')}"
@@ -37,9 +37,9 @@ def from_timm(architecture: str) -> Backbone:
         architecture=architecture,
         mean=published.get("mean", IMAGENET_DEFAULT_MEAN),
         std=published.get("std", IMAGENET_DEFAULT_STD),
-        parameters=sum(p.numel() for p in tower.parameters()),
-        width=tower.embed_dim,
-        depth=len(tower.blocks),
+        parameters=sum(p.numel() for p in model.parameters()),
+        width=model.embed_dim,
+        depth=len(model.blocks),
         licence=f"{licence} (non-commercial)" if "-nc" in licence else licence,
         pretraining=origin if hub else "none: timm has no weights of it on the hub, untrained unless a file is named",
         weights=HubFile(hub, "model.safetensors", fallback="pytorch_model.bin") if hub else None,
@@ -59,19 +59,19 @@ def _build(architecture: str) -> VisionTransformer:
         raise ValueError(f"{PREFIX}{architecture}: RADIO resamples positions in a way of its own; {only}")
     try:
         with torch.device("meta"):
-            tower = timm.create_model(architecture, pretrained=False, num_classes=0, img_size=224)
+            model = timm.create_model(architecture, pretrained=False, num_classes=0, img_size=224)
     except TypeError as error:  # a convolutional network takes no img_size
         raise ValueError(f"{PREFIX}{architecture}: no vision transformer; {only}") from error
-    if type(tower) is not VisionTransformer:  # a subclass has a head of its own, DeiT's distilled one for example
-        raise ValueError(f"{PREFIX}{architecture}: a {type(tower).__name__}; {only}")
+    if type(model) is not VisionTransformer:  # a subclass has a head of its own, DeiT's distilled one for example
+        raise ValueError(f"{PREFIX}{architecture}: a {type(model).__name__}; {only}")
     # Explanations look at each block's norm1, and LoRA adapts its attn, where a plain block has them.
-    others = sorted({type(block).__name__ for block in tower.blocks if type(block) is not Block})
+    others = sorted({type(block).__name__ for block in model.blocks if type(block) is not Block})
     if others:
         raise ValueError(f"{PREFIX}{architecture}: its blocks are {', '.join(others)}; only timm's Block is supported")
-    patches = type(tower.patch_embed)
+    patches = type(model.patch_embed)
     if patches is not PatchEmbed:  # a convolutional network, whose weights have a layout of their own
         raise ValueError(f"{PREFIX}{architecture}: its patches come from {patches.__name__}; {only} with PatchEmbed")
-    if any(224 % side for side in tower.patch_embed.patch_size):
-        side = tower.patch_embed.patch_size[0]
+    if any(224 % side for side in model.patch_embed.patch_size):
+        side = model.patch_embed.patch_size[0]
         raise ValueError(f"{PREFIX}{architecture}: patches of {side} pixels do not fill images of 224")
-    return tower
+    return model

@@ -1,12 +1,12 @@
-"""The files that open_clip publishes: their names, and the image tower in them under timm's names."""
+"""The files that open_clip publishes: their names, and the image encoder in them under timm's names."""
 
 from backbones.backbone import without_classifier
 from backbones.hub import HubFile
 from backbones.weights import State
 
-# Everything of a CLIP model that is not its image tower.
+# Everything of a CLIP model that is not its image encoder.
 TEXT = ("positional_embedding", "transformer.", "token_embedding.", "ln_final.", "text_projection", "text.", "logit_")
-# open_clip's names of the image tower's parts, and timm's.
+# open_clip's names of the image encoder's parts, and timm's.
 RENAMED = {
     "class_embedding": "cls_token",
     "positional_embedding": "pos_embed",
@@ -25,21 +25,21 @@ RENAMED = {
 }
 
 
-def image_tower(state: State) -> State:
-    """timm's file, or a whole CLIP model of open_clip's: the image tower without the projection it shares with text."""
+def image_encoder(state: State) -> State:
+    """timm's file, or a whole CLIP model of open_clip's: its image encoder without the projection to text."""
     if "visual.class_embedding" not in state:
         return without_classifier(state)
-    tower = {}
+    model = {}
     for key, value in state.items():
         if key.startswith(TEXT) or key == "visual.proj":
             continue
         key = key.removeprefix("visual.")
         for theirs, ours in RENAMED.items():
             key = key.replace(theirs, ours)
-        tower[key] = value
-    tower["cls_token"] = tower["cls_token"].reshape(1, 1, -1)
-    tower["pos_embed"] = tower["pos_embed"].unsqueeze(0)
-    return tower
+        model[key] = value
+    model["cls_token"] = model["cls_token"].reshape(1, 1, -1)
+    model["pos_embed"] = model["pos_embed"].unsqueeze(0)
+    return model
 
 
 def published_by_open_clip(repository: str) -> HubFile:

@@ -1,4 +1,4 @@
-"""OpenCLIP's image towers (Cherti et al. 2023): contrastive pre-training on LAION, class token pooled, pre-norm."""
+"""OpenCLIP's image encoders (Cherti et al. 2023): contrastive pre-training on LAION, class token pooled, pre-norm."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from timm.data.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from backbones.backbone import Backbone
 from backbones.hub import HubFile
-from backbones.open_clip_layout import image_tower, published_by_open_clip
+from backbones.open_clip_layout import image_encoder, published_by_open_clip
 from backbones.registry import register
 from backbones.tiny import tiny, untrained
 
@@ -22,7 +22,7 @@ PUBLISHED = register(
         depth=40,
         licence="apache-2.0",
         pretraining="contrastive image-text, LAION-2B (laion2b_s12b_b42k)",
-        convert=image_tower,
+        convert=image_encoder,
         weights=HubFile("timm/vit_giant_patch14_clip_224.laion2b", "model.safetensors"),
     )
 )

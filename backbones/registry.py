@@ -24,8 +24,8 @@ def names() -> list[str]:
 def get(name: str) -> Backbone:
     """The backbone of that name.
 
-    `timm:<model>` takes any vision transformer of timm without registration, `open_clip:<model>/<tag>` the image tower
-    of any plain CLIP model of open_clip.
+    `timm:<model>` takes any vision transformer of timm without registration, `open_clip:<model>/<tag>` the image
+    encoder of any plain CLIP model of open_clip.
 
     Raises:
         ValueError: unknown name, with the nearest known ones; or no plain vision transformer.

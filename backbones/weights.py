@@ -1,4 +1,4 @@
-"""Loading a state dict into a tower: everything in its place, nothing left over, or one message that says why not."""
+"""Loading a state dict into a model: everything in its place, nothing left over, or one message that says why not."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -44,12 +44,12 @@ class WeightsError(RuntimeError):
     """Weights that cannot be had or do not fit; the message says what to do."""
 
 
-def load_tower(
-    tower: VisionTransformer, state: State, fresh: Collection[str], source: Path, resampling: Mapping[str, Any]
+def load_model(
+    model: VisionTransformer, state: State, fresh: Collection[str], source: Path, resampling: Mapping[str, Any]
 ) -> None:
-    """Load a tower without a classifier from any layout that timm reads.
+    """Load a model without a classifier from any layout that timm reads.
 
-    Position embeddings of another grid are resampled to the tower's; no other tensor may change its shape.
+    Position embeddings of another grid are resampled to the model's; no other tensor may change its shape.
 
     Args:
         fresh: keys that may be missing.
@@ -62,20 +62,20 @@ def load_tower(
     for key, value in state.items():
         if value.dtype not in COUNTS:  # before timm computes with them
             _require_type(key, value, source)
-    own = tower.patch_embed.proj.weight
+    own = model.patch_embed.proj.weight
     # timm would quietly resample the patch embedding too. In a vision transformer no other tensor convolves 3 colours.
     for kernel in (value for value in state.values() if value.ndim == 4 and value.shape[1] == 3):
         _require_equal("patches of {} pixels", kernel.shape[-1], own.shape[-1], source)
         _require_equal("a width of {}", kernel.shape[0], own.shape[0], source)
     try:
-        state = checkpoint_filter_fn(dict(state), tower, **resampling)
+        state = checkpoint_filter_fn(dict(state), model, **resampling)
     except RuntimeError as error:
-        raise WeightsError(f"{source}: its position embedding is of no square grid that this tower knows") from error
+        raise WeightsError(f"{source}: its position embedding is of no square grid that this model knows") from error
     blocks = [int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\.", key))]
     if blocks:
-        _require_equal("a depth of {} blocks", max(blocks) + 1, len(tower.blocks), source)
-    _require_layout(tower.state_dict(), state, source)
-    load_strictly(tower, state, fresh, source)
+        _require_equal("a depth of {} blocks", max(blocks) + 1, len(model.blocks), source)
+    _require_layout(model.state_dict(), state, source)
+    load_strictly(model, state, fresh, source)
 
 
 def _require_layout(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Path) -> None:

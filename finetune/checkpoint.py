@@ -17,12 +17,12 @@ ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 
 
 def save_trained(module: nn.Module, folder: Path, backbone: str) -> None:
-    """Write what trained and nothing else, so that a cell of a 4 GB tower takes megabytes.
+    """Write what trained and nothing else, so that a cell of a 4 GB model takes megabytes.
 
     Args:
         module: what `Strategy.apply` returned. A PEFT model becomes an adapter folder that
             `peft.PeftModel.from_pretrained` reads, any other `weights.safetensors` with timm's key names.
-        backbone: name of the tower inside, kept as the adapter's `base_model_name_or_path` or in the file's metadata.
+        backbone: name of the model inside, kept as the adapter's `base_model_name_or_path` or in the file's metadata.
     """
     if hasattr(module, "peft_config"):
         adapted = cast(Any, module)
@@ -39,11 +39,11 @@ def save_trained(module: nn.Module, folder: Path, backbone: str) -> None:
     )
 
 
-def load_trained(tower: VisionTransformer, folder: Path, backbone: str) -> VisionTransformer:
-    """Put a trained cell's weights into its tower (built by the same backbone, classifier attached).
+def load_trained(model: VisionTransformer, folder: Path, backbone: str) -> VisionTransformer:
+    """Put a trained cell's weights into its model (built by the same backbone, classifier attached).
 
     Raises:
-        backbones.WeightsError: they were trained on another backbone; or they have keys or shapes that the tower has
+        backbones.WeightsError: they were trained on another backbone; or they have keys or shapes that the model has
             not, for an adapter also the reverse.
     """
     if (folder / ADAPTER_FILE).is_file():
@@ -52,8 +52,8 @@ def load_trained(tower: VisionTransformer, folder: Path, backbone: str) -> Visio
 
         config = PeftConfig.from_pretrained(folder)
         _require_backbone(config.base_model_name_or_path, backbone, folder)
-        config.base_model_name_or_path = None  # PEFT would warn that the tower does not know its name
-        module = get_peft_model(tower, config)
+        config.base_model_name_or_path = None  # PEFT would warn that the model does not know its name
+        module = get_peft_model(model, config)
         state = load_file(folder / ADAPTER_WEIGHTS_FILE)
         own = get_peft_model_state_dict(module, save_embedding_layers=False)
         require_fit(own, state, fresh=(), source=folder / ADAPTER_WEIGHTS_FILE)
@@ -62,9 +62,9 @@ def load_trained(tower: VisionTransformer, folder: Path, backbone: str) -> Visio
     with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
         _require_backbone((file.metadata() or {}).get("backbone"), backbone, folder)
     state = load_file(folder / WEIGHTS_FILE)
-    frozen = tower.state_dict().keys() - state.keys()
-    load_strictly(tower, state, fresh=frozen, source=folder / WEIGHTS_FILE)
-    return tower.eval()
+    frozen = model.state_dict().keys() - state.keys()
+    load_strictly(model, state, fresh=frozen, source=folder / WEIGHTS_FILE)
+    return model.eval()
 
 
 def _require_backbone(trained: str | None, given: str, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a training step reads: photographs, or what the frozen part of the tower made of them."""
+"""What a training step reads: photographs, or what the frozen part of the model made of them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RESIDENT = 2**30  # bytes; a smaller cache is kept on the device whole
 
 
 class Inputs(Protocol):
-    """Batches of a tower's input, at the block where its trainable part begins."""
+    """Batches of a model's input, at the block where its trainable part begins."""
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
         """The given view of each row, float on the device."""
@@ -30,7 +30,7 @@ class Images:
 
     Attributes:
         store: (n, H, W, 3) uint8, usually memory-mapped.
-        normalise: (B, 3, H, W) in 0..1 -> the tower's input.
+        normalise: (B, 3, H, W) in 0..1 -> the model's input.
         seed: of the augmented views.
     """
 
@@ -49,12 +49,12 @@ class FrozenFront:
     """What the frozen blocks make of photographs, computed anew for every batch: `Embeddings` without a disk.
 
     Attributes:
-        block: where the trainable part of `tower` begins.
+        block: where the trainable part of `model` begins.
         dtype: of the cache that this stands in for; values are rounded to it, so that both train alike.
     """
 
     images: Images
-    tower: VisionTransformer
+    model: VisionTransformer
     block: int
     dtype: torch.dtype
 
@@ -62,7 +62,7 @@ class FrozenFront:
     def batch(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
         photographs = self.images.batch(rows, views)
         with autocast(self.images.device):
-            return encode_until(self.tower, photographs, self.block).to(self.dtype).float()
+            return encode_until(self.model, photographs, self.block).to(self.dtype).float()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which parameters of a tower train.
+"""Which parameters of a model train.
 
 A strategy is a small dataclass whose fields are its options; `STRATEGIES` maps the names that users write to them.
 A new strategy is one class and one entry.
@@ -42,18 +42,18 @@ class Strategy(Protocol):
         """
         ...
 
-    def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
+    def apply(self, model: VisionTransformer, seed: int = 0) -> nn.Module:
         """Mark in place what trains; returns the module whose parameters are to be trained and saved.
 
         Args:
-            seed: of the initialisation of what the strategy adds to the tower.
+            seed: of the initialisation of what the strategy adds to the model.
         """
         ...
 
 
 @dataclass(frozen=True)
 class ClassifierOnly:
-    """A linear classifier on the frozen tower's pooled features.
+    """A linear classifier on the frozen model's pooled features.
 
     Attributes:
         learning_rate: the highest, after warm-up.
@@ -72,8 +72,8 @@ class ClassifierOnly:
     def require_fit(self, backbone: Backbone) -> None:
         """Every backbone has pooled features."""
 
-    def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
-        return _train_only(tower, [tower.head])
+    def apply(self, model: VisionTransformer, seed: int = 0) -> nn.Module:
+        return _train_only(model, [model.head])
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,15 @@ class Partial:
 
     def frozen_blocks(self, depth: int) -> int:
         if self.blocks >= depth:
-            raise ValueError(f"partial: {self.blocks} blocks of a tower of {depth}; use fewer, or strategy full")
+            raise ValueError(f"partial: {self.blocks} blocks of a model of {depth} blocks; use fewer, or strategy full")
         return depth - self.blocks
 
     def require_fit(self, backbone: Backbone) -> None:
         self.frozen_blocks(backbone.depth)
 
-    def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
-        start = self.frozen_blocks(len(tower.blocks))
-        return _train_only(tower, [*tower.blocks[start:], tower.norm, tower.fc_norm, tower.head])
+    def apply(self, model: VisionTransformer, seed: int = 0) -> nn.Module:
+        start = self.frozen_blocks(len(model.blocks))
+        return _train_only(model, [*model.blocks[start:], model.norm, model.fc_norm, model.head])
 
 
 ATTENTION = r"blocks\.\d+\.attn\.(qkv|proj)"  # both linear layers in every block, at least as wide as its tokens
@@ -155,7 +155,7 @@ class Lora:
         else:
             self.targeted(backbone.skeleton(classes=2), backbone.name)
 
-    def targeted(self, tower: VisionTransformer, name: str = "the model") -> list[str]:
+    def targeted(self, model: VisionTransformer, name: str = "the model") -> list[str]:
         """The names of the modules that get adapters.
 
         Args:
@@ -164,7 +164,7 @@ class Lora:
         Raises:
             ValueError: the targets match none, or one that cannot have an adapter or not one of this rank.
         """
-        modules = {path: module for path, module in tower.named_modules() if path}
+        modules = {path: module for path, module in model.named_modules() if path}
         linear = [path for path, module in modules.items() if isinstance(module, nn.Linear)]
         pattern = re.compile(self.targets)
         matched = linear if self.targets == ALL_LINEAR else [path for path in modules if pattern.fullmatch(path)]
@@ -187,8 +187,8 @@ class Lora:
         if self.rank > most:
             raise ValueError(f"rank {self.rank} is more than {of} can have: at most {most}")
 
-    def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
-        self.targeted(tower)
+    def apply(self, model: VisionTransformer, seed: int = 0) -> nn.Module:
+        self.targeted(model)
         from peft import LoraConfig, get_peft_model  # seconds to import, and most workers need none of it
 
         config = LoraConfig(
@@ -200,7 +200,7 @@ class Lora:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return get_peft_model(tower, config)
+            return get_peft_model(model, config)
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,8 @@ class Full:
     def require_fit(self, backbone: Backbone) -> None:
         """Every backbone has parameters."""
 
-    def apply(self, tower: VisionTransformer, seed: int = 0) -> nn.Module:
-        return tower.requires_grad_(True)
+    def apply(self, model: VisionTransformer, seed: int = 0) -> nn.Module:
+        return model.requires_grad_(True)
 
 
 STRATEGIES: dict[str, type[ClassifierOnly | Partial | Lora | Full]] = {
@@ -261,8 +261,8 @@ def _require_rate(strategy: Strategy) -> None:
         raise ValueError(f"{strategy.name}: learning_rate must be a number, not {strategy.learning_rate:g}")
 
 
-def _train_only(tower: VisionTransformer, parts: Iterable[nn.Module]) -> nn.Module:
-    tower.requires_grad_(False)
+def _train_only(model: VisionTransformer, parts: Iterable[nn.Module]) -> nn.Module:
+    model.requires_grad_(False)
     for part in parts:
         part.requires_grad_(True)
-    return tower
+    return model

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from backbones import autocast, finish_from
 from finetune.footprint import Footprint
 from finetune.inputs import Inputs, batches
-from finetune.model import Model
+from finetune.prepared import Prepared
 from finetune.recipe import Recipe
 from stats.metrics import auc
 
@@ -53,7 +53,7 @@ class Split:
 
 
 def train(
-    model: Model,
+    prepared: Prepared,
     inputs: Inputs,
     split: Split,
     recipe: Recipe,
@@ -82,8 +82,8 @@ def train(
         FloatingPointError: the loss is no longer finite.
         torch.OutOfMemoryError: a single image does not fit.
     """
-    device, trainable = model.device, model.trainable
-    optimizer = _adamw(model.tower, learning_rate, layer_decay, recipe)
+    device, trainable = prepared.device, prepared.trainable
+    optimizer = _adamw(prepared.model, learning_rate, layer_decay, recipe)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(recipe, len(split.train)))
     targets = torch.tensor(split.labels, dtype=torch.long, device=device)
     val_targets = torch.tensor(split.labels[split.val], dtype=torch.long)
@@ -98,14 +98,14 @@ def train(
         for part in batches(len(rows), footprint.micro_batch):
             with autocast(device):
                 batch = inputs.batch(rows[part], views[part])
-                logits = finish_from(model.tower, batch, model.start, footprint.checkpointing)
+                logits = finish_from(prepared.model, batch, prepared.start, footprint.checkpointing)
             loss = F.cross_entropy(logits.float(), targets[rows[part]], class_weights, reduction="sum") / weight
             loss.backward()
             total += loss.detach()
         return total
 
     def validate() -> Tensor:
-        return predict_logits(model, inputs, split.val, footprint.micro_batch)
+        return predict_logits(prepared, inputs, split.val, footprint.micro_batch)
 
     history: list[Epoch] = []
     best: tuple[float, float] = (-math.inf, -math.inf)
@@ -115,7 +115,7 @@ def train(
         for number in range(1, recipe.epochs + 1):
             began = time.perf_counter()
             order, views = _draw(split, recipe, np.random.default_rng([seed, number]))
-            model.train()
+            prepared.train()
             total = torch.zeros((), device=device)
             for part in batches(len(order), recipe.batch_size):
                 total += footprint.run(backward, order[part], views[part]) * len(order[part])
@@ -149,19 +149,19 @@ def train(
     with torch.no_grad():
         for parameter, weights in zip(trainable, best_weights, strict=True):
             parameter.copy_(weights)
-    model.module.eval()
+    prepared.module.eval()
     return history
 
 
 @torch.inference_mode()
-def predict_logits(model: Model, inputs: Inputs, rows: np.ndarray, batch_size: int) -> Tensor:
+def predict_logits(prepared: Prepared, inputs: Inputs, rows: np.ndarray, batch_size: int) -> Tensor:
     """Class logits (len(rows), 2), float32 on the CPU, of the photographs themselves (view 0)."""
-    model.module.eval()
+    prepared.module.eval()
     parts = []
     for piece in batches(len(rows), batch_size):
-        with autocast(model.device):
+        with autocast(prepared.device):
             batch = inputs.batch(rows[piece], np.zeros(len(rows[piece]), dtype=np.int64))
-            parts.append(finish_from(model.tower, batch, model.start))
+            parts.append(finish_from(prepared.model, batch, prepared.start))
     return torch.cat(parts).float().cpu()
 
 
@@ -193,8 +193,8 @@ def _copies(parameters: list[nn.Parameter]) -> list[Tensor]:
     return [parameter.detach().to("cpu", copy=True) for parameter in parameters]
 
 
-def _adamw(tower: VisionTransformer, learning_rate: float, layer_decay: float, recipe: Recipe) -> torch.optim.Optimizer:
-    groups = param_groups_layer_decay(tower, recipe.weight_decay, tower.no_weight_decay(), layer_decay=layer_decay)
+def _adamw(model: VisionTransformer, learning_rate: float, layer_decay: float, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = param_groups_layer_decay(model, recipe.weight_decay, model.no_weight_decay(), layer_decay=layer_decay)
     for group in groups:
         group["lr"] = learning_rate * group.pop("lr_scale")
     return torch.optim.AdamW(groups, fused=True)

@@ -12,7 +12,7 @@ from xai.gradcam import require_explainable
 from xai.rollout import attend, entering, pooling_shares, require_plain
 
 
-def attention_rollout(tower: VisionTransformer, images: Tensor) -> Tensor:
+def attention_rollout(model: VisionTransformer, images: Tensor) -> Tensor:
     """How much of what the classifier reads comes from each patch, by attention through all blocks.
 
     A block mixes tokens by its attention matrix A, averaged over heads, and passes them on by its skip connection: by
@@ -20,24 +20,24 @@ def attention_rollout(tower: VisionTransformer, images: Tensor) -> Tensor:
     the mean over the rows of all patches.
 
     Args:
-        tower: with its classifier, in eval mode, LoRA-wrapped or not.
+        model: with its classifier, in eval mode, LoRA-wrapped or not.
         images: (B, 3, H, W) float, already normalised with the backbone's mean and standard deviation.
 
     Returns:
-        (B, rows, columns) float32 on the tower's patch grid and device. At least 0; with the shares of the class token
+        (B, rows, columns) float32 on the model's patch grid and device. At least 0; with the shares of the class token
         and the registers they add up to 1.
 
     Raises:
         ValueError: training mode, blocks that are not timm's plain ones, or a pooling that is neither the class token
             nor the average.
     """
-    require_explainable(tower, target_class=0)
-    require_plain(tower)
+    require_explainable(model, target_class=0)
+    require_plain(model)
     with torch.no_grad():
-        inputs = entering(tower, images)
-        row = pooling_shares(tower, inputs[-1])
-        for block, tokens in zip(reversed(tower.blocks), reversed(inputs), strict=True):
+        inputs = entering(model, images)
+        row = pooling_shares(model, inputs[-1])
+        for block, tokens in zip(reversed(model.blocks), reversed(inputs), strict=True):
             _, attention = attend(block, tokens)
             # A product and a sum, because autocast would round a matrix product to bfloat16.
             row = (row + (row[:, :, None] * attention.float().mean(dim=1)).sum(dim=1)) / 2
-    return row[:, tower.num_prefix_tokens :].unflatten(1, tower.patch_embed.grid_size)
+    return row[:, model.num_prefix_tokens :].unflatten(1, model.patch_embed.grid_size)

@@ -10,14 +10,14 @@ from backbones import finish_from
 from xai.gradcam import require_explainable
 
 
-def input_gradient(tower: VisionTransformer, images: Tensor, target_class: int = 1) -> Tensor:
+def input_gradient(model: VisionTransformer, images: Tensor, target_class: int = 1) -> Tensor:
     """How much each pixel matters for a class's logit: the size of its gradient (Simonyan et al. 2014).
 
-    It has no sign: a pixel that speaks against the class counts as one that speaks for it. Nothing of the tower
+    It has no sign: a pixel that speaks against the class counts as one that speaks for it. Nothing of the model
     changes.
 
     Args:
-        tower: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
+        model: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
         images: (B, 3, H, W) float, already normalised with the backbone's mean and standard deviation.
         target_class: the class whose logit is explained; 1 is the positive class.
 
@@ -27,8 +27,8 @@ def input_gradient(tower: VisionTransformer, images: Tensor, target_class: int =
     Raises:
         ValueError: training mode, or no such class.
     """
-    require_explainable(tower, target_class)
-    maps = smoothgrad(lambda x: finish_from(tower, x, 0)[:, target_class], images, samples=1, noise=0)
+    require_explainable(model, target_class)
+    maps = smoothgrad(lambda x: finish_from(model, x, 0)[:, target_class], images, samples=1, noise=0)
     return maps.masked_fill(~images.isfinite().all(dim=(1, 2, 3))[:, None, None], torch.nan)
 
 

@@ -1,11 +1,11 @@
 """Explanation methods by name, all used alike.
 
     method = open_method("layercam")
-    inputs = encode_until(tower, images, method.start(depth))
-    maps = saliency_maps(method(tower, inputs, target_class=1), size=224)
+    inputs = encode_until(model, images, method.start(depth))
+    maps = saliency_maps(method(model, inputs, target_class=1), size=224)
 
 `gradcam`, `rollout` and `input_gradient` are this project's. The others are pytorch-grad-cam's formulas on the
-activations and gradients that `gradcam` uses: no image passes through the tower for them, the model keeps its gradients
+activations and gradients that `gradcam` uses: no image passes through the model for them, the model keeps its gradients
 and its mode, and their maps come back before the library's scaling, for `saliency_maps` to scale as those of every
 method.
 """
@@ -53,11 +53,11 @@ UNFIT = {
 
 @dataclass(frozen=True)
 class Method:
-    """One way to say where a tower looks.
+    """One way to say where a model looks.
 
     Attributes:
         name: what users write, one of `METHODS`.
-        explain: (tower, inputs, target class) -> maps.
+        explain: (model, inputs, target class) -> maps.
         block: whose `norm1` is the target layer, negative from the end; None where every block takes part.
         layer: the target layer, for the record.
     """
@@ -68,32 +68,34 @@ class Method:
     layer: str
 
     def start(self, depth: int) -> int:
-        """The block whose inputs the method takes, of a tower of `depth`: images for 0, else tokens.
+        """The block whose inputs the method takes, of a model of `depth`: images for 0, else tokens.
 
         Raises:
-            ValueError: a tower of that depth has no such block.
+            ValueError: a model of that depth has no such block.
         """
         if self.block is None:
             return 0
         if not -depth <= self.block < depth:
-            raise ValueError(f"{self.name}: block {self.block} of a tower of {depth}; from {-depth} to {depth - 1}")
+            raise ValueError(
+                f"{self.name}: block {self.block} of a model of {depth} blocks; from {-depth} to {depth - 1}"
+            )
         return self.block % depth
 
-    def __call__(self, tower: VisionTransformer, inputs: Tensor, target_class: int = 1) -> Tensor:
+    def __call__(self, model: VisionTransformer, inputs: Tensor, target_class: int = 1) -> Tensor:
         """Maps before any scaling; only positive values speak for the class.
 
         Args:
-            tower: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
-            inputs: as `encode_until(tower, images, self.start(depth))` returns them, or a cache of the same.
+            model: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
+            inputs: as `encode_until(model, images, self.start(depth))` returns them, or a cache of the same.
 
         Returns:
-            (B, rows, columns) float32 on the tower's device: on its patch grid, of `input_gradient` on the images'
+            (B, rows, columns) float32 on the model's device: on its patch grid, of `input_gradient` on the images'
             pixels. Pictures of a batch do not mix; the map of one whose inputs are not finite is NaN.
 
         Raises:
-            ValueError: training mode, no such class, or a tower that the method does not know.
+            ValueError: training mode, no such class, or a model that the method does not know.
         """
-        return self.explain(tower, inputs, target_class)
+        return self.explain(model, inputs, target_class)
 
 
 def open_method(name: str, block: int = -1) -> Method:
@@ -122,16 +124,16 @@ def open_method(name: str, block: int = -1) -> Method:
     raise ValueError(f"explanation method {name!r} is unknown; {hint}")
 
 
-def _by_library(kind: str, block: int, tower: VisionTransformer, tokens: Tensor, target_class: int) -> Tensor:
+def _by_library(kind: str, block: int, model: VisionTransformer, tokens: Tensor, target_class: int) -> Tensor:
     import pytorch_grad_cam  # brings matplotlib, which `gradcam` can do without
 
     # It wants a model to put hooks on and to switch to eval mode; ours it never sees.
     engine = getattr(pytorch_grad_cam, kind)(torch.nn.Linear(1, 1), target_layers=[])
     activations, gradients = (
-        part.float().mT.unflatten(2, tower.patch_embed.grid_size)
-        for part in at_target_layer(tower, tokens, target_class, block)
+        part.float().mT.unflatten(2, model.patch_embed.grid_size)
+        for part in at_target_layer(model, tokens, target_class, block)
     )
-    maps = activations.new_full((len(tokens), *tower.patch_embed.grid_size), torch.nan)
+    maps = activations.new_full((len(tokens), *model.patch_embed.grid_size), torch.nan)
     # The library takes NaN for 0, and one infinity ends its decompositions for the whole batch.
     whole = (activations.isfinite() & gradients.isfinite()).flatten(1).all(dim=1)
     if whole.any():

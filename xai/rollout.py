@@ -5,7 +5,7 @@ where positive, says which tokens the block mixed in favour of the class. Multip
 identity added for its skip connection, these say which patches of the picture did.
 
 Only the row of that product that the classifier reads is needed. It is carried from the last block to the first, and
-each block is computed again from what entered it: memory holds the attention of one block, however deep the tower.
+each block is computed again from what entered it: memory holds the attention of one block, however deep the model.
 """
 
 import torch
@@ -17,78 +17,78 @@ from backbones import encode_until
 from xai.gradcam import require_explainable
 
 
-def rollout(tower: VisionTransformer, images: Tensor, target_class: int = 1) -> Tensor:
+def rollout(model: VisionTransformer, images: Tensor, target_class: int = 1) -> Tensor:
     """Relevance of every patch for one class, through all blocks.
 
     With average pooling the map is the mean over the rows of all patches, without the identity: that a patch reaches
     its own token through the skip connections tells nothing. Pictures of a batch do not mix: one that is not finite
-    gets a map of NaN. Nothing of the tower changes.
+    gets a map of NaN. Nothing of the model changes.
 
     Args:
-        tower: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
+        model: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
         images: (B, 3, H, W) float, already normalised with the backbone's mean and standard deviation.
         target_class: the class whose logit is explained; 1 is the positive class.
 
     Returns:
-        (B, rows, columns) float32, at least 0, on the tower's patch grid and device.
+        (B, rows, columns) float32, at least 0, on the model's patch grid and device.
 
     Raises:
         ValueError: training mode, no such class, blocks that are not timm's plain ones, or a pooling that is neither
             the class token nor the average.
     """
-    require_explainable(tower, target_class)
-    require_plain(tower)
+    require_explainable(model, target_class)
+    require_plain(model)
     with torch.inference_mode(False):
-        tokens_in = entering(tower, images)
-        pooled = pooling_shares(tower, tokens_in[-1])
+        tokens_in = entering(model, images)
+        pooled = pooling_shares(model, tokens_in[-1])
         relevance = torch.zeros_like(pooled)
         upstream: Tensor | None = None
-        for block, tokens in zip(reversed(tower.blocks), reversed(tokens_in), strict=True):
+        for block, tokens in zip(reversed(model.blocks), reversed(tokens_in), strict=True):
             with torch.enable_grad():
                 inputs = tokens.detach().clone().requires_grad_()
                 output, attention = attend(block, inputs)
                 if upstream is None:
-                    output = tower.forward_head(tower.norm(output))[:, target_class].sum()
+                    output = model.forward_head(model.norm(output))[:, target_class].sum()
                 upstream, gradient = torch.autograd.grad(output, (inputs, attention), upstream)
             mixed = (gradient * attention.detach()).clamp(min=0).mean(dim=1).float()
             # A product and a sum, because autocast would round a matrix product to bfloat16.
             relevance = relevance + ((pooled + relevance)[:, :, None] * mixed).sum(dim=1)
-    return relevance[:, tower.num_prefix_tokens :].unflatten(1, tower.patch_embed.grid_size)
+    return relevance[:, model.num_prefix_tokens :].unflatten(1, model.patch_embed.grid_size)
 
 
-def require_plain(tower: VisionTransformer) -> None:
+def require_plain(model: VisionTransformer) -> None:
     """Raises ValueError for blocks that are not timm's plain ones, and for another pooling than `rollout` knows."""
-    for block in tower.blocks:
+    for block in model.blocks:
         if type(block) is not Block or type(block.attn) is not Attention:
             kind = type(block if type(block) is not Block else block.attn).__name__
             raise ValueError(f"rollout knows timm's plain Block and Attention, not a {kind}'s")
-    if tower.attn_pool is not None or tower.global_pool not in ("token", "avg"):
-        pooling = tower.global_pool if tower.attn_pool is None else "attention"
+    if model.attn_pool is not None or model.global_pool not in ("token", "avg"):
+        pooling = model.global_pool if model.attn_pool is None else "attention"
         raise ValueError(f"rollout knows pooling by class token and by average, not {pooling!r}")
 
 
-def entering(tower: VisionTransformer, images: Tensor) -> list[Tensor]:
+def entering(model: VisionTransformer, images: Tensor) -> list[Tensor]:
     """The tokens (B, N, C) that enter each block."""
     found: list[Tensor] = []
     handles = [
-        block.norm1.register_forward_pre_hook(lambda module, args: found.append(args[0])) for block in tower.blocks
+        block.norm1.register_forward_pre_hook(lambda module, args: found.append(args[0])) for block in model.blocks
     ]
     try:
         with torch.no_grad():
-            encode_until(tower, images, len(tower.blocks))
+            encode_until(model, images, len(model.blocks))
     finally:
         for handle in handles:
             handle.remove()
     return found
 
 
-def pooling_shares(tower: VisionTransformer, tokens: Tensor) -> Tensor:
+def pooling_shares(model: VisionTransformer, tokens: Tensor) -> Tensor:
     """(B, N): the share of each token of the last block in what the classifier reads."""
     shares = tokens.new_zeros(tokens.shape[:2], dtype=torch.float32)
-    if tower.global_pool == "token":
+    if model.global_pool == "token":
         shares[:, 0] = 1
     else:
-        first = 0 if tower.pool_include_prefix else tower.num_prefix_tokens
+        first = 0 if model.pool_include_prefix else model.num_prefix_tokens
         shares[:, first:] = 1 / (tokens.shape[1] - first)
     return shares
 

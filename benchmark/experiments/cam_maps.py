@@ -21,21 +21,21 @@ STEPS = 4  # shifts along each axis
 
 
 @dataclass(frozen=True)
-class Model:
-    """A trained trial's tower, and what its images go through. Images are (B, 3, side, side) float in 0..1."""
+class TrainedModel:
+    """A trained trial's model, and what its images go through. Images are (B, 3, side, side) float in 0..1."""
 
-    tower: VisionTransformer
+    model: VisionTransformer
     normalise: Callable[[Tensor], Tensor]
     target_class: int
 
     @cached_property
-    def large(self) -> "Model":
+    def large(self) -> "TrainedModel":
         """The same for images of `LARGE` pixels."""
-        return replace(self, tower=larger(self.tower, LARGE))
+        return replace(self, model=larger(self.model, LARGE))
 
     def logits(self, images: Tensor) -> Tensor:
         """(B, classes)."""
-        return self.tower(self.normalise(images))
+        return self.model(self.normalise(images))
 
     def explained(self, method: str, images: Tensor, depth: float = 1.0) -> Tensor:
         """Signed maps (B, rows, columns) of a method of `xai.methods`.
@@ -43,11 +43,11 @@ class Model:
         Args:
             depth: of the block that is the target layer, from 0 (the first) to 1 (the last).
         """
-        blocks = len(self.tower.blocks)
+        blocks = len(self.model.blocks)
         block = -1 if depth == 1 else int(depth * blocks)
         opened = open_method(method, block)
-        inputs = backbones.encode_until(self.tower, self.normalise(images), opened.start(blocks))
-        return opened(self.tower, inputs, self.target_class)
+        inputs = backbones.encode_until(self.model, self.normalise(images), opened.start(blocks))
+        return opened(self.model, inputs, self.target_class)
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class MapMethod:
     Attributes:
         name: in tables and after --methods.
         maps: (model, images) -> (B, IMAGE_SIZE, IMAGE_SIZE) float, at least 0.
-        cost: what it computes per image, in passes through the tower.
+        cost: what it computes per image, in passes through the model.
     """
 
     name: str
-    maps: Callable[[Model, Images], Tensor]
+    maps: Callable[[TrainedModel, Images], Tensor]
     cost: str
 
 
@@ -77,34 +77,34 @@ def _enlarged(signed: Tensor) -> Tensor:
     return saliency_maps(signed, IMAGE_SIZE, "raw")
 
 
-def _of_block(method: str, depth: float) -> Callable[[Model, Images], Tensor]:
-    return lambda model, images: _enlarged(model.explained(method, images.small, depth))
+def _of_block(method: str, depth: float) -> Callable[[TrainedModel, Images], Tensor]:
+    return lambda trained, images: _enlarged(trained.explained(method, images.small, depth))
 
 
-def _of_other_class(model: Model, images: Images) -> Tensor:
-    return _enlarged(replace(model, target_class=1 - model.target_class).explained("gradcam", images.small))
+def _of_other_class(trained: TrainedModel, images: Images) -> Tensor:
+    return _enlarged(replace(trained, target_class=1 - trained.target_class).explained("gradcam", images.small))
 
 
-def _of_either_sign(model: Model, images: Images) -> Tensor:
-    return _enlarged(model.explained("gradcam", images.small).abs())
+def _of_either_sign(trained: TrainedModel, images: Images) -> Tensor:
+    return _enlarged(trained.explained("gradcam", images.small).abs())
 
 
-def _magnified(method: str, depth: float) -> Callable[[Model, Images], Tensor]:
-    return lambda model, images: _enlarged(model.large.explained(method, images.large, depth))
+def _magnified(method: str, depth: float) -> Callable[[TrainedModel, Images], Tensor]:
+    return lambda trained, images: _enlarged(trained.large.explained(method, images.large, depth))
 
 
-def _shifted(method: str, depth: float) -> Callable[[Model, Images], Tensor]:
-    def maps(model: Model, images: Images) -> Tensor:
-        patch = model.tower.patch_embed.patch_size[0]
-        explain = lambda moved: model.explained(method, moved, depth)  # noqa: E731
+def _shifted(method: str, depth: float) -> Callable[[TrainedModel, Images], Tensor]:
+    def maps(trained: TrainedModel, images: Images) -> Tensor:
+        patch = trained.model.patch_embed.patch_size[0]
+        explain = lambda moved: trained.explained(method, moved, depth)  # noqa: E731
         return shifted_average(explain, images.small, patch, STEPS).clamp(min=0)
 
     return maps
 
 
-def _gradient(samples: int, noise: float) -> Callable[[Model, Images], Tensor]:
-    def maps(model: Model, images: Images) -> Tensor:
-        return smoothgrad(lambda noisy: model.logits(noisy)[:, model.target_class], images.small, samples, noise)
+def _gradient(samples: int, noise: float) -> Callable[[TrainedModel, Images], Tensor]:
+    def maps(trained: TrainedModel, images: Images) -> Tensor:
+        return smoothgrad(lambda noisy: trained.logits(noisy)[:, trained.target_class], images.small, samples, noise)
 
     return maps
 
@@ -117,17 +117,17 @@ MAPS = (
     MapMethod("Grad-CAM of the other class", _of_other_class, "1 forward, 1 backward of the last block"),
     MapMethod("Grad-CAM, either sign", _of_either_sign, "1 forward, 1 backward of the last block"),
     MapMethod("LayerCAM, last block", _of_block("layercam", 1), "1 forward, 1 backward of the last block"),
-    MapMethod("LayerCAM, half depth", _of_block("layercam", 1 / 2), "1 forward, 1 backward of half the tower"),
+    MapMethod("LayerCAM, half depth", _of_block("layercam", 1 / 2), "1 forward, 1 backward of half the model"),
     MapMethod("LayerCAM, quarter depth", _of_block("layercam", 1 / 4), "1 forward, 1 backward of 3 quarters"),
     MapMethod("LayerCAM, first block", _of_block("layercam", 0), "1 forward, 1 backward"),
     MapMethod(
         f"LayerCAM, half depth, {STEPS}x{STEPS} shifts",
         _shifted("layercam", 1 / 2),
-        f"{STEPS**2} forward, {STEPS**2} backward of half the tower",
+        f"{STEPS**2} forward, {STEPS**2} backward of half the model",
     ),
     MapMethod(
         "attention rollout",
-        lambda model, images: _enlarged(attention_rollout(model.tower, model.normalise(images.small))),
+        lambda trained, images: _enlarged(attention_rollout(trained.model, trained.normalise(images.small))),
         "2 forward, attention not fused",
     ),
     MapMethod("gradient-weighted rollout", _of_block("rollout", 1), "2 forward, 1 backward, attention not fused"),

@@ -33,13 +33,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import backbones
-from benchmark.experiments.cam_maps import BASELINE, LARGE, MAPS, Images, MapMethod, Model
+from benchmark.experiments.cam_maps import BASELINE, LARGE, MAPS, Images, MapMethod, TrainedModel
 from benchmark.experiments.planted_pixels import Truth, open_study, read_truth
 from benchmark.storage.rundir import RunDirectory, write_csv, write_image
 from benchmark.study.cells import Cell, cells_of
 from benchmark.study.config import Study
 from benchmark.trial.device import worker_device
-from benchmark.trial.training import trained_tower
+from benchmark.trial.training import trained_model
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.intervals import Scale, interval_at_end, student_interval, student_p_value
 from stats.jackknife import leave_out_patients, spread
@@ -61,10 +61,10 @@ def trained_cells(study: Study, directory: RunDirectory) -> list[Cell]:
     return [cell for cell, folder in folders.items() if folder.trial.is_file() and not folder.failure.is_file()]
 
 
-def open_model(study: Study, directory: RunDirectory, cell: Cell, device: torch.device) -> Model:
+def open_model(study: Study, directory: RunDirectory, cell: Cell, device: torch.device) -> TrainedModel:
     """A trained trial as its run explains it."""
-    tower = trained_tower(cell, directory).requires_grad_(False).to(device)
-    return Model(tower, cell.backbone.open().normalise, study.explain.target_class)
+    model = trained_model(cell, directory).requires_grad_(False).to(device)
+    return TrainedModel(model, cell.backbone.open().normalise, study.explain.target_class)
 
 
 def batches(truth: Truth, device: torch.device) -> Iterator[tuple[slice, Images]]:
@@ -86,17 +86,17 @@ class Made:
     milliseconds: float
 
 
-def make_maps(model: Model, method: MapMethod, truth: Truth) -> Made:
+def make_maps(trained: TrainedModel, method: MapMethod, truth: Truth) -> Made:
     """One method's maps; time is the median over batches, of processor time where the device is the CPU."""
-    device = next(model.tower.parameters()).device
+    device = next(trained.model.parameters()).device
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     maps, took = np.zeros(truth.fov.shape, np.float32), []
     _, first = next(batches(truth, device))
-    method.maps(model, Images(first.small[:1], first.large[:1]))  # imports and first uses are not timed
+    method.maps(trained, Images(first.small[:1], first.large[:1]))  # imports and first uses are not timed
     for part, images in batches(truth, device):
         start = clock()
         with backbones.autocast(device):
-            maps[part] = method.maps(model, images).float().cpu().numpy()
+            maps[part] = method.maps(trained, images).float().cpu().numpy()
         took.append(1000 * (clock() - start) / len(images.small))
     return Made(maps, float(np.median(took)))
 
@@ -206,9 +206,9 @@ def measure_run(
     truth = read_truth(study, directory, LARGE, patients)
     device = worker_device(study.resources)
     for cell in trained_cells(study, directory):
-        model = open_model(study, directory, cell, device)
-        made = {method.name: make_maps(model, method, truth) for method in methods}
-        scores = truth.table.select("patient_id", "label").with_columns(_scores(model, truth, device))
+        trained = open_model(study, directory, cell, device)
+        made = {method.name: make_maps(trained, method, truth) for method in methods}
+        scores = truth.table.select("patient_id", "label").with_columns(_scores(trained, truth, device))
         patient = pl.concat_str(pl.lit(f"{truth.cohort!r} "), "patient_id")
         tables = [
             measure(found, truth).with_columns(pl.lit(name).alias("method"), patient.alias("patient"))
@@ -228,12 +228,15 @@ def measure_run(
 
 
 @torch.inference_mode()
-def _scores(model: Model, truth: Truth, device: torch.device) -> list[pl.Series]:
+def _scores(trained: TrainedModel, truth: Truth, device: torch.device) -> list[pl.Series]:
     """The explained class's logit less the other's, at both sizes."""
     found: dict[str, list[Tensor]] = {"small": [], "large": []}
     for _, images in batches(truth, device):
         with backbones.autocast(device):
-            for name, logits in (("small", model.logits(images.small)), ("large", model.large.logits(images.large))):
+            for name, logits in (
+                ("small", trained.logits(images.small)),
+                ("large", trained.large.logits(images.large)),
+            ):
                 found[name].append((logits[:, 1] - logits[:, 0]).float().cpu())
     return [pl.Series(name, torch.cat(parts).numpy()) for name, parts in found.items()]
 

@@ -29,7 +29,7 @@ def notices(study: Study, directory: RunDirectory) -> list[str]:
     ]
     if untrained:
         told.append(
-            f"Towers are untrained ({', '.join(untrained)}): the numbers show that the chain works, "
+            f"Backbones are untrained ({', '.join(untrained)}): the numbers show that the chain works, "
             "not how good a model is."
         )
     caution = (directory.completed("segment") or {}).get("source", {}).get("caution")

@@ -20,7 +20,7 @@ from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.cache import CachePlan, explained_from, explained_fronts, plan_cache, trains_from_images
 from benchmark.trial.device import forward_batch, worker_device
-from benchmark.trial.weight_files import build_tower
+from benchmark.trial.weight_files import build_model
 from finetune.footprint import Footprint
 from finetune.inputs import Images, batches, plan_rows, plan_views
 
@@ -37,7 +37,7 @@ def embed(run: Run) -> None:
     _say_what_is_left_out(run, plan)
     wanted = [choice for choice in run.study.backbones if missing.blocks(choice.name)]
     if not wanted:
-        run.reporter.skip("embed", "complete, or every strategy trains the whole tower")
+        run.reporter.skip("embed", "complete, or every strategy trains the whole model")
         return
     # Where each block goes, and which entry of it is which view of which row.
     targets = {
@@ -52,7 +52,7 @@ def embed(run: Run) -> None:
     rows, views = np.nonzero(entry >= 0)
     tested = np.isin(rows, test)
     size = run.study.resources.batch_size
-    # Backbone after backbone, so that an actor builds each tower once; test images apart, for they may go further.
+    # Backbone after backbone, so that an actor builds each model once; test images apart, for they may go further.
     units: list[Row] = [
         {"backbone": index, "test": part is tested, "rows": rows[part][batch], "views": views[part][batch]}
         for index, choice in enumerate(wanted)
@@ -159,8 +159,8 @@ class EmbedWorker(Worker[tuple[VisionTransformer, Images]]):
 
     def load(self, key: int) -> tuple[VisionTransformer, Images]:
         choice = self.choices[key]
-        tower = build_tower(choice, self.directory).to(self.device)
-        return tower, Images(self.images, choice.open().normalise, self.study.training.view_seed, self.device)
+        model = build_model(choice, self.directory).to(self.device)
+        return model, Images(self.images, choice.open().normalise, self.study.training.view_seed, self.device)
 
     @torch.inference_mode()
     def work(self, loaded: tuple[VisionTransformer, Images], unit: Row) -> list[Row]:
@@ -188,10 +188,10 @@ class EmbedWorker(Worker[tuple[VisionTransformer, Images]]):
     def _reached(
         self, loaded: tuple[VisionTransformer, Images], rows: np.ndarray, views: np.ndarray, blocks: list[int]
     ) -> dict[int, torch.Tensor]:
-        (tower, inputs), size = loaded, self.footprint.micro_batch
+        (model, inputs), size = loaded, self.footprint.micro_batch
         parts = []
         for piece in batches(len(rows), size):
             batch = inputs.batch(rows[piece], views[piece])
             with backbones.autocast(self.device):
-                parts.append(backbones.encode_at(tower, batch, blocks))
+                parts.append(backbones.encode_at(model, batch, blocks))
         return {block: torch.cat([part[block] for part in parts]) for block in blocks}

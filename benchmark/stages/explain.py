@@ -17,7 +17,7 @@ from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from benchmark.trial.figures import draw_figures
-from benchmark.trial.training import Entering, explained_inputs, trained_tower
+from benchmark.trial.training import Entering, explained_inputs, trained_model
 from finetune.inputs import batches
 from xai.gradcam import not_finite
 from xai.measures import measure, measure_names
@@ -32,7 +32,7 @@ def explain(run: Run) -> None:
     test = of_split(read_parquet(run.directory.cohort), "test")
     eyes = test["eye"].to_list() if test["eye"].count() else None
     size = run.study.resources.batch_size
-    # Cell after cell, so that an actor loads each tower once or twice.
+    # Cell after cell, so that an actor loads each model once or twice.
     units = [
         {"cell": index, "positions": np.arange(len(test))[part]}
         for index in range(len(waiting))
@@ -103,14 +103,14 @@ class ExplainWorker(Worker[tuple[VisionTransformer, Entering]]):
 
     def load(self, key: int) -> tuple[VisionTransformer, Entering]:
         cell = self.cells[key]
-        tower = trained_tower(cell, self.directory).requires_grad_(False).to(self.device)
-        return tower, explained_inputs(self.study, self.directory, cell, tower)
+        model = trained_model(cell, self.directory).requires_grad_(False).to(self.device)
+        return model, explained_inputs(self.study, self.directory, cell, model)
 
     def work(self, loaded: tuple[VisionTransformer, Entering], unit: Row) -> list[Row]:
-        settings, (tower, entering), positions = self.study.explain, loaded, unit["positions"]
+        settings, (model, entering), positions = self.study.explain, loaded, unit["positions"]
         inputs = entering(self.rows[positions])
         with backbones.autocast(self.device):
-            signed = settings.open()(tower, inputs, settings.target_class)
+            signed = settings.open()(model, inputs, settings.target_class)
         eyes = None if self.eyes is None else [self.eyes[position] for position in positions]
         disc = None if self.discs is None else self.discs[positions]
         found = {

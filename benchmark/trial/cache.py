@@ -1,7 +1,7 @@
 """What of the frozen blocks' output is kept on disk: which blocks, of which images, and who starts from where.
 
 Training reads what enters a cell's first trainable block, of every image and view. An explanation reads what enters the
-block where its method begins, of the test images alone; as far as a cell froze the tower, that is the untrained
+block where its method begins, of the test images alone; as far as a cell froze the model, that is the untrained
 backbone's, too.
 """
 
@@ -62,7 +62,7 @@ def plan_cache(study: Study, images: int, train_images: int, test_images: int, f
 
 
 def frozen_fronts(study: Study, backbone: str) -> list[int]:
-    """The blocks where this study's strategies begin to train, without those that train the tower from its start."""
+    """The blocks where this study's strategies begin to train, without those that train the model from its start."""
     depth = backbones.get(backbone).depth
     return sorted({strategy.open().frozen_blocks(depth) for strategy in study.strategies} - {0})
 
@@ -74,7 +74,7 @@ def explained_fronts(study: Study, backbone: str) -> list[int]:
 
 
 def entry_shape(backbone: str, block: int) -> tuple[int, ...]:
-    """Of what enters a block: (tokens, width), or at the depth of the tower the pooled features (width,)."""
+    """Of what enters a block: (tokens, width), or at the depth of the model the pooled features (width,)."""
     chosen = backbones.get(backbone)
     return (chosen.width,) if block == chosen.depth else (chosen.tokens, chosen.width)
 
@@ -86,7 +86,7 @@ def trains_from_images(cell: Cell, plan: CachePlan) -> bool:
 
 
 def explained_from(study: Study, cell: Cell, cached: Collection[int]) -> int:
-    """The block from which a cell's explanation runs the tower: of those `cached` the last that is neither behind what
+    """The block from which a cell's explanation runs the model: of those `cached` the last that is neither behind what
     the cell trained nor behind where the method begins; 0, images, where there is none."""
     depth = cell.backbone.open().depth
     last = min(cell.strategy.open().frozen_blocks(depth), study.explain.open().start(depth))

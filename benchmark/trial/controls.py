@@ -19,9 +19,9 @@ from benchmark.study.photos import IMAGE_SIZE
 from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
-from benchmark.trial.training import trained_tower
+from benchmark.trial.training import trained_model
 from finetune.inputs import Images, batches
-from finetune.model import Model
+from finetune.prepared import Prepared
 from finetune.training import positive_score, predict_logits
 from xai.controls.null import FOV_RATIO, TESTED_RATIOS, Null
 from xai.controls.parameter_randomisation import cascade, mean_sd, others, rank_correlation, structural_similarity
@@ -52,12 +52,12 @@ class Explained:
         return worker_device(self.study.resources)
 
     @cached_property
-    def tower(self) -> VisionTransformer:
-        """The trained tower on the device, with nothing left to train."""
-        return trained_tower(self.cell, self.directory).requires_grad_(False).to(self.device)
+    def model(self) -> VisionTransformer:
+        """The trained model on the device, with nothing left to train."""
+        return trained_model(self.cell, self.directory).requires_grad_(False).to(self.device)
 
     def images(self, store: np.ndarray) -> Images:
-        """Photographs (n, 224, 224, 3) uint8 as the tower takes them, unaugmented for view 0."""
+        """Photographs (n, 224, 224, 3) uint8 as the model takes them, unaugmented for view 0."""
         return Images(store, self.cell.backbone.open().normalise, 0, self.device)
 
 
@@ -82,7 +82,7 @@ def find_other_class(cell: Explained) -> None:
     Next to it the one that these maps have by chance, against other patients' vessels.
     """
     trial = cell.directory.trial(cell.cell)
-    signed = _signed_maps(cell, cell.tower, cell.test["row"].to_numpy(), 1 - cell.study.explain.target_class)
+    signed = _signed_maps(cell, cell.model, cell.test["row"].to_numpy(), 1 - cell.study.explain.target_class)
     found, of_images = _by_chance(cell, signed, (FOV_RATIO,), {"exchanged": vessel_permutation})
     write_json(trial.other_class, found)
     write_parquet(trial.other_class_chance, of_images)
@@ -144,16 +144,16 @@ def find_parameter_randomisation(cell: Explained) -> None:
     settings = cell.study.controls
     rows = cell.test["row"].to_numpy()
     spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), settings.images)).round().astype(int))
-    depth = len(cell.tower.blocks)
+    depth = len(cell.model.blocks)
     steps = depths(depth + 2)
     target_class = cell.study.explain.target_class
-    trained = _signed_maps(cell, cell.tower, rows[spread], target_class)
+    trained = _signed_maps(cell, cell.model, rows[spread], target_class)
     likeness = {step: np.full((settings.seeds, 2, len(spread)), np.nan) for step in steps}
     ratios, random = _ratios(cell, trained, spread), []
     for seed in range(settings.seeds):
-        for step, tower in cascade(cell.tower, seed):
+        for step, model in cascade(cell.model, seed):
             if step in likeness:
-                signed = _signed_maps(cell, tower, rows[spread], target_class)
+                signed = _signed_maps(cell, model, rows[spread], target_class)
                 # A random classifier is as likely to turn a map round as not.
                 likeness[step][seed, 0] = abs(rank_correlation(signed.numpy(), trained.numpy()))
                 stretched = (saliency_maps(maps, IMAGE_SIZE, "minmax").numpy() for maps in (signed, trained))
@@ -219,9 +219,9 @@ def find_erasure(cell: Explained) -> None:
     versions = {"score": (open_array(cell.directory.images), rows)} | {
         name: (erased[:, index], np.arange(len(rows))) for index, name in enumerate(("erased", "control"))
     }
-    model = Model.whole(cell.tower)
+    prepared = Prepared.whole(cell.model)
     scores = {
-        name: positive_score(predict_logits(model, cell.images(store), which, size))
+        name: positive_score(predict_logits(prepared, cell.images(store), which, size))
         for name, (store, which) in versions.items()
     }
     painted = read_parquet(cell.directory.painted)["painted"]
@@ -241,7 +241,7 @@ COMPUTE: dict[str, Callable[[Explained], None]] = {
 }
 
 
-def _signed_maps(cell: Explained, tower: VisionTransformer, rows: np.ndarray, target_class: int) -> Tensor:
+def _signed_maps(cell: Explained, model: VisionTransformer, rows: np.ndarray, target_class: int) -> Tensor:
     """(len(rows), rows, columns) float32 on the CPU; from photographs, for every block may have changed."""
     method = cell.study.explain.open()
     images = cell.images(open_array(cell.directory.images))
@@ -251,13 +251,13 @@ def _signed_maps(cell: Explained, tower: VisionTransformer, rows: np.ndarray, ta
         with backbones.autocast(cell.device):
             with torch.inference_mode():
                 batch = images.batch(chosen, np.zeros_like(chosen))
-                inputs = backbones.encode_until(tower, batch, method.start(len(tower.blocks)))
-            parts.append(method(tower, inputs, target_class))
+                inputs = backbones.encode_until(model, batch, method.start(len(model.blocks)))
+            parts.append(method(model, inputs, target_class))
     return torch.cat(parts).float().cpu()
 
 
 def depths(last: int) -> list[int]:
-    """Depths to look at: all of a shallow tower; of a deep one 1, 2, 3 and others spread evenly up to the last."""
+    """Depths to look at: all of a shallow model; of a deep one 1, 2, 3 and others spread evenly up to the last."""
     if last <= _STEPS:
         return list(range(1, last + 1))
     return [1, 2, *np.linspace(3, last, _STEPS - 2).round().astype(int).tolist()]

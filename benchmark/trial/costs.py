@@ -50,7 +50,7 @@ class Machine:
         trials: how many run at once.
         threads: of each on the CPU.
         memory: bytes that each may take, of the GPU or else of main memory.
-        half: whether towers compute in bfloat16.
+        half: whether models compute in bfloat16.
     """
 
     device: torch.device
@@ -130,7 +130,7 @@ def cost_of(study: Study, cell: Cell, sizes: Sizes, cached: CachePlan, machine: 
 def memory(cell: Cell, micro_batch: int, checkpointing: bool, machine: Machine) -> float:
     """Bytes on the device at the peak of a cell's training.
 
-    These are the process, the tower in float32, AdamW's two moments of what trains, and the step itself; on a CPU also
+    These are the process, the model in float32, AdamW's two moments of what trains, and the step itself; on a CPU also
     the best epoch's weights.
     """
     parameters = _parameters(cell.backbone.name, cell.strategy)
@@ -164,8 +164,8 @@ def step_bytes(backbone: str, strategy: StrategyChoice, batch: int, checkpointin
     Args:
         half: bfloat16 autocast.
     """
-    _, tower, start = _assembled(backbone, strategy)
-    trained = tower.blocks[start:]
+    _, model, start = _assembled(backbone, strategy)
+    trained = model.blocks[start:]
     kinds = {tuple((name, p.shape, p.requires_grad) for name, p in block.named_parameters()) for block in trained}
 
     def peak(blocks: int) -> int:
@@ -178,10 +178,10 @@ def step_bytes(backbone: str, strategy: StrategyChoice, batch: int, checkpointin
 
 def _peak(backbone: str, strategy: StrategyChoice, trained: int, batch: int, checkpointing: bool, half: bool) -> int:
     """The step of a cell of which only `trained` of the blocks that it trains are left."""
-    module, tower, start = deepcopy(_assembled(backbone, strategy))
+    module, model, start = deepcopy(_assembled(backbone, strategy))
     shape = (batch, *entry_shape(backbone, start)) if start else (batch, 3, IMAGE_SIZE, IMAGE_SIZE)
     if trained:
-        tower.blocks, start = tower.blocks[max(0, start - 1) : start + trained], min(1, start)
+        model.blocks, start = model.blocks[max(0, start - 1) : start + trained], min(1, start)
     module.train()
     with FakeTensorMode():
         for part in module.modules():
@@ -190,7 +190,7 @@ def _peak(backbone: str, strategy: StrategyChoice, trained: int, batch: int, che
         inputs, labels = torch.empty(shape), torch.zeros(batch, dtype=torch.long)
         with _Alive(module) as alive:
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-                logits = backbones.finish_from(tower, inputs, start, checkpointing)
+                logits = backbones.finish_from(model, inputs, start, checkpointing)
             F.cross_entropy(logits.float(), labels).backward()
     return alive.peak + inputs.nbytes
 
@@ -304,10 +304,10 @@ def _entries(study: Study, sizes: Sizes) -> int:
 
 @cache
 def _assembled(backbone: str, strategy: StrategyChoice) -> tuple[nn.Module, VisionTransformer, int]:
-    """A cell on the meta device: what trains, the tower inside, and the block where it begins to train."""
-    tower = backbones.get(backbone).skeleton(classes=2)
+    """A cell on the meta device: what trains, the model inside, and the block where it begins to train."""
+    model = backbones.get(backbone).skeleton(classes=2)
     opened = strategy.open()
-    return opened.apply(tower), tower, opened.frozen_blocks(len(tower.blocks))
+    return opened.apply(model), model, opened.frozen_blocks(len(model.blocks))
 
 
 @dataclass(frozen=True)
@@ -321,9 +321,9 @@ class _Parameters:
 
 @cache
 def _parameters(backbone: str, strategy: StrategyChoice) -> _Parameters:
-    module, tower, start = _assembled(backbone, strategy)
+    module, model, start = _assembled(backbone, strategy)
     (whole, trainable), (through, changing) = (
         (sum(p.numel() for p in part.parameters()), sum(p.numel() for p in part.parameters() if p.requires_grad))
-        for part in (module, tower.blocks[start:])
+        for part in (module, model.blocks[start:])
     )
     return _Parameters(whole, trainable, changing / max(1, through))

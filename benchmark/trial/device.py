@@ -10,7 +10,7 @@ CPU_BATCH = 8  # of 32 images each takes about a tenth longer (ViT-S), for fewer
 
 
 def forward_batch(device: torch.device, batch_size: int) -> int:
-    """How many of a batch of images go through a tower at once where nothing is learned: on a CPU few, all on a GPU."""
+    """How many of a batch of images go through a model at once where nothing is learned: on a CPU few, all on a GPU."""
     return min(batch_size, CPU_BATCH) if device.type == "cpu" else batch_size
 
 

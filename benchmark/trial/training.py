@@ -18,13 +18,13 @@ from benchmark.study.splits import of_split
 from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.cache import explained_from
 from benchmark.trial.device import forward_batch, worker_device
-from benchmark.trial.weight_files import build_tower, read_records
+from benchmark.trial.weight_files import build_model, read_records
 from finetune.checkpoint import load_trained, save_trained
 from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, batches, plan_rows
-from finetune.model import Model
+from finetune.prepared import Prepared
 from finetune.training import Epoch, Split, positive_score, predict_logits, train
 
-# Rows of test images -> what enters the block where an explanation begins, on the tower's device.
+# Rows of test images -> what enters the block where an explanation begins, on the model's device.
 Entering = Callable[[np.ndarray], Tensor]
 
 
@@ -32,7 +32,7 @@ Entering = Callable[[np.ndarray], Tensor]
 class Fit:
     """A trained cell in memory."""
 
-    model: Model
+    prepared: Prepared
     inputs: Inputs
     history: list[Epoch]
 
@@ -48,20 +48,20 @@ def fit(
     """Train a cell; nothing is written."""
     device = worker_device(study.resources)
     strategy = cell.strategy.open()
-    tower = new_tower(cell, directory)
-    start = strategy.frozen_blocks(len(tower.blocks))
-    model = Model(strategy.apply(tower, cell.seed).to(device), tower, start)
+    model = new_model(cell, directory)
+    start = strategy.frozen_blocks(len(model.blocks))
+    prepared = Prepared(strategy.apply(model, cell.seed).to(device), model, start)
     cohort = read_parquet(directory.cohort)
     rows = cohort["row"].to_numpy()
     labels = np.zeros(rows.max() + 1, dtype=np.int64)
     labels[rows] = cohort["label"].to_numpy()
     split = Split(train=_rows(cohort, "train"), val=_rows(cohort, "val"), labels=labels)
-    inputs = _inputs(study, directory, cell, tower, start)
+    inputs = _inputs(study, directory, cell, model, start)
     history = train(
-        model, inputs, split, study.training, learning_rate, cell.seed,
+        prepared, inputs, split, study.training, learning_rate, cell.seed,
         layer_decay=strategy.layer_decay, on_epoch=on_epoch,
     )  # fmt: skip
-    return Fit(model, inputs, history)
+    return Fit(prepared, inputs, history)
 
 
 def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Callable[[Epoch], None]) -> None:
@@ -72,14 +72,14 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
     done = fit(study, directory, cell, learning_rate, on_epoch)
 
     with writing(folder.path):
-        save_trained(done.model.module, folder.path, backbone=cell.backbone.name)
+        save_trained(done.prepared.module, folder.path, backbone=cell.backbone.name)
     write_csv(folder.history, pl.DataFrame([asdict(epoch) for epoch in done.history]))
     held_out = read_parquet(directory.cohort).filter(pl.col("split") != "train")
-    logits = predict_logits(done.model, done.inputs, held_out["row"].to_numpy(), done.history[-1].micro_batch)
+    logits = predict_logits(done.prepared, done.inputs, held_out["row"].to_numpy(), done.history[-1].micro_batch)
     scores = pl.Series("score", positive_score(logits))
     write_parquet(folder.predictions, held_out.select("image", "patient_id", "label", scores, "split"))
     strategy = cell.strategy.open()
-    device = done.model.device
+    device = done.prepared.device
     write_json(
         folder.trial,
         {
@@ -90,7 +90,7 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
             "inputs": {Embeddings: "embeddings", FrozenFront: "images", Images: "images"}[type(done.inputs)],
             "epochs": len(done.history),
             "best_epoch": done.best.epoch,
-            "trainable_parameters": sum(parameter.numel() for parameter in done.model.trainable),
+            "trainable_parameters": sum(parameter.numel() for parameter in done.prepared.trainable),
             "seconds": sum(epoch.seconds for epoch in done.history),
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             "peak_memory": torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
@@ -107,26 +107,26 @@ def chosen_learning_rate(study: Study, directory: RunDirectory, cell: Cell) -> f
     return float(tried["learning_rate"][0])
 
 
-def trained_tower(cell: Cell, directory: RunDirectory) -> VisionTransformer:
-    """The cell's tower with what it learned, in eval mode, on the CPU."""
-    return load_trained(new_tower(cell, directory), directory.trial(cell).path, backbone=cell.backbone.name)
+def trained_model(cell: Cell, directory: RunDirectory) -> VisionTransformer:
+    """The cell's model with what it learned, in eval mode, on the CPU."""
+    return load_trained(new_model(cell, directory), directory.trial(cell).path, backbone=cell.backbone.name)
 
 
-def new_tower(cell: Cell, directory: RunDirectory) -> VisionTransformer:
-    """The cell's tower before training, with a classifier for two classes."""
-    tower = build_tower(cell.backbone, directory)
-    backbones.attach_classifier(tower, classes=2, seed=cell.seed)
-    return tower
+def new_model(cell: Cell, directory: RunDirectory) -> VisionTransformer:
+    """The cell's model before training, with a classifier for two classes."""
+    model = build_model(cell.backbone, directory)
+    backbones.attach_classifier(model, classes=2, seed=cell.seed)
+    return model
 
 
-def explained_inputs(study: Study, directory: RunDirectory, cell: Cell, tower: VisionTransformer) -> Entering:
+def explained_inputs(study: Study, directory: RunDirectory, cell: Cell, model: VisionTransformer) -> Entering:
     """From test images to what enters the block where the study's explanation begins.
 
     The way there is from the last block that `explained_from` finds on disk, rounded to the cache's type, else from
-    photographs; `tower` is the cell's trained one, and what of it comes before a cached block is never run.
+    photographs; `model` is the cell's trained one, and what of it comes before a cached block is never run.
     """
-    device = next(tower.parameters()).device
-    start = study.explain.open().start(len(tower.blocks))
+    device = next(model.parameters()).device
+    start = study.explain.open().start(len(model.blocks))
     cache = directory.embeddings(cell.backbone.name)
     cached = [block for block in range(1, start + 1) if cache.block(block).is_file() or cache.test(block).is_file()]
     begin = explained_from(study, cell, cached)
@@ -149,15 +149,15 @@ def explained_inputs(study: Study, directory: RunDirectory, cell: Cell, tower: V
             part = rows[piece]
             with backbones.autocast(device):
                 entering = inputs.batch(part, np.zeros_like(part))
-                parts.append(backbones.encode_until(tower, entering, start, begin))
+                parts.append(backbones.encode_until(model, entering, start, begin))
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     return entering
 
 
-def _inputs(study: Study, directory: RunDirectory, cell: Cell, tower: VisionTransformer, start: int) -> Inputs:
+def _inputs(study: Study, directory: RunDirectory, cell: Cell, model: VisionTransformer, start: int) -> Inputs:
     """Cached embeddings where the budget allowed them, else photographs; both give the same numbers."""
-    device = next(tower.parameters()).device
+    device = next(model.parameters()).device
     normalise = cell.backbone.open().normalise
     images = Images(open_array(directory.images), normalise, study.training.view_seed, device)
     if start == 0:
@@ -165,7 +165,7 @@ def _inputs(study: Study, directory: RunDirectory, cell: Cell, tower: VisionTran
     dtype = getattr(torch, study.embeddings.dtype)
     cache = directory.embeddings(cell.backbone.name)
     if not cache.block(start).is_file():
-        return FrozenFront(images, tower, start, dtype)
+        return FrozenFront(images, model, start, dtype)
     return Embeddings.open(cache.block(start), np.load(cache.entry), dtype, device)
 
 

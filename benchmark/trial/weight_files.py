@@ -43,7 +43,7 @@ def read_records(directory: RunDirectory) -> dict[str, Record | None]:
     return json.loads(directory.weights.read_text(encoding="utf-8")) if directory.weights.is_file() else {}
 
 
-def build_tower(choice: BackboneChoice, directory: RunDirectory) -> VisionTransformer:
+def build_model(choice: BackboneChoice, directory: RunDirectory) -> VisionTransformer:
     """The backbone with the very weights that the run recorded.
 
     A node of a cluster that keeps a hub cache of its own fetches the recorded commit.

@@ -1,4 +1,4 @@
-"""Building a tower: reproducibly, from a checkpoint file, and normalising what goes into it."""
+"""Building a model: reproducibly, from a checkpoint file, and normalising what goes into it."""
 
 import pickle
 from dataclasses import replace
@@ -26,12 +26,12 @@ def write(state, path):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_tower_is_ready_to_encode(name):
-    tower = backbones.get(name).build()
-    assert not tower.training
-    assert all(parameter.dtype == torch.float32 and parameter.device.type == "cpu" for parameter in tower.parameters())
+def test_a_model_is_ready_to_encode(name):
+    model = backbones.get(name).build()
+    assert not model.training
+    assert all(parameter.dtype == torch.float32 and parameter.device.type == "cpu" for parameter in model.parameters())
     with torch.inference_mode():
-        assert tower(torch.zeros(1, 3, 224, 224)).shape == (1, tower.embed_dim)
+        assert model(torch.zeros(1, 3, 224, 224)).shape == (1, model.embed_dim)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -46,8 +46,8 @@ def test_the_seed_alone_decides_the_weights(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("file", ["tower.safetensors", "tower.pth"])
-def test_a_saved_tower_comes_back(name, file, tmp_path):
+@pytest.mark.parametrize("file", ["model.safetensors", "model.pth"])
+def test_a_saved_model_comes_back(name, file, tmp_path):
     backbone = backbones.get(name)
     saved = backbone.build(seed=1).state_dict()
     assert same(backbone.build(write(saved, tmp_path / file), seed=2).state_dict(), saved)
@@ -69,7 +69,7 @@ def test_a_checkpoint_of_another_family_is_refused(tmp_path):
 class Published:
     """Stands for a file on the hub."""
 
-    repository, names = "lab/tower-b16", ("model.safetensors", "pytorch_model.bin")
+    repository, names = "lab/model-b16", ("model.safetensors", "pytorch_model.bin")
 
     def __init__(self, file):
         self.file, self.fetched = file, 0
@@ -99,7 +99,7 @@ def test_an_untrained_backbone_has_no_file():
         backbones.get("openclip-tiny-untrained").build(sha256="0" * 64)
 
 
-@pytest.mark.parametrize("files", [("model.safetensors", "tower-b16.pth"), ("tower-b16.pth", "a.pth"), ("a.bin",)])
+@pytest.mark.parametrize("files", [("model.safetensors", "model-b16.pth"), ("model-b16.pth", "a.pth"), ("a.bin",)])
 def test_a_folder_of_weights(files, tmp_path):
     """The published name first, then the repository's, then whatever is the only one."""
     backbone = replace(backbones.get("openclip-tiny-untrained"), weights=Published(None))
@@ -112,7 +112,7 @@ def test_a_folder_of_weights(files, tmp_path):
 def test_weights_in_a_folder_are_loaded(tmp_path):
     backbone = backbones.get("openclip-tiny-untrained")
     saved = backbone.build(seed=1).state_dict()
-    write(saved, tmp_path / "tower.safetensors")
+    write(saved, tmp_path / "model.safetensors")
     assert same(backbone.build(tmp_path).state_dict(), saved)
     assert same(backbone.build(str(tmp_path)).state_dict(), saved)
 
@@ -128,7 +128,7 @@ def test_a_folder_without_weights(tmp_path):
 
 def test_only_the_file_of_the_right_digest_is_loaded(tmp_path):
     backbone = backbones.get("openclip-tiny-untrained")
-    file = write(backbone.build(seed=1).state_dict(), tmp_path / "tower.safetensors")
+    file = write(backbone.build(seed=1).state_dict(), tmp_path / "model.safetensors")
     assert same(backbone.build(file, sha256=backbones.sha256(file)).state_dict(), backbone.build(seed=1).state_dict())
     with pytest.raises(
         backbones.WeightsError, match=rf"SHA-256 begins {backbones.sha256(file)[:12]}, expected was abc"

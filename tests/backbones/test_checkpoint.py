@@ -163,9 +163,9 @@ def test_a_file_is_found_as_it_was_named(tmp_path):
     assert find_checkpoint(tmp_path / "own.ckpt", ["model.safetensors"]) == tmp_path / "own.ckpt"
 
 
-@pytest.mark.parametrize("names", [["model.safetensors", "tower.pth"], ["absent.bin", "model.safetensors"]])
+@pytest.mark.parametrize("names", [["model.safetensors", "model.pth"], ["absent.bin", "model.safetensors"]])
 def test_a_folder_holds_a_file_under_one_of_its_names(names, tmp_path):
-    place(tmp_path, "model.safetensors", "tower.pth", "other.pth")
+    place(tmp_path, "model.safetensors", "model.pth", "other.pth")
     assert find_checkpoint(tmp_path, names) == tmp_path / "model.safetensors"
 
 

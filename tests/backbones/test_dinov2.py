@@ -1,4 +1,4 @@
-"""The DINOv2 entries agree with what timm publishes, and native towers are resampled to 224 as timm does."""
+"""The DINOv2 entries agree with what timm publishes, and native models are resampled to 224 as timm does."""
 
 from dataclasses import replace
 
@@ -23,19 +23,19 @@ def test_an_entry_agrees_with_timm(name):
 
 @pytest.fixture(params=ENTRIES)
 def small(request):
-    """The published tower at the demo's size."""
+    """The published model at the demo's size."""
     return replace(backbones.get(request.param), overrides=backbones.get("dinov2-tiny").overrides)
 
 
 @pytest.fixture
 def native(small):
-    """A tower at timm's own settings, 518x518, with positions that matter."""
+    """A model at timm's own settings, 518x518, with positions that matter."""
     torch.manual_seed(0)
-    tower = timm.create_model(small.architecture, num_classes=0, **small.overrides).eval()
-    for parameter in (tower.pos_embed, tower.cls_token, tower.reg_token):
+    model = timm.create_model(small.architecture, num_classes=0, **small.overrides).eval()
+    for parameter in (model.pos_embed, model.cls_token, model.reg_token):
         if parameter is not None:
             torch.nn.init.normal_(parameter)
-    return tower
+    return model
 
 
 def test_features_at_224_are_those_of_timms_own_loading(small, native, tmp_path):
@@ -58,7 +58,7 @@ def test_features_at_224_are_those_of_timms_own_loading(small, native, tmp_path)
 
 
 def test_features_at_the_native_grid_are_kept(small, native, tmp_path):
-    """A picture of 518x518 through the tower at 224 with its positions put back: everything else is untouched."""
+    """A picture of 518x518 through the model at 224 with its positions put back: everything else is untouched."""
     save_file(native.state_dict(), tmp_path / "native.safetensors")
     own = small.build(tmp_path / "native.safetensors")
     own.set_input_size(img_size=518)
@@ -68,7 +68,7 @@ def test_features_at_the_native_grid_are_kept(small, native, tmp_path):
         torch.testing.assert_close(own(images), native(images), atol=1e-6, rtol=0)
 
 
-def test_metas_own_file_gives_the_same_tower(small, native, tmp_path):
+def test_metas_own_file_gives_the_same_model(small, native, tmp_path):
     """Meta names the MLP's parts otherwise, keeps a mask token, and gives the class token the first position."""
     save_file(native.state_dict(), tmp_path / "native.safetensors")
     state = {

@@ -1,4 +1,4 @@
-"""Any plain CLIP model of open_clip becomes a timm tower with the same features."""
+"""Any plain CLIP model of open_clip becomes a timm model with the same features."""
 
 import json
 
@@ -54,27 +54,27 @@ def published(tmp_path, monkeypatch):
     ],
     ids=str,
 )
-def test_the_converted_tower_gives_open_clips_features(differently, quick_gelu, published):
+def test_the_converted_model_gives_open_clips_features(differently, quick_gelu, published):
     visual, file = published(SMALL | differently, **quick_gelu)
     backbone = backbones.get("open_clip:tiny/random")
-    tower = backbone.build(file)
+    model = backbone.build(file)
     images = torch.rand(2, 3, 224, 224)
     with torch.inference_mode():
-        torch.testing.assert_close(tower(images) @ visual.proj, visual(images), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(model(images) @ visual.proj, visual(images), atol=1e-5, rtol=1e-5)
     assert (backbone.mean, backbone.std) == (TAG["mean"], TAG["std"])
     assert (backbone.width, backbone.depth) == (96, 3)
-    assert backbone.parameters == sum(parameter.numel() for parameter in tower.parameters())
-    assert isinstance(tower.blocks[0].mlp.act, QuickGELU) == bool(quick_gelu)
+    assert backbone.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert isinstance(model.blocks[0].mlp.act, QuickGELU) == bool(quick_gelu)
 
 
 def test_positions_of_another_size_are_resampled_to_224(published):
     visual, file = published(SMALL | {"image_size": 320})
-    tower = backbones.get("open_clip:tiny/random").build(file)
+    model = backbones.get("open_clip:tiny/random").build(file)
     native = visual.positional_embedding.detach()
     grid = native[1:].reshape(1, 10, 10, 96).permute(0, 3, 1, 2)
     small = torch.nn.functional.interpolate(grid, (7, 7), mode="bicubic", antialias=True).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(tower.pos_embed[:, 1:], small, atol=1e-6, rtol=0)
-    torch.testing.assert_close(tower.pos_embed[0, 0], native[0])
+    torch.testing.assert_close(model.pos_embed[:, 1:], small, atol=1e-6, rtol=0)
+    torch.testing.assert_close(model.pos_embed[0, 0], native[0])
 
 
 def test_what_is_no_part_of_a_clip_model_is_refused(published, tmp_path):
@@ -132,10 +132,10 @@ def test_every_published_model_is_taken_or_refused_in_one_line():
         ("ViT-B-32/laion", r"ViT-B-32 has no weights tagged 'laion'; there are: openai, .*laion2b_s34b_b79k, "),
         ("ViT-S-32/x", "ViT-S-32 has no weights tagged 'x'; there are: none"),
         ("VitB32/openai", "open_clip has no model 'VitB32'; did you mean ViT-B-32"),
-        ("RN50/openai", "RN50: its image tower is a ResNet; only plain vision transformers are supported"),
+        ("RN50/openai", "RN50: its image encoder is a ResNet; only plain vision transformers are supported"),
         ("ViT-B-16-SigLIP/webli", "a model of timm's, so name that: timm:vit_base_patch16_siglip_224; only plain"),
-        ("convnext_base/laion400m_s13b_b51k", "its image tower is timm's convnext_base; only plain"),
-        ("coca_ViT-B-32/laion2b_s13b_b90k", "its image tower has attentional_pool, attn_pooler_heads; only plain"),
+        ("convnext_base/laion400m_s13b_b51k", "its image encoder is timm's convnext_base; only plain"),
+        ("coca_ViT-B-32/laion2b_s13b_b90k", "its image encoder has attentional_pool, attn_pooler_heads; only plain"),
     ],
 )
 def test_what_cannot_be_had_is_told(name, told):

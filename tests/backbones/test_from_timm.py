@@ -19,8 +19,8 @@ def test_any_vision_transformer_of_timm_goes_by_its_own_name():
     assert backbone.mean == pytest.approx((0.485, 0.456, 0.406))
     assert str(backbone.weights) == "timm/vit_small_patch14_dinov2.lvd142m/model.safetensors"
     with torch.device("meta"):
-        tower = timm.create_model("vit_small_patch14_dinov2", img_size=224, num_classes=0)
-    assert backbone.parameters == sum(parameter.numel() for parameter in tower.parameters())
+        model = timm.create_model("vit_small_patch14_dinov2", img_size=224, num_classes=0)
+    assert backbone.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_timm_models_differ_in_normalisation():
@@ -78,7 +78,7 @@ def test_other_architectures_of_timm_are_refused(architecture):
         ("vitamin_small_224", "its patches come from HybridEmbed"),
     ],
 )  # fmt: skip
-def test_towers_that_cannot_be_explained_or_loaded_are_refused(architecture, told):
+def test_models_that_cannot_be_explained_or_loaded_are_refused(architecture, told):
     """Blocks without norm1 have no target layer (jacobgil/pytorch-grad-cam#257, #474)."""
     with pytest.raises(ValueError, match=rf"^timm:{architecture}: {told}"):
         backbones.get(f"timm:{architecture}")
@@ -90,7 +90,7 @@ MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
-def test_every_tower_of_timms_is_refused_or_goes_all_the_way(part):
+def test_every_model_of_timms_is_refused_or_goes_all_the_way(part):
     """Whatever is taken when a configuration is read can be cached, adapted and explained."""
     lora, taken = open_strategy("lora"), 0
     for architecture in timm.list_models(module=MODULES)[part::PARTS]:
@@ -100,13 +100,13 @@ def test_every_tower_of_timms_is_refused_or_goes_all_the_way(part):
             assert "supported" in str(error)
             continue
         lora.require_fit(backbone)
-        tower = replace(backbone, overrides={**backbone.overrides, "depth": 2}).skeleton(classes=2).eval()
-        assert {type(block) for block in tower.blocks} == {Block}
-        lora.apply(tower)
-        reached = backbones.encode_at(tower, torch.empty(2, 3, 224, 224, device="meta"), [0, 1, 2])
+        model = replace(backbone, overrides={**backbone.overrides, "depth": 2}).skeleton(classes=2).eval()
+        assert {type(block) for block in model.blocks} == {Block}
+        lora.apply(model)
+        reached = backbones.encode_at(model, torch.empty(2, 3, 224, 224, device="meta"), [0, 1, 2])
         assert reached[1].shape == (2, backbone.tokens, backbone.width), architecture
-        assert all(backbones.finish_from(tower, entering, at).shape == (2, 2) for at, entering in reached.items())
-        assert saliency_maps(gradcam(tower, reached[1]), 224).shape == (2, 224, 224), architecture
+        assert all(backbones.finish_from(model, entering, at).shape == (2, 2) for at, entering in reached.items())
+        assert saliency_maps(gradcam(model, reached[1]), 224).shape == (2, 224, 224), architecture
         taken += 1
     assert taken > 5
 

@@ -22,7 +22,7 @@ OLDER = "f" * 40
 CONTENT = {"model.safetensors": b"new weights " * 9000, "pytorch_model.bin": b"weights in the old format"}
 OWN_TOKEN = "hf_granted"
 
-FILE = HubFile("lab/tower", "model.safetensors")
+FILE = HubFile("lab/model", "model.safetensors")
 GATED = HubFile("lab/gated", "model.safetensors", gated=True)
 
 
@@ -158,7 +158,7 @@ def test_what_is_in_the_cache_needs_no_connection(requests, monkeypatch):
 def test_a_revision_is_honoured_and_its_commit_known(requests):
     tagged = replace(FILE, revision="v1")
     path = tagged.fetch()
-    assert requests[0] == "HEAD /lab/tower/resolve/v1/model.safetensors"
+    assert requests[0] == "HEAD /lab/model/resolve/v1/model.safetensors"
     assert tagged.commit(path) == OLDER
     assert FILE.cached() is None
     assert replace(FILE, revision=OLDER).cached() == path
@@ -173,7 +173,7 @@ def test_an_older_repository_has_the_other_file(requests):
     assert path.name == "pytorch_model.bin"
     assert file.cached() == path
     assert file.commit(path) == COMMIT
-    assert replace(file, repository="lab/tower").fetch().name == "model.safetensors"
+    assert replace(file, repository="lab/model").fetch().name == "model.safetensors"
 
 
 def test_a_token_with_access_opens_a_gated_repository(requests, monkeypatch):
@@ -400,7 +400,7 @@ def test_whatever_else_the_client_raises_is_one_line_without_its_text(requests, 
 
 
 def test_a_file_outside_the_cache_has_no_commit(cache, tmp_path):
-    snapshot = cache / "models--lab--tower" / "snapshots" / COMMIT
+    snapshot = cache / "models--lab--model" / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     assert FILE.commit(snapshot / "model.safetensors") == COMMIT
     assert FILE.commit(snapshot / "weights" / "model.safetensors") == COMMIT
@@ -410,5 +410,5 @@ def test_a_file_outside_the_cache_has_no_commit(cache, tmp_path):
 
 
 def test_a_file_goes_by_repository_and_name():
-    assert str(FILE) == "lab/tower/model.safetensors"
+    assert str(FILE) == "lab/model/model.safetensors"
     assert FILE.revision == "main"

@@ -1,4 +1,4 @@
-"""The OpenCLIP entry against what timm publishes, and the converted tower against open_clip's own."""
+"""The OpenCLIP entry against what timm publishes, and the converted model against open_clip's own."""
 
 import open_clip
 import timm
@@ -17,7 +17,7 @@ def test_the_entry_agrees_with_timm():
 
 
 def test_the_other_tag_comes_from_open_clips_own_repository():
-    """One tower, two trainings."""
+    """One model, two trainings."""
     first, second = backbones.get("openclip-vit-g14"), backbones.get("openclip-vit-g14-s34b")
     named = backbones.get("open_clip:ViT-g-14/laion2b_s34b_b88k")
     assert second.weights == named.weights
@@ -27,19 +27,19 @@ def test_the_other_tag_comes_from_open_clips_own_repository():
     assert shapes[0] == shapes[1]
 
 
-def test_open_clips_own_file_gives_the_features_of_its_own_tower(tmp_path):
-    """A whole CLIP model's state, at the tiny tower's size and with ViT-g-14's MLP ratio."""
+def test_open_clips_own_file_gives_the_features_of_its_own_model(tmp_path):
+    """A whole CLIP model's state, at the tiny model's size and with ViT-g-14's MLP ratio."""
     torch.manual_seed(0)
     ratio = open_clip.get_model_config("ViT-g-14")["vision_cfg"]["mlp_ratio"]
     visual = {"image_size": 224, "patch_size": 14, "width": WIDTH, "layers": DEPTH, "mlp_ratio": ratio}
     text = {"context_length": 8, "vocab_size": 32, "width": 32, "heads": 2, "layers": 1}
-    model = open_clip.CLIP(64, visual | {"head_width": WIDTH // TINY["num_heads"]}, text).eval()
-    for parameter in model.visual.parameters():
+    clip = open_clip.CLIP(64, visual | {"head_width": WIDTH // TINY["num_heads"]}, text).eval()
+    for parameter in clip.visual.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     file = tmp_path / "open_clip_model.safetensors"
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, file)
-    tower = backbones.get("openclip-tiny").build(file)
+    save_file({key: value.contiguous() for key, value in clip.state_dict().items()}, file)
+    model = backbones.get("openclip-tiny").build(file)
     images = torch.rand(2, 3, 224, 224)
     with torch.inference_mode():
-        features = backbones.encode_until(tower, images, DEPTH)
-        torch.testing.assert_close(features @ model.visual.proj, model.visual(images), atol=1e-4, rtol=1e-4)
+        features = backbones.encode_until(model, images, DEPTH)
+        torch.testing.assert_close(features @ clip.visual.proj, clip.visual(images), atol=1e-4, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Names lead to backbones, and what an entry says of its tower is true."""
+"""Names lead to backbones, and what an entry says of its model is true."""
 
 import pytest
 import torch
@@ -8,13 +8,13 @@ from backbones.registry import register
 
 
 @pytest.mark.parametrize("name", backbones.names())
-def test_an_entry_describes_its_tower(name):
+def test_an_entry_describes_its_model(name):
     backbone = backbones.get(name)
-    tower = backbone.skeleton()
+    model = backbone.skeleton()
     assert backbone.name == name
-    assert sum(parameter.numel() for parameter in tower.parameters()) == backbone.parameters
-    assert (tower.embed_dim, len(tower.blocks)) == (backbone.width, backbone.depth)
-    assert set(backbone.fresh) <= set(tower.state_dict())
+    assert sum(parameter.numel() for parameter in model.parameters()) == backbone.parameters
+    assert (model.embed_dim, len(model.blocks)) == (backbone.width, backbone.depth)
+    assert set(backbone.fresh) <= set(model.state_dict())
     assert backbone.licence
     assert backbone.pretraining
     assert backbone.untrained == ("untrained" in backbone.pretraining)
@@ -23,7 +23,7 @@ def test_an_entry_describes_its_tower(name):
 
 
 def counted(width, depth, patch, mlp, positions, extra):
-    """Weights and biases of a vision transformer with a class token; `mlp` is of one block, `extra` of the tower."""
+    """Weights and biases of a vision transformer with a class token; `mlp` is of one block, `extra` of the model."""
     attention, norms = 4 * width * width + 4 * width, 2 * 2 * width
     tokens = (1 + positions) * width
     return 3 * patch**2 * width + tokens + depth * (attention + norms + mlp) + extra
@@ -57,8 +57,8 @@ FULL_SIZE = {
 
 
 @pytest.mark.parametrize("name", FULL_SIZE)
-def test_a_full_size_tower_has_as_many_parameters_as_its_design(name):
-    """What the entry says; that it is true of the tower is tested above."""
+def test_a_full_size_model_has_as_many_parameters_as_its_design(name):
+    """What the entry says; that it is true of the model is tested above."""
     assert backbones.get(name).parameters == FULL_SIZE[name]
 
 
@@ -73,20 +73,20 @@ def test_a_full_size_tower_has_as_many_parameters_as_its_design(name):
         ("retfound-dinov2-vit-l14-meh", 257),
     ],
 )
-def test_a_full_size_tower_runs(name, tokens):
+def test_a_full_size_model_runs(name, tokens):
     """At random weights in bfloat16, 2.3 GB for the largest; on a GPU where there is one."""
     backbone = backbones.get(name)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tower = backbone.skeleton().to(torch.bfloat16).to_empty(device=device).eval()
+    model = backbone.skeleton().to(torch.bfloat16).to_empty(device=device).eval()
     generator = torch.Generator(device).manual_seed(0)
-    for key, parameter in tower.named_parameters():
+    for key, parameter in model.named_parameters():
         scale = key.endswith("gamma") or ("norm" in key and key.endswith("weight"))
         torch.nn.init.constant_(parameter, float(scale))
         if parameter.ndim > 1:
             parameter.data.uniform_(-0.03, 0.03, generator=generator)
     images = backbone.normalise(torch.rand(1, 3, 224, 224, generator=generator, device=device)).to(torch.bfloat16)
     with torch.inference_mode():
-        reached = backbones.encode_at(tower, images, (backbone.depth - 1, backbone.depth))
+        reached = backbones.encode_at(model, images, (backbone.depth - 1, backbone.depth))
     assert reached[backbone.depth - 1].shape == (1, tokens, backbone.width)
     features = reached[backbone.depth]
     assert features.shape == (1, backbone.width)

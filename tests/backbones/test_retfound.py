@@ -29,16 +29,16 @@ def folder(shared):
 def test_features_of_a_pretraining_checkpoint(folder, toy, file):
     """The second file also carries the training script's arguments, as the published ones do."""
     expected = load_file(folder / "loaded_gap_224.safetensors")["out.forward_features"].squeeze(1)
-    tower = toy.build(folder / file, seed=3)
+    model = toy.build(folder / file, seed=3)
     with torch.inference_mode():
-        features = tower(load_file(folder / "inputs.safetensors")["x224"].float())
+        features = model(load_file(folder / "inputs.safetensors")["x224"].float())
     torch.testing.assert_close(features, expected, atol=2e-5, rtol=0)
 
 
 def test_the_norm_after_pooling_starts_fresh(folder, toy):
-    tower = toy.build(folder / "pretrain_checkpoint.pth")
-    assert torch.equal(tower.fc_norm.weight, torch.ones(32))
-    assert torch.equal(tower.fc_norm.bias, torch.zeros(32))
+    model = toy.build(folder / "pretrain_checkpoint.pth")
+    assert torch.equal(model.fc_norm.weight, torch.ones(32))
+    assert torch.equal(model.fc_norm.bias, torch.zeros(32))
 
 
 @pytest.mark.parametrize("file", ["gap_64.pth", "finetuned_checkpoint_other_head.pth"])
@@ -72,12 +72,12 @@ def test_a_missing_block_is_an_error(folder, toy, tmp_path):
         toy.build(tmp_path / "partial.pth")
 
 
-def test_the_full_size_tower_has_upstreams_keys_and_shapes(folder):
+def test_the_full_size_model_has_upstreams_keys_and_shapes(folder):
     backbone = backbones.get("retfound-vit-l16")
-    tower = backbone.skeleton()
+    model = backbone.skeleton()
     stored = json.loads((folder / "keys_shapes_vitl16.json").read_text())
     expected = stored["common"] | stored["only_global_pool_true"]
-    own = {key: list(value.shape) for key, value in tower.state_dict().items()}
+    own = {key: list(value.shape) for key, value in model.state_dict().items()}
     assert own == {key: entry["shape"] for key, entry in expected.items() if not key.startswith("head.")}
 
 
@@ -104,9 +104,9 @@ def dinov2(request):
     return replace(backbones.get(request.param), overrides={"embed_dim": 32, "depth": 2, "num_heads": 2})
 
 
-def teacher(tower):
+def teacher(model):
     """A DINOv2 training's teacher: the backbone under its prefix, beside the heads of both losses."""
-    backbone = {f"backbone.{key}": value for key, value in tower.state_dict().items()}
+    backbone = {f"backbone.{key}": value for key, value in model.state_dict().items()}
     heads = {f"{head}.mlp.0.weight": torch.ones(4, 32) for head in ("dino_head", "ibot_head")}
     return backbone | heads | {"backbone.mask_token": torch.zeros(1, 32), "dino_head.last_layer.weight": torch.ones(2)}
 
@@ -114,49 +114,49 @@ def teacher(tower):
 @pytest.mark.parametrize("native", [224, 518])
 def test_features_of_a_dinov2_teacher(dinov2, native, tmp_path):
     torch.manual_seed(0)
-    tower = timm.create_model(dinov2.architecture, img_size=native, num_classes=0, **dinov2.overrides).eval()
-    for parameter in tower.parameters():
+    model = timm.create_model(dinov2.architecture, img_size=native, num_classes=0, **dinov2.overrides).eval()
+    for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    torch.save({"teacher": teacher(tower)}, tmp_path / "RETFound_dinov2.pth")
+    torch.save({"teacher": teacher(model)}, tmp_path / "RETFound_dinov2.pth")
     own = dinov2.build(tmp_path / "RETFound_dinov2.pth")
     if native != 224:
-        grid = tower.pos_embed[:, 1:].reshape(1, 37, 37, 32).permute(0, 3, 1, 2)
+        grid = model.pos_embed[:, 1:].reshape(1, 37, 37, 32).permute(0, 3, 1, 2)
         small = interpolate(grid, (16, 16), mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
-        positions = torch.cat([tower.pos_embed[:, :1], small], dim=1)
-        tower.set_input_size(img_size=224)
-        tower.pos_embed.data = positions.data
+        positions = torch.cat([model.pos_embed[:, :1], small], dim=1)
+        model.set_input_size(img_size=224)
+        model.pos_embed.data = positions.data
     images = torch.rand(2, 3, 224, 224)
     with torch.inference_mode():
-        torch.testing.assert_close(own(images), tower(images), atol=1e-5, rtol=0)
+        torch.testing.assert_close(own(images), model(images), atol=1e-5, rtol=0)
 
 
 def test_gated_parts_of_a_teacher_are_renamed(dinov2, tmp_path):
-    """Upstream's rule for towers with SwiGLU, which `w12` and `w3` are the layers of."""
+    """Upstream's rule for models with SwiGLU, which `w12` and `w3` are the layers of."""
     swiglu = replace(
         dinov2,
         architecture="vit_giant_patch14_dinov2.lvd142m",
         overrides=backbones.get("dinov2-tiny").overrides,
     )
-    tower = replace(swiglu, weights=None).build(seed=4)
+    model = replace(swiglu, weights=None).build(seed=4)
     state = {
-        key.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): value for key, value in teacher(tower).items()
+        key.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): value for key, value in teacher(model).items()
     }
     torch.save({"teacher": state}, tmp_path / "RETFound_dinov2.pth")
     built = swiglu.build(tmp_path / "RETFound_dinov2.pth").state_dict()
-    assert all(torch.equal(value, built[key]) for key, value in tower.state_dict().items())
+    assert all(torch.equal(value, built[key]) for key, value in model.state_dict().items())
 
 
 def test_a_fine_tuned_dinov2_file_loads_without_its_head(dinov2, tmp_path):
-    tower = timm.create_model(dinov2.architecture, img_size=224, num_classes=5, **dinov2.overrides)
-    torch.save({"model": tower.state_dict(), "epoch": 3}, tmp_path / "checkpoint-best.pth")
+    model = timm.create_model(dinov2.architecture, img_size=224, num_classes=5, **dinov2.overrides)
+    torch.save({"model": model.state_dict(), "epoch": 3}, tmp_path / "checkpoint-best.pth")
     built = dinov2.build(tmp_path / "checkpoint-best.pth").state_dict()
     assert not any(key.startswith("head.") for key in built)
-    assert all(torch.equal(value, tower.state_dict()[key]) for key, value in built.items())
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in built.items())
 
 
 def test_what_else_a_teacher_holds_is_refused(dinov2, tmp_path):
-    tower = timm.create_model(dinov2.architecture, img_size=224, num_classes=0, **dinov2.overrides)
-    torch.save({"teacher": teacher(tower) | {"koleo.weight": torch.ones(2)}}, tmp_path / "a.pth")
+    model = timm.create_model(dinov2.architecture, img_size=224, num_classes=0, **dinov2.overrides)
+    torch.save({"teacher": teacher(model) | {"koleo.weight": torch.ones(2)}}, tmp_path / "a.pth")
     with pytest.raises(backbones.WeightsError, match=r"unexpected: koleo\.weight$"):
         dinov2.build(tmp_path / "a.pth")
 
@@ -164,7 +164,7 @@ def test_what_else_a_teacher_holds_is_refused(dinov2, tmp_path):
 def test_files_of_the_other_method_are_refused(folder, toy, dinov2, tmp_path):
     with pytest.raises(backbones.WeightsError, match="patches of 16 pixels, the backbone patches of 14 pixels"):
         dinov2.build(folder / "pretrain_checkpoint.pth")
-    tower = timm.create_model(dinov2.architecture, img_size=224, num_classes=0, **dinov2.overrides)
-    torch.save({"teacher": teacher(tower)}, tmp_path / "teacher.pth")
+    model = timm.create_model(dinov2.architecture, img_size=224, num_classes=0, **dinov2.overrides)
+    torch.save({"teacher": teacher(model)}, tmp_path / "teacher.pth")
     with pytest.raises(backbones.WeightsError, match="patches of 14 pixels, the backbone patches of 16 pixels"):
         toy.build(tmp_path / "teacher.pth")

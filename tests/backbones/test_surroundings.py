@@ -11,7 +11,7 @@ from backbones import surroundings
 from backbones.hub import HubFile
 from backbones.weights import WeightsError
 
-FILE = HubFile("lab/tower", "model.safetensors")
+FILE = HubFile("lab/model", "model.safetensors")
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ FAULTS = [
 @pytest.mark.parametrize(("name", "value", "told"), FAULTS)
 def test_a_variable_that_cannot_work_is_named(name, value, told, monkeypatch):
     monkeypatch.setenv(name, value)
-    with pytest.raises(WeightsError, match=rf"^lab/tower/model\.safetensors: {told}") as error:
+    with pytest.raises(WeightsError, match=rf"^lab/model/model\.safetensors: {told}") as error:
         FILE.fetch()
     for part in ("\n", "geheim", "hf_ge", "anna"):
         assert part not in str(error.value)

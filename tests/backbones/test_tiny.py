@@ -11,18 +11,18 @@ import backbones
 
 
 def blueprint(backbone):
-    """What a tower is made of, sizes and numbers of blocks left aside."""
+    """What a model is made of, sizes and numbers of blocks left aside."""
     with torch.device("meta"):
-        tower = timm.create_model(backbone.architecture, img_size=224, num_classes=0, **backbone.overrides)
-    parts = {(re.sub(r"blocks\.\d+", "blocks", name), type(part)) for name, part in tower.named_modules()}
-    return parts, tower.global_pool, tower.num_prefix_tokens, tower.patch_embed.patch_size
+        model = timm.create_model(backbone.architecture, img_size=224, num_classes=0, **backbone.overrides)
+    parts = {(re.sub(r"blocks\.\d+", "blocks", name), type(part)) for name, part in model.named_modules()}
+    return parts, model.global_pool, model.num_prefix_tokens, model.patch_embed.patch_size
 
 
 @pytest.mark.parametrize(
     ("tiny", "full"),
     [("openclip-tiny", "openclip-vit-g14"), ("dinov2-tiny", "dinov2-vit-g14"), ("retfound-tiny", "retfound-vit-l16")],
 )
-def test_a_tiny_tower_is_built_like_the_full_one(tiny, full):
+def test_a_tiny_model_is_built_like_the_full_one(tiny, full):
     tiny, full = backbones.get(tiny), backbones.get(full)
     assert blueprint(tiny) == blueprint(full)
     assert (tiny.family, tiny.mean, tiny.std) == (full.family, full.mean, full.std)
@@ -30,7 +30,7 @@ def test_a_tiny_tower_is_built_like_the_full_one(tiny, full):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["openclip-tiny-untrained", "dinov2-tiny-untrained", "retfound-tiny-untrained"])
-def test_an_untrained_tower_sees_the_picture(name):
+def test_an_untrained_model_sees_the_picture(name):
     """Features of different pictures differ, so that a classifier has something to learn from."""
     images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     images[1, :, 60:160, 60:160] = 0

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import backbones
-from backbones.weights import WeightsError, load_strictly, load_tower, require_fit
+from backbones.weights import WeightsError, load_model, load_strictly, require_fit
 
 SOURCE = Path("a.pth")
 
@@ -52,7 +52,7 @@ def test_a_long_list_of_faults_is_cut_short():
 SIZES = {"img_size": 224, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 0}
 
 
-def tower(**differently):
+def model(**differently):
     return timm.create_model("vit_tiny_patch16_224", **SIZES | differently)
 
 
@@ -68,10 +68,10 @@ def tower(**differently):
 )
 def test_another_architecture_is_named_and_refused(differently, told):
     """timm's own loader would resample a patch embedding of another patch size."""
-    own = tower()
+    own = model()
     before = {key: value.clone() for key, value in own.state_dict().items()}
     with pytest.raises(WeightsError, match=rf"^a\.pth: of another architecture: it has {told}; name the file that"):
-        load_tower(own, tower(**differently).state_dict(), fresh=(), source=SOURCE, resampling={})
+        load_model(own, model(**differently).state_dict(), fresh=(), source=SOURCE, resampling={})
     assert all(torch.equal(value, before[key]) for key, value in own.state_dict().items())
 
 
@@ -88,14 +88,14 @@ def test_another_architecture_is_named_and_refused(differently, told):
 )
 def test_nothing_but_positions_may_change_its_shape(differently, told):
     with pytest.raises(WeightsError, match=rf"^a\.pth: .*{told}"):
-        load_tower(tower(), tower(**differently).state_dict(), fresh=(), source=SOURCE, resampling={})
+        load_model(model(), model(**differently).state_dict(), fresh=(), source=SOURCE, resampling={})
 
 
 @pytest.mark.parametrize("resampling", [{}, {"antialias": False}])
 def test_positions_of_another_grid_are_resampled(resampling):
-    native, own = tower(img_size=448), tower()
+    native, own = model(img_size=448), model()
     torch.nn.init.normal_(native.pos_embed)
-    load_tower(own, native.state_dict(), fresh=(), source=SOURCE, resampling=resampling)
+    load_model(own, native.state_dict(), fresh=(), source=SOURCE, resampling=resampling)
     grid = native.pos_embed[:, 1:].reshape(1, 28, 28, 32).permute(0, 3, 1, 2)
     small = nn.functional.interpolate(grid, (14, 14), mode="bicubic", antialias=not resampling)
     torch.testing.assert_close(own.pos_embed[:, 1:], small.flatten(2).transpose(1, 2), atol=1e-6, rtol=0)
@@ -128,17 +128,17 @@ QUANTISED = torch.quantize_per_tensor(torch.ones(64, 32), 0.1, 0, torch.qint8)
 )
 def test_what_would_load_as_other_numbers_is_refused_with_its_key(value, told):
     """`load_state_dict` casts whatever it is given."""
-    own = tower(mlp_ratio=2)
+    own = model(mlp_ratio=2)
     state = own.state_dict() | {"blocks.1.mlp.fc1.weight": value}
     with pytest.raises(WeightsError, match=rf"^a\.pth: blocks\.1\.mlp\.fc1\.weight {told}"):
-        load_tower(own, state, fresh=(), source=SOURCE, resampling={})
+        load_model(own, state, fresh=(), source=SOURCE, resampling={})
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_brought_to_float32(dtype):
-    own, other = tower(), tower()
+    own, other = model(), model()
     state = {key: value.to(dtype) for key, value in other.state_dict().items()}
-    load_tower(own, state, fresh=(), source=SOURCE, resampling={})
+    load_model(own, state, fresh=(), source=SOURCE, resampling={})
     assert all(value.dtype == torch.float32 for value in own.state_dict().values())
     assert torch.equal(own.blocks[0].mlp.fc1.weight, state["blocks.0.mlp.fc1.weight"].float())
 
@@ -157,7 +157,7 @@ def test_other_precisions_are_brought_to_float32(dtype):
 )
 def test_the_layout_of_another_library_is_named(key, told):
     with pytest.raises(WeightsError, match=rf"^a\.pth: its keys are {told} \({key}\); ") as error:
-        load_tower(tower(), {key: torch.ones(2)}, fresh=(), source=SOURCE, resampling={})
+        load_model(model(), {key: torch.ones(2)}, fresh=(), source=SOURCE, resampling={})
     assert "\n" not in str(error.value)
 
 
@@ -167,4 +167,4 @@ def test_a_transformers_checkpoint_as_it_is_written():
     size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     state = transformers.ViTModel(transformers.ViTConfig(**size)).state_dict()
     with pytest.raises(WeightsError, match="those of Hugging Face transformers"):
-        load_tower(tower(), dict(state), fresh=(), source=SOURCE, resampling={})
+        load_model(model(), dict(state), fresh=(), source=SOURCE, resampling={})

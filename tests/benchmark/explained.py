@@ -9,7 +9,7 @@ from benchmark.storage.rundir import RunDirectory, write_array, write_json, writ
 from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
 from benchmark.trial.controls import Explained
-from benchmark.trial.training import new_tower
+from benchmark.trial.training import new_model
 from finetune.checkpoint import save_trained
 from xai.controls.erasure import erase_all
 from xai.gradcam import gradcam
@@ -20,7 +20,7 @@ SPLITS = ["test"] * N + ["val"] * 4
 
 
 def study_of(**changes):
-    """One untrained tower with a random classifier."""
+    """One untrained model with a random classifier."""
     return Study.model_validate(
         {
             "name": "x",
@@ -73,8 +73,8 @@ def write_trained(study, path):
     for cell in cells_of(study):
         folder = run.trial(cell)
         folder.path.mkdir(parents=True)
-        tower = cell.strategy.open().apply(new_tower(cell, run), seed=cell.seed)
-        save_trained(tower, folder.path, backbone="dinov2-tiny")
+        model = cell.strategy.open().apply(new_model(cell, run), seed=cell.seed)
+        save_trained(model, folder.path, backbone="dinov2-tiny")
         scores = pl.Series("score", np.linspace(0.1, 0.9, count))
         write_parquet(folder.predictions, cohort.select("image", "patient_id", "label", scores, "split"))
         write_json(folder.trial, {})
@@ -94,8 +94,8 @@ def write_explained(study, run):
 def _explain(this, images, planes):
     folder = this.directory.trial(this.cell)
     with torch.no_grad():
-        tokens = backbones.encode_until(this.tower, this.images(images).batch(np.arange(N), np.zeros(N, int)), 3)
-    cams = gradcam(this.tower, tokens)
+        tokens = backbones.encode_until(this.model, this.images(images).batch(np.arange(N), np.zeros(N, int)), 3)
+    cams = gradcam(this.model, tokens)
     write_array(folder.cams, cams.numpy())
     values = pl.DataFrame(measure(cams, planes), schema=measure_names("minmax", False, False)).fill_nan(None)
     write_parquet(folder.saliency, pl.concat([this.test.select("image", "patient_id"), values], how="horizontal"))

@@ -353,7 +353,7 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
     return PageContent(
         title="Carotid study",
         method="Grad-CAM",
-        notices=["Data are synthetic.", "Towers are untrained."],
+        notices=["Data are synthetic.", "Backbones are untrained."],
         board=made,
         failed_controls=["dinov2-tiny-partial-s0, parameter randomisation test: out of memory"],
         published=None,

@@ -22,17 +22,17 @@ ON_ANY_PROCESSOR = {"ONEDNN_MAX_CPU_ISA": "AVX2"}  # to be set before torch is i
 def prepare(name: str, strategy: str, batch: int, checkpointing: bool, half: bool) -> tuple[Tensor, Callable[[], None]]:
     """The inputs, and the step on them: forward and backward, through what the strategy trains through."""
     backbone, opened = backbones.get(name), open_strategy(strategy)
-    tower = backbone.skeleton(classes=2).to_empty(device="cpu")
-    for parameter in tower.parameters():
+    model = backbone.skeleton(classes=2).to_empty(device="cpu")
+    for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
-    opened.apply(tower).train()
+    opened.apply(model).train()
     start = opened.frozen_blocks(backbone.depth)
     inputs = torch.randn(batch, *((backbone.tokens, backbone.width) if start else (3, 224, 224)))
     labels = torch.zeros(batch, dtype=torch.long)
 
     def step() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            logits = backbones.finish_from(tower, inputs, start, checkpointing)
+            logits = backbones.finish_from(model, inputs, start, checkpointing)
         F.cross_entropy(logits.float(), labels).backward()
 
     gc.collect()

@@ -10,15 +10,15 @@ import backbones
 
 
 @pytest.fixture(scope="session")
-def new_tower() -> Callable[..., VisionTransformer]:
-    """Builds towers for 32x32 pictures, 3 blocks deep; without other arguments always the same one."""
+def new_model() -> Callable[..., VisionTransformer]:
+    """Builds models for 32x32 pictures, 3 blocks deep; without other arguments always the same one."""
 
     def build(seed: int = 0, **options: object) -> VisionTransformer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             size = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 2, "num_classes": 0}
-            tower = VisionTransformer(**size | {"weight_init": "jax", "global_pool": "avg"} | options)
-        backbones.attach_classifier(tower, classes=2, seed=seed)
-        return tower
+            model = VisionTransformer(**size | {"weight_init": "jax", "global_pool": "avg"} | options)
+        backbones.attach_classifier(model, classes=2, seed=seed)
+        return model
 
     return build

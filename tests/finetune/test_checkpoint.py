@@ -14,11 +14,11 @@ IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module", params=STRATEGIES)
-def saved(request, new_tower, tmp_path_factory):
-    """A strategy's name, its folder, and the logits of the tower that is saved there."""
-    tower = new_tower().eval()
-    untrained = tower(IMAGES)
-    module = open_strategy(request.param).apply(tower)
+def saved(request, new_model, tmp_path_factory):
+    """A strategy's name, its folder, and the logits of the model that is saved there."""
+    model = new_model().eval()
+    untrained = model(IMAGES)
+    module = open_strategy(request.param).apply(model)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # as if it had been trained
         for parameter in module.parameters():
@@ -27,37 +27,37 @@ def saved(request, new_tower, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     save_trained(module, folder, backbone="retfound-tiny")
     with torch.inference_mode():
-        logits = backbones.finish_from(tower, IMAGES, 0)
+        logits = backbones.finish_from(model, IMAGES, 0)
     assert not torch.allclose(logits, untrained, atol=1e-2)
     return request.param, folder, logits
 
 
-def with_another_head(new_tower):
-    """A fresh tower whose classifier is not the one that training began with."""
-    tower = new_tower()
-    backbones.attach_classifier(tower, classes=2, seed=99)
-    return tower
+def with_another_head(new_model):
+    """A fresh model whose classifier is not the one that training began with."""
+    model = new_model()
+    backbones.attach_classifier(model, classes=2, seed=99)
+    return model
 
 
 @torch.inference_mode()
-def test_the_same_logits_come_back(saved, new_tower):
+def test_the_same_logits_come_back(saved, new_model):
     _, folder, logits = saved
-    tower = load_trained(with_another_head(new_tower), folder, backbone="retfound-tiny")
-    assert not tower.training
-    torch.testing.assert_close(backbones.finish_from(tower, IMAGES, 0), logits, atol=1e-6, rtol=1e-6)
+    model = load_trained(with_another_head(new_model), folder, backbone="retfound-tiny")
+    assert not model.training
+    torch.testing.assert_close(backbones.finish_from(model, IMAGES, 0), logits, atol=1e-6, rtol=1e-6)
 
 
 @torch.inference_mode()
-def test_the_folder_is_read_by_the_libraries_too(saved, new_tower):
+def test_the_folder_is_read_by_the_libraries_too(saved, new_model):
     strategy, folder, logits = saved
-    tower = with_another_head(new_tower).eval()
+    model = with_another_head(new_model).eval()
     if strategy == "lora":
         from peft import PeftModel
 
-        tower = PeftModel.from_pretrained(tower, folder)
+        model = PeftModel.from_pretrained(model, folder)
     else:
-        tower.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
-    torch.testing.assert_close(tower(IMAGES), logits, atol=1e-6, rtol=1e-6)
+        model.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
+    torch.testing.assert_close(model(IMAGES), logits, atol=1e-6, rtol=1e-6)
 
 
 TRAINED = {
@@ -68,39 +68,39 @@ TRAINED = {
 }
 
 
-def test_only_what_trained_is_written(saved, new_tower):
+def test_only_what_trained_is_written(saved, new_model):
     strategy, folder, _ = saved
     written = load_file(folder / ("adapter_model.safetensors" if strategy == "lora" else "weights.safetensors"))
     assert all(re.fullmatch(TRAINED[strategy], key) for key in written)
-    expected = {key for key in new_tower().state_dict() if re.fullmatch(TRAINED[strategy], key)}
+    expected = {key for key in new_model().state_dict() if re.fullmatch(TRAINED[strategy], key)}
     if strategy == "lora":
         assert len(written) == 3 * 2 * 2 + 2
     else:
         assert written.keys() == expected
 
 
-def test_a_narrower_tower_is_refused(saved, new_tower):
+def test_a_narrower_model_is_refused(saved, new_model):
     _, folder, _ = saved
     with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* of another shape: \S+ \(.*32.*\) for"):
-        load_trained(new_tower(embed_dim=16), folder, backbone="retfound-tiny")
+        load_trained(new_model(embed_dim=16), folder, backbone="retfound-tiny")
 
 
 @pytest.mark.parametrize("saved", ["partial", "lora", "full"], indirect=True)
-def test_a_shallower_tower_is_refused(saved, new_tower):
+def test_a_shallower_model_is_refused(saved, new_model):
     _, folder, _ = saved
     with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* unexpected: .*blocks\.2\."):
-        load_trained(new_tower(depth=2), folder, backbone="retfound-tiny")
+        load_trained(new_model(depth=2), folder, backbone="retfound-tiny")
 
 
 @pytest.mark.parametrize("saved", ["lora"], indirect=True)
-def test_a_deeper_tower_is_refused_by_an_adapter(saved, new_tower):
+def test_a_deeper_model_is_refused_by_an_adapter(saved, new_model):
     _, folder, _ = saved
     with pytest.raises(backbones.WeightsError, match=r"missing: .*blocks\.3\.attn"):
-        load_trained(new_tower(depth=4), folder, backbone="retfound-tiny")
+        load_trained(new_model(depth=4), folder, backbone="retfound-tiny")
 
 
-def test_weights_of_another_backbone_are_refused(saved, new_tower):
-    """A tower of another family may have the very same keys and shapes."""
+def test_weights_of_another_backbone_are_refused(saved, new_model):
+    """A model of another family may have the very same keys and shapes."""
     _, folder, _ = saved
     with pytest.raises(backbones.WeightsError, match="trained on backbone retfound-tiny, not on dinov2-tiny"):
-        load_trained(new_tower(), folder, backbone="dinov2-tiny")
+        load_trained(new_model(), folder, backbone="dinov2-tiny")

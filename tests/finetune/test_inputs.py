@@ -77,13 +77,13 @@ def test_a_view_that_was_not_embedded():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_front_gives_what_the_cache_would(new_tower, dtype):
-    tower = new_tower().eval()
+def test_a_front_gives_what_the_cache_would(new_model, dtype):
+    model = new_model().eval()
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     images = Images(pixels, lambda batch: (batch - 0.5) / 0.25, seed=0, device=CPU)
     rows, views = np.array([4, 1, 1]), np.array([0, 2, 0])
-    batch = FrozenFront(images, tower, 2, dtype).batch(rows, views)
-    expected = backbones.encode_until(tower, images.batch(rows, views), 2).detach()
+    batch = FrozenFront(images, model, 2, dtype).batch(rows, views)
+    expected = backbones.encode_until(model, images.batch(rows, views), 2).detach()
     assert torch.equal(batch, expected.to(dtype).float())
     assert not batch.requires_grad
     batch.requires_grad_(True)  # an inference tensor would refuse, and with it the backward pass

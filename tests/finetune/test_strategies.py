@@ -8,13 +8,13 @@ import torch
 
 import backbones
 from finetune.inputs import Images
-from finetune.model import Model
+from finetune.prepared import Prepared
 from finetune.recipe import Recipe
 from finetune.strategies import STRATEGIES, open_strategy
 from finetune.training import Split, train
 
 FAMILIES = ["openclip-tiny", "dinov2-tiny", "retfound-tiny"]
-# By full name, as the module that is trained spells it; the tiny towers have 4 blocks.
+# By full name, as the module that is trained spells it; the tiny models have 4 blocks.
 TRAINED = {
     "classifier_only": r"head\.(weight|bias)",
     "partial": r"(blocks\.[23]|norm|fc_norm|head)\..*",
@@ -24,23 +24,23 @@ TRAINED = {
 }
 
 
-def tower_of(family):
-    tower = backbones.get(family).build()
-    backbones.attach_classifier(tower, classes=2, seed=0)
-    return tower
+def model_of(family):
+    model = backbones.get(family).build()
+    backbones.attach_classifier(model, classes=2, seed=0)
+    return model
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", TRAINED)
 def test_exactly_the_intended_parameters_change(family, name):
-    tower = tower_of(family)
-    module = open_strategy(name).apply(tower)
+    model = model_of(family)
+    module = open_strategy(name).apply(model)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     pictures = np.random.default_rng(0).integers(0, 256, (6, 224, 224, 3), dtype=np.uint8)
     inputs = Images(pictures, backbones.get(family).normalise, seed=0, device=torch.device("cpu"))
     split = Split(train=np.arange(4), val=np.array([4, 5]), labels=np.array([0, 1, 0, 1, 0, 1]))
     # Two steps: an adapter's first matrix has no gradient until the second has left zero.
-    train(Model(module, tower, 0), inputs, split, Recipe(epochs=1, batch_size=2), learning_rate=1e-3, seed=0)
+    train(Prepared(module, model, 0), inputs, split, Recipe(epochs=1, batch_size=2), learning_rate=1e-3, seed=0)
 
     after = module.state_dict()
     assert after.keys() == before.keys()
@@ -69,18 +69,18 @@ def test_how_many_blocks_stay_frozen(name, options, expected):
 
 
 @pytest.mark.parametrize("name", ["classifier_only", "partial"])
-def test_nothing_before_the_frozen_blocks_end_has_a_gradient(new_tower, name):
+def test_nothing_before_the_frozen_blocks_end_has_a_gradient(new_model, name):
     """What is cached there stays true."""
-    strategy, tower = open_strategy(name), new_tower()
-    strategy.apply(tower)
+    strategy, model = open_strategy(name), new_model()
+    strategy.apply(model)
     with torch.enable_grad():
-        entering = backbones.encode_until(tower, torch.rand(1, 3, 32, 32), strategy.frozen_blocks(3))
+        entering = backbones.encode_until(model, torch.rand(1, 3, 32, 32), strategy.frozen_blocks(3))
     assert not entering.requires_grad
 
 
 @pytest.mark.parametrize(("options", "rank"), [({}, 8), ({"rank": 2, "alpha": 4}, 2)])
-def test_lora_adds_what_the_rank_says(new_tower, options, rank):
-    module = open_strategy("lora", **options).apply(new_tower())
+def test_lora_adds_what_the_rank_says(new_model, options, rank):
+    module = open_strategy("lora", **options).apply(new_model())
     trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     width, depth = 32, 3
     qkv, projection = rank * (width + 3 * width), rank * (width + width)
@@ -88,16 +88,16 @@ def test_lora_adds_what_the_rank_says(new_tower, options, rank):
 
 
 @torch.inference_mode()
-def test_lora_begins_where_the_tower_is(new_tower):
-    tower, images = new_tower(), torch.rand(2, 3, 32, 32)
-    expected = tower.eval()(images)
-    open_strategy("lora").apply(tower)
-    torch.testing.assert_close(backbones.finish_from(tower, images, 0), expected)
+def test_lora_begins_where_the_model_is(new_model):
+    model, images = new_model(), torch.rand(2, 3, 32, 32)
+    expected = model.eval()(images)
+    open_strategy("lora").apply(model)
+    torch.testing.assert_close(backbones.finish_from(model, images, 0), expected)
 
 
-def test_the_seed_alone_decides_what_lora_begins_with(new_tower):
+def test_the_seed_alone_decides_what_lora_begins_with(new_model):
     before = torch.get_rng_state()
-    first, again, other = (open_strategy("lora").apply(new_tower(), seed).state_dict() for seed in (1, 1, 2))
+    first, again, other = (open_strategy("lora").apply(new_model(), seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not all(torch.equal(first[key], other[key]) for key in first)
@@ -124,10 +124,10 @@ def test_partial_needs_a_block():
 
 
 @pytest.mark.parametrize("blocks", [3, 4])
-def test_partial_needs_a_frozen_block(new_tower, blocks):
+def test_partial_needs_a_frozen_block(new_model, blocks):
     strategy = open_strategy("partial", blocks=blocks)
-    with pytest.raises(ValueError, match=rf"{blocks} blocks of a tower of 3; use fewer, or strategy full"):
-        strategy.apply(new_tower())
+    with pytest.raises(ValueError, match=rf"{blocks} blocks of a model of 3 blocks; use fewer, or strategy full"):
+        strategy.apply(new_model())
 
 
 @pytest.mark.parametrize(
@@ -187,10 +187,10 @@ def test_a_rank_beyond_the_matrix_is_refused(options, at):
 def test_the_attention_of_every_backbone_is_found(name):
     """Which is why a configuration with the usual targets is read without laying out a giant."""
     backbone = backbones.get(name)
-    tower = backbone.skeleton(classes=2)
-    adapted = open_strategy("lora").targeted(tower)
+    model = backbone.skeleton(classes=2)
+    adapted = open_strategy("lora").targeted(model)
     assert len(adapted) == 2 * backbone.depth
-    assert min(side for path in adapted for side in tower.get_submodule(path).weight.shape) == backbone.width
+    assert min(side for path in adapted for side in model.get_submodule(path).weight.shape) == backbone.width
 
 
 @pytest.mark.parametrize("rate", [float("nan"), float("inf")])

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import backbones
 from finetune.inputs import Embeddings, FrozenFront, Images, plan_views
-from finetune.model import Model
+from finetune.prepared import Prepared
 from finetune.recipe import Recipe
 from finetune.strategies import STRATEGIES, open_strategy
 from finetune.training import Split, positive_score, predict_logits, train
@@ -49,20 +49,20 @@ def constant():
     return Embeddings(torch.ones(64, 32), np.arange(64)[:, None], CPU), split
 
 
-def cached(photographs, tower, block, dtype, folder):
+def cached(photographs, model, block, dtype, folder):
     """What enters a block, for the views of the recipe, by way of the disk."""
     entry = plan_views(N, SPLIT.train, RECIPE.views)
     rows, views = np.nonzero(entry >= 0)
     order = np.argsort(entry[rows, views])
     with torch.inference_mode():
-        store = backbones.encode_until(tower, photographs.batch(rows[order], views[order]), block).to(dtype)
+        store = backbones.encode_until(model, photographs.batch(rows[order], views[order]), block).to(dtype)
     np.save(folder / "block.npy", (store.view(torch.int16) if dtype == torch.bfloat16 else store).numpy())
     return Embeddings.open(folder / "block.npy", entry, dtype, CPU)
 
 
-def trained(tower, inputs, *, strategy="classifier_only", start=0, recipe=RECIPE, rate=5e-3, seed=0, split=SPLIT):
-    module = open_strategy(strategy).apply(tower, seed)
-    return module, train(Model(module, tower, start), inputs, split, recipe, rate, seed)
+def trained(model, inputs, *, strategy="classifier_only", start=0, recipe=RECIPE, rate=5e-3, seed=0, split=SPLIT):
+    module = open_strategy(strategy).apply(model, seed)
+    return module, train(Prepared(module, model, start), inputs, split, recipe, rate, seed)
 
 
 def best_of(history):
@@ -74,53 +74,53 @@ def without_time(history):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_learns(new_tower, photographs, strategy):
-    tower = new_tower()
-    module, history = trained(tower, photographs, strategy=strategy)
+def test_every_strategy_learns(new_model, photographs, strategy):
+    model = new_model()
+    module, history = trained(model, photographs, strategy=strategy)
     assert max(epoch.val_auc for epoch in history) > 0.9
     assert history[-1].train_loss < history[0].train_loss
     assert not module.training
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_it_ends_with_the_weights_of_the_best_epoch(new_tower, photographs, strategy):
+def test_it_ends_with_the_weights_of_the_best_epoch(new_model, photographs, strategy):
     """Labels are shuffled and the rate is high, so that the last epoch is not the best."""
     labels = np.random.default_rng(3).permutation(SPLIT.labels)
     split = replace(SPLIT, labels=labels)
-    tower = new_tower()
-    module, history = trained(tower, photographs, strategy=strategy, rate=2e-2, split=split)
+    model = new_model()
+    module, history = trained(model, photographs, strategy=strategy, rate=2e-2, split=split)
     best = best_of(history)
     assert best.epoch < len(history)
 
-    logits = predict_logits(Model(module, tower, 0), photographs, split.val, batch_size=16)
+    logits = predict_logits(Prepared(module, model, 0), photographs, split.val, batch_size=16)
     assert roc_auc_score(labels[split.val], positive_score(logits)) == pytest.approx(best.val_auc)
     weights = torch.tensor([0.5 / (labels[split.train] == label).mean() for label in (0, 1)]).float()
     loss = F.cross_entropy(logits, torch.from_numpy(labels[split.val]), weight=weights)
     assert loss.item() == pytest.approx(best.val_loss, abs=1e-5)
 
 
-def test_it_stops_when_patience_is_over(new_tower, noise):
+def test_it_stops_when_patience_is_over(new_model, noise):
     """At a rate of zero no epoch betters the first."""
     recipe = replace(RECIPE, views=1, epochs=10, patience=3)
-    _, history = trained(new_tower(), noise, start=3, recipe=recipe, rate=0.0)
+    _, history = trained(new_model(), noise, start=3, recipe=recipe, rate=0.0)
     assert [epoch.epoch for epoch in history] == [1, 2, 3, 4]
 
 
-def test_a_better_epoch_renews_patience(new_tower, constant):
+def test_a_better_epoch_renews_patience(new_model, constant):
     """The AUC stays at 1/2; at a low rate the loss falls epoch after epoch."""
     inputs, split = constant
     recipe = Recipe(epochs=15, batch_size=32, views=1, patience=1)
-    _, history = trained(new_tower(), inputs, start=3, recipe=recipe, rate=1e-4, split=split)
+    _, history = trained(new_model(), inputs, start=3, recipe=recipe, rate=1e-4, split=split)
     assert len(history) == 15
     assert {epoch.val_auc for epoch in history} == {0.5}
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_same_seed_gives_the_same_training(new_tower, photographs, strategy):
+def test_the_same_seed_gives_the_same_training(new_model, photographs, strategy):
     recipe = replace(RECIPE, epochs=2)
     runs = []
     for seed in (4, 4, 5):
-        module, history = trained(new_tower(), photographs, strategy=strategy, recipe=recipe, seed=seed)
+        module, history = trained(new_model(), photographs, strategy=strategy, recipe=recipe, seed=seed)
         runs.append((without_time(history), module.state_dict()))
         torch.rand(3)  # whatever else a process draws
     first, again, other = runs
@@ -133,19 +133,19 @@ def test_the_same_seed_gives_the_same_training(new_tower, photographs, strategy)
 @pytest.mark.parametrize("pooling", ["token", "avg"])
 @pytest.mark.parametrize("strategy", ["classifier_only", "partial"])
 def test_training_from_the_cache_equals_training_from_photographs(
-    new_tower, photographs, strategy, pooling, dtype, tmp_path
+    new_model, photographs, strategy, pooling, dtype, tmp_path
 ):
     recipe = replace(RECIPE, epochs=6)
     start = open_strategy(strategy).frozen_blocks(3)
     scores = []
     for from_cache in (False, True):
-        tower = new_tower(global_pool=pooling).eval()
+        model = new_model(global_pool=pooling).eval()
         if from_cache:
-            inputs = cached(photographs, tower, start, dtype, tmp_path)
+            inputs = cached(photographs, model, start, dtype, tmp_path)
         else:
-            inputs = FrozenFront(photographs, tower, start, dtype)
-        module, history = trained(tower, inputs, strategy=strategy, start=start, recipe=recipe, rate=1e-3)
-        scores.append(positive_score(predict_logits(Model(module, tower, start), inputs, SPLIT.val, batch_size=24)))
+            inputs = FrozenFront(photographs, model, start, dtype)
+        module, history = trained(model, inputs, strategy=strategy, start=start, recipe=recipe, rate=1e-3)
+        scores.append(positive_score(predict_logits(Prepared(module, model, start), inputs, SPLIT.val, batch_size=24)))
     assert len(history) == 6
     assert np.std(scores[0]) > 0.01, "predictions that all agree would prove nothing"
     np.testing.assert_allclose(scores[1], scores[0], atol=1e-4)
@@ -154,7 +154,7 @@ def test_training_from_the_cache_equals_training_from_photographs(
 @pytest.mark.parametrize(("micro_batch", "checkpointing"), [(5, False), (1, False), (16, True), (7, True)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_neither_accumulation_nor_checkpointing_changes_the_result(
-    new_tower, photographs, strategy, micro_batch, checkpointing
+    new_model, photographs, strategy, micro_batch, checkpointing
 ):
     """Classes are uneven, so that a mean of the pieces' means would not be the mean of the batch."""
     split = replace(SPLIT, labels=(np.arange(N) % 5 == 0).astype(int))
@@ -162,7 +162,7 @@ def test_neither_accumulation_nor_checkpointing_changes_the_result(
     pieces = replace(whole, micro_batch=micro_batch, checkpointing=checkpointing)
     states, losses = [], []
     for recipe in (whole, pieces):
-        module, history = trained(new_tower(), photographs, strategy=strategy, recipe=recipe, rate=1e-3, split=split)
+        module, history = trained(new_model(), photographs, strategy=strategy, recipe=recipe, rate=1e-3, split=split)
         states.append(module.state_dict())
         losses.append([epoch.train_loss for epoch in history])
     assert losses[1] == pytest.approx(losses[0], abs=1e-5)
@@ -183,11 +183,11 @@ class Cramped:
         return self.inputs.batch(rows, views)
 
 
-def test_running_out_of_memory_halves_the_batch_and_changes_nothing_else(new_tower, photographs):
+def test_running_out_of_memory_halves_the_batch_and_changes_nothing_else(new_model, photographs):
     recipe = replace(RECIPE, epochs=2)
-    module, history = trained(new_tower(), photographs, strategy="full", recipe=recipe, rate=1e-3)
+    module, history = trained(new_model(), photographs, strategy="full", recipe=recipe, rate=1e-3)
     cramped = Cramped(photographs, room=3)
-    other, told = trained(new_tower(), cramped, strategy="full", recipe=recipe, rate=1e-3)
+    other, told = trained(new_model(), cramped, strategy="full", recipe=recipe, rate=1e-3)
     assert cramped.sizes[:5] == [16, 8, 8, 4, 2], "at 8, gradient checkpointing is tried before 4"
     assert {epoch.micro_batch for epoch in told} == {2}
     assert all(epoch.checkpointing for epoch in told)
@@ -196,12 +196,12 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing_else(new_tow
         torch.testing.assert_close(other.state_dict()[key], value, atol=2e-4, rtol=1e-3)
 
 
-def test_where_a_single_image_does_not_fit_the_message_says_what_would_help(new_tower, photographs):
+def test_where_a_single_image_does_not_fit_the_message_says_what_would_help(new_model, photographs):
     with pytest.raises(torch.OutOfMemoryError, match=r"one image at a time .* take a larger GPU, a smaller backbone"):
-        trained(new_tower(), Cramped(photographs, room=0), strategy="full")
+        trained(new_model(), Cramped(photographs, room=0), strategy="full")
 
 
-def test_sampling_draws_both_classes_equally_often(new_tower, noise):
+def test_sampling_draws_both_classes_equally_often(new_model, noise):
     read = []
 
     class Recorded:
@@ -211,7 +211,7 @@ def test_sampling_draws_both_classes_equally_often(new_tower, noise):
 
     labels = (np.arange(N) % 6 == 0).astype(int)
     recipe = Recipe(epochs=40, batch_size=48, views=1, patience=40, balance="sampling")
-    trained(new_tower(), Recorded(), start=3, recipe=recipe, split=replace(SPLIT, labels=labels))
+    trained(new_model(), Recorded(), start=3, recipe=recipe, split=replace(SPLIT, labels=labels))
     drawn = np.array(read)
     drawn = drawn[drawn < 48]
     assert len(drawn) == 40 * 48
@@ -219,74 +219,74 @@ def test_sampling_draws_both_classes_equally_often(new_tower, noise):
     assert set(drawn) == set(range(48)), "every image comes up in time"
 
 
-def test_without_balance_the_score_is_the_share_of_positives(new_tower, constant):
+def test_without_balance_the_score_is_the_share_of_positives(new_model, constant):
     inputs, split = constant
     recipe = Recipe(epochs=60, batch_size=32, views=1, patience=60, balance="none")
-    tower = new_tower()
-    module, _ = trained(tower, inputs, start=3, recipe=recipe, rate=2e-2, split=split)
-    scores = positive_score(predict_logits(Model(module, tower, 3), inputs, split.val, batch_size=32))
+    model = new_model()
+    module, _ = trained(model, inputs, start=3, recipe=recipe, rate=2e-2, split=split)
+    scores = positive_score(predict_logits(Prepared(module, model, 3), inputs, split.val, batch_size=32))
     assert scores == pytest.approx(np.full(32, 1 / 8), abs=0.02)
 
 
-def test_earlier_blocks_move_less_by_the_layer_decay(new_tower, photographs):
+def test_earlier_blocks_move_less_by_the_layer_decay(new_model, photographs):
     """AdamW's first step is as long as the learning rate, whatever the gradient."""
-    tower = new_tower()
-    before = {name: value.clone() for name, value in tower.state_dict().items()}
-    module = open_strategy("full").apply(tower)
+    model = new_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    module = open_strategy("full").apply(model)
     recipe = Recipe(epochs=1, batch_size=48, views=1, warmup=0, weight_decay=0)
-    train(Model(module, tower, 0), photographs, SPLIT, recipe, learning_rate=1e-3, seed=0, layer_decay=0.5)
-    moved = {name: (value - before[name]).abs().max().item() for name, value in tower.state_dict().items()}
+    train(Prepared(module, model, 0), photographs, SPLIT, recipe, learning_rate=1e-3, seed=0, layer_decay=0.5)
+    moved = {name: (value - before[name]).abs().max().item() for name, value in model.state_dict().items()}
     expected = {"head.weight": 1, "blocks.2.mlp.fc1.weight": 1 / 2, "blocks.1.mlp.fc1.weight": 1 / 4,
                 "blocks.0.mlp.fc1.weight": 1 / 8, "patch_embed.proj.weight": 1 / 16, "pos_embed": 1 / 16}  # fmt: skip
     assert {name: moved[name] / 1e-3 for name in expected} == pytest.approx(expected, rel=0.02)
 
 
-def test_the_global_random_state_is_left_alone(new_tower, noise):
+def test_the_global_random_state_is_left_alone(new_model, noise):
     before = torch.get_rng_state()
-    trained(new_tower(), noise, start=3, recipe=replace(RECIPE, views=1, epochs=1))
+    trained(new_model(), noise, start=3, recipe=replace(RECIPE, views=1, epochs=1))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_what_is_frozen_in_front_does_not_drop_out(new_tower, photographs):
+def test_what_is_frozen_in_front_does_not_drop_out(new_model, photographs):
     """Its output is a cache's content: the same in every epoch."""
-    tower, modes = new_tower(proj_drop_rate=0.5), []
-    tower.blocks[1].register_forward_hook(lambda block, *_: modes.append(block.training))
-    inputs = FrozenFront(photographs, tower, 2, torch.float16)
-    trained(tower, inputs, strategy="partial", start=2, recipe=replace(RECIPE, epochs=1))
+    model, modes = new_model(proj_drop_rate=0.5), []
+    model.blocks[1].register_forward_hook(lambda block, *_: modes.append(block.training))
+    inputs = FrozenFront(photographs, model, 2, torch.float16)
+    trained(model, inputs, strategy="partial", start=2, recipe=replace(RECIPE, epochs=1))
     assert modes
     assert not any(modes)
 
 
-def test_classes_weigh_the_same_whatever_their_number(new_tower, constant):
+def test_classes_weigh_the_same_whatever_their_number(new_model, constant):
     """The fair score is 1/2, not the positives' share of one in eight."""
     inputs, split = constant
     recipe = Recipe(epochs=60, batch_size=32, views=1, patience=60)
-    tower = new_tower()
-    module, _ = trained(tower, inputs, start=3, recipe=recipe, rate=2e-2, split=split)
-    scores = positive_score(predict_logits(Model(module, tower, 3), inputs, split.val, batch_size=32))
+    model = new_model()
+    module, _ = trained(model, inputs, start=3, recipe=recipe, rate=2e-2, split=split)
+    scores = positive_score(predict_logits(Prepared(module, model, 3), inputs, split.val, batch_size=32))
     assert scores == pytest.approx(np.full(32, 0.5), abs=0.02)
 
 
-def test_weight_decay_spares_norms_biases_and_embeddings(new_tower, photographs):
-    tower = new_tower()
-    before = tower.blocks[0].attn.qkv.weight.norm().item()
-    embedded = tower.pos_embed.norm().item()
-    trained(tower, photographs, strategy="full", recipe=replace(RECIPE, epochs=1, weight_decay=50.0), rate=1e-3)
-    assert tower.blocks[0].attn.qkv.weight.norm().item() < 0.95 * before
-    assert tower.blocks[0].norm1.weight.min().item() > 0.98
-    assert tower.pos_embed.norm().item() == pytest.approx(embedded, rel=0.02)
+def test_weight_decay_spares_norms_biases_and_embeddings(new_model, photographs):
+    model = new_model()
+    before = model.blocks[0].attn.qkv.weight.norm().item()
+    embedded = model.pos_embed.norm().item()
+    trained(model, photographs, strategy="full", recipe=replace(RECIPE, epochs=1, weight_decay=50.0), rate=1e-3)
+    assert model.blocks[0].attn.qkv.weight.norm().item() < 0.95 * before
+    assert model.blocks[0].norm1.weight.min().item() > 0.98
+    assert model.pos_embed.norm().item() == pytest.approx(embedded, rel=0.02)
 
 
-def test_the_rate_warms_up_and_falls_as_a_cosine(new_tower, noise):
+def test_the_rate_warms_up_and_falls_as_a_cosine(new_model, noise):
     recipe = replace(RECIPE, views=1, epochs=10, warmup=0.2, patience=10)
-    _, history = trained(new_tower(), noise, start=3, recipe=recipe, rate=1e-3)
+    _, history = trained(new_model(), noise, start=3, recipe=recipe, rate=1e-3)
     rates = np.array([epoch.learning_rate for epoch in history])
     assert rates[0] < rates[1] == rates.max() == pytest.approx(1e-3)
     falling = 0.5e-3 * (1 + np.cos(np.pi * np.arange(9) / 8))
     assert rates[1:] == pytest.approx(falling)
 
 
-def test_an_epoch_sees_every_photograph_once_in_a_new_order_and_validates_on_view_0(new_tower, noise):
+def test_an_epoch_sees_every_photograph_once_in_a_new_order_and_validates_on_view_0(new_model, noise):
     read = []
 
     class Recorded:
@@ -295,7 +295,7 @@ def test_an_epoch_sees_every_photograph_once_in_a_new_order_and_validates_on_vie
             return noise.batch(rows, np.zeros_like(views))
 
     recipe = Recipe(epochs=2, batch_size=20, views=3)
-    trained(new_tower(), Recorded(), start=3, recipe=recipe)
+    trained(new_model(), Recorded(), start=3, recipe=recipe)
     batches = [len(rows) for rows, _ in read]
     assert batches == [20, 20, 8, 20, 4] * 2
     orders = []
@@ -309,20 +309,20 @@ def test_an_epoch_sees_every_photograph_once_in_a_new_order_and_validates_on_vie
     assert orders[0] != orders[1] != sorted(orders[1])
 
 
-def test_every_epoch_is_told_as_it_ends(new_tower, noise):
-    tower, told = new_tower(), []
-    module = open_strategy("classifier_only").apply(tower)
+def test_every_epoch_is_told_as_it_ends(new_model, noise):
+    model, told = new_model(), []
+    module = open_strategy("classifier_only").apply(model)
     recipe = replace(RECIPE, views=1, epochs=3)
-    history = train(Model(module, tower, 3), noise, SPLIT, recipe, learning_rate=1e-3, seed=0, on_epoch=told.append)
+    history = train(Prepared(module, model, 3), noise, SPLIT, recipe, learning_rate=1e-3, seed=0, on_epoch=told.append)
     assert told == history
     assert [epoch.epoch for epoch in history] == [1, 2, 3]
     assert all(epoch.seconds > 0 for epoch in history)
 
 
-def test_a_loss_that_is_no_number_ends_the_training(new_tower):
+def test_a_loss_that_is_no_number_ends_the_training(new_model):
     inputs = Embeddings(torch.full((N, 32), torch.nan), np.arange(N)[:, None], CPU)
     with pytest.raises(FloatingPointError, match=r"no longer finite in epoch 1; lower the learning rate"):
-        trained(new_tower(), inputs, start=3, recipe=replace(RECIPE, views=1))
+        trained(new_model(), inputs, start=3, recipe=replace(RECIPE, views=1))
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
@@ -332,15 +332,15 @@ def test_a_split_needs_both_classes(part):
         Split(**rows, labels=np.array([0, 1, 0, 1]))
 
 
-def test_predictions_do_not_depend_on_the_size_of_a_batch(new_tower, photographs):
-    tower = new_tower()
-    module = open_strategy("full").apply(tower)
+def test_predictions_do_not_depend_on_the_size_of_a_batch(new_model, photographs):
+    model = new_model()
+    module = open_strategy("full").apply(model)
     rows = np.array([5, 3, 70, 11, 0])
-    together = predict_logits(Model(module, tower, 0), photographs, rows, batch_size=5)
+    together = predict_logits(Prepared(module, model, 0), photographs, rows, batch_size=5)
     assert together.shape == (5, 2)
     assert together.dtype == torch.float32
     torch.testing.assert_close(
-        predict_logits(Model(module, tower, 0), photographs, rows, 2), together, atol=1e-6, rtol=1e-5
+        predict_logits(Prepared(module, model, 0), photographs, rows, 2), together, atol=1e-6, rtol=1e-5
     )
 
 

@@ -1,13 +1,13 @@
 """Grad-CAM maps a second: this project's, from images and from a trial's cache, beside pytorch-grad-cam.
 
-    python -m tests.speed.cams [--tower vit_small_patch16_224] [--batches 1 8 32] [--rounds 7] [--threads 1]
+    python -m tests.speed.cams [--model vit_small_patch16_224] [--batches 1 8 32] [--rounds 7] [--threads 1]
 
-pytorch-grad-cam is used as its README says: the whole tower, target layer `blocks[-1].norm1`, tokens reshaped to a
+pytorch-grad-cam is used as its README says: the whole model, target layer `blocks[-1].norm1`, tokens reshaped to a
 grid, made once and called for every batch. Its images are normalised and on the device before the clock starts, and
-its tower's parameters require gradients, as a loaded model's do; where none does, it fails. This project's maps are
+its model's parameters require gradients, as a loaded model's do; where none does, it fails. This project's maps are
 those of a classifier-only trial in a run directory, by the functions that the explain stage calls: from its
 photographs, and then from the tokens that the embed stage keeps in float16, read from the file each time. All three
-explain the same pictures (random) with the same tower (random weights) and end with maps at the pictures' size, scaled,
+explain the same pictures (random) with the same model (random weights) and end with maps at the pictures' size, scaled,
 in main memory. They take turns.
 
 The table gives medians and, in brackets, the range. `times` is the median of the ratios within a turn, so that what
@@ -36,7 +36,7 @@ from benchmark.stages.embed import EmbedWorker
 from benchmark.storage.rundir import RunDirectory, open_array, write_array, write_json, write_parquet
 from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
-from benchmark.trial.training import explained_inputs, new_tower, trained_tower
+from benchmark.trial.training import explained_inputs, new_model, trained_model
 from benchmark.trial.weight_files import find_weights
 from finetune.checkpoint import save_trained
 from finetune.inputs import Images, plan_views
@@ -46,13 +46,13 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SIDE = 224
 
 
-def by_library(tower):
+def by_library(model):
     """Images -> (B, 224, 224), the way of the library's README."""
 
     def to_grid(tokens):
-        return tokens[:, tower.num_prefix_tokens :].unflatten(1, tower.patch_embed.grid_size).permute(0, 3, 1, 2)
+        return tokens[:, model.num_prefix_tokens :].unflatten(1, model.patch_embed.grid_size).permute(0, 3, 1, 2)
 
-    cam = GradCAM(model=tower, target_layers=[tower.blocks[-1].norm1], reshape_transform=to_grid)
+    cam = GradCAM(model=model, target_layers=[model.blocks[-1].norm1], reshape_transform=to_grid)
     return lambda images: cam(input_tensor=images, targets=[ClassifierOutputTarget(1)] * len(images))
 
 
@@ -60,7 +60,7 @@ def new_trial(directory, name, photographs, threads):
     """A study of one trial, whose classifier did not train; its images are test images, its weights random."""
     # timm's default initialisation leaves the class token almost blind to the picture; this one does not.
     backbone = replace(backbones.get(f"timm:{name}"), weights=None, overrides={"weight_init": "jax"})
-    weights = directory.path / "tower.safetensors"
+    weights = directory.path / "model.safetensors"
     save_file(backbone.build().state_dict(), weights)
     study = Study.model_validate(
         {
@@ -77,7 +77,7 @@ def new_trial(directory, name, photographs, threads):
     write_parquet(directory.cohort, pl.DataFrame({"row": rows}).with_columns(split=pl.lit("test")))
     write_json(directory.weights, {backbone.name: find_weights(cell.backbone)})
     directory.trial(cell).path.mkdir(parents=True)
-    save_trained(cell.strategy.open().apply(new_tower(cell, directory)), directory.trial(cell).path, backbone.name)
+    save_trained(cell.strategy.open().apply(new_model(cell, directory)), directory.trial(cell).path, backbone.name)
     return study, cell
 
 
@@ -95,13 +95,13 @@ def explainer(study, directory, cell):
     """Rows -> (B, 224, 224), as the explain stage makes its maps."""
     settings = study.explain
     method = settings.open()
-    tower = trained_tower(cell, directory).requires_grad_(False).to(DEVICE)
-    entering = explained_inputs(study, directory, cell, tower)
+    model = trained_model(cell, directory).requires_grad_(False).to(DEVICE)
+    entering = explained_inputs(study, directory, cell, model)
 
     def maps(rows):
         inputs = entering(rows)
         with backbones.autocast(DEVICE):
-            signed = method(tower, inputs, settings.target_class)
+            signed = method(model, inputs, settings.target_class)
         return saliency_maps(signed, SIDE, settings.scaling).cpu().numpy()
 
     return maps
@@ -109,7 +109,7 @@ def explainer(study, directory, cell):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--tower", default="vit_small_patch16_224")
+    options.add_argument("--model", default="vit_small_patch16_224")
     options.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -119,14 +119,14 @@ def main():
         directory = RunDirectory(Path(folder))
         shape = (max(chosen.batches), SIDE, SIDE, 3)
         photographs = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        study, cell = new_trial(directory, chosen.tower, photographs, chosen.threads)
+        study, cell = new_trial(directory, chosen.model, photographs, chosen.threads)
         here = explainer(study, directory, cell)
         keep_tokens(study, directory, cell, block=cell.backbone.open().depth - 1)  # also sets the number of threads
         cached = explainer(study, directory, cell)
-        library = by_library(trained_tower(cell, directory).requires_grad_(True).to(DEVICE))
+        library = by_library(trained_model(cell, directory).requires_grad_(True).to(DEVICE))
         normalised = Images(photographs, cell.backbone.open().normalise, 0, DEVICE)
 
-        print(f"{chosen.tower}, {DEVICE}, {torch.get_num_threads()} threads, torch {torch.__version__}, maps a second")
+        print(f"{chosen.model}, {DEVICE}, {torch.get_num_threads()} threads, torch {torch.__version__}, maps a second")
         print(f"{'batch':>5} {'pytorch-grad-cam':>24} {'from images':>24} {'times':>6} {'of CPU':>6} "
               f"{'from cache':>24} {'times':>6} {'of CPU':>6} {'difference':>10} {'cached':>7} {'rank':>7}",
               flush=True)  # fmt: skip

@@ -1,8 +1,8 @@
 """Seconds an epoch: this project's training beside a plain timm + PEFT loop without caches.
 
-    python -m tests.speed.epochs [--images 160] [--epochs 3] [--tower vit_small_patch16_224] [--strategies lora]
+    python -m tests.speed.epochs [--images 160] [--epochs 3] [--model vit_small_patch16_224] [--strategies lora]
 
-Both loops train the same tower (random weights) on the same pictures, already cropped and in memory, with AdamW, the
+Both loops train the same model (random weights) on the same pictures, already cropped and in memory, with AdamW, the
 same batch and augmentation of the same kind, and validate after every epoch. They take turns, strategy by strategy; the
 table gives medians and, in brackets, the range.
 """
@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 
 import backbones
 from finetune.inputs import Embeddings, Images, plan_views
-from finetune.model import Model
+from finetune.prepared import Prepared
 from finetune.recipe import Recipe
 from finetune.strategies import open_strategy
 from finetune.training import Split, train
@@ -33,18 +33,18 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def plain_epochs(architecture, strategy, pictures, split, normalise, batch_size):
-    """The loop one writes by hand: every picture through the whole tower, every epoch; yields seconds."""
-    tower = timm.create_model(architecture, num_classes=2)
+    """The loop one writes by hand: every picture through the whole model, every epoch; yields seconds."""
+    model = timm.create_model(architecture, num_classes=2)
     if strategy == "lora":
         targets = open_strategy("lora").targets
-        tower = peft.get_peft_model(
-            tower, peft.LoraConfig(r=8, lora_alpha=16, target_modules=targets, modules_to_save=["head"])
+        model = peft.get_peft_model(
+            model, peft.LoraConfig(r=8, lora_alpha=16, target_modules=targets, modules_to_save=["head"])
         )
     elif strategy != "full":
-        tower.requires_grad_(False)
-        for part in (tower.head, *((*tower.blocks[-2:], tower.norm) if strategy == "partial" else ())):
+        model.requires_grad_(False)
+        for part in (model.head, *((*model.blocks[-2:], model.norm) if strategy == "partial" else ())):
             part.requires_grad_(True)
-    tower = tower.to(DEVICE)
+    model = model.to(DEVICE)
     augmenting = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomRotation(15), v2.ColorJitter(0.15, 0.15)])
     scaled = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Lambda(lambda one: normalise(one[None])[0])])
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)
@@ -57,19 +57,19 @@ def plain_epochs(architecture, strategy, pictures, split, normalise, batch_size)
 
     training = loader(split.train, v2.Compose([augmenting, scaled]), shuffle=True)
     validation = loader(split.val, scaled, shuffle=False)
-    optimizer = torch.optim.AdamW([p for p in tower.parameters() if p.requires_grad], lr=1e-4)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     while True:
         began = time.perf_counter()
-        tower.train()
+        model.train()
         for images, labels in training:
             with backbones.autocast(DEVICE):
-                loss = torch.nn.functional.cross_entropy(tower(images.to(DEVICE)).float(), labels.to(DEVICE))
+                loss = torch.nn.functional.cross_entropy(model(images.to(DEVICE)).float(), labels.to(DEVICE))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        tower.eval()
+        model.eval()
         with torch.inference_mode(), backbones.autocast(DEVICE):
-            logits = torch.cat([tower(images.to(DEVICE)).float().cpu() for images, _ in validation])
+            logits = torch.cat([model(images.to(DEVICE)).float().cpu() for images, _ in validation])
         roc_auc_score(split.labels[split.val], logits.softmax(1)[:, 1].double())
         yield time.perf_counter() - began
 
@@ -80,12 +80,12 @@ def own_epochs(backbone, strategy, images, split, batch_size, folder):
     start, recipe = chosen.frozen_blocks(backbone.depth), Recipe(batch_size=batch_size, views=4)
     inputs, passed = images, 0.0
     if start:
-        tower, began = backbone.build().to(DEVICE), time.perf_counter()
+        model, began = backbone.build().to(DEVICE), time.perf_counter()
         entry = plan_views(len(images.store), split.train, recipe.views)
         rows, views = np.nonzero(entry >= 0)
         with torch.inference_mode(), backbones.autocast(DEVICE):
             parts = [
-                backbones.encode_until(tower, images.batch(rows[i : i + 32], views[i : i + 32]), start).half().cpu()
+                backbones.encode_until(model, images.batch(rows[i : i + 32], views[i : i + 32]), start).half().cpu()
                 for i in range(0, len(rows), 32)
             ]
         store = torch.empty((len(rows), *parts[0].shape[1:]), dtype=torch.float16)
@@ -95,38 +95,38 @@ def own_epochs(backbone, strategy, images, split, batch_size, folder):
         passed = time.perf_counter() - began
     yield passed
     while True:
-        tower = backbone.build().to(DEVICE)
-        backbones.attach_classifier(tower, classes=2, seed=0)
-        module = chosen.apply(tower.to(DEVICE)).to(DEVICE)
+        model = backbone.build().to(DEVICE)
+        backbones.attach_classifier(model, classes=2, seed=0)
+        module = chosen.apply(model.to(DEVICE)).to(DEVICE)
         # An epoch of milliseconds is the median of several: the first also sets up the optimizer.
         epochs = 15 if start == backbone.depth else 1
         repeated = replace(recipe, epochs=epochs, patience=epochs)
-        history = train(Model(module, tower, start), inputs, split, repeated, 1e-4, 0, chosen.layer_decay)
+        history = train(Prepared(module, model, start), inputs, split, repeated, 1e-4, 0, chosen.layer_decay)
         yield statistics.median(epoch.seconds for epoch in history)
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--tower", default="vit_small_patch16_224")
+    options.add_argument("--model", default="vit_small_patch16_224")
     options.add_argument("--images", type=int, default=160)
     options.add_argument("--epochs", type=int, default=3)
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--strategies", nargs="+", default=STRATEGIES)
     chosen = options.parse_args()
 
-    backbone = replace(backbones.get(f"timm:{chosen.tower}"), weights=None)
+    backbone = replace(backbones.get(f"timm:{chosen.model}"), weights=None)
     generator = np.random.default_rng(0)
     pictures = generator.integers(0, 256, (chosen.images, 224, 224, 3), dtype=np.uint8)
     labels = np.arange(chosen.images) % 2
     split = Split(np.arange(chosen.images * 4 // 5), np.arange(chosen.images * 4 // 5, chosen.images), labels)
     images = Images(pictures, backbone.normalise, seed=0, device=DEVICE)
 
-    print(f"{chosen.tower}, {len(split.train)} + {len(split.val)} images, batch {chosen.batch}, {DEVICE}, "
+    print(f"{chosen.model}, {len(split.train)} + {len(split.val)} images, batch {chosen.batch}, {DEVICE}, "
           f"{torch.get_num_threads()} threads, torch {torch.__version__}")  # fmt: skip
     print(f"{'strategy':16} {'plain loop s/epoch':>26} {'here s/epoch':>30} {'times':>8} {'one pass s':>11}")
     with tempfile.TemporaryDirectory() as folder:
         for strategy in chosen.strategies:
-            by_hand = plain_epochs(chosen.tower, strategy, pictures, split, backbone.normalise, chosen.batch)
+            by_hand = plain_epochs(chosen.model, strategy, pictures, split, backbone.normalise, chosen.batch)
             here = own_epochs(backbone, strategy, images, split, chosen.batch, Path(folder))
             passed = next(here)
             next(by_hand), next(here)  # warm up

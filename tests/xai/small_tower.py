@@ -6,12 +6,12 @@ from timm.models.vision_transformer import VisionTransformer
 import backbones
 
 
-def tower_of(**options):
+def model_of(**options):
     torch.manual_seed(0)
     shape = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4, "weight_init": "jax"}
-    tower = VisionTransformer(**(shape | options), num_classes=0)
-    backbones.attach_classifier(tower, 2, seed=0)
-    return tower.eval()
+    model = VisionTransformer(**(shape | options), num_classes=0)
+    backbones.attach_classifier(model, 2, seed=0)
+    return model.eval()
 
 
 def pictures():

@@ -55,21 +55,21 @@ def test_no_sample_is_refused():
         smoothgrad(lambda x: x.sum(dim=(1, 2, 3)), pictures(), samples=0)
 
 
-def test_a_towers_map_is_the_slope_of_its_logit():
+def test_a_models_map_is_the_slope_of_its_logit():
     """Against central differences in float64 at pixels of every patch."""
     torch.manual_seed(0)
-    tower = VisionTransformer(img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=0)
-    backbones.attach_classifier(tower, 2, seed=0)
-    tower, image = tower.eval().double().requires_grad_(False), torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    model = VisionTransformer(img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=0)
+    backbones.attach_classifier(model, 2, seed=0)
+    model, image = model.eval().double().requires_grad_(False), torch.rand(1, 3, 16, 16, dtype=torch.float64)
     for target in (0, 1):
-        (found,) = input_gradient(tower, image, target)
+        (found,) = input_gradient(model, image, target)
         for y, x in ((0, 0), (3, 12), (9, 2), (15, 15)):
             slopes = []
             for channel in range(3):
                 moved = image.repeat(2, 1, 1, 1)
                 moved[:, channel, y, x] += torch.tensor([1e-4, -1e-4])
-                higher, lower = tower(moved)[:, target]
+                higher, lower = model(moved)[:, target]
                 slopes.append(abs(float(higher - lower)) / 2e-4)
             assert float(found[y, x]) == pytest.approx(max(slopes), rel=1e-4)
     with pytest.raises(ValueError, match="training mode"):
-        input_gradient(tower.train(), image)
+        input_gradient(model.train(), image)

@@ -1,4 +1,4 @@
-"""A larger tower against timm's own way: the model made at that size, the state dict loaded through timm's filter."""
+"""A larger model against timm's own way: the model made at that size, the state dict loaded through timm's filter."""
 
 import copy
 
@@ -14,61 +14,61 @@ from xai.larger import larger
 VARIANTS = {"cls": {}, "avg": {"global_pool": "avg"}, "reg": {"reg_tokens": 4, "no_embed_class": True}}
 
 
-def tower_of(side=32, **options):
+def model_of(side=32, **options):
     torch.manual_seed(0)
     shape = {"img_size": side, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4, "weight_init": "jax"}
-    tower = VisionTransformer(**shape, **options, num_classes=0)
-    backbones.attach_classifier(tower, 2, seed=0)
-    return tower.eval()
+    model = VisionTransformer(**shape, **options, num_classes=0)
+    backbones.attach_classifier(model, 2, seed=0)
+    return model.eval()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_is_the_tower_that_timm_makes_at_that_size(variant):
-    tower = tower_of(**VARIANTS[variant])
-    expected = tower_of(side=64, **VARIANTS[variant])
-    expected.load_state_dict(checkpoint_filter_fn(tower.state_dict(), expected))
+def test_is_the_model_that_timm_makes_at_that_size(variant):
+    model = model_of(**VARIANTS[variant])
+    expected = model_of(side=64, **VARIANTS[variant])
+    expected.load_state_dict(checkpoint_filter_fn(model.state_dict(), expected))
     images = torch.rand(2, 3, 64, 64)
-    grown = larger(tower, 64)
+    grown = larger(model, 64)
     with torch.no_grad():
         torch.testing.assert_close(grown(images), expected(images))
     assert gradcam(grown, backbones.encode_until(grown, images, 2)).shape == (2, 8, 8)
 
 
 def test_position_embeddings_are_those_resampled_bicubically_and_the_class_tokens_own_stays():
-    tower = tower_of()
-    grown = larger(tower, 64)
-    own, grid = tower.pos_embed[:, :1], tower.pos_embed[:, 1:].reshape(1, 4, 4, 32).permute(0, 3, 1, 2)
+    model = model_of()
+    grown = larger(model, 64)
+    own, grid = model.pos_embed[:, :1], model.pos_embed[:, 1:].reshape(1, 4, 4, 32).permute(0, 3, 1, 2)
     resampled = torch.nn.functional.interpolate(grid, size=(8, 8), mode="bicubic", antialias=True)
     expected = torch.cat([own, resampled.permute(0, 2, 3, 1).reshape(1, 64, 32)], dim=1)
     torch.testing.assert_close(grown.pos_embed, expected)
 
 
-def test_the_tower_stays_as_it_is_and_adapters_come_along():
-    tower = tower_of()
-    module = open_strategy("lora").apply(tower)
+def test_the_model_stays_as_it_is_and_adapters_come_along():
+    model = model_of()
+    module = open_strategy("lora").apply(model)
     for key, parameter in module.named_parameters():
         if "lora_B" in key:
             torch.nn.init.normal_(parameter, std=0.2)
-    before = copy.deepcopy(tower.state_dict())
-    grown = larger(tower.eval(), 64)
-    torch.testing.assert_close(tower.state_dict(), before, rtol=0, atol=0)
+    before = copy.deepcopy(model.state_dict())
+    grown = larger(model.eval(), 64)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
     images = torch.rand(1, 3, 64, 64)
     merged = larger(module.merge_and_unload(), 64)
     with torch.no_grad():
         torch.testing.assert_close(grown(images), merged(images), rtol=1e-4, atol=1e-5)
-        assert not torch.allclose(grown(images), larger(tower_of(), 64)(images), rtol=0.01)
+        assert not torch.allclose(grown(images), larger(model_of(), 64)(images), rtol=0.01)
 
 
 def test_the_same_side_changes_nothing():
-    tower, images = tower_of(), torch.rand(1, 3, 32, 32)
+    model, images = model_of(), torch.rand(1, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(larger(tower, 32)(images), tower(images), rtol=0, atol=0)
+        torch.testing.assert_close(larger(model, 32)(images), model(images), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("side", [0, 4, 60])
 def test_a_side_of_broken_patches_is_refused(side):
     with pytest.raises(ValueError, match=f"{side} pixels are not a whole number of patches of 8"):
-        larger(tower_of(), side)
+        larger(model_of(), side)
 
 
 @pytest.mark.parametrize("name", [name for name in backbones.names() if name.endswith("-tiny")])

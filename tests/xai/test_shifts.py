@@ -20,12 +20,12 @@ def brightness(images):
 
 def test_without_a_shift_every_pixel_has_its_patchs_gradcam():
     torch.manual_seed(0)
-    tower = VisionTransformer(img_size=32, patch_size=PATCH, embed_dim=32, depth=2, num_heads=4, num_classes=0)
-    backbones.attach_classifier(tower.eval(), 2, seed=0)
+    model = VisionTransformer(img_size=32, patch_size=PATCH, embed_dim=32, depth=2, num_heads=4, num_classes=0)
+    backbones.attach_classifier(model.eval(), 2, seed=0)
     images = torch.rand(2, 3, 32, 32)
 
     def explain(pictures):
-        return gradcam(tower, backbones.encode_until(tower, pictures, 1))
+        return gradcam(model, backbones.encode_until(model, pictures, 1))
 
     maps = shifted_average(explain, images, PATCH, steps=1)
     expected = np.kron(explain(images).numpy(), np.ones((PATCH, PATCH)))

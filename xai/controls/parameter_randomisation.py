@@ -19,21 +19,21 @@ from torch import nn
 from xai.division import divide_or_nan
 
 
-def cascade(tower: VisionTransformer, seed: int = 0) -> Iterator[tuple[int, VisionTransformer]]:
-    """The tower with ever more of it re-initialised, head first.
+def cascade(model: VisionTransformer, seed: int = 0) -> Iterator[tuple[int, VisionTransformer]]:
+    """The model with ever more of it re-initialised, head first.
 
     Step 1 is the classifier alone, as `backbones.attach_classifier` makes it; step 2 adds the last block and what lies
     between it and the classifier (norm, pooling); every further step one block; step `depth + 2` the patch embedding
-    and the tokens, after which nothing trained is left. Blocks take timm's own initialisation of that tower.
+    and the tokens, after which nothing trained is left. Blocks take timm's own initialisation of that model.
 
-    `tower` is not touched: one copy of it is changed step by step, so use each before taking the next. LoRA adapters
+    `model` is not touched: one copy of it is changed step by step, so use each before taking the next. LoRA adapters
     are merged into the copy's weights, which leaves its function as it was up to rounding, and go with their block.
 
     Yields:
-        Number of parts re-initialised, 1 to depth + 2, and the tower, in eval mode on the device of the given one. The
+        Number of parts re-initialised, 1 to depth + 2, and the model, in eval mode on the device of the given one. The
         same seed gives the same weights on any device.
     """
-    changed = _without_adapters(copy.deepcopy(tower)).eval()
+    changed = _without_adapters(copy.deepcopy(model)).eval()
     for step, names in enumerate(_parts(changed), start=1):
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
@@ -42,16 +42,16 @@ def cascade(tower: VisionTransformer, seed: int = 0) -> Iterator[tuple[int, Visi
         yield step, changed
 
 
-def _parts(tower: VisionTransformer) -> list[list[str]]:
+def _parts(model: VisionTransformer) -> list[list[str]]:
     """The names of the modules and tokens that each step adds."""
-    blocks = [[f"blocks.{index}"] for index in reversed(range(len(tower.blocks)))]
+    blocks = [[f"blocks.{index}"] for index in reversed(range(len(model.blocks)))]
     blocks[0] += ["norm", "attn_pool", "fc_norm"]
     return [["head"], *blocks, ["norm_pre", "patch_embed", "pos_embed", "cls_token", "reg_token"]]
 
 
-def _reinitialise(tower: VisionTransformer, name: str) -> None:
+def _reinitialise(model: VisionTransformer, name: str) -> None:
     """Modules on the CPU, whose random numbers are the same everywhere; then back."""
-    part = attrgetter(name)(tower)
+    part = attrgetter(name)(model)
     if part is None:
         return
     if isinstance(part, nn.Parameter):  # as timm: positions spread like linear weights, other tokens next to zero
@@ -62,25 +62,25 @@ def _reinitialise(tower: VisionTransformer, name: str) -> None:
             nn.init.normal_(fresh, std=1e-6)
         part.copy_(fresh)
         return
-    device = next(tower.parameters()).device
+    device = next(model.parameters()).device
     part.to("cpu")
     if name == "head":
         part.reset_parameters()  # some of timm's initialisations set a classifier to zero, which has no gradient
     else:
-        initialise = get_init_weights_vit(tower.weight_init_mode, needs_reset=True)
+        initialise = get_init_weights_vit(model.weight_init_mode, needs_reset=True)
         named_apply(initialise, part, name, include_root=True)
     part.to(device)
 
 
-def _without_adapters(tower: VisionTransformer) -> VisionTransformer:
+def _without_adapters(model: VisionTransformer) -> VisionTransformer:
     """PEFT's layers replaced by the ordinary ones they wrap, with the adapters' share added."""
-    for name, module in list(tower.named_modules()):
+    for name, module in list(model.named_modules()):
         if hasattr(module, "lora_A"):
             module.merge()
-            tower.set_submodule(name, module.get_base_layer())
+            model.set_submodule(name, module.get_base_layer())
         elif hasattr(module, "modules_to_save"):
-            tower.set_submodule(name, module.modules_to_save[module.active_adapter])
-    return tower
+            model.set_submodule(name, module.modules_to_save[module.active_adapter])
+    return model
 
 
 def others(patients: np.ndarray, most: int = 16) -> np.ndarray:

@@ -50,7 +50,7 @@ def main(
     print(f"{len(photographs)} photographs drawn in {time.perf_counter() - started:.0f} s", flush=True)
     method = partial(contrastive.pretrain, vessels=False) if without_vessels else METHODS[name]
     started = time.perf_counter()
-    tower, losses = method(backbones.get(f"{name}-untrained"), photographs, seed, steps)
+    model, losses = method(backbones.get(f"{name}-untrained"), photographs, seed, steps)
     seconds = time.perf_counter() - started
     made = {
         "model": name,
@@ -64,7 +64,7 @@ def main(
     }
     path = out or shipped_file(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.half().contiguous() for key, value in tower.state_dict().items()}, path, metadata=made)
+    save_file({key: value.half().contiguous() for key, value in model.state_dict().items()}, path, metadata=made)
     print(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {backbones.sha256(path)}, {seconds:.0f} s of training")
 
 

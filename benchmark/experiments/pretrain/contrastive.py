@@ -1,12 +1,12 @@
 """`openclip-tiny`: contrastive image-text pre-training (CLIP, Radford et al. 2021), with parts of open_clip.
 
 Captions say what a photographer would note, among it how wide and how winding the arteries are and how many spots there
-are. So this tower has read words about what the study's label depends on, though never the label. `vessels=False`
+are. So this model has read words about what the study's label depends on, though never the label. `vessels=False`
 leaves the arteries out of the captions.
 
 Contrast alone learned sides, colours and exposures and saw no vessel in the time that there is. So patches are to tell
-their fine structure as well, a second loss on the image tower as in SLIP (Mu et al. 2022). Half of the patches are left
-out of every step, which then takes half of the time (FLIP, Li et al. 2023).
+their fine structure as well, a second loss on the image encoder as in SLIP (Mu et al. 2022). Half of the patches are
+left out of every step, which then takes half of the time (FLIP, Li et al. 2023).
 """
 
 from dataclasses import replace
@@ -34,52 +34,52 @@ SCHEDULE = Schedule(steps=2000, batch=64, rate=2e-3)
 
 
 class Pair(nn.Module):
-    """Image tower and text tower, projected into one space."""
+    """Image encoder and text encoder, projected into one space."""
 
-    def __init__(self, tower: VisionTransformer, vocabulary: int) -> None:
+    def __init__(self, model: VisionTransformer, vocabulary: int) -> None:
         super().__init__()
-        self.tower = tower
-        self.project = nn.Sequential(_standard(tower.embed_dim), nn.Linear(tower.embed_dim, SHARED, bias=False))
+        self.model = model
+        self.project = nn.Sequential(_standard(model.embed_dim), nn.Linear(model.embed_dim, SHARED, bias=False))
         self.text = TextTransformer(context_length=CONTEXT, vocab_size=vocabulary, output_dim=SHARED, **TEXT)
         self.standard = _standard(SHARED)
-        self.read = nn.Sequential(nn.LayerNorm(tower.embed_dim), nn.Linear(tower.embed_dim, FEATURES))
+        self.read = nn.Sequential(nn.LayerNorm(model.embed_dim), nn.Linear(model.embed_dim, FEATURES))
         self.log_scale = nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32))
 
     def forward(self, inputs: Tensor, seen: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Unit vectors of images and of texts (B, SHARED), the scale of their products, and the structure that the
         patches `seen` (B, k), int, hold (B, k, FEATURES). The others are left out.
         """
-        tower = self.tower
-        tokens = tower._pos_embed(tower.patch_embed(inputs))
-        prefix = tower.num_prefix_tokens
+        model = self.model
+        tokens = model._pos_embed(model.patch_embed(inputs))
+        prefix = model.num_prefix_tokens
         own = tokens[:, prefix:].gather(1, seen[..., None].expand(-1, -1, tokens.shape[-1]))
-        tokens = tower.norm(tower.blocks(tower.norm_pre(torch.cat([tokens[:, :prefix], own], 1))))
-        images = F.normalize(self.project(tower.forward_head(tokens, pre_logits=True)), dim=-1)
+        tokens = model.norm(model.blocks(model.norm_pre(torch.cat([tokens[:, :prefix], own], 1))))
+        images = F.normalize(self.project(model.forward_head(tokens, pre_logits=True)), dim=-1)
         words = F.normalize(self.standard(self.text(texts)), dim=-1)
         return images, words, self.log_scale.exp().clamp(max=100), self.read(tokens[:, prefix:])
 
 
 def _standard(width: int) -> nn.BatchNorm1d:
-    """To mean 0 and variance 1 within a batch: a new tower gives nearly one vector for all, and does so for long."""
+    """To mean 0 and variance 1 within a batch: a new model gives nearly one vector for all, and does so for long."""
     return nn.BatchNorm1d(width, affine=False)
 
 
 def pretrain(
     backbone: Backbone, photographs: Photographs, seed: int, steps: int | None = None, vessels: bool = True
 ) -> tuple[VisionTransformer, list[float]]:
-    """The image tower after training, and the loss of every step."""
+    """The image encoder after training, and the loss of every step."""
     schedule = replace(SCHEDULE, steps=steps or SCHEDULE.steps)
     torch.manual_seed(seed)
     tokenize = SimpleTokenizer(context_length=CONTEXT)
     model = Pair(backbone.build(seed=seed).train(), tokenize.vocab_size)
-    structure = Structure.of(photographs.images, model.tower.patch_embed.grid_size)
+    structure = Structure.of(photographs.images, model.model.patch_embed.grid_size)
     contrast = ClipLoss()
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
 
     def loss(step: int, rows: np.ndarray) -> Tensor:
         batch = recoloured(pixels(photographs.images, rows), generator, strength=0.1)
         words = [caption(photographs.traits[row], photographs.sides[row], rng, vessels) for row in rows]
-        patches = model.tower.patch_embed.num_patches
+        patches = model.model.patch_embed.num_patches
         seen = torch.rand(len(batch), patches, generator=generator).argsort(1)[:, : round(patches * (1 - HIDDEN))]
         *matched, read = model(backbone.normalise(batch), seen, tokenize(words))
         target, count = structure.take(rows)
@@ -88,4 +88,4 @@ def pretrain(
         return contrast(*matched) + PATCH_LOSS * structure_loss(read, there, weight)
 
     losses = schedule.run(model, len(photographs), loss, seed)
-    return model.tower.eval(), losses
+    return model.model.eval(), losses

@@ -51,14 +51,14 @@ class Head(nn.Module):
 
 
 class Network(nn.Module):
-    """A tower with a head for its class token, a reader for its patches, and a token for hidden patches."""
+    """A model with a head for its class token, a reader for its patches, and a token for hidden patches."""
 
-    def __init__(self, tower: VisionTransformer) -> None:
+    def __init__(self, model: VisionTransformer) -> None:
         super().__init__()
-        self.tower = tower
-        self.head = Head(tower.embed_dim)
-        self.read = nn.Sequential(nn.LayerNorm(tower.embed_dim), nn.Linear(tower.embed_dim, FEATURES))
-        self.hidden = nn.Parameter(0.02 * torch.randn(tower.embed_dim))
+        self.model = model
+        self.head = Head(model.embed_dim)
+        self.read = nn.Sequential(nn.LayerNorm(model.embed_dim), nn.Linear(model.embed_dim, FEATURES))
+        self.hidden = nn.Parameter(0.02 * torch.randn(model.embed_dim))
 
     def forward(self, patches: Tensor, positions: Tensor, hide: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Tokens after the last norm: the class token (B, C) and the patches (B, N, C).
@@ -67,12 +67,12 @@ class Network(nn.Module):
             patches, positions: (B, N, C), of the crop's patches.
             hide: (B, N) bool, patches that the network does not see.
         """
-        tower = self.tower
+        model = self.model
         if hide is not None:
             patches = torch.where(hide[..., None], self.hidden, patches)
-        prefix = tower.cls_token + (tower.pos_embed[:, :1] if not tower.no_embed_class else 0)
+        prefix = model.cls_token + (model.pos_embed[:, :1] if not model.no_embed_class else 0)
         tokens = torch.cat([prefix.expand(len(patches), -1, -1), patches + positions], 1)
-        tokens = tower.norm(tower.blocks(tower.norm_pre(tokens)))
+        tokens = model.norm(model.blocks(model.norm_pre(tokens)))
         return tokens[:, 0], tokens[:, 1:]
 
 
@@ -115,19 +115,19 @@ def pairs(photographs: Photographs) -> np.ndarray:
 def pretrain(
     backbone: Backbone, photographs: Photographs, seed: int, steps: int | None = None
 ) -> tuple[VisionTransformer, list[float]]:
-    """The teacher's tower after training, and the loss of every step."""
+    """The teacher's model after training, and the loss of every step."""
     schedule = replace(SCHEDULE, steps=steps or SCHEDULE.steps)
     torch.manual_seed(seed)
     student = Network(backbone.build(seed=seed).train())
     teacher = copy.deepcopy(student).requires_grad_(False)
-    grid = student.tower.patch_embed.grid_size
+    grid = student.model.patch_embed.grid_size
     eyes = pairs(photographs)
     generator = torch.Generator().manual_seed(seed)
 
     structure = Structure.of(photographs.images, grid)
 
     def view(rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """The tower's input, and the structure of its patches and which of it counts (B, patches, FEATURES)."""
+        """The model's input, and the structure of its patches and which of it counts (B, patches, FEATURES)."""
         batch, target, count = flipped(generator, pixels(photographs.images, rows), *structure.take(rows))
         grain = 0.03 * torch.rand(len(batch), 1, 1, 1, generator=generator)
         noisy = recoloured(batch, generator, strength=0.4) + grain * torch.randn(batch.shape, generator=generator)
@@ -137,15 +137,15 @@ def pretrain(
         views = [view(eyes[patients, eye]) for eye in (0, 1)]
         large = [Windows(grid, LARGE, len(patients), generator) for _ in views]
         own_position, position = (
-            network.tower.pos_embed[:, -grid[0] * grid[1] :].expand(len(patients), -1, -1)
+            network.model.pos_embed[:, -grid[0] * grid[1] :].expand(len(patients), -1, -1)
             for network in (student, teacher)
         )
         with torch.no_grad():
             targets = [
-                evenly_assigned(teacher.head(teacher(w.of(teacher.tower.patch_embed(v)), w.of(position))[0]))
+                evenly_assigned(teacher.head(teacher(w.of(teacher.model.patch_embed(v)), w.of(position))[0]))
                 for (v, _, _), w in zip(views, large, strict=True)
             ]
-        embedded = [student.tower.patch_embed(v) for v, _, _ in views]
+        embedded = [student.model.patch_embed(v) for v, _, _ in views]
         logits, patch_losses = [], []
         for (_, target, weight), patches, windows in zip(views, embedded, large, strict=True):
             hide = torch.rand(windows.rows.shape, generator=generator) < HIDDEN
@@ -170,4 +170,4 @@ def pretrain(
                 slow.lerp_(fast, 1 - momentum)
 
     losses = schedule.run(student, len(eyes), loss, seed, after=follow)
-    return teacher.tower.eval(), losses
+    return teacher.model.eval(), losses

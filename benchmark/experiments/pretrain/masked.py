@@ -22,13 +22,13 @@ SCHEDULE = Schedule(steps=1600, batch=64, rate=2e-3)
 
 
 class Autoencoder(nn.Module):
-    """The tower as encoder, and the decoder that is thrown away."""
+    """The model as encoder, and the decoder that is thrown away."""
 
-    def __init__(self, tower: VisionTransformer) -> None:
+    def __init__(self, model: VisionTransformer) -> None:
         super().__init__()
-        self.tower = tower
-        patches = tower.patch_embed.num_patches
-        self.embed = nn.Sequential(nn.LayerNorm(tower.embed_dim), nn.Linear(tower.embed_dim, DECODER_WIDTH))
+        self.model = model
+        patches = model.patch_embed.num_patches
+        self.embed = nn.Sequential(nn.LayerNorm(model.embed_dim), nn.Linear(model.embed_dim, DECODER_WIDTH))
         self.hidden = nn.Parameter(0.02 * torch.randn(1, 1, DECODER_WIDTH))
         self.position = nn.Parameter(0.02 * torch.randn(1, patches, DECODER_WIDTH))
         self.blocks = nn.Sequential(*(Block(DECODER_WIDTH, num_heads=4, qkv_bias=True) for _ in range(DECODER_DEPTH)))
@@ -36,11 +36,11 @@ class Autoencoder(nn.Module):
 
     def forward(self, inputs: Tensor, seen: Tensor) -> Tensor:
         """Predicted structure (B, patches, FEATURES) from the patches `seen` (B, k), int, alone."""
-        tower = self.tower
-        prefix = tower.num_prefix_tokens
-        tokens = tower.norm_pre(tower._pos_embed(tower.patch_embed(inputs)))
+        model = self.model
+        prefix = model.num_prefix_tokens
+        tokens = model.norm_pre(model._pos_embed(model.patch_embed(inputs)))
         own = tokens[:, prefix:].gather(1, seen[..., None].expand(-1, -1, tokens.shape[-1]))
-        own = tower.norm(tower.blocks(torch.cat([tokens[:, :prefix], own], 1)))
+        own = model.norm(model.blocks(torch.cat([tokens[:, :prefix], own], 1)))
         own = self.embed(own[:, prefix:])
         everything = self.hidden.expand(len(own), self.position.shape[1], -1)
         everything = everything.scatter(1, seen[..., None].expand(-1, -1, own.shape[-1]), own)
@@ -53,17 +53,17 @@ def pretrain(
     """The encoder after training, and the loss of every step."""
     schedule = replace(SCHEDULE, steps=steps or SCHEDULE.steps)
     torch.manual_seed(seed)
-    tower = backbone.build(seed=seed).train()
-    patches = tower.patch_embed.num_patches
-    structure = Structure.of(photographs.images, tower.patch_embed.grid_size)
-    model = Autoencoder(tower)
+    model = backbone.build(seed=seed).train()
+    patches = model.patch_embed.num_patches
+    structure = Structure.of(photographs.images, model.patch_embed.grid_size)
+    autoencoder = Autoencoder(model)
     generator = torch.Generator().manual_seed(seed)
 
     def loss(step: int, rows: np.ndarray) -> Tensor:
         batch, target, count = flipped(generator, pixels(photographs.images, rows), *structure.take(rows))
         seen = torch.rand(len(batch), patches, generator=generator).argsort(1)[:, : round(patches * (1 - HIDDEN))]
-        predicted = model(backbone.normalise(recoloured(batch, generator, strength=0.2)), seen)
+        predicted = autoencoder(backbone.normalise(recoloured(batch, generator, strength=0.2)), seen)
         return structure_loss(predicted, by_patch(target), by_patch(count.expand_as(target)))
 
-    losses = schedule.run(model, len(photographs), loss, seed)
-    return tower.eval(), losses
+    losses = schedule.run(autoencoder, len(photographs), loss, seed)
+    return model.eval(), losses

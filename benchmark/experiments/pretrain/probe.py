@@ -38,13 +38,13 @@ def opened(name: str) -> backbones.Backbone:
 @torch.inference_mode()
 def features(backbone: backbones.Backbone, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pooled features (n, C), and mean and standard deviation of the patches' tokens (n, 2 C)."""
-    tower = backbone.build()
+    model = backbone.build()
     pooled, spread = [], []
     for start in range(0, len(images), 64):
         rows = np.arange(start, min(start + 64, len(images)))
-        tokens = tower.forward_features(backbone.normalise(pixels(images, rows)))
-        patches = tokens[:, tower.num_prefix_tokens :]
-        pooled.append(tower.forward_head(tokens, pre_logits=True))
+        tokens = model.forward_features(backbone.normalise(pixels(images, rows)))
+        patches = tokens[:, model.num_prefix_tokens :]
+        pooled.append(model.forward_head(tokens, pre_logits=True))
         spread.append(torch.cat([patches.mean(1), patches.std(1)], 1))
     return torch.cat(pooled).numpy(), torch.cat(spread).numpy()
 

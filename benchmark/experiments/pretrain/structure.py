@@ -28,7 +28,7 @@ class Structure:
 
     @classmethod
     def of(cls, images: np.ndarray, grid: tuple[int, int]) -> "Structure":
-        """The structure of photographs (n, H, W, 3) uint8 for a tower with a `grid` of patches."""
+        """The structure of photographs (n, H, W, 3) uint8 for a model with a `grid` of patches."""
         parts = grid[0] * CELLS
         count = np.stack([inside(image, parts) for image in images])
         maps = np.stack([fine_structure(image, parts) for image in images])

@@ -43,14 +43,14 @@ def check_device(case: Case) -> list[Finding]:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return [Finding(Status.PASS, "device", f"{detail}, bfloat16")]
         mend = "fine, but twice the memory and slower; GPUs from Ampere (A10, A100, RTX 30) on have it"
-        return [Finding(Status.WARN, "device", f"{detail}, no bfloat16: towers compute in float32", mend)]
+        return [Finding(Status.WARN, "device", f"{detail}, no bfloat16: models compute in float32", mend)]
     cores = f"{os.cpu_count()} CPU cores, in float32"
     if shutil.which("nvidia-smi"):
         mend = f"update the driver (PyTorch is built for CUDA {torch.version.cuda}), look at CUDA_VISIBLE_DEVICES, or "
         mend += "start the container with its GPUs (docker run --gpus all)"
         return [Finding(Status.WARN, "device", f"PyTorch sees no GPU, though nvidia-smi is here: {cores}", mend)]
     mend = (
-        "fine for tiny towers; full-size ones take days (--dry-run estimates): take a machine with a GPU, or --cluster"
+        "fine for tiny models; full-size ones take days (--dry-run estimates): take a machine with a GPU, or --cluster"
     )
     return [Finding(Status.WARN, "device", f"no GPU: {cores}", mend)]
 

@@ -41,7 +41,7 @@ from xai.saliency import RATIOS
 
 PERCENTILE = Statistics(interval="percentile")
 RESAMPLES = draw_patients(PATIENTS, LABELS, resamples=200, seed=0)
-STRONG, EQUAL, WEAK = (("tower", name, 0) for name in ("strong", "equal", "weak"))
+STRONG, EQUAL, WEAK = (("model", name, 0) for name in ("strong", "equal", "weak"))
 
 
 def estimates_of(tested):
@@ -73,7 +73,7 @@ def planted(values, noise=1e-4, seed=0):
 
 def keys_of(cells, strategies=4):
     """Backbones with so many strategies each, seed 0."""
-    return [(f"tower{k // strategies}", f"strategy{k % strategies}", 0) for k in range(len(cells))]
+    return [(f"model{k // strategies}", f"strategy{k % strategies}", 0) for k in range(len(cells))]
 
 
 def test_every_pair_by_every_measure(pairs):
@@ -84,7 +84,7 @@ def test_every_pair_by_every_measure(pairs):
         for measure in COMPARED
         for pair in (("strong", "equal"), ("strong", "weak"), ("equal", "weak"))
     ]
-    assert set(pairs.select("backbone_a", "seed_a", "backbone_b", "seed_b").rows()) == {("tower", 0, "tower", 0)}
+    assert set(pairs.select("backbone_a", "seed_a", "backbone_b", "seed_b").rows()) == {("model", 0, "model", 0)}
 
 
 def test_identical_cells_differ_by_nothing(pairs):
@@ -184,7 +184,7 @@ def test_tied_with_the_best_by_any_measure(pairs):
     """As rows of a leaderboard, whose order is another than that of the pairs."""
     done = pl.DataFrame(
         {
-            "backbone": "tower",
+            "backbone": "model",
             "strategy": ["weak", "strong", "equal"],
             "seed": 0,
             "auc": [0.5, 0.9, 0.9],
@@ -209,7 +209,7 @@ def test_no_cells():
 @pytest.fixture(scope="module")
 def seeds():
     """Three seeds of one cell, and another cell with one."""
-    keys = [("tower", "lora", 0), ("tower", "lora", 1), ("tower", "lora", 2), ("tower", "full", 0)]
+    keys = [("model", "lora", 0), ("model", "lora", 1), ("model", "lora", 2), ("model", "full", 0)]
     estimates = estimates_of([make_tested(strength=1 + seed / 3, seed=seed) for seed in range(4)])
     return keys, estimates
 
@@ -219,7 +219,7 @@ def test_over_seeds(seeds):
     table = over_all_seeds(keys, estimates, PERCENTILE)
     assert table.columns == list(SEEDS_SCHEMA)
     assert table.select("backbone", "strategy", "n_seeds", "method").unique().rows() == [
-        ("tower", "lora", 3, "patients and seeds")
+        ("model", "lora", 3, "patients and seeds")
     ]
     # A label of which too few were called wrong is not compared.
     known = [name for name in MEASURES if not np.isnan([of_seed.values[name] for of_seed in estimates[:3]]).any()]
@@ -348,7 +348,7 @@ def test_two_cells_have_no_correlation_worth_a_number():
 def test_two_alike_are_equivalent_within_a_wide_margin_and_not_known_within_a_narrow_one(margin, expected):
     settings = Statistics(equivalence_margin=margin)
     tested = [make_tested(strength=2.0), make_tested(strength=2.1, seed=0)]
-    keys = [("tower", strategy, 0) for strategy in ("lora", "full")]
+    keys = [("model", strategy, 0) for strategy in ("lora", "full")]
     resamples = draw_patients(PATIENTS, LABELS, settings.resamples, settings.seed)
     estimates = [estimate_cell(cell, resamples, settings) for cell in tested]
     (auc,) = compare(keys, tested, estimates, resamples, settings).filter(measure="auc").to_dicts()
@@ -368,7 +368,7 @@ def test_what_a_pair_is_shown_to_be():
 def test_of_several_pairs_both_tests_are_adjusted():
     settings = Statistics()
     tested = [make_tested(strength=strength) for strength in (0.0, 1.0, 3.0)]
-    keys = [("tower", strategy, 0) for strategy in ("lora", "full", "partial")]
+    keys = [("model", strategy, 0) for strategy in ("lora", "full", "partial")]
     resamples = draw_patients(PATIENTS, LABELS, settings.resamples, settings.seed)
     estimates = [estimate_cell(cell, resamples, settings) for cell in tested]
     auc = compare(keys, tested, estimates, resamples, settings).filter(measure="auc")
@@ -380,7 +380,7 @@ def test_of_several_pairs_both_tests_are_adjusted():
 
 def test_cells_that_predict_are_counted_after_adjustment_for_all():
     """Of nine cells that learned little, more than one interval lies above 0.5 than adjusted p-values show."""
-    keys = [(f"tower{i}", "lora", 0) for i in range(9)]
+    keys = [(f"model{i}", "lora", 0) for i in range(9)]
     tested = [make_tested(strength=strength, seed=7) for strength in np.linspace(-0.1, 0.75, 9)]
     settings = Statistics()
     resamples = draw_patients(PATIENTS, LABELS, settings.resamples, settings.seed)

@@ -10,7 +10,7 @@ from benchmark.storage.rundir import RunDirectory, write_array, write_json, writ
 from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
 from benchmark.study.photos import crop_row
-from benchmark.trial.training import new_tower
+from benchmark.trial.training import new_model
 from finetune.checkpoint import save_trained
 
 PATIENTS = 4  # the first is not in the test set
@@ -55,7 +55,7 @@ def write_run(path, signal, **changes):
     for cell in cells_of(study):
         folder = run.trial(cell)
         folder.path.mkdir(parents=True)
-        module = cell.strategy.open().apply(new_tower(cell, run), seed=cell.seed)
+        module = cell.strategy.open().apply(new_model(cell, run), seed=cell.seed)
         save_trained(module, folder.path, backbone=cell.backbone.name)
         write_json(folder.trial, {})
     return run

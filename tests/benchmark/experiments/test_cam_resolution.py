@@ -27,7 +27,7 @@ from benchmark.experiments.cam_resolution import (
 )
 from benchmark.experiments.planted_pixels import read_truth
 from benchmark.study.cells import cells_of
-from benchmark.trial.training import explained_inputs, trained_tower
+from benchmark.trial.training import explained_inputs, trained_model
 from tests.benchmark.experiments.synthetic_run import study_of, write_run
 from xai.gradcam import saliency_maps
 
@@ -193,9 +193,9 @@ def test_the_baselines_maps_are_those_of_the_explain_stage(runs, truth):
     study, run = study_of("vessels"), runs["vessels"]
     [cell] = cells_of(study)
     made = make_maps(open_model(study, run, cell, CPU), MAPS[0], truth)
-    tower = trained_tower(cell, run).requires_grad_(False)
-    inputs = explained_inputs(study, run, cell, tower)(truth.table["row"].to_numpy())
-    expected = saliency_maps(study.explain.open()(tower, inputs, 1), 224, "raw")
+    model = trained_model(cell, run).requires_grad_(False)
+    inputs = explained_inputs(study, run, cell, model)(truth.table["row"].to_numpy())
+    expected = saliency_maps(study.explain.open()(model, inputs, 1), 224, "raw")
     np.testing.assert_allclose(made.maps, expected, atol=1e-6 * float(expected.max()))
     assert made.maps.any()
     assert made.milliseconds > 0
@@ -236,7 +236,7 @@ def test_the_test_auc_is_that_of_the_models_own_predictions(runs, capsys):
     truth = read_truth(study, run, side=32)
     pictures = torch.from_numpy(truth.small).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():
-        logits = trained_tower(cell, run)(cell.backbone.open().normalise(pictures))
+        logits = trained_model(cell, run)(cell.backbone.open().normalise(pictures))
     score, labels = (logits[:, 1] - logits[:, 0]).numpy(), truth.table["label"].to_numpy()
     wins = np.mean([float(p > n) for p in score[labels == 1] for n in score[labels == 0]])
     assert f"Test AUC {wins:.3f} " in capsys.readouterr().out

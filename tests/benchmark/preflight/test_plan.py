@@ -60,7 +60,7 @@ def test_the_demo():
         for strategy in ("classifier_only", "partial", "lora")
     ]
     trained = {cell[0]: int(cell[1].replace(",", "")) for cell in cells}
-    assert trained["openclip-tiny-classifier_only-s0"] == 2 * 96 + 2  # width of the tower, and two classes
+    assert trained["openclip-tiny-classifier_only-s0"] == 2 * 96 + 2  # width of the model, and two classes
     memory = [f"{cell[2]} {cell[3]}" for cell in cells]
     assert all(value.endswith("GiB") for value in memory)  # the process itself, above all
     assert "from synthetic cohort" in text
@@ -221,7 +221,7 @@ def test_a_split_with_one_class_is_refused(manifest):
 
 @pytest.mark.slow
 def test_the_published_study_full_size(manifest):
-    """Three giant towers without weights, one block of each timed."""
+    """Three giant models without weights, one block of each timed."""
     text = told(PAPER, cohort=own(manifest))
     assert text.startswith("paper: 9 cells")
     assert text.count("missing here") == 3

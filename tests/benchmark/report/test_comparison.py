@@ -23,7 +23,7 @@ def printed(*rows, width=80):
 
 
 def test_printed():
-    named, numbers = {"backbone": "[red]tower", "seed": 0, "run_a": "runs/[a]", "run_b": "runs/b"}, NUMBERS
+    named, numbers = {"backbone": "[red]model", "seed": 0, "run_a": "runs/[a]", "run_b": "runs/b"}, NUMBERS
     rows = [
         named | numbers | {"strategy": "lora", "measure": "auc", "method": "DeLong"},
         named | numbers | {"strategy": "lora", "measure": "f1", "difference": 0.111},
@@ -36,16 +36,16 @@ def test_printed():
     assert "runs/b (b) less runs/[a] (a), these trained models" in lines
     assert "runs/c (b) less runs/[a] (a), these trained models" in lines
     told = list(itertools.pairwise(lines))
-    assert ("[red]tower AUC 0.700 0.750 +0.050 0.040", "lora s0 0.61–0.79 0.66–0.84 -0.010 to +0.100") in told
-    assert ("[red]tower vessel 0.700 0.750 +0.050 –", "lora s0 ratio 0.61–0.79 0.66–0.84") in told
-    assert ("[red]tower AUC 0.600 – in one run only –", "full s0") in told
+    assert ("[red]model AUC 0.700 0.750 +0.050 0.040", "lora s0 0.61–0.79 0.66–0.84 -0.010 to +0.100") in told
+    assert ("[red]model vessel 0.700 0.750 +0.050 –", "lora s0 ratio 0.61–0.79 0.66–0.84") in told
+    assert ("[red]model AUC 0.600 – in one run only –", "full s0") in told
     assert "-0.250" in text
     assert "0.111" not in text, "the other measures are in the file"
     assert text.count("90 % interval over patients") == 2
 
 
 def test_a_narrow_terminal_cuts_nothing():
-    row = {"backbone": "tower", "strategy": "lora", "seed": 0, "run_a": "a", "run_b": "b"} | NUMBERS
+    row = {"backbone": "model", "strategy": "lora", "seed": 0, "run_a": "a", "run_b": "b"} | NUMBERS
     row |= {"measure": "auc", "method": "DeLong"}
     assert printed(row, width=20) == printed(row)
 

@@ -27,7 +27,7 @@ PRINTED = {f"\\{character}": character for character in "&%$#_{}"} | {
 COMMANDS = "|".join(map(re.escape, PRINTED))
 
 
-def row(strategy, backbone="tower", seed=0, n_ratio=1240, predicts=True, **values):
+def row(strategy, backbone="model", seed=0, n_ratio=1240, predicts=True, **values):
     """A cell of 1240 images whose every number is told; its intervals reach 0.05 down and 0.06 up."""
     values = {"auc": 0.7, "f1": 0.6, "artery_ratio": 1.1, "vein_ratio": 1.2, "vessel_ratio": 1.3} | values
     known = {name: value for name, value in values.items() if value is not None}
@@ -39,7 +39,7 @@ def row(strategy, backbone="tower", seed=0, n_ratio=1240, predicts=True, **value
 
 
 def failed(strategy):
-    return {"backbone": "tower", "strategy": strategy, "seed": 0, "status": "train: out of memory"}
+    return {"backbone": "model", "strategy": strategy, "seed": 0, "status": "train: out of memory"}
 
 
 def board(*rows, p_holm):
@@ -167,10 +167,10 @@ def test_headings_and_seeds():
     names = ["AUC", "F1", "Artery", "Vein", "Vessel"]
     heading, ((named, *_),) = read(latex(board(one, p_holm=1.0), "", 0.95))
     assert heading == ["Backbone, strategy", *names]
-    assert named == ("tower", "lora")
+    assert named == ("model", "lora")
     heading, cells = read(latex(board(one, two, p_holm=1.0), "", 0.95))
     assert heading == ["Backbone, strategy, seed", *names]
-    assert [named for named, *_ in cells] == [("tower", "lora, 0"), ("tower", "lora, 7")]
+    assert [named for named, *_ in cells] == [("model", "lora, 0"), ("model", "lora, 7")]
 
 
 @pytest.mark.parametrize(

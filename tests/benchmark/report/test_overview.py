@@ -120,7 +120,7 @@ def test_it_says_which_runs_tested_the_same_patients():
 
 
 def test_what_a_reader_must_know_stands_above_the_page_and_beside_the_runs():
-    untrained = "Towers are untrained."
+    untrained = "Backbones are untrained."
     runs = {
         "drawn": results_of(
             cohort="synthetic", patients="ab", weights={"big": None, "small": None}, notices=[untrained], big__lora=0.8

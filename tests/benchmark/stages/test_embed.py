@@ -31,9 +31,9 @@ def passes(monkeypatch):
     passes = []
     encode_at = backbones.encode_at
 
-    def counted(tower, images, blocks):
+    def counted(model, images, blocks):
         passes.append((len(images), sorted(blocks)))
-        return encode_at(tower, images, blocks)
+        return encode_at(model, images, blocks)
 
     def stream(units, steps, batch_size, on_wait):
         (step,) = steps
@@ -92,10 +92,10 @@ def test_one_pass_keeps_what_training_and_explanations_read(run_with, passes):
     assert {tuple(blocks) for _, blocks in passes} == {(2, 3, 4), (2, 4)}
     assert "11 views" in said(run)
 
-    tower, normalise = backbones.get("dinov2-tiny").build(), backbones.get("dinov2-tiny").normalise
+    model, normalise = backbones.get("dinov2-tiny").build(), backbones.get("dinov2-tiny").normalise
     images = Images(open_array(run.directory.images), normalise, 0, torch.device("cpu"))
     with torch.inference_mode():
-        whole = backbones.encode_at(tower, images.batch(np.arange(8), np.zeros(8, int)), [2, 3, 4])
+        whole = backbones.encode_at(model, images.batch(np.arange(8), np.zeros(8, int)), [2, 3, 4])
     folder = run.directory.embeddings("dinov2-tiny")
     entry = open_array(folder.entry)
     for block in (2, 4):
@@ -137,7 +137,7 @@ def test_a_block_that_is_kept_of_every_image_is_not_kept_twice(run_with):
     assert held(run) == ["block3.npy", "block4.npy", "entry.npy"]
 
 
-def test_strategies_that_train_the_whole_tower_leave_nothing_to_keep(run_with, passes):
+def test_strategies_that_train_the_whole_model_leave_nothing_to_keep(run_with, passes):
     embed(run_with(strategies=["lora", "full"]))
     assert not passes
 
@@ -165,8 +165,8 @@ def test_what_does_not_fit_is_said(run_with):
 def overflow_in(monkeypatch, spoilt):
     encode_at = backbones.encode_at
 
-    def overflowing(tower, images, blocks):
-        reached = encode_at(tower, images, blocks)
+    def overflowing(model, images, blocks):
+        reached = encode_at(model, images, blocks)
         return {block: values * (1e6 if block == spoilt else 1) for block, values in reached.items()}
 
     monkeypatch.setattr(backbones, "encode_at", overflowing)

@@ -18,7 +18,7 @@ from benchmark.stages.run import Run
 from benchmark.storage.rundir import write_array
 from benchmark.study.cells import cells_of
 from benchmark.trial.figures import SCHEMA
-from benchmark.trial.training import trained_tower
+from benchmark.trial.training import trained_model
 from finetune.inputs import Images
 from tests.benchmark.explained import SPLITS, N, study_of, write_trained
 from xai.gradcam import saliency_maps
@@ -66,10 +66,10 @@ def test_tokens_that_are_not_finite_cost_one_image_its_map_and_no_other(run_with
     """A cache with one poisoned entry, as a broken disk would leave it."""
     run = run_with()
     [cell] = cells_of(run.study)
-    tower = trained_tower(cell, run.directory)
+    model = trained_model(cell, run.directory)
     images = Images(np.load(run.directory.images), cell.backbone.open().normalise, 0, torch.device("cpu"))
     with torch.no_grad():
-        tokens = backbones.encode_until(tower, images.batch(np.arange(N), np.zeros(N, int)), 3).half().numpy()
+        tokens = backbones.encode_until(model, images.batch(np.arange(N), np.zeros(N, int)), 3).half().numpy()
     cache = run.directory.embeddings("dinov2-tiny")
     write_array(cache.entry, np.arange(len(SPLITS))[:, None])
     write_array(cache.test(3), tokens)

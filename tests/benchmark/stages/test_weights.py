@@ -19,7 +19,7 @@ from benchmark.stages.weights import weights
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
-from benchmark.trial.weight_files import build_tower
+from benchmark.trial.weight_files import build_model
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_model_that_comes_with_the_project_has_its_file(run_with):
     shipped = backbones.get("retfound-tiny").shipped
     noted = json.loads(run.directory.weights.read_text())
     assert noted["retfound-tiny"] == {"path": str(shipped), "sha256": backbones.sha256(shipped)}
-    state = build_tower(run.study.backbones[1], run.directory).state_dict()
+    state = build_model(run.study.backbones[1], run.directory).state_dict()
     assert all(state[key].half().equal(value) for key, value in load_file(shipped).items())
 
 
@@ -117,10 +117,10 @@ def test_a_worker_refuses_a_file_that_changed_behind_the_runs_back(run_with, fil
     run = run_with(weights=file)
     weights(run)
     choice = run.study.backbones[1]
-    build_tower(choice, run.directory)
+    build_model(choice, run.directory)
     save_file(backbones.get("retfound-tiny-untrained").build(seed=6).state_dict(), file)
     with pytest.raises(backbones.WeightsError, match="SHA-256"):
-        build_tower(choice, run.directory)
+        build_model(choice, run.directory)
 
 
 @pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n", b""])
@@ -138,7 +138,7 @@ def test_a_worker_says_in_one_line_that_the_file_is_gone(run_with, file):
     weights(run)
     file.unlink()
     with pytest.raises(backbones.WeightsError, match="no such weights file") as error:
-        build_tower(run.study.backbones[1], run.directory)
+        build_model(run.study.backbones[1], run.directory)
     assert "\n" not in str(error.value)
 
 

@@ -81,11 +81,11 @@ def test_embed(trained, spoil):
     study, run = trained
     worker = embed.EmbedWorker(study, run, list(study.backbones), [[4]], [[]])
     unit = {"backbone": 0, "test": False, "rows": np.arange(2), "views": np.zeros(2, int)}
-    reason = spoil(embed, "build_tower")
+    reason = spoil(embed, "build_model")
     first_fails(worker([unit, unit]), reason)
 
 
-@pytest.mark.parametrize("name", ["trained_tower", "explained_inputs", "measure"])
+@pytest.mark.parametrize("name", ["trained_model", "explained_inputs", "measure"])
 def test_explain(trained, spoil, name):
     study, run = trained
     worker = explain.ExplainWorker(study, run, cells_of(study), np.arange(N), None)
@@ -139,7 +139,7 @@ def test_prepare(eye, spoil):
 def test_what_is_wrong_with_the_program_ends_the_stream(trained, monkeypatch):
     assert not issubclass(AttributeError, OF_ONE_ROW)
     study, run = trained
-    monkeypatch.setattr(embed, "build_tower", lambda *_: study.no_such_key)
+    monkeypatch.setattr(embed, "build_model", lambda *_: study.no_such_key)
     worker = embed.EmbedWorker(study, run, list(study.backbones), [[4]], [[]])
     with pytest.raises(AttributeError):
         worker([{"backbone": 0, "test": False, "rows": np.arange(2), "views": np.zeros(2, int)}])

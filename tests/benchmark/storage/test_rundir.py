@@ -289,10 +289,10 @@ def test_images_are_written_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "trace", ["embeddings/tower/entry.npy", "search/tower-lora.csv", "trials/tower-lora-s0/trial.json"]
+    "trace", ["embeddings/model/entry.npy", "search/model-lora.csv", "trials/model-lora-s0/trial.json"]
 )
 def test_a_backbone_is_in_use_once_something_was_computed_from_it(tmp_path, trace):
     directory = RunDirectory(tmp_path)
-    assert not directory.uses("tower")
+    assert not directory.uses("model")
     write_text(tmp_path / trace, "")
-    assert directory.uses("tower") and not directory.uses("other")
+    assert directory.uses("model") and not directory.uses("other")

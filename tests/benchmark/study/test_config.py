@@ -185,7 +185,7 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"embeddings": {"dtype": "int8"}}, "embeddings.dtype: Input should be 'float16' or 'bfloat16'"),
         ({"search": {"candidates": 1}}, "search.candidates: Input should be greater than or equal to 2"),
         ({"explain": {"method": "gradcan"}}, "explain: explanation method 'gradcan' is unknown; did you mean gradcam"),
-        ({"explain": {"block": 9}}, "explain: on openclip-tiny, gradcam: block 9 of a tower of 4"),
+        ({"explain": {"block": 9}}, "explain: on openclip-tiny, gradcam: block 9 of a model of 4 blocks"),
         ({"strategies": ["full", {"name": "lora", "targets": "q_proj"}]}, "strategies.1: targets match no module of o"),
         ({"strategies": [{"name": "lora", "targets": "("}]}, "strategies.0: lora: targets '(' is not a regular expres"),
         ({"strategies": [{"name": "lora", "targets": 5}]}, "strategies.0: targets: Input should be a valid string"),

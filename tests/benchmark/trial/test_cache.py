@@ -32,15 +32,15 @@ def plan(study, free=100 * GIB):
 def test_shapes_are_those_that_come_out(name):
     import torch
 
-    tower = backbones.get(name).build()
+    model = backbones.get(name).build()
     with torch.inference_mode():
-        reached = backbones.encode_at(tower, torch.rand(1, 3, 224, 224), (2, 4))
+        reached = backbones.encode_at(model, torch.rand(1, 3, 224, 224), (2, 4))
     assert {block: tuple(values.shape[1:]) for block, values in reached.items()} == {
         block: entry_shape(name, block) for block in (2, 4)
     }
 
 
-def test_strategies_that_train_the_whole_tower_have_no_cache():
+def test_strategies_that_train_the_whole_model_have_no_cache():
     assert frozen_fronts(study_of(100), "dinov2-vit-g14") == [38, 40]
 
 

@@ -104,8 +104,8 @@ def test_maps_of_the_other_class_are_compared_with_chance(tmp_path, explained_cl
     found = read(cell, "other_class")["vessel_ratio_fov"]
     images = cell.images(np.load(cell.directory.images)).batch(np.arange(N), np.zeros(N, int))
     with torch.no_grad():
-        tokens = backbones.encode_until(cell.tower, images, 3)
-    maps = saliency_maps(gradcam(cell.tower, tokens, 1 - explained_class), 224).numpy()
+        tokens = backbones.encode_until(cell.model, images, 3)
+    maps = saliency_maps(gradcam(cell.model, tokens, 1 - explained_class), 224).numpy()
     expected = vessel_saliency(maps, np.load(cell.directory.regions))["vessel_ratio_fov"][: N - 1]
     of_images = pl.read_parquet(cell.directory.trial(cell.cell).other_class_chance)
     assert of_images["vessel_ratio_fov"].to_list()[:-1] == pytest.approx(expected, rel=1e-4)
@@ -119,7 +119,7 @@ def test_maps_of_the_other_class_are_compared_with_chance(tmp_path, explained_cl
     assert row["vessel_ratio_fov_other_null_p_holm"] == found["p_value"], "of one cell"
     assert row["other_above_null"] == (found["p_value"] <= 0.05)
     assert row["n_other"] == N - 1
-    of_explained = saliency_maps(gradcam(cell.tower, tokens, explained_class), 224).numpy()
+    of_explained = saliency_maps(gradcam(cell.model, tokens, explained_class), 224).numpy()
     own = vessel_saliency(of_explained, np.load(cell.directory.regions))["vessel_ratio_fov"][: N - 1]
     assert own != pytest.approx(expected, rel=1e-3)
 
@@ -133,10 +133,10 @@ def test_one_patient_has_no_chance_for_the_other_class_either(explained):
     assert (row["vessel_ratio_fov_other"], row["n_other"]) == (None, None)
 
 
-def test_the_parameter_randomisation_moves_away_and_leaves_the_tower_alone(explained):
-    before = {name: value.clone() for name, value in explained.tower.state_dict().items()}
+def test_the_parameter_randomisation_moves_away_and_leaves_the_model_alone(explained):
+    before = {name: value.clone() for name, value in explained.model.state_dict().items()}
     found = read(explained, "parameter_randomisation")
-    assert all(torch.equal(value, before[name]) for name, value in explained.tower.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in explained.model.state_dict().items())
     assert (found["n_images"], found["seeds"]) == (4, 2)
     assert [row["step"] for row in found["steps"]] == [1, 2, 3, 4, 5, 6]
     assert [row["reinitialised"] for row in found["steps"]] == [
@@ -170,7 +170,7 @@ def test_the_ratio_of_random_weights_is_that_of_the_last_step(explained):
     inputs = explained.images(np.load(explained.directory.images)).batch(np.array(spread), np.zeros(4, int))
     of_seeds = []
     for seed in range(2):
-        *_, (_, random) = cascade(explained.tower, seed)
+        *_, (_, random) = cascade(explained.model, seed)
         with torch.no_grad():
             tokens = backbones.encode_until(random, inputs, 3)
         of_seeds.append(vessel_saliency(saliency_maps(gradcam(random, tokens), 224).numpy(), planes))
@@ -184,7 +184,7 @@ def test_the_ratio_of_random_weights_is_that_of_the_last_step(explained):
 
 
 @pytest.mark.parametrize(("last", "chosen"), [(6, [1, 2, 3, 4, 5, 6]), (42, [1, 2, 3, 9, 14, 20, 25, 31, 36, 42])])
-def test_every_depth_of_a_shallow_tower_and_some_of_a_deep_one(last, chosen):
+def test_every_depth_of_a_shallow_model_and_some_of_a_deep_one(last, chosen):
     assert depths(last) == chosen
 
 
@@ -199,7 +199,7 @@ def test_erasure_scores_the_three_versions_and_leaves_out_who_has_no_vessels(exp
     assert (known["score"] != known["control"]).all()
     images = explained.images(np.load(explained.directory.images))
     with torch.no_grad():
-        logits = explained.tower(images.batch(np.arange(N - 1), np.zeros(N - 1, int)))
+        logits = explained.model(images.batch(np.arange(N - 1), np.zeros(N - 1, int)))
     np.testing.assert_allclose(known["score"].to_numpy(), logits.softmax(dim=1)[:, 1].numpy(), atol=1e-6)
 
 

@@ -118,7 +118,7 @@ def cell(study, backbone, strategy):
     return found
 
 
-def test_a_classifier_on_cached_features_holds_the_tower_but_no_activations():
+def test_a_classifier_on_cached_features_holds_the_model_but_no_activations():
     whole = 4 * (540_384 + 2 * 96 + 2)
     for batch in (1, 64):
         taken = memory(cell(study(), "retfound-tiny", "classifier_only"), batch, False, CPU)

@@ -13,10 +13,10 @@ from benchmark.stages.embed import EmbedWorker
 from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet
 from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
-from benchmark.trial.training import chosen_learning_rate, explained_inputs, new_tower, train_cell, trained_tower
+from benchmark.trial.training import chosen_learning_rate, explained_inputs, new_model, train_cell, trained_model
 from finetune.checkpoint import save_trained
 from finetune.inputs import Images, plan_views
-from finetune.model import Model
+from finetune.prepared import Prepared
 from finetune.training import positive_score, predict_logits
 from xai.gradcam import saliency_maps
 
@@ -40,7 +40,7 @@ def study_of(backbone="dinov2-tiny", strategy="partial", **changes):
 
 @pytest.fixture
 def directory(tmp_path):
-    """28 pictures of noise, positives brighter; the untrained towers' weights noted."""
+    """28 pictures of noise, positives brighter; the untrained models' weights noted."""
     run = RunDirectory(tmp_path)
     labels = np.arange(28) % 2
     pixels = np.random.default_rng(0).integers(0, 180, (28, 224, 224, 3))
@@ -100,9 +100,9 @@ def test_a_trained_cell_predicts_again_what_it_wrote(directory, strategy):
     train_cell(study, directory, cell, on_epoch=lambda epoch: None)
     written = pl.read_parquet(directory.trial(cell).predictions)
     assert written["split"].unique().sort().to_list() == ["test", "val"]
-    tower = trained_tower(cell, directory)
+    model = trained_model(cell, directory)
     images = Images(np.load(directory.images), cell.backbone.open().normalise, 0, torch.device("cpu"))
-    scores = positive_score(predict_logits(Model.whole(tower), images, np.arange(16, 28), batch_size=12))
+    scores = positive_score(predict_logits(Prepared.whole(model), images, np.arange(16, 28), batch_size=12))
     np.testing.assert_allclose(written["score"].to_numpy(), scores, atol=2e-3)  # float16 of a cache apart
     history = pl.read_csv(directory.trial(cell).history)
     assert history["epoch"].to_list() == [1, 2, 3]
@@ -124,7 +124,7 @@ def keep_test_tokens(study, run, block):
 
 def pretend_training(run, cell):
     """A trial whose every trainable weight has moved far."""
-    module = cell.strategy.open().apply(new_tower(cell, run), cell.seed)
+    module = cell.strategy.open().apply(new_model(cell, run), cell.seed)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -136,9 +136,9 @@ def pretend_training(run, cell):
 
 def explain(study, run, cell, rows=TEST):
     """Signed maps, the way the explain stage makes them."""
-    tower = trained_tower(cell, run).requires_grad_(False)
-    entering = explained_inputs(study, run, cell, tower)(rows)
-    return study.explain.open()(tower, entering, 1)
+    model = trained_model(cell, run).requires_grad_(False)
+    entering = explained_inputs(study, run, cell, model)(rows)
+    return study.explain.open()(model, entering, 1)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_maps_from_the_cache_are_those_from_images(directory, backbone, strategy
 
 
 @pytest.mark.parametrize("strategy", ["lora", "full"])
-def test_a_cell_that_trains_the_whole_tower_is_explained_from_images(directory, strategy):
+def test_a_cell_that_trains_the_whole_model_is_explained_from_images(directory, strategy):
     study = study_of("dinov2-tiny", strategy)
     [cell] = cells_of(study)
     pretend_training(directory, cell)
@@ -200,7 +200,7 @@ def test_a_cache_of_another_block_is_not_taken_for_this_one(directory, explanati
 def test_a_batch_in_pieces_is_the_batch(directory, monkeypatch):
     study = study_of("retfound-tiny", "full")
     [cell] = cells_of(study)
-    entering = explained_inputs(study, directory, cell, new_tower(cell, directory))
+    entering = explained_inputs(study, directory, cell, new_model(cell, directory))
     whole = entering(TEST)
     monkeypatch.setattr("benchmark.trial.device.CPU_BATCH", 3)
     torch.testing.assert_close(entering(TEST), whole)
@@ -211,7 +211,7 @@ def test_tokens_of_the_test_images_alone_are_no_other_images(directory):
     study = study_of("retfound-tiny", "classifier_only")
     [cell] = cells_of(study)
     keep_test_tokens(study, directory, block=3)
-    entering = explained_inputs(study, directory, cell, new_tower(cell, directory))
+    entering = explained_inputs(study, directory, cell, new_model(cell, directory))
     with pytest.raises(IndexError, match="view 0 of row 5 was not embedded"):
         entering(np.array([24, 5]))
 

@@ -20,19 +20,19 @@ DEPTH = 4
 
 
 def trained(name, strategy="full"):
-    """A tiny tower whose every parameter has moved from where it began."""
-    tower = backbones.get(name).build()
-    backbones.attach_classifier(tower, 2, seed=0)
-    open_strategy(strategy).apply(tower)
+    """A tiny model whose every parameter has moved from where it began."""
+    model = backbones.get(name).build()
+    backbones.attach_classifier(model, 2, seed=0)
+    open_strategy(strategy).apply(model)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for parameter in tower.parameters():
+        for parameter in model.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
-    return tower.eval()
+    return model.eval()
 
 
 def part_of(key):
-    """The step at which a parameter of a plain tower goes."""
+    """The step at which a parameter of a plain model goes."""
     if key.startswith("head."):
         return 1
     if key.startswith("blocks."):
@@ -42,11 +42,11 @@ def part_of(key):
 
 @pytest.mark.parametrize("name", ["openclip-tiny", "dinov2-tiny", "retfound-tiny"])
 def test_the_trained_weights_go_from_the_head_down(name):
-    tower = trained(name)
-    before = copy.deepcopy(tower.state_dict())
+    model = trained(name)
+    before = copy.deepcopy(model.state_dict())
     random_before = torch.random.get_rng_state()
     previous = before
-    for step, changed in cascade(tower, seed=3):
+    for step, changed in cascade(model, seed=3):
         now = copy.deepcopy(changed.state_dict())
         for key, value in now.items():
             if part_of(key) == step:
@@ -56,11 +56,11 @@ def test_the_trained_weights_go_from_the_head_down(name):
         previous = now
         assert not changed.training
     assert step == DEPTH + 2
-    assert all(torch.equal(value, before[key]) for key, value in tower.state_dict().items())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), random_before)
 
 
-def test_fresh_weights_are_spread_as_in_a_new_tower():
+def test_fresh_weights_are_spread_as_in_a_new_model():
     new = backbones.get("dinov2-tiny-untrained").build().state_dict()
     *_, (_, changed) = cascade(trained("dinov2-tiny"))
     for key, value in changed.state_dict().items():
@@ -80,22 +80,22 @@ def test_the_seed_decides():
 
 @torch.inference_mode()
 def test_adapters_are_merged_and_go_with_their_block():
-    tower = trained("retfound-tiny", "lora")
-    before = copy.deepcopy(tower.state_dict())
+    model = trained("retfound-tiny", "lora")
+    before = copy.deepcopy(model.state_dict())
     images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    entering = backbones.encode_until(tower, images, DEPTH - 1)
-    for step, changed in cascade(tower):
+    entering = backbones.encode_until(model, images, DEPTH - 1)
+    for step, changed in cascade(model):
         assert not any("lora" in key or "base_layer" in key for key in changed.state_dict())
         same = torch.allclose(backbones.encode_until(changed, images, DEPTH - 1), entering, atol=1e-4)
         assert same == (step <= 2), "adapters of blocks not yet reached still work"
-    assert all(torch.equal(value, before[key]) for key, value in tower.state_dict().items())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_a_classifier_is_never_zero():
     """timm's "jax" initialisation would make it so, and no map has a gradient then."""
-    tower = trained("openclip-tiny")
-    assert tower.weight_init_mode == "jax"
-    _, changed = next(cascade(tower))
+    model = trained("openclip-tiny")
+    assert model.weight_init_mode == "jax"
+    _, changed = next(cascade(model))
     assert changed.head.weight.abs().min() > 0
 
 

@@ -26,7 +26,7 @@ def test_no_caption_is_cut_off():
     assert (tokens > 0).sum() <= contrastive.CONTEXT
 
 
-def test_both_towers_give_unit_vectors():
+def test_both_models_give_unit_vectors():
     tokenize = SimpleTokenizer(context_length=contrastive.CONTEXT)
     model = contrastive.Pair(backbones.get("openclip-tiny-untrained").build(), tokenize.vocab_size)
     seen = torch.arange(0, 256, 2).expand(3, -1)
@@ -42,6 +42,6 @@ def test_both_towers_give_unit_vectors():
 def test_the_loss_falls(monkeypatch):
     monkeypatch.setattr(contrastive, "SCHEDULE", replace(contrastive.SCHEDULE, batch=16))
     photographs = draw_photographs(cohorts(16), processes=2)
-    tower, losses = contrastive.pretrain(backbones.get("openclip-tiny-untrained"), photographs, seed=0, steps=60)
+    model, losses = contrastive.pretrain(backbones.get("openclip-tiny-untrained"), photographs, seed=0, steps=60)
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
-    assert all(torch.isfinite(value).all() for value in tower.state_dict().values())
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())

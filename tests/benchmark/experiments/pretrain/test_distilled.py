@@ -40,12 +40,12 @@ def test_a_window_is_a_square_of_neighbouring_patches():
 
 
 @torch.inference_mode()
-def test_the_whole_photograph_as_a_window_is_what_the_tower_computes():
+def test_the_whole_photograph_as_a_window_is_what_the_model_computes():
     network = distilled.Network(backbones.get("dinov2-tiny-untrained").build()).eval()
     images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    tower = network.tower
-    token, patches = network(tower.patch_embed(images), tower.pos_embed[:, 1:].expand(2, -1, -1))
-    features = tower.forward_features(images)
+    model = network.model
+    token, patches = network(model.patch_embed(images), model.pos_embed[:, 1:].expand(2, -1, -1))
+    features = model.forward_features(images)
     assert torch.allclose(token, features[:, 0], atol=1e-5)
     assert torch.allclose(patches, features[:, 1:], atol=1e-5)
 
@@ -63,9 +63,9 @@ def test_the_student_does_not_see_hidden_patches():
 
 
 @pytest.mark.slow
-def test_the_loss_falls_and_the_tower_is_the_teachers(monkeypatch):
+def test_the_loss_falls_and_the_model_is_the_teachers(monkeypatch):
     monkeypatch.setattr(distilled, "SCHEDULE", replace(distilled.SCHEDULE, batch=8))
     photographs = draw_photographs(cohorts(16), processes=2)
-    tower, losses = distilled.pretrain(backbones.get("dinov2-tiny-untrained"), photographs, seed=0, steps=60)
+    model, losses = distilled.pretrain(backbones.get("dinov2-tiny-untrained"), photographs, seed=0, steps=60)
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
-    assert not any(value.requires_grad for value in tower.parameters())
+    assert not any(value.requires_grad for value in model.parameters())

@@ -75,7 +75,7 @@ def weights_of(case):
     return lambda *backbones: weights.check_weights(case(backbones=list(backbones)))
 
 
-def test_untrained_towers_need_no_weights(hub, statuses, weights_of):
+def test_untrained_models_need_no_weights(hub, statuses, weights_of):
     assert statuses(weights_of("openclip-tiny", "dinov2-tiny")) == [PASS, PASS]
     assert hub.asked == []
 
@@ -98,7 +98,7 @@ def test_a_file_of_another_name(hub):
     hub.answers = lambda repository, file, token: (
         (404, {"X-Error-Code": "EntryNotFound"}) if file == "model.safetensors" else 2000
     )
-    found = weights.ask_hub(HubFile("lab/tower", "model.safetensors", fallback="pytorch_model.bin"))
+    found = weights.ask_hub(HubFile("lab/model", "model.safetensors", fallback="pytorch_model.bin"))
     assert found == 2000
 
 
@@ -158,7 +158,7 @@ def test_weights_in_the_cache_need_no_hub(hub, cache, weights_of):
 
 
 def test_weights_in_a_file(tmp_path, statuses, weights_of):
-    file = tmp_path / "tower.safetensors"
+    file = tmp_path / "model.safetensors"
     chosen = {"name": GATED, "weights": str(file)}
     (finding,) = weights_of(chosen)
     assert finding.status is FAIL

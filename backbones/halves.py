@@ -1,9 +1,9 @@
 """Running a vision transformer in two halves.
 
-Every strategy freezes a leading part of the tower, so what that part computes can be computed once. Both halves are
+Every strategy freezes a leading part of the model, so what that part computes can be computed once. Both halves are
 cut at a block: `encode_until` runs the frozen front, `finish_from` the rest, and for every block `b`
-`finish_from(tower, encode_until(tower, x, b), b)` equals `tower(x)`. The front, too, can be cut: for every block `a` up
-to `b`, `encode_until(tower, encode_until(tower, x, a), b, start=a)` equals `encode_until(tower, x, b)`.
+`finish_from(model, encode_until(model, x, b), b)` equals `model(x)`. The front, too, can be cut: for every block `a` up
+to `b`, `encode_until(model, encode_until(model, x, a), b, start=a)` equals `encode_until(model, x, b)`.
 """
 
 from collections.abc import Collection
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def encode_at(tower: VisionTransformer, inputs: Tensor, blocks: Collection[int], start: int = 0) -> dict[int, Tensor]:
+def encode_at(model: VisionTransformer, inputs: Tensor, blocks: Collection[int], start: int = 0) -> dict[int, Tensor]:
     """What enters each of `blocks`, in one pass that ends at the last of them.
 
     Args:
@@ -29,69 +29,69 @@ def encode_at(tower: VisionTransformer, inputs: Tensor, blocks: Collection[int],
     Raises:
         ValueError: no block, or one outside `start`..depth.
     """
-    _require_blocks(tower, (start,))
-    _require_blocks(tower, blocks, start)
-    depth = len(tower.blocks)
+    _require_blocks(model, (start,))
+    _require_blocks(model, blocks, start)
+    depth = len(model.blocks)
     reached = {start: inputs} if start in blocks else {}
     last = max(blocks)
     if last == start:
         return reached
-    tokens = inputs if start else _tokens(tower, inputs)
+    tokens = inputs if start else _tokens(model, inputs)
     for block in range(start + 1, last):
-        tokens = tower.blocks[block - 1](tokens)
+        tokens = model.blocks[block - 1](tokens)
         if block in blocks:
             reached[block] = tokens
     if last == depth:
-        pooled = _last_block(tower, tokens)
-        reached[depth] = tower.forward_head(tower.norm(pooled), pre_logits=True)
+        pooled = _last_block(model, tokens)
+        reached[depth] = model.forward_head(model.norm(pooled), pre_logits=True)
     else:
-        reached[last] = tower.blocks[last - 1](tokens)
+        reached[last] = model.blocks[last - 1](tokens)
     return reached
 
 
-def encode_until(tower: VisionTransformer, inputs: Tensor, block: int, start: int = 0) -> Tensor:
+def encode_until(model: VisionTransformer, inputs: Tensor, block: int, start: int = 0) -> Tensor:
     """What enters one block; as `encode_at`."""
-    return encode_at(tower, inputs, (block,), start)[block]
+    return encode_at(model, inputs, (block,), start)[block]
 
 
-def finish_from(tower: VisionTransformer, inputs: Tensor, block: int, checkpointing: bool = False) -> Tensor:
+def finish_from(model: VisionTransformer, inputs: Tensor, block: int, checkpointing: bool = False) -> Tensor:
     """Class logits (B, classes) from what enters `block`; `inputs` as `encode_until` returns them.
 
     Args:
         checkpointing: keep only what enters each block for the backward pass and compute the rest of it again
             (Chen et al. 2016): far less memory, about a third more time.
     """
-    _require_blocks(tower, (block,))
-    if block == len(tower.blocks):
-        return tower.head(inputs)
-    tokens = inputs if block else _tokens(tower, inputs)
-    for layer in (*tower.blocks[block:-1], partial(_last_block, tower)):
+    _require_blocks(model, (block,))
+    if block == len(model.blocks):
+        return model.head(inputs)
+    tokens = inputs if block else _tokens(model, inputs)
+    for layer in (*model.blocks[block:-1], partial(_last_block, model)):
         # The reentrant kind would lose the gradients of adapters in a block whose input needs none.
         tokens = checkpoint(layer, tokens, use_reentrant=False) if checkpointing else layer(tokens)
-    return tower.forward_head(tower.norm(tokens))
+    return model.forward_head(model.norm(tokens))
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 where the device computes in it, else float32; every pass through a tower runs under it."""
+    """bfloat16 where the device computes in it, else float32; every pass through a model runs under it."""
     has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16)
 
 
-def attach_classifier(tower: VisionTransformer, classes: int, seed: int) -> None:
-    """Give the tower a freshly initialised linear head; the same seed gives the same head."""
+def attach_classifier(model: VisionTransformer, classes: int, seed: int) -> None:
+    """Give the model a freshly initialised linear head; the same seed gives the same head."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tower.reset_classifier(classes)
+        model.reset_classifier(classes)
 
 
-def _tokens(tower: VisionTransformer, images: Tensor) -> Tensor:
-    return tower.norm_pre(tower.patch_drop(tower._pos_embed(tower.patch_embed(images))))
+def _tokens(model: VisionTransformer, images: Tensor) -> Tensor:
+    return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
 
 
-def _last_block(tower: VisionTransformer, tokens: Tensor) -> Tensor:
+def _last_block(model: VisionTransformer, tokens: Tensor) -> Tensor:
     """The last block. Where the head reads the class token alone, only that asks and goes on: (B, 1, C) then."""
-    block = tower.blocks[-1]
-    if tower.global_pool != "token" or tower.attn_pool is not None or type(block) is not Block:
+    block = model.blocks[-1]
+    if model.global_pool != "token" or model.attn_pool is not None or type(block) is not Block:
         return block(tokens)
     normed, class_token = block.norm1(tokens), tokens[:, :1]
     plain = type(block.attn) is Attention and block.attn.gate is None
@@ -110,7 +110,7 @@ def _ask_class_token(attention: Attention, tokens: Tensor) -> Tensor:
     return attention.proj_drop(attention.proj(attention.norm(mixed)))
 
 
-def _require_blocks(tower: VisionTransformer, blocks: Collection[int], first: int = 0) -> None:
-    depth = len(tower.blocks)
+def _require_blocks(model: VisionTransformer, blocks: Collection[int], first: int = 0) -> None:
+    depth = len(model.blocks)
     if not blocks or not all(first <= block <= depth for block in blocks):
         raise ValueError(f"blocks {sorted(blocks)} are not within {first}..{depth}")

@@ -8,25 +8,25 @@ from torch import nn
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Prepared:
     """A network as a strategy made it ready.
 
-    module: what `Strategy.apply` returned; its trainable parameters are marked; tower: the transformer inside it, with
+    module: what `Strategy.apply` returned; its trainable parameters are marked; model: the transformer inside it, with
     its classifier; start: the block that inputs enter, everything before which stays in eval mode.
     """
 
     module: nn.Module
-    tower: VisionTransformer
+    model: VisionTransformer
     start: int
 
     @classmethod
-    def whole(cls, tower: VisionTransformer) -> "Model":
+    def whole(cls, model: VisionTransformer) -> "Prepared":
         """A transformer by itself, whose inputs are images."""
-        return cls(tower, tower, 0)
+        return cls(model, model, 0)
 
     @property
     def device(self) -> torch.device:
-        return next(self.tower.parameters()).device
+        return next(self.model.parameters()).device
 
     @property
     def trainable(self) -> list[nn.Parameter]:
@@ -35,4 +35,4 @@ class Model:
     def train(self) -> None:
         """What is trained into training mode, what comes before it not."""
         self.module.train()
-        self.tower.blocks[: self.start].eval()
+        self.model.blocks[: self.start].eval()
