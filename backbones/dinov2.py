@@ -43,7 +43,7 @@ TINY = register(
     tiny(
         PUBLISHED,
         parameters=530_144,
-        pretraining="self-distillation, 2,800 synthetic photographs",
+        pretraining="self-distillation, 2,800 synthetic images",
         minutes=27,
         init_values=1.0,
     )

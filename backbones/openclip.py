@@ -39,7 +39,7 @@ TINY = register(
     tiny(
         PUBLISHED,
         parameters=555_208,
-        pretraining="contrastive image-text, 2,800 synthetic photographs with captions that describe vessels, too",
+        pretraining="contrastive image-text, 2,800 synthetic images with captions that describe vessels, too",
         minutes=35,
     )
 )

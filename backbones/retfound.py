@@ -1,4 +1,4 @@
-"""RETFound: ViT-L on colour fundus photographs, by masked auto-encoding (Zhou et al. 2023) or DINOv2 (2026).
+"""RETFound: ViT-L on colour fundus images, by masked auto-encoding (Zhou et al. 2023) or DINOv2 (2026).
 
 Besides the published files those that RETFound's fine-tuning script writes load too, without their classifier.
 """
@@ -53,7 +53,7 @@ MAE = register(
         width=1024,
         depth=24,
         licence="CC BY-NC 4.0 (non-commercial)",
-        pretraining="masked auto-encoding, 0.9 M colour fundus photographs (natureCFP)",
+        pretraining="masked auto-encoding, 0.9 M colour fundus images (natureCFP)",
         weights=published("RETFound_mae_natureCFP"),
         overrides={"global_pool": "avg"},
         convert=from_mae,
@@ -70,7 +70,7 @@ DINOV2 = replace(
     fresh=(),
 )
 for cohort, site in COHORTS.items():
-    data = f"0.9 M colour fundus photographs ({site})"
+    data = f"0.9 M colour fundus images ({site})"
     register(
         replace(
             MAE,
@@ -91,7 +91,7 @@ TINY = register(
     tiny(
         MAE,
         parameters=540_384,
-        pretraining="masked auto-encoding of fine structure, 2,800 synthetic photographs",
+        pretraining="masked auto-encoding of fine structure, 2,800 synthetic images",
         minutes=23,
     )
 )

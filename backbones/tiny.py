@@ -1,6 +1,6 @@
 """Miniatures of the published models, pre-trained by this project: all of their architecture but width and depth.
 
-`benchmark.experiments.pretrain` makes their weights on synthetic photographs, each in the way of its family. They are
+`benchmark.experiments.pretrain` makes their weights on synthetic images, each in the way of its family. They are
 for the demo and for tests: a model of this size that has never seen a real eye says nothing about real eyes.
 """
 

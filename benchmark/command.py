@@ -109,7 +109,7 @@ _STUDY_OPTIONS = (
     click.option(
         "--data",
         type=PATH,
-        help="Manifest of your photographs, in place of the study's cohort.",
+        help="Manifest of your images, in place of the study's cohort.",
     ),
     click.option(
         "--image-dir",
@@ -235,7 +235,7 @@ def main(
 def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) -> None:
     """Check whether a study can run here, and say what to fix.
 
-    Looks at this machine, the weights, the hub and the photographs. Trains, downloads and writes nothing.
+    Looks at this machine, the weights, the hub and the images. Trains, downloads and writes nothing.
     """
     with Console().status("Reading the study"):
         from benchmark.preflight.doctor import diagnose
@@ -343,7 +343,7 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if changes["data"]:
         result["cohort"] = {"manifest": _resolved(changes["data"]), "image_dir": None, "synthetic": None}
-        if _resolved(config) == DEMO:  # whose name would stand above photographs that it did not draw
+        if _resolved(config) == DEMO:  # whose name would stand above images that it did not draw
             result["name"] = _resolved(changes["data"]).stem
     if changes["image_dir"]:
         result.setdefault("cohort", {})["image_dir"] = _resolved(changes["image_dir"])

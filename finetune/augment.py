@@ -1,7 +1,7 @@
-"""Augmented views of fundus photographs, computed on the device.
+"""Augmented views of fundus images, computed on the device.
 
 A view is a pure function of (seed, image, view number): the same view comes out whether it is made during training or
-once, ahead of it, for a cache. View 0 is the photograph itself.
+once, ahead of it, for a cache. View 0 is the image itself.
 """
 
 import math

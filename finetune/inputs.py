@@ -1,4 +1,4 @@
-"""What a training step reads: photographs, or what the frozen part of the model made of them."""
+"""What a training step reads: images, or what the frozen part of the model made of them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class Images:
-    """Photographs, augmented and normalised on the device.
+    """Images, augmented and normalised on the device.
 
     Attributes:
         store: (n, H, W, 3) uint8, usually memory-mapped.
@@ -46,7 +46,7 @@ class Images:
 
 @dataclass(frozen=True)
 class FrozenFront:
-    """What the frozen blocks make of photographs, computed anew for every batch: `Embeddings` without a disk.
+    """What the frozen blocks make of images, computed anew for every batch: `Embeddings` without a disk.
 
     Attributes:
         block: where the trainable part of `model` begins.
@@ -60,9 +60,9 @@ class FrozenFront:
 
     @torch.no_grad()
     def batch(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
-        photographs = self.images.batch(rows, views)
+        images = self.images.batch(rows, views)
         with autocast(self.images.device):
-            return encode_until(self.model, photographs, self.block).to(self.dtype).float()
+            return encode_until(self.model, images, self.block).to(self.dtype).float()
 
 
 @dataclass(frozen=True)

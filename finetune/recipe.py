@@ -21,7 +21,7 @@ class Recipe:
         weight_decay: AdamW's.
         warmup: share of all steps over which the learning rate rises linearly, before it falls as a cosine.
         patience: epochs without a better validation AUC after which training stops.
-        views: how many versions of a training image there are, the photograph itself included.
+        views: how many versions of a training image there are, the image itself included.
         view_seed: of the augmented views; cells share them, whatever their own seed.
         max_grad_norm: gradients are scaled down to this norm.
     """

@@ -155,7 +155,7 @@ def train(
 
 @torch.inference_mode()
 def predict_logits(prepared: Prepared, inputs: Inputs, rows: np.ndarray, batch_size: int) -> Tensor:
-    """Class logits (len(rows), 2), float32 on the CPU, of the photographs themselves (view 0)."""
+    """Class logits (len(rows), 2), float32 on the CPU, of the images themselves (view 0)."""
     prepared.module.eval()
     parts = []
     for piece in batches(len(rows), batch_size):

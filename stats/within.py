@@ -56,7 +56,7 @@ def ratio_and_correctness(
     labels (n,) of 0/1; scores (n,), the probability of a positive label, 0 to 1; an image is right where
     `score >= threshold` agrees with its label. ratios (n,): NaN is a null and its image is left out, and counted.
 
-    It is an association, not an effect. A photograph out of focus is both harder to call and shows fewer vessels. Over
+    It is an association, not an effect. An image out of focus is both harder to call and shows fewer vessels. Over
     all images the mix of labels confounds too: maps explain one class, so those of positives differ from those of
     negatives, and a threshold makes one label right more often than the other. Hence each label is measured by itself.
 

@@ -120,7 +120,7 @@ def test_the_doctor_looks_at_the_demo_without_options(monkeypatch):
     assert calls[0][0].name == "demo"
 
 
-def test_your_photographs_are_not_called_the_demo(planned, monkeypatch):
+def test_your_images_are_not_called_the_demo(planned, monkeypatch):
     study, out, _ = planned("--config", str(run_benchmark.DEMO), "--data", "lab/carotid.csv")
     assert (study.name, out.name) == ("carotid", "carotid")
     monkeypatch.chdir(ROOT)
@@ -455,7 +455,7 @@ TERMINALS = {
 
 @pytest.fixture
 def cohort(tmp_path) -> Path:
-    """Twelve patients whose photographs have names that not every terminal can show; the first is missing."""
+    """Twelve patients whose images have names that not every terminal can show; the first is missing."""
     rows = [f"σ-{number}.jpg,{number % 2},{number},a{number}.png,v{number}.png" for number in range(12)]
     for row in rows[1:]:
         (tmp_path / row.partition(",")[0]).write_text(f"not looked at: {row}", encoding="utf-8")

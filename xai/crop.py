@@ -1,4 +1,4 @@
-"""The square around the field of view, at which a photograph and its masks are shown to a network."""
+"""The square around the field of view, at which an image and its masks are shown to a network."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from scipy import sparse
 
 @dataclass(frozen=True)
 class Square:
-    """A square of whole pixels on a photograph. It may reach beyond the frame; what lies there is black."""
+    """A square of whole pixels on an image. It may reach beyond the frame; what lies there is black."""
 
     top: int
     left: int
@@ -39,8 +39,8 @@ def square_around(fov: np.ndarray) -> Square:
     return Square((rows.start + rows.stop - side) // 2, (columns.start + columns.stop - side) // 2, side)
 
 
-def crop_photo(rgb: np.ndarray, square: Square, size: int) -> np.ndarray:
-    """The square of an (H, W, 3) uint8 photograph as (size, size, 3) uint8, resized by antialiased bicubic (Pillow)."""
+def crop_image(rgb: np.ndarray, square: Square, size: int) -> np.ndarray:
+    """The square of an (H, W, 3) uint8 image as (size, size, 3) uint8, resized by antialiased bicubic (Pillow)."""
     box = (square.left, square.top, square.left + square.side, square.top + square.side)
     crop = Image.fromarray(rgb).crop(box)
     return np.asarray(crop.resize((size, size), Image.Resampling.BICUBIC))

@@ -1,4 +1,4 @@
-"""The field of view (FOV): which pixels of a fundus photograph show the eye and which the camera's black surround."""
+"""The field of view (FOV): which pixels of a fundus image show the eye and which the camera's black surround."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-_WORKING_SIDE = 512  # px; the outline is found on a reduced photograph and drawn at full size
-_BLACK = 10  # grey levels; a photograph with nothing brighter shows no eye
+_WORKING_SIDE = 512  # px; the outline is found on a reduced image and drawn at full size
+_BLACK = 10  # grey levels; an image with nothing brighter shows no eye
 _DARK = (0.12, 0.06, 0.03, 0.015)  # shares of the brightness range that count as surround, tried in this order
 _LIGHT = 64  # grey levels; a surround brighter than that is not the camera's black one
 _WHITE, _SPREAD, _WHITE_SPREAD = 220, 6, 24  # white paper and JPEG vary more than a colour that a program filled in
@@ -18,13 +18,13 @@ _SAME, _ALIKE = 0.97, 0.9  # Dice of disc and bright region: a match, and the le
 
 
 def find_fov(rgb: np.ndarray) -> np.ndarray:
-    """The field of view of one photograph of any size.
+    """The field of view of one image of any size.
 
     The largest region brighter than the surround is found; where it is no disc, the threshold is lowered. A disc (an
-    axis-parallel ellipse, as photographs are often resized without keeping their aspect ratio) is fitted to its rim by
+    axis-parallel ellipse, as images are often resized without keeping their aspect ratio) is fitted to its rim by
     RANSAC (Fischler & Bolles 1981), so that dark retina, labels and notches at the rim do not bend it. Where the frame
     or the camera cuts the disc off straight, the region's bounding box cuts the ellipse. A region that is not a disc
-    (a montage, a photograph without surround) is returned as found. A surround of one light colour, as publishers and
+    (a montage, an image without surround) is returned as found. A surround of one light colour, as publishers and
     slide programs put in place of the camera's black one, counts as black.
 
     Args:
@@ -34,7 +34,7 @@ def find_fov(rgb: np.ndarray) -> np.ndarray:
         (H, W) bool, True inside the field of view.
 
     Raises:
-        ValueError: the photograph is black.
+        ValueError: the image is black.
     """
     height, width = rgb.shape[:2]
     step = max(1, round(max(height, width) / _WORKING_SIDE))
@@ -44,8 +44,8 @@ def find_fov(rgb: np.ndarray) -> np.ndarray:
     grey = ndimage.median_filter(brightest if light is None else np.where(light, 0, brightest), 5)
     darkest, bright = np.percentile(grey, (1, 90))
     if bright <= _BLACK:
-        raise ValueError(f"the photograph is black (brightest tenth: {bright:.0f} of 255): no field of view to find")
-    surround = min(darkest, _DARK[0] * bright)  # a photograph without a surround has no pixel as dark as that
+        raise ValueError(f"the image is black (brightest tenth: {bright:.0f} of 255): no field of view to find")
+    surround = min(darkest, _DARK[0] * bright)  # an image without a surround has no pixel as dark as that
 
     regions = [_bright_region(grey, surround + dark * (bright - surround)) for dark in _DARK]
     best, best_dice = None, _ALIKE
@@ -62,7 +62,7 @@ def find_fov(rgb: np.ndarray) -> np.ndarray:
 
 
 def has_light_surround(rgb: np.ndarray) -> bool:
-    """Whether the eye of a photograph (H, W, 3) uint8 lies on a surround of one light colour."""
+    """Whether the eye of an image (H, W, 3) uint8 lies on a surround of one light colour."""
     step = max(1, round(max(rgb.shape[:2]) / _WORKING_SIDE))
     return _light_surround(np.asarray(Image.fromarray(rgb).reduce(step))) is not None
 

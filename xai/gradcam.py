@@ -1,8 +1,8 @@
 """Batched Grad-CAM (Selvaraju et al. 2017) on vision transformers.
 
 The target layer is the input of the last block's attention, `blocks[-1].norm1`: with a class-token classifier the
-patch tokens of the last block's *output* receive no gradient. Only that one block needs autograd, so the map of a
-photograph costs a forward pass of the model and a backward pass of its last block; from cached tokens, the latter.
+patch tokens of the last block's *output* receive no gradient. Only that one block needs autograd, so the map of an
+image costs a forward pass of the model and a backward pass of its last block; from cached tokens, the latter.
 """
 
 from typing import Literal
@@ -82,7 +82,7 @@ def not_finite(maps: Tensor) -> list[int]:
 
 
 def saliency_maps(signed: Tensor, size: int, scaling: Scaling = "minmax") -> Tensor:
-    """Maps at the photograph's size, negative values set to 0.
+    """Maps at the image's size, negative values set to 0.
 
     `minmax` stretches every map to 0..1 as pytorch-grad-cam does, before and after enlarging: the published study's
     convention, at the price of absolute strength. `raw` keeps the values. A map without a positive value is all zeros,

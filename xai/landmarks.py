@@ -1,4 +1,4 @@
-"""The field of view and the optic disc of a photograph, from the mask files that a manifest names."""
+"""The field of view and the optic disc of an image, from the mask files that a manifest names."""
 
 from pathlib import Path
 
@@ -9,27 +9,27 @@ from xai.mask import MaskError, read_mask
 from xai.picture import stored_orientation
 from xai.placement import Fit, place
 
-_BLACK = 10  # of 255; the surround of a photograph is darker
+_BLACK = 10  # of 255; the surround of an image is darker
 _SURROUND = 0.05  # share of the frame that is black, from which a mask of the whole frame is none of the retina
-_CLEAR_FOV = 0.005  # Dice with the field of view found on the photograph
+_CLEAR_FOV = 0.005  # Dice with the field of view found on the image
 _CLEAR_DISC = 1.0  # standard deviations of the retina's green by which a disc is brighter
 
 
-def read_fov(path: str, rgb: np.ndarray, photograph: Path | None = None) -> np.ndarray:
-    """The field of view (H, W) bool, from the manifest's mask where there is one, else found on the photograph.
+def read_fov(path: str, rgb: np.ndarray, image: Path | None = None) -> np.ndarray:
+    """The field of view (H, W) bool, from the manifest's mask where there is one, else found on the image.
 
     Args:
         path: of the mask; "" for none.
         rgb: (H, W, 3) uint8, upright.
-        photograph: its file, whose EXIF block says how the pixels are stored; None for one that is stored upright.
+        image: its file, whose EXIF block says how the pixels are stored; None for one that is stored upright.
 
     Raises:
         MaskError: the file cannot be used.
-        ValueError: none is named, and the photograph shows no field of view.
+        ValueError: none is named, and the image shows no field of view.
     """
     if not path:
         return find_fov(rgb)
-    mask = _placed("fov_mask", path, rgb, photograph, lambda way: _dice(way, find_fov(rgb)), _CLEAR_FOV)
+    mask = _placed("fov_mask", path, rgb, image, lambda way: _dice(way, find_fov(rgb)), _CLEAR_FOV)
     if not mask.any():
         raise MaskError(f"fov_mask {path} is empty")
     bright = rgb.max(axis=2)
@@ -44,7 +44,7 @@ def read_fov(path: str, rgb: np.ndarray, photograph: Path | None = None) -> np.n
     return mask
 
 
-def read_disc(path: str, rgb: np.ndarray, fov: np.ndarray, photograph: Path | None = None) -> np.ndarray:
+def read_disc(path: str, rgb: np.ndarray, fov: np.ndarray, image: Path | None = None) -> np.ndarray:
     """The optic disc (H, W) bool from the manifest's mask; nothing where `path` is "".
 
     Raises:
@@ -58,7 +58,7 @@ def read_disc(path: str, rgb: np.ndarray, fov: np.ndarray, photograph: Path | No
     def brighter(way: np.ndarray) -> float:
         return float(green[way & fov].mean() - green[fov].mean()) / spread if (way & fov).any() else 0.0
 
-    disc = _placed("disc_mask", path, rgb, photograph, brighter, _CLEAR_DISC)
+    disc = _placed("disc_mask", path, rgb, image, brighter, _CLEAR_DISC)
     refuse_most(f"disc_mask {path}", disc, fov)
     return disc
 
@@ -77,9 +77,9 @@ def refuse_most(named: str, mask: np.ndarray, fov: np.ndarray) -> None:
         )
 
 
-def _placed(column: str, path: str, rgb: np.ndarray, photograph: Path | None, fit: Fit, clear: float) -> np.ndarray:
+def _placed(column: str, path: str, rgb: np.ndarray, image: Path | None, fit: Fit, clear: float) -> np.ndarray:
     mask, own = read_mask(column, Path(path))
-    orientation = 1 if photograph is None else stored_orientation(photograph)
+    orientation = 1 if image is None else stored_orientation(image)
     (placed,), _ = place(f"{column} {path}", [mask], own, (rgb.shape[0], rgb.shape[1]), orientation, fit, clear)
     return placed
 

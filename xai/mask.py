@@ -153,7 +153,7 @@ def _above_half(levels: np.ndarray) -> np.ndarray:
     middle = values[(values > _NEAR * top) & (values < (1 - _NEAR) * top)]
     between = (levels > _NEAR * top) & (levels < (1 - _NEAR) * top)
     if between.mean() > 0.5:
-        raise MaskError(f"more than half of it is neither black nor white, as in a photograph: {_WHITE_ON_BLACK}")
+        raise MaskError(f"more than half of it is neither black nor white, as in an image: {_WHITE_ON_BLACK}")
     one_between = len(values) == 3 and len(middle) == 1
     if one_between or (len(middle) <= _FEW and _share_in_areas(levels, between) > _IN_AREAS):
         raise MaskError(f"its grey levels ({_listed(values)}) look like several classes: {_WHITE_ON_BLACK}")

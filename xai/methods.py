@@ -43,7 +43,7 @@ WHOLE = {
 METHODS = ("gradcam", *LIBRARY, *WHOLE)
 UNFIT = {
     "ablationcam": "it marks a channel as absent by -1e7, which no norm puts out, in a pass for every channel",
-    "scorecam": "it masks the photograph by every channel in turn, which takes hundreds of passes for one map",
+    "scorecam": "it masks the image by every channel in turn, which takes hundreds of passes for one map",
     "fullgrad": "it adds up the biases of convolutions, and a vision transformer has one, before its first block",
     "shapleycam": "pytorch-grad-cam's does not bring tokens to a grid, so it fails on vision transformers",
     "finercam": "it sets a class against those most like it, and a study has two",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-# What photographs and masks are stored in. Others are left out: Pillow runs programs to draw some of them.
+# What images and masks are stored in. Others are left out: Pillow runs programs to draw some of them.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF", "TGA", "PCX", "SGI", "PSD")
 _ORIENTATION = 0x0112  # EXIF tag 274
 # What each value of the tag asks for, as Pillow's operation; 1 and anything undefined ask for none.

@@ -1,4 +1,4 @@
-"""Figures that show where a model looks: one patient's photograph, map and vessels, and a cell's mean maps.
+"""Figures that show where a model looks: one patient's image, map and vessels, and a cell's mean maps.
 
 Every figure is a finished picture with its captions drawn in, and says the same in words (`Figure.alt`).
 """
@@ -88,7 +88,7 @@ def mean_maps(
         cams: (n, rows, columns) float, signed, as every method of `xai.methods` returns them; may be memory-mapped.
         labels: (n,) 0 or 1.
         mirrored: (n,) bool, the images to be flipped, so that left eyes lie on right ones.
-        size: side in pixels of the photographs.
+        size: side in pixels of the images.
 
     Returns:
         `all`, `positive` and `negative`, each (size, size).
@@ -115,7 +115,7 @@ def mean_maps(
 
 
 def mirrored_mean(pictures: np.ndarray, rows: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """The average of photographs or of coverage planes.
+    """The average of images or of coverage planes.
 
     Args:
         pictures: (N, H, W) or (N, H, W, 3); may be memory-mapped.
@@ -138,14 +138,14 @@ def colours(saliency: np.ndarray, top: float) -> np.ndarray:
     return 255 * matplotlib.colormaps["inferno"](np.asarray(saliency, dtype=float) / (top or 1))[..., :3]
 
 
-def overlay(photograph: np.ndarray, saliency: np.ndarray, fov: np.ndarray, top: float) -> np.ndarray:
-    """A map in which the photograph's vessels are engraved: whatever is narrow and darker than its surroundings.
+def overlay(image: np.ndarray, saliency: np.ndarray, fov: np.ndarray, top: float) -> np.ndarray:
+    """A map in which the image's vessels are engraved: whatever is narrow and darker than its surroundings.
 
     They keep more than half of the map's brightness, so as not to pass for a map that spares them. Nothing is made
-    brighter, so no bright spot of the photograph passes for one of the map.
+    brighter, so no bright spot of the image passes for one of the map.
 
     Args:
-        photograph: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         saliency: (H, W) float, at least 0.
         fov: (H, W) coverage by the field of view in 0..1; nothing is engraved outside.
         top: the value at the upper end of the colour scale.
@@ -153,7 +153,7 @@ def overlay(photograph: np.ndarray, saliency: np.ndarray, fov: np.ndarray, top: 
     Returns:
         (H, W, 3) float in 0..255.
     """
-    green = photograph[..., 1].astype(float)  # where vessels have the most contrast
+    green = image[..., 1].astype(float)  # where vessels have the most contrast
     reach = len(green) / 40
     around = gaussian_filter(green * fov, reach) / np.maximum(gaussian_filter(fov, reach), 1e-6)
     contrast = (around - gaussian_filter(green, 0.6)) / np.maximum(around, 1)
@@ -162,20 +162,20 @@ def overlay(photograph: np.ndarray, saliency: np.ndarray, fov: np.ndarray, top: 
 
 
 def panel(
-    photograph: np.ndarray,
+    image: np.ndarray,
     saliency: np.ndarray,
     planes: np.ndarray,
     name: str,
     facts: str,
     method: str = "Grad-CAM",
 ) -> Figure:
-    """One photograph, its map, its vessels, and its map inside and outside them, after the published study.
+    """One image, its map, its vessels, and its map inside and outside them, after the published study.
 
     All maps share one colour scale, from 0 to the map's highest value. A pixel that lies in a region by half has half
     its colour, and half the grey of what is left out. A line marks the edge of the field of view.
 
     Args:
-        photograph: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         saliency: (H, W) float, at least 0.
         planes: (4, H, W) uint8 coverage of `REGIONS`.
         name: of the image; shortened in the middle where it is too long.
@@ -185,8 +185,8 @@ def panel(
     Raises:
         ValueError: the map is not finite, or the arrays differ in size.
     """
-    if not photograph.shape[:2] == saliency.shape == planes.shape[1:]:
-        raise ValueError(f"{name}: photograph {photograph.shape}, map {saliency.shape}, planes {planes.shape}")
+    if not image.shape[:2] == saliency.shape == planes.shape[1:]:
+        raise ValueError(f"{name}: image {image.shape}, map {saliency.shape}, planes {planes.shape}")
     if not np.isfinite(saliency).all():
         raise ValueError(f"{name}: its map is not finite, so there is nothing to show")
     share = dict(zip(REGIONS, planes / 255, strict=True))
@@ -201,8 +201,8 @@ def panel(
         return _blend(_blend(_plain(heat, _LEFT_OUT), above, share[region]), _plain(heat, _LINE), edge)
 
     tiles = [
-        _Tile("Original", "", photograph),
-        _Tile(method, "", _blend(overlay(photograph, saliency, share["fov"], top), _plain(heat, _LINE), edge)),
+        _Tile("Original", "", image),
+        _Tile(method, "", _blend(overlay(image, saliency, share["fov"], top), _plain(heat, _LINE), edge)),
         _Tile("Artery mask", artery, inside("artery", _plain(heat, _ARTERY))),
         _Tile("Vein mask", vein, inside("vein", _plain(heat, _VEIN))),
         *(
@@ -219,10 +219,10 @@ def panel(
         _bar(method, top),
         _Key("", _plain(_SQUARE, _LEFT_OUT), "left out"),
         _line("field of view", _LEFT_OUT, _LINE),
-        _line("dark detail of the photograph", _MIDDLE, _ENGRAVED),
+        _line("dark detail of the image", _MIDDLE, _ENGRAVED),
     ]
     alt = (
-        f"{name}, {facts}: photograph, {method}, artery mask, vein mask, and {method} inside arteries "
+        f"{name}, {facts}: image, {method}, artery mask, vein mask, and {method} inside arteries "
         f"({_mean(means['artery'])}), veins ({_mean(means['vein'])}), both ({_mean(means['vessel'])}) and non-vessel "
         f"({_mean(means['non_vessel'])}). {method} peaks {_place(saliency)}."
     )
@@ -231,20 +231,20 @@ def panel(
 
 def mean_panel(
     maps: dict[str, MeanMap],
-    photograph: np.ndarray,
+    image: np.ndarray,
     vessels: np.ndarray,
     name: str,
     facts: str,
     method: str = "Grad-CAM",
 ) -> Figure:
-    """The mean maps beside the mean photograph, on one colour scale from 0 to the highest mean.
+    """The mean maps beside the mean image, on one colour scale from 0 to the highest mean.
 
     A line encloses the quarter of the picture where vessels are most frequent: optic disc and arcades. Parameters that
     are not described here are those of `panel`.
 
     Args:
         maps: as `mean_maps` returns them.
-        photograph: (H, W, 3), 0..255, the `mirrored_mean` of the images.
+        image: (H, W, 3), 0..255, the `mirrored_mean` of the images.
         vessels: (H, W), that of their vessels; all zero for no line.
     """
     top = max(float(one.values.max()) for one in maps.values())
@@ -253,7 +253,7 @@ def mean_panel(
     def lined(picture: np.ndarray) -> np.ndarray:
         return _blend(picture, _plain(picture, _LINE), edge)
 
-    tiles, told = [_Tile("Mean photograph", "", lined(photograph))], []
+    tiles, told = [_Tile("Mean image", "", lined(image))], []
     for group, caption in (("all", "All"), ("positive", "Positives"), ("negative", "Negatives")):
         one = maps[group]
         n = f"n = {one.used}" if one.used == one.images else f"n = {one.used} of {one.images}"
@@ -268,7 +268,7 @@ def mean_panel(
         keys.append(_line("where vessels are most frequent", _LEFT_OUT, _LINE))
     if not all(one.used for one in maps.values()):
         keys.append(_Key("", _plain(_SQUARE, _LEFT_OUT), "no map"))
-    alt = f"{name}, {facts}: mean photograph and mean {method}; {'; '.join(told)}."
+    alt = f"{name}, {facts}: mean image and mean {method}; {'; '.join(told)}."
     return Figure(_compose(name, facts, tiles, keys), " ".join(alt.split()))
 
 

@@ -1,6 +1,6 @@
-"""How masks lie on a photograph that EXIF turns: drawn on the pixels as stored, or on the upright photograph.
+"""How masks lie on an image that EXIF turns: drawn on the pixels as stored, or on the upright image.
 
-Where EXIF asks for a quarter turn, the sizes say it. Where both have one size, the photograph has to decide: the way is
+Where EXIF asks for a quarter turn, the sizes say it. Where both have one size, the image has to decide: the way is
 taken that fits it clearly better, and where none does, the mask is refused.
 """
 
@@ -11,9 +11,9 @@ import numpy as np
 from xai.mask import MaskError
 
 Fit = Callable[[np.ndarray], float]
-"""How well an upright (H, W) bool mask fits its photograph; higher is better, NaN says nothing."""
+"""How well an upright (H, W) bool mask fits its image; higher is better, NaN says nothing."""
 
-TURNED = "turned with the photograph"
+TURNED = "turned with the image"
 
 
 def turn(plane: np.ndarray, orientation: int) -> np.ndarray:
@@ -28,19 +28,19 @@ def turn(plane: np.ndarray, orientation: int) -> np.ndarray:
 def place(
     named: str, masks: Sequence[np.ndarray], own: bool, shape: tuple[int, int], orientation: int, fit: Fit, clear: float
 ) -> tuple[list[np.ndarray], str]:
-    """Masks that were drawn together, on the upright photograph.
+    """Masks that were drawn together, on the upright image.
 
     Args:
         named: column and file of the first, for messages.
         masks: (h, w) bool, of one shape.
         own: whether the files have EXIF orientations of their own, and are turned already.
-        shape: (H, W) of the upright photograph.
-        orientation: EXIF's, of the photograph, 1 to 8.
-        fit: how well the masks' union fits the photograph.
+        shape: (H, W) of the upright image.
+        orientation: EXIF's, of the image, 1 to 8.
+        fit: how well the masks' union fits the image.
         clear: how much better than the other way is clear.
 
     Returns:
-        (H, W) bool each; and `TURNED` where they were drawn on the photograph's stored pixels, else "".
+        (H, W) bool each; and `TURNED` where they were drawn on the image's stored pixels, else "".
 
     Raises:
         MaskError: of another size, or it is not clear how they lie.
@@ -62,8 +62,8 @@ def place(
     if gain < -clear or _alike(union, turned_union):
         return list(masks), ""
     raise MaskError(
-        f"{named}: EXIF turns the photograph (orientation {orientation}), and it is not clear whether the mask was "
-        "drawn before or after that: save the photograph upright, and the mask on it"
+        f"{named}: EXIF turns the image (orientation {orientation}), and it is not clear whether the mask was "
+        "drawn before or after that: save the image upright, and the mask on it"
     )
 
 
@@ -75,6 +75,6 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 def _other_size(found: tuple[int, ...], shape: tuple[int, int], stored: tuple[int, int]) -> str:
     as_stored = f" ({stored[1]}x{stored[0]} as stored, before EXIF turns it)" if stored != shape else ""
     return (
-        f"the mask is {found[1]}x{found[0]} pixels, its photograph {shape[1]}x{shape[0]}{as_stored}: "
-        "save the mask at the photograph's size"
+        f"the mask is {found[1]}x{found[0]} pixels, its image {shape[1]}x{shape[0]}{as_stored}: "
+        "save the mask at the image's size"
     )

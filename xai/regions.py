@@ -33,7 +33,7 @@ def other_regions(
     - `ring`: what lies within `RING` of the FOV's diameter of a pixel that holds any vessel, less the vessels.
     - `centre`: the disc of `CENTRE` of the FOV's radius around the middle of the FOV.
     - four quadrants around it. Where the side of the eye is known they are superior and inferior, nasal and temporal:
-      the nose is on the right of a right eye's photograph. An image of unknown side then has no quadrants.
+      the nose is on the right of a right eye's image. An image of unknown side then has no quadrants.
     - `disc`: the optic disc, where a mask is given.
 
     Args:

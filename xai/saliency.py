@@ -96,7 +96,7 @@ def ratio_of_means(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def patient_means(values: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each patient's average over their images, so that a patient with more photographs weighs no more.
+    """Each patient's average over their images, so that a patient with more images weighs no more.
 
     Args:
         values: (B,) float; NaN is an image without an answer and is left out.

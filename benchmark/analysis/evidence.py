@@ -56,10 +56,10 @@ def depends_p(drops: Sequence[tuple[float, float]], erased_reversed: bool) -> fl
 
 
 def erased_reversed(erased_high: float) -> bool:
-    """Whether a model ranks patients the wrong way round on photographs without vessels.
+    """Whether a model ranks patients the wrong way round on images without vessels.
 
-    A model that has lost what it went by guesses, and a guess has an AUC of 0.5. Below that the painted photographs
-    mislead it, as any photographs may that are unlike those it learned from (Hooker et al. 2019), and its fall says
+    A model that has lost what it went by guesses, and a guess has an AUC of 0.5. Below that the painted images
+    mislead it, as any images may that are unlike those it learned from (Hooker et al. 2019), and its fall says
     nothing about what it needs.
 
     Args:

@@ -8,7 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 import backbones
-from benchmark.study.photos import IMAGE_SIZE
+from benchmark.study.images import IMAGE_SIZE
 from xai.attention_rollout import attention_rollout
 from xai.gradcam import saliency_maps
 from xai.input_gradient import smoothgrad
@@ -52,7 +52,7 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Images:
-    """The same images at both sizes, (B, 3, side, side) float in 0..1: `large` has the photograph's own detail."""
+    """The same images at both sizes, (B, 3, side, side) float in 0..1: `large` has the image's own detail."""
 
     small: Tensor
     large: Tensor

@@ -11,15 +11,15 @@ import yaml
 from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory, open_array
 from benchmark.study.config import Study
-from benchmark.study.photos import IMAGE_SIZE, load_photo
+from benchmark.study.images import IMAGE_SIZE, load_image
 from benchmark.study.splits import of_split
 from benchmark.synthetic import SyntheticCohort, draw_eye, plan
 from benchmark.tables import read_parquet
-from xai.crop import Square, coverage, crop_photo
+from xai.crop import Square, coverage, crop_image
 from xai.vessels import REGIONS
 
 WITHOUT_SPOTS = -10.0  # a severity at which no spot shows
-# Of 255 levels, by which a pixel must differ to belong to a spot. In sharp photographs 384 pixels high, 2 levels make
+# Of 255 levels, by which a pixel must differ to belong to a spot. In sharp images 384 pixels high, 2 levels make
 # the area 1.2 times as large, 8 levels 0.8 times.
 VISIBLE = 4
 SAME_DRAWING = 8  # of 255 levels, mean over a crop or its spots: JPEG differs by 1 to 3, another drawing by more
@@ -77,7 +77,7 @@ def read_truth(study: Study, directory: RunDirectory, side: int, patients: int |
 
 
 def visible_spots(cohort: SyntheticCohort, row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """A photograph of the plan drawn again, (H, W, 3) uint8, and the pixels (H, W) bool where its spots show.
+    """An image of the plan drawn again, (H, W, 3) uint8, and the pixels (H, W) bool where its spots show.
 
     The same eye is drawn at a severity without spots. Every random draw is the same at every severity, so the two
     differ in the spots and where the optics blur them, and camera noise cancels; JPEG is not involved.
@@ -96,7 +96,7 @@ def _planted_spots(cohort: SyntheticCohort, test: pl.DataFrame, small: np.ndarra
         shown, spots = visible_spots(cohort, planned[row["image"]])
         square = Square(row["top"], row["left"], row["side"])
         planes[place] = coverage(spots, square, IMAGE_SIZE)
-        off = np.abs(crop_photo(shown, square, IMAGE_SIZE).astype(int) - small[place]).mean(axis=2)
+        off = np.abs(crop_image(shown, square, IMAGE_SIZE).astype(int) - small[place]).mean(axis=2)
         inside = off[planes[place] > 0]
         largest = max(off.mean(), inside.mean() if inside.size else 0)
         if largest > SAME_DRAWING:
@@ -107,5 +107,5 @@ def _planted_spots(cohort: SyntheticCohort, test: pl.DataFrame, small: np.ndarra
 
 
 def _at(row: dict[str, Any], side: int) -> np.ndarray:
-    rgb, _ = load_photo(Path(row["path"]), row["fov_mask"] or "")
-    return crop_photo(rgb, Square(row["top"], row["left"], row["side"]), side)
+    rgb, _ = load_image(Path(row["path"]), row["fov_mask"] or "")
+    return crop_image(rgb, Square(row["top"], row["left"], row["side"]), side)

@@ -80,7 +80,7 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
 
 
 def expected_cohort(study: Study) -> Manifest:
-    """The photographs as the manifest lists them, or as they would be drawn, with their splits: images have at least
+    """The images as the manifest lists them, or as they would be drawn, with their splits: images have at least
     the columns label, patient_id and split.
 
     Raises:

@@ -243,7 +243,7 @@ def _misled(able: pl.DataFrame) -> str:
         return ""
     return (
         f"Without vessels {_named(misled, able)} {'rank' if len(misled) > 1 else 'ranks'} patients the wrong way round "
-        "(AUC below 0.5): painted photographs mislead rather than lack something, so whether the vessels are needed is "
+        "(AUC below 0.5): painted images mislead rather than lack something, so whether the vessels are needed is "
         "not known."
     )
 

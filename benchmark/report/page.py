@@ -59,7 +59,7 @@ class PageContent:
         published: cells of a published study to show next to the run's own, columns as those of
             `benchmark.analysis.published.cells()`.
         pictures: cell name (`benchmark.study.cells.Cell.name`) -> mean Grad-CAM; cells may lack one.
-        photograph: the mean photograph to show beside them, where there is one.
+        mean_image: the mean image to show next to them, where there is one.
         examples: cell, as it is called -> its figures, each with what it shows in words.
         cohort: split, images, patients, positive (images), positive_patients; no patient is in two splits.
         left_out: image, split, reason.
@@ -80,7 +80,7 @@ class PageContent:
     failed_controls: list[str]
     published: pl.DataFrame | None
     pictures: Mapping[str, Path]
-    photograph: Path | None
+    mean_image: Path | None
     examples: Mapping[str, Sequence[tuple[Path, str]]]
     cohort: pl.DataFrame
     left_out: pl.DataFrame
@@ -171,7 +171,7 @@ def render(content: PageContent) -> str:
         published=[] if content.published is None else content.published.to_dicts(),
         published_measures=[replace(measure, digits=2) for measure in measures["prediction"] + measures["ratios"]],
         saliency=_saliency_rows(content),
-        photograph=_inline(content.photograph) if content.photograph else None,
+        mean_image=_inline(content.mean_image) if content.mean_image else None,
         examples={
             cell: [(_compressed(path), alt) for path, alt in figures] for cell, figures in content.examples.items()
         },

@@ -14,7 +14,7 @@ from benchmark.storage.rundir import RunDirectory, create_array, open_array, wri
 from benchmark.study.cells import Cell
 from benchmark.study.config import Study
 from benchmark.study.controls import CONTROLS
-from benchmark.study.photos import IMAGE_SIZE
+from benchmark.study.images import IMAGE_SIZE
 from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.controls import COMPUTE, Explained
@@ -61,7 +61,7 @@ def _fail(run: Run, cell: Cell, name: str, reason: str) -> None:
 
 
 def _erase(run: Run) -> str:
-    """Fill `erased.npy` and `erased.parquet`, once a study: the photographs are the same for every cell.
+    """Fill `erased.npy` and `erased.parquet`, once a study: the images are the same for every cell.
 
     Returns:
         The first reason why an image could not be erased, in which case `erased.parquet` is not written; else nothing.

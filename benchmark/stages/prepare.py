@@ -14,7 +14,7 @@ from benchmark.stages.run import Run
 from benchmark.storage.disk import writing
 from benchmark.storage.rundir import create_array, write_csv, write_parquet
 from benchmark.study.cohort import open_cohort
-from benchmark.study.photos import IMAGE_SIZE, crop_row
+from benchmark.study.images import IMAGE_SIZE, crop_row
 from benchmark.study.repeats import refuse_in_two_splits, repeats
 from benchmark.study.splits import require_both_classes
 

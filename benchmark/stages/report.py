@@ -178,7 +178,7 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
         failed_controls=_failed_controls(run),
         published=reference.cells() if run.study.published else None,
         pictures={name: path for name, path in pictures.items() if path.is_file()},
-        photograph=_mean_photograph(directory, of_split(cohort, "test")),
+        mean_image=_mean_image(directory, of_split(cohort, "test")),
         examples={
             f"{cell.backbone.name}, {cell.strategy.name}, seed {cell.seed}": _examples(directory.trial(cell))
             for cell in run.cells()
@@ -213,9 +213,9 @@ def _failed_controls(run: Run) -> list[str]:
     return [f"{what}: {file.read_text(encoding='utf-8').strip()}" for what, file in reasons.items() if file.is_file()]
 
 
-def _mean_photograph(directory: RunDirectory, test: pl.DataFrame) -> Path:
+def _mean_image(directory: RunDirectory, test: pl.DataFrame) -> Path:
     """The average of the test images, left eyes mirrored: what the mean maps lie on."""
     mirrored = (test["eye"] == "left").fill_null(False).to_numpy()
     mean = mirrored_mean(open_array(directory.images), test["row"].to_numpy(), mirrored)
-    write_image(directory.mean_photograph, mean.astype(np.uint8))
-    return directory.mean_photograph
+    write_image(directory.mean_image, mean.astype(np.uint8))
+    return directory.mean_image

@@ -1,4 +1,4 @@
-"""segment: test photographs at full resolution -> the share of every crop pixel that is artery, vein, vessel, FOV."""
+"""segment: test images at full resolution -> the share of every crop pixel that is artery, vein, vessel, FOV."""
 
 from pathlib import Path
 
@@ -10,19 +10,19 @@ from benchmark.scheduling.streaming import Each, Row, stream
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import create_array, write_parquet
 from benchmark.study.config import Resources, Study
+from benchmark.study.images import IMAGE_SIZE, load_image, one_line
 from benchmark.study.manifest import FILES
-from benchmark.study.photos import IMAGE_SIZE, load_photo, one_line
 from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from xai.crop import Square, coverage
 from xai.landmarks import read_disc
 from xai.picture import stored_orientation
-from xai.vessels import ChecksImages, Photo, VesselSource, open_source, regions
+from xai.vessels import ChecksImages, FundusImage, VesselSource, open_source, regions
 from xai.vessels.alignment import Alignment, alignment
 from xai.vessels.quality import quality_flags
 
-BLOCK = 4  # photographs at full resolution travel in a block
+BLOCK = 4  # images at full resolution travel in a block
 
 
 def open_vessels(study: Study) -> VesselSource:
@@ -66,7 +66,7 @@ def segment(run: Run) -> None:
     cohort = run.directory.outward(read_parquet(run.directory.cohort))
     test = of_split(cohort, "test").with_row_index("position")
     planes = create_array(run.directory.regions, (len(test), 4, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    discs = None  # where no photograph has a mask of it
+    discs = None  # where no image has a mask of it
     if test["disc_mask"].count():
         discs = create_array(run.directory.disc, (len(test), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     rows = test.select(
@@ -105,13 +105,13 @@ def segment(run: Run) -> None:
 
 
 def load_row(row: Row) -> Row:
-    """Streaming step: the photograph, its field of view and optic disc; the reason in `error` where that fails.
+    """Streaming step: the image, its field of view and optic disc; the reason in `error` where that fails.
 
-    A disc that cannot be read costs the photograph its disc alone; the reason is in `disc_error`.
+    A disc that cannot be read costs the image its disc alone; the reason is in `disc_error`.
     """
     path = Path(row["path"])
     try:
-        rgb, fov = load_photo(path, row["fov_mask"])
+        rgb, fov = load_image(path, row["fov_mask"])
     except OF_ONE_ROW as error:
         nothing = np.zeros((1, 1), bool)
         blank = {"rgb": np.zeros((1, 1, 3), np.uint8), "fov": nothing, "disc": nothing, "orientation": 1}
@@ -124,7 +124,7 @@ def load_row(row: Row) -> Row:
 
 
 class SegmentWorker:
-    """Streaming step: vessel masks of a few photographs, as coverage of the crop's pixels."""
+    """Streaming step: vessel masks of a few images, as coverage of the crop's pixels."""
 
     def __init__(self, source: str, weights: Path | None, size: int | None, resources: Resources) -> None:
         self.source = open_source(source, weights=weights, size=size, device=str(worker_device(resources)))
@@ -138,15 +138,15 @@ class SegmentWorker:
         disagreement, note, fit = None, "", Alignment(np.nan, np.nan)
         if not error:
             files = {column: str(row[column]) or None for column in FILES}
-            photo = Photo(row["rgb"], row["fov"], {"image": str(row["image"])} | files, int(row["orientation"]))
+            image = FundusImage(row["rgb"], row["fov"], {"image": str(row["image"])} | files, int(row["orientation"]))
             try:
-                (masks,) = self.source.segment([photo])
+                (masks,) = self.source.segment([image])
                 square = Square(int(row["top"]), int(row["left"]), int(row["side"]))
                 # At once: an image with a reason has no masks.
                 planes, disc, fit = (
-                    regions(masks, photo.fov, square, IMAGE_SIZE),
-                    coverage(row["disc"] & photo.fov, square, IMAGE_SIZE),
-                    alignment(photo.rgb, photo.fov, masks.artery | masks.vein | masks.uncertain),
+                    regions(masks, image.fov, square, IMAGE_SIZE),
+                    coverage(row["disc"] & image.fov, square, IMAGE_SIZE),
+                    alignment(image.rgb, image.fov, masks.artery | masks.vein | masks.uncertain),
                 )
                 disagreement, note = masks.disagreement, masks.note
             except OF_ONE_ROW as fault:

@@ -25,13 +25,13 @@
                                    mean_cam.png, figures/; vessel_permutation.json, vessel_permutation.parquet,
                                    other_class.json, other_class.parquet, parameter_randomisation.json,
                                    parameter_randomisation.parquet, erasure.parquet; failed.txt where it failed
-    leaderboard.csv|parquet|html|tex, results.json; mean_photograph.png
+    leaderboard.csv|parquet|html|tex, results.json; mean_image.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
     repeatability.csv; planted.csv of a synthetic cohort
 
 prepare and segment are complete when their marker `.<stage>.json` exists, an embedding when its `block<k>.npy` or
 `test<k>.npy` does, a trial when its `trial.json` does, its explanation when its `saliency.parquet` does, erased
-photographs when their `erased.parquet` does, a control when its file does: each is written last.
+images when their `erased.parquet` does, a control when its file does: each is written last.
 """
 
 import json
@@ -137,7 +137,7 @@ class TrialDirectory:
 
     @property
     def erasure(self) -> Path:
-        """image, patient_id, label; score of the photograph, erased, and control; share painted. Null: no answer."""
+        """image, patient_id, label; score of the image, erased, and control; share painted. Null: no answer."""
         return self._control(ERASURE, "parquet")
 
     def control(self, name: str) -> Path:
@@ -298,8 +298,8 @@ class RunDirectory:
         return self.path / f"leaderboard.{suffix}"
 
     @property
-    def mean_photograph(self) -> Path:
-        return self.path / "mean_photograph.png"
+    def mean_image(self) -> Path:
+        return self.path / "mean_image.png"
 
     def table(self, name: str) -> Path:
         """One of the report's tables beside the leaderboard, such as `ratios`."""

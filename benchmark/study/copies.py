@@ -1,4 +1,4 @@
-"""One photograph in two places: the same file under two names, and copies of a file. Nothing is decoded."""
+"""One image in two places: the same file under two names, and copies of a file. Nothing is decoded."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-_SAMPLE = 4096  # bytes, at a few places: uncompressed photographs of a camera are all of one size
+_SAMPLE = 4096  # bytes, at a few places: uncompressed images of a camera are all of one size
 
 
 class File(NamedTuple):
@@ -20,7 +20,7 @@ class File(NamedTuple):
 def look_up(path: str) -> File:
     """What the file system says of a path; a missing file is known by its path alone."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - Path takes several times as long, for each of 100,000 photographs
+        found = os.stat(path)  # noqa: PTH116 - Path takes several times as long, for each of 100,000 images
     except (OSError, ValueError):
         plain = os.path.normpath(path)  # `x/../a.jpg` names a.jpg, whether or not there is a folder x
         return look_up(plain) if plain != path else File(path, 0)
@@ -31,7 +31,7 @@ def look_up(path: str) -> File:
 
 
 def grouped(paths: Sequence[str], files: Sequence[File]) -> list[list[int]]:
-    """Positions that show one photograph, a list for each that occurs twice: the same file, or files of one content.
+    """Positions that show one image, a list for each that occurs twice: the same file, or files of one content.
 
     Args:
         files: what `look_up` says of `paths`.

@@ -45,7 +45,7 @@ def eye(path: Path) -> Literal["left", "right"] | None:
 def read_dicom(path: Path) -> Picture:
     """The first frame, as colours of 8 bits a channel, rows towards the patient's left and columns towards the feet.
 
-    Grey levels are shown as PhotometricInterpretation says; rescaling and windows, which photographs do not have, are
+    Grey levels are shown as PhotometricInterpretation says; rescaling and windows, which images do not have, are
     ignored. A frame that is a JPEG is decoded as one: what the JPEG itself says of its colours counts more than the
     attributes around it, which cameras often do not set.
 
@@ -94,13 +94,13 @@ def _dataset(path: Path) -> Any:
     if not 0 < int(dataset.Rows) * int(dataset.Columns) <= _PIXELS:
         raise PictureError(f"{dataset.Columns}x{dataset.Rows} pixels; at most {_PIXELS // 10**6} million are read")
     if dataset.SamplesPerPixel not in (1, 3):
-        raise PictureError(f"{dataset.SamplesPerPixel} samples a pixel; a photograph has 1 or 3")
+        raise PictureError(f"{dataset.SamplesPerPixel} samples a pixel; an image has 1 or 3")
     if dataset.BitsAllocated not in (8, 16) or not 8 <= dataset.BitsStored <= 16:
         raise PictureError(f"{dataset.BitsStored} of {dataset.BitsAllocated} bits a sample; 8 to 16 are read")
     if str(dataset.PhotometricInterpretation) not in _INTERPRETATIONS:
         raise PictureError(f"colours are stored as {dataset.PhotometricInterpretation}; RGB is read, for example")
     if dataset.PixelRepresentation:
-        raise PictureError("signed samples, which a photograph does not have")
+        raise PictureError("signed samples, which an image does not have")
     return dataset
 
 
@@ -147,7 +147,7 @@ def _palette(indices: np.ndarray, dataset: Any) -> np.ndarray:
 def _oriented(rgb: np.ndarray, dataset: Any) -> np.ndarray:
     """The frame turned as PatientOrientation (0020,0020) says, so that rows run towards L and columns towards F.
 
-    That is how fundus photographs are shown. Other values than two single letters of L, R, F and H turn nothing.
+    That is how fundus images are shown. Other values than two single letters of L, R, F and H turn nothing.
     """
     value = dataset.get("PatientOrientation")
     row, column = [str(letter).strip().upper() for letter in value] if value and len(value) == 2 else ("", "")

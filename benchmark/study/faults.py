@@ -15,7 +15,7 @@ from benchmark.study.spellings import is_rounded, is_sheet_error, means_nothing,
 EYES = dict.fromkeys(("left", "l", "os", "o.s.", "le", "left eye"), "left") | dict.fromkeys(
     ("right", "r", "od", "o.d.", "re", "right eye"), "right"
 )
-_OF_ONE_IMAGE = ("artery_mask", "vein_mask", "disc_mask")  # a camera may have one fov_mask for all its photographs
+_OF_ONE_IMAGE = ("artery_mask", "vein_mask", "disc_mask")  # a camera may have one fov_mask for all its images
 _SHOWN = 10
 
 Fault = tuple[Any, str]  # what faults are sorted by, row or file, and the message
@@ -75,7 +75,7 @@ def of_spelling(patients: Iterable[tuple[Any, str, str | None]]) -> list[Fault]:
 
 
 def of_shared_files(images: pl.DataFrame, files: Sequence[File]) -> list[Fault]:
-    """Photographs that are listed twice, by whatever path, and masks that are another row's as well.
+    """Images that are listed twice, by whatever path, and masks that are another row's as well.
 
     Args:
         images: row, image, and paths of masks.
@@ -102,7 +102,7 @@ def of_shared_files(images: pl.DataFrame, files: Sequence[File]) -> list[Fault]:
 
 
 def of_copies(images: pl.DataFrame, groups: list[list[int]]) -> list[Fault]:
-    """Copies of a photograph under another patient, or with another label."""
+    """Copies of an image under another patient, or with another label."""
     faults: list[Fault] = []
     rows = images.select("row", "image", "label", "patient_id").rows()
     for first, *others in groups:

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.study import classes
 from benchmark.study.classes import Classes
-from benchmark.study.photos import IMAGE_SUFFIXES
+from benchmark.study.images import IMAGE_SUFFIXES
 from benchmark.study.spellings import shown
 
 SPLITS = ("train", "val", "test")
@@ -22,7 +22,7 @@ _MEANT = {
 
 
 @dataclass(frozen=True)
-class Photograph:
+class Listed:
     """One file of a class folder: its path below the cohort's folder, as text."""
 
     image: str
@@ -32,21 +32,21 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Folder:
-    """What a folder cohort holds. `left_out`: how many other files there are, by why they are no photographs."""
+    """What a folder cohort holds. `left_out`: how many other files there are, by why they are no images."""
 
-    photographs: list[Photograph]
+    listed: list[Listed]
     classes: Classes
     left_out: dict[str, int]
 
 
 def read_folder(folder: Path, positive: str | None) -> Folder:
-    """Every photograph of the class folders, at any depth; links are followed.
+    """Every image of the class folders, at any depth; links are followed.
 
     Args:
         positive: name of the class that is label 1; by default the last in order of names.
 
     Raises:
-        UserError: not laid out so, not two classes, no photograph; one line.
+        UserError: not laid out so, not two classes, no image; one line.
     """
     try:
         return _read(folder, positive)
@@ -69,19 +69,19 @@ def _read(folder: Path, positive: str | None) -> Folder:
         named = classes.with_positive(names, positive) if positive is not None else Classes(*names)
     except ValueError as error:
         raise UserError(f"{folder}: {error}") from error
-    photographs = [
-        Photograph(f"{splits[split]}/{name}/{file}", split, label)
+    listed = [
+        Listed(f"{splits[split]}/{name}/{file}", split, label)
         for split in SPLITS
         for label, name in enumerate((named.negative, named.positive))
         if name in class_folders[split]
-        for file in _photographs(folder / splits[split] / name, left_out)
+        for file in _images(folder / splits[split] / name, left_out)
     ]
-    if not photographs:
+    if not listed:
         raise UserError(
             f"{folder}: no image in the folders train|val|test/{'|'.join(names)}/"
             + (f" ({told_left_out(left_out)})" if left_out else "")
         )
-    return Folder(photographs, named, dict(sorted(left_out.items())))
+    return Folder(listed, named, dict(sorted(left_out.items())))
 
 
 def told_left_out(left_out: Mapping[str, int]) -> str:
@@ -115,10 +115,10 @@ def _split_folders(folder: Path, left_out: Counter[str]) -> dict[str, str]:
         raise UserError(f"{folder}: no folder {', '.join(sorted(absent))}; {_LAYOUT}{advice}")
     for entry in others:
         if entry.is_dir() and not entry.name.startswith("."):
-            inside = sum(_is_photograph(file) for _, file in _walk(entry.path, ()))
+            inside = sum(_is_image(file) for _, file in _walk(entry.path, ()))
             if inside:
                 left_out[f"in {shown(entry.name)}/, which is no split"] += inside
-        elif _is_photograph(entry):
+        elif _is_image(entry):
             left_out["outside the class folders"] += 1
     return found
 
@@ -130,7 +130,7 @@ def _class_folders(split: Path, left_out: Counter[str]) -> list[str]:
             if not _is_text(entry.name):
                 raise UserError(f"{split}: the name of folder {shown(entry.name)} is not UTF-8: rename it")
             names.append(entry.name)
-        elif _is_photograph(entry):
+        elif _is_image(entry):
             left_out["outside the class folders"] += 1
     return names
 
@@ -140,7 +140,7 @@ def _where(name: str, class_folders: dict[str, list[str]]) -> str:
     return shown(name) if len(places) == len(SPLITS) else f"{shown(name)} (in {' and '.join(places)} only)"
 
 
-def _photographs(folder: Path, left_out: Counter[str]) -> Iterator[str]:
+def _images(folder: Path, left_out: Counter[str]) -> Iterator[str]:
     """Paths below a class folder, those beside each other in order of names before those in folders below."""
     for relative, entry in _walk(str(folder), (_identity(folder.parent.parent), _identity(folder.parent))):
         reason = _reason(entry) or ("" if _is_text(relative) else "with a name that is not UTF-8")
@@ -165,7 +165,7 @@ def _is_text(name: str) -> bool:
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def _is_photograph(entry: os.DirEntry[str]) -> bool:
+def _is_image(entry: os.DirEntry[str]) -> bool:
     return entry.is_file() and not _reason(entry)
 
 

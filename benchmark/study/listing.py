@@ -61,7 +61,7 @@ def read_listing(manifest: Path) -> pl.DataFrame:
         .with_columns(_lower("eye"), _lower("split"))
     )
     if text.is_empty():
-        raise UserError(f"{manifest}: has no row below its header; list one photograph a row")
+        raise UserError(f"{manifest}: has no row below its header; list one image a row")
     return text.with_columns(_without(text[column], _is_left_empty) for column in OPTIONAL)
 
 

@@ -1,4 +1,4 @@
-"""A user's photographs with labels and patients: a table (CSV, Parquet), or a folder `train|val|test/<class>/`."""
+"""A user's images with labels and patients: a table (CSV, Parquet), or a folder `train|val|test/<class>/`."""
 
 import os
 import re
@@ -12,8 +12,8 @@ from benchmark.study import faults
 from benchmark.study.classes import Classes, in_order, with_positive
 from benchmark.study.copies import grouped, look_up
 from benchmark.study.folder import SPLITS, Folder, read_folder, told_left_out
+from benchmark.study.images import IMAGE_SUFFIXES
 from benchmark.study.listing import FILES, OPTIONAL, REQUIRED, is_named_dicom, read_listing, those
-from benchmark.study.photos import IMAGE_SUFFIXES
 from benchmark.study.spellings import means_nothing, shown, spelling_of
 
 __all__ = ["FILES", "OPTIONAL", "REQUIRED", "SPLITS", "Manifest", "open_manifest"]
@@ -24,7 +24,7 @@ _SHOWN = 10  # texts of labels
 
 @dataclass(frozen=True)
 class Manifest:
-    """A user's photographs, checked.
+    """A user's images, checked.
 
     Attributes:
         images: one row per image: image (as given), path (absolute), label (Int8), patient_id, eye (`left`, `right` or
@@ -62,7 +62,7 @@ class Manifest:
 def open_manifest(
     manifest: Path, image_dir: Path | None = None, patient_pattern: str | None = None, positive: str | None = None
 ) -> Manifest:
-    """Read and check the photographs of a cohort. Their files are looked up, not decoded.
+    """Read and check the images of a cohort. Their files are looked up, not decoded.
 
     Args:
         manifest: `.csv` (or `.tsv`, `.txt`), `.parquet`, or a folder. In a folder the class folders, in order of their
@@ -109,7 +109,7 @@ def _absolute(column: pl.Series, base: Path) -> pl.Series:
     def joined(name: str) -> str:
         if "./" in name or "//" in name:
             return str(base / name)
-        return os.path.join(root, name)  # noqa: PTH118 - Path takes ten times as long, for each of 100,000 photographs
+        return os.path.join(root, name)  # noqa: PTH118 - Path takes ten times as long, for each of 100,000 images
 
     return pl.Series(column.name, [None if name is None else joined(name) for name in column], pl.String)
 
@@ -191,7 +191,7 @@ def _from_folder(folder: Path, patient_pattern: str | None, positive: str | None
 def _listed(folder: Path, found: Folder, patient_pattern: str | None) -> tuple[pl.DataFrame, pl.Series]:
     """The columns of `Manifest.images`, and of which rows the patient is known."""
     root = folder.resolve()
-    images = [photograph.image for photograph in found.photographs]
+    images = [listed.image for listed in found.listed]
     tags = [_tags(root / image) if is_named_dicom(image) else (None, None) for image in images]
     patients: list[str | None] = [None if patient and means_nothing(patient) else patient for patient, _ in tags]
     if patient_pattern:
@@ -200,10 +200,10 @@ def _listed(folder: Path, found: Folder, patient_pattern: str | None) -> tuple[p
         {
             "image": images,
             "path": [f"{root}/{image}" for image in images],
-            "label": pl.Series([photograph.label for photograph in found.photographs], dtype=pl.Int8),
+            "label": pl.Series([listed.label for listed in found.listed], dtype=pl.Int8),
             "patient_id": [patient or image for patient, image in zip(patients, images, strict=True)],
             "eye": pl.Series([eye for _, eye in tags], dtype=pl.String),
-            "split": [photograph.split for photograph in found.photographs],
+            "split": [listed.split for listed in found.listed],
             **{column: pl.Series([None] * len(images), dtype=pl.String) for column in FILES},
         }
     )
@@ -227,7 +227,7 @@ def _in_two_folders(table: pl.DataFrame) -> list[faults.Fault]:
 
 
 def _copied(table: pl.DataFrame, known: pl.Series, groups: list[list[int]]) -> list[faults.Fault]:
-    """Copies of a photograph in two splits, in both classes, or of two known patients."""
+    """Copies of an image in two splits, in both classes, or of two known patients."""
     told: list[faults.Fault] = []
     rows = table.select("image", "label", "split", "patient_id").rows()
     for first, *others in groups:
@@ -247,7 +247,7 @@ def _copied(table: pl.DataFrame, known: pl.Series, groups: list[list[int]]) -> l
 
 
 def _joined(table: pl.DataFrame, groups: list[list[int]]) -> pl.DataFrame:
-    """One patient for all copies of a photograph: a file that is a patient of its own is not two when copied."""
+    """One patient for all copies of an image: a file that is a patient of its own is not two when copied."""
     patients = table["patient_id"].to_list()
     for group in groups:
         for place in group:

@@ -1,7 +1,7 @@
 """The anatomy of a synthetic fundus: where disc, fovea and vessels lie.
 
 Lengths are in radii of the field of view and positions are `(x, y)` from its centre, y down, always laid out as a right
-eye: disc (nasal) at positive x. One unit is about 22.5 degrees, as in a 45 degree photograph.
+eye: disc (nasal) at positive x. One unit is about 22.5 degrees, as in a 45 degree image.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from scipy.interpolate import CubicSpline
 DISC_TO_FOVEA = 0.69  # 15.5 degrees
 DISC_RADIUS = 0.135  # 0.9 mm, where disc to fovea is 4.6 mm
 AVASCULAR_RADIUS = 0.085
-THINNEST = 0.0055  # calibre below which no vessel grows: 1.2 pixels in a photograph 448 pixels high
+THINNEST = 0.0055  # calibre below which no vessel grows: 1.2 pixels in an image 448 pixels high
 
 # Upper trunks in units of DISC_TO_FOVEA: origin at the fovea, x towards the disc, y down. The lower ones mirror them.
 TEMPORAL_COURSE = [(1.03, -0.08), (0.99, -0.32), (0.74, -0.66), (0.20, -0.86), (-0.48, -0.84), (-1.65, -0.38)]
@@ -56,7 +56,7 @@ class Vessels:
 
 
 def draw_landmarks(rng: np.random.Generator) -> Landmarks:
-    """A macula-centred photograph, as far as the gaze was steady."""
+    """A macula-centred image, as far as the gaze was steady."""
     fovea = np.array([-0.10, 0.03]) + np.clip(rng.normal(0.0, 0.04, 2), -0.1, 0.1)
     frame = Landmarks(fovea, fovea, turn=rng.normal(0.0, 0.05), scale=rng.normal(1.0, 0.03))
     disc = frame.place(np.array([1.0, rng.normal(-0.10, 0.03)]))

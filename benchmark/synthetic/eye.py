@@ -25,7 +25,7 @@ class Traits:
 
 @dataclass(frozen=True)
 class Eye:
-    """A photograph `rgb`, uint8 (H, W, 3), and the exact masks `artery`, `vein`, `disc` and `fov`, bool (H, W).
+    """An image `rgb`, uint8 (H, W, 3), and the exact masks `artery`, `vein`, `disc` and `fov`, bool (H, W).
 
     Where an artery crosses a vein, the pixels belong to both masks. `traits` is what was drawn.
     """
@@ -39,7 +39,7 @@ class Eye:
 
 
 def shown(severity: float, effect: float) -> float:
-    """Severity as the photograph shows it: `effect` times as far from 1, the middle of a usual cohort.
+    """Severity as the image shows it: `effect` times as far from 1, the middle of a usual cohort.
 
     It runs flat towards -3 and 5, so that no effect draws an impossible eye.
     """
@@ -114,7 +114,7 @@ def draw_eye(cohort: SyntheticCohort, patient_id: str, eye: EyeSide, severity: f
         avoid = drawn_arteries.mask | drawn_veins.mask | (frame.distance(landmarks.disc) < 1.5 * anatomy.DISC_RADIUS)
         density += render.spots(lesions, frame, landmarks, avoid, spots_shown(seen))
     quality = _quality(camera, low_quality)
-    rgb = render.photograph(camera, frame, density, drawn_arteries, drawn_veins, quality)
+    rgb = render.image(camera, frame, density, drawn_arteries, drawn_veins, quality)
 
     images = [rgb, drawn_arteries.mask, drawn_veins.mask, disc, frame.fov]
     if eye == "left":

@@ -1,4 +1,4 @@
-"""From the anatomy of an eye to its photograph: vessel masks, the colours of a fundus, optics and camera.
+"""From the anatomy of an eye to its image: vessel masks, the colours of a fundus, optics and camera.
 
 Arrays are images of height H and width W in right-eye layout. Colour is kept as optical density, float32 (3, H, W) for
 red, green and blue: the negative logarithm of the light that comes back, in which pigment, blood and shading add up.
@@ -274,7 +274,7 @@ def spots(
     return density
 
 
-def photograph(
+def image(
     rng: np.random.Generator,
     frame: Frame,
     density: np.ndarray,

@@ -1,4 +1,4 @@
-"""The synthetic cohort as files: photographs, masks, and the manifest that names them."""
+"""The synthetic cohort as files: images, masks, and the manifest that names them."""
 
 import csv
 from pathlib import Path
@@ -13,9 +13,9 @@ from benchmark.synthetic.eye import draw_eye
 
 JPEG_QUALITY = 92
 README = """\
-Synthetic fundus photographs, drawn by a computer program. Nobody's eye is shown, and nothing here is medical evidence.
+Synthetic fundus images, drawn by a computer program. Nobody's eye is shown, and nothing here is medical evidence.
 
-cohort.csv names one photograph per row, with its label (0 or 1) and the exact masks (255 inside) of arteries, veins,
+cohort.csv names one image per row, with its label (0 or 1) and the exact masks (255 inside) of arteries, veins,
 optic disc and field of view; a crossing belongs to arteries and veins. `severity` is what the label shows by: it is the
 score of the best possible classifier, and no model may train on it. `low_quality` marks blurred, hazy, dark or uneven
 pictures.
@@ -23,7 +23,7 @@ pictures.
 
 
 def write_eye(cohort: SyntheticCohort, row: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Draw a row of the plan; write its photograph (JPEG) and masks (PNG, 0 or 255) below `folder`. Returns the row."""
+    """Draw a row of the plan; write its image (JPEG) and masks (PNG, 0 or 255) below `folder`. Returns the row."""
     eye = draw_eye(cohort, row["patient_id"], row["eye"], row["severity"], row["low_quality"])
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)

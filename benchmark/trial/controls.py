@@ -15,7 +15,7 @@ import backbones
 from benchmark.storage.rundir import RunDirectory, open_array, write_json, write_parquet
 from benchmark.study.cells import Cell
 from benchmark.study.config import Study
-from benchmark.study.photos import IMAGE_SIZE
+from benchmark.study.images import IMAGE_SIZE
 from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
@@ -57,7 +57,7 @@ class Explained:
         return trained_model(self.cell, self.directory).requires_grad_(False).to(self.device)
 
     def images(self, store: np.ndarray) -> Images:
-        """Photographs (n, 224, 224, 3) uint8 as the model takes them, unaugmented for view 0."""
+        """Images (n, 224, 224, 3) uint8 as the model takes them, unaugmented for view 0."""
         return Images(store, self.cell.backbone.open().normalise, 0, self.device)
 
 
@@ -213,7 +213,7 @@ def _other_images(trained: Tensor, test: pl.DataFrame) -> dict[str, Any]:
 
 
 def find_erasure(cell: Explained) -> None:
-    """Write `erasure.parquet`: the score of every photograph, without its vessels, and painted elsewhere."""
+    """Write `erasure.parquet`: the score of every image, without its vessels, and painted elsewhere."""
     rows, size = cell.test["row"].to_numpy(), cell.study.resources.batch_size
     erased = open_array(cell.directory.erased)
     versions = {"score": (open_array(cell.directory.images), rows)} | {
@@ -242,7 +242,7 @@ COMPUTE: dict[str, Callable[[Explained], None]] = {
 
 
 def _signed_maps(cell: Explained, model: VisionTransformer, rows: np.ndarray, target_class: int) -> Tensor:
-    """(len(rows), rows, columns) float32 on the CPU; from photographs, for every block may have changed."""
+    """(len(rows), rows, columns) float32 on the CPU; from images, for every block may have changed."""
     method = cell.study.explain.open()
     images = cell.images(open_array(cell.directory.images))
     parts = []

@@ -28,7 +28,7 @@ import backbones
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.cells import Cell, cells_of
 from benchmark.study.config import StrategyChoice, Study
-from benchmark.study.photos import IMAGE_SIZE
+from benchmark.study.images import IMAGE_SIZE
 from benchmark.trial.cache import CachePlan, entry_shape, explained_from, plan_cache, trains_from_images
 from finetune.footprint import Footprint
 

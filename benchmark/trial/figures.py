@@ -10,7 +10,7 @@ import torch
 from benchmark.storage.rundir import RunDirectory, open_array, write_csv, write_image
 from benchmark.study.cells import Cell
 from benchmark.study.config import Study
-from benchmark.study.photos import IMAGE_SIZE
+from benchmark.study.images import IMAGE_SIZE
 from benchmark.tables import read_parquet
 from xai.examples import choose
 from xai.gradcam import saliency_maps
@@ -56,11 +56,11 @@ def draw_figures(
     means = mean_maps(cams, test["label"].to_numpy(), mirrored, IMAGE_SIZE, settings.scaling)
     of_all = means["all"].values
     write_image(folder.mean_cam, colours(of_all, float(of_all.max())).astype(np.uint8))
-    photograph = mirrored_mean(images, rows, mirrored)
+    image = mirrored_mean(images, rows, mirrored)
     vessels = mirrored_mean(regions[:, 2], np.arange(len(test)), mirrored)
     title = f"{cell.backbone.name}, {cell.strategy.name}, seed {cell.seed}"
     told = "mean over the test images with a map, left eyes mirrored onto right ones"
-    figure = mean_panel(means, photograph, vessels, title, told, method)
+    figure = mean_panel(means, image, vessels, title, told, method)
     write_image(folder.figure("mean"), figure.rgb)
     listed = [{"file": folder.figure("mean").name, "group": "mean", "alt": figure.alt}]
 

@@ -123,7 +123,7 @@ def explained_inputs(study: Study, directory: RunDirectory, cell: Cell, model: V
     """From test images to what enters the block where the study's explanation begins.
 
     The way there is from the last block that `explained_from` finds on disk, rounded to the cache's type, else from
-    photographs; `model` is the cell's trained one, and what of it comes before a cached block is never run.
+    images; `model` is the cell's trained one, and what of it comes before a cached block is never run.
     """
     device = next(model.parameters()).device
     start = study.explain.open().start(len(model.blocks))
@@ -156,7 +156,7 @@ def explained_inputs(study: Study, directory: RunDirectory, cell: Cell, model: V
 
 
 def _inputs(study: Study, directory: RunDirectory, cell: Cell, model: VisionTransformer, start: int) -> Inputs:
-    """Cached embeddings where the budget allowed them, else photographs; both give the same numbers."""
+    """Cached embeddings where the budget allowed them, else images; both give the same numbers."""
     device = next(model.parameters()).device
     normalise = cell.backbone.open().normalise
     images = Images(open_array(directory.images), normalise, study.training.view_seed, device)

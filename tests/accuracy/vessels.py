@@ -1,20 +1,20 @@
-"""Vessel masks beside an expert's: Dice, sensitivity, confusion of artery and vein, coverage at 224; per photograph.
+"""Vessel masks beside an expert's: Dice, sensitivity, confusion of artery and vein, coverage at 224; per image.
 
     python -m tests.accuracy.vessels PHOTOGRAPHS... [--source wnet] [--weights wnet_hrf.safetensors] [--size 1024]
         [--masks FOLDER] [--middle 0.75] [--reduce-to 512] [--seen 'hrf_*'] [--overlays FOLDER] [--threads 1]
 
-Beside the photographs' folder lie `av/`, the expert's map of each under the same name (.png: red artery, blue vein,
+Beside the images' folder lie `av/`, the expert's map of each under the same name (.png: red artery, blue vein,
 green a crossing or undecided, black none), and, if known, `fov/`, its field of view. Masks are made as in a run, with
-the field of view found on the photograph; they are counted inside the one given, where there is one. What is counted is
+the field of view found on the image; they are counted inside the one given, where there is one. What is counted is
 said in `xai/vessels/agreement.py`. Errors and bias of coverage are the vessels'; bias is of their area.
 
-`--masks`, for source `masks`: the folder that holds `artery/` and `vein/` with a .png for each photograph.
+`--masks`, for source `masks`: the folder that holds `artery/` and `vein/` with a .png for each image.
 
 `--middle` blackens all but the middle disc of the field of view, of that share of its width, as a camera of a smaller
 angle takes it: 0.75 turns HRF's 60 degrees into 45.
-`--reduce-to` makes the photographs smaller first, to that longer side, as JPEG of quality 90; the masks are
+`--reduce-to` makes the images smaller first, to that longer side, as JPEG of quality 90; the masks are
 enlarged again (nearest pixel) and held against the expert's at full size.
-`--seen` names photographs that the weights were trained or chosen on: they get a * and are left out of the means.
+`--seen` names images that the weights were trained or chosen on: they get a * and are left out of the means.
 `--overlays` writes a picture for each: the expert's vessels; the mask's; the difference.
 
 Means are given for each data set (names up to the first _) and for all.
@@ -31,17 +31,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmark.study.photos import IMAGE_SIZE, read_photo
+from benchmark.study.images import IMAGE_SIZE, read_image
 from xai.crop import bounding_box, square_around
 from xai.fov import find_fov
-from xai.vessels import REGIONS, Photo, VesselMasks, open_source, regions, source_names
+from xai.vessels import REGIONS, FundusImage, VesselMasks, open_source, regions, source_names
 from xai.vessels.agreement import agreement, coverage_agreement
 
 RED, BLUE, GREEN, YELLOW, WHITE = (255, 40, 40), (60, 110, 255), (0, 220, 0), (255, 220, 0), (255, 255, 255)
 OVERLAY_SIDE = 900  # px of each of the three panels
 HEAD = (f"{'':16} {'vessel':>20} {'artery':>13} {'vein':>13} {'artery':>8} {'vein as':>8} {'right':>6} "
         f"{'coverage at 224':>21} {'seconds':>8}\n"
-        f"{'photograph':16} {'Dice':>6} {'sens':>6} {'prec':>6} {'Dice':>6} {'sens':>6} {'Dice':>6} {'sens':>6} "
+        f"{'image':16} {'Dice':>6} {'sens':>6} {'prec':>6} {'Dice':>6} {'sens':>6} {'Dice':>6} {'sens':>6} "
         f"{'as vein':>8} {'artery':>8} {'name':>6} {'error':>6} {'r':>6} {'bias':>7}")  # fmt: skip
 ROW = "{:16} {:6.3f} {:6.3f} {:6.3f} {:6.3f} {:6.3f} {:6.3f} {:6.3f} {:8.3f} {:8.3f} {:6.3f} {:6.4f} {:6.3f} {:+7.1%}"
 
@@ -61,7 +61,7 @@ def read_truth(path, rgb):
 
 
 def narrow(rgb, truth, share):
-    """The middle disc of the photograph on black, and what the expert drew there."""
+    """The middle disc of the image on black, and what the expert drew there."""
     rows, columns = bounding_box(truth.fov)
     height, width = truth.fov.shape
     radius = share * (columns.stop - columns.start) / 2
@@ -74,7 +74,7 @@ def narrow(rgb, truth, share):
 
 
 def reduce(rgb, side):
-    """The photograph as a data set of small pictures would bring it."""
+    """The image as a data set of small pictures would bring it."""
     picture, file = Image.fromarray(rgb), io.BytesIO()
     picture.thumbnail((side, side), Image.Resampling.BICUBIC)
     picture.save(file, "JPEG", quality=90)
@@ -88,7 +88,7 @@ def enlarge(mask, shape):
 def segment(source, rgb, row, shape):
     """The masks as a run makes them and the field of view it finds, enlarged to `shape`."""
     fov = find_fov(rgb)
-    (masks,) = source.segment([Photo(rgb, fov, row)])
+    (masks,) = source.segment([FundusImage(rgb, fov, row)])
     artery, vein, uncertain, fov = (enlarge(mask, shape) for mask in (masks.artery, masks.vein, masks.uncertain, fov))
     return VesselMasks(artery, vein, uncertain), fov
 
@@ -132,7 +132,7 @@ def _panel(rgb, layers, fov):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("photographs", nargs="+", type=Path)
+    options.add_argument("images", nargs="+", type=Path)
     options.add_argument("--source", default="wnet", choices=source_names())
     options.add_argument("--weights", type=Path)
     options.add_argument("--size", type=int)
@@ -148,11 +148,11 @@ def main():
     source = open_source(chosen.source, chosen.weights, chosen.size, chosen.device)
 
     told = ", ".join(f"{key} {value[:24]}" for key, value in source.provenance.items())
-    print(f"{told}; photographs' middle {chosen.middle}, longer side {chosen.reduce_to or 'as it is'}; "
+    print(f"{told}; images' middle {chosen.middle}, longer side {chosen.reduce_to or 'as it is'}; "
           f"{chosen.device}, {chosen.threads} threads, torch {torch.__version__}\n{HEAD}")  # fmt: skip
     unseen = {}
-    for path in sorted(chosen.photographs):
-        rgb = read_photo(path)
+    for path in sorted(chosen.images):
+        rgb = read_image(path)
         truth = read_truth(path, rgb)
         if chosen.middle < 1:
             rgb, truth = narrow(rgb, truth, chosen.middle)

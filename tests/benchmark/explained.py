@@ -33,7 +33,7 @@ def study_of(**changes):
     )
 
 
-def photographs():
+def draw():
     """Dark vessels, and their coverage: crosses in different places."""
     rng = np.random.default_rng(0)
     images = rng.integers(120, 160, (len(SPLITS), 224, 224, 3)).astype(np.uint8)
@@ -52,7 +52,7 @@ def photographs():
 def write_trained(study, path):
     """The directory as it is after training; patients have two images each, a left and a right eye."""
     run = RunDirectory(path)
-    images, planes = photographs()
+    images, planes = draw()
     count = len(SPLITS)
     names = [f"{row}.png" for row in range(count)]
     cohort = pl.DataFrame(
@@ -82,7 +82,7 @@ def write_trained(study, path):
 
 
 def write_explained(study, run):
-    """The trained directory as it is before the controls: erased photographs, and the maps of every cell."""
+    """The trained directory as it is before the controls: erased images, and the maps of every cell."""
     images, planes = np.load(run.images), np.load(run.regions)
     test = pl.read_parquet(run.cohort).filter(pl.col("split") == "test")
     erased, elsewhere, painted = erase_all(images[:N], planes)

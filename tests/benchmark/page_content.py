@@ -358,9 +358,9 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
         failed_controls=["dinov2-tiny-partial-s0, parameter randomisation test: out of memory"],
         published=None,
         pictures={"openclip-tiny-lora-s0": picture, "timm_vit_tiny-partial-s0": picture},
-        photograph=None,
+        mean_image=None,
         examples={
-            "openclip-tiny, lora, seed 0": [(picture, "Photograph and its map")],
+            "openclip-tiny, lora, seed 0": [(picture, "Image and its map")],
             "dinov2-tiny, lora, seed 0": [],
         },
         cohort=pl.DataFrame(

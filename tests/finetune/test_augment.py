@@ -30,7 +30,7 @@ def dots():
     return torch.rad2deg(torch.atan2(y, x.abs())).numpy(), np.sign(x.numpy())
 
 
-def test_view_0_is_the_photograph_itself():
+def test_view_0_is_the_image_itself():
     rows = np.arange(6)
     assert torch.equal(augment(PICTURES, rows, np.zeros(6, int), seed=0), PICTURES)
     mixed = augment(PICTURES, rows, np.array([0, 1, 0, 2, 0, 3]), seed=0)

@@ -1,4 +1,4 @@
-"""What a training step reads, from photographs and from a cache."""
+"""What a training step reads, from images and from a cache."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
 
 
-def test_photographs_are_scaled_then_normalised(pixels):
+def test_images_are_scaled_then_normalised(pixels):
     images = Images(pixels, lambda batch: (batch - 0.5) / 0.25, seed=0, device=CPU)
     batch = images.batch(np.array([4, 1]), np.array([0, 0]))
     assert batch.dtype == torch.float32
@@ -24,15 +24,15 @@ def test_photographs_are_scaled_then_normalised(pixels):
     np.testing.assert_allclose(batch.numpy(), expected, atol=1e-6)
 
 
-def test_photographs_are_augmented_before_they_are_normalised(pixels):
+def test_images_are_augmented_before_they_are_normalised(pixels):
     """Augmentation fills with black and clips to 0..1, which mean nothing after normalising."""
     rows, views = np.array([2, 3]), np.array([1, 4])
     batch = Images(pixels, lambda batch: batch * 2, seed=7, device=CPU).batch(rows, views)
-    photographs = torch.from_numpy(pixels[rows].transpose(0, 3, 1, 2) / np.float32(255))
-    torch.testing.assert_close(batch, augment(photographs, rows, views, seed=7) * 2)
+    images = torch.from_numpy(pixels[rows].transpose(0, 3, 1, 2) / np.float32(255))
+    torch.testing.assert_close(batch, augment(images, rows, views, seed=7) * 2)
 
 
-def test_photographs_may_lie_in_a_read_only_file(pixels, tmp_path):
+def test_images_may_lie_in_a_read_only_file(pixels, tmp_path):
     np.save(tmp_path / "images.npy", pixels)
     stored = np.load(tmp_path / "images.npy", mmap_mode="r")
     views = np.array([0, 2])
@@ -93,7 +93,7 @@ def test_a_plan_of_some_rows_has_them_in_their_order():
     np.testing.assert_array_equal(plan_rows(5, np.array([3, 0, 4])), [[1], [-1], [-1], [0], [2]])
 
 
-def test_a_plan_has_every_photograph_and_the_views_of_some():
+def test_a_plan_has_every_image_and_the_views_of_some():
     expected = [[0, -1, -1], [1, 4, 5], [2, -1, -1], [3, 6, 7]]
     np.testing.assert_array_equal(plan_views(4, np.array([1, 3]), views=3), expected)
 

@@ -1,4 +1,4 @@
-"""The training loop learns, stops, keeps the best epoch, and comes out the same from cache or photographs."""
+"""The training loop learns, stops, keeps the best epoch, and comes out the same from cache or images."""
 
 from dataclasses import asdict, replace
 
@@ -26,7 +26,7 @@ def normalise(images):
 
 
 @pytest.fixture(scope="module")
-def photographs():
+def images():
     """Noise; the positives brighter in the middle, which flips and rotations leave where it is."""
     generator = np.random.default_rng(0)
     pictures = generator.integers(60, 160, (N, 32, 32, 3))
@@ -49,13 +49,13 @@ def constant():
     return Embeddings(torch.ones(64, 32), np.arange(64)[:, None], CPU), split
 
 
-def cached(photographs, model, block, dtype, folder):
+def cached(images, model, block, dtype, folder):
     """What enters a block, for the views of the recipe, by way of the disk."""
     entry = plan_views(N, SPLIT.train, RECIPE.views)
     rows, views = np.nonzero(entry >= 0)
     order = np.argsort(entry[rows, views])
     with torch.inference_mode():
-        store = backbones.encode_until(model, photographs.batch(rows[order], views[order]), block).to(dtype)
+        store = backbones.encode_until(model, images.batch(rows[order], views[order]), block).to(dtype)
     np.save(folder / "block.npy", (store.view(torch.int16) if dtype == torch.bfloat16 else store).numpy())
     return Embeddings.open(folder / "block.npy", entry, dtype, CPU)
 
@@ -74,25 +74,25 @@ def without_time(history):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_learns(new_model, photographs, strategy):
+def test_every_strategy_learns(new_model, images, strategy):
     model = new_model()
-    module, history = trained(model, photographs, strategy=strategy)
+    module, history = trained(model, images, strategy=strategy)
     assert max(epoch.val_auc for epoch in history) > 0.9
     assert history[-1].train_loss < history[0].train_loss
     assert not module.training
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_it_ends_with_the_weights_of_the_best_epoch(new_model, photographs, strategy):
+def test_it_ends_with_the_weights_of_the_best_epoch(new_model, images, strategy):
     """Labels are shuffled and the rate is high, so that the last epoch is not the best."""
     labels = np.random.default_rng(3).permutation(SPLIT.labels)
     split = replace(SPLIT, labels=labels)
     model = new_model()
-    module, history = trained(model, photographs, strategy=strategy, rate=2e-2, split=split)
+    module, history = trained(model, images, strategy=strategy, rate=2e-2, split=split)
     best = best_of(history)
     assert best.epoch < len(history)
 
-    logits = predict_logits(Prepared(module, model, 0), photographs, split.val, batch_size=16)
+    logits = predict_logits(Prepared(module, model, 0), images, split.val, batch_size=16)
     assert roc_auc_score(labels[split.val], positive_score(logits)) == pytest.approx(best.val_auc)
     weights = torch.tensor([0.5 / (labels[split.train] == label).mean() for label in (0, 1)]).float()
     loss = F.cross_entropy(logits, torch.from_numpy(labels[split.val]), weight=weights)
@@ -116,11 +116,11 @@ def test_a_better_epoch_renews_patience(new_model, constant):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_same_seed_gives_the_same_training(new_model, photographs, strategy):
+def test_the_same_seed_gives_the_same_training(new_model, images, strategy):
     recipe = replace(RECIPE, epochs=2)
     runs = []
     for seed in (4, 4, 5):
-        module, history = trained(new_model(), photographs, strategy=strategy, recipe=recipe, seed=seed)
+        module, history = trained(new_model(), images, strategy=strategy, recipe=recipe, seed=seed)
         runs.append((without_time(history), module.state_dict()))
         torch.rand(3)  # whatever else a process draws
     first, again, other = runs
@@ -132,18 +132,16 @@ def test_the_same_seed_gives_the_same_training(new_model, photographs, strategy)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("pooling", ["token", "avg"])
 @pytest.mark.parametrize("strategy", ["classifier_only", "partial"])
-def test_training_from_the_cache_equals_training_from_photographs(
-    new_model, photographs, strategy, pooling, dtype, tmp_path
-):
+def test_training_from_the_cache_equals_training_from_images(new_model, images, strategy, pooling, dtype, tmp_path):
     recipe = replace(RECIPE, epochs=6)
     start = open_strategy(strategy).frozen_blocks(3)
     scores = []
     for from_cache in (False, True):
         model = new_model(global_pool=pooling).eval()
         if from_cache:
-            inputs = cached(photographs, model, start, dtype, tmp_path)
+            inputs = cached(images, model, start, dtype, tmp_path)
         else:
-            inputs = FrozenFront(photographs, model, start, dtype)
+            inputs = FrozenFront(images, model, start, dtype)
         module, history = trained(model, inputs, strategy=strategy, start=start, recipe=recipe, rate=1e-3)
         scores.append(positive_score(predict_logits(Prepared(module, model, start), inputs, SPLIT.val, batch_size=24)))
     assert len(history) == 6
@@ -154,7 +152,7 @@ def test_training_from_the_cache_equals_training_from_photographs(
 @pytest.mark.parametrize(("micro_batch", "checkpointing"), [(5, False), (1, False), (16, True), (7, True)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_neither_accumulation_nor_checkpointing_changes_the_result(
-    new_model, photographs, strategy, micro_batch, checkpointing
+    new_model, images, strategy, micro_batch, checkpointing
 ):
     """Classes are uneven, so that a mean of the pieces' means would not be the mean of the batch."""
     split = replace(SPLIT, labels=(np.arange(N) % 5 == 0).astype(int))
@@ -162,7 +160,7 @@ def test_neither_accumulation_nor_checkpointing_changes_the_result(
     pieces = replace(whole, micro_batch=micro_batch, checkpointing=checkpointing)
     states, losses = [], []
     for recipe in (whole, pieces):
-        module, history = trained(new_model(), photographs, strategy=strategy, recipe=recipe, rate=1e-3, split=split)
+        module, history = trained(new_model(), images, strategy=strategy, recipe=recipe, rate=1e-3, split=split)
         states.append(module.state_dict())
         losses.append([epoch.train_loss for epoch in history])
     assert losses[1] == pytest.approx(losses[0], abs=1e-5)
@@ -183,10 +181,10 @@ class Cramped:
         return self.inputs.batch(rows, views)
 
 
-def test_running_out_of_memory_halves_the_batch_and_changes_nothing_else(new_model, photographs):
+def test_running_out_of_memory_halves_the_batch_and_changes_nothing_else(new_model, images):
     recipe = replace(RECIPE, epochs=2)
-    module, history = trained(new_model(), photographs, strategy="full", recipe=recipe, rate=1e-3)
-    cramped = Cramped(photographs, room=3)
+    module, history = trained(new_model(), images, strategy="full", recipe=recipe, rate=1e-3)
+    cramped = Cramped(images, room=3)
     other, told = trained(new_model(), cramped, strategy="full", recipe=recipe, rate=1e-3)
     assert cramped.sizes[:5] == [16, 8, 8, 4, 2], "at 8, gradient checkpointing is tried before 4"
     assert {epoch.micro_batch for epoch in told} == {2}
@@ -196,9 +194,9 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing_else(new_mod
         torch.testing.assert_close(other.state_dict()[key], value, atol=2e-4, rtol=1e-3)
 
 
-def test_where_a_single_image_does_not_fit_the_message_says_what_would_help(new_model, photographs):
+def test_where_a_single_image_does_not_fit_the_message_says_what_would_help(new_model, images):
     with pytest.raises(torch.OutOfMemoryError, match=r"one image at a time .* take a larger GPU, a smaller backbone"):
-        trained(new_model(), Cramped(photographs, room=0), strategy="full")
+        trained(new_model(), Cramped(images, room=0), strategy="full")
 
 
 def test_sampling_draws_both_classes_equally_often(new_model, noise):
@@ -228,13 +226,13 @@ def test_without_balance_the_score_is_the_share_of_positives(new_model, constant
     assert scores == pytest.approx(np.full(32, 1 / 8), abs=0.02)
 
 
-def test_earlier_blocks_move_less_by_the_layer_decay(new_model, photographs):
+def test_earlier_blocks_move_less_by_the_layer_decay(new_model, images):
     """AdamW's first step is as long as the learning rate, whatever the gradient."""
     model = new_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     module = open_strategy("full").apply(model)
     recipe = Recipe(epochs=1, batch_size=48, views=1, warmup=0, weight_decay=0)
-    train(Prepared(module, model, 0), photographs, SPLIT, recipe, learning_rate=1e-3, seed=0, layer_decay=0.5)
+    train(Prepared(module, model, 0), images, SPLIT, recipe, learning_rate=1e-3, seed=0, layer_decay=0.5)
     moved = {name: (value - before[name]).abs().max().item() for name, value in model.state_dict().items()}
     expected = {"head.weight": 1, "blocks.2.mlp.fc1.weight": 1 / 2, "blocks.1.mlp.fc1.weight": 1 / 4,
                 "blocks.0.mlp.fc1.weight": 1 / 8, "patch_embed.proj.weight": 1 / 16, "pos_embed": 1 / 16}  # fmt: skip
@@ -247,11 +245,11 @@ def test_the_global_random_state_is_left_alone(new_model, noise):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_what_is_frozen_in_front_does_not_drop_out(new_model, photographs):
+def test_what_is_frozen_in_front_does_not_drop_out(new_model, images):
     """Its output is a cache's content: the same in every epoch."""
     model, modes = new_model(proj_drop_rate=0.5), []
     model.blocks[1].register_forward_hook(lambda block, *_: modes.append(block.training))
-    inputs = FrozenFront(photographs, model, 2, torch.float16)
+    inputs = FrozenFront(images, model, 2, torch.float16)
     trained(model, inputs, strategy="partial", start=2, recipe=replace(RECIPE, epochs=1))
     assert modes
     assert not any(modes)
@@ -267,11 +265,11 @@ def test_classes_weigh_the_same_whatever_their_number(new_model, constant):
     assert scores == pytest.approx(np.full(32, 0.5), abs=0.02)
 
 
-def test_weight_decay_spares_norms_biases_and_embeddings(new_model, photographs):
+def test_weight_decay_spares_norms_biases_and_embeddings(new_model, images):
     model = new_model()
     before = model.blocks[0].attn.qkv.weight.norm().item()
     embedded = model.pos_embed.norm().item()
-    trained(model, photographs, strategy="full", recipe=replace(RECIPE, epochs=1, weight_decay=50.0), rate=1e-3)
+    trained(model, images, strategy="full", recipe=replace(RECIPE, epochs=1, weight_decay=50.0), rate=1e-3)
     assert model.blocks[0].attn.qkv.weight.norm().item() < 0.95 * before
     assert model.blocks[0].norm1.weight.min().item() > 0.98
     assert model.pos_embed.norm().item() == pytest.approx(embedded, rel=0.02)
@@ -286,7 +284,7 @@ def test_the_rate_warms_up_and_falls_as_a_cosine(new_model, noise):
     assert rates[1:] == pytest.approx(falling)
 
 
-def test_an_epoch_sees_every_photograph_once_in_a_new_order_and_validates_on_view_0(new_model, noise):
+def test_an_epoch_sees_every_image_once_in_a_new_order_and_validates_on_view_0(new_model, noise):
     read = []
 
     class Recorded:
@@ -332,15 +330,15 @@ def test_a_split_needs_both_classes(part):
         Split(**rows, labels=np.array([0, 1, 0, 1]))
 
 
-def test_predictions_do_not_depend_on_the_size_of_a_batch(new_model, photographs):
+def test_predictions_do_not_depend_on_the_size_of_a_batch(new_model, images):
     model = new_model()
     module = open_strategy("full").apply(model)
     rows = np.array([5, 3, 70, 11, 0])
-    together = predict_logits(Prepared(module, model, 0), photographs, rows, batch_size=5)
+    together = predict_logits(Prepared(module, model, 0), images, rows, batch_size=5)
     assert together.shape == (5, 2)
     assert together.dtype == torch.float32
     torch.testing.assert_close(
-        predict_logits(Prepared(module, model, 0), photographs, rows, 2), together, atol=1e-6, rtol=1e-5
+        predict_logits(Prepared(module, model, 0), images, rows, 2), together, atol=1e-6, rtol=1e-5
     )
 
 

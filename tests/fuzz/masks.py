@@ -21,7 +21,7 @@ from benchmark.study.config import Resources
 from tests.fuzz.mutate import Seed, fuzz
 from xai.landmarks import read_disc, read_fov
 from xai.mask import MaskError, read_mask
-from xai.vessels import Photo
+from xai.vessels import FundusImage
 from xai.vessels.automorph_results import AutomorphResults
 
 STORE = Path(__file__).parent / "seeds" / "masks"
@@ -66,7 +66,7 @@ def _as_map(path: Path) -> None:
     results.circles = {path.name: [(SIDE // 2, SIDE // 2, SIDE // 2)]}
     rgb = np.asarray(Image.open(_folder() / "eye.png"))
     try:
-        results.segment([Photo(rgb, np.ones(rgb.shape[:2], bool), {"image": path.name})])
+        results.segment([FundusImage(rgb, np.ones(rgb.shape[:2], bool), {"image": path.name})])
     except ValueError as error:
         _one_line(error)
 
@@ -90,7 +90,7 @@ def _one_line(error: ValueError) -> str:
 
 @cache
 def _folder() -> Path:
-    """A photograph and good masks of it."""
+    """An image and good masks of it."""
     folder = Path(mkdtemp())
     y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
     fov = np.hypot(y, x) < SIDE / 2 - 1
@@ -106,8 +106,8 @@ def _folder() -> Path:
 
 def _row() -> dict[str, Any]:
     masks = {column: str(_folder() / f"{column.removesuffix('_mask')}.png") for column in COLUMNS}
-    photograph = {"image": "eye.png", "path": str(_folder() / "eye.png"), "position": 0}
-    return photograph | {"top": 0, "left": 0, "side": SIDE} | masks
+    image = {"image": "eye.png", "path": str(_folder() / "eye.png"), "position": 0}
+    return image | {"top": 0, "left": 0, "side": SIDE} | masks
 
 
 @cache

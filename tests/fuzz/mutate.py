@@ -1,6 +1,6 @@
 """Fuzzing of file readers: files are damaged at random, and each is read in a process that may crash or hang.
 
-`fuzz` is what a program such as `tests/fuzz/photos.py` calls; `failure` replays one stored file in a plain test.
+`fuzz` is what a program such as `tests/fuzz/images.py` calls; `failure` replays one stored file in a plain test.
 """
 
 import multiprocessing

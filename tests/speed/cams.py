@@ -6,7 +6,7 @@ pytorch-grad-cam is used as its README says: the whole model, target layer `bloc
 grid, made once and called for every batch. Its images are normalised and on the device before the clock starts, and
 its model's parameters require gradients, as a loaded model's do; where none does, it fails. This project's maps are
 those of a classifier-only trial in a run directory, by the functions that the explain stage calls: from its
-photographs, and then from the tokens that the embed stage keeps in float16, read from the file each time. All three
+pixels, and then from the tokens that the embed stage keeps in float16, read from the file each time. All three
 explain the same pictures (random) with the same model (random weights) and end with maps at the pictures' size, scaled,
 in main memory. They take turns.
 
@@ -56,7 +56,7 @@ def by_library(model):
     return lambda images: cam(input_tensor=images, targets=[ClassifierOutputTarget(1)] * len(images))
 
 
-def new_trial(directory, name, photographs, threads):
+def new_trial(directory, name, pixels, threads):
     """A study of one trial, whose classifier did not train; its images are test images, its weights random."""
     # timm's default initialisation leaves the class token almost blind to the picture; this one does not.
     backbone = replace(backbones.get(f"timm:{name}"), weights=None, overrides={"weight_init": "jax"})
@@ -72,8 +72,8 @@ def new_trial(directory, name, photographs, threads):
         }
     )
     [cell] = cells_of(study)
-    write_array(directory.images, photographs)
-    rows = np.arange(len(photographs))
+    write_array(directory.images, pixels)
+    rows = np.arange(len(pixels))
     write_parquet(directory.cohort, pl.DataFrame({"row": rows}).with_columns(split=pl.lit("test")))
     write_json(directory.weights, {backbone.name: find_weights(cell.backbone)})
     directory.trial(cell).path.mkdir(parents=True)
@@ -118,13 +118,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory(Path(folder))
         shape = (max(chosen.batches), SIDE, SIDE, 3)
-        photographs = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        study, cell = new_trial(directory, chosen.model, photographs, chosen.threads)
+        pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        study, cell = new_trial(directory, chosen.model, pixels, chosen.threads)
         here = explainer(study, directory, cell)
         keep_tokens(study, directory, cell, block=cell.backbone.open().depth - 1)  # also sets the number of threads
         cached = explainer(study, directory, cell)
         library = by_library(trained_model(cell, directory).requires_grad_(True).to(DEVICE))
-        normalised = Images(photographs, cell.backbone.open().normalise, 0, DEVICE)
+        normalised = Images(pixels, cell.backbone.open().normalise, 0, DEVICE)
 
         print(f"{chosen.model}, {DEVICE}, {torch.get_num_threads()} threads, torch {torch.__version__}, maps a second")
         print(f"{'batch':>5} {'pytorch-grad-cam':>24} {'from images':>24} {'times':>6} {'of CPU':>6} "

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xai.crop import Square, bounding_box, coverage, crop_photo, square_around
+from xai.crop import Square, bounding_box, coverage, crop_image, square_around
 
 
 def box_mask(shape, top, bottom, left, right):
@@ -35,7 +35,7 @@ def test_square_is_centred_on_the_field_of_view(box, square):
 
 def test_crop_at_its_own_size_is_a_copy_padded_with_black():
     rgb = np.random.default_rng(0).integers(1, 255, (50, 80, 3), dtype=np.uint8)
-    crop = crop_photo(rgb, Square(-15, 0, 80), 80)
+    crop = crop_image(rgb, Square(-15, 0, 80), 80)
     np.testing.assert_array_equal(crop[15:65], rgb)
     assert not crop[:15].any()
     assert not crop[65:].any()
@@ -44,15 +44,15 @@ def test_crop_at_its_own_size_is_a_copy_padded_with_black():
 def test_crop_is_antialiased():
     stripes = np.zeros((400, 400, 3), dtype=np.uint8)
     stripes[:, ::2] = 200
-    crop = crop_photo(stripes, Square(0, 0, 400), 40)
+    crop = crop_image(stripes, Square(0, 0, 400), 40)
     assert crop.dtype == np.uint8
     assert crop.shape == (40, 40, 3)
     assert abs(crop.astype(int) - 100).max() <= 4  # the edge pixels have fewer neighbours
 
 
-def test_crop_enlarges_a_small_photograph():
+def test_crop_enlarges_a_small_image():
     rgb = np.full((20, 20, 3), (200, 100, 50), dtype=np.uint8)
-    np.testing.assert_array_equal(crop_photo(rgb, Square(0, 0, 20), 64), np.broadcast_to(rgb[0, 0], (64, 64, 3)))
+    np.testing.assert_array_equal(crop_image(rgb, Square(0, 0, 20), 64), np.broadcast_to(rgb[0, 0], (64, 64, 3)))
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Field of view and optic disc from mask files, beside the photograph that they belong to."""
+"""Field of view and optic disc from mask files, beside the image that they belong to."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def written(folder, mask, name="mask.png"):
 
 
 def stored(folder, rgb, orientation):
-    """The photograph's file, whose pixels EXIF turns to `rgb`; and how masks are turned to its stored pixels."""
+    """The image's file, whose pixels EXIF turns to `rgb`; and how masks are turned to its stored pixels."""
     back = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -37,21 +37,21 @@ def stored(folder, rgb, orientation):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("drawn_on", ["stored", "upright"])
-def test_masks_lie_on_a_photograph_that_exif_turns(tmp_path, rgb, orientation, drawn_on):
-    """ryouchinsa/Rectlabel-support#167: the photograph was turned, its masks were not."""
-    photograph, back = stored(tmp_path, rgb, orientation)
+def test_masks_lie_on_a_image_that_exif_turns(tmp_path, rgb, orientation, drawn_on):
+    """ryouchinsa/Rectlabel-support#167: the image was turned, its masks were not."""
+    image, back = stored(tmp_path, rgb, orientation)
     lie = back if drawn_on == "stored" else (lambda mask: mask)
-    found = read_fov(written(tmp_path, lie(FOV), "fov.png"), rgb, photograph)
+    found = read_fov(written(tmp_path, lie(FOV), "fov.png"), rgb, image)
     np.testing.assert_array_equal(found, FOV)
-    disc = read_disc(written(tmp_path, lie(DISC), "disc.png"), rgb, found, photograph)
+    disc = read_disc(written(tmp_path, lie(DISC), "disc.png"), rgb, found, image)
     np.testing.assert_array_equal(disc, DISC)
 
 
 def test_a_disc_that_could_lie_either_way_is_refused(tmp_path, rgb):
-    photograph, _ = stored(tmp_path, rgb, 3)
+    image, _ = stored(tmp_path, rgb, 3)
     nowhere = (Y - 60) ** 2 + (X - 60) ** 2 < 9**2
-    with pytest.raises(MaskError, match=r"disc_mask .* EXIF turns the photograph"):
-        read_disc(written(tmp_path, nowhere), rgb, FOV, photograph)
+    with pytest.raises(MaskError, match=r"disc_mask .* EXIF turns the image"):
+        read_disc(written(tmp_path, nowhere), rgb, FOV, image)
 
 
 def test_no_file_gives_the_field_of_view_that_is_found_and_no_disc(rgb):
@@ -72,7 +72,7 @@ def test_a_field_of_view_that_is_none_is_refused(tmp_path, rgb, mask, reason):
         read_fov(written(tmp_path, mask), rgb)
 
 
-def test_a_photograph_without_surround_may_be_all_field_of_view(tmp_path, rgb):
+def test_a_image_without_surround_may_be_all_field_of_view(tmp_path, rgb):
     whole = np.maximum(rgb, 60)
     assert read_fov(written(tmp_path, np.ones_like(FOV)), whole).all()
 

@@ -159,7 +159,7 @@ def three(first, second, third=0):
     return lambda mask, other: np.where(mask, first, np.where(other, second, third)).astype(np.uint8)
 
 
-def whole_photograph(mask, _):
+def whole_image(mask, _):
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     return (90 + 60 * np.sin(x / 9) + 40 * np.cos(y / 7) - 30 * mask).astype(np.uint8)
 
@@ -176,7 +176,7 @@ REFUSED = {
     "three colours": (lambda mask, other: colour_map(mask, other, (255, 255, 0)), "it has 4 colours"),
     "two dim colours": (palette((90, 0, 0), (0, 0, 90)), "which of its two colours (#00005a and #5a0000) is inside"),
     "transparent": (lambda mask, _: with_alpha(WHITE, BLACK, 0, 0)(mask), "all of it is transparent"),
-    "a photograph": (whole_photograph, "more than half of it is neither black nor white"),
+    "an image": (whole_image, "more than half of it is neither black nor white"),
 }
 
 

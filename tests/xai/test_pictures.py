@@ -20,7 +20,7 @@ def tile(figure: Figure, index: int) -> np.ndarray:
 
 
 @pytest.fixture
-def photograph():
+def image():
     return np.random.default_rng(0).integers(60, 200, (SIZE, SIZE, 3), dtype=np.uint8)
 
 
@@ -100,14 +100,14 @@ def test_memory_does_not_grow_with_the_images():
     assert peak(640) < 1.5 * peak(64)
 
 
-def test_mean_of_mirrored_photographs(photograph):
-    pictures = np.stack([photograph, photograph[:, ::-1], 255 - photograph])
+def test_mean_of_mirrored_images(image):
+    pictures = np.stack([image, image[:, ::-1], 255 - image])
     same = mirrored_mean(pictures, np.array([0, 1]), np.array([False, True]))
-    np.testing.assert_allclose(same, photograph)
+    np.testing.assert_allclose(same, image)
     grey = mirrored_mean(pictures, np.array([0, 2]), np.array([False, False]))
-    np.testing.assert_allclose(grey, np.full(photograph.shape, 127.5))
+    np.testing.assert_allclose(grey, np.full(image.shape, 127.5))
     plane = mirrored_mean(pictures[..., 0], np.array([1]), np.array([True]))
-    np.testing.assert_allclose(plane, photograph[..., 0])
+    np.testing.assert_allclose(plane, image[..., 0])
     assert not mirrored_mean(pictures, np.array([], int), np.array([], bool)).any()
 
 
@@ -122,12 +122,12 @@ def test_colours_run_from_zero_to_the_top():
 
 
 def test_vessels_are_engraved_and_nothing_becomes_brighter():
-    """A dark line and a bright one on an even photograph, under an even map."""
-    photograph = np.full((SIZE, SIZE, 3), 150, np.uint8)
-    photograph[50:54], photograph[150:154] = 90, 230
+    """A dark line and a bright one on an even image, under an even map."""
+    image = np.full((SIZE, SIZE, 3), 150, np.uint8)
+    image[50:54], image[150:154] = 90, 230
     saliency, fov = np.full((SIZE, SIZE), 0.7), np.ones((SIZE, SIZE))
     fov[:, :30] = 0
-    plain, found = colours(saliency, 1), overlay(photograph, saliency, fov, 1)
+    plain, found = colours(saliency, 1), overlay(image, saliency, fov, 1)
     assert (found <= plain + 1e-9).all()
     assert (found[51:53, 60:] < 0.9 * plain[51:53, 60:]).all()
     assert (found > 0.5 * plain - 1e-9).all(), "the map's own colour prevails"
@@ -135,13 +135,13 @@ def test_vessels_are_engraved_and_nothing_becomes_brighter():
     np.testing.assert_allclose(found[:, :30], plain[:, :30])
 
 
-# The panel of one photograph
+# The panel of one image
 
 
-def test_every_tile_of_the_panel_shows_its_own(photograph, saliency, planes):
-    figure = panel(photograph, saliency, planes, "eye.jpg", "positive")
+def test_every_tile_of_the_panel_shows_its_own(image, saliency, planes):
+    figure = panel(image, saliency, planes, "eye.jpg", "positive")
     heat = np.rint(colours(saliency, 2)).astype(int)
-    np.testing.assert_array_equal(tile(figure, 0), photograph)
+    np.testing.assert_array_equal(tile(figure, 0), image)
     left_out = tile(figure, 4)[0, 0]
     rows = {"artery": slice(22, 58), "vein": slice(162, 198), "nothing": slice(70, 90)}
     seen = {4: ["artery"], 5: ["vein"], 6: ["artery", "vein"], 7: ["nothing"]}
@@ -154,8 +154,8 @@ def test_every_tile_of_the_panel_shows_its_own(photograph, saliency, planes):
             assert (tile(figure, index)[part] == left_out).all() == (region != shown)
 
 
-def test_half_a_pixel_of_vessel_has_half_the_colour(photograph, saliency, planes):
-    figure = panel(photograph, saliency, planes, "eye.jpg", "positive")
+def test_half_a_pixel_of_vessel_has_half_the_colour(image, saliency, planes):
+    figure = panel(image, saliency, planes, "eye.jpg", "positive")
     heat, part = colours(saliency, 2), slice(104, 116)
     left_out = tile(figure, 4)[0, 0]
     share = 128 / 255
@@ -163,16 +163,16 @@ def test_half_a_pixel_of_vessel_has_half_the_colour(photograph, saliency, planes
         np.testing.assert_allclose(tile(figure, index)[part], weight * heat[part] + (1 - weight) * left_out, atol=1)
 
 
-def test_what_is_left_out_is_no_colour_of_the_scale(photograph, saliency, planes):
-    left_out = tile(panel(photograph, saliency, planes, "eye.jpg", "positive"), 4)[0, 0]
+def test_what_is_left_out_is_no_colour_of_the_scale(image, saliency, planes):
+    left_out = tile(panel(image, saliency, planes, "eye.jpg", "positive"), 4)[0, 0]
     scale = colours(np.linspace(0, 1, 256)[None], 1)[0]
     assert np.abs(scale - left_out).max(axis=1).min() > 30
 
 
-def test_non_vessel_does_not_end_with_the_field_of_view(photograph, saliency, planes):
+def test_non_vessel_does_not_end_with_the_field_of_view(image, saliency, planes):
     planes[:, :, 150:] = 0
     corner = (slice(70, 90), slice(160, 224))
-    shown = tile(panel(photograph, saliency, planes, "a", "b"), 7)
+    shown = tile(panel(image, saliency, planes, "a", "b"), 7)
     np.testing.assert_allclose(shown[corner], colours(saliency, 2)[corner], atol=1)
 
 
@@ -190,44 +190,44 @@ def test_the_alternative_text_tells_the_means():
 @pytest.mark.parametrize(
     "name", ["x" * 400 + ".jpg", "two\nlines\t.jpg", "眼底.jpg" * 40, "Zoë – ½×2.jpg", "\udce9.jpg", ""]
 )
-def test_no_name_overflows(photograph, saliency, planes, name):
-    figure = panel(photograph, saliency, planes, name, "a word and " * 30 + "y" * 300)
+def test_no_name_overflows(image, saliency, planes, name):
+    figure = panel(image, saliency, planes, name, "a word and " * 30 + "y" * 300)
     assert figure.rgb.shape[1] == 4 * 234 + 14
     margin = np.concatenate([figure.rgb[:, :10], figure.rgb[:, -10:]], axis=1)
     assert (margin == 255).all()
 
 
-def test_a_long_name_keeps_both_ends(photograph, saliency, planes):
+def test_a_long_name_keeps_both_ends(image, saliency, planes):
     def heading(name: str) -> np.ndarray:
-        return panel(photograph, saliency, planes, name, "").rgb[12:40]
+        return panel(image, saliency, planes, name, "").rgb[12:40]
 
     long = heading("begin" + "x" * 300 + "end.jpg")
     assert (long[:, :50] == heading("begin" + "x" * 20)[:, :50]).all()
     assert (long != heading("begin" + "x" * 300 + "END.jpg")).any()
 
 
-def test_letters_of_other_languages_are_drawn(photograph, saliency, planes):
+def test_letters_of_other_languages_are_drawn(image, saliency, planes):
     """Each of them a picture of its own: a box, or a question mark, would be the same for all."""
 
     def heading(name: str) -> bytes:
-        return panel(photograph, saliency, planes, name, "").rgb[12:40].tobytes()
+        return panel(image, saliency, planes, name, "").rgb[12:40].tobytes()
 
     names = ["Łódź", "Lodz", "λόδζ", "лодз", "Zoë", "Zoe", "5 – 6", "5 - 6"]
     assert len({heading(name) for name in names}) == len(names)
     assert heading("Zoe\u0308") == heading("Zoë"), "as some systems write file names"
 
 
-def test_no_map_and_no_vessels_still_make_a_panel(photograph):
-    figure = panel(photograph, np.zeros((SIZE, SIZE)), np.zeros((4, SIZE, SIZE), np.uint8), "eye.jpg", "no ratio")
+def test_no_map_and_no_vessels_still_make_a_panel(image):
+    figure = panel(image, np.zeros((SIZE, SIZE)), np.zeros((4, SIZE, SIZE), np.uint8), "eye.jpg", "no ratio")
     assert figure.rgb.dtype == np.uint8
     assert "inside arteries (no mean)" in figure.alt
 
 
-def test_what_cannot_be_shown_is_refused(photograph, saliency, planes):
+def test_what_cannot_be_shown_is_refused(image, saliency, planes):
     with pytest.raises(ValueError, match=r"eye\.jpg: its map is not finite"):
-        panel(photograph, np.where(saliency > 1, np.nan, saliency), planes, "eye.jpg", "")
+        panel(image, np.where(saliency > 1, np.nan, saliency), planes, "eye.jpg", "")
     with pytest.raises(ValueError, match=r"eye\.jpg: .*\(16, 16\)"):
-        panel(photograph, np.ones((16, 16)), planes, "eye.jpg", "")
+        panel(image, np.ones((16, 16)), planes, "eye.jpg", "")
 
 
 # The mean maps side by side

@@ -1,4 +1,4 @@
-"""Masks of a photograph that EXIF turns: sizes decide, then the photograph, else nothing is guessed."""
+"""Masks of an image that EXIF turns: sizes decide, then the image, else nothing is guessed."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ STORED = np.random.default_rng(0).random((6, 9)) < 0.4
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_plane_is_turned_as_its_photograph(tmp_path, orientation):
+def test_a_plane_is_turned_as_its_image(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(STORED.astype(np.uint8) * 255).save(tmp_path / "eye.png", exif=exif)
@@ -27,7 +27,7 @@ def settled(mask, shape, orientation, fit=lambda way: 0.0, own=False):
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_a_quarter_turn_shows_in_the_size(orientation):
-    """wkentaro/labelme#1529: masks drawn on the stored pixels of a photograph that viewers turn."""
+    """wkentaro/labelme#1529: masks drawn on the stored pixels of an image that viewers turn."""
     placed, note = settled(STORED, (9, 6), orientation)
     np.testing.assert_array_equal(placed, turn(STORED, orientation))
     assert note == TURNED
@@ -51,7 +51,7 @@ def test_of_one_size_the_better_fit_is_taken(orientation):
 
 @pytest.mark.parametrize("says", [0.0, float("nan")])
 def test_where_neither_fits_better_the_mask_is_refused(says):
-    with pytest.raises(MaskError, match=r"^artery_mask a\.png: EXIF turns the photograph \(orientation 3\).* upright"):
+    with pytest.raises(MaskError, match=r"^artery_mask a\.png: EXIF turns the image \(orientation 3\).* upright"):
         settled(STORED, (6, 9), 3, lambda way: says)
 
 
@@ -65,16 +65,14 @@ def test_a_mask_with_an_orientation_of_its_own_lies_as_that_says():
     placed, note = settled(STORED, (6, 9), 3, own=True)
     np.testing.assert_array_equal(placed, STORED)
     assert note == ""
-    with pytest.raises(MaskError, match="the mask is 9x6 pixels, its photograph 6x9"):
+    with pytest.raises(MaskError, match="the mask is 9x6 pixels, its image 6x9"):
         settled(STORED, (9, 6), 6, own=True)
 
 
-def test_another_size_is_told_with_both_sizes_of_the_photograph():
-    with pytest.raises(MaskError, match=r"a\.png: the mask is 9x6 pixels, its photograph 30x20: save the mask"):
+def test_another_size_is_told_with_both_sizes_of_the_image():
+    with pytest.raises(MaskError, match=r"a\.png: the mask is 9x6 pixels, its image 30x20: save the mask"):
         settled(STORED, (20, 30), 1)
-    with pytest.raises(
-        MaskError, match=r"its photograph 20x30 \(30x20 as stored, before EXIF turns it\): save the mask"
-    ):
+    with pytest.raises(MaskError, match=r"its image 20x30 \(30x20 as stored, before EXIF turns it\): save the mask"):
         settled(STORED, (30, 20), 6)
 
 

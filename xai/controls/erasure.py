@@ -1,6 +1,6 @@
-"""Vessel erasure: the photograph without its vessels, and with as much of everything else painted over.
+"""Vessel erasure: the image without its vessels, and with as much of everything else painted over.
 
-A model that needs the vessels loses accuracy (AUC) on the erased photographs, and more of it than on the controls,
+A model that needs the vessels loses accuracy (AUC) on the erased images, and more of it than on the controls,
 which have gone through the same painting elsewhere.
 """
 
@@ -19,7 +19,7 @@ _TURNS = 24  # rotations tried for the control, each also mirrored
 
 @dataclass(frozen=True, eq=False)
 class Erasure:
-    """Two versions of a photograph, and what was painted in each.
+    """Two versions of an image, and what was painted in each.
 
     Attributes:
         erased: (H, W, 3) uint8, without the vessels.
@@ -71,7 +71,7 @@ def erase_all(images: np.ndarray, planes: np.ndarray) -> tuple[np.ndarray, np.nd
 
     Returns:
         erased and control, (B, H, W, 3) uint8, and the share of the field of view that was painted, (B,) float64: NaN
-        where `erase` has no answer. Those photographs come back as they were, to be left out of all three AUCs.
+        where `erase` has no answer. Those images come back as they were, to be left out of all three AUCs.
     """
     erased, control, share = images.copy(), images.copy(), np.full(len(images), np.nan)
     for index, (rgb, regions) in enumerate(zip(images, planes, strict=True)):
@@ -128,7 +128,7 @@ def _thickest(mask: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def _paint(rgb: np.ndarray, mask: np.ndarray, hidden: np.ndarray, retina: np.ndarray) -> np.ndarray:
-    """The photograph with a mask of the retina filled in from what of the retina is not hidden.
+    """The image with a mask of the retina filled in from what of the retina is not hidden.
 
     What is hidden holds the mask, and for the control the vessels as well: they would bleed into it and look wider.
     """

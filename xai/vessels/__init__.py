@@ -1,10 +1,10 @@
-"""Artery and vein masks of photographs, from a choice of sources. A new source is one file and one line here."""
+"""Artery and vein masks of images, from a choice of sources. A new source is one file and one line here."""
 
 from xai.vessels import automorph_results, bfnet, masks, wnet  # noqa: F401 (importing a source registers it)
 from xai.vessels.source import (
     REGIONS,
     ChecksImages,
-    Photo,
+    FundusImage,
     VesselMasks,
     VesselSource,
     binary,
@@ -17,7 +17,7 @@ from xai.vessels.source import (
 __all__ = [
     "REGIONS",
     "ChecksImages",
-    "Photo",
+    "FundusImage",
     "VesselMasks",
     "VesselSource",
     "binary",

@@ -45,7 +45,7 @@ class Agreement:
 
 
 def agreement(found: VesselMasks, expert: VesselMasks, fov: np.ndarray) -> Agreement:
-    """Pixel by pixel at the photograph's resolution, inside the field of view (H, W) bool alone."""
+    """Pixel by pixel at the image's resolution, inside the field of view (H, W) bool alone."""
     masked, truth = _Classes.of(found, fov), _Classes.of(expert, fov)
     told = ~truth.undecided
     artery_right, vein_right = _count(truth.artery, masked.artery), _count(truth.vein, masked.vein)

@@ -1,10 +1,10 @@
-"""Whether vessel masks lie on the photograph's vessels, as they are and turned or mirrored.
+"""Whether vessel masks lie on the image's vessels, as they are and turned or mirrored.
 
 Vessels are darker than the retina around them, most of all in the green channel. The measure is the correlation, inside
-the field of view, of the masks with how much darker the photograph is than its surround (in local standard deviations,
-cut off at 3). On the experts' masks of 23 photographs (HRF, LES-AV) it is 0.35 to 0.76, and at most 0.05 for the same
+the field of view, of the masks with how much darker the image is than its surround (in local standard deviations,
+cut off at 3). On the experts' masks of 23 images (HRF, LES-AV) it is 0.35 to 0.76, and at most 0.05 for the same
 masks turned by 180 degrees or mirrored, which were all found. On W-Net's masks (weights for DRIVE) of the 127 of 140
-ODIR photographs on which it finds vessels it is 0.17 to 0.70, and at most 0.09 turned (by a quarter, too) or mirrored.
+ODIR images on which it finds vessels it is 0.17 to 0.70, and at most 0.09 turned (by a quarter, too) or mirrored.
 """
 
 from dataclasses import dataclass
@@ -12,20 +12,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-SIDE = (
-    384  # px, the longer side at which masks and photograph are compared: thin vessels are still seen, shifts are not
-)
+SIDE = 384  # px, the longer side at which masks and image are compared: thin vessels are still seen, shifts are not
 CLEAR = 0.1  # a correlation that is higher by this much is a better fit, not chance
 _AROUND = 0.03  # of the longer side: the standard deviation of what counts as a pixel's surround
-_EVEN = 1e-4  # standard deviation of what is the same everywhere but for rounding; photographs have about 1
+_EVEN = 1e-4  # standard deviation of what is the same everywhere but for rounding; images have about 1
 _RIM = 5  # px inside the field of view that are left out: the camera's edge is no vessel
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Correlation, -1 to 1, of masks with dark lines of the photograph: as they are, and at best turned or mirrored.
+    """Correlation, -1 to 1, of masks with dark lines of the image: as they are, and at best turned or mirrored.
 
-    NaN where there is nothing to correlate: no vessel, or an even photograph.
+    NaN where there is nothing to correlate: no vessel, or an even image.
     """
 
     upright: float
@@ -33,7 +31,7 @@ class Alignment:
 
 
 def alignment(rgb: np.ndarray, fov: np.ndarray, vessel: np.ndarray) -> Alignment:
-    """Of an (H, W) bool mask with its (H, W, 3) uint8 photograph, inside the (H, W) bool field of view."""
+    """Of an (H, W) bool mask with its (H, W, 3) uint8 image, inside the (H, W) bool field of view."""
     dark, inner = _darkness(rgb, fov)
     small = _reduced(vessel)
     upright, *turned = (_correlation(dark, way, inner) for way in _ways(small))

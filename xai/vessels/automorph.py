@@ -1,4 +1,4 @@
-"""The steps around AutoMorph's artery/vein network: its crop of a photograph, its input, the cleaning of its map.
+"""The steps around AutoMorph's artery/vein network: its crop of an image, its input, the cleaning of its map.
 
 Zhou et al., "AutoMorph: Automated Retinal Vascular Morphology Quantification Via a Deep Learning Pipeline", TVST 2022;
 GitHub rmaphoh/AutoMorph (Apache-2.0), folders M0_Preprocess and M2_Artery_vein.
@@ -21,13 +21,13 @@ _OPENING = np.ones((20, 20), np.uint8)
 
 @dataclass(frozen=True)
 class Crop:
-    """A circle on a photograph of (height, width) `shape`, in pixels, and the square that AutoMorph cuts around it.
+    """A circle on an image of (height, width) `shape`, in pixels, and the square that AutoMorph cuts around it.
 
     The square is as wide as the longer side of what the frame holds of the circle's bounding box, which lies in its
     middle; the rest is black.
 
     Raises:
-        ValueError: the circle's centre lies outside the photograph.
+        ValueError: the circle's centre lies outside the image.
     """
 
     row: int
@@ -39,13 +39,13 @@ class Crop:
         height, width = self.shape
         if not (0 <= self.row < height and 0 <= self.column < width and 0 < self.radius <= _LARGEST):
             raise ValueError(
-                f"a circle of radius {self.radius} at row {self.row}, column {self.column} does not fit a photograph "
+                f"a circle of radius {self.radius} at row {self.row}, column {self.column} does not fit an image "
                 f"of {width}x{height} pixels"
             )
 
     @property
     def box(self) -> tuple[slice, slice]:
-        """What is cut out: rows and columns of the photograph."""
+        """What is cut out: rows and columns of the image."""
         return self._cut(self.row, self.shape[0]), self._cut(self.column, self.shape[1])
 
     @property
@@ -60,14 +60,14 @@ class Crop:
         return self._centre(rows.stop - rows.start), self._centre(columns.stop - columns.start)
 
     def apply(self, rgb: np.ndarray) -> np.ndarray:
-        """The square of the (H, W, 3) uint8 photograph, black outside the circle: (side, side, 3) uint8."""
+        """The square of the (H, W, 3) uint8 image, black outside the circle: (side, side, 3) uint8."""
         circle = cv2.circle(np.zeros(self.shape, np.uint8), (self.column, self.row), self.radius, 1, cv2.FILLED)
         square = np.zeros((self.side, self.side, 3), np.uint8)
         square[self.inset] = rgb[self.box] * circle[self.box][..., None]
         return square
 
     def restore(self, square: np.ndarray) -> np.ndarray:
-        """A (side, side) map of the square, put back on the photograph: (H, W), 0 outside the box."""
+        """A (side, side) map of the square, put back on the image: (H, W), 0 outside the box."""
         plane = np.zeros(self.shape, square.dtype)
         plane[self.box] = square[self.inset]
         return plane
@@ -82,10 +82,10 @@ class Crop:
 
 
 def find_crop(rgb: np.ndarray) -> Crop:
-    """The crop that AutoMorph's M0 makes of an (H, W, 3) uint8 photograph.
+    """The crop that AutoMorph's M0 makes of an (H, W, 3) uint8 image.
 
     Raises:
-        ValueError: the photograph shows no disc on a darker surround.
+        ValueError: the image shows no disc on a darker surround.
     """
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     mask = _bright_part(cv2.normalize(grey, None, 0, 255, cv2.NORM_MINMAX))  # type: ignore[call-overload]
@@ -93,7 +93,7 @@ def find_crop(rgb: np.ndarray) -> Crop:
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     rim = np.argwhere(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, ellipse))
     if not len(rim):
-        raise ValueError("AutoMorph's crop needs an eye on a darker surround, of which the photograph shows no rim")
+        raise ValueError("AutoMorph's crop needs an eye on a darker surround, of which the image shows no rim")
     centre = [_middle(mask.sum(axis=1)), _middle(mask.sum(axis=0))]
     counts = np.bincount(np.ceil(np.linalg.norm(rim - centre, axis=1)).astype(int))
     radius = int(np.flatnonzero(counts > 0.995 * counts.max())[-1])
@@ -131,7 +131,7 @@ def network_input(square: np.ndarray, size: int) -> np.ndarray:
     picture = np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC))
     eye = picture[picture[..., 0] > 0]
     if not len(eye):
-        raise ValueError("the photograph has no red: AutoMorph's network needs its colours")
+        raise ValueError("the image has no red: AutoMorph's network needs its colours")
     return ((picture - eye.mean(axis=0)) * eye.std(axis=0)).astype(np.float32).transpose(2, 0, 1)
 
 
@@ -155,6 +155,6 @@ def enlarge(labels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def to_masks(labels: np.ndarray, crop: Crop, disagreement: float | None = None) -> VesselMasks:
-    """The photograph's masks from a (side, side) map of the four classes on its crop."""
+    """The image's masks from a (side, side) map of the four classes on its crop."""
     plane = crop.restore(labels)
     return VesselMasks(plane == ARTERY, plane == VEIN, plane == UNCERTAIN, disagreement)

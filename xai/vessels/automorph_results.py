@@ -11,7 +11,7 @@ import numpy as np
 from backbones.checkpoint import sha256
 from xai.picture import PictureError, open_picture
 from xai.vessels.automorph import ARTERY, BACKGROUND, UNCERTAIN, VEIN, Crop, to_masks
-from xai.vessels.source import Photo, VesselMasks, vessel_source
+from xai.vessels.source import FundusImage, VesselMasks, vessel_source
 
 _COLOURS = {BACKGROUND: (0, 0, 0), ARTERY: (255, 0, 0), VEIN: (0, 0, 255), UNCERTAIN: (0, 255, 0)}
 _UNASSIGNED = 255
@@ -23,10 +23,10 @@ Circle = tuple[int, int, int]  # row, column, radius
 class AutomorphResults:
     """Reads `M2/artery_vein/raw` and puts each map back where `M0/crop_info.csv` says it was cut out.
 
-    A photograph's results are found by its file name up to the first dot, as AutoMorph names them.
+    An image's results are found by its file name up to the first dot, as AutoMorph names them.
 
     Args:
-        folder: `Results`, with `M0/images` where it is still there, to check that the photographs are the same.
+        folder: `Results`, with `M0/images` where it is still there, to check that the images are the same.
 
     Raises:
         ValueError: no such folder, or its `crop_info.csv` cannot be used.
@@ -60,7 +60,7 @@ class AutomorphResults:
         if test and not any(_name(image) in self.circles for image in test):
             raise ValueError(
                 f"none of the {len(test)} test images is in AutoMorph's crop_info.csv (the first, {test[0]}, would be "
-                f"{_name(test[0])}): name the Results folder of a run on these photographs"
+                f"{_name(test[0])}): name the Results folder of a run on these images"
             )
         owners: dict[str, str] = {}
         for image in test:
@@ -81,47 +81,47 @@ class AutomorphResults:
     def _key(self, image: str) -> str:
         return _name(image).casefold() if self._folds_case else _name(image)
 
-    def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
-        """AutoMorph's map of each photograph, at the photograph's size.
+    def segment(self, images: Sequence[FundusImage]) -> list[VesselMasks]:
+        """AutoMorph's map of each image, at the image's size.
 
         Raises:
-            ValueError: there is no result for a photograph, it cannot be read, or it belongs to another photograph.
+            ValueError: there is no result for an image, it cannot be read, or it belongs to another image.
         """
-        return [self._masks(photo) for photo in photos]
+        return [self._masks(image) for image in images]
 
-    def _masks(self, photo: Photo) -> VesselMasks:
-        image = photo.row["image"]
-        name = _name(image)
+    def _masks(self, image: FundusImage) -> VesselMasks:
+        file = image.row["image"]
+        name = _name(file)
         circles = self.circles.get(name, [])
         if len(circles) != 1:
             raise ValueError(
-                f"{image}: {len(circles)} rows for {name} in AutoMorph's crop_info.csv where one is needed: "
-                "run its M0 anew on photographs whose names differ before the first dot"
+                f"{file}: {len(circles)} rows for {name} in AutoMorph's crop_info.csv where one is needed: "
+                "run its M0 anew on images whose names differ before the first dot"
             )
         path = self.maps / name
         if not path.is_file():
             raise ValueError(
-                f"{image}: no {path}: AutoMorph leaves out photographs that its M1 finds of poor quality; "
+                f"{file}: no {path}: AutoMorph leaves out images that its M1 finds of poor quality; "
                 "leave it out too, or use another source"
             )
         try:
-            crop = Crop(*circles[0], (photo.rgb.shape[0], photo.rgb.shape[1]))
+            crop = Crop(*circles[0], (image.rgb.shape[0], image.rgb.shape[1]))
         except ValueError as error:
-            raise ValueError(f"{image}: {error}: crop_info.csv is of another photograph") from error
-        picture = _read_picture(path, crop.side, image)
-        self._require_same_photo(name, photo, crop)
+            raise ValueError(f"{file}: {error}: crop_info.csv is of another image") from error
+        picture = _read_picture(path, crop.side, file)
+        self._require_same_image(name, image, crop)
         return to_masks(_to_labels(picture, path), crop)
 
-    def _require_same_photo(self, name: str, photo: Photo, crop: Crop) -> None:
-        path, image = self.crops / name, photo.row["image"]
+    def _require_same_image(self, name: str, image: FundusImage, crop: Crop) -> None:
+        path, file = self.crops / name, image.row["image"]
         if not path.is_file():
             return
-        theirs = _read_picture(path, crop.side, image).astype(np.int16)
-        difference = np.abs(crop.apply(photo.rgb) - theirs).mean()
+        theirs = _read_picture(path, crop.side, file).astype(np.int16)
+        difference = np.abs(crop.apply(image.rgb) - theirs).mean()
         if difference > _SAME:
             raise ValueError(
-                f"{image}: not what AutoMorph saw: its crop {path} differs by {difference:.0f} grey levels on average; "
-                "give both the same photographs"
+                f"{file}: not what AutoMorph saw: its crop {path} differs by {difference:.0f} grey levels on average; "
+                "give both the same images"
             )
 
 
@@ -188,7 +188,7 @@ def _read_picture(path: Path, side: int, image: str) -> np.ndarray:
         height, width = picture.shape[:2]
         raise ValueError(
             f"{path}: {width}x{height} pixels, but by crop_info.csv the crop of {image} has {side}x{side}: "
-            "the results are of another photograph or size"
+            "the results are of another image or size"
         )
     return picture
 

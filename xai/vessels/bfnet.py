@@ -15,7 +15,7 @@ from torch import nn
 from backbones.checkpoint import read_state
 from backbones.weights import State, WeightsError, load_strictly
 from xai.vessels.automorph import BACKGROUND, clean, enlarge, find_crop, network_input, to_masks
-from xai.vessels.source import Photo, VesselMasks, vessel_source
+from xai.vessels.source import FundusImage, VesselMasks, vessel_source
 
 _CLASSES = 4  # background, artery, vein, uncertain
 _TRAINED_SIZE = 720
@@ -123,21 +123,21 @@ class BFNetSource:
             "sha256": _digest(folders),
         }
 
-    def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
-        """AutoMorph's map of each photograph, at the photograph's size.
+    def segment(self, images: Sequence[FundusImage]) -> list[VesselMasks]:
+        """AutoMorph's map of each image, at the image's size.
 
         The masks' `disagreement` is the members' standard deviation of the probability of the class chosen, averaged
         over the vessels.
         """
-        if not photos:
+        if not images:
             return []
         crops, inputs, found = [], [], []
-        for photo in photos:
+        for image in images:
             try:
-                crops.append(find_crop(photo.rgb))
-                inputs.append(network_input(crops[-1].apply(photo.rgb), self.size))
+                crops.append(find_crop(image.rgb))
+                inputs.append(network_input(crops[-1].apply(image.rgb), self.size))
             except ValueError as error:
-                raise ValueError(f"{photo.row['image']}: {error}") from error
+                raise ValueError(f"{image.row['image']}: {error}") from error
         for crop, mean, deviation in zip(crops, *self.probabilities(np.stack(inputs)), strict=True):
             labels = clean(mean.argmax(axis=0).astype(np.uint8))
             found.append(to_masks(enlarge(labels, crop.side, crop.side), crop, self._disagreement(labels, deviation)))

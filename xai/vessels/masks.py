@@ -9,7 +9,7 @@ from xai.landmarks import refuse_most
 from xai.mask import READING, MaskError, read_mask
 from xai.placement import place
 from xai.vessels.alignment import CLEAR, on_vessels
-from xai.vessels.source import Photo, VesselMasks, vessel_source
+from xai.vessels.source import FundusImage, VesselMasks, vessel_source
 
 COLUMNS = ("artery_mask", "vein_mask")
 
@@ -20,43 +20,43 @@ class MaskFiles:
     def __init__(self) -> None:
         self.provenance = {"name": "masks", "inside": READING}
 
-    def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
-        """The masks of each photograph; a crossing is a pixel of both, so nothing is uncertain.
+    def segment(self, images: Sequence[FundusImage]) -> list[VesselMasks]:
+        """The masks of each image; a crossing is a pixel of both, so nothing is uncertain.
 
         Raises:
             ValueError: a row names no mask, a file cannot be read or is not clear, has another size than the
-                photograph or marks most of it, or both files mark the same pixels.
+                image or marks most of it, or both files mark the same pixels.
         """
-        return [_masks(photo) for photo in photos]
+        return [_masks(image) for image in images]
 
 
-def _masks(photo: Photo) -> VesselMasks:
-    paths = [_path(photo, column) for column in COLUMNS]
+def _masks(image: FundusImage) -> VesselMasks:
+    paths = [_path(image, column) for column in COLUMNS]
     read = [read_mask(column, path) for column, path in zip(COLUMNS, paths, strict=True)]
     named = [f"{column} {path}" for column, path in zip(COLUMNS, paths, strict=True)]
-    placed, note = _placed(photo, read, named)
+    placed, note = _placed(image, read, named)
     for name, mask in zip(named, placed, strict=True):
-        refuse_most(name, mask, photo.fov)
+        refuse_most(name, mask, image.fov)
     artery, vein = placed
     if artery.any() and np.array_equal(artery, vein):
         raise MaskError(
-            f"{photo.row['image']}: {' and '.join(named)} mark the same pixels: name a mask of the arteries and one of "
+            f"{image.row['image']}: {' and '.join(named)} mark the same pixels: name a mask of the arteries and one of "
             "the veins, or one map with red arteries and blue veins twice"
         )
-    return VesselMasks(artery, vein, np.zeros(photo.fov.shape, dtype=bool), note=note)
+    return VesselMasks(artery, vein, np.zeros(image.fov.shape, dtype=bool), note=note)
 
 
 def _placed(
-    photo: Photo, read: Sequence[tuple[np.ndarray, bool]], named: Sequence[str]
+    image: FundusImage, read: Sequence[tuple[np.ndarray, bool]], named: Sequence[str]
 ) -> tuple[list[np.ndarray], str]:
-    """Both masks on the upright photograph: drawn together where they have one shape."""
+    """Both masks on the upright image: drawn together where they have one shape."""
 
     def fit(vessel: np.ndarray) -> float:
-        return on_vessels(photo.rgb, photo.fov, vessel)
+        return on_vessels(image.rgb, image.fov, vessel)
 
     def lay(masks: Sequence[np.ndarray], own: bool, name: str) -> tuple[list[np.ndarray], str]:
-        height, width = photo.fov.shape
-        return place(name, masks, own, (height, width), photo.orientation, fit, CLEAR)
+        height, width = image.fov.shape
+        return place(name, masks, own, (height, width), image.orientation, fit, CLEAR)
 
     (artery, artery_own), (vein, vein_own) = read
     if artery.shape == vein.shape and artery_own == vein_own:
@@ -65,10 +65,10 @@ def _placed(
     return [masks[0] for masks, _ in both], max(note for _, note in both)
 
 
-def _path(photo: Photo, column: str) -> Path:
-    path = photo.row.get(column)
+def _path(image: FundusImage, column: str) -> Path:
+    path = image.row.get(column)
     if not path:
-        raise ValueError(f"{photo.row['image']}: no {column} in the manifest: fill the column or use another source")
+        raise ValueError(f"{image.row['image']}: no {column} in the manifest: fill the column or use another source")
     return Path(path)
 
 

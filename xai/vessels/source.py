@@ -1,4 +1,4 @@
-"""What a vessel source is: photographs in, artery and vein masks out. New sources register themselves by name."""
+"""What a vessel source is: images in, artery and vein masks out. New sources register themselves by name."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ REGIONS = ("artery", "vein", "vessel", "fov")
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A photograph at full resolution: `rgb` (H, W, 3) uint8, `fov` (H, W) bool, and its row of the manifest.
+class FundusImage:
+    """An image at full resolution: `rgb` (H, W, 3) uint8, `fov` (H, W) bool, and its row of the manifest.
 
     The row gives `image` and, where the manifest has them, the paths of mask files (absolute, or None). Orientation:
     EXIF's, 1 to 8, that `rgb` has been turned by; 1 where the file stores it upright.
@@ -29,7 +29,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class VesselMasks:
-    """(H, W) bool each, at the photograph's resolution. Uncertain: vessel, but artery, vein or both is undecided.
+    """(H, W) bool each, at the image's resolution. Uncertain: vessel, but artery, vein or both is undecided.
 
     Disagreement: how far apart an ensemble's members are, 0 (agreed) to 0.5; None for sources that are no ensemble.
     Note: what was done to the masks that a reader should know; "" for nothing.
@@ -43,13 +43,13 @@ class VesselMasks:
 
 
 class VesselSource(Protocol):
-    """Segments photographs. `provenance` says what made the masks (name, size, SHA-256 of weights), and under
+    """Segments images. `provenance` says what made the masks (name, size, SHA-256 of weights), and under
     `caution`, where there is one, what a reader of any number made from them must know."""
 
     provenance: dict[str, str]
 
-    def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
-        """One result per photograph, in order. Raises ValueError where a photograph has no usable masks."""
+    def segment(self, images: Sequence[FundusImage]) -> list[VesselMasks]:
+        """One result per image, in order. Raises ValueError where an image has no usable masks."""
         ...
 
 
@@ -90,7 +90,7 @@ def open_source(name: str, weights: Path | None = None, size: int | None = None,
 
     Args:
         weights: file or folder the source needs; None for a source that needs none.
-        size: side in pixels at which a network sees the photograph; None for the side it was trained at.
+        size: side in pixels at which a network sees the image; None for the side it was trained at.
         device: torch device, for sources that are networks.
 
     Raises:
@@ -104,7 +104,7 @@ def open_source(name: str, weights: Path | None = None, size: int | None = None,
 
 
 def regions(masks: VesselMasks, fov: np.ndarray, square: Square, size: int) -> np.ndarray:
-    """The regions of a photograph on its square crop, as coverage planes in the order of `REGIONS`.
+    """The regions of an image on its square crop, as coverage planes in the order of `REGIONS`.
 
     Uncertain pixels (in AutoMorph mostly crossings) count as artery and as vein, and once in the union. Vessels count
     inside the field of view alone, so artery and vein never exceed vessel, nor vessel the field of view.

@@ -16,9 +16,9 @@ from torch import nn
 
 from backbones.checkpoint import sha256
 from xai.crop import bounding_box
-from xai.vessels.source import Photo, VesselMasks, vessel_source
+from xai.vessels.source import FundusImage, VesselMasks, vessel_source
 
-# Of arteries drawn by experts, on 23 photographs, it called between 2 and 38 % vein (docs/vessels.md).
+# Of arteries drawn by experts, on 23 images, it called between 2 and 38 % vein (docs/vessels.md).
 CAUTION = "W-Net often takes arteries for veins: trust the vessel ratio before those of artery and vein."
 
 _CHANNELS = (8, 16, 32, 64)
@@ -94,7 +94,7 @@ class WNetSource:
     Args:
         weights: `.safetensors` file with upstream's names.
         size: side in pixels of the network's input, a multiple of 8; None for the one the weights were trained at, or
-            the field of view's own where that is smaller: on enlarged photographs arteries are taken for veins.
+            the field of view's own where that is smaller: on enlarged images arteries are taken for veins.
         flips: average over the four mirror images, as upstream does; a quarter of the time without.
 
     Raises:
@@ -117,21 +117,21 @@ class WNetSource:
             "name": "wnet",
             "weights": weights.name,
             "sha256": sha256(weights),
-            "size": str(size) if self.may_enlarge else f"{size} or the photograph's",
+            "size": str(size) if self.may_enlarge else f"{size} or the image's",
             "flips": str(len(self.flips)),
             "caution": CAUTION,
         }
 
-    def segment(self, photos: Sequence[Photo]) -> list[VesselMasks]:
-        """Artery and vein of each photograph, inside its field of view."""
-        return [self._masks(photo) for photo in photos]
+    def segment(self, images: Sequence[FundusImage]) -> list[VesselMasks]:
+        """Artery and vein of each image, inside its field of view."""
+        return [self._masks(image) for image in images]
 
-    def _masks(self, photo: Photo) -> VesselMasks:
-        (maps,) = self.probabilities(network_input(photo, self._size(photo.fov))[None])
-        return to_masks(maps, photo.fov)
+    def _masks(self, image: FundusImage) -> VesselMasks:
+        (maps,) = self.probabilities(network_input(image, self._size(image.fov))[None])
+        return to_masks(maps, image.fov)
 
     def _size(self, fov: np.ndarray) -> int:
-        """The input's side for a photograph with that field of view."""
+        """The input's side for an image with that field of view."""
         if self.may_enlarge:
             return self.size
         longest = max(side.stop - side.start for side in bounding_box(fov))
@@ -192,9 +192,9 @@ def _few(tensors: list[tuple[str, tuple[int, ...]]]) -> str:
     return f"{len(tensors)} tensors ({shown}{', ...' if len(tensors) > 5 else ''})" if tensors else "none"
 
 
-def network_input(photo: Photo, size: int) -> np.ndarray:
+def network_input(image: FundusImage, size: int) -> np.ndarray:
     """The field of view's bounding box as (size, size, 3) uint8, its aspect ratio not kept (Pillow bilinear)."""
-    box = Image.fromarray(photo.rgb[bounding_box(photo.fov)])
+    box = Image.fromarray(image.rgb[bounding_box(image.fov)])
     return np.asarray(box.resize((size, size), Image.Resampling.BILINEAR))
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 import backbones
 from backbones.tiny import shipped_file
 from benchmark.experiments.pretrain import contrastive, distilled, masked
-from benchmark.experiments.pretrain.photographs import cohorts, draw_photographs
+from benchmark.experiments.pretrain.drawing import cohorts, draw_images
 
 METHODS = {
     "retfound-tiny": masked.pretrain,
@@ -46,15 +46,15 @@ def main(
         raise click.UsageError("--without-vessels makes a variant: name its file with --out")
     torch.set_num_threads(threads)
     started = time.perf_counter()
-    photographs = draw_photographs(cohorts(patients), threads)
-    print(f"{len(photographs)} photographs drawn in {time.perf_counter() - started:.0f} s", flush=True)
+    drawn = draw_images(cohorts(patients), threads)
+    print(f"{len(drawn)} images drawn in {time.perf_counter() - started:.0f} s", flush=True)
     method = partial(contrastive.pretrain, vessels=False) if without_vessels else METHODS[name]
     started = time.perf_counter()
-    model, losses = method(backbones.get(f"{name}-untrained"), photographs, seed, steps)
+    model, losses = method(backbones.get(f"{name}-untrained"), drawn, seed, steps)
     seconds = time.perf_counter() - started
     made = {
         "model": name,
-        "photographs": str(len(photographs)),
+        "photographs": str(len(drawn)),
         "steps": str(len(losses)),
         "seconds": f"{seconds:.0f}",
         "threads": str(threads),

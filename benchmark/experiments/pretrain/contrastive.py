@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from backbones import Backbone
 from benchmark.experiments.pretrain.captions import caption
-from benchmark.experiments.pretrain.photographs import Photographs
+from benchmark.experiments.pretrain.drawing import DrawnImages
 from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
 from benchmark.experiments.pretrain.training import Schedule, pixels, recoloured
 
@@ -65,20 +65,20 @@ def _standard(width: int) -> nn.BatchNorm1d:
 
 
 def pretrain(
-    backbone: Backbone, photographs: Photographs, seed: int, steps: int | None = None, vessels: bool = True
+    backbone: Backbone, drawn: DrawnImages, seed: int, steps: int | None = None, vessels: bool = True
 ) -> tuple[VisionTransformer, list[float]]:
     """The image encoder after training, and the loss of every step."""
     schedule = replace(SCHEDULE, steps=steps or SCHEDULE.steps)
     torch.manual_seed(seed)
     tokenize = SimpleTokenizer(context_length=CONTEXT)
     model = Pair(backbone.build(seed=seed).train(), tokenize.vocab_size)
-    structure = Structure.of(photographs.images, model.model.patch_embed.grid_size)
+    structure = Structure.of(drawn.images, model.model.patch_embed.grid_size)
     contrast = ClipLoss()
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
 
     def loss(step: int, rows: np.ndarray) -> Tensor:
-        batch = recoloured(pixels(photographs.images, rows), generator, strength=0.1)
-        words = [caption(photographs.traits[row], photographs.sides[row], rng, vessels) for row in rows]
+        batch = recoloured(pixels(drawn.images, rows), generator, strength=0.1)
+        words = [caption(drawn.traits[row], drawn.sides[row], rng, vessels) for row in rows]
         patches = model.model.patch_embed.num_patches
         seen = torch.rand(len(batch), patches, generator=generator).argsort(1)[:, : round(patches * (1 - HIDDEN))]
         *matched, read = model(backbone.normalise(batch), seen, tokenize(words))
@@ -87,5 +87,5 @@ def pretrain(
         there, weight = by_patch(target).gather(1, here), by_patch(count.expand_as(target)).gather(1, here)
         return contrast(*matched) + PATCH_LOSS * structure_loss(read, there, weight)
 
-    losses = schedule.run(model, len(photographs), loss, seed)
+    losses = schedule.run(model, len(drawn), loss, seed)
     return model.model.eval(), losses

@@ -6,7 +6,7 @@ Sinkhorn's iterations keep in use evenly. In the large crops some of the student
 et al. 2022). There the patches are to say what the teacher's say; here they are to tell their fine structure, seen or
 hidden: with a teacher that knows no vessel yet, no student learned to see one in the time that there is.
 
-Two choices are those of fundus photographs. A crop is a window of whole patches and is never enlarged: the calibre of
+Two choices are those of fundus images. A crop is a window of whole patches and is never enlarged: the calibre of
 vessels is what distinguishes eyes, and a small window is a few vessels. And the two large crops are of the two eyes of
 one patient, which share calibre and disease but neither layout nor exposure.
 """
@@ -23,7 +23,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from backbones import Backbone
-from benchmark.experiments.pretrain.photographs import Photographs
+from benchmark.experiments.pretrain.drawing import DrawnImages
 from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
 from benchmark.experiments.pretrain.training import Schedule, flipped, pixels, recoloured
 
@@ -94,7 +94,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class Windows:
-    """One window of whole patches per photograph: what is in it, and where that lies."""
+    """One window of whole patches per image: what is in it, and where that lies."""
 
     def __init__(self, grid: Sequence[int], side: int, count: int, generator: torch.Generator) -> None:
         top = torch.randint(grid[0] - side + 1, (count, 1, 1), generator=generator)
@@ -107,13 +107,13 @@ class Windows:
         return values.gather(1, self.rows[..., None].expand(-1, -1, values.shape[-1]))
 
 
-def pairs(photographs: Photographs) -> np.ndarray:
+def pairs(drawn: DrawnImages) -> np.ndarray:
     """(patients, 2): rows of a patient's two eyes."""
-    return np.arange(len(photographs)).reshape(-1, 2)
+    return np.arange(len(drawn)).reshape(-1, 2)
 
 
 def pretrain(
-    backbone: Backbone, photographs: Photographs, seed: int, steps: int | None = None
+    backbone: Backbone, drawn: DrawnImages, seed: int, steps: int | None = None
 ) -> tuple[VisionTransformer, list[float]]:
     """The teacher's model after training, and the loss of every step."""
     schedule = replace(SCHEDULE, steps=steps or SCHEDULE.steps)
@@ -121,14 +121,14 @@ def pretrain(
     student = Network(backbone.build(seed=seed).train())
     teacher = copy.deepcopy(student).requires_grad_(False)
     grid = student.model.patch_embed.grid_size
-    eyes = pairs(photographs)
+    eyes = pairs(drawn)
     generator = torch.Generator().manual_seed(seed)
 
-    structure = Structure.of(photographs.images, grid)
+    structure = Structure.of(drawn.images, grid)
 
     def view(rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """The model's input, and the structure of its patches and which of it counts (B, patches, FEATURES)."""
-        batch, target, count = flipped(generator, pixels(photographs.images, rows), *structure.take(rows))
+        batch, target, count = flipped(generator, pixels(drawn.images, rows), *structure.take(rows))
         grain = 0.03 * torch.rand(len(batch), 1, 1, 1, generator=generator)
         noisy = recoloured(batch, generator, strength=0.4) + grain * torch.randn(batch.shape, generator=generator)
         return backbone.normalise(noisy.clamp(0, 1)), by_patch(target), by_patch(count.expand_as(target))

@@ -12,7 +12,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from backbones import Backbone
-from benchmark.experiments.pretrain.photographs import Photographs
+from benchmark.experiments.pretrain.drawing import DrawnImages
 from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
 from benchmark.experiments.pretrain.training import Schedule, flipped, pixels, recoloured
 
@@ -48,22 +48,22 @@ class Autoencoder(nn.Module):
 
 
 def pretrain(
-    backbone: Backbone, photographs: Photographs, seed: int, steps: int | None = None
+    backbone: Backbone, drawn: DrawnImages, seed: int, steps: int | None = None
 ) -> tuple[VisionTransformer, list[float]]:
     """The encoder after training, and the loss of every step."""
     schedule = replace(SCHEDULE, steps=steps or SCHEDULE.steps)
     torch.manual_seed(seed)
     model = backbone.build(seed=seed).train()
     patches = model.patch_embed.num_patches
-    structure = Structure.of(photographs.images, model.patch_embed.grid_size)
+    structure = Structure.of(drawn.images, model.patch_embed.grid_size)
     autoencoder = Autoencoder(model)
     generator = torch.Generator().manual_seed(seed)
 
     def loss(step: int, rows: np.ndarray) -> Tensor:
-        batch, target, count = flipped(generator, pixels(photographs.images, rows), *structure.take(rows))
+        batch, target, count = flipped(generator, pixels(drawn.images, rows), *structure.take(rows))
         seen = torch.rand(len(batch), patches, generator=generator).argsort(1)[:, : round(patches * (1 - HIDDEN))]
         predicted = autoencoder(backbone.normalise(recoloured(batch, generator, strength=0.2)), seen)
         return structure_loss(predicted, by_patch(target), by_patch(count.expand_as(target)))
 
-    losses = schedule.run(autoencoder, len(photographs), loss, seed)
+    losses = schedule.run(autoencoder, len(drawn), loss, seed)
     return model.eval(), losses

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import backbones
-from benchmark.experiments.pretrain.photographs import EFFECT, SEED, draw_photographs
+from benchmark.experiments.pretrain.drawing import EFFECT, SEED, draw_images
 from benchmark.experiments.pretrain.training import pixels
 from benchmark.synthetic import SyntheticCohort, plan
 
@@ -67,7 +67,7 @@ def main(names: list[str], threads: int) -> None:
     print("| --- | --- | --- | --- | --- |")
     for offset, signal in enumerate(("vessels", "periphery"), start=10):
         cohort = SyntheticCohort(PATIENTS, 384, signal, EFFECT, 0.95, seed=SEED + offset)  # type: ignore[arg-type]
-        rows, images = plan(cohort), draw_photographs([cohort], threads).images
+        rows, images = plan(cohort), draw_images([cohort], threads).images
         labels, patients = (np.array([row[key] for row in rows]) for key in ("label", "patient_id"))
         best = roc_auc_score(labels, [row["severity"] for row in rows])
         for name in names:

@@ -1,6 +1,6 @@
 """Fine structure: what a patch holds of dark and bright lines and edges. It is the target that patches are to predict.
 
-Pixels are a poor target on a fundus photograph: nearly all of their variance is shading and colour, and a vessel is one
+Pixels are a poor target on a fundus image: nearly all of their variance is shading and colour, and a vessel is one
 to three pixels wide. MaskFeat (Wei et al. 2022) predicts gradients instead; here it is differences of Gaussians.
 """
 
@@ -19,7 +19,7 @@ FEATURES = 4 * len(SCALES) * CELLS**2  # per patch
 
 @dataclass(frozen=True)
 class Structure:
-    """Per photograph and part of a patch: standardised `maps` float16 (n, parts, parts, 12), and the parts that
+    """Per image and part of a patch: standardised `maps` float16 (n, parts, parts, 12), and the parts that
     `count`, bool (n, parts, parts).
     """
 
@@ -28,14 +28,14 @@ class Structure:
 
     @classmethod
     def of(cls, images: np.ndarray, grid: tuple[int, int]) -> "Structure":
-        """The structure of photographs (n, H, W, 3) uint8 for a model with a `grid` of patches."""
+        """The structure of images (n, H, W, 3) uint8 for a model with a `grid` of patches."""
         parts = grid[0] * CELLS
         count = np.stack([inside(image, parts) for image in images])
         maps = np.stack([fine_structure(image, parts) for image in images])
         return cls(((maps - maps[count].mean(0)) / maps[count].std(0)).astype(np.float16), count)
 
     def take(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Of some photographs: the maps (B, 12, parts, parts) and which count, 1 or 0 (B, 1, parts, parts)."""
+        """Of some images: the maps (B, 12, parts, parts) and which count, 1 or 0 (B, 1, parts, parts)."""
         maps = torch.from_numpy(self.maps[rows]).permute(0, 3, 1, 2).float()
         return maps, torch.from_numpy(self.count[rows])[:, None].float()
 

@@ -1,4 +1,4 @@
-"""What the three pre-trainings share: batches of flipped, recoloured photographs, and a loop with its schedule."""
+"""What the three pre-trainings share: batches of flipped, recoloured images, and a loop with its schedule."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Loss = Callable[[int, np.ndarray], Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: `steps` of `batch` photographs; the `rate` warms up over a tenth of them, then falls."""
+    """How long and how fast: `steps` of `batch` images; the `rate` warms up over a tenth of them, then falls."""
 
     steps: int
     batch: int
@@ -35,8 +35,8 @@ class Schedule:
         """Train `module`; returns the loss of every step.
 
         Args:
-            images: how many photographs there are; every epoch takes them in a new order.
-            loss: of a step (from 0) and the rows of its photographs, with the gradient to descend.
+            images: how many images there are; every epoch takes them in a new order.
+            loss: of a step (from 0) and the rows of its images, with the gradient to descend.
             after: called after every step.
         """
         optimizer = self.optimizer(module.parameters())
@@ -63,12 +63,12 @@ class Schedule:
 
 
 def pixels(images: np.ndarray, rows: np.ndarray) -> Tensor:
-    """Photographs (B, 3, H, W), float in 0..1."""
+    """Images (B, 3, H, W), float in 0..1."""
     return torch.from_numpy(images[rows]).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 def recoloured(batch: Tensor, generator: torch.Generator, strength: float) -> Tensor:
-    """Every photograph (B, 3, H, W) with a brightness, contrast and cast of its own, within +-`strength`.
+    """Every image (B, 3, H, W) with a brightness, contrast and cast of its own, within +-`strength`.
 
     A model that is to tell vessels cannot fall back on a patient's complexion then.
     """
@@ -83,7 +83,7 @@ def recoloured(batch: Tensor, generator: torch.Generator, strength: float) -> Te
 
 
 def flipped(generator: torch.Generator, *maps: Tensor) -> tuple[Tensor, ...]:
-    """Maps (B, C, H, W) of the same photographs, mirrored alike: left to right, upside down, both or neither."""
+    """Maps (B, C, H, W) of the same images, mirrored alike: left to right, upside down, both or neither."""
     for axis in (2, 3):
         mirror = torch.rand(len(maps[0]), generator=generator).view(-1, 1, 1, 1) < 0.5
         maps = tuple(torch.where(mirror, values.flip(axis), values) for values in maps)

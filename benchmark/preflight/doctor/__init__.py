@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from benchmark.errors import UserError
 from benchmark.preflight.doctor.case import Case
-from benchmark.preflight.doctor.data import check_cohort, check_photographs, check_test_set, check_vessels
+from benchmark.preflight.doctor.data import check_cohort, check_images, check_test_set, check_vessels
 from benchmark.preflight.doctor.finding import Finding, Status, print_findings
 from benchmark.preflight.doctor.machine import (
     check_device,
@@ -41,7 +41,7 @@ CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
     "shared memory": check_shared_memory,
     "cohort": check_cohort,
     "test set": check_test_set,
-    "photographs": check_photographs,
+    "images": check_images,
     "vessels": check_vessels,
     "memory": check_memory,
     "disk": check_disk,

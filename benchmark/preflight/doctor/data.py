@@ -1,4 +1,4 @@
-"""Cohort, photographs and vessel masks."""
+"""Cohort, images and vessel masks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +10,12 @@ from benchmark.preflight.adequacy import adequacy
 from benchmark.preflight.doctor.case import Case
 from benchmark.preflight.doctor.finding import Finding, Status
 from benchmark.stages.segment import open_vessels, require_own_masks
+from benchmark.study.images import crop_row
 from benchmark.study.manifest import SPLITS, Manifest
 from benchmark.study.patients import counted, of_each_class, too_few
-from benchmark.study.photos import crop_row
 from benchmark.study.splits import of_split
 
-SAMPLE = 3  # photographs of each split
+SAMPLE = 3  # images of each split
 
 
 def check_cohort(case: Case) -> list[Finding]:
@@ -56,24 +56,24 @@ def check_test_set(case: Case) -> list[Finding]:
     ]
 
 
-def check_photographs(case: Case) -> list[Finding]:
+def check_images(case: Case) -> list[Finding]:
     if case.study.cohort.synthetic is not None:
-        return [Finding(Status.PASS, "photographs", "drawn when the study runs")]
+        return [Finding(Status.PASS, "images", "drawn when the study runs")]
     cohort, allowed = case.cohort, case.study.cohort.max_rejected
     absent = [path for path in cohort["path"] if not Path(path).is_file()]
     if absent:
         mend = "relative paths count from --image-dir, else from the manifest's folder"
         status = Status.FAIL if len(absent) > allowed * len(cohort) else Status.WARN
         detail = f"{len(absent)} of {len(cohort)} files are missing, the first: {absent[0]}"
-        return [Finding(status, "photographs", detail, mend)]
+        return [Finding(status, "images", detail, mend)]
     sample = pl.concat([of_split(cohort, split).head(SAMPLE) for split in SPLITS])
     rows = sample.select("path", pl.col("fov_mask").fill_null("")).with_row_index("row").to_dicts()
     faults = [(row["path"], error) for row in rows if (error := crop_row(row)["error"])]
     if not faults:
-        return [Finding(Status.PASS, "photographs", f"all files are there, {len(rows)} of them were decoded")]
+        return [Finding(Status.PASS, "images", f"all files are there, {len(rows)} of them were decoded")]
     status = Status.FAIL if len(faults) == len(rows) else Status.WARN
     mend = f"replace them, or leave them out: the study goes on while no more than {allowed:.0%} are lost"
-    findings = [Finding(status, "photographs", f"{path}: {error}") for path, error in faults]
+    findings = [Finding(status, "images", f"{path}: {error}") for path, error in faults]
     return [*findings[:-1], replace(findings[-1], mend=mend)]
 
 

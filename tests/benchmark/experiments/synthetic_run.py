@@ -9,7 +9,7 @@ from benchmark.stages.segment import SegmentWorker, load_row
 from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet, write_text
 from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
-from benchmark.study.photos import crop_row
+from benchmark.study.images import crop_row
 from benchmark.trial.training import new_model
 from finetune.checkpoint import save_trained
 
@@ -29,7 +29,7 @@ def study_of(signal, **changes):
 
 
 def write_run(path, signal, **changes):
-    """Photographs, crops, masks and one trial per cell of `study_of(signal)`."""
+    """Images, crops, masks and one trial per cell of `study_of(signal)`."""
     study, run = study_of(signal, **changes), RunDirectory(path)
     cohort = synthetic.SyntheticCohort(**vars(study.cohort.synthetic))
     synthetic.write_cohort(cohort, run.synthetic)

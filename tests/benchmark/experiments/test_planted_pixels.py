@@ -129,7 +129,7 @@ def test_other_spots_alone_are_refused(runs, tmp_path):
         read_truth(study, run, side=32)
 
 
-def test_a_cohort_of_photographs_is_refused(runs):
+def test_a_cohort_of_images_is_refused(runs):
     study = Study.model_validate(study_of("vessels").dump() | {"cohort": {"manifest": "x.csv"}})
     with pytest.raises(UserError, match="not synthetic"):
         read_truth(study, runs["vessels"], side=32)

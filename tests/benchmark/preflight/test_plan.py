@@ -28,7 +28,7 @@ def no_network(monkeypatch, tmp_path):
 
 @pytest.fixture
 def manifest(tmp_path) -> Path:
-    """40 photographs of 40 patients, whose files are empty: the plan does not decode them."""
+    """40 images of 40 patients, whose files are empty: the plan does not decode them."""
     (tmp_path / "photos").mkdir()
     for patient in range(40):
         (tmp_path / "photos" / f"{patient}.jpg").touch()
@@ -103,9 +103,9 @@ def test_classes_and_files_that_are_left_out_of_folders(tmp_path):
 
 
 def test_copies_under_two_patients_are_shown_beside_the_plan(manifest):
-    """JunkangZhang/RetinalSegReg#4: one photograph under two numbers."""
+    """JunkangZhang/RetinalSegReg#4: one image under two numbers."""
     for name in ("3", "8"):
-        (manifest.parent / "photos" / f"{name}.jpg").write_bytes(b"one photograph" * 1000)
+        (manifest.parent / "photos" / f"{name}.jpg").write_bytes(b"one image" * 1000)
     text = told(DEMO, cohort=own(manifest))
     copied = "row 10: image photos/8.jpg is a copy of photos/3.jpg in row 5, but of patient p8, not p3"
     assert f"No run starts: {manifest}: {copied}; " in text
@@ -241,7 +241,7 @@ def results_of_automorph(folder: Path, *names: str) -> dict:
     return {"source": "automorph_results", "weights": folder}
 
 
-def test_photographs_that_share_a_map_of_automorph(manifest, tmp_path):
+def test_images_that_share_a_map_of_automorph(manifest, tmp_path):
     """rmaphoh/AutoMorph#14: OD/1.jpg and OS/1.jpg both got the map of 1.png."""
     settings = results_of_automorph(tmp_path / "Results", *(str(patient) for patient in range(40)))
     assert "Vessels: automorph_results" in told(PAPER, cohort=own(manifest), vessels=settings)

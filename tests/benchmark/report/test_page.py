@@ -280,7 +280,7 @@ def test_verdicts_stand_with_their_numbers_and_are_compared_with_the_truth(page:
     assert "Not judged" not in text(page)
 
 
-def test_photographs_whose_truth_nobody_knows_are_compared_with_none(content: PageContent) -> None:
+def test_images_whose_truth_nobody_knows_are_compared_with_none(content: PageContent) -> None:
     page = changed(content, planted=None)
     assert not having(page, "id", "planted") and not having(page, "href", "#planted")
     assert not having(page, "download", "planted.csv")
@@ -544,7 +544,7 @@ def test_pictures_are_embedded_and_absent_ones_said(page: Element, content: Page
 def test_examples_are_embedded_with_their_description(page: Element, content: PageContent) -> None:
     (figure,) = having(page, "class", "example")
     (image,) = figure.iter("img")
-    assert image.get("alt") == "Photograph and its map"
+    assert image.get("alt") == "Image and its map"
     kind, data = image.get("src", "").split(",")
     assert kind == "data:image/webp;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as embedded:
@@ -553,11 +553,11 @@ def test_examples_are_embedded_with_their_description(page: Element, content: Pa
     assert not having(changed(content, examples={}), "id", "examples")
 
 
-def test_the_mean_photograph_is_shown_where_there_is_one(content: PageContent, tmp_path: Path) -> None:
-    photograph = tmp_path / "mean.jpg"
-    Image.new("RGB", (8, 8)).save(photograph)
-    first = next(changed(content, photograph=photograph).iter("img"))
-    assert first.get("alt") == "Mean photograph"
+def test_the_mean_image_is_shown_where_there_is_one(content: PageContent, tmp_path: Path) -> None:
+    image = tmp_path / "mean.jpg"
+    Image.new("RGB", (8, 8)).save(image)
+    first = next(changed(content, mean_image=image).iter("img"))
+    assert first.get("alt") == "Mean image"
     assert first.get("src", "").startswith("data:image/jpeg;base64,")
 
 

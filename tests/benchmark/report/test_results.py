@@ -318,7 +318,7 @@ def test_a_threshold_that_nothing_reaches_is_null():
 
 
 def test_of_a_synthetic_study_every_verdict_with_what_comes_of_it(board, results):
-    assert results.planted is None, "nobody knows the truth of photographs"
+    assert results.planted is None, "nobody knows the truth of images"
     cells = board.cells.with_columns(predicts=pl.lit(True), vessel_ratio_fov_low=1.1, vessel_ratio_fov_high=1.4)
     table = compare_with_truth(cells, SyntheticCohort(signal="periphery", effect=1.5, best_auc=0.95))
     found = planted_results(table)

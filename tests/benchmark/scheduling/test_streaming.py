@@ -113,18 +113,18 @@ def test_workers_that_end_again_and_again_end_the_stream(step, monkeypatch):
     assert list(stream([{"number": 2}], [Each(same)], 1)) == [{"number": 2}], "Ray is as before"
 
 
-def photograph(row):
+def image(row):
     return row | {"rgb": np.full((2000, 2000, 3), row["number"] % 256, np.uint8)}
 
 
 class Masking:
-    """What segmentation does to a photograph of 12 MB: 200 kB remain."""
+    """What segmentation does to an image of 12 MB: 200 kB remain."""
 
     def __call__(self, rows):
         return [{"number": row["number"], "planes": row["rgb"][:224, :224].repeat(2, axis=2)} for row in rows]
 
 
-def peak_memory(photographs):
+def peak_memory(images):
     """Most bytes that this process and all that it started (Ray's object store among them) held while streaming."""
     ended, most = threading.Event(), [0]
 
@@ -141,21 +141,21 @@ def peak_memory(photographs):
     watching = threading.Thread(target=watch)
     watching.start()
     try:
-        rows = [{"number": number} for number in range(photographs)]
+        rows = [{"number": number} for number in range(images)]
         seen = sum(
             int(row["planes"][0, 0, 0] == row["number"] % 256)
-            for row in stream(rows, [Each(photograph), Batched(Masking)], 4)
+            for row in stream(rows, [Each(image), Batched(Masking)], 4)
         )
     finally:
         ended.set()
         watching.join()
-    assert seen == photographs
+    assert seen == images
     return most[0]
 
 
 @pytest.mark.slow
-def test_memory_is_flat_as_photographs_grow_in_number():
-    """240 photographs more are 2.9 GB more to read; they may not take a tenth of that more memory."""
+def test_memory_is_flat_as_images_grow_in_number():
+    """240 images more are 2.9 GB more to read; they may not take a tenth of that more memory."""
     peak_memory(20)  # what workers load once
     few, many = peak_memory(40), peak_memory(280)
     assert many - few < 0.1 * 240 * 12e6, (few / 2**20, many / 2**20)

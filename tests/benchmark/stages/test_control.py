@@ -22,7 +22,7 @@ CLUSTER = Cluster(nodes=1, cpus=2, gpus=0, gpu_memory=None, accelerators=(), is_
 
 @pytest.fixture
 def computed(monkeypatch):
-    """`order`: what was computed; what is in `broken` fails; `unpainted`: why the photographs could not be erased."""
+    """`order`: what was computed; what is in `broken` fails; `unpainted`: why the images could not be erased."""
     told = SimpleNamespace(order=[], broken=set(), unpainted="")
 
     def computing(name):
@@ -42,7 +42,7 @@ def computed(monkeypatch):
 
     monkeypatch.setattr(stage, "COMPUTE", {name: computing(name) for name in CONTROLS})
     monkeypatch.setattr(stage, "stream", stream)
-    monkeypatch.setattr(stage, "_erase", lambda run: told.order.append("photographs") or told.unpainted)
+    monkeypatch.setattr(stage, "_erase", lambda run: told.order.append("images") or told.unpainted)
     return told
 
 
@@ -76,11 +76,11 @@ def test_each_control_is_one_switch(run_with, computed):
     assert computed.order == [("classifier_only", "vessel_permutation"), ("lora", "vessel_permutation")]
 
 
-def test_what_is_there_is_kept_and_photographs_are_painted_before_the_first_erasure(run_with, computed):
+def test_what_is_there_is_kept_and_images_are_painted_before_the_first_erasure(run_with, computed):
     control(run_with(erasure=False)[0])
     computed.order.clear()
     control(run_with()[0])
-    assert computed.order == ["photographs", ("classifier_only", "erasure"), ("lora", "erasure")]
+    assert computed.order == ["images", ("classifier_only", "erasure"), ("lora", "erasure")]
     computed.order.clear()
     run, screen = run_with()
     control(run)
@@ -107,21 +107,21 @@ def test_a_control_that_fails_is_told_and_tried_again_and_its_cell_stands(run_wi
     assert not folder.control_failure("parameter_randomisation").exists()
 
 
-def test_photographs_that_cannot_be_erased_cost_the_erasure_alone(run_with, computed):
+def test_images_that_cannot_be_erased_cost_the_erasure_alone(run_with, computed):
     computed.unpainted = "7.png: OSError: Input/output error"
     run, screen = run_with(parameter_randomisation=False, other_class=False)
     control(run)
-    assert computed.order == ["photographs", ("classifier_only", "vessel_permutation"), ("lora", "vessel_permutation")]
+    assert computed.order == ["images", ("classifier_only", "vessel_permutation"), ("lora", "vessel_permutation")]
     for cell in run.cells():
         assert run.directory.trial(cell).control_failure("erasure").read_text() == computed.unpainted + "\n"
         assert f"✗ {cell.name}: erasure failed: {computed.unpainted}" in screen.getvalue()
     computed.order.clear()
     computed.unpainted = ""
     control(run_with(parameter_randomisation=False, other_class=False)[0])
-    assert computed.order == ["photographs", ("classifier_only", "erasure"), ("lora", "erasure")], "tried again"
+    assert computed.order == ["images", ("classifier_only", "erasure"), ("lora", "erasure")], "tried again"
 
 
-def test_erased_photographs_are_complete_or_absent(tmp_path, monkeypatch):
+def test_erased_images_are_complete_or_absent(tmp_path, monkeypatch):
     study = study_of()
     run = Run(study, write_trained(study, tmp_path), CLUSTER, Reporter(Console(file=io.StringIO()), ["erase"]))
     run.directory.painted.parent.mkdir(exist_ok=True)

@@ -48,7 +48,7 @@ def passes(monkeypatch):
 
 @pytest.fixture
 def run_with(tmp_path, passes):
-    """Photographs and splits of a run, and its configuration."""
+    """Images and splits of a run, and its configuration."""
     directory = RunDirectory(tmp_path)
     write_array(directory.images, np.random.default_rng(0).integers(0, 255, (8, 224, 224, 3), dtype=np.uint8))
     write_parquet(directory.cohort, pl.DataFrame({"row": list(ROWS), "split": list(ROWS.values())}))

@@ -128,7 +128,7 @@ def test_a_run_that_is_killed_in_every_stage_and_moved_ends_as_others_do(whole, 
     assert result.returncode == 0, result.stderr
     assert numbers(run).equals(numbers(whole))
     vessels = pl.read_parquet((run / "vessels" / "vessels.parquet").read_bytes())
-    assert vessels["error"].null_count() == len(vessels), "photographs were found after the move"
+    assert vessels["error"].null_count() == len(vessels), "images were found after the move"
     assert not [*run.rglob("*.part"), *run.rglob("*.part.npy"), *run.glob(".lock*")]
 
 

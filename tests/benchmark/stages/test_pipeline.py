@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def manifest(folder):
-    """24 patients with masks; one photograph is damaged and one vessel mask is missing."""
+    """24 patients with masks; one image is damaged and one vessel mask is missing."""
     cohort = synthetic.SyntheticCohort(patients=24, image_size=128, seed=3)
     path = synthetic.write_cohort(cohort, folder / "cohort")
     table = pl.read_csv(path).with_columns(
@@ -233,7 +233,7 @@ def test_what_this_machine_will_never_have_is_refused(resources, told, two_cpus,
 
 
 def test_a_copy_under_another_patient_is_refused_before_anything_is_written(manifest, weights, tmp_path):
-    """JunkangZhang/RetinalSegReg#4: one photograph under two numbers."""
+    """JunkangZhang/RetinalSegReg#4: one image under two numbers."""
     table = pl.read_csv(manifest, infer_schema=False)
     original, copy = manifest.parent / table["image"][0], manifest.parent / "images" / "copy.jpg"
     copy.write_bytes(original.read_bytes())
@@ -253,7 +253,7 @@ def test_what_is_there_or_may_still_come_is_not_refused(two_cpus, manifest, weig
             run_study(study_of(manifest, weights, resources=resources), tmp_path / f"{is_local}{resources['cpus']}")
 
 
-def test_photographs_that_share_a_map_are_refused_before_anything_starts(manifest, weights, tmp_path):
+def test_images_that_share_a_map_are_refused_before_anything_starts(manifest, weights, tmp_path):
     """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot, folders ignored."""
     (tmp_path / "M0").mkdir()
     (tmp_path / "M2" / "artery_vein" / "raw").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What the stage makes of photographs, with a stand-in for Ray Data; under Ray it runs in test_pipeline.py."""
+"""What the stage makes of images, with a stand-in for Ray Data; under Ray it runs in test_pipeline.py."""
 
 import io
 from pathlib import Path
@@ -19,16 +19,16 @@ from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import Study
 from benchmark.tables import read_csv, read_parquet
-from tests.fuzz.photos import dataset
+from tests.fuzz.images import dataset
 
 PATIENTS = 18
 SPLITS = ["train"] * 10 + ["val"] * 4 + ["test"] * 4
 
 
 @pytest.fixture
-def photographs(tmp_path) -> Path:
+def images(tmp_path) -> Path:
     """A folder with an eye of each of 18 patients, no two alike."""
-    folder = tmp_path / "photographs"
+    folder = tmp_path / "images"
     folder.mkdir()
     for patient in range(PATIENTS):
         Image.fromarray(retina(patient)).save(folder / f"{patient}.png")
@@ -43,8 +43,8 @@ def retina(patient: int) -> np.ndarray:
 
 
 @pytest.fixture
-def run(tmp_path, photographs, monkeypatch):
-    """Prepares the folder's photographs, each of a patient of its own; more rows can be given."""
+def run(tmp_path, images, monkeypatch):
+    """Prepares the folder's images, each of a patient of its own; more rows can be given."""
 
     def stream(rows, steps, batch_size, on_wait):
         (step,) = steps
@@ -54,7 +54,7 @@ def run(tmp_path, photographs, monkeypatch):
 
     def prepared(*more: str, max_rejected: float = 0.5) -> Run:
         rows = [f"{patient}.png,{patient % 2},p{patient},{split}" for patient, split in enumerate(SPLITS)]
-        manifest = photographs / "cohort.csv"
+        manifest = images / "cohort.csv"
         manifest.write_text("\n".join(["image,label,patient_id,split", *rows, *more]) + "\n", encoding="utf-8")
         study = Study.model_validate(
             {
@@ -75,7 +75,7 @@ def run(tmp_path, photographs, monkeypatch):
     return prepared
 
 
-def test_photographs_of_their_own(run):
+def test_images_of_their_own(run):
     made = run()
     counted = {"images": 18, "rejected": 0, "repeated": 0, "contradictory": 0}
     assert made.directory.completed("prepare") == counted | {"classes": None, "left_out": {}}
@@ -85,7 +85,7 @@ def test_photographs_of_their_own(run):
 
 
 def store_as(folder: Path, kind: str, name: str) -> str:
-    """The photograph of patient 0 under another name, stored in another way."""
+    """The image of patient 0 under another name, stored in another way."""
     path = folder / name
     if kind == "turned":
         exif = Image.Exif()
@@ -101,11 +101,11 @@ def store_as(folder: Path, kind: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "BMP", "turned", "dicom"])
-def test_one_picture_in_two_splits_is_refused(run, photographs, kind):
-    """JunkangZhang/RetinalSegReg#4: a training photograph under another number and label in test. Byte copies are found
+def test_one_picture_in_two_splits_is_refused(run, images, kind):
+    """JunkangZhang/RetinalSegReg#4: a training image under another number and label in test. Byte copies are found
     in the manifest; these differ in every byte.
     """
-    name = store_as(photographs, kind, "other.png")
+    name = store_as(images, kind, "other.png")
     with pytest.raises(UserError) as caught:
         run(f"{name},1,p99,test")
     assert str(caught.value) == (
@@ -114,10 +114,8 @@ def test_one_picture_in_two_splits_is_refused(run, photographs, kind):
     )
 
 
-def test_within_a_split_repeats_are_counted_listed_and_reported(run, photographs):
-    made = run(
-        f"{store_as(photographs, 'TIFF', 'b.tif')},1,p50,train", f"{store_as(photographs, 'BMP', 'c.bmp')},0,p0,train"
-    )
+def test_within_a_split_repeats_are_counted_listed_and_reported(run, images):
+    made = run(f"{store_as(images, 'TIFF', 'b.tif')},1,p50,train", f"{store_as(images, 'BMP', 'c.bmp')},0,p0,train")
     noted = made.directory.completed("prepare")
     assert noted == {
         "images": 20, "rejected": 0, "repeated": 2, "contradictory": 1, "classes": None, "left_out": {},
@@ -129,10 +127,10 @@ def test_within_a_split_repeats_are_counted_listed_and_reported(run, photographs
     assert "repeated.csv" in notice
 
 
-def test_what_cannot_be_used_is_listed_with_the_reason(run, photographs):
-    Image.new("RGB", (96, 96), (128, 128, 128)).save(photographs / "blank.png")
-    Image.fromarray(retina(0)).resize((40, 40)).save(photographs / "thumbnail.png")
-    (photographs / "half.png").write_bytes((photographs / "1.png").read_bytes()[:300])
+def test_what_cannot_be_used_is_listed_with_the_reason(run, images):
+    Image.new("RGB", (96, 96), (128, 128, 128)).save(images / "blank.png")
+    Image.fromarray(retina(0)).resize((40, 40)).save(images / "thumbnail.png")
+    (images / "half.png").write_bytes((images / "1.png").read_bytes()[:300])
     made = run("blank.png,0,p60,train", "thumbnail.png,1,p61,train", "half.png,1,p62,test", "none.png,1,p63,test")
     rejected = dict(read_csv(made.directory.rejected).select("image", "reason").iter_rows())
     assert list(rejected) == ["blank.png", "thumbnail.png", "half.png", "none.png"]

@@ -1,4 +1,4 @@
-"""Photographs with their masks, from files to coverage: damaged and misleading mask files, one photograph each."""
+"""Images with their masks, from files to coverage: damaged and misleading mask files, one image each."""
 
 import io
 
@@ -33,7 +33,7 @@ def eye():
 
 @pytest.fixture
 def row(tmp_path, eye):
-    """The row of that eye's photograph, its four masks written as PNG."""
+    """The row of that eye's image, its four masks written as PNG."""
     Image.fromarray(eye.rgb).save(tmp_path / "eye.png")
     for mask in MASKS:
         Image.fromarray(getattr(eye, mask).astype(np.uint8) * 255).save(tmp_path / f"{mask}.png")
@@ -95,7 +95,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("column", ["artery_mask", "vein_mask"])
-def test_a_damaged_mask_costs_its_photograph_alone(worker, row, tmp_path, damage, column):
+def test_a_damaged_mask_costs_its_image_alone(worker, row, tmp_path, damage, column):
     """python-pillow/Pillow#8348 (kind): a decoder's SyntaxError ended the run."""
     damage(tmp_path / f"{column.removesuffix('_mask')}.png")
     result = segmented(worker, row)
@@ -146,7 +146,7 @@ def test_inverted_masks_are_never_averaged(worker, row, mask, reason):
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_masks_drawn_on_stored_pixels_are_turned_with_the_photograph(worker, row, eye, tmp_path, orientation):
+def test_masks_drawn_on_stored_pixels_are_turned_with_the_image(worker, row, eye, tmp_path, orientation):
     """wkentaro/labelme#1529, ryouchinsa/Rectlabel-support#167: labelling tools show the stored pixels."""
     upright = segmented(worker, row)
     exif = Image.Exif()
@@ -160,7 +160,7 @@ def test_masks_drawn_on_stored_pixels_are_turned_with_the_photograph(worker, row
     assert result["error"] == result["disc_error"] == ""
     np.testing.assert_array_equal(result["planes"], upright["planes"])
     np.testing.assert_array_equal(result["disc"], upright["disc"])
-    assert result["note"] == "turned with the photograph"
+    assert result["note"] == "turned with the image"
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_a_study_without_any_mask_ends_here_and_continues_once_they_are_correcte
     assert run.directory.completed("segment")["failed"] == 0
 
 
-def test_photographs_that_share_a_result_of_automorph_are_refused_before_the_run(run, tmp_path):
+def test_images_that_share_a_result_of_automorph_are_refused_before_the_run(run, tmp_path):
     """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot, folders ignored."""
     run, images = run
     (tmp_path / "Results" / "M0").mkdir(parents=True)

@@ -11,7 +11,7 @@ from PIL import Image
 from benchmark.errors import OF_ONE_ROW
 from benchmark.stages import control, embed, explain, segment
 from benchmark.stages.worker import Worker
-from benchmark.study import photos
+from benchmark.study import images
 from benchmark.study.cells import cells_of
 from benchmark.study.config import Resources
 from benchmark.synthetic import SyntheticCohort, plan
@@ -55,7 +55,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def eye(tmp_path_factory):
-    """The row of a photograph with its masks, as segment and prepare read it."""
+    """The row of an image with its masks, as segment and prepare read it."""
     folder = tmp_path_factory.mktemp("eye")
     cohort = SyntheticCohort(patients=4, image_size=160, seed=1)
     row = plan(cohort)[0]
@@ -121,7 +121,7 @@ def test_segment(eye, spoil, name):
 
 
 def test_segment_loads(eye, spoil):
-    reason = spoil(segment, "load_photo")
+    reason = spoil(segment, "load_image")
     first_fails([segment.load_row(eye), segment.load_row(eye)], reason)
 
 
@@ -132,8 +132,8 @@ def test_an_optic_disc_that_cannot_be_read_costs_no_image(eye, spoil):
 
 
 def test_prepare(eye, spoil):
-    reason = spoil(photos, "load_photo")
-    first_fails([photos.crop_row(eye), photos.crop_row(eye)], reason)
+    reason = spoil(images, "load_image")
+    first_fails([images.crop_row(eye), images.crop_row(eye)], reason)
 
 
 def test_what_is_wrong_with_the_program_ends_the_stream(trained, monkeypatch):

@@ -1,4 +1,4 @@
-"""One photograph under two names, found without decoding anything."""
+"""One image under two names, found without decoding anything."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Photographs in DICOM files, written here with pydicom, against the pixels that went in."""
+"""Images in DICOM files, written here with pydicom, against the pixels that went in."""
 
 import io
 import struct
@@ -11,8 +11,8 @@ from PIL import Image
 from pydicom import encaps, uid
 
 from benchmark.study import dicom
-from benchmark.study.photos import IMAGE_SUFFIXES, PhotoError, crop_row, read_photo
-from tests.fuzz.photos import HEIGHT, WIDTH, dataset, eye
+from benchmark.study.images import IMAGE_SUFFIXES, ImageError, crop_row, read_image
+from tests.fuzz.images import HEIGHT, WIDTH, dataset, eye
 
 RGB = eye()
 GREY = RGB[..., 0]
@@ -45,7 +45,7 @@ def without_marker(jpeg: bytes) -> bytes:
 
 
 def close(path: Path, expected=RGB, error=0.0) -> bool:
-    read = read_photo(path)
+    read = read_image(path)
     assert (read.shape, read.dtype) == (expected.shape, np.uint8)
     return np.abs(read - expected.astype(int)).mean() <= error
 
@@ -110,7 +110,7 @@ def test_palette(tmp_path, bits):
 
 @pytest.mark.parametrize("said", ["RGB", "YBR_FULL_422"])
 def test_a_jpeg_with_a_marker_says_its_colours_whatever_the_attribute_says(write, said):
-    """Many devices write RGB over a JPEG that holds YCbCr: read by the attribute, the photograph is purple."""
+    """Many devices write RGB over a JPEG that holds YCbCr: read by the attribute, the image is purple."""
     for jpeg in (encoded(RGB, "JPEG", quality=95), encoded(RGB, "JPEG", quality=95, keep_rgb=True)):
         assert close(write(jpeg, uid.JPEGBaseline8Bit, PhotometricInterpretation=said), error=3)
 
@@ -199,9 +199,9 @@ def test_what_cannot_be_decoded_here_is_named_with_the_fix(write, syntax):
         ({"BitsAllocated": 32, "BitsStored": 32}, "32 of 32 bits a sample"),
     ],
 )
-def test_what_is_no_photograph_is_refused(write, attributes, reason):
-    with pytest.raises(PhotoError, match=r"^DICOM: ") as caught:
-        read_photo(write(RGB, **attributes))
+def test_what_is_no_image_is_refused(write, attributes, reason):
+    with pytest.raises(ImageError, match=r"^DICOM: ") as caught:
+        read_image(write(RGB, **attributes))
     assert reason in str(caught.value)
 
 
@@ -211,10 +211,10 @@ def test_files_without_an_image(tmp_path):
     report.save_as(tmp_path / "report", enforce_file_format=True)
     (tmp_path / "text.dcm").write_text("hello")
     for name in ("report", "text.dcm"):
-        with pytest.raises(PhotoError, match="DICOM: a file without an image"):
-            read_photo(tmp_path / name)
-    with pytest.raises(PhotoError, match="no such file"):
-        read_photo(tmp_path / "none.dcm")
+        with pytest.raises(ImageError, match="DICOM: a file without an image"):
+            read_image(tmp_path / name)
+    with pytest.raises(ImageError, match="no such file"):
+        read_image(tmp_path / "none.dcm")
 
 
 @pytest.mark.parametrize("name", ["IM000001", "1.2.840.113619", "eye.jpg", "eye.DCM", "eye.dicom"])
@@ -244,7 +244,7 @@ def test_old_files_without_a_preamble(tmp_path):
         (["F", "L"], RGB.transpose(1, 0, 2)),
         (["F", "R"], RGB.transpose(1, 0, 2)[:, ::-1]),
         (["H", "L"], RGB.transpose(1, 0, 2)[::-1]),
-        (["A", "F"], RGB),  # not an orientation of a fundus photograph
+        (["A", "F"], RGB),  # not an orientation of a fundus image
         (["LP", "F"], RGB),
         (["L", "R"], RGB),
         (["L"], RGB),

@@ -26,7 +26,7 @@ def test_what_torchvision_takes_is_taken(tmp_path):
         theirs = {
             (os.path.relpath(path, tmp_path), label) for path, label in datasets.ImageFolder(tmp_path / split).samples
         }
-        assert {(p.image, p.label) for p in found.photographs if p.split == split} == theirs
+        assert {(p.image, p.label) for p in found.listed if p.split == split} == theirs
     assert told_left_out(found.left_out) == "3 files left out: 3 with the ending .txt"
 
 

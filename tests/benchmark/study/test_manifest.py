@@ -1,4 +1,4 @@
-"""Tables of photographs as users write them, and the errors of faulty ones."""
+"""Tables of images as users write them, and the errors of faulty ones."""
 
 import os
 import time
@@ -53,7 +53,7 @@ def without_path(manifest: Path, error: UserError) -> list[str]:
     return [line.removeprefix(f"{manifest}: ") for line in lines]
 
 
-def test_a_csv_becomes_one_row_a_photograph(csv, tmp_path):
+def test_a_csv_becomes_one_row_a_image(csv, tmp_path):
     table = read_manifest(csv(HEADER, "eyes/a.jpg,0,7", "b.jpg,1,p8"))
     assert table.rows(named=True) == [
         {
@@ -290,7 +290,7 @@ def test_a_damaged_parquet_is_one_line(tmp_path):
 
 
 def test_a_header_alone(csv):
-    assert refusal(csv(HEADER)) == ["has no row below its header; list one photograph a row"]
+    assert refusal(csv(HEADER)) == ["has no row below its header; list one image a row"]
 
 
 def test_umlauts_of_a_western_spreadsheet(csv):
@@ -472,7 +472,7 @@ def photos(tmp_path):
     return tmp_path
 
 
-# One photograph under two names, two patients, two splits (kind of JunkangZhang/RetinalSegReg#4).
+# One image under two names, two patients, two splits (kind of JunkangZhang/RetinalSegReg#4).
 @pytest.mark.parametrize(
     "again", ["./a.jpg", "gone/../a.jpg", "{photos}/a.jpg", "link.jpg", "hard.jpg", "folder/a.jpg"]
 )
@@ -523,7 +523,7 @@ def test_a_mask_of_two_images(csv, rows, told):
     assert line == f"{told}; every image needs a mask of its own"
 
 
-def test_one_field_of_view_for_all_photographs_of_a_camera(csv):
+def test_one_field_of_view_for_all_images_of_a_camera(csv):
     assert len(read_manifest(csv(f"{HEADER},fov_mask", "a.jpg,0,1,fov.png", "b.jpg,1,2,fov.png"))) == 2
 
 
@@ -667,7 +667,7 @@ def test_every_kind_of_picture_is_taken(folder, suffix):
     assert f"test/yes/im0002{suffix}" in read_manifest(root)["image"].to_list()
 
 
-def test_photographs_in_folders_of_a_class_folder(folder):
+def test_images_in_folders_of_a_class_folder(folder):
     """As torchvision's ImageFolder finds them (NVIDIA/DIGITS#7: class/patient/visit/)."""
     root = folder("test/no/5.jpg", "test/yes/2019/visit1/OD.jpg", "test/yes/2019/visit1/OS.JPG", "test/yes/2020/x.jpg")
     assert read_manifest(root).filter(split="test")["image"].to_list() == [
@@ -773,7 +773,7 @@ def test_a_copy_in_another_split_or_class(folder):
 def test_copies_within_a_class_folder_are_one_patient(folder):
     root = folder("test/no/5.jpg", "test/yes/6.jpg", "train/no/7.jpg")
     for name in ("1", "7"):
-        (root / f"train/no/{name}.jpg").write_bytes(b"one photograph" * 1000)
+        (root / f"train/no/{name}.jpg").write_bytes(b"one image" * 1000)
     opened = open_manifest(root)
     assert opened.copies == 1
     assert opened.images.filter(label=0, split="train")["patient_id"].to_list() == ["train/no/1.jpg"] * 2
@@ -786,7 +786,7 @@ def test_a_patient_written_in_two_ways_in_file_names(folder):
 
 
 def dicom_file(path: Path, patient: str, laterality: str, seed: int) -> None:
-    """A small fundus photograph as a camera exports it."""
+    """A small fundus image as a camera exports it."""
     pydicom = pytest.importorskip("pydicom")
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid

@@ -197,9 +197,9 @@ def test_a_written_cohort_reads_back(tmp_path):
     for row, planned in zip(rows, plan(cohort), strict=True):
         drawn = draw_eye(cohort, row["patient_id"], row["eye"], float(row["severity"]), row["low_quality"] == "1")
         assert (row["label"], row["low_quality"]) == (str(planned["label"]), str(int(planned["low_quality"])))
-        photograph = np.asarray(Image.open(manifest.parent / row["image"]).convert("RGB")).astype(float)
-        assert photograph.shape == drawn.rgb.shape
-        assert abs(photograph - drawn.rgb).mean() < 4  # JPEG
+        image = np.asarray(Image.open(manifest.parent / row["image"]).convert("RGB")).astype(float)
+        assert image.shape == drawn.rgb.shape
+        assert abs(image - drawn.rgb).mean() < 4  # JPEG
         for mask in ("artery", "vein", "disc", "fov"):
             stored = np.asarray(Image.open(manifest.parent / row[f"{mask}_mask"]))
             assert np.array_equal(stored, getattr(drawn, mask) * 255)

@@ -1,4 +1,4 @@
-"""Photographs without vessels, and controls that keep them."""
+"""Images without vessels, and controls that keep them."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from benchmark.synthetic import SyntheticCohort, draw_eye, render
 from xai.controls.erasure import erase, erase_all
-from xai.crop import crop_photo, square_around
+from xai.crop import crop_image, square_around
 from xai.vessels import VesselMasks, regions
 
 SIZE = 224
@@ -18,7 +18,7 @@ SIZE = 224
 def crop_of(rgb, artery, vein, fov):
     square = square_around(fov)
     masks = VesselMasks(artery, vein, np.zeros_like(artery))
-    return crop_photo(rgb, square, SIZE), regions(masks, fov, square, SIZE)
+    return crop_image(rgb, square, SIZE), regions(masks, fov, square, SIZE)
 
 
 def synthetic(seed=0):
@@ -36,7 +36,7 @@ def real(shared, name):
 
 
 def check(rgb, planes):
-    """What holds of any photograph; returns what was made of it."""
+    """What holds of any image; returns what was made of it."""
     before = rgb.copy()
     found = erase(rgb, planes)
     retina, vessel = planes[3] == 255, planes[2] > 0
@@ -56,13 +56,13 @@ def check(rgb, planes):
 def test_a_synthetic_eye_without_vessels_is_as_if_drawn_without(seed, monkeypatch):
     rgb, planes = synthetic(seed)
     found = check(rgb, planes)
-    photograph = render.photograph
+    image = render.image
 
     def bloodless(rng, frame, density, arteries, veins, quality):
         trees = (replace(tree, blood=np.zeros_like(tree.blood)) for tree in (arteries, veins))
-        return photograph(rng, frame, density, *trees, quality)
+        return image(rng, frame, density, *trees, quality)
 
-    monkeypatch.setattr(render, "photograph", bloodless)
+    monkeypatch.setattr(render, "image", bloodless)
     truth, _ = synthetic(seed)
     clear = (planes[2] > 127) & found.vessels
     contrast = [float((picture[..., 1].astype(float) - truth[..., 1])[clear].mean()) for picture in (rgb, found.erased)]
@@ -74,7 +74,7 @@ def test_a_synthetic_eye_without_vessels_is_as_if_drawn_without(seed, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["hrf_02_h", "lesav_111"])
-def test_vessels_of_a_photograph(shared, name):
+def test_vessels_of_a_image(shared, name):
     """Wide vessels are darker in green than the nearest retina clear of vessels; afterwards no longer."""
     rgb, planes = real(shared, name)
     found = check(rgb, planes)

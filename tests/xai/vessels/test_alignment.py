@@ -1,4 +1,4 @@
-"""Masks on the photograph's vessels, turned, and on another eye."""
+"""Masks on the image's vessels, turned, and on another eye."""
 
 from itertools import pairwise
 
@@ -42,7 +42,7 @@ def test_turned_masks_fit_better_turned_back(eyes, way):
 
 
 @pytest.mark.parametrize("quarters", [1, 3])
-def test_a_square_photograph_may_be_turned_by_a_quarter(eyes, quarters):
+def test_a_square_image_may_be_turned_by_a_quarter(eyes, quarters):
     eye = eyes[0]
     square = slice(0, eye.fov.shape[0]), slice(16, 16 + eye.fov.shape[0])
     vessel = np.rot90((eye.artery | eye.vein)[square], quarters)
@@ -69,7 +69,7 @@ def test_nothing_to_correlate_gives_no_number(eyes):
 
 
 @pytest.mark.slow
-def test_experts_masks_lie_on_the_vessels_of_real_photographs(shared):
+def test_experts_masks_lie_on_the_vessels_of_real_images(shared):
     folder = shared / "data" / "av_gt"
     for file in sorted((folder / "av").glob("*.png")):
         rgb = np.asarray(Image.open(folder / "images" / f"{file.stem}.jpg"))

@@ -49,7 +49,7 @@ def test_the_crop_is_upstreams_also_where_the_frame_cuts_the_disc(fixtures, case
     np.testing.assert_array_equal(crop.apply(rgb), picture(fixtures / f"crop_output{case}.png"))
 
 
-def test_the_crop_of_a_real_photograph_is_upstreams(shared):
+def test_the_crop_of_a_real_image_is_upstreams(shared):
     example = shared / "data" / "automorph_example"
     rgb = picture(example / "images" / "1.png")
     crop = find_crop(rgb)
@@ -79,13 +79,13 @@ def test_what_the_crop_takes_goes_back_to_its_pixel(shape, place, radius):
 
 
 @pytest.mark.parametrize(("row", "column", "radius"), [(-1, 5, 3), (20, 5, 3), (5, 30, 3), (5, 5, 0)])
-def test_a_circle_outside_the_photograph_is_refused(row, column, radius):
+def test_a_circle_outside_the_image_is_refused(row, column, radius):
     with pytest.raises(ValueError, match=f"radius {radius} at row {row}, column {column} .* 30x20 pixels"):
         Crop(row, column, radius, (20, 30))
 
 
 @pytest.mark.parametrize("level", [0, 200])
-def test_a_photograph_without_surround_has_no_crop(level):
+def test_a_image_without_surround_has_no_crop(level):
     with pytest.raises(ValueError, match="shows no rim"):
         find_crop(np.full((90, 120, 3), level, np.uint8))
 
@@ -97,7 +97,7 @@ def test_the_networks_input_is_upstreams(fixtures):
     np.testing.assert_allclose(found, expected["network_input"], rtol=1e-6)
 
 
-def test_a_photograph_without_red_is_refused():
+def test_a_image_without_red_is_refused():
     square = np.zeros((40, 40, 3), np.uint8)
     square[..., 1] = 90
     with pytest.raises(ValueError, match="no red"):
@@ -146,7 +146,7 @@ def test_artery_and_vein_are_cleaned_apart_and_uncertain_is_not():
     np.testing.assert_array_equal(cleaned[9], labels[9])
 
 
-def test_masks_lie_on_the_photograph():
+def test_masks_lie_on_the_image():
     crop = Crop(3, 20, 8, (12, 30))  # cut off above and below
     labels = np.zeros((crop.side, crop.side), np.uint8)
     labels[crop.inset[0].start, 0] = ARTERY

@@ -5,19 +5,19 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from xai.vessels import Photo, open_source
+from xai.vessels import FundusImage, open_source
 
 CENTRE, RADIUS = (40, 55), 36
 HEADER = "Name,centre_w,centre_h,radius,Scale,Scale_resolution\n"
 
 
-def photo(rgb, image="eye.jpg"):
-    return Photo(rgb, np.ones(rgb.shape[:2], dtype=bool), {"image": image})
+def fundus(rgb, image="eye.jpg"):
+    return FundusImage(rgb, np.ones(rgb.shape[:2], dtype=bool), {"image": image})
 
 
 @pytest.fixture
 def rgb():
-    """A photograph whose disc the frame cuts off below."""
+    """An image whose disc the frame cuts off below."""
     y, x = np.mgrid[:70, :110]
     disc = np.hypot(y - CENTRE[0], x - CENTRE[1]) <= RADIUS
     noise = np.random.default_rng(0).integers(60, 180, (70, 110, 3))
@@ -26,12 +26,12 @@ def rgb():
 
 @pytest.fixture
 def results(rgb, tmp_path):
-    """Results of AutoMorph on that photograph: artery at (10, 50), vein at (69, 60), uncertain at (40, 19)."""
+    """Results of AutoMorph on that image: artery at (10, 50), vein at (69, 60), uncertain at (40, 19)."""
     folder = tmp_path / "Results"
     (folder / "M0" / "images").mkdir(parents=True)
     (folder / "M2" / "artery_vein" / "raw").mkdir(parents=True)
     (folder / "M0" / "crop_info.csv").write_text(f"{HEADER}eye.png,40,55,36,0.1,78.9\n")
-    square = np.zeros((72, 72, 3), np.uint8)  # rows 4 to 69, columns 19 to 90 of the photograph
+    square = np.zeros((72, 72, 3), np.uint8)  # rows 4 to 69, columns 19 to 90 of the image
     y, x = np.mgrid[:70, :110]
     circle = (y - CENTRE[0]) ** 2 + (x - CENTRE[1]) ** 2 <= RADIUS**2
     square[3:69] = (rgb * circle[..., None])[4:70, 19:91]
@@ -48,8 +48,8 @@ def raw(results):
     return results / "M2" / "artery_vein" / "raw" / "eye.png"
 
 
-def test_a_map_goes_back_to_the_photographs_pixels(results, rgb):
-    (masks,) = open_source("automorph_results", results).segment([photo(rgb)])
+def test_a_map_goes_back_to_the_images_pixels(results, rgb):
+    (masks,) = open_source("automorph_results", results).segment([fundus(rgb)])
     assert masks.artery.shape == masks.vein.shape == masks.uncertain.shape == (70, 110)
     assert np.argwhere(masks.artery).tolist() == [[10, 50]]
     assert np.argwhere(masks.vein).tolist() == [[69, 60]]
@@ -59,7 +59,7 @@ def test_a_map_goes_back_to_the_photographs_pixels(results, rgb):
 
 @pytest.mark.parametrize("image", ["eye.tif", "clinic/2024/eye.jpg", "eye.left.png"])
 def test_results_are_found_by_the_name_up_to_the_first_dot(results, rgb, image):
-    (masks,) = open_source("automorph_results", results).segment([photo(rgb, image)])
+    (masks,) = open_source("automorph_results", results).segment([fundus(rgb, image)])
     assert masks.artery[10, 50]
 
 
@@ -67,7 +67,7 @@ def test_results_are_found_by_the_name_up_to_the_first_dot(results, rgb, image):
 def real(shared):
     example = shared / "data" / "automorph_example"
     rgb = np.asarray(Image.open(example / "images" / "1.png"))
-    (masks,) = open_source("automorph_results", example / "Results").segment([photo(rgb, "images/1.png")])
+    (masks,) = open_source("automorph_results", example / "Results").segment([fundus(rgb, "images/1.png")])
     return example, rgb, masks
 
 
@@ -92,61 +92,61 @@ def test_vessels_of_a_real_run_are_dark_where_they_lie_and_nowhere_near(real):
         assert contrast[np.roll(vessel, shift, (0, 1))].mean() > aligned
 
 
-def test_another_photograph_of_the_same_size_is_refused(results, rgb):
+def test_another_image_of_the_same_size_is_refused(results, rgb):
     source = open_source("automorph_results", results)
     for other in (rgb[:, ::-1], np.roll(rgb, 2, axis=1)):
         with pytest.raises(ValueError, match=r"eye\.jpg: not what AutoMorph saw: .* differs by \d+ grey levels"):
-            source.segment([photo(np.ascontiguousarray(other))])
+            source.segment([fundus(np.ascontiguousarray(other))])
 
 
-def test_a_real_photograph_out_of_place_is_refused(real):
+def test_a_real_image_out_of_place_is_refused(real):
     example, rgb, _ = real
     source = open_source("automorph_results", example / "Results")
     with pytest.raises(ValueError, match="not what AutoMorph saw"):
-        source.segment([photo(np.roll(rgb, 3, axis=0), "1.png")])
+        source.segment([fundus(np.roll(rgb, 3, axis=0), "1.png")])
 
 
 def test_what_a_jpeg_decoder_changes_is_let_pass(results, rgb):
     noisy = rgb + (rgb > 0) * np.random.default_rng(1).integers(-2, 3, rgb.shape)
-    (masks,) = open_source("automorph_results", results).segment([photo(noisy.astype(np.uint8))])
+    (masks,) = open_source("automorph_results", results).segment([fundus(noisy.astype(np.uint8))])
     assert masks.artery[10, 50]
 
 
 def test_without_its_crops_a_run_can_still_be_read(results, rgb):
     shutil.rmtree(results / "M0" / "images")
-    (masks,) = open_source("automorph_results", results).segment([photo(rgb)])
+    (masks,) = open_source("automorph_results", results).segment([fundus(rgb)])
     assert masks.artery[10, 50]
 
 
-def test_a_photograph_that_m0_did_not_see_is_named(results, rgb):
+def test_a_image_that_m0_did_not_see_is_named(results, rgb):
     with pytest.raises(ValueError, match=r"other\.jpg: 0 rows for other\.png"):
-        open_source("automorph_results", results).segment([photo(rgb, "other.jpg")])
+        open_source("automorph_results", results).segment([fundus(rgb, "other.jpg")])
 
 
-def test_two_photographs_of_one_name_are_not_told_apart(results, rgb):
+def test_two_images_of_one_name_are_not_told_apart(results, rgb):
     with (results / "M0" / "crop_info.csv").open("a") as file:
         file.write("eye.png,41,55,36,0.1,78.9\n")
     with pytest.raises(ValueError, match=r"eye\.jpg: 2 rows for eye\.png"):
-        open_source("automorph_results", results).segment([photo(rgb)])
+        open_source("automorph_results", results).segment([fundus(rgb)])
 
 
-def test_a_photograph_that_m1_left_out_is_named(results, rgb):
+def test_a_image_that_m1_left_out_is_named(results, rgb):
     raw(results).unlink()
     with pytest.raises(ValueError, match=r"eye\.jpg: no .*eye\.png: AutoMorph leaves out .* poor quality"):
-        open_source("automorph_results", results).segment([photo(rgb)])
+        open_source("automorph_results", results).segment([fundus(rgb)])
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture"])
 def test_an_unreadable_map_is_named(results, rgb, content):
     raw(results).write_bytes(content)
     with pytest.raises(ValueError, match=r"eye\.png: cannot be read as a picture"):
-        open_source("automorph_results", results).segment([photo(rgb)])
+        open_source("automorph_results", results).segment([fundus(rgb)])
 
 
 def test_a_truncated_map_is_named(results, rgb):
     raw(results).write_bytes(raw(results).read_bytes()[:-30])
     with pytest.raises(ValueError, match=r"eye\.png: cannot be read as a picture"):
-        open_source("automorph_results", results).segment([photo(rgb)])
+        open_source("automorph_results", results).segment([fundus(rgb)])
 
 
 def test_a_colour_that_automorph_does_not_use_is_refused(results, rgb):
@@ -154,18 +154,18 @@ def test_a_colour_that_automorph_does_not_use_is_refused(results, rgb):
     colours[20, 20] = (255, 255, 0)
     Image.fromarray(colours).save(raw(results))
     with pytest.raises(ValueError, match=r"eye\.png: 1 pixels have colours .* such as \(255, 255, 0\)"):
-        open_source("automorph_results", results).segment([photo(rgb)])
+        open_source("automorph_results", results).segment([fundus(rgb)])
 
 
 def test_a_map_of_another_size_is_refused(results, rgb):
     Image.open(raw(results)).resize((80, 80)).save(raw(results))
     with pytest.raises(ValueError, match=r"eye\.png: 80x80 pixels, .* crop of eye\.jpg has 72x72"):
-        open_source("automorph_results", results).segment([photo(rgb)])
+        open_source("automorph_results", results).segment([fundus(rgb)])
 
 
-def test_a_circle_outside_the_photograph_is_refused(results, rgb):
+def test_a_circle_outside_the_image_is_refused(results, rgb):
     with pytest.raises(ValueError, match=r"eye\.jpg: a circle .* row 40, .* 110x30 pixels: crop_info\.csv is of"):
-        open_source("automorph_results", results).segment([photo(rgb[:30])])
+        open_source("automorph_results", results).segment([fundus(rgb[:30])])
 
 
 @pytest.mark.parametrize("line", ["eye.png,40.5,55,36,0.1,1", "eye.png,40,55", "eye.png,,55,36,1,1"])
@@ -189,7 +189,7 @@ def test_a_damaged_crop_info_names_the_line(results, line):
 )
 def test_a_crop_info_that_a_spreadsheet_has_saved_is_read(results, rgb, table):
     (results / "M0" / "crop_info.csv").write_bytes(table)
-    (masks,) = open_source("automorph_results", results).segment([photo(rgb)])
+    (masks,) = open_source("automorph_results", results).segment([fundus(rgb)])
     assert masks.artery[10, 50]
 
 
@@ -211,20 +211,20 @@ def test_a_crop_info_of_no_table_gives_one_line(results, content):
 def test_a_circle_of_no_size_is_refused(results, rgb, radius):
     (results / "M0" / "crop_info.csv").write_text(f"{HEADER}eye.png,40,55,{radius},0.1,78.9\n")
     with pytest.raises(ValueError, match=r"crop_info\.csv"):
-        open_source("automorph_results", results).segment([photo(rgb)])
+        open_source("automorph_results", results).segment([fundus(rgb)])
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("OD/eye.jpg", "OS/eye.jpg"), ("eye.a.jpg", "eye.b.jpg"), ("eye.jpg", "x/eye.left.png")]
 )
-def test_two_photographs_that_share_a_map_are_refused_before_the_run(results, one, other):
+def test_two_images_that_share_a_map_are_refused_before_the_run(results, one, other):
     """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot; both eyes got one map."""
     source = open_source("automorph_results", results)
     with pytest.raises(ValueError, match=rf"^{one} and {other} share AutoMorph's map eye\.png, .*: rename one of them"):
         source.check(["other.jpg", one, other], [])
 
 
-def test_a_photograph_that_is_not_segmented_may_have_given_the_map(results):
+def test_a_image_that_is_not_segmented_may_have_given_the_map(results):
     source = open_source("automorph_results", results)
     source.check(["test/eye.jpg"], ["train/eye.jpg"])  # the crop is there, and will show whose map it is
     (results / "M0" / "images" / "eye.png").unlink()

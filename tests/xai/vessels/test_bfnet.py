@@ -10,7 +10,7 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file
 from torch import nn
 
-from xai.vessels import Photo, open_source
+from xai.vessels import FundusImage, open_source
 from xai.vessels.bfnet import BFNet, BFNetSource, load_member
 
 FILES = {"main": "CP_best_F1_all", "artery": "CP_best_F1_A", "vein": "CP_best_F1_V"}
@@ -106,7 +106,7 @@ class Constant(nn.Module):
 
 
 def drawn(shape, centre, radius):
-    """A photograph of a disc with bars of known class, and the (H, W) classes."""
+    """An image of a disc with bars of known class, and the (H, W) classes."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     disc = np.hypot(y - centre[0], x - centre[1]) <= radius
     inner = np.hypot(y - centre[0], x - centre[1]) <= 0.9 * radius
@@ -117,7 +117,7 @@ def drawn(shape, centre, radius):
     rgb[disc] = (180, 90, 60)
     rgb[artery, 1] = 20
     rgb[vein, 2] = 0
-    return Photo(rgb, disc, {"image": "drawn.png"}), labels
+    return FundusImage(rgb, disc, {"image": "drawn.png"}), labels
 
 
 def dice(a, b):
@@ -132,11 +132,11 @@ PICTURES = [
 
 
 @pytest.mark.parametrize(("shape", "centre", "radius"), PICTURES)
-def test_masks_lie_on_the_photographs_own_pixels(member, shape, centre, radius):
-    photo, labels = drawn(shape, centre, radius)
+def test_masks_lie_on_the_images_own_pixels(member, shape, centre, radius):
+    image, labels = drawn(shape, centre, radius)
     source = BFNetSource(member, 320)
     source.members = [Stub(), Stub()]
-    (masks,) = source.segment([photo])
+    (masks,) = source.segment([image])
     sideways, upright = ((0, 3), (0, -3)), ((3, 0), (-3, 0))
     expected = ((masks.artery, 1, sideways), (masks.vein, 2, upright), (masks.uncertain, 3, sideways + upright))
     for mask, label, shifts in expected:
@@ -147,12 +147,12 @@ def test_masks_lie_on_the_photographs_own_pixels(member, shape, centre, radius):
             assert dice(np.roll(mask, shift, (0, 1)), labels == label) < found - 0.08
 
 
-def test_photographs_of_a_batch_do_not_mix(ensemble):
-    photos = [drawn(*(parameter.values))[0] for parameter in PICTURES]
+def test_images_of_a_batch_do_not_mix(ensemble):
+    images = [drawn(*(parameter.values))[0] for parameter in PICTURES]
     source = open_source("bfnet", ensemble, 64)
-    together = source.segment(photos)
-    for photo, masks in zip(photos, together, strict=True):
-        (alone,) = source.segment([photo])
+    together = source.segment(images)
+    for image, masks in zip(images, together, strict=True):
+        (alone,) = source.segment([image])
         for name in ("artery", "vein", "uncertain"):
             np.testing.assert_array_equal(getattr(masks, name), getattr(alone, name))
         assert masks.disagreement == alone.disagreement
@@ -162,14 +162,14 @@ def test_photographs_of_a_batch_do_not_mix(ensemble):
 
 
 def test_disagreement_is_the_deviation_of_the_chosen_class_over_vessels(member):
-    photo, _ = drawn((260, 400), (130, 170), 110)
+    image, _ = drawn((260, 400), (130, 170), 110)
     source = BFNetSource(member, 64)
     source.members = [Constant(0.6), Constant(0.9)]
-    assert source.segment([photo])[0].disagreement == pytest.approx(0.15, abs=1e-5)
+    assert source.segment([image])[0].disagreement == pytest.approx(0.15, abs=1e-5)
     source.members = [Constant(0.1), Constant(0.2)]
-    assert source.segment([photo])[0].disagreement is None  # no vessels
+    assert source.segment([image])[0].disagreement is None  # no vessels
     source.members = [Constant(0.9)]
-    assert source.segment([photo])[0].disagreement is None  # nobody to disagree with
+    assert source.segment([image])[0].disagreement is None  # nobody to disagree with
 
 
 def test_the_size_it_was_trained_at_is_the_default(member):
@@ -199,9 +199,9 @@ def test_provenance_tells_changed_weights(member, editable):
 
 
 def test_an_image_without_an_eye_is_named(member):
-    photo = Photo(np.zeros((90, 120, 3), np.uint8), np.ones((90, 120), bool), {"image": "black.jpg"})
+    image = FundusImage(np.zeros((90, 120, 3), np.uint8), np.ones((90, 120), bool), {"image": "black.jpg"})
     with pytest.raises(ValueError, match=r"black\.jpg: .* shows no rim"):
-        open_source("bfnet", member, 64).segment([photo])
+        open_source("bfnet", member, 64).segment([image])
 
 
 def test_weights_are_needed():

@@ -76,7 +76,7 @@ def test_pixels_partly_vessel_count_by_their_share():
 
 @pytest.mark.parametrize("name", ["hrf_01_dr", "lesav_304", "lesav_12"])
 def test_experts_masks_are_not_flagged(shared, name):
-    """The photographs of least vessel, least artery and most artery among 23."""
+    """The images of least vessel, least artery and most artery among 23."""
     folder = shared / "data" / "av_gt"
     artery, uncertain, vein = (np.asarray(Image.open(folder / "av" / f"{name}.png")) > 0).transpose(2, 0, 1)
     fov = np.asarray(Image.open(folder / "fov" / f"{name}.png")) > 0

@@ -7,7 +7,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from skimage.transform import resize
 
-from xai.vessels import Photo, open_source
+from xai.vessels import FundusImage, open_source
 from xai.vessels.wnet import WNetSource, load_wnet, network_input, to_masks
 
 BACKGROUND, ARTERY, VEIN = range(3)
@@ -30,8 +30,8 @@ def labels(masks):
     return np.where(masks.artery, ARTERY, np.where(masks.vein, VEIN, BACKGROUND))
 
 
-def upstream_photo(wnet_av, rgb, name):
-    """A photograph with upstream's own field of view: the disc in the crop box of the fixture's manifest."""
+def upstream_image(wnet_av, rgb, name):
+    """An image with upstream's own field of view: the disc in the crop box of the fixture's manifest."""
     manifest = json.loads((wnet_av / "manifest.json").read_text())["images"][name]
     width, height = manifest["original_wh"]
     top, left, bottom, right = manifest["crop_minr_minc_maxr_maxc"]
@@ -43,7 +43,7 @@ def upstream_photo(wnet_av, rgb, name):
     fov &= box
     fov[[top, bottom - 1], (left + right) // 2] = True  # the box survives the disc's coarse outline
     fov[(top + bottom) // 2, [left, right - 1]] = True
-    return Photo(np.zeros((height, width, 3), np.uint8) if rgb is None else rgb, fov, {"image": name})
+    return FundusImage(np.zeros((height, width, 3), np.uint8) if rgb is None else rgb, fov, {"image": name})
 
 
 @pytest.mark.parametrize("model", ["drive", "hrf"])
@@ -92,11 +92,11 @@ def test_logits_probabilities_and_labels_are_upstreams(wnet_av, model, name, siz
 @pytest.mark.parametrize(
     "name", ["11", pytest.param("1", marks=pytest.mark.slow), pytest.param("100", marks=pytest.mark.slow)]
 )
-def test_labels_at_the_photographs_size_are_upstreams(wnet_av, name):
+def test_labels_at_the_images_size_are_upstreams(wnet_av, name):
     source = WNetSource(wnet_av / "wnet_drive.safetensors")
-    photo = upstream_photo(wnet_av, None, name)
+    image = upstream_image(wnet_av, None, name)
     (maps,) = source.probabilities(picture(wnet_av / f"input_{name}_512.png")[None])
-    found = labels(to_masks(maps, photo.fov))
+    found = labels(to_masks(maps, image.fov))
     expected = picture(wnet_av / f"label3_native_drive_{name}_512.png")
     assert found.shape == expected.shape
     assert (found != expected).mean() <= 2e-4
@@ -104,21 +104,21 @@ def test_labels_at_the_photographs_size_are_upstreams(wnet_av, name):
 
 def test_network_input_is_upstreams(wnet_av, shared):
     rgb = picture(shared / "data" / "automorph_example" / "images" / "1.png")
-    photo = upstream_photo(wnet_av, rgb, "1")
-    np.testing.assert_array_equal(network_input(photo, 512), picture(wnet_av / "input_1_512.png"))
+    image = upstream_image(wnet_av, rgb, "1")
+    np.testing.assert_array_equal(network_input(image, 512), picture(wnet_av / "input_1_512.png"))
 
 
-def test_segment_gives_masks_of_each_photograph_inside_its_field_of_view(wnet_av):
+def test_segment_gives_masks_of_each_image_inside_its_field_of_view(wnet_av):
     rgb = picture(wnet_av / "input_11_512.png")
     y, x = np.mgrid[:512, :512]
     disc = (y - 256) ** 2 + (x - 256) ** 2 < 250**2
-    wide = Photo(rgb, disc, {"image": "a"})
-    cut = Photo(rgb[100:400], disc[100:400], {"image": "b"})
+    wide = FundusImage(rgb, disc, {"image": "a"})
+    cut = FundusImage(rgb[100:400], disc[100:400], {"image": "b"})
     source = open_source("wnet", wnet_av / "wnet_drive.safetensors", 256)
     first, second = source.segment([wide, cut])
-    for photo, masks in ((wide, first), (cut, second)):
-        assert masks.artery.shape == masks.vein.shape == photo.fov.shape
-        assert not ((masks.artery | masks.vein) & ~photo.fov).any()
+    for image, masks in ((wide, first), (cut, second)):
+        assert masks.artery.shape == masks.vein.shape == image.fov.shape
+        assert not ((masks.artery | masks.vein) & ~image.fov).any()
         assert not (masks.artery & masks.vein).any()
         assert not masks.uncertain.any()
         assert 0.01 < masks.artery.mean() < 0.2
@@ -127,21 +127,23 @@ def test_segment_gives_masks_of_each_photograph_inside_its_field_of_view(wnet_av
     assert source.segment([]) == []
 
 
-def test_a_small_photograph_is_not_enlarged_unless_a_size_is_asked_for(wnet_av):
-    photo = Photo(picture(wnet_av / "input_11_512.png")[100:225, 100:220], np.ones((125, 120), bool), {"image": "a"})
+def test_a_small_image_is_not_enlarged_unless_a_size_is_asked_for(wnet_av):
+    image = FundusImage(
+        picture(wnet_av / "input_11_512.png")[100:225, 100:220], np.ones((125, 120), bool), {"image": "a"}
+    )
     found, same, enlarged = (
-        WNetSource(wnet_av / "wnet_drive.safetensors", size).segment([photo])[0].vein for size in (None, 120, 192)
+        WNetSource(wnet_av / "wnet_drive.safetensors", size).segment([image])[0].vein for size in (None, 120, 192)
     )
     assert found.any()
     np.testing.assert_array_equal(found, same)
     assert (found != enlarged).any()
 
 
-def test_a_large_photograph_is_reduced_to_the_size_of_training(wnet_av):
+def test_a_large_image_is_reduced_to_the_size_of_training(wnet_av):
     rgb = picture(wnet_av / "input_11_512.png").repeat(2, axis=0).repeat(2, axis=1)
-    photo = Photo(rgb, np.ones(rgb.shape[:2], bool), {"image": "a"})
+    image = FundusImage(rgb, np.ones(rgb.shape[:2], bool), {"image": "a"})
     found, expected = (
-        WNetSource(wnet_av / "wnet_drive.safetensors", size, flips=False).segment([photo])[0].vein
+        WNetSource(wnet_av / "wnet_drive.safetensors", size, flips=False).segment([image])[0].vein
         for size in (None, 512)
     )
     assert found.any()
@@ -169,7 +171,7 @@ def test_provenance_names_the_weights(wnet_av):
     source = open_source("wnet", wnet_av / "wnet_hrf.safetensors")
     assert source.provenance["name"] == "wnet"
     assert source.provenance["weights"] == "wnet_hrf.safetensors"
-    assert source.provenance["size"] == "1024 or the photograph's"
+    assert source.provenance["size"] == "1024 or the image's"
     assert len(source.provenance["sha256"]) == 64
     assert "vessel ratio" in source.provenance["caution"], "arteries and veins are confused: the reader is told"
 

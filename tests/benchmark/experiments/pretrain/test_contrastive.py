@@ -9,7 +9,7 @@ from open_clip.tokenizer import SimpleTokenizer
 
 import backbones
 from benchmark.experiments.pretrain import captions, contrastive
-from benchmark.experiments.pretrain.photographs import cohorts, draw_photographs
+from benchmark.experiments.pretrain.drawing import cohorts, draw_images
 from benchmark.experiments.pretrain.structure import FEATURES
 
 
@@ -41,7 +41,7 @@ def test_both_models_give_unit_vectors():
 @pytest.mark.slow
 def test_the_loss_falls(monkeypatch):
     monkeypatch.setattr(contrastive, "SCHEDULE", replace(contrastive.SCHEDULE, batch=16))
-    photographs = draw_photographs(cohorts(16), processes=2)
-    model, losses = contrastive.pretrain(backbones.get("openclip-tiny-untrained"), photographs, seed=0, steps=60)
+    drawn = draw_images(cohorts(16), processes=2)
+    model, losses = contrastive.pretrain(backbones.get("openclip-tiny-untrained"), drawn, seed=0, steps=60)
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())

@@ -8,7 +8,7 @@ import torch
 
 import backbones
 from benchmark.experiments.pretrain import distilled
-from benchmark.experiments.pretrain.photographs import cohorts, draw_photographs
+from benchmark.experiments.pretrain.drawing import cohorts, draw_images
 
 
 def test_assignments_are_distributions_that_use_every_prototype_alike():
@@ -40,7 +40,7 @@ def test_a_window_is_a_square_of_neighbouring_patches():
 
 
 @torch.inference_mode()
-def test_the_whole_photograph_as_a_window_is_what_the_model_computes():
+def test_the_whole_image_as_a_window_is_what_the_model_computes():
     network = distilled.Network(backbones.get("dinov2-tiny-untrained").build()).eval()
     images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     model = network.model
@@ -65,7 +65,7 @@ def test_the_student_does_not_see_hidden_patches():
 @pytest.mark.slow
 def test_the_loss_falls_and_the_model_is_the_teachers(monkeypatch):
     monkeypatch.setattr(distilled, "SCHEDULE", replace(distilled.SCHEDULE, batch=8))
-    photographs = draw_photographs(cohorts(16), processes=2)
-    model, losses = distilled.pretrain(backbones.get("dinov2-tiny-untrained"), photographs, seed=0, steps=60)
+    drawn = draw_images(cohorts(16), processes=2)
+    model, losses = distilled.pretrain(backbones.get("dinov2-tiny-untrained"), drawn, seed=0, steps=60)
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
     assert not any(value.requires_grad for value in model.parameters())

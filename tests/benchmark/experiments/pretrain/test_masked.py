@@ -8,7 +8,7 @@ import torch
 
 import backbones
 from benchmark.experiments.pretrain import masked
-from benchmark.experiments.pretrain.photographs import cohorts, draw_photographs
+from benchmark.experiments.pretrain.drawing import cohorts, draw_images
 
 
 @torch.inference_mode()
@@ -27,7 +27,7 @@ def test_hidden_patches_are_not_seen():
 @pytest.mark.slow
 def test_the_loss_falls(monkeypatch):
     monkeypatch.setattr(masked, "SCHEDULE", replace(masked.SCHEDULE, batch=8))
-    photographs = draw_photographs(cohorts(16), processes=2)
-    model, losses = masked.pretrain(backbones.get("retfound-tiny-untrained"), photographs, seed=0, steps=150)
+    drawn = draw_images(cohorts(16), processes=2)
+    model, losses = masked.pretrain(backbones.get("retfound-tiny-untrained"), drawn, seed=0, steps=150)
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())

@@ -7,7 +7,7 @@ from torch import nn
 from benchmark.experiments.pretrain.training import Schedule, flipped, pixels, recoloured
 
 
-def test_every_epoch_takes_every_photograph_once_in_a_new_order():
+def test_every_epoch_takes_every_image_once_in_a_new_order():
     taken = []
     module = nn.Linear(1, 1)
     nn.init.zeros_(module.bias)
@@ -33,7 +33,7 @@ def test_norms_and_biases_are_not_decayed():
     assert len(kept["params"]) == 3
 
 
-def test_maps_of_one_photograph_are_mirrored_alike():
+def test_maps_of_one_image_are_mirrored_alike():
     image = torch.arange(16.0).view(1, 1, 4, 4).repeat(64, 1, 1, 1)
     first, second = flipped(torch.Generator().manual_seed(0), image, image + 100)
     assert torch.equal(first + 100, second)

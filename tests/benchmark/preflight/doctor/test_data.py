@@ -1,4 +1,4 @@
-"""A study's own photographs and masks: in order, missing, unreadable."""
+"""A study's own images and masks: in order, missing, unreadable."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ PASS, WARN, FAIL = Status
 
 @pytest.fixture
 def manifest(tmp_path) -> Path:
-    """40 photographs of 40 patients with their masks."""
+    """40 images of 40 patients with their masks."""
     side = np.linspace(-1, 1, 96)
     disc = (side[:, None] ** 2 + side**2 < 0.8)[..., None] * np.array([180, 90, 40])
     for patient in range(40):
@@ -29,7 +29,7 @@ def manifest(tmp_path) -> Path:
 
 @pytest.fixture
 def own(manifest, case):
-    """A study of these photographs, with other settings of its cohort."""
+    """A study of these images, with other settings of its cohort."""
     return lambda **cohort: case(cohort={"manifest": manifest, "synthetic": None, **cohort})
 
 
@@ -41,8 +41,8 @@ def test_a_cohort_in_order(statuses, own):
         "train 20 (10 positive, of 10 patients), val 6 (3 positive, of 3 patients), test 14 (7 positive, of 7 patients)"
     )
     assert f"40 images of 40 patients; {counts}" in cohort.detail
-    (photographs,) = data.check_photographs(patient)
-    assert (photographs.status, "9 of them were decoded" in photographs.detail) == (PASS, True)
+    (images,) = data.check_images(patient)
+    assert (images.status, "9 of them were decoded" in images.detail) == (PASS, True)
     assert statuses(data.check_vessels(patient)) == [PASS]
 
 
@@ -79,9 +79,9 @@ def test_the_positive_class_is_shown(manifest, statuses, own):
     assert (classes.status, "--positive glaucoma" in classes.detail) == (WARN, True)
 
 
-def test_the_demo_draws_its_photographs(case, statuses):
+def test_the_demo_draws_its_images(case, statuses):
     demo = case()
-    for check in (data.check_cohort, data.check_photographs, data.check_vessels):
+    for check in (data.check_cohort, data.check_images, data.check_vessels):
         assert statuses(check(demo)) == [PASS]
 
 
@@ -101,29 +101,29 @@ def test_one_class_alone(manifest, own):
     assert "4 patients cannot be divided into train, val and test so that each has both labels" in findings[0].detail
 
 
-def test_photographs_that_cannot_be_read(statuses, own):
+def test_images_that_cannot_be_read(statuses, own):
     patient = own()
     first = Path(patient.cohort.filter(split="test")["path"][0])
     first.write_bytes(b"no picture")
-    (finding,) = data.check_photographs(patient)
+    (finding,) = data.check_images(patient)
     assert finding.status is WARN
     assert f"{first}: not a readable picture" in finding.detail
     assert "5%" in finding.mend
     for path in patient.cohort["path"]:
         Path(path).write_bytes(b"no picture")
-    findings = data.check_photographs(patient)
+    findings = data.check_images(patient)
     assert statuses(findings) == [FAIL] * 9
     assert [bool(finding.mend) for finding in findings] == [False] * 8 + [True]
 
 
-def test_photographs_are_refused_as_in_a_run(own):
+def test_images_are_refused_as_in_a_run(own):
     """HzFu/EyeQ#2: files that open, and show nothing."""
     patient = own()
     blank, tiny, third = patient.cohort.filter(split="train")["path"][:3]
     Image.new("RGB", (96, 96), (128, 128, 128)).save(blank)
     Image.new("RGB", (1, 1)).save(tiny)
     Image.open(third).convert("CMYK").save(third, "TIFF")
-    findings = data.check_photographs(patient)
+    findings = data.check_images(patient)
     assert [finding.detail.split(": ", 1)[1] for finding in findings] == [
         "a blank frame (grey levels 128 to 128 of 255): nothing to see",
         "1x1 pixels: too small to show vessels (at least 64 a side)",
@@ -133,7 +133,7 @@ def test_photographs_are_refused_as_in_a_run(own):
 @pytest.mark.parametrize(("allowed", "status"), [(0.05, WARN), (0, FAIL)])
 def test_files_that_are_missing(allowed, status, manifest, own):
     (manifest.parent / "7.png").unlink()
-    (finding,) = data.check_photographs(own(max_rejected=allowed))
+    (finding,) = data.check_images(own(max_rejected=allowed))
     assert finding.status is status
     assert f"1 of 40 files are missing, the first: {manifest.parent / '7.png'}" in finding.detail
 
@@ -154,7 +154,7 @@ def test_a_vessel_network_without_weights(case):
     assert (finding.status, "needs weights" in finding.detail) == (FAIL, True)
 
 
-def test_photographs_that_share_a_map_of_automorph(case, manifest, tmp_path):
+def test_images_that_share_a_map_of_automorph(case, manifest, tmp_path):
     """rmaphoh/AutoMorph#14: maps are named by the file's name up to the first dot."""
     (tmp_path / "M0").mkdir()
     (tmp_path / "M2" / "artery_vein" / "raw").mkdir(parents=True)

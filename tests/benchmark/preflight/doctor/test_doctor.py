@@ -31,7 +31,7 @@ def test_a_check_that_breaks_down_is_told_and_the_others_go_on(monkeypatch, case
 
 def test_what_cannot_be_checked_for_another_fault_is_not_a_fault(tmp_path, monkeypatch, case, statuses):
     gone = case(cohort={"manifest": tmp_path / "gone.csv", "synthetic": None})
-    kept = {name: check for name, check in doctor.CHECKS.items() if name in ("cohort", "photographs", "disk")}
+    kept = {name: check for name, check in doctor.CHECKS.items() if name in ("cohort", "images", "disk")}
     monkeypatch.setattr(doctor, "CHECKS", kept)
     cohort, *others = examine(gone, Console(file=io.StringIO()))
     assert (cohort.status, "no such file" in cohort.detail) == (FAIL, True)

@@ -1,8 +1,8 @@
-"""Fuzzing of the reader of photographs: every damaged file is a result, or a line of rejected.csv with the reason.
+"""Fuzzing of the reader of images: every damaged file is a result, or a line of rejected.csv with the reason.
 
-    python -m tests.fuzz.photos --minutes 10 [--seed N] [--jobs N]
+    python -m tests.fuzz.images --minutes 10 [--seed N] [--jobs N]
 
-Files that fail are kept in tests/fuzz/seeds/photos and read again by test_photos.py.
+Files that fail are kept in tests/fuzz/seeds/images and read again by test_images.py.
 """
 
 import argparse
@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 
 from benchmark.study import dicom
-from benchmark.study.photos import IMAGE_SIZE, crop_row
+from benchmark.study.images import IMAGE_SIZE, crop_row
 from tests.fuzz.mutate import Seed, fuzz, mutate
 
-STORE = Path(__file__).parent / "seeds" / "photos"
+STORE = Path(__file__).parent / "seeds" / "images"
 HEIGHT, WIDTH = 72, 90
 _NUMBERS = (0, 1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 32, 64, 255, 256, 4095, 32767, 32768, 65535)
 
@@ -171,12 +171,12 @@ def _dicoms() -> Iterator[tuple[str, Any]]:
 
 
 def dataset(pixels: np.ndarray | bytes, syntax: str = "1.2.840.10008.1.2.1", **attributes: Any) -> Any:
-    """A DICOM photograph of one right eye.
+    """A DICOM image of one right eye.
 
     Args:
         pixels: what is stored, or one frame that is compressed already.
         syntax: UID of the transfer syntax.
-        attributes: by keyword, in place of those of an RGB photograph of 8 bits a sample.
+        attributes: by keyword, in place of those of an RGB image of 8 bits a sample.
     """
     from pydicom import encaps, uid
     from pydicom.dataset import Dataset, FileMetaDataset

@@ -1,4 +1,4 @@
-"""Photographs from files of every kind, usable or not."""
+"""Images from files of every kind, usable or not."""
 
 import struct
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmark.study.photos import IMAGE_SUFFIXES, PhotoError, crop_row, load_photo, one_line, read_photo
+from benchmark.study.images import IMAGE_SUFFIXES, ImageError, crop_row, load_image, one_line, read_image
 from xai.fov import has_light_surround
 from xai.landmarks import read_fov
 
@@ -34,10 +34,10 @@ def row(path, fov_mask="") -> dict:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "jpg", "webp"])
-def test_colour_photographs(tmp_path, rgb, suffix):
+def test_colour_images(tmp_path, rgb, suffix):
     path = tmp_path / f"eye.{suffix}"
     Image.fromarray(rgb).save(path, **({} if suffix in ("png", "tif", "bmp") else {"quality": 95}))
-    read = read_photo(path)
+    read = read_image(path)
     assert (read.shape, read.dtype) == (rgb.shape, np.uint8)
     assert np.abs(read.astype(int) - rgb).mean() < (0.1 if suffix in ("png", "tif", "bmp") else 3)
 
@@ -46,7 +46,7 @@ def test_colour_photographs(tmp_path, rgb, suffix):
 def test_other_modes_become_rgb(tmp_path, rgb, mode):
     picture = Image.fromarray(rgb).convert(mode)
     picture.save(tmp_path / "eye.tif")
-    np.testing.assert_array_equal(read_photo(tmp_path / "eye.tif"), np.asarray(picture.convert("RGB")))
+    np.testing.assert_array_equal(read_image(tmp_path / "eye.tif"), np.asarray(picture.convert("RGB")))
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -54,7 +54,7 @@ def test_other_modes_become_rgb(tmp_path, rgb, mode):
 def test_grey_levels_of_more_than_eight_bits_keep_their_contrast(tmp_path, rgb, suffix, bits):
     grey = rgb[..., 0].astype(np.float64) / rgb[..., 0].max()
     Image.fromarray((grey * (2**bits - 1)).astype(np.uint16)).save(tmp_path / f"eye.{suffix}")
-    read = read_photo(tmp_path / f"eye.{suffix}")
+    read = read_image(tmp_path / f"eye.{suffix}")
     np.testing.assert_allclose(read, np.repeat(255 * grey[..., None], 3, axis=2), atol=1)
 
 
@@ -63,11 +63,11 @@ def test_a_dark_sixteen_bit_mask_is_still_a_mask(tmp_path, rgb, fov):
     np.testing.assert_array_equal(read_fov(str(tmp_path / "fov.png"), rgb), fov)
 
 
-def test_a_photograph_is_turned_as_its_exif_block_says(tmp_path, rgb):
+def test_a_image_is_turned_as_its_exif_block_says(tmp_path, rgb):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees clockwise
     Image.fromarray(rgb).save(tmp_path / "eye.png", exif=exif)
-    np.testing.assert_array_equal(read_photo(tmp_path / "eye.png"), np.rot90(rgb, -1))
+    np.testing.assert_array_equal(read_image(tmp_path / "eye.png"), np.rot90(rgb, -1))
 
 
 def _damaged(folder, rgb):
@@ -90,7 +90,7 @@ def _damaged(folder, rgb):
         ("empty.png", "not a readable picture (cannot identify image file"),
         ("folder.jpg", "not a readable picture ("),
         ("float.tif", "not a readable picture (32 bits a pixel: save it with 8 or 16)"),
-        ("black.png", "the photograph is black"),
+        ("black.png", "the image is black"),
     ],
 )
 def test_what_cannot_be_used_comes_back_with_the_reason(tmp_path, rgb, file, reason):
@@ -109,8 +109,8 @@ def test_what_cannot_be_used_comes_back_with_the_reason(tmp_path, rgb, file, rea
 def test_a_picture_of_absurd_size_is_not_decoded(tmp_path, rgb, monkeypatch):
     Image.fromarray(rgb).save(tmp_path / "eye.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(PhotoError, match="larger than"):
-        read_photo(tmp_path / "eye.png")
+    with pytest.raises(ImageError, match="larger than"):
+        read_image(tmp_path / "eye.png")
 
 
 def test_the_field_of_view_is_the_masks_where_there_is_one(tmp_path, rgb, fov):
@@ -127,7 +127,7 @@ def test_an_unusable_mask_is_named(tmp_path, rgb, fov):
     Image.new("L", (WIDTH, HEIGHT), 0).save(tmp_path / "black.png")
     (tmp_path / "text.png").write_text("hello")
     told = {
-        "small.png": "is 10x20 pixels, its photograph 150x120",
+        "small.png": "is 10x20 pixels, its image 150x120",
         "black.png": "is empty",
         "none.png": "no such file",
         "text.png": "not a readable picture",
@@ -156,7 +156,7 @@ def accepted(path) -> dict:
     return result
 
 
-def test_an_odd_tag_of_a_camera_does_not_lose_the_photograph(tmp_path, rgb):
+def test_an_odd_tag_of_a_camera_does_not_lose_the_image(tmp_path, rgb):
     """python-pillow/Pillow#4665, #7340, #4037: Pillow writes the EXIF block anew to turn, and fails on such tags."""
     for tag in (struct.pack("<HHI4s", 282, 2, 4, b"72"), struct.pack("<HHII", 256, 5, 1, 26)):
         orientation = struct.pack("<HHII", 274, 3, 1, 6)
@@ -166,8 +166,8 @@ def test_an_odd_tag_of_a_camera_does_not_lose_the_photograph(tmp_path, rgb):
         with_block = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + plain[2:]
         (tmp_path / "eye.jpg").write_bytes(with_block)
         assert accepted(tmp_path / "eye.jpg")["height"] == WIDTH
-        expected = np.rot90(read_photo(tmp_path / "plain.jpg"), -1)
-        np.testing.assert_array_equal(read_photo(tmp_path / "eye.jpg"), expected)
+        expected = np.rot90(read_image(tmp_path / "plain.jpg"), -1)
+        np.testing.assert_array_equal(read_image(tmp_path / "eye.jpg"), expected)
 
 
 @pytest.mark.parametrize("bits", [12, 14, 16])
@@ -202,7 +202,7 @@ def test_what_is_transparent_is_outside_the_eye(tmp_path, rgb, fov, mode):
     place = (result["top"], result["left"], result["side"])
     np.testing.assert_allclose(place, (rows[0], columns[0], len(rows)), atol=1)
     assert not result["crop"][:20, :20].any()
-    assert not read_photo(tmp_path / "eye.png")[~fov].any()
+    assert not read_image(tmp_path / "eye.png")[~fov].any()
 
 
 def test_transparency_limits_the_field_of_view(tmp_path, rgb, fov):
@@ -210,12 +210,12 @@ def test_transparency_limits_the_field_of_view(tmp_path, rgb, fov):
     hole = np.zeros_like(fov)
     hole[50:70, 60:80] = True
     Image.fromarray(np.dstack([rgb, np.where(hole, 0, 255).astype(np.uint8)])).save(tmp_path / "eye.png")
-    loaded, found = load_photo(tmp_path / "eye.png")
+    loaded, found = load_image(tmp_path / "eye.png")
     assert not found[hole].any()
     assert not loaded[hole].any()
     assert (found | hole)[fov].mean() > 0.95
     Image.fromarray(np.dstack([rgb, np.zeros(fov.shape, np.uint8)])).save(tmp_path / "gone.png")
-    assert crop_row(row(tmp_path / "gone.png"))["error"].startswith("the photograph is black")
+    assert crop_row(row(tmp_path / "gone.png"))["error"].startswith("the image is black")
 
 
 @pytest.mark.parametrize("colour", [(255, 255, 255), (238, 238, 238), (128, 128, 128), (70, 120, 200)])
@@ -228,7 +228,7 @@ def test_a_light_surround_is_outside_the_eye_and_painted_black(tmp_path, colour,
     result = accepted(tmp_path / f"eye.{suffix}")
     assert (result["top"], result["left"], result["side"]) == pytest.approx((15, 60, 330), abs=4)
     assert not result["crop"][:20, :20].any()
-    loaded, found = load_photo(tmp_path / f"eye.{suffix}")
+    loaded, found = load_image(tmp_path / f"eye.{suffix}")
     assert not loaded[~found].any()
     assert 2 * (found & inside).sum() / (found.sum() + inside.sum()) > 0.985
 
@@ -240,10 +240,10 @@ def test_a_light_surround_is_outside_the_eye_and_painted_black(tmp_path, colour,
         ((256, 1), "1x256 pixels: too small"),
         ((3, 4000), "4000x3 pixels: too small"),
         ((63, 100), "100x63 pixels: too small to show vessels (at least 64 a side)"),
-        ((64, 300), "300x64 pixels: too oblong for a photograph (at most 4:1)"),
+        ((64, 300), "300x64 pixels: too oblong for an image (at most 4:1)"),
     ],
 )
-def test_thumbnails_and_strips_are_no_photographs(tmp_path, shape, reason):
+def test_thumbnails_and_strips_are_no_images(tmp_path, shape, reason):
     noise = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "eye.png")
     assert crop_row(row(tmp_path / "eye.png"))["error"].startswith(reason)
@@ -252,9 +252,9 @@ def test_thumbnails_and_strips_are_no_photographs(tmp_path, shape, reason):
 @pytest.mark.parametrize("noise", [0, 3])
 @pytest.mark.parametrize(
     ("level", "reason"),
-    [(255, "a blank frame"), (128, "a blank frame"), (20, "a blank frame"), (0, "the photograph is")],
+    [(255, "a blank frame"), (128, "a blank frame"), (20, "a blank frame"), (0, "the image is")],
 )
-def test_blank_frames_are_no_photographs(tmp_path, level, noise, reason):
+def test_blank_frames_are_no_images(tmp_path, level, noise, reason):
     frame = level + np.random.default_rng(0).normal(0, noise, (300, 400, 3)) if noise else np.full((64, 64, 3), level)
     Image.fromarray(np.clip(frame, 0, 255).astype(np.uint8)).save(tmp_path / "eye.png")
     assert crop_row(row(tmp_path / "eye.png"))["error"].startswith(reason)
@@ -265,7 +265,7 @@ def test_a_field_of_view_too_small_to_show_vessels(tmp_path, rgb, fov):
     assert crop_row(row(tmp_path / "eye.png"))["error"].startswith("the field of view is less than 64 pixels wide")
 
 
-def test_faint_photographs_are_photographs(tmp_path, rgb):
+def test_faint_images_are_images(tmp_path, rgb):
     Image.fromarray(rgb // 8).save(tmp_path / "dark.png")
     Image.fromarray(np.where(rgb > 0, 200 + rgb // 10, 0).astype(np.uint8)).save(tmp_path / "bright.png")
     for name in ("dark.png", "bright.png"):
@@ -295,12 +295,12 @@ def test_the_suffixes_hold_those_of_torchvisions_loader():
 
 
 @pytest.mark.slow
-def test_no_real_photograph_is_refused(shared):
-    """560 photographs of mixed quality, none on a light surround."""
-    photographs = sorted((shared / "data" / "fundus_labelled" / "images").iterdir())
-    assert len(photographs) == 560
-    assert not [path for path in photographs if crop_row(row(path))["error"]]
-    assert not any(has_light_surround(read_photo(path)) for path in photographs)
+def test_no_real_image_is_refused(shared):
+    """560 images of mixed quality, none on a light surround."""
+    images = sorted((shared / "data" / "fundus_labelled" / "images").iterdir())
+    assert len(images) == 560
+    assert not [path for path in images if crop_row(row(path))["error"]]
+    assert not any(has_light_surround(read_image(path)) for path in images)
 
 
 @given(st.text())

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.fuzz.images import STORE, check, seeds
 from tests.fuzz.mutate import failure
-from tests.fuzz.photos import STORE, check, seeds
 
 KEPT = sorted(path for path in STORE.glob("*") if path.is_file())
 
@@ -13,7 +13,7 @@ def test_a_file_that_failed_once(path):
     assert failure(check, path) is None
 
 
-def test_every_seed_is_a_photograph(tmp_path):
+def test_every_seed_is_a_image(tmp_path):
     """Else the fuzzer would try refusals alone."""
     for seed in seeds():
         (tmp_path / seed.name).write_bytes(seed.data)

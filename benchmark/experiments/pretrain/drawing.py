@@ -1,4 +1,4 @@
-"""The photographs that the miniature models are pre-trained on: synthetic, of seeds that no study uses, unlabelled."""
+"""The images that the miniature models are pre-trained on: synthetic, of seeds that no study uses, unlabelled."""
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.study.photos import IMAGE_SIZE
+from benchmark.study.images import IMAGE_SIZE
 from benchmark.synthetic import SyntheticCohort, draw_eye, plan
 from benchmark.synthetic.eye import Traits
-from xai.crop import crop_photo, square_around
+from xai.crop import crop_image, square_around
 
 SEED = 1_000_000  # and the one after it; a study's seeds are small numbers
 EFFECT = 2.0
 
 
 @dataclass(frozen=True)
-class Photographs:
+class DrawnImages:
     """Crops as a study makes them: `images` uint8 (n, 224, 224, 3), and of each its `sides` and `traits`."""
 
     images: np.ndarray
@@ -39,15 +39,15 @@ def cohorts(patients: int) -> list[SyntheticCohort]:
     ]
 
 
-def draw_photographs(drawn: list[SyntheticCohort], processes: int) -> Photographs:
-    """Every photograph of the cohorts, in their order, whatever the number of processes."""
+def draw_images(drawn: list[SyntheticCohort], processes: int) -> DrawnImages:
+    """Every image of the cohorts, in their order, whatever the number of processes."""
     rows = [(cohort, row) for cohort in drawn for row in plan(cohort)]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         done = list(pool.map(_draw, *zip(*rows, strict=True), chunksize=16))
     images, traits = zip(*done, strict=True)
-    return Photographs(np.stack(images), [row["eye"] for _, row in rows], list(traits))
+    return DrawnImages(np.stack(images), [row["eye"] for _, row in rows], list(traits))
 
 
 def _draw(cohort: SyntheticCohort, row: dict[str, Any]) -> tuple[np.ndarray, Traits]:
     eye = draw_eye(cohort, row["patient_id"], row["eye"], row["severity"], row["low_quality"])
-    return crop_photo(eye.rgb, square_around(eye.fov), IMAGE_SIZE), eye.traits
+    return crop_image(eye.rgb, square_around(eye.fov), IMAGE_SIZE), eye.traits
