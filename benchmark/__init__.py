@@ -20,7 +20,7 @@ patients, in minutes on two CPU cores:
     ... )
     >>> leaderboard = run_study(study, Path("runs/small"))
     >>> results = read_results(Path("runs/small"))
-    >>> [(cell.backbone, cell.strategy, cell.status) for cell in results.cells]
+    >>> [(cell.backbone, cell.strategy, cell.status) for cell in results.trials]
     [('dinov2-tiny', 'classifier_only', 'ok')]
 
 The three are imported when they are first asked for, so that importing this package is quick and needs neither torch

@@ -29,7 +29,7 @@ EPILOG = f"""
 \b
 Examples
   {COMMAND}
-      the demo: a synthetic cohort, three miniature models, nine cells, minutes on a laptop
+      the demo: a synthetic cohort, three miniature models, nine trials, minutes on a laptop
   {COMMAND} --config configs/paper.yaml --data cohort.csv --vessel-weights wnet.safetensors --dry-run
       what your own study would run, take and need, without running it
   {COMMAND} --config configs/paper.yaml --data cohort.csv … --out runs/carotid --resume
@@ -46,7 +46,7 @@ Examples
       the same on the Ray cluster that this machine belongs to
 
 \b
-Exit code: 0 all cells are done, 1 an error (one line says which), 2 a wrong option, 3 a cell failed.
+Exit code: 0 all trials are done, 1 an error (one line says which), 2 a wrong option, 3 a trial failed.
 
 \b
 The manifest given to --data is a CSV or Parquet file with the columns image, label (0 or 1) and patient_id, and
@@ -184,7 +184,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with the run in --out; what is complete is kept, failed cells are tried again.",
+    help="Go on with the run in --out; what is complete is kept, failed trials are tried again.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and what is missing, and run nothing.")
 @click.pass_context
@@ -273,7 +273,7 @@ def reference() -> None:
 @click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option("--out", type=PATH, default=Path("comparison.csv"), show_default=True)
 def compare(runs: tuple[Path, ...], out: Path) -> None:
-    """Hold run directories against the first one, cell by cell.
+    """Hold run directories against the first one, trial by trial.
 
     Differences are paired where the test patients are the same; every measure goes to the file named by --out.
     """
@@ -300,7 +300,7 @@ def compare(runs: tuple[Path, ...], out: Path) -> None:
 def leaderboard(runs: tuple[Path, ...], out: Path) -> None:
     """One leaderboard over many runs (several cohorts, several labs), from their results.json alone.
 
-    RUNS are results.json files, or run directories that hold one. Writes overview.html, cells.csv and models.csv into
+    RUNS are results.json files, or run directories that hold one. Writes overview.html, trials.csv and models.csv into
     the folder named by --out.
     """
     console = Console()

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmark.analysis.comparisons import CELL, COMPARED, CellKey, compare
+from benchmark.analysis.comparisons import COMPARED, TRIAL, TrialKey, compare
 from benchmark.analysis.leaderboard import failure, read_risk, read_saliency, read_tested, read_thresholds
-from benchmark.analysis.measures import Estimates, Tested, estimate_cell
+from benchmark.analysis.measures import Estimates, Tested, estimate_trial
 from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory
-from benchmark.study.cells import cells_of
 from benchmark.study.cohort import digest
 from benchmark.study.config import Statistics, load_study
 from benchmark.study.splits import of_split
+from benchmark.study.trials import trials_of
 from benchmark.tables import read_parquet
 from stats.multiple import holm
 from stats.resamples import PatientsResamples, draw_patients
@@ -24,7 +24,7 @@ from xai.saliency import RATIOS
 
 SIDES = ("a", "b")
 SCHEMA: dict[str, type[pl.DataType]] = {
-    **CELL,
+    **TRIAL,
     "measure": pl.String,
     **{
         column: kind
@@ -53,8 +53,8 @@ class _Run:
     digest: str
     test: pl.DataFrame
     resamples: PatientsResamples
-    tested: dict[CellKey, Tested]
-    estimates: dict[CellKey, Estimates]
+    tested: dict[TrialKey, Tested]
+    estimates: dict[TrialKey, Estimates]
 
 
 def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
@@ -104,7 +104,7 @@ def _read(path: Path, settings: Statistics) -> _Run:
         test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed
     )
     tested = {}
-    for cell in cells_of(study):
+    for cell in trials_of(study):
         folder = directory.trial(cell)
         if failure(folder) is None:
             saliency, threshold = read_saliency(folder, test), read_thresholds(folder)["best_f1"]
@@ -113,12 +113,12 @@ def _read(path: Path, settings: Statistics) -> _Run:
             tested[key] = read_tested(folder, test, saliency, threshold, risk)
     if not tested:
         raise UserError(f"{path}: no cell of the run is finished; go on with --resume")
-    estimates = {key: estimate_cell(of_cell, resamples, settings) for key, of_cell in tested.items()}
+    estimates = {key: estimate_trial(of_cell, resamples, settings) for key, of_cell in tested.items()}
     return _Run(str(path), digest(test, study.cohort.synthetic), test, resamples, tested, estimates)
 
 
-def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, settings: Statistics) -> list[dict[str, Any]]:
-    named = dict(zip(CELL, key, strict=True)) | {"run_a": first.name, "run_b": other.name}
+def _rows(first: _Run, other: _Run, key: TrialKey, paired: bool, settings: Statistics) -> list[dict[str, Any]]:
+    named = dict(zip(TRIAL, key, strict=True)) | {"run_a": first.name, "run_b": other.name}
     both = key in first.estimates and key in other.estimates
     found: dict[str, dict[str, Any]] = {}
     if both and paired:
@@ -138,7 +138,7 @@ def _rows(first: _Run, other: _Run, key: CellKey, paired: bool, settings: Statis
     ]
 
 
-def _value(run: _Run, key: CellKey, measure: str, side: str) -> dict[str, Any]:
+def _value(run: _Run, key: TrialKey, measure: str, side: str) -> dict[str, Any]:
     """The columns of one side; nothing where the run has no such cell."""
     if key not in run.estimates:
         return {}

@@ -33,8 +33,8 @@ from stats.ranks import groups, rank, rank_sets, tied_with_best
 from stats.resamples import PatientsResamples
 from stats.seeds import over_seeds, seeds_covariance
 
-CellKey = tuple[str, str, int]  # backbone, strategy, seed
-CELL: dict[str, type[pl.DataType]] = {"backbone": pl.String, "strategy": pl.String, "seed": pl.Int64}
+TrialKey = tuple[str, str, int]  # backbone, strategy, seed
+TRIAL: dict[str, type[pl.DataType]] = {"backbone": pl.String, "strategy": pl.String, "seed": pl.Int64}
 
 COMPARED = ("auc", "f1", "artery_ratio", "vein_ratio", "vessel_ratio", "vessel_ratio_fov")
 CORRELATED = [
@@ -52,7 +52,7 @@ DELONG = "DeLong, clustered by patient"
 DIFFERS, EQUIVALENT, DIFFERS_WITHIN, NOT_KNOWN = "differs", "equivalent", "differs within the margin", "not known"
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     "measure": pl.String,
-    **{f"{name}_{side}": kind for side in "ab" for name, kind in CELL.items()},
+    **{f"{name}_{side}": kind for side in "ab" for name, kind in TRIAL.items()},
     "difference": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
@@ -96,7 +96,7 @@ _TESTS: dict[Coefficient, Callable[..., RankCorrelation]] = {"spearman": spearma
 
 
 def compare(
-    keys: Sequence[CellKey],
+    keys: Sequence[TrialKey],
     tested: Sequence[Tested],
     estimates: Sequence[Estimates],
     resamples: PatientsResamples,
@@ -152,7 +152,7 @@ def verdict(differs: bool, equivalent: bool) -> str:
 
 
 def ranked(
-    keys: Sequence[CellKey], estimates: Sequence[Estimates], comparisons: pl.DataFrame, confidence: float
+    keys: Sequence[TrialKey], estimates: Sequence[Estimates], comparisons: pl.DataFrame, confidence: float
 ) -> list[dict[str, Any]]:
     """Of every cell: rank by AUC with its confidence set, letters of the groups that do not differ, tied_best."""
     if not keys:
@@ -173,11 +173,11 @@ def tied_best(done: pl.DataFrame, comparisons: pl.DataFrame, measure: str, alpha
     values = done[measure].fill_null(np.nan).to_numpy()
     if not len(values):
         return []
-    p_values = _p_values(done.select(*CELL).rows(), comparisons, measure)
+    p_values = _p_values(done.select(*TRIAL).rows(), comparisons, measure)
     return tied_with_best(p_values, rank(values), alpha).tolist()
 
 
-def _p_values(keys: Sequence[CellKey], comparisons: pl.DataFrame, measure: str) -> np.ndarray:
+def _p_values(keys: Sequence[TrialKey], comparisons: pl.DataFrame, measure: str) -> np.ndarray:
     """Adjusted p-values of all pairs (k, k), 1 on the diagonal, NaN where there is none."""
     place = {key: index for index, key in enumerate(keys)}
     p_values = np.eye(len(keys))
@@ -187,7 +187,7 @@ def _p_values(keys: Sequence[CellKey], comparisons: pl.DataFrame, measure: str) 
     return p_values
 
 
-def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
+def over_all_seeds(keys: Sequence[TrialKey], estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
     """Every measure of cells with several seeds, columns as `SEEDS_SCHEMA`."""
     rows = []
     for backbone, strategy in dict.fromkeys(key[:2] for key in keys):
@@ -214,7 +214,7 @@ def over_all_seeds(keys: Sequence[CellKey], estimates: Sequence[Estimates], sett
     return frame(rows, SEEDS_SCHEMA)
 
 
-def correlate(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
+def correlate(keys: Sequence[TrialKey], estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
     """Performance against explainability over cells, columns as `CORRELATION_SCHEMA`; the study's own comes first.
 
     A cell is a backbone with a strategy. Its seeds are averaged, for they are repetitions and not further cells.
@@ -339,8 +339,8 @@ def _errors(cells: Sequence[_OverSeeds], measures: tuple[str, str]) -> np.ndarra
     return errors + np.kron(of_seed, seeds)
 
 
-def _named(key: CellKey, side: str) -> dict[str, Any]:
-    return {f"{name}_{side}": part for name, part in zip(CELL, key, strict=True)}
+def _named(key: TrialKey, side: str) -> dict[str, Any]:
+    return {f"{name}_{side}": part for name, part in zip(TRIAL, key, strict=True)}
 
 
 def frame(rows: list[dict[str, Any]], schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from benchmark.analysis.comparisons import COMPARED, CellKey, frame
+from benchmark.analysis.comparisons import COMPARED, TrialKey, frame
 from benchmark.analysis.measures import SCALES, Estimates
 from benchmark.study.config import Statistics
 from stats.jackknife import Spread, spread
@@ -127,7 +127,7 @@ class _Cells:
 
 
 def average(
-    keys: Sequence[CellKey], estimates: Sequence[Estimates], settings: Statistics
+    keys: Sequence[TrialKey], estimates: Sequence[Estimates], settings: Statistics
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Means with letters, columns as `AVERAGES_SCHEMA`, and differences of pairs, columns as `CONTRASTS_SCHEMA`.
 
@@ -160,7 +160,7 @@ def average(
     )
 
 
-def repeat(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
+def repeat(keys: Sequence[TrialKey], estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
     """The intraclass correlation of each of `COMPARED` over cells of several seeds; `REPEATABILITY_SCHEMA`."""
     rows = []
     for measure in COMPARED:
@@ -185,7 +185,7 @@ def repeat(keys: Sequence[CellKey], estimates: Sequence[Estimates], settings: St
     return frame(rows, REPEATABILITY_SCHEMA)
 
 
-def _measured(keys: Sequence[CellKey], estimates: Sequence[Estimates], measure: str) -> _Cells:
+def _measured(keys: Sequence[TrialKey], estimates: Sequence[Estimates], measure: str) -> _Cells:
     """The cells that have the measure in every seed; where some have several seeds, those alone."""
     values: dict[Pair, list[float]] = {}
     left_out: dict[Pair, list[np.ndarray]] = {}

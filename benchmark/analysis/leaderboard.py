@@ -9,23 +9,23 @@ import numpy as np
 import polars as pl
 
 from benchmark.analysis import comparisons, contrasts, controls, curves, evidence, ratios
-from benchmark.analysis.comparisons import CELL, CellKey, frame
+from benchmark.analysis.comparisons import TRIAL, TrialKey, frame
 from benchmark.analysis.measures import (
     CALLS,
     Estimates,
     Tested,
     bounded,
     estimate_calls,
-    estimate_cell,
+    estimate_trial,
     names_of,
     p_above_chance,
     standard_error,
 )
 from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory, TrialDirectory
-from benchmark.study.cells import Cell
 from benchmark.study.config import RiskMethod, Statistics
 from benchmark.study.splits import of_split
+from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from finetune.recipe import Balance
 from stats.delong import delong
@@ -51,7 +51,7 @@ OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 SCHEMA: dict[str, type[pl.DataType]] = {
-    **CELL,
+    **TRIAL,
     "n_images": pl.Int64,
     "n_patients": pl.Int64,
     "n_positive": pl.Int64,
@@ -85,7 +85,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "status": pl.String,
 }
 OPERATING_SCHEMA: dict[str, type[pl.DataType]] = {
-    **CELL,
+    **TRIAL,
     "point": pl.String,
     "threshold": pl.Float64,
     "measure": pl.String,
@@ -101,7 +101,7 @@ class Leaderboard:
     """What the report computes, a frame for each file.
 
     Attributes:
-        cells: one row a cell, best AUC first, failed ones last; columns as `SCHEMA`.
+        trials: one row per trial, best AUC first, failed ones last; columns as `SCHEMA`.
         operating: what each cell does at thresholds chosen on validation; `OPERATING_SCHEMA`.
         curves: ROC, calibration and decision curves; `benchmark.analysis.curves.SCHEMA`.
         ratios: each cell's under every convention; `benchmark.analysis.ratios.SCHEMA`.
@@ -113,7 +113,7 @@ class Leaderboard:
         repeatability: how alike trainings of one cell are; `benchmark.analysis.contrasts.REPEATABILITY_SCHEMA`.
     """
 
-    cells: pl.DataFrame
+    trials: pl.DataFrame
     operating: pl.DataFrame
     curves: pl.DataFrame
     ratios: pl.DataFrame
@@ -131,7 +131,7 @@ class Leaderboard:
 
 def build(
     directory: RunDirectory,
-    cells: Sequence[Cell],
+    cells: Sequence[Trial],
     settings: Statistics,
     scaling: Scaling = "minmax",
     balance: Balance = "weights",
@@ -152,12 +152,12 @@ def build(
     operating: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
     conventions: list[dict[str, Any]] = []
-    keys: list[CellKey] = []
+    keys: list[TrialKey] = []
     all_tested: list[Tested] = []
     estimates: list[Estimates] = []
     for cell in cells:
         key = (cell.backbone.name, cell.strategy.name, cell.seed)
-        named = dict(zip(CELL, key, strict=True))
+        named = dict(zip(TRIAL, key, strict=True))
         folder = directory.trial(cell)
         reason = failure(folder)
         if reason is not None:
@@ -166,7 +166,7 @@ def build(
         saliency, thresholds = read_saliency(folder, test), read_thresholds(folder)
         risk = read_risk(folder, cohort, settings.risk, balance)
         tested = read_tested(folder, test, saliency, thresholds["best_f1"], risk)
-        found = estimate_cell(tested, resamples, settings)
+        found = estimate_trial(tested, resamples, settings)
         rows.append(
             named
             | {"risk_intercept": risk.intercept, "risk_slope": risk.slope}
@@ -191,9 +191,9 @@ def build(
     rows = [row | of_cell for row, of_cell in zip(rows, ranks, strict=True)]
     rows = _with_corrected_highest(evidence.with_evidence(rows, settings.confidence), estimates)
     averages, differences = contrasts.average(keys, estimates, settings)
-    best_first = ["auc", *CELL]
+    best_first = ["auc", *TRIAL]
     return Leaderboard(
-        cells=frame(rows + failed, SCHEMA).sort(best_first, descending=[True, False, False, False], nulls_last=True),
+        trials=frame(rows + failed, SCHEMA).sort(best_first, descending=[True, False, False, False], nulls_last=True),
         operating=frame(operating, OPERATING_SCHEMA),
         curves=frame(points, curves.SCHEMA),
         ratios=frame(conventions, ratios.SCHEMA),

@@ -196,7 +196,7 @@ class Estimates:
         return found
 
 
-def estimate_cell(tested: Tested, resamples: PatientsResamples, settings: Statistics) -> Estimates:
+def estimate_trial(tested: Tested, resamples: PatientsResamples, settings: Statistics) -> Estimates:
     """Each of `MEASURES` of one cell, with samples of `RESAMPLED` at least."""
     found = estimate(
         partial(measured, tested), resamples, settings, SCALES, partial(expected_variances, tested, resamples)
@@ -307,7 +307,7 @@ def difference(
     resamples: PatientsResamples,
     settings: Statistics,
 ) -> Difference:
-    """Cell a less cell b by one of `RESAMPLED`; of a ratio over the images that have it in both."""
+    """Trial a less cell b by one of `RESAMPLED`; of a ratio over the images that have it in both."""
     (tested_a, of_a), (tested_b, of_b) = a, b
     n = len(tested_a.labels)
     value, left_out, samples = (

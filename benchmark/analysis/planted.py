@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from benchmark.analysis.comparisons import CELL, frame
+from benchmark.analysis.comparisons import TRIAL, frame
 from benchmark.analysis.leaderboard import OK
 from benchmark.analysis.measures import CHANCE
 from benchmark.synthetic import SyntheticCohort
@@ -76,7 +76,7 @@ INDICATORS = (
     ),
 )
 SCHEMA: dict[str, type[pl.DataType]] = {
-    **CELL,
+    **TRIAL,
     "signal": pl.String,
     "effect": pl.Float64,
     "best_auc": pl.Float64,
@@ -98,12 +98,12 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 class Planted:
     """What was planted, and what each measure says of it.
 
-    cells: one row per finished cell, in the order of the leaderboard; columns as `SCHEMA`. An outcome is null where
+    trials: one row per finished trial, in the order of the leaderboard; columns as `SCHEMA`. An outcome is null where
         there is nothing to judge: no verdict, an AUC that is not shown to be above 0.5, or no signal at all.
     """
 
     cohort: SyntheticCohort
-    cells: pl.DataFrame
+    trials: pl.DataFrame
 
     @property
     def has_signal(self) -> bool:

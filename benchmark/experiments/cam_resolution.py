@@ -36,8 +36,8 @@ import backbones
 from benchmark.experiments.cam_maps import BASELINE, LARGE, MAPS, Images, MapMethod, TrainedModel
 from benchmark.experiments.planted_pixels import Truth, open_study, read_truth
 from benchmark.storage.rundir import RunDirectory, write_csv, write_image
-from benchmark.study.cells import Cell, cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import Trial, trials_of
 from benchmark.trial.device import worker_device
 from benchmark.trial.training import trained_model
 from stats.bootstrap import auc_resampled, mean_resampled
@@ -55,16 +55,16 @@ HEADER = 20  # pixels, for the names above its columns
 MEASURES = ("auc_planted", "auc_vessel", "precision", "chance")
 
 
-def trained_cells(study: Study, directory: RunDirectory) -> list[Cell]:
-    """Every cell that has been trained to its end."""
-    folders = {cell: directory.trial(cell) for cell in cells_of(study)}
-    return [cell for cell, folder in folders.items() if folder.trial.is_file() and not folder.failure.is_file()]
+def trained_trials(study: Study, directory: RunDirectory) -> list[Trial]:
+    """Every trial that has been trained to its end."""
+    folders = {trial: directory.trial(trial) for trial in trials_of(study)}
+    return [trial for trial, folder in folders.items() if folder.record.is_file() and not folder.failure.is_file()]
 
 
-def open_model(study: Study, directory: RunDirectory, cell: Cell, device: torch.device) -> TrainedModel:
+def open_model(study: Study, directory: RunDirectory, trial: Trial, device: torch.device) -> TrainedModel:
     """A trained trial as its run explains it."""
-    model = trained_model(cell, directory).requires_grad_(False).to(device)
-    return TrainedModel(model, cell.backbone.open().normalise, study.explain.target_class)
+    model = trained_model(trial, directory).requires_grad_(False).to(device)
+    return TrainedModel(model, trial.backbone.open().normalise, study.explain.target_class)
 
 
 def batches(truth: Truth, device: torch.device) -> Iterator[tuple[slice, Images]]:
@@ -205,8 +205,8 @@ def measure_run(
     study = open_study(directory)
     truth = read_truth(study, directory, LARGE, patients)
     device = worker_device(study.resources)
-    for cell in trained_cells(study, directory):
-        trained = open_model(study, directory, cell, device)
+    for trial in trained_trials(study, directory):
+        trained = open_model(study, directory, trial, device)
         made = {method.name: make_maps(trained, method, truth) for method in methods}
         scores = truth.table.select("patient_id", "label").with_columns(_scores(trained, truth, device))
         patient = pl.concat_str(pl.lit(f"{truth.cohort!r} "), "patient_id")
@@ -215,10 +215,10 @@ def measure_run(
             for name, found in made.items()
         ]
         if out is not None:
-            write_image(out / f"{directory.path.name}-{cell.name}.png", picture(made, truth))
+            write_image(out / f"{directory.path.name}-{trial.name}.png", picture(made, truth))
         yield Measured(
             directory.path.name,
-            cell.name,
+            trial.name,
             truth.cohort.signal,
             auc_of(scores, "small"),
             auc_of(scores, "large"),
@@ -284,7 +284,7 @@ def markdown(table: pl.DataFrame, milliseconds: dict[str, float]) -> str:
     for name in names:
         of_method = table.filter(pl.col("method") == name)
         planted, vessel, precision, chance = (mean_of(of_method, column) for column in MEASURES)
-        cells = [
+        trials = [
             name,
             str(planted),
             str(differences[name]) if name in differences else "",
@@ -295,7 +295,7 @@ def markdown(table: pl.DataFrame, milliseconds: dict[str, float]) -> str:
             f"{of_method['blank'].sum()} of {len(of_method)}",
             f"{milliseconds[name]:.1f}",
         ]
-        lines.append(" | ".join(cells))
+        lines.append(" | ".join(trials))
     return "\n".join(f"| {line} |" for line in lines)
 
 

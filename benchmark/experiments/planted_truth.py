@@ -19,14 +19,14 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from benchmark.analysis.comparisons import CELL
+from benchmark.analysis.comparisons import TRIAL
 from benchmark.analysis.leaderboard import OK
 from benchmark.analysis.measures import estimate
 from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory, TrialDirectory
-from benchmark.study.cells import Cell, cells_of
 from benchmark.study.config import Statistics, load_study
 from benchmark.study.splits import of_split
+from benchmark.study.trials import Trial, trials_of
 from benchmark.synthetic import SyntheticCohort
 from benchmark.tables import read_parquet
 from stats.bootstrap import auc_resampled
@@ -62,7 +62,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialFindings:
     """A trained model. predicts: its AUC is above 0.5, adjusted for the number of its run's trials, as on the page."""
 
     signal: str
@@ -191,7 +191,7 @@ def _by_interval(value: float, low: float, high: float, reference: float) -> Fin
 # 2. Reading a run.
 
 
-def read_trials(path: Path) -> list[Trial]:
+def read_trials(path: Path) -> list[TrialFindings]:
     """All trials of a finished run that have results.
 
     Raises:
@@ -204,25 +204,27 @@ def read_trials(path: Path) -> list[Trial]:
     if study.cohort.synthetic is None:
         raise UserError(f"{path}: the cohort is not synthetic, so nobody knows where its signal is")
     board = read_parquet(directory.leaderboard("parquet")).filter(status=OK)
-    by_cell = {tuple(row[name] for name in CELL): row for row in board.iter_rows(named=True)}
+    by_cell = {tuple(row[name] for name in TRIAL): row for row in board.iter_rows(named=True)}
     test = of_split(read_parquet(directory.cohort), "test").select("image", "label")
     return [
         _read_trial(study.cohort.synthetic, cell, _Source(by_cell[key], directory.trial(cell), test, study.statistics))
-        for cell in cells_of(study)
+        for cell in trials_of(study)
         if (key := (cell.backbone.name, cell.strategy.name, cell.seed)) in by_cell
     ]
 
 
-def _read_trial(cohort: SyntheticCohort, cell: Cell, source: _Source) -> Trial:
+def _read_trial(cohort: SyntheticCohort, cell: Trial, source: _Source) -> TrialFindings:
     findings = {name: measure(source) for name, measure in MEASURES.items()}
     named = (cell.backbone.name, cell.strategy.name, cell.seed)
-    return Trial(cohort.signal, cohort.effect, *named, source.row["auc"], bool(source.row["predicts"]), findings)
+    return TrialFindings(
+        cohort.signal, cohort.effect, *named, source.row["auc"], bool(source.row["predicts"]), findings
+    )
 
 
 # 3. Numbers over trials.
 
 
-def groups(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+def groups(trials: Sequence[TrialFindings]) -> dict[str, list[TrialFindings]]:
     """All trials, those that are shown to predict, and those of each band of AUC."""
     bands = {
         f"AUC {low:g} to {high:g}": [trial for trial in trials if low <= trial.auc < high or trial.auc == high == 1]
@@ -246,7 +248,7 @@ class Share:
     of_cells: Interval
 
 
-def share_right(trials: Sequence[Trial], measure: str) -> Share:
+def share_right(trials: Sequence[TrialFindings], measure: str) -> Share:
     """Over the trials of which the measure has an answer."""
     asked = [trial for trial in trials if trial.findings[measure].says != "no answer"]
     right, cells = sum(trial.right(measure) for trial in asked), [trial.cell for trial in asked]
@@ -259,7 +261,7 @@ def share_right(trials: Sequence[Trial], measure: str) -> Share:
     return Share(right, len(asked), len(set(cells)), of_trials, of_cells)
 
 
-def area(trials: Sequence[Trial], measure: str) -> tuple[float, Interval]:
+def area(trials: Sequence[TrialFindings], measure: str) -> tuple[float, Interval]:
     """How well a measure's score tells trials with the signal in the vessels from the others: area under the ROC curve,
     with an interval over resampled cells, each with its trials of both runs."""
     scored = [trial for trial in trials if not math.isnan(trial.findings[measure].score)]
@@ -270,7 +272,7 @@ def area(trials: Sequence[Trial], measure: str) -> tuple[float, Interval]:
     return auc(vessels, scores), _interval(auc_resampled(vessels, scores, _resampled(scored)))
 
 
-def correlation(trials: Sequence[Trial], measure: str, means: bool) -> tuple[float, Interval, int]:
+def correlation(trials: Sequence[TrialFindings], measure: str, means: bool) -> tuple[float, Interval, int]:
     """Spearman's rho of the AUC with a measure's score, with an interval over resampled cells; number of points.
 
     Args:
@@ -294,7 +296,7 @@ def correlation(trials: Sequence[Trial], measure: str, means: bool) -> tuple[flo
     return float(_spearman(values[np.newaxis])[0]), _interval(drawn), len(values)
 
 
-def lowest_trusted(trials: Sequence[Trial], measure: str) -> float:
+def lowest_trusted(trials: Sequence[TrialFindings], measure: str) -> float:
     """The AUC from which on a measure is right about at least `TRUSTED` of the trials of either run, in every band.
 
     NaN where it is not in the highest band, or where that has no trials of one of the runs.
@@ -313,7 +315,7 @@ def _spearman(values: np.ndarray) -> np.ndarray:
     return spearman_resampled(values[..., 0], values[..., 1])
 
 
-def _resampled(trials: Sequence[Trial]) -> PatientsResamples:
+def _resampled(trials: Sequence[TrialFindings]) -> PatientsResamples:
     """Resamples of cells: the trials of one are alike, as the images of a patient are."""
     return draw_patients([trial.cell for trial in trials], np.zeros(len(trials), dtype=int), RESAMPLES, seed=0)
 
@@ -327,7 +329,7 @@ def _interval(samples: np.ndarray) -> Interval:
 # 4. Tables.
 
 
-def cell_rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
+def cell_rows(trials: Sequence[TrialFindings]) -> Iterator[list[str]]:
     """One row per signal and cell."""
     for signal, cell in dict.fromkeys((trial.signal, trial.cell) for trial in trials):
         seeds = [trial for trial in trials if (trial.signal, trial.cell) == (signal, cell)]
@@ -348,7 +350,7 @@ def cell_rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
         ]
 
 
-def right_rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
+def right_rows(trials: Sequence[TrialFindings]) -> Iterator[list[str]]:
     """One row per measure and group of trials: right about the vessels, right about the periphery, area."""
     for measure in MEASURES:
         for group, members in groups(trials).items():
@@ -358,14 +360,14 @@ def right_rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
             yield [measure, group, *map(_share_text, shares), _with_interval(*area(members, measure))]
 
 
-def trusted_rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
+def trusted_rows(trials: Sequence[TrialFindings]) -> Iterator[list[str]]:
     """One row per measure."""
     for measure in MEASURES:
         lowest = lowest_trusted(trials, measure)
         yield [measure, "not reached" if math.isnan(lowest) else f"{lowest:g}" if lowest else "any"]
 
 
-def correlation_rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
+def correlation_rows(trials: Sequence[TrialFindings]) -> Iterator[list[str]]:
     """One row per signal, group of trials and measure."""
     for signal in SIGNALS:
         for group, members in groups([trial for trial in trials if trial.signal == signal]).items():
@@ -383,7 +385,7 @@ def markdown(header: Sequence[str], rows: Iterator[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def tables(trials: Sequence[Trial]) -> str:
+def tables(trials: Sequence[TrialFindings]) -> str:
     """All four tables."""
     nulls = "ratio vs permutation test: above / below / not shown"
     return "\n\n".join(

@@ -15,12 +15,12 @@ from benchmark.report.formats import readable_bytes, readable_seconds
 from benchmark.report.terminal import print_table
 from benchmark.shipped import COMMAND
 from benchmark.stages.segment import open_vessels, require_own_masks
-from benchmark.study.cells import Cell, cells_of
 from benchmark.study.cohort import open_cohort
 from benchmark.study.config import BackboneChoice, Study
 from benchmark.study.manifest import SPLITS, Manifest
 from benchmark.study.patients import counted, of_each_class, too_few
 from benchmark.study.splits import of_split, split_patients
+from benchmark.study.trials import Trial, trials_of
 from benchmark.synthetic import plan as plan_synthetic
 from benchmark.trial.cache import CachePlan
 from benchmark.trial.costs import (
@@ -36,23 +36,23 @@ from benchmark.trial.costs import (
 
 
 def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -> None:
-    """Print cells, images, devices, estimated time and memory, licences, and what is missing.
+    """Print trials, images, devices, estimated time and memory, licences, and what is missing.
 
     Raises:
         UserError: the manifest has faults.
     """
-    cells = cells_of(study)
+    trials = trials_of(study)
     with console.status("Estimating"):
         opened = expected_cohort(study)
         cohort = opened.images
         images = _images(study, cohort)
         sizes = images_by_split(cohort)
         machine, cached = this_machine(study), cached_blocks(study, sizes, out)
-        costs = {cell: cost_of(study, cell, sizes, cached, machine) for cell in cells}
+        costs = {trial: cost_of(study, trial, sizes, cached, machine) for trial in trials}
         embedding = embedding_seconds(study, sizes, cached, machine)
         disk = sum(disk_bytes(study, sizes, cached).values())
 
-    console.print(f"[bold]{escape(study.name)}[/]: {len(cells)} cells, run directory {escape(str(out))}")
+    console.print(f"[bold]{escape(study.name)}[/]: {len(trials)} trials, run directory {escape(str(out))}")
     console.print(images)
     if few := too_few(of_each_class(of_split(cohort, "test"))):
         console.print(f"[yellow]Few patients:[/] {few}")
@@ -63,11 +63,11 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
     for line in opened.conflicts:
         console.print(f"[red]No run starts:[/] {escape(line)}")
     print_table(_table(costs), console)
-    for line in _limits(cells, costs, machine, cached):
+    for line in _limits(trials, costs, machine, cached):
         console.print(line)
     total = embedding + sum(cost.seconds for cost in costs.values())
     console.print(
-        f"Device: {machine.trials} x {escape(machine.name)}. Embeddings once for all cells: "
+        f"Device: {machine.trials} x {escape(machine.name)}. Embeddings once for all trials: "
         f"{readable_seconds(embedding)}. On disk: {readable_bytes(disk)}. In all about "
         f"{readable_seconds(total / machine.trials)}, segmentation not counted."
     )
@@ -124,32 +124,32 @@ def _adequacy(study: Study, cohort: pl.DataFrame) -> list[str]:
     return [f"Test set: {found.discrimination}", found.calibration]
 
 
-def _table(costs: dict[Cell, Cost]) -> Table:
+def _table(costs: dict[Trial, Cost]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
         caption="Rough: measured on one block of each backbone on this machine.",
     )
-    table.add_column("cell", overflow="fold")
+    table.add_column("trial", overflow="fold")
     for heading in ("trains", "memory", "epoch", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for cell, cost in costs.items():
+    for trial, cost in costs.items():
         times = (readable_seconds(cost.epoch), readable_seconds(cost.seconds))
-        table.add_row(cell.name, f"{cost.trainable:,}", readable_bytes(cost.memory), *times)
+        table.add_row(trial.name, f"{cost.trainable:,}", readable_bytes(cost.memory), *times)
     return table
 
 
-def _limits(cells: list[Cell], costs: dict[Cell, Cost], machine: Machine, cached: CachePlan) -> list[str]:
-    """A line for each limit of this machine that cells run into."""
+def _limits(trials: list[Trial], costs: dict[Trial, Cost], machine: Machine, cached: CachePlan) -> list[str]:
+    """A line for each limit of this machine that trials run into."""
     lines = []
-    uncached = [cell.name for cell in cells if trains_from_images(cell, cached)]
+    uncached = [trial.name for trial in trials if trains_from_images(trial, cached)]
     if uncached:
         lines.append(
             "[yellow]Train from images[/], slower, for their embeddings do not fit into embeddings.max_gib and nine "
             f"tenths of the free disk: {escape(', '.join(uncached))}"
         )
-    large = [cell.name for cell, cost in costs.items() if cost.memory > machine.memory]
+    large = [trial.name for trial, cost in costs.items() if cost.memory > machine.memory]
     if large:
         lines.append(
             f"[yellow]More memory[/] than the {readable_bytes(machine.memory)} that a trial may take here, by "
@@ -158,14 +158,14 @@ def _limits(cells: list[Cell], costs: dict[Cell, Cost], machine: Machine, cached
     return lines
 
 
-def _search(study: Study, costs: dict[Cell, Cost], machine: Machine) -> str:
+def _search(study: Study, costs: dict[Trial, Cost], machine: Machine) -> str:
     assert study.search is not None
-    pairs = {cell.pair: cost for cell, cost in costs.items()}
+    cells = {trial.cell: cost for trial, cost in costs.items()}
     most = study.search.candidates * study.training.epochs
-    seconds = most * sum(cost.epoch for cost in pairs.values()) / machine.trials
+    seconds = most * sum(cost.epoch for cost in cells.values()) / machine.trials
     return (
-        f"Search: {study.search.candidates} learning rates for each of {len(pairs)} pairs of backbone and strategy, at "
-        f"most {most} epochs a pair, before the trials: at most {readable_seconds(seconds)} more."
+        f"Search: {study.search.candidates} learning rates for each of {len(cells)} cells of backbone and strategy, at "
+        f"most {most} epochs a cell, before the trials: at most {readable_seconds(seconds)} more."
     )
 
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmark.analysis.compare import SIDES
-from benchmark.analysis.comparisons import CELL
+from benchmark.analysis.comparisons import TRIAL
 from benchmark.report.formats import p_value
 from benchmark.report.terminal import Names, estimate, print_table
 
@@ -27,7 +27,7 @@ def print_comparison(table: pl.DataFrame, confidence: float, console: Console) -
         shown.add_column("cell")
         for heading in ("measure", *SIDES, "b - a", "p"):
             shown.add_column(heading, justify="left" if heading == "measure" else "right", no_wrap=True)
-        for row in of_pair.filter(pl.col("measure").is_in(["auc", "vessel_ratio"])).sort(*CELL, "measure").to_dicts():
+        for row in of_pair.filter(pl.col("measure").is_in(["auc", "vessel_ratio"])).sort(*TRIAL, "measure").to_dicts():
             shown.add_row(
                 Names(row["backbone"], f"{row['strategy']} s{row['seed']}"),
                 {"auc": "AUC", "vessel_ratio": "vessel\nratio"}[row["measure"]],

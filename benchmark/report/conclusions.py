@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from benchmark.analysis.comparisons import CELL, EQUIVALENT, NOT_KNOWN
+from benchmark.analysis.comparisons import EQUIVALENT, NOT_KNOWN, TRIAL
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.planted import INDICATORS, OUTCOMES, Planted
 from benchmark.study.patients import OfEachClass, too_few
@@ -28,7 +28,7 @@ def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
 
     margin: two AUCs that differ by less count as equivalent.
     """
-    done = board.cells.filter(status=OK)
+    done = board.trials.filter(status=OK)
     if done.is_empty():
         return []
     able = done.filter("predicts")
@@ -49,7 +49,7 @@ def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
 
 def cautions(board: Leaderboard) -> list[str]:
     """Few patients of a class, cells whose ratio rests on some images alone, maps of where there is nothing to see."""
-    done = board.cells.filter(status=OK)
+    done = board.trials.filter(status=OK)
     few = done.filter(pl.col("n_ratio") < FEW * pl.col("n_images"))
     outside = done.filter(pl.col("outside_share") > MUCH)
     told = [sentence for sentence in [_few_patients(done)] if sentence]
@@ -91,7 +91,7 @@ def _few_patients(done: pl.DataFrame) -> str:
 
 def risk_stated(board: Leaderboard) -> str:
     """How the scores of the cells became the probabilities that calibration, Brier score and net benefit are of."""
-    made = board.cells.filter(status=OK).select("risk_intercept", "risk_slope")
+    made = board.trials.filter(status=OK).select("risk_intercept", "risk_slope")
     balanced = made.filter((pl.col("risk_slope") == 1) & (pl.col("risk_intercept") != 0))
     recalibrated = made.filter(pl.col("risk_slope") != 1)
     told = []
@@ -113,7 +113,7 @@ def planted_found(planted: Planted) -> str:
     if not planted.has_signal:
         why = "the best possible AUC is 0.5" if planted.cohort.effect else "severity does not show (effect 0)"
         return f"No signal was planted: {why}, so no measure is judged."
-    signal, done = planted.cohort.signal, planted.cells
+    signal, done = planted.cohort.signal, planted.trials
     where = f"The signal is {PLANTED[signal]}."
     able = done.filter("predicts")
     if able.is_empty():
@@ -199,7 +199,7 @@ def _equivalent(board: Leaderboard, done: pl.DataFrame, margin: float) -> str:
     if len(done) < 2 or _of_several_seeds(board):
         return ""
     best = done.row(0, named=True)
-    of_best = [pl.all_horizontal(pl.col(f"{name}_{side}") == best[name] for name in CELL) for side in "ab"]
+    of_best = [pl.all_horizontal(pl.col(f"{name}_{side}") == best[name] for name in TRIAL) for side in "ab"]
     verdicts = board.comparisons.filter(pl.any_horizontal(of_best), measure="auc")["verdict"].to_list()
     equivalent, unknown = verdicts.count(EQUIVALENT), verdicts.count(NOT_KNOWN)
     if not equivalent and not unknown:
@@ -289,7 +289,7 @@ def _named(cells: pl.DataFrame, among: pl.DataFrame) -> str:
     seeds = among["seed"].n_unique() > 1
     names = [
         f"{backbone} {strategy}" + (f" seed {seed}" if seeds else "")
-        for backbone, strategy, seed in cells.select(*CELL).iter_rows()
+        for backbone, strategy, seed in cells.select(*TRIAL).iter_rows()
     ]
     return _listed(names)
 

@@ -6,8 +6,8 @@ import polars as pl
 
 from benchmark.report.provenance import Machine, Program
 from benchmark.report.results import Results
-from benchmark.study.cells import Cell, cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import Trial, trials_of
 from xai.vessels.quality import FLAGS
 
 
@@ -19,7 +19,7 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
         results: what the run came to, with its record.
         vessels: of the test images, as `vessels.parquet` has them.
     """
-    trained = {(cell.backbone, cell.strategy, cell.seed): cell.training for cell in results.cells}
+    trained = {(trial.backbone, trial.strategy, trial.seed): trial.training for trial in results.trials}
     patients, machine = results.methods["patients"], results.machine
     return {
         "Data": _data(study, results),
@@ -30,7 +30,7 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
         },
         "Weights": {name: _weights(record) for name, record in results.weights.items()},
         "Training": {
-            cell.name: _training(training) for cell in cells_of(study) if (training := trained.get(_key(cell)))
+            trial.name: _training(training) for trial in trials_of(study) if (training := trained.get(_key(trial)))
         },
         "Vessels": {key: str(value) for key, value in results.vessels.items() if key != "caution"}
         | vessel_facts(vessels),
@@ -88,8 +88,8 @@ def _data(study: Study, results: Results) -> dict[str, str]:
     } | {f"label {label}": name for label, name in (cohort.classes or {}).items()}
 
 
-def _key(cell: Cell) -> tuple[str, str, int]:
-    return cell.backbone.name, cell.strategy.name, cell.seed
+def _key(trial: Trial) -> tuple[str, str, int]:
+    return trial.backbone.name, trial.strategy.name, trial.seed
 
 
 def _weights(record: dict[str, Any] | None) -> str:

@@ -30,7 +30,7 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
     A cell takes two rows: backbone and values; strategy, seed where there are several, and intervals. Failed cells are
     left out and counted in the caption. Where no cell is shown to predict better than chance, no AUC is marked.
     """
-    done = leaderboard.cells.filter(pl.col("status") == OK)
+    done = leaderboard.trials.filter(pl.col("status") == OK)
     several_seeds, several_counts = (done[name].n_unique() > 1 for name in ("seed", "n_ratio"))
     chance = done[CHANCE_COLUMN].is_not_null().any()
     marks = {measure: _marks(done, leaderboard.comparisons, measure, 1 - confidence) for measure in COLUMNS}
@@ -46,7 +46,7 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
         marks["auc"] = [""] * len(done)
         if not done["predicts"].has_nulls():  # as of an AUC of 1
             told.append("No AUC is marked, since no cell is shown to predict better than chance.")
-    failed = len(leaderboard.cells) - len(done)
+    failed = len(leaderboard.trials) - len(done)
     if failed:
         told.append(f"{failed} failed cell{'s' if failed > 1 else ''} left out.")
     names = ["Backbone, strategy" + (", seed" if several_seeds else ""), *(label for label, _ in COLUMNS.values())]

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmark.analysis.comparisons import CELL
+from benchmark.analysis.comparisons import TRIAL
 from benchmark.analysis.leaderboard import OK
 from benchmark.errors import UserError
 from benchmark.report.charts.forest import auc_forest
@@ -22,7 +22,7 @@ COUNTS = ("n_images", "n_patients", "n_positive_patients", "n_negative_patients"
 CELLS_SCHEMA: dict[str, type[pl.DataType]] = {
     "run": pl.String,
     "cohort": pl.String,
-    **CELL,
+    **TRIAL,
     **dict.fromkeys(COUNTS, pl.Int64),
     "predicts": pl.Boolean,
     **{column: pl.Float64 for name in SHOWN for column in (name, f"{name}_low", f"{name}_high")},
@@ -59,7 +59,7 @@ def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) 
         same_patients=[_listed(names) for names in same_patients(runs)],
         several_cohorts=len({results.cohort.test_sha256 for results in runs.values()}) > 1,
         untrained={name: untrained(results) for name, results in runs.items()},
-        cells=cells.sort("auc", descending=True, nulls_last=True).to_dicts(),
+        trials=cells.sort("auc", descending=True, nulls_last=True).to_dicts(),
         models=models.to_dicts(),
         several_seeds=cells["seed"].n_unique() > 1,
         measures=[
@@ -102,7 +102,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _intervals(results: Results) -> str:
     """How a run made those of its cells."""
-    numbers = [cell.measures["auc"] for cell in results.cells if "auc" in cell.measures]
+    numbers = [cell.measures["auc"] for cell in results.trials if "auc" in cell.measures]
     method = results.methods.get(numbers[0].method or "") if numbers else None
     if method is None:
         return NOTHING
@@ -147,9 +147,9 @@ def cells_of_runs(runs: dict[str, Results]) -> pl.DataFrame:
     """One row a cell of a run, runs in their order and cells in theirs; columns as `CELLS_SCHEMA`."""
     rows = []
     for name, results in runs.items():
-        for cell in results.cells:
+        for cell in results.trials:
             row: dict[str, Any] = {"run": name, "cohort": results.cohort.source, "status": cell.status}
-            row |= {key: getattr(cell, key) for key in (*CELL, *COUNTS, "predicts")}
+            row |= {key: getattr(cell, key) for key in (*TRIAL, *COUNTS, "predicts")}
             for measure in SHOWN:
                 if (number := cell.measures.get(measure)) is not None:
                     row |= {measure: number.value, f"{measure}_low": number.low, f"{measure}_high": number.high}

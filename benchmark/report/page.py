@@ -18,7 +18,7 @@ import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from benchmark.analysis.comparisons import CELL, CellKey
+from benchmark.analysis.comparisons import TRIAL, TrialKey
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.planted import Planted
 from benchmark.report.charts import spans
@@ -29,8 +29,8 @@ from benchmark.report.charts.scatter import scatter
 from benchmark.report.charts.spans import Span
 from benchmark.report.conclusions import cautions, conclusions, planted_found, risk_stated
 from benchmark.report.formats import NOTHING, p_stated, p_value
-from benchmark.study.cells import safe
 from benchmark.study.folder import told_left_out
+from benchmark.study.trials import safe
 from benchmark.tables import csv_text
 from finetune.strategies import STRATEGIES
 from xai.examples import RULE
@@ -57,8 +57,8 @@ class PageContent:
             study's own conventions, the first of `correlation` is told first.
         failed_controls: one line each.
         published: cells of a published study to show next to the run's own, columns as those of
-            `benchmark.analysis.published.cells()`.
-        pictures: cell name (`benchmark.study.cells.Cell.name`) -> mean Grad-CAM; cells may lack one.
+            `benchmark.analysis.published.trials()`.
+        pictures: cell name (`benchmark.study.trials.Trial.name`) -> mean Grad-CAM; cells may lack one.
         mean_image: the mean image to show next to them, where there is one.
         examples: cell, as it is called -> its figures, each with what it shows in words.
         cohort: split, images, patients, positive (images), positive_patients; no patient is in two splits.
@@ -129,12 +129,12 @@ class Measure:
 def render(content: PageContent) -> str:
     """The page as HTML text: inline style, script and pictures, so that it opens offline and loads nothing."""
     board = content.board
-    rows = board.cells.to_dicts()
+    rows = board.trials.to_dicts()
     done = [row for row in rows if row["status"] == OK]
-    cells = [board.cells] if content.published is None else [board.cells, content.published]
+    cells = [board.trials] if content.published is None else [board.trials, content.published]
     measures = _measures(pl.concat(cells, how="diagonal_relaxed"))
-    planted = None if content.planted is None or content.planted.cells.is_empty() else content.planted
-    tables = {"leaderboard": board.cells} | board.tables() | ({"planted": planted.cells} if planted else {})
+    planted = None if content.planted is None or content.planted.trials.is_empty() else content.planted
+    tables = {"leaderboard": board.trials} | board.tables() | ({"planted": planted.trials} if planted else {})
     return template("leaderboard.html.j2").render(
         PAIRS_SHOWN=PAIRS_SHOWN,
         tables=embedded(tables),
@@ -148,7 +148,7 @@ def render(content: PageContent) -> str:
         incomplete=any(row["n_ratio"] != row["n_images"] for row in done),
         done=done,
         failed=[row for row in rows if row["status"] != OK],
-        several_seeds=board.cells["seed"].n_unique() > 1,
+        several_seeds=board.trials["seed"].n_unique() > 1,
         measures=measures,
         discs=_discs(done),
         chances=CHANCES if any(row["vessel_ratio_null"] is not None for row in done) else "",
@@ -240,7 +240,7 @@ def _discs(done: Sequence[Mapping[str, Any]]) -> str:
 
 def _charts(content: PageContent) -> dict[str, list[Chart]]:
     """By the place where they stand."""
-    cells, curves = content.board.cells, content.board.curves
+    cells, curves = content.board.trials, content.board.curves
     at_a_glance = [auc_forest(cells), ratio_forest(cells), ratio_forest(cells, "_fov")]
     against = [scatter(cells, "vessel_ratio", content.published), scatter(cells, "vessel_ratio_fov")]
     return {
@@ -257,8 +257,8 @@ def _operating(operating: pl.DataFrame) -> list[dict[str, Any]]:
     """A row for each cell and operating point, with each measure's value and bounds as columns."""
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in operating.to_dicts():
-        key = tuple(row[name] for name in (*CELL, "point"))
-        found = rows.setdefault(key, {name: row[name] for name in (*CELL, "point", "threshold")})
+        key = tuple(row[name] for name in (*TRIAL, "point"))
+        found = rows.setdefault(key, {name: row[name] for name in (*TRIAL, "point", "threshold")})
         measure = row["measure"]
         found |= {measure: row["value"], f"{measure}_low": row["low"], f"{measure}_high": row["high"]}
     return list(rows.values())
@@ -266,7 +266,7 @@ def _operating(operating: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _pairs(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
     """A row a pair of cells, surest difference of AUC first; `auc` and `vessel_ratio_fov` hold its comparisons."""
-    names = [f"{name}_{side}" for side in "ab" for name in CELL]
+    names = [f"{name}_{side}" for side in "ab" for name in TRIAL]
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in comparisons.filter(pl.col("measure").is_in(["auc", "vessel_ratio_fov"])).to_dicts():
         key = tuple(row[name] for name in names)
@@ -303,7 +303,7 @@ def _contrasts(contrasts: pl.DataFrame) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]]]:
+def _conventions(ratios: pl.DataFrame) -> dict[str, dict[TrialKey, dict[str, Any]]]:
     """By heading, the vessel ratio of every cell with one convention changed at a time; the first has none changed."""
     vessel = ratios.filter(pl.col("region") == "vessel")
     if vessel.is_empty():
@@ -323,13 +323,13 @@ def _conventions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]
     return {heading: _by_cell(rows) for heading, rows in found.items() if len(rows)}
 
 
-def _regions(ratios: pl.DataFrame) -> dict[str, dict[CellKey, dict[str, Any]]]:
+def _regions(ratios: pl.DataFrame) -> dict[str, dict[TrialKey, dict[str, Any]]]:
     """By region beyond artery and vein, every cell's mean of its images' ratios to the field of view."""
     others = ratios.filter(against="fov", average="images")
     return {str(region): _by_cell(group) for (region,), group in others.group_by("region", maintain_order=True)}
 
 
-def _by_cell(ratios: pl.DataFrame) -> dict[CellKey, dict[str, Any]]:
+def _by_cell(ratios: pl.DataFrame) -> dict[TrialKey, dict[str, Any]]:
     return {(row["backbone"], row["strategy"], row["seed"]): row for row in ratios.to_dicts()}
 
 
@@ -341,7 +341,7 @@ def _bounds(leaderboard: pl.DataFrame, names: list[str]) -> list[float]:
 
 def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
     """One row of pictures for each backbone and seed, one picture or None for each strategy."""
-    cells = content.board.cells.sort("backbone", "seed")
+    cells = content.board.trials.sort("backbone", "seed")
     order = list(STRATEGIES)
     strategies = sorted(
         set(cells["strategy"]), key=lambda name: (order.index(name) if name in order else len(order), name)

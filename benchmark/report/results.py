@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.analysis import evidence
-from benchmark.analysis.comparisons import CELL, FEWEST_CELLS, CellKey
+from benchmark.analysis.comparisons import FEWEST_CELLS, TRIAL, TrialKey
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.measures import MEASURES
 from benchmark.analysis.planted import INDICATORS, Planted
@@ -95,7 +95,7 @@ class RatioResult(_Model):
     ratio: Number
 
 
-class CellResult(_Model):
+class TrialResult(_Model):
     """One backbone, strategy and seed on the test images; `status` is "ok", or why it failed."""
 
     backbone: str
@@ -138,7 +138,7 @@ class CellResult(_Model):
 
 
 class Comparison(_Model):
-    """Cell a less cell b on the same patients."""
+    """Trial a less cell b on the same patients."""
 
     measure: str
     a: tuple[str, str, int]
@@ -215,7 +215,7 @@ class Repeatability(_Model):
     n_trainings: int
 
 
-class PlantedCell(_Model):
+class PlantedTrial(_Model):
     """By measure (`erasure`, `permutation`, `other_class`, `ratio`): its verdict, `vessels`, `elsewhere` or
     `not shown`, and whether that is `right`, `wrong` or `missed`; null: no verdict, nothing to judge."""
 
@@ -234,7 +234,7 @@ class PlantedResult(_Model):
     signal: str
     effect: float
     best_auc: float
-    cells: list[PlantedCell]
+    trials: list[PlantedTrial]
 
 
 class CohortResult(_Model):
@@ -267,7 +267,7 @@ class Results(_Model):
     notices: list[str] = []
     cohort: CohortResult
     methods: dict[str, Method]
-    cells: list[CellResult]
+    trials: list[TrialResult]
     comparisons: list[Comparison]
     correlations: list[Correlation]
     seeds: list[OverSeeds]
@@ -348,18 +348,18 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
     }
 
 
-def cell_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int], dict[str, Any]]) -> list[CellResult]:
+def trial_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int], dict[str, Any]]) -> list[TrialResult]:
     """Every row of the leaderboard; `training`: what each cell noted of its training."""
     cells, images = [], _images(leaderboard)
-    for row in leaderboard.cells.to_dicts():
+    for row in leaderboard.trials.to_dicts():
         key = (row["backbone"], row["strategy"], row["seed"])
-        of_cell = pl.all_horizontal(pl.col(name) == part for name, part in zip(CELL, key, strict=True))
+        of_cell = pl.all_horizontal(pl.col(name) == part for name, part in zip(TRIAL, key, strict=True))
         if row["status"] != OK:
-            cells.append(CellResult(**dict(zip(CELL, key, strict=True)), status=row["status"]))
+            cells.append(TrialResult(**dict(zip(TRIAL, key, strict=True)), status=row["status"]))
             continue
         cells.append(
-            CellResult(
-                **{name: row[name] for name in (*CELL, "status", *_COPIED)},
+            TrialResult(
+                **{name: row[name] for name in (*TRIAL, "status", *_COPIED)},
                 n_patients=row["n_patients"],
                 training=training.get(key),
                 measures=_measures(row, images[key]),
@@ -399,11 +399,11 @@ def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:
     ]
 
 
-def _images(leaderboard: Leaderboard) -> dict[CellKey, dict[str, int]]:
+def _images(leaderboard: Leaderboard) -> dict[TrialKey, dict[str, int]]:
     """How many images each of `MEASURES` of a cell is of; of the ratios, each its own number, as in `ratios.csv`."""
-    images: dict[CellKey, dict[str, int]] = {
+    images: dict[TrialKey, dict[str, int]] = {
         (row["backbone"], row["strategy"], row["seed"]): {name: each.images(row) for name, each in MEASURES.items()}
-        for row in leaderboard.cells.filter(status=OK).to_dicts()
+        for row in leaderboard.trials.filter(status=OK).to_dicts()
     }
     own = leaderboard.ratios.filter(average="images", images="all")
     for row in own.filter(pl.col("scaling") == pl.col("scaling").first()).to_dicts():
@@ -452,7 +452,7 @@ def _control_numbers(control: Control, row: dict[str, Any], images: dict[str, in
 def comparison_results(leaderboard: Leaderboard) -> list[Comparison]:
     rows = []
     for row in leaderboard.comparisons.to_dicts():
-        a, b = (tuple(row[f"{name}_{side}"] for name in CELL) for side in "ab")
+        a, b = (tuple(row[f"{name}_{side}"] for name in TRIAL) for side in "ab")
         difference = Number(
             **{name: row[name] for name in ("low", "high", "p_value")},
             value=row["difference"],
@@ -532,13 +532,13 @@ def planted_results(planted: Planted) -> PlantedResult:
         signal=planted.cohort.signal,
         effect=planted.cohort.effect,
         best_auc=planted.cohort.best_auc,
-        cells=[
-            PlantedCell(
-                **{name: row[name] for name in (*CELL, "predicts")},
+        trials=[
+            PlantedTrial(
+                **{name: row[name] for name in (*TRIAL, "predicts")},
                 verdicts={each.name: row[f"{each.name}_verdict"] for each in INDICATORS},
                 outcomes={each.name: row[f"{each.name}_outcome"] for each in INDICATORS},
             )
-            for row in planted.cells.to_dicts()
+            for row in planted.trials.to_dicts()
         ],
     )
 

@@ -23,8 +23,8 @@ _COLUMNS = {"AUC": "auc", "F1": "f1", "artery": "artery_ratio", "vein": "vein_ra
 
 def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, console: Console) -> int:
     """Print the cells, the correlation and where the page is; returns how many cells failed."""
-    several_seeds = leaderboard.cells["seed"].n_unique() > 1
-    done = leaderboard.cells.filter(status=OK)
+    several_seeds = leaderboard.trials["seed"].n_unique() > 1
+    done = leaderboard.trials.filter(status=OK)
     counts = ""
     if len(done):
         row = done.row(0, named=True)
@@ -42,7 +42,7 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
     for heading in _COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
     failed = 0
-    for row in leaderboard.cells.iter_rows(named=True):
+    for row in leaderboard.trials.iter_rows(named=True):
         name = Names(row["backbone"], row["strategy"] + (f" s{row['seed']}" if several_seeds else ""))
         if row["status"] == OK:
             table.add_row(
@@ -52,14 +52,14 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
             failed += 1
             table.add_row(name, "[red]failed")
     print_table(table, console)
-    for row in leaderboard.cells.filter(pl.col("status") != OK).iter_rows(named=True):
+    for row in leaderboard.trials.filter(pl.col("status") != OK).iter_rows(named=True):
         console.print(f"[red]✗[/] {escape(_called(row))}: {escape(row['status'])}")
-    without = leaderboard.cells.filter((pl.col("status") == OK) & pl.col("vessel_ratio").is_null())
+    without = leaderboard.trials.filter((pl.col("status") == OK) & pl.col("vessel_ratio").is_null())
     for row in without.iter_rows(named=True):
         console.print(
             f"– {escape(_called(row))}: no ratio, since no test image has both vessels and a map that is not all zero"
         )
-    done = leaderboard.cells.filter(status=OK)
+    done = leaderboard.trials.filter(status=OK)
     unable = done.filter(~pl.col("predicts")).height
     if unable:
         console.print(

@@ -1,4 +1,4 @@
-"""control: what every cell's saliency is held against, so that a ratio says something."""
+"""control: what every trial's saliency is held against, so that a ratio says something."""
 
 from functools import partial
 
@@ -11,11 +11,11 @@ from benchmark.scheduling.streaming import Each, Row, stream
 from benchmark.stages.run import Run
 from benchmark.stages.worker import Worker
 from benchmark.storage.rundir import RunDirectory, create_array, open_array, write_parquet, write_text
-from benchmark.study.cells import Cell
 from benchmark.study.config import Study
 from benchmark.study.controls import CONTROLS
 from benchmark.study.images import IMAGE_SIZE
 from benchmark.study.splits import of_split
+from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from benchmark.trial.controls import COMPUTE, Explained
 from xai.controls.erasure import erase_all
@@ -24,44 +24,47 @@ BLOCK = 16
 
 
 def control(run: Run) -> None:
-    """Add to every explained cell the controls that the study asks for and that it lacks."""
+    """Add to every explained trial the controls that the study asks for and that it lacks."""
     wanted = [name for name in CONTROLS if getattr(run.study.controls, name)]
     waiting = [
-        (cell, name) for cell in run.cells() for name in wanted if not run.directory.trial(cell).control(name).is_file()
+        (trial, name)
+        for trial in run.trials()
+        for name in wanted
+        if not run.directory.trial(trial).control(name).is_file()
     ]
-    for cell, name in waiting:
-        run.directory.trial(cell).control_failure(name).unlink(missing_ok=True)
+    for trial, name in waiting:
+        run.directory.trial(trial).control_failure(name).unlink(missing_ok=True)
     if not waiting:
         run.reporter.skip("control", "complete" if wanted else "no control is asked for")
         return
     if any(CONTROLS[name].needs_erased for _, name in waiting) and not run.directory.painted.is_file():
         reason = _erase(run)
         if reason:
-            for cell, name in waiting:
+            for trial, name in waiting:
                 if CONTROLS[name].needs_erased:
-                    _fail(run, cell, name, reason)
-            waiting = [(cell, name) for cell, name in waiting if not CONTROLS[name].needs_erased]
+                    _fail(run, trial, name, reason)
+            waiting = [(trial, name) for trial, name in waiting if not CONTROLS[name].needs_erased]
     units = [{"unit": unit} for unit in range(len(waiting))]
     options = {"study": run.study, "directory": run.directory, "units": waiting}
     with run.reporter.stage("control", len(units), "controls") as stage:
         for result in stream(units, [run.batched(ControlWorker, options)], batch_size=1, on_wait=stage.note):
-            cell, name = waiting[int(result["unit"])]
+            trial, name = waiting[int(result["unit"])]
             stage.advance()
-            stage.say(f"{cell.name}: {CONTROLS[name].title}")
+            stage.say(f"{trial.name}: {CONTROLS[name].title}")
             if result["error"]:
-                _fail(run, cell, name, str(result["error"]))
+                _fail(run, trial, name, str(result["error"]))
 
 
-def _fail(run: Run, cell: Cell, name: str, reason: str) -> None:
-    """Note why a control could not be computed; the cell's own numbers stand."""
+def _fail(run: Run, trial: Trial, name: str, reason: str) -> None:
+    """Note why a control could not be computed; the trial's own numbers stand."""
     stop_when_full(reason)
-    write_text(run.directory.trial(cell).control_failure(name), reason + "\n")
-    told = f"{cell.name}: {CONTROLS[name].title} failed: {reason}"
+    write_text(run.directory.trial(trial).control_failure(name), reason + "\n")
+    told = f"{trial.name}: {CONTROLS[name].title} failed: {reason}"
     run.reporter.console.print(f"[red]✗[/] {escape(told)}")
 
 
 def _erase(run: Run) -> str:
-    """Fill `erased.npy` and `erased.parquet`, once a study: the images are the same for every cell.
+    """Fill `erased.npy` and `erased.parquet`, once a study: the images are the same for every trial.
 
     Returns:
         The first reason why an image could not be erased, in which case `erased.parquet` is not written; else nothing.
@@ -99,15 +102,15 @@ def erase_row(directory: RunDirectory, row: Row) -> Row:
 
 
 class ControlWorker(Worker[Explained]):
-    """Streaming step: a cell and a control -> that control's file."""
+    """Streaming step: a trial and a control -> that control's file."""
 
-    def __init__(self, study: Study, directory: RunDirectory, units: list[tuple[Cell, str]]) -> None:
+    def __init__(self, study: Study, directory: RunDirectory, units: list[tuple[Trial, str]]) -> None:
         self.study, self.directory, self.units = study, directory, units
 
-    def key(self, unit: Row) -> Cell:
+    def key(self, unit: Row) -> Trial:
         return self.units[int(unit["unit"])][0]
 
-    def load(self, key: Cell) -> Explained:
+    def load(self, key: Trial) -> Explained:
         return Explained(self.study, self.directory, key)
 
     def work(self, loaded: Explained, unit: Row) -> list[Row]:

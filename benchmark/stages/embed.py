@@ -82,10 +82,10 @@ def embed(run: Run) -> None:
             stores[name, block][entries] = values.reshape(len(entries), *result["shape"])
             stage.say(name)
             stage.advance(len(entries) / len(missing.blocks(name) if result["test"] else missing.every[name]))
-    for cell in run.cells():
-        reason = failed.get((cell.backbone.name, WHOLE))
+    for trial in run.trials():
+        reason = failed.get((trial.backbone.name, WHOLE))
         if reason is not None:
-            run.fail(cell, f"embed: {reason}")
+            run.fail(trial, f"embed: {reason}")
     for (name, block), store in stores.items():
         if {(name, WHOLE), (name, block)} & failed.keys():
             continue
@@ -99,19 +99,19 @@ def embed(run: Run) -> None:
 
 
 def _missing(run: Run, plan: CachePlan) -> CachePlan:
-    """What of the plan is not on disk, and has a cell that will read it."""
-    cells = run.cells()
-    waiting = [cell for cell in cells if not run.directory.trial(cell).saliency.is_file()]
+    """What of the plan is not on disk, and has a trial that will read it."""
+    trials = run.trials()
+    waiting = [trial for trial in trials if not run.directory.trial(trial).saliency.is_file()]
     every, test = {}, {}
     for choice in run.study.backbones:
-        folder, usable = run.directory.embeddings(choice.name), any(cell.backbone == choice for cell in cells)
+        folder, usable = run.directory.embeddings(choice.name), any(trial.backbone == choice for trial in trials)
         every[choice.name] = [
             block for block in plan.every[choice.name] if usable and not folder.block(block).is_file()
         ]
         test[choice.name] = [
             block
             for block in plan.test[choice.name]
-            if any(cell.backbone == choice and explained_from(run.study, cell, [block]) for cell in waiting)
+            if any(trial.backbone == choice and explained_from(run.study, trial, [block]) for trial in waiting)
             and not (folder.block(block).is_file() or folder.test(block).is_file())
         ]
     return CachePlan(every, test)
@@ -119,10 +119,10 @@ def _missing(run: Run, plan: CachePlan) -> CachePlan:
 
 def _say_what_is_left_out(run: Run, plan: CachePlan) -> None:
     beyond = f"not fit into embeddings.max_gib ({run.study.embeddings.max_gib:g}) and nine tenths of the free disk"
-    for cell in run.cells():
-        if trains_from_images(cell, plan):
-            run.reporter.console.print(f"{escape(cell.name)} trains from images: its embeddings do {beyond}")
-    for name in {cell.backbone.name: None for cell in run.cells()}:
+    for trial in run.trials():
+        if trains_from_images(trial, plan):
+            run.reporter.console.print(f"{escape(trial.name)} trains from images: its embeddings do {beyond}")
+    for name in {trial.backbone.name: None for trial in run.trials()}:
         for block in set(explained_fronts(run.study, name)) - set(plan.blocks(name)):
             run.reporter.console.print(
                 f"{escape(name)} is explained from images or an earlier block: what enters block {block} of it for the "

@@ -1,4 +1,4 @@
-"""explain: Grad-CAM of every test image under every trained cell, and what of it falls inside the vessels."""
+"""explain: Grad-CAM of every test image under every trained trial, and what of it falls inside the vessels."""
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,9 @@ from benchmark.scheduling.streaming import Row, stream
 from benchmark.stages.run import Run
 from benchmark.stages.worker import Worker
 from benchmark.storage.rundir import RunDirectory, open_array, write_array, write_parquet
-from benchmark.study.cells import Cell
 from benchmark.study.config import Study
 from benchmark.study.splits import of_split
+from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from benchmark.trial.figures import draw_figures
@@ -24,24 +24,24 @@ from xai.measures import measure, measure_names
 
 
 def explain(run: Run) -> None:
-    """Add `cam.npy`, `saliency.parquet` and `mean_cam.png` to every trained cell that lacks them."""
-    waiting = [cell for cell in run.cells() if not run.directory.trial(cell).saliency.is_file()]
+    """Add `cam.npy`, `saliency.parquet` and `mean_cam.png` to every trained trial that lacks them."""
+    waiting = [trial for trial in run.trials() if not run.directory.trial(trial).saliency.is_file()]
     if not waiting:
-        run.reporter.skip("explain", "every cell is explained")
+        run.reporter.skip("explain", "every trial is explained")
         return
     test = of_split(read_parquet(run.directory.cohort), "test")
     eyes = test["eye"].to_list() if test["eye"].count() else None
     size = run.study.resources.batch_size
-    # Cell after cell, so that an actor loads each model once or twice.
+    # Trial after trial, so that an actor loads each model once or twice.
     units = [
-        {"cell": index, "positions": np.arange(len(test))[part]}
+        {"trial": index, "positions": np.arange(len(test))[part]}
         for index in range(len(waiting))
         for part in batches(len(test), size)
     ]
     options = {
         "study": run.study,
         "directory": run.directory,
-        "cells": waiting,
+        "trials": waiting,
         "rows": test["row"].to_numpy(),
         "eyes": eyes,
     }
@@ -51,13 +51,13 @@ def explain(run: Run) -> None:
     left = dict.fromkeys(measures, len(test))
     with run.reporter.stage("explain", len(waiting) * len(test), "maps") as stage:
         for result in stream(units, [run.batched(ExplainWorker, options)], batch_size=1, on_wait=stage.note):
-            index, positions = int(result["cell"]), result["positions"]
-            cell = waiting[index]
+            index, positions = int(result["trial"]), result["positions"]
+            trial = waiting[index]
             stage.advance(len(positions))
-            stage.say(cell.name)
+            stage.say(trial.name)
             if result["error"]:
-                if not run.directory.trial(cell).failure.is_file():  # said once, however many batches fail
-                    run.fail(cell, f"explain: {result['error']}")
+                if not run.directory.trial(trial).failure.is_file():  # said once, however many batches fail
+                    run.fail(trial, f"explain: {result['error']}")
                 continue
             cams.setdefault(index, np.zeros((len(test), *result["grid"]), np.float32))
             cams[index][positions] = result["cams"].reshape(-1, *result["grid"])
@@ -65,46 +65,46 @@ def explain(run: Run) -> None:
             left[index] -= len(positions)
             if left[index] == 0:
                 table = pl.DataFrame(measures.pop(index), schema=columns).fill_nan(None)
-                _finish(run, cell, test, cams.pop(index), table)
+                _finish(run, trial, test, cams.pop(index), table)
 
 
-def _finish(run: Run, cell: Cell, test: pl.DataFrame, cams: np.ndarray, measures: pl.DataFrame) -> None:
-    folder = run.directory.trial(cell)
+def _finish(run: Run, trial: Trial, test: pl.DataFrame, cams: np.ndarray, measures: pl.DataFrame) -> None:
+    folder = run.directory.trial(trial)
     write_array(folder.cams, cams)
     poisoned = not_finite(torch.from_numpy(cams))
     if poisoned:
         run.reporter.console.print(
-            f"{escape(cell.name)}: no map of {len(poisoned)} test images, whose tokens are not finite; the first: "
+            f"{escape(trial.name)}: no map of {len(poisoned)} test images, whose tokens are not finite; the first: "
             f"{escape(test['image'][poisoned[0]])}"
         )
-    draw_figures(run.study, run.directory, cell, test, cams, measures)
+    draw_figures(run.study, run.directory, trial, test, cams, measures)
     write_parquet(folder.saliency, pl.concat([test.select("image", "patient_id"), measures], how="horizontal"))
 
 
 class ExplainWorker(Worker[tuple[VisionTransformer, Entering]]):
-    """Streaming step: a cell and `positions` among the test images -> signed maps on the patch grid, and measures."""
+    """Streaming step: a trial and `positions` among the test images -> signed maps on the patch grid, and measures."""
 
     def __init__(
         self,
         study: Study,
         directory: RunDirectory,
-        cells: list[Cell],
+        trials: list[Trial],
         rows: np.ndarray,
         eyes: list[str | None] | None,
     ) -> None:
         self.study, self.directory = study, directory
-        self.cells, self.rows, self.eyes = cells, rows, eyes
+        self.trials, self.rows, self.eyes = trials, rows, eyes
         self.device = worker_device(self.study.resources)
         self.planes = open_array(self.directory.regions)
         self.discs = open_array(directory.disc) if directory.disc.is_file() else None
 
     def key(self, unit: Row) -> int:
-        return int(unit["cell"])
+        return int(unit["trial"])
 
     def load(self, key: int) -> tuple[VisionTransformer, Entering]:
-        cell = self.cells[key]
-        model = trained_model(cell, self.directory).requires_grad_(False).to(self.device)
-        return model, explained_inputs(self.study, self.directory, cell, model)
+        trial = self.trials[key]
+        model = trained_model(trial, self.directory).requires_grad_(False).to(self.device)
+        return model, explained_inputs(self.study, self.directory, trial, model)
 
     def work(self, loaded: tuple[VisionTransformer, Entering], unit: Row) -> list[Row]:
         settings, (model, entering), positions = self.study.explain, loaded, unit["positions"]

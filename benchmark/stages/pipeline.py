@@ -20,13 +20,13 @@ from benchmark.stages.train import train
 from benchmark.stages.weights import weights
 from benchmark.storage.rundir import RunDirectory
 from benchmark.storage.start import end_in_order, started
-from benchmark.study.cells import cells_of
 from benchmark.study.cohort import open_cohort
 from benchmark.study.config import Resources, Study
+from benchmark.study.trials import trials_of
 
 
 def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bool = False) -> Leaderboard:
-    """Run or resume a study and return its leaderboard; cells that failed before are tried again.
+    """Run or resume a study and return its leaderboard; trials that failed before are tried again.
 
     Args:
         out: the run directory; on a cluster, on a file system that every node sees under the same path.
@@ -54,8 +54,8 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
         _refuse_to_wait(study.resources, connected)
         directory.claim(study.dump(), resume)  # only now: a start that fails leaves nothing in the folder
         directory.remove_drafts()
-        for cell in cells_of(study):
-            directory.trial(cell).failure.unlink(missing_ok=True)
+        for trial in trials_of(study):
+            directory.trial(trial).failure.unlink(missing_ok=True)
         for remark in remarks:
             console.print(escape(remark))
         # Ray Data starves where Ray Tune holds every CPU: one stage at a time.

@@ -20,7 +20,6 @@ from benchmark.report.results import (
     CohortResult,
     Results,
     average_results,
-    cell_results,
     comparison_results,
     contrast_results,
     correlation_results,
@@ -28,6 +27,7 @@ from benchmark.report.results import (
     planted_results,
     repeatability_results,
     seed_results,
+    trial_results,
 )
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import (
@@ -39,10 +39,10 @@ from benchmark.storage.rundir import (
     write_parquet,
     write_text,
 )
-from benchmark.study.cells import cells_of
 from benchmark.study.cohort import digest
 from benchmark.study.controls import CONTROLS
 from benchmark.study.splits import of_split
+from benchmark.study.trials import trials_of
 from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.costs import main_memory
 from benchmark.trial.figures import method_name
@@ -58,19 +58,19 @@ def report(run: Run) -> Leaderboard:
     with run.reporter.stage("report", 1, "leaderboard") as stage:
         leaderboard = build(
             directory,
-            cells_of(run.study),
+            trials_of(run.study),
             run.study.statistics,
             run.study.explain.scaling,
             run.study.training.balance,
         )
-        write_csv(directory.leaderboard("csv"), leaderboard.cells)
-        write_parquet(directory.leaderboard("parquet"), leaderboard.cells)
+        write_csv(directory.leaderboard("csv"), leaderboard.trials)
+        write_parquet(directory.leaderboard("parquet"), leaderboard.trials)
         for name, table in leaderboard.tables().items():
             write_csv(directory.table(name), table)
         drawn = run.study.cohort.synthetic
-        planted = None if drawn is None else compare_with_truth(leaderboard.cells, drawn)
+        planted = None if drawn is None else compare_with_truth(leaderboard.trials, drawn)
         if planted is not None:
-            write_csv(directory.table("planted"), planted.cells)
+            write_csv(directory.table("planted"), planted.trials)
         confidence = run.study.statistics.confidence
         write_text(directory.leaderboard("tex"), latex(leaderboard, run.study.name, confidence))
         record = _record(run)
@@ -106,9 +106,9 @@ def _results(run: Run, leaderboard: Leaderboard, planted: Planted | None, record
     drawn = study.cohort.synthetic
     prepared = directory.completed("prepare") or {}
     training = {
-        (cell.backbone.name, cell.strategy.name, cell.seed): json.loads(file.read_text(encoding="utf-8"))
-        for cell in run.cells()
-        if (file := directory.trial(cell).trial).is_file()
+        (trial.backbone.name, trial.strategy.name, trial.seed): json.loads(file.read_text(encoding="utf-8"))
+        for trial in run.trials()
+        if (file := directory.trial(trial).record).is_file()
     }
     return Results(
         study=study.name,
@@ -125,7 +125,7 @@ def _results(run: Run, leaderboard: Leaderboard, planted: Planted | None, record
             test_sha256=digest(of_split(cohort, "test"), drawn),
         ),
         methods=methods(study.statistics, study.controls),
-        cells=cell_results(leaderboard, training),
+        trials=trial_results(leaderboard, training),
         comparisons=comparison_results(leaderboard),
         correlations=correlation_results(leaderboard),
         seeds=seed_results(leaderboard),
@@ -169,7 +169,7 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
         "image", pl.lit("test").alias("split"), ("no vessel masks, so no saliency: " + pl.col("error")).alias("reason")
     )
     rejected = read_csv(directory.rejected, infer_schema=False).select("image", "split", "reason")
-    pictures = {cell.name: directory.trial(cell).mean_cam for cell in run.cells()}
+    pictures = {trial.name: directory.trial(trial).mean_cam for trial in run.trials()}
     return PageContent(
         title=run.study.name,
         method=method_name(run.study.explain.method),
@@ -180,8 +180,8 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
         pictures={name: path for name, path in pictures.items() if path.is_file()},
         mean_image=_mean_image(directory, of_split(cohort, "test")),
         examples={
-            f"{cell.backbone.name}, {cell.strategy.name}, seed {cell.seed}": _examples(directory.trial(cell))
-            for cell in run.cells()
+            f"{trial.backbone.name}, {trial.strategy.name}, seed {trial.seed}": _examples(directory.trial(trial))
+            for trial in run.trials()
         },
         cohort=_per_split(cohort),
         left_out=pl.concat([rejected, masks_failed]),
@@ -196,18 +196,18 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
     )
 
 
-def _examples(trial: TrialDirectory) -> list[tuple[Path, str]]:
+def _examples(folder: TrialDirectory) -> list[tuple[Path, str]]:
     """The mean maps and the first example of each group; the others stay in the trial's folder."""
-    if not trial.figures.is_file():
+    if not folder.figures.is_file():
         return []
-    listed = read_csv(trial.figures).unique("group", keep="first", maintain_order=True)
-    return [(trial.figures.parent / file, alt) for file, alt in listed.select("file", "alt").iter_rows()]
+    listed = read_csv(folder.figures).unique("group", keep="first", maintain_order=True)
+    return [(folder.figures.parent / file, alt) for file, alt in listed.select("file", "alt").iter_rows()]
 
 
 def _failed_controls(run: Run) -> list[str]:
     reasons = {
-        f"{cell.name}, {control.title}": run.directory.trial(cell).control_failure(control.name)
-        for cell in run.cells()
+        f"{trial.name}, {control.title}": run.directory.trial(trial).control_failure(control.name)
+        for trial in run.trials()
         for control in CONTROLS.values()
     }
     return [f"{what}: {file.read_text(encoding='utf-8').strip()}" for what, file in reasons.items() if file.is_file()]

@@ -11,8 +11,8 @@ from benchmark.report.progress import Reporter
 from benchmark.scheduling.cluster import Cluster
 from benchmark.scheduling.streaming import Batched, Row
 from benchmark.storage.rundir import RunDirectory, write_text
-from benchmark.study.cells import Cell, cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import Trial, trials_of
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Run:
         """A streaming step with as many actors as `actors` says, each with the study's resources."""
         return Batched(worker, options, self.actors(beside), self.study.resources.cpus, self.study.resources.gpus)
 
-    def cells(self) -> list[Cell]:
-        """Cells that have not failed."""
-        return [cell for cell in cells_of(self.study) if not self.directory.trial(cell).failure.is_file()]
+    def trials(self) -> list[Trial]:
+        """Trials that have not failed."""
+        return [trial for trial in trials_of(self.study) if not self.directory.trial(trial).failure.is_file()]
 
-    def fail(self, cell: Cell, reason: str) -> None:
-        """Note why a cell failed; it takes no further part.
+    def fail(self, trial: Trial, reason: str) -> None:
+        """Note why a trial failed; it takes no further part.
 
         Raises:
             benchmark.errors.DiskFull: it failed for want of space, and so would every other.
         """
         stop_when_full(reason)
-        write_text(self.directory.trial(cell).failure, reason + "\n")
-        self.reporter.console.print(f"[red]✗ {cell.name} failed[/]: {escape(reason)}")
+        write_text(self.directory.trial(trial).failure, reason + "\n")
+        self.reporter.console.print(f"[red]✗ {trial.name} failed[/]: {escape(reason)}")

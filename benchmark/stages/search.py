@@ -1,4 +1,4 @@
-"""search: a learning rate for every pair of backbone and strategy, where the study asks for one; by Ray Tune."""
+"""search: a learning rate for every cell of backbone and strategy, where the study asks for one; by Ray Tune."""
 
 import math
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ import polars as pl
 from benchmark.scheduling.tuning import GroupedASHA, Report, run_trials
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory, write_csv
-from benchmark.study.cells import Cell
 from benchmark.study.config import Search, Study
+from benchmark.study.trials import Trial
 from benchmark.trial.training import fit
 from finetune.training import Epoch
 
 
 @dataclass
 class Candidate:
-    """A learning rate tried for a pair, and how far it came; AUC and loss are those of the best epoch so far."""
+    """A learning rate tried for a cell, and how far it came; AUC and loss are those of the best epoch so far."""
 
-    cell: Cell
+    trial: Trial
     learning_rate: float
     epochs: int = 0
     val_auc: float | None = None
@@ -37,28 +37,30 @@ def learning_rates(own: float, search: Search) -> list[float]:
 
 
 def search(run: Run) -> None:
-    """Fill `search/`, a table for every pair, with the study's first seed; pairs that have theirs are kept.
+    """Fill `search/`, a table for every cell, with the study's first seed; cells that have theirs are kept.
 
-    Every pair has the same budget: as many candidates, as many epochs, the same rungs. A candidate that fails is noted
-    in its table; where all of a pair's fail, the pair's cells do. The candidates are a study's own, but which of them
+    Every cell has the same budget: as many candidates, as many epochs, the same rungs. A candidate that fails is noted
+    in its table; where all of a cell's fail, the cell's trials do. The candidates are a study's own, but which of them
     ASHA ends early may depend on timing where several devices work.
     """
     settings = run.study.search
     if settings is None:
         return
     waiting = [
-        cell for cell in run.cells() if cell.seed == run.study.seeds[0] and not run.directory.search(cell).is_file()
+        trial
+        for trial in run.trials()
+        if trial.seed == run.study.seeds[0] and not run.directory.search(trial).is_file()
     ]
     if not waiting:
-        run.reporter.skip("search", "every pair has its learning rate")
+        run.reporter.skip("search", "every cell has its learning rate")
         return
     candidates: dict[str, Candidate] = {}
-    for cell in waiting:
-        own = cell.strategy.open().learning_rate
+    for trial in waiting:
+        own = trial.strategy.open().learning_rate
         # Nearest to the strategy's own first: on one device, ASHA holds every rate against those before it, and the
         # sooner a good one has run, the sooner it ends a bad one.
         for rate in sorted(learning_rates(own, settings), key=lambda rate: abs(math.log(rate / own))):
-            candidates[f"{cell.pair}-{len(candidates)}"] = Candidate(cell, rate)
+            candidates[f"{trial.cell}-{len(candidates)}"] = Candidate(trial, rate)
     epochs = run.study.training.epochs
     with run.reporter.stage("search", len(candidates) * epochs, "epochs") as stage:
 
@@ -66,15 +68,15 @@ def search(run: Run) -> None:
             tried = candidates[name]
             stage.advance(result["epoch"] - tried.epochs)
             tried.epochs, tried.val_auc, tried.val_loss = (result[key] for key in ("epoch", "val_auc", "val_loss"))
-            stage.say(f"{tried.cell.pair} at {tried.learning_rate:.2g}: validation AUC {tried.val_auc:.3f}")
+            stage.say(f"{tried.trial.cell} at {tried.learning_rate:.2g}: validation AUC {tried.val_auc:.3f}")
 
         def on_end(name: str, error: str | None) -> None:
             tried = candidates[name]
             stage.advance(epochs - tried.epochs)  # ended early, or failed
             tried.ended, tried.error = True, error
-            of_pair = [other for other in candidates.values() if other.cell == tried.cell]
-            if all(other.ended for other in of_pair):
-                _conclude(run, tried.cell, of_pair)
+            of_cell = [other for other in candidates.values() if other.trial == tried.trial]
+            if all(other.ended for other in of_cell):
+                _conclude(run, tried.trial, of_cell)
 
         run_trials(
             list(candidates),
@@ -86,7 +88,7 @@ def search(run: Run) -> None:
             on_end=on_end,
             on_wait=stage.note,
             scheduler=GroupedASHA(
-                {name: tried.cell.pair for name, tried in candidates.items()},
+                {name: tried.trial.cell for name, tried in candidates.items()},
                 epochs=epochs,
                 grace=min(settings.grace, epochs),
                 reduction=settings.reduction,
@@ -104,15 +106,15 @@ def _work(study: Study, directory: RunDirectory, candidates: dict[str, Candidate
         best = max(best, (epoch.val_auc, -epoch.val_loss))
         report({"epoch": epoch.epoch, "val_auc": best[0], "val_loss": -best[1]})
 
-    fit(study, directory, candidates[name].cell, candidates[name].learning_rate, on_epoch)
+    fit(study, directory, candidates[name].trial, candidates[name].learning_rate, on_epoch)
 
 
-def _conclude(run: Run, cell: Cell, candidates: list[Candidate]) -> None:
-    """Write the pair's table, or fail its cells; without a table, a run that is resumed tries again."""
+def _conclude(run: Run, trial: Trial, candidates: list[Candidate]) -> None:
+    """Write the cell's table, or fail its trials; without a table, a run that is resumed tries again."""
     candidates = sorted(candidates, key=lambda tried: tried.learning_rate)
     if all(tried.error for tried in candidates):
         lowest = candidates[0]
-        for failed in [other for other in run.cells() if other.pair == cell.pair]:
+        for failed in [other for other in run.trials() if other.cell == trial.cell]:
             run.fail(failed, f"search: every learning rate failed; {lowest.learning_rate:.2g}: {lowest.error}")
         return
     rows = [
@@ -127,4 +129,4 @@ def _conclude(run: Run, cell: Cell, candidates: list[Candidate]) -> None:
     ]
     measures = dict.fromkeys(("val_auc", "val_loss"), pl.Float64)
     schema = {"learning_rate": pl.Float64, "epochs": pl.Int64, **measures, "error": pl.String}
-    write_csv(run.directory.search(cell), pl.DataFrame(rows, schema=schema))
+    write_csv(run.directory.search(trial), pl.DataFrame(rows, schema=schema))

@@ -1,4 +1,4 @@
-"""train: every cell, scheduled by Ray Tune."""
+"""train: every trial, scheduled by Ray Tune."""
 
 from functools import partial
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 from benchmark.scheduling.tuning import Report, run_trials
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory
-from benchmark.study.cells import Cell
 from benchmark.study.config import Study
-from benchmark.trial.training import train_cell
+from benchmark.study.trials import Trial
+from benchmark.trial.training import train_trial
 
 
 def train(run: Run) -> None:
-    """Fill `trials/<cell>/` with weights, history and predictions; cells that are complete are kept.
+    """Fill `trials/<trial>/` with weights, history and predictions; trials that are complete are kept.
 
-    A cell that fails gets the reason in its `failed.txt`. One that failed before is tried again.
+    A trial that fails gets the reason in its `failed.txt`. One that failed before is tried again.
     """
-    waiting = {cell.name: cell for cell in run.cells() if not run.directory.trial(cell).trial.is_file()}
+    waiting = {trial.name: trial for trial in run.trials() if not run.directory.trial(trial).record.is_file()}
     if not waiting:
-        run.reporter.skip("train", "every cell is trained")
+        run.reporter.skip("train", "every trial is trained")
         return
     epochs = run.study.training.epochs
     done = dict.fromkeys(waiting, 0)
@@ -47,5 +47,5 @@ def train(run: Run) -> None:
         )
 
 
-def _work(study: Study, directory: RunDirectory, cells: dict[str, Cell], name: str, report: Report) -> None:
-    train_cell(study, directory, cells[name], on_epoch=lambda epoch: report(vars(epoch)))
+def _work(study: Study, directory: RunDirectory, trials: dict[str, Trial], name: str, report: Report) -> None:
+    train_trial(study, directory, trials[name], on_epoch=lambda epoch: report(vars(epoch)))

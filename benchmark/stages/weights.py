@@ -8,7 +8,7 @@ from benchmark.trial.weight_files import find_weights, read_records
 
 
 def weights(run: Run) -> None:
-    """Fill `weights.json`; a backbone whose weights are not to be had fails its cells, and the others go on.
+    """Fill `weights.json`; a backbone whose weights are not to be had fails its trials, and the others go on.
 
     Raises:
         UserError: the run began with other weights of a backbone.
@@ -20,9 +20,9 @@ def weights(run: Run) -> None:
             try:
                 found = find_weights(choice)
             except backbones.WeightsError as error:
-                for cell in run.cells():
-                    if cell.backbone == choice:
-                        run.fail(cell, f"weights: {error}")
+                for trial in run.trials():
+                    if trial.backbone == choice:
+                        run.fail(trial, f"weights: {error}")
                 stage.advance()
                 continue
             before = records.get(choice.name, found)

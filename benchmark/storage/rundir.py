@@ -21,7 +21,7 @@
     embeddings/<backbone>/         block<k>.npy: what enters block k, of every image and view, as entry.npy has them;
                                    test<k>.npy: the same of the test images alone, in the order of the test rows
     search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC each reached
-    trials/<cell>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
+    trials/<trial>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
                                    mean_cam.png, figures/; vessel_permutation.json, vessel_permutation.parquet,
                                    other_class.json, other_class.parquet, parameter_randomisation.json,
                                    parameter_randomisation.parquet, erasure.parquet; failed.txt where it failed
@@ -49,7 +49,6 @@ from pydantic import ValidationError
 
 from benchmark.errors import UserError, WriteError
 from benchmark.storage.disk import DRAFT, ArrayFile, whole
-from benchmark.study.cells import Cell, safe
 from benchmark.study.config import SWITCHES, Study
 from benchmark.study.controls import (
     CONTROLS,
@@ -60,6 +59,7 @@ from benchmark.study.controls import (
     Control,
 )
 from benchmark.study.manifest import FILES
+from benchmark.study.trials import Trial, safe
 from benchmark.tables import csv_text
 
 _PATHS = ("path", *FILES)  # the columns of a cohort that name files
@@ -67,7 +67,7 @@ _PATHS = ("path", *FILES)  # the columns of a cohort that name files
 
 @dataclass(frozen=True)
 class TrialDirectory:
-    """What one cell leaves behind."""
+    """What one trial leaves behind."""
 
     path: Path
 
@@ -152,13 +152,13 @@ class TrialDirectory:
         return self.path / f"{name}.failed.txt"
 
     @property
-    def trial(self) -> Path:
-        """How the cell was trained; written last, so its presence says that training is complete."""
+    def record(self) -> Path:
+        """How the trial was trained; written last, so its presence says that training is complete."""
         return self.path / "trial.json"
 
     @property
     def failure(self) -> Path:
-        """Why the cell failed, where it did."""
+        """Why the trial failed, where it did."""
         return self.path / "failed.txt"
 
 
@@ -269,10 +269,10 @@ class RunDirectory:
         """By backbone, what identifies its weights: path, sha256, revision; null for an untrained one."""
         return self.path / "weights.json"
 
-    def search(self, cell: Cell) -> Path:
+    def search(self, trial: Trial) -> Path:
         """learning_rate, epochs, val_auc and val_loss of the best epoch (null where it failed), error; a row a
         candidate, written when all have ended."""
-        return self.path / "search" / f"{cell.pair}.csv"
+        return self.path / "search" / f"{trial.cell}.csv"
 
     def embeddings(self, backbone: str) -> EmbeddingDirectory:
         return EmbeddingDirectory(self.path / "embeddings" / safe(backbone))
@@ -291,8 +291,8 @@ class RunDirectory:
         """Whether a file of one of these patterns is there."""
         return any(any(self.path.glob(trace)) for trace in traces)
 
-    def trial(self, cell: Cell) -> TrialDirectory:
-        return TrialDirectory(self.path / "trials" / cell.name)
+    def trial(self, trial: Trial) -> TrialDirectory:
+        return TrialDirectory(self.path / "trials" / trial.name)
 
     def leaderboard(self, suffix: str) -> Path:
         return self.path / f"leaderboard.{suffix}"
@@ -372,7 +372,8 @@ class RunDirectory:
     def _changes(self, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         """Keys whose change would mix two studies.
 
-        Cells may be added, statistics and resources chosen anew, and whatever nothing has been computed from yet may be
+        Trials may be added, statistics and resources chosen anew, and whatever nothing has been computed from yet may
+        be
         mended: a manifest that was refused, for one. stages/weights.py looks after backbones.
         """
         before = _with_defaults(before)

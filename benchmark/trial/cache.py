@@ -1,7 +1,7 @@
 """What of the frozen blocks' output is kept on disk: which blocks, of which images, and who starts from where.
 
-Training reads what enters a cell's first trainable block, of every image and view. An explanation reads what enters the
-block where its method begins, of the test images alone; as far as a cell froze the model, that is the untrained
+Training reads what enters a trial's first trainable block, of every image and view. An explanation reads what enters
+the block where its method begins, of the test images alone; as far as a trial froze the model, that is the untrained
 backbone's, too.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import backbones
-from benchmark.study.cells import Cell
 from benchmark.study.config import Study
+from benchmark.study.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,15 @@ def entry_shape(backbone: str, block: int) -> tuple[int, ...]:
     return (chosen.width,) if block == chosen.depth else (chosen.tokens, chosen.width)
 
 
-def trains_from_images(cell: Cell, plan: CachePlan) -> bool:
-    """Whether a cell runs its frozen blocks anew in every epoch, because the plan does not keep their output."""
-    start = cell.strategy.open().frozen_blocks(cell.backbone.open().depth)
-    return start > 0 and start not in plan.every[cell.backbone.name]
+def trains_from_images(trial: Trial, plan: CachePlan) -> bool:
+    """Whether a trial runs its frozen blocks anew in every epoch, because the plan does not keep their output."""
+    start = trial.strategy.open().frozen_blocks(trial.backbone.open().depth)
+    return start > 0 and start not in plan.every[trial.backbone.name]
 
 
-def explained_from(study: Study, cell: Cell, cached: Collection[int]) -> int:
-    """The block from which a cell's explanation runs the model: of those `cached` the last that is neither behind what
-    the cell trained nor behind where the method begins; 0, images, where there is none."""
-    depth = cell.backbone.open().depth
-    last = min(cell.strategy.open().frozen_blocks(depth), study.explain.open().start(depth))
+def explained_from(study: Study, trial: Trial, cached: Collection[int]) -> int:
+    """The block from which a trial's explanation runs the model: of those `cached` the last that is neither behind what
+    the trial trained nor behind where the method begins; 0, images, where there is none."""
+    depth = trial.backbone.open().depth
+    last = min(trial.strategy.open().frozen_blocks(depth), study.explain.open().start(depth))
     return max((block for block in cached if 0 < block <= last), default=0)

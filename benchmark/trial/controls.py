@@ -1,4 +1,4 @@
-"""The controls of one explained cell: plain functions that know nothing of scheduling; docs/controls.md has the why."""
+"""The controls of one explained trial: functions that know nothing of scheduling; docs/controls.md has the why."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from torch import Tensor
 
 import backbones
 from benchmark.storage.rundir import RunDirectory, open_array, write_json, write_parquet
-from benchmark.study.cells import Cell
 from benchmark.study.config import Study
 from benchmark.study.images import IMAGE_SIZE
 from benchmark.study.splits import of_split
+from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from benchmark.trial.training import trained_model
@@ -36,11 +36,11 @@ _STEPS = 10  # at most so many depths of re-initialisation are looked at, the fi
 
 @dataclass(frozen=True, eq=False)
 class Explained:
-    """A cell with its maps, and what its controls need."""
+    """A trial with its maps, and what its controls need."""
 
     study: Study
     directory: RunDirectory
-    cell: Cell
+    trial: Trial
 
     @cached_property
     def test(self) -> pl.DataFrame:
@@ -54,54 +54,56 @@ class Explained:
     @cached_property
     def model(self) -> VisionTransformer:
         """The trained model on the device, with nothing left to train."""
-        return trained_model(self.cell, self.directory).requires_grad_(False).to(self.device)
+        return trained_model(self.trial, self.directory).requires_grad_(False).to(self.device)
 
     def images(self, store: np.ndarray) -> Images:
         """Images (n, 224, 224, 3) uint8 as the model takes them, unaugmented for view 0."""
-        return Images(store, self.cell.backbone.open().normalise, 0, self.device)
+        return Images(store, self.trial.backbone.open().normalise, 0, self.device)
 
 
-def find_vessel_permutation(cell: Explained) -> None:
-    """Write `vessel_permutation.json` and `vessel_permutation.parquet`: the cell's ratios next to those that its maps
+def find_vessel_permutation(explained: Explained) -> None:
+    """Write `vessel_permutation.json` and `vessel_permutation.parquet`: the trial's ratios next to those that its maps
     have by chance.
 
     That is against other patients' vessels, and against the eye's own, turned.
     """
-    trial = cell.directory.trial(cell.cell)
-    signed = torch.from_numpy(np.load(trial.cams))
+    folder = explained.directory.trial(explained.trial)
+    signed = torch.from_numpy(np.load(folder.cams))
     found, of_images = _by_chance(
-        cell, signed, TESTED_RATIOS, {"exchanged": vessel_permutation, "turned": turned_vessels}
+        explained, signed, TESTED_RATIOS, {"exchanged": vessel_permutation, "turned": turned_vessels}
     )
-    write_json(trial.vessel_permutation, found)
-    write_parquet(trial.chance, of_images)
+    write_json(folder.vessel_permutation, found)
+    write_parquet(folder.chance, of_images)
 
 
-def find_other_class(cell: Explained) -> None:
+def find_other_class(explained: Explained) -> None:
     """Write `other_class.json` and `other_class.parquet`: the ratio of the maps of the class that is not explained.
 
     Next to it the one that these maps have by chance, against other patients' vessels.
     """
-    trial = cell.directory.trial(cell.cell)
-    signed = _signed_maps(cell, cell.model, cell.test["row"].to_numpy(), 1 - cell.study.explain.target_class)
-    found, of_images = _by_chance(cell, signed, (FOV_RATIO,), {"exchanged": vessel_permutation})
-    write_json(trial.other_class, found)
-    write_parquet(trial.other_class_chance, of_images)
+    folder = explained.directory.trial(explained.trial)
+    signed = _signed_maps(
+        explained, explained.model, explained.test["row"].to_numpy(), 1 - explained.study.explain.target_class
+    )
+    found, of_images = _by_chance(explained, signed, (FOV_RATIO,), {"exchanged": vessel_permutation})
+    write_json(folder.other_class, found)
+    write_parquet(folder.other_class_chance, of_images)
 
 
 def _by_chance(
-    cell: Explained, signed: Tensor, ratios: Sequence[str], tests: dict[str, Callable[..., dict[str, Null]]]
+    explained: Explained, signed: Tensor, ratios: Sequence[str], tests: dict[str, Callable[..., dict[str, Null]]]
 ) -> tuple[dict[str, dict[str, Any]], pl.DataFrame]:
     """What `TrialDirectory.vessel_permutation` and `TrialDirectory.chance` hold, of signed maps of all test images."""
-    settings, directory = cell.study.explain, cell.directory
+    settings, directory = explained.study.explain, explained.directory
     maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
     planes = settings.masks(open_array(directory.regions))
     disc = open_array(directory.disc) if directory.disc.is_file() else None
-    patients, eyes = cell.test["patient_id"].to_numpy(), cell.test["eye"].to_list()
+    patients, eyes = explained.test["patient_id"].to_numpy(), explained.test["eye"].to_list()
     found: dict[str, dict[str, Any]] = {ratio: {} for ratio in ratios}
     of_images: dict[str, np.ndarray] = {}
     for name, test in tests.items():
         try:
-            nulls = test(maps, planes, patients, cell.study.controls.draws, 0, eyes, disc, ratios)
+            nulls = test(maps, planes, patients, explained.study.controls.draws, 0, eyes, disc, ratios)
         except ValueError as error:  # a map of nothing, or one patient with vessels: no answer, and why
             for ratio in ratios:
                 found[ratio] |= {"reason": str(error)} if name == "exchanged" else {name: {"reason": str(error)}}
@@ -117,7 +119,7 @@ def _by_chance(
             told = _told_null(null) | counts
             found[ratio] |= told if name == "exchanged" else {name: told}
     columns = [pl.Series(name, of).fill_nan(None) for name, of in of_images.items()]
-    return found, cell.test.select("image", "patient_id").with_columns(columns)
+    return found, explained.test.select("image", "patient_id").with_columns(columns)
 
 
 def _told_null(null: Null) -> dict[str, Any]:
@@ -136,36 +138,36 @@ def _any(masks: np.ndarray) -> np.ndarray:
     return np.array([mask.any() for mask in masks])
 
 
-def find_parameter_randomisation(cell: Explained) -> None:
+def find_parameter_randomisation(explained: Explained) -> None:
     """Write `parameter_randomisation.json`: how like the trained model's the maps stay while its weights are
     re-initialised, and how like its maps of other patients' images are; and `parameter_randomisation.parquet`: the
     ratios of trained and random weights.
     """
-    settings = cell.study.controls
-    rows = cell.test["row"].to_numpy()
+    settings = explained.study.controls
+    rows = explained.test["row"].to_numpy()
     spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), settings.images)).round().astype(int))
-    depth = len(cell.model.blocks)
+    depth = len(explained.model.blocks)
     steps = depths(depth + 2)
-    target_class = cell.study.explain.target_class
-    trained = _signed_maps(cell, cell.model, rows[spread], target_class)
+    target_class = explained.study.explain.target_class
+    trained = _signed_maps(explained, explained.model, rows[spread], target_class)
     likeness = {step: np.full((settings.seeds, 2, len(spread)), np.nan) for step in steps}
-    ratios, random = _ratios(cell, trained, spread), []
+    ratios, random = _ratios(explained, trained, spread), []
     for seed in range(settings.seeds):
-        for step, model in cascade(cell.model, seed):
+        for step, model in cascade(explained.model, seed):
             if step in likeness:
-                signed = _signed_maps(cell, model, rows[spread], target_class)
+                signed = _signed_maps(explained, model, rows[spread], target_class)
                 # A random classifier is as likely to turn a map round as not.
                 likeness[step][seed, 0] = abs(rank_correlation(signed.numpy(), trained.numpy()))
                 stretched = (saliency_maps(maps, IMAGE_SIZE, "minmax").numpy() for maps in (signed, trained))
                 likeness[step][seed, 1] = structural_similarity(*stretched)
                 if step == depth + 2:
-                    random.append(_ratios(cell, signed, spread))
+                    random.append(_ratios(explained, signed, spread))
     of_images = ratios | {
         f"{name}_random": _mean_of_seeds(np.stack([of_seed[name] for of_seed in random])) for name in ratios
     }
     write_parquet(
-        cell.directory.trial(cell.cell).randomised,
-        cell.test[spread]
+        explained.directory.trial(explained.trial).randomised,
+        explained.test[spread]
         .select("image", "patient_id")
         .with_columns(pl.Series(name, of).fill_nan(None) for name, of in of_images.items()),
     )
@@ -176,21 +178,21 @@ def find_parameter_randomisation(cell: Explained) -> None:
             row[name], row[f"{name}_sd"] = map(_number, mean_sd(_mean_of_seeds(values)))
         table.append(row)
     write_json(
-        cell.directory.trial(cell.cell).parameter_randomisation,
+        explained.directory.trial(explained.trial).parameter_randomisation,
         {
             "n_images": len(spread),
             "seeds": settings.seeds,
             "steps": table,
-            "other_images": _other_images(trained, cell.test[spread]),
+            "other_images": _other_images(trained, explained.test[spread]),
         },
     )
 
 
-def _ratios(cell: Explained, signed: Tensor, spread: np.ndarray) -> dict[str, np.ndarray]:
+def _ratios(explained: Explained, signed: Tensor, spread: np.ndarray) -> dict[str, np.ndarray]:
     """Each of `TESTED_RATIOS` (n,) of the signed maps of some test images; NaN where one has none."""
-    settings = cell.study.explain
+    settings = explained.study.explain
     maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
-    found = vessel_saliency(maps, settings.masks(open_array(cell.directory.regions)[spread]))
+    found = vessel_saliency(maps, settings.masks(open_array(explained.directory.regions)[spread]))
     return {name: found[name] for name in TESTED_RATIOS}
 
 
@@ -212,24 +214,24 @@ def _other_images(trained: Tensor, test: pl.DataFrame) -> dict[str, Any]:
     return found
 
 
-def find_erasure(cell: Explained) -> None:
+def find_erasure(explained: Explained) -> None:
     """Write `erasure.parquet`: the score of every image, without its vessels, and painted elsewhere."""
-    rows, size = cell.test["row"].to_numpy(), cell.study.resources.batch_size
-    erased = open_array(cell.directory.erased)
-    versions = {"score": (open_array(cell.directory.images), rows)} | {
+    rows, size = explained.test["row"].to_numpy(), explained.study.resources.batch_size
+    erased = open_array(explained.directory.erased)
+    versions = {"score": (open_array(explained.directory.images), rows)} | {
         name: (erased[:, index], np.arange(len(rows))) for index, name in enumerate(("erased", "control"))
     }
-    prepared = Prepared.whole(cell.model)
+    prepared = Prepared.whole(explained.model)
     scores = {
-        name: positive_score(predict_logits(prepared, cell.images(store), which, size))
+        name: positive_score(predict_logits(prepared, explained.images(store), which, size))
         for name, (store, which) in versions.items()
     }
-    painted = read_parquet(cell.directory.painted)["painted"]
+    painted = read_parquet(explained.directory.painted)["painted"]
     without_answer = painted.is_null().to_numpy()
-    table = cell.test.select("image", "patient_id", "label").with_columns(
+    table = explained.test.select("image", "patient_id", "label").with_columns(
         pl.Series(name, np.where(without_answer, np.nan, values)).fill_nan(None) for name, values in scores.items()
     )
-    write_parquet(cell.directory.trial(cell.cell).erasure, table.with_columns(painted))
+    write_parquet(explained.directory.trial(explained.trial).erasure, table.with_columns(painted))
 
 
 # By the name of the control (`benchmark.study.controls.CONTROLS`).
@@ -241,14 +243,14 @@ COMPUTE: dict[str, Callable[[Explained], None]] = {
 }
 
 
-def _signed_maps(cell: Explained, model: VisionTransformer, rows: np.ndarray, target_class: int) -> Tensor:
+def _signed_maps(explained: Explained, model: VisionTransformer, rows: np.ndarray, target_class: int) -> Tensor:
     """(len(rows), rows, columns) float32 on the CPU; from images, for every block may have changed."""
-    method = cell.study.explain.open()
-    images = cell.images(open_array(cell.directory.images))
+    method = explained.study.explain.open()
+    images = explained.images(open_array(explained.directory.images))
     parts = []
-    for piece in batches(len(rows), cell.study.resources.batch_size):
+    for piece in batches(len(rows), explained.study.resources.batch_size):
         chosen = rows[piece]
-        with backbones.autocast(cell.device):
+        with backbones.autocast(explained.device):
             with torch.inference_mode():
                 batch = images.batch(chosen, np.zeros_like(chosen))
                 inputs = backbones.encode_until(model, batch, method.start(len(model.blocks)))

@@ -1,4 +1,4 @@
-"""What a cell takes: parameters that train, memory, time, disk. Estimates; nothing of a study is run for them.
+"""What a trial takes: parameters that train, memory, time, disk. Estimates; nothing of a study is run for them.
 
 Memory is that of a training step on tensors without data, so it follows the architecture and the code that trains; time
 is that of one block, measured on this machine.
@@ -26,9 +26,9 @@ from torch.utils._pytree import tree_leaves
 
 import backbones
 from benchmark.storage.rundir import RunDirectory
-from benchmark.study.cells import Cell, cells_of
 from benchmark.study.config import StrategyChoice, Study
 from benchmark.study.images import IMAGE_SIZE
+from benchmark.study.trials import Trial, trials_of
 from benchmark.trial.cache import CachePlan, entry_shape, explained_from, plan_cache, trains_from_images
 from finetune.footprint import Footprint
 
@@ -63,7 +63,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a cell takes on one device.
+    """What a trial takes on one device.
 
     Attributes:
         trainable: parameters.
@@ -81,7 +81,7 @@ class Cost:
 def this_machine(study: Study) -> Machine:
     """The GPUs that PyTorch sees here, else the CPU."""
     needed, cpus = study.resources, os.cpu_count() or 1
-    at_once = min(max(1, cpus // needed.cpus), len(cells_of(study)))
+    at_once = min(max(1, cpus // needed.cpus), len(trials_of(study)))
     if needed.gpus == 0 or not torch.cuda.is_available():
         memory = BESIDE_OBJECTS * main_memory() / at_once
         return Machine(torch.device("cpu"), "CPU", at_once, needed.cpus, memory, half=False)
@@ -108,43 +108,43 @@ def main_memory() -> float:
     return min(physical, float(allowed)) if allowed.isdigit() else physical
 
 
-def cost_of(study: Study, cell: Cell, sizes: Sizes, cached: CachePlan, machine: Machine) -> Cost:
-    """The estimate for one cell."""
-    backbone, recipe = cell.backbone.open(), study.training
-    parameters = _parameters(cell.backbone.name, cell.strategy)
-    start = cell.strategy.open().frozen_blocks(backbone.depth)
-    front, trained = start if trains_from_images(cell, cached) else 0, backbone.depth - start
+def cost_of(study: Study, trial: Trial, sizes: Sizes, cached: CachePlan, machine: Machine) -> Cost:
+    """The estimate for one trial."""
+    backbone, recipe = trial.backbone.open(), study.training
+    parameters = _parameters(trial.backbone.name, trial.strategy)
+    start = trial.strategy.open().frozen_blocks(backbone.depth)
+    front, trained = start if trains_from_images(trial, cached) else 0, backbone.depth - start
     # A backward pass takes a forward pass for the gradients of what enters, and another for those of what trains.
     passes = 2 + parameters.share + recipe.checkpointing
-    block = block_seconds(cell.backbone.name, machine.device, machine.threads)
-    explained = backbone.depth - explained_from(study, cell, cached.blocks(cell.backbone.name))
+    block = block_seconds(trial.backbone.name, machine.device, machine.threads)
+    explained = backbone.depth - explained_from(study, trial, cached.blocks(trial.backbone.name))
     epoch = block * (sizes["train"] * (front + passes * trained) + sizes["val"] * (front + trained))
     return Cost(
         trainable=parameters.trainable,
-        memory=memory(cell, recipe.micro_batch or recipe.batch_size, recipe.checkpointing, machine),
+        memory=memory(trial, recipe.micro_batch or recipe.batch_size, recipe.checkpointing, machine),
         epoch=epoch,
         seconds=recipe.epochs * epoch + sizes["test"] * explained * block,
     )
 
 
-def memory(cell: Cell, micro_batch: int, checkpointing: bool, machine: Machine) -> float:
-    """Bytes on the device at the peak of a cell's training.
+def memory(trial: Trial, micro_batch: int, checkpointing: bool, machine: Machine) -> float:
+    """Bytes on the device at the peak of a trial's training.
 
     These are the process, the model in float32, AdamW's two moments of what trains, and the step itself; on a CPU also
     the best epoch's weights.
     """
-    parameters = _parameters(cell.backbone.name, cell.strategy)
-    step = step_bytes(cell.backbone.name, cell.strategy, micro_batch, checkpointing, machine.half)
+    parameters = _parameters(trial.backbone.name, trial.strategy)
+    step = step_bytes(trial.backbone.name, trial.strategy, micro_batch, checkpointing, machine.half)
     kept = 12 if machine.device.type == "cpu" else 8
     return PROCESS + 4 * parameters.whole + kept * parameters.trainable + step
 
 
-def footprint_on(study: Study, cell: Cell, machine: Machine) -> Footprint | None:
+def footprint_on(study: Study, trial: Trial, machine: Machine) -> Footprint | None:
     """What training shrinks to on a machine; None where not even one image at a time fits."""
     footprint = Footprint(study.training.micro_batch or study.training.batch_size, study.training.checkpointing)
 
     def attempt() -> None:
-        if memory(cell, footprint.micro_batch, footprint.checkpointing, machine) > machine.memory:
+        if memory(trial, footprint.micro_batch, footprint.checkpointing, machine) > machine.memory:
             raise torch.OutOfMemoryError("by estimate")
 
     try:
@@ -177,7 +177,7 @@ def step_bytes(backbone: str, strategy: StrategyChoice, batch: int, checkpointin
 
 
 def _peak(backbone: str, strategy: StrategyChoice, trained: int, batch: int, checkpointing: bool, half: bool) -> int:
-    """The step of a cell of which only `trained` of the blocks that it trains are left."""
+    """The step of a trial of which only `trained` of the blocks that it trains are left."""
     module, model, start = deepcopy(_assembled(backbone, strategy))
     shape = (batch, *entry_shape(backbone, start)) if start else (batch, 3, IMAGE_SIZE, IMAGE_SIZE)
     if trained:
@@ -275,7 +275,7 @@ def disk_bytes(study: Study, sizes: Sizes, cached: CachePlan) -> dict[str, float
         for name, blocks in part.items()
         for block in blocks
     )
-    trainable = (_parameters(cell.backbone.name, cell.strategy).trainable for cell in cells_of(study))
+    trainable = (_parameters(trial.backbone.name, trial.strategy).trainable for trial in trials_of(study))
     return {
         "images": 3 * IMAGE_SIZE**2 * sum(sizes.values()),
         "vessels": 4 * IMAGE_SIZE**2 * sizes["test"],
@@ -304,7 +304,7 @@ def _entries(study: Study, sizes: Sizes) -> int:
 
 @cache
 def _assembled(backbone: str, strategy: StrategyChoice) -> tuple[nn.Module, VisionTransformer, int]:
-    """A cell on the meta device: what trains, the model inside, and the block where it begins to train."""
+    """A trial on the meta device: what trains, the model inside, and the block where it begins to train."""
     model = backbones.get(backbone).skeleton(classes=2)
     opened = strategy.open()
     return opened.apply(model), model, opened.frozen_blocks(len(model.blocks))
@@ -312,7 +312,7 @@ def _assembled(backbone: str, strategy: StrategyChoice) -> tuple[nn.Module, Visi
 
 @dataclass(frozen=True)
 class _Parameters:
-    """How many a cell has, how many of them train, and which share of those in the blocks it trains through."""
+    """How many a trial has, how many of them train, and which share of those in the blocks it trains through."""
 
     whole: int
     trainable: int

@@ -1,4 +1,4 @@
-"""The pictures of an explained cell: mean maps, and panels of images chosen by rule."""
+"""The pictures of an explained trial: mean maps, and panels of images chosen by rule."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,9 +8,9 @@ import polars as pl
 import torch
 
 from benchmark.storage.rundir import RunDirectory, open_array, write_csv, write_image
-from benchmark.study.cells import Cell
 from benchmark.study.config import Study
 from benchmark.study.images import IMAGE_SIZE
+from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from xai.examples import choose
 from xai.gradcam import saliency_maps
@@ -38,7 +38,7 @@ def method_name(name: str) -> str:
 
 
 def draw_figures(
-    study: Study, directory: RunDirectory, cell: Cell, test: pl.DataFrame, cams: np.ndarray, saliency: pl.DataFrame
+    study: Study, directory: RunDirectory, trial: Trial, test: pl.DataFrame, cams: np.ndarray, saliency: pl.DataFrame
 ) -> None:
     """Write `mean_cam.png`, and into `figures/` the mean panel, the panels of the examples, and the list of all.
 
@@ -47,7 +47,7 @@ def draw_figures(
         cams: their signed maps (n, rows, columns).
         saliency: their measures.
     """
-    folder = directory.trial(cell)
+    folder = directory.trial(trial)
     folder.figures.parent.mkdir(parents=True, exist_ok=True)
     settings, method = study.explain, method_name(study.explain.method)
     rows, mirrored = test["row"].to_numpy(), (test["eye"] == "left").fill_null(False).to_numpy()
@@ -58,7 +58,7 @@ def draw_figures(
     write_image(folder.mean_cam, colours(of_all, float(of_all.max())).astype(np.uint8))
     image = mirrored_mean(images, rows, mirrored)
     vessels = mirrored_mean(regions[:, 2], np.arange(len(test)), mirrored)
-    title = f"{cell.backbone.name}, {cell.strategy.name}, seed {cell.seed}"
+    title = f"{trial.backbone.name}, {trial.strategy.name}, seed {trial.seed}"
     told = "mean over the test images with a map, left eyes mirrored onto right ones"
     figure = mean_panel(means, image, vessels, title, told, method)
     write_image(folder.figure("mean"), figure.rgb)

@@ -1,4 +1,4 @@
-"""One cell trained, and one trained cell read back: plain functions that know nothing of scheduling."""
+"""One trial trained, and one trained trial read back: plain functions that know nothing of scheduling."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,9 +12,9 @@ from torch import Tensor
 import backbones
 from benchmark.storage.disk import writing
 from benchmark.storage.rundir import RunDirectory, open_array, write_csv, write_json, write_parquet
-from benchmark.study.cells import Cell
 from benchmark.study.config import Study
 from benchmark.study.splits import of_split
+from benchmark.study.trials import Trial
 from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.cache import explained_from
 from benchmark.trial.device import forward_batch, worker_device
@@ -30,7 +30,7 @@ Entering = Callable[[np.ndarray], Tensor]
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained cell in memory."""
+    """A trained trial in memory."""
 
     prepared: Prepared
     inputs: Inputs
@@ -43,49 +43,49 @@ class Fit:
 
 
 def fit(
-    study: Study, directory: RunDirectory, cell: Cell, learning_rate: float, on_epoch: Callable[[Epoch], None]
+    study: Study, directory: RunDirectory, trial: Trial, learning_rate: float, on_epoch: Callable[[Epoch], None]
 ) -> Fit:
-    """Train a cell; nothing is written."""
+    """Train a trial; nothing is written."""
     device = worker_device(study.resources)
-    strategy = cell.strategy.open()
-    model = new_model(cell, directory)
+    strategy = trial.strategy.open()
+    model = new_model(trial, directory)
     start = strategy.frozen_blocks(len(model.blocks))
-    prepared = Prepared(strategy.apply(model, cell.seed).to(device), model, start)
+    prepared = Prepared(strategy.apply(model, trial.seed).to(device), model, start)
     cohort = read_parquet(directory.cohort)
     rows = cohort["row"].to_numpy()
     labels = np.zeros(rows.max() + 1, dtype=np.int64)
     labels[rows] = cohort["label"].to_numpy()
     split = Split(train=_rows(cohort, "train"), val=_rows(cohort, "val"), labels=labels)
-    inputs = _inputs(study, directory, cell, model, start)
+    inputs = _inputs(study, directory, trial, model, start)
     history = train(
-        prepared, inputs, split, study.training, learning_rate, cell.seed,
+        prepared, inputs, split, study.training, learning_rate, trial.seed,
         layer_decay=strategy.layer_decay, on_epoch=on_epoch,
     )  # fmt: skip
     return Fit(prepared, inputs, history)
 
 
-def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Callable[[Epoch], None]) -> None:
-    """Train a cell and write its weights, history and predictions into its trial directory."""
-    folder = directory.trial(cell)
+def train_trial(study: Study, directory: RunDirectory, trial: Trial, on_epoch: Callable[[Epoch], None]) -> None:
+    """Train a trial and write its weights, history and predictions into its trial directory."""
+    folder = directory.trial(trial)
     folder.path.mkdir(parents=True, exist_ok=True)
-    learning_rate = chosen_learning_rate(study, directory, cell)
-    done = fit(study, directory, cell, learning_rate, on_epoch)
+    learning_rate = chosen_learning_rate(study, directory, trial)
+    done = fit(study, directory, trial, learning_rate, on_epoch)
 
     with writing(folder.path):
-        save_trained(done.prepared.module, folder.path, backbone=cell.backbone.name)
+        save_trained(done.prepared.module, folder.path, backbone=trial.backbone.name)
     write_csv(folder.history, pl.DataFrame([asdict(epoch) for epoch in done.history]))
     held_out = read_parquet(directory.cohort).filter(pl.col("split") != "train")
     logits = predict_logits(done.prepared, done.inputs, held_out["row"].to_numpy(), done.history[-1].micro_batch)
     scores = pl.Series("score", positive_score(logits))
     write_parquet(folder.predictions, held_out.select("image", "patient_id", "label", scores, "split"))
-    strategy = cell.strategy.open()
+    strategy = trial.strategy.open()
     device = done.prepared.device
     write_json(
-        folder.trial,
+        folder.record,
         {
-            "backbone": {"name": cell.backbone.name} | (read_records(directory)[cell.backbone.name] or {}),
+            "backbone": {"name": trial.backbone.name} | (read_records(directory)[trial.backbone.name] or {}),
             "strategy": {"name": strategy.name, **asdict(strategy)},  # type: ignore[call-overload]
-            "seed": cell.seed,
+            "seed": trial.seed,
             "learning_rate": learning_rate,
             "inputs": {Embeddings: "embeddings", FrozenFront: "images", Images: "images"}[type(done.inputs)],
             "epochs": len(done.history),
@@ -98,41 +98,41 @@ def train_cell(study: Study, directory: RunDirectory, cell: Cell, on_epoch: Call
     )
 
 
-def chosen_learning_rate(study: Study, directory: RunDirectory, cell: Cell) -> float:
+def chosen_learning_rate(study: Study, directory: RunDirectory, trial: Trial) -> float:
     """The strategy's own; where the study searches, the one with the best epoch: validation AUC, then loss."""
     if study.search is None:
-        return cell.strategy.open().learning_rate
-    tried = read_csv(directory.search(cell)).drop_nulls("val_auc")
+        return trial.strategy.open().learning_rate
+    tried = read_csv(directory.search(trial)).drop_nulls("val_auc")
     tried = tried.sort("val_auc", "val_loss", "learning_rate", descending=[True, False, False])
     return float(tried["learning_rate"][0])
 
 
-def trained_model(cell: Cell, directory: RunDirectory) -> VisionTransformer:
-    """The cell's model with what it learned, in eval mode, on the CPU."""
-    return load_trained(new_model(cell, directory), directory.trial(cell).path, backbone=cell.backbone.name)
+def trained_model(trial: Trial, directory: RunDirectory) -> VisionTransformer:
+    """The trial's model with what it learned, in eval mode, on the CPU."""
+    return load_trained(new_model(trial, directory), directory.trial(trial).path, backbone=trial.backbone.name)
 
 
-def new_model(cell: Cell, directory: RunDirectory) -> VisionTransformer:
-    """The cell's model before training, with a classifier for two classes."""
-    model = build_model(cell.backbone, directory)
-    backbones.attach_classifier(model, classes=2, seed=cell.seed)
+def new_model(trial: Trial, directory: RunDirectory) -> VisionTransformer:
+    """The trial's model before training, with a classifier for two classes."""
+    model = build_model(trial.backbone, directory)
+    backbones.attach_classifier(model, classes=2, seed=trial.seed)
     return model
 
 
-def explained_inputs(study: Study, directory: RunDirectory, cell: Cell, model: VisionTransformer) -> Entering:
+def explained_inputs(study: Study, directory: RunDirectory, trial: Trial, model: VisionTransformer) -> Entering:
     """From test images to what enters the block where the study's explanation begins.
 
     The way there is from the last block that `explained_from` finds on disk, rounded to the cache's type, else from
-    images; `model` is the cell's trained one, and what of it comes before a cached block is never run.
+    images; `model` is the trial's trained one, and what of it comes before a cached block is never run.
     """
     device = next(model.parameters()).device
     start = study.explain.open().start(len(model.blocks))
-    cache = directory.embeddings(cell.backbone.name)
+    cache = directory.embeddings(trial.backbone.name)
     cached = [block for block in range(1, start + 1) if cache.block(block).is_file() or cache.test(block).is_file()]
-    begin = explained_from(study, cell, cached)
+    begin = explained_from(study, trial, cached)
     inputs: Inputs
     if begin == 0:
-        normalise = cell.backbone.open().normalise
+        normalise = trial.backbone.open().normalise
         inputs = Images(open_array(directory.images), normalise, study.training.view_seed, device)
     else:
         file, entry = cache.block(begin), np.load(cache.entry)
@@ -155,15 +155,15 @@ def explained_inputs(study: Study, directory: RunDirectory, cell: Cell, model: V
     return entering
 
 
-def _inputs(study: Study, directory: RunDirectory, cell: Cell, model: VisionTransformer, start: int) -> Inputs:
+def _inputs(study: Study, directory: RunDirectory, trial: Trial, model: VisionTransformer, start: int) -> Inputs:
     """Cached embeddings where the budget allowed them, else images; both give the same numbers."""
     device = next(model.parameters()).device
-    normalise = cell.backbone.open().normalise
+    normalise = trial.backbone.open().normalise
     images = Images(open_array(directory.images), normalise, study.training.view_seed, device)
     if start == 0:
         return images
     dtype = getattr(torch, study.embeddings.dtype)
-    cache = directory.embeddings(cell.backbone.name)
+    cache = directory.embeddings(trial.backbone.name)
     if not cache.block(start).is_file():
         return FrozenFront(images, model, start, dtype)
     return Embeddings.open(cache.block(start), np.load(cache.entry), dtype, device)

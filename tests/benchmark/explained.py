@@ -1,4 +1,4 @@
-"""A run directory made by hand, whose one cell can be explained without Ray."""
+"""A run directory made by hand, whose one trial can be explained without Ray."""
 
 import numpy as np
 import polars as pl
@@ -6,8 +6,8 @@ import torch
 
 import backbones
 from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import trials_of
 from benchmark.trial.controls import Explained
 from benchmark.trial.training import new_model
 from finetune.checkpoint import save_trained
@@ -70,29 +70,29 @@ def write_trained(study, path):
     write_array(run.regions, planes)
     write_parquet(run.vessels, pl.DataFrame({"image": names[:N], "flags": [""] * (N - 1) + ["no_vessels"]}))
     write_json(run.weights, {"dinov2-tiny": None})
-    for cell in cells_of(study):
-        folder = run.trial(cell)
+    for trial in trials_of(study):
+        folder = run.trial(trial)
         folder.path.mkdir(parents=True)
-        model = cell.strategy.open().apply(new_model(cell, run), seed=cell.seed)
+        model = trial.strategy.open().apply(new_model(trial, run), seed=trial.seed)
         save_trained(model, folder.path, backbone="dinov2-tiny")
         scores = pl.Series("score", np.linspace(0.1, 0.9, count))
         write_parquet(folder.predictions, cohort.select("image", "patient_id", "label", scores, "split"))
-        write_json(folder.trial, {})
+        write_json(folder.record, {})
     return run
 
 
 def write_explained(study, run):
-    """The trained directory as it is before the controls: erased images, and the maps of every cell."""
+    """The trained directory as it is before the controls: erased images, and the maps of every trial."""
     images, planes = np.load(run.images), np.load(run.regions)
     test = pl.read_parquet(run.cohort).filter(pl.col("split") == "test")
     erased, elsewhere, painted = erase_all(images[:N], planes)
     write_array(run.erased, np.stack([erased, elsewhere], axis=1))
     write_parquet(run.painted, test.select("image", pl.Series("painted", painted).fill_nan(None)))
-    return [_explain(Explained(study, run, cell), images, planes) for cell in cells_of(study)]
+    return [_explain(Explained(study, run, trial), images, planes) for trial in trials_of(study)]
 
 
 def _explain(this, images, planes):
-    folder = this.directory.trial(this.cell)
+    folder = this.directory.trial(this.trial)
     with torch.no_grad():
         tokens = backbones.encode_until(this.model, this.images(images).batch(np.arange(N), np.zeros(N, int)), 3)
     cams = gradcam(this.model, tokens)

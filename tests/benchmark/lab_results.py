@@ -1,7 +1,7 @@
 """results.json of labs, written by hand."""
 
 from benchmark.report.provenance import Machine, Program, Software
-from benchmark.report.results import CellResult, CohortResult, Number, Results, methods
+from benchmark.report.results import CohortResult, Number, Results, TrialResult, methods
 from benchmark.study.config import Controls, Statistics
 
 SOFTWARE = Software(program=Program(version="0.1.0", commit=None, changed=None), python="3.11.2", packages={})
@@ -18,7 +18,7 @@ def results_of(study="carotid", cohort="lab_a.csv", patients="ab", weights=None,
         backbone, _, strategy = name.partition("__")
         named = {"backbone": backbone, "strategy": strategy, "seed": 0}
         if auc is None:
-            cells.append(CellResult(**named, status="train: out of memory"))
+            cells.append(TrialResult(**named, status="train: out of memory"))
             continue
         measures = {
             "auc": Number(value=auc, low=auc - 0.05, high=auc + 0.04, n=80, method="patients"),
@@ -31,7 +31,7 @@ def results_of(study="carotid", cohort="lab_a.csv", patients="ab", weights=None,
             "n_positive_patients": 16,
             "n_negative_patients": 25,
         }
-        cells.append(CellResult(**named, status="ok", **counts, measures=measures))
+        cells.append(TrialResult(**named, status="ok", **counts, measures=measures))
     split = {"train": 200, "val": 40, "test": 80}
     return Results(
         study=study,
@@ -41,7 +41,7 @@ def results_of(study="carotid", cohort="lab_a.csv", patients="ab", weights=None,
             source=cohort, images=split, patients=split, positive=split, left_out=0, test_sha256=patients.ljust(64, "0")
         ),
         methods=methods(Statistics(), Controls()),
-        cells=cells,
+        trials=cells,
         comparisons=[],
         correlations=[],
         seeds=[],

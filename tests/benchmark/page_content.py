@@ -12,7 +12,6 @@ from PIL import Image
 from benchmark.analysis import curves, ratios
 from benchmark.analysis import published as reference
 from benchmark.analysis.comparisons import (
-    CELL,
     COMPARED,
     COMPARISON_SCHEMA,
     CORRELATED,
@@ -21,6 +20,7 @@ from benchmark.analysis.comparisons import (
     EQUIVALENT,
     NOT_KNOWN,
     SEEDS_SCHEMA,
+    TRIAL,
 )
 from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA, TRAINED, TRAININGS
 from benchmark.analysis.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, Leaderboard
@@ -137,9 +137,9 @@ CONVENTIONS += [
 def board(seeds: tuple[int, ...] = (0,)) -> Leaderboard:
     """One cell of nine failed, for each seed."""
     table = cells(seeds)
-    done = table.filter(status="ok").select(*CELL, *COMPARED).to_dicts()
+    done = table.filter(status="ok").select(*TRIAL, *COMPARED).to_dicts()
     return Leaderboard(
-        cells=table,
+        trials=table,
         operating=_frame(_operating(done), OPERATING_SCHEMA),
         curves=_frame(_curves(done), curves.SCHEMA),
         ratios=_frame(_ratios(done), ratios.SCHEMA),
@@ -219,7 +219,7 @@ def _ratios(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
 def _comparisons(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     for measure in COMPARED:
         for place, (a, b) in enumerate(itertools.combinations(done, 2), start=1):
-            named = {f"{name}_{side}": cell[name] for side, cell in (("a", a), ("b", b)) for name in CELL}
+            named = {f"{name}_{side}": cell[name] for side, cell in (("a", a), ("b", b)) for name in TRIAL}
             difference, p_value = a[measure] - b[measure], 1 / (10 + place)  # the last pair is the surest
             yield named | {
                 "measure": measure,
@@ -379,7 +379,7 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
         facts={"Machine": {"CPUs": "2"}, "Software": {"torch": "2.15.0"}},
         configuration="name: Carotid study\nseeds: [0]\n",
         confidence=0.95,
-        planted=compare_with_truth(made.cells, SyntheticCohort()),
+        planted=compare_with_truth(made.trials, SyntheticCohort()),
     )
 
 
@@ -400,7 +400,7 @@ def attacked(content: PageContent) -> PageContent:
     board, ok = content.board, pl.col("status") == "ok"
     treat_all = pl.col("backbone") == curves.TREAT_ALL
     hostile = Leaderboard(
-        cells=attack_names(pl.concat([board.cells.filter(ok), attack(board.cells.filter(~ok), "status")])),
+        trials=attack_names(pl.concat([board.trials.filter(ok), attack(board.trials.filter(~ok), "status")])),
         operating=attack_names(board.operating),
         curves=pl.concat([attack_names(board.curves.filter(~treat_all)), board.curves.filter(treat_all)]),
         ratios=attack_names(board.ratios),
@@ -424,5 +424,5 @@ def attacked(content: PageContent) -> PageContent:
         configuration=ATTACK,
         classes={"0": ATTACK, "1": ATTACK},
         files_left_out={ATTACK: 1},
-        planted=content.planted and compare_with_truth(hostile.cells, content.planted.cohort),
+        planted=content.planted and compare_with_truth(hostile.trials, content.planted.cohort),
     )

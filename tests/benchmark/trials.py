@@ -1,4 +1,4 @@
-"""Cells without training: scores and ratios made by hand, as arrays or as the run directory that a study leaves."""
+"""Trials without training: scores and ratios made by hand, as arrays or as the run directory that a study leaves."""
 
 import numpy as np
 import polars as pl
@@ -6,8 +6,8 @@ from scipy.special import expit
 
 from benchmark.analysis.measures import Tested
 from benchmark.storage.rundir import RunDirectory, TrialDirectory, write_parquet
-from benchmark.study.cells import Cell
 from benchmark.study.config import BackboneChoice, StrategyChoice
+from benchmark.study.trials import Trial
 from xai.measures import OUTSIDE, VESSEL_MEASURES
 from xai.saliency import MEANS, RATIOS
 
@@ -18,7 +18,7 @@ LABELS = np.repeat(np.arange(50) % 2, 2)
 def make_tested(strength: float = 1.0, ratio: float = 1.2, seed: int = 0) -> Tested:
     """Two images of each of `PATIENTS`: scores follow the label with a strength, ratios scatter around `ratio`.
 
-    Six images have no ratios. The same seed draws the same scatter, so that cells differ by what is planted alone.
+    Six images have no ratios. The same seed draws the same scatter, so that trials differ by what is planted alone.
     """
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=50)[PATIENTS] + rng.normal(size=100)
@@ -29,8 +29,8 @@ def make_tested(strength: float = 1.0, ratio: float = 1.2, seed: int = 0) -> Tes
     return Tested(LABELS, expit(strength * (2 * LABELS - 1) + noise), 0.5, ratios, outside)
 
 
-def cell(strategy: str = "lora", seed: int = 0) -> Cell:
-    return Cell(BackboneChoice(name="dinov2-tiny"), StrategyChoice(name=strategy), seed)
+def trial(strategy: str = "lora", seed: int = 0) -> Trial:
+    return Trial(BackboneChoice(name="dinov2-tiny"), StrategyChoice(name=strategy), seed)
 
 
 def write_cohort(directory: RunDirectory) -> RunDirectory:
@@ -51,7 +51,7 @@ def write_cohort(directory: RunDirectory) -> RunDirectory:
     return directory
 
 
-def write_trial(directory: RunDirectory, which: Cell, strength: float, ratio: float, seed: int = 0) -> TrialDirectory:
+def write_trial(directory: RunDirectory, which: Trial, strength: float, ratio: float, seed: int = 0) -> TrialDirectory:
     """A trial whose scores follow the label with a strength, and whose ratios scatter around `ratio`.
 
     The first five test images have no ratios. Predictions are in an order of their own, as a trial may leave them.

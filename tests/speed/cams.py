@@ -34,8 +34,8 @@ from scipy.stats import spearmanr
 import backbones
 from benchmark.stages.embed import EmbedWorker
 from benchmark.storage.rundir import RunDirectory, open_array, write_array, write_json, write_parquet
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import trials_of
 from benchmark.trial.training import explained_inputs, new_model, trained_model
 from benchmark.trial.weight_files import find_weights
 from finetune.checkpoint import save_trained
@@ -71,32 +71,32 @@ def new_trial(directory, name, pixels, threads):
             "resources": {"cpus": threads, "gpus": int(DEVICE.type == "cuda")},
         }
     )
-    [cell] = cells_of(study)
+    [trial] = trials_of(study)
     write_array(directory.images, pixels)
     rows = np.arange(len(pixels))
     write_parquet(directory.cohort, pl.DataFrame({"row": rows}).with_columns(split=pl.lit("test")))
-    write_json(directory.weights, {backbone.name: find_weights(cell.backbone)})
-    directory.trial(cell).path.mkdir(parents=True)
-    save_trained(cell.strategy.open().apply(new_model(cell, directory)), directory.trial(cell).path, backbone.name)
-    return study, cell
+    write_json(directory.weights, {backbone.name: find_weights(trial.backbone)})
+    directory.trial(trial).path.mkdir(parents=True)
+    save_trained(trial.strategy.open().apply(new_model(trial, directory)), directory.trial(trial).path, backbone.name)
+    return study, trial
 
 
-def keep_tokens(study, directory, cell, block):
+def keep_tokens(study, directory, trial, block):
     """As the embed stage does."""
     rows = np.arange(len(open_array(directory.images)))
-    folder = directory.embeddings(cell.backbone.name)
+    folder = directory.embeddings(trial.backbone.name)
     unit = {"backbone": 0, "test": True, "rows": rows, "views": np.zeros_like(rows)}
-    [result] = EmbedWorker(study, directory, [cell.backbone], [[]], [[block]])([unit])
+    [result] = EmbedWorker(study, directory, [trial.backbone], [[]], [[block]])([unit])
     write_array(folder.entry, plan_views(len(rows), rows[:0], views=1))
     write_array(folder.test(block), result["values"].reshape(len(rows), *result["shape"]))
 
 
-def explainer(study, directory, cell):
+def explainer(study, directory, trial):
     """Rows -> (B, 224, 224), as the explain stage makes its maps."""
     settings = study.explain
     method = settings.open()
-    model = trained_model(cell, directory).requires_grad_(False).to(DEVICE)
-    entering = explained_inputs(study, directory, cell, model)
+    model = trained_model(trial, directory).requires_grad_(False).to(DEVICE)
+    entering = explained_inputs(study, directory, trial, model)
 
     def maps(rows):
         inputs = entering(rows)
@@ -119,12 +119,12 @@ def main():
         directory = RunDirectory(Path(folder))
         shape = (max(chosen.batches), SIDE, SIDE, 3)
         pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        study, cell = new_trial(directory, chosen.model, pixels, chosen.threads)
-        here = explainer(study, directory, cell)
-        keep_tokens(study, directory, cell, block=cell.backbone.open().depth - 1)  # also sets the number of threads
-        cached = explainer(study, directory, cell)
-        library = by_library(trained_model(cell, directory).requires_grad_(True).to(DEVICE))
-        normalised = Images(pixels, cell.backbone.open().normalise, 0, DEVICE)
+        study, trial = new_trial(directory, chosen.model, pixels, chosen.threads)
+        here = explainer(study, directory, trial)
+        keep_tokens(study, directory, trial, block=trial.backbone.open().depth - 1)  # also sets the number of threads
+        cached = explainer(study, directory, trial)
+        library = by_library(trained_model(trial, directory).requires_grad_(True).to(DEVICE))
+        normalised = Images(pixels, trial.backbone.open().normalise, 0, DEVICE)
 
         print(f"{chosen.model}, {DEVICE}, {torch.get_num_threads()} threads, torch {torch.__version__}, maps a second")
         print(f"{'batch':>5} {'pytorch-grad-cam':>24} {'from images':>24} {'times':>6} {'of CPU':>6} "

@@ -1,4 +1,4 @@
-"""What would keep a study from running, or make it slow: `doctor`. No cell runs, and nothing is written in --out.
+"""What would keep a study from running, or make it slow: `doctor`. No trial runs, and nothing is written in --out.
 
 Every check is a function that returns what it finds; `CHECKS` lists them. Nothing is downloaded: the hub is only asked.
 """
@@ -27,8 +27,8 @@ from benchmark.preflight.doctor.machine import (
 from benchmark.preflight.doctor.software import check_packages, check_python
 from benchmark.preflight.doctor.weights import check_token, check_weights
 from benchmark.report.progress import screen_apart_from
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import trials_of
 
 CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
     "Python": check_python,
@@ -59,7 +59,9 @@ def diagnose(study: Study, out: Path, cluster: str | None) -> int:
             f"no folder for temporary files ({error.strerror}): set TMPDIR to one that can be written"
         ) from error
     with folder as scratch, screen_apart_from(Path(scratch) / "doctor.log") as console:
-        console.print(f"[bold]{escape(study.name)}[/]: {len(cells_of(study))} cells, run directory {escape(str(out))}")
+        console.print(
+            f"[bold]{escape(study.name)}[/]: {len(trials_of(study))} trials, run directory {escape(str(out))}"
+        )
         findings = examine(Case(study, out, cluster), console)
         return print_findings(findings, console, width=max(map(len, CHECKS)))
 

@@ -16,8 +16,8 @@ from benchmark.report.formats import readable_bytes
 from benchmark.scheduling.cluster import short_memory
 from benchmark.scheduling.surroundings import OPEN_FILES, largest_processes, temporary_folder
 from benchmark.stages.pipeline import unmet
-from benchmark.study.cells import Cell, cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import Trial, trials_of
 from benchmark.trial.costs import (
     GIB,
     Machine,
@@ -137,20 +137,20 @@ def check_memory(case: Case) -> list[Finding]:
 
 
 def judge_memory(study: Study, machine: Machine) -> list[Finding]:
-    """Which cells fit into a machine's memory as configured, which only in smaller pieces, and which not at all."""
+    """Which trials fit into a machine's memory as configured, which only in smaller pieces, and which not at all."""
     recipe, on_gpu = study.training, machine.device.type == "cuda"
     configured = (recipe.micro_batch or recipe.batch_size, recipe.checkpointing)
-    cells: dict[tuple[int, bool] | None, list[Cell]] = {}
-    for cell in cells_of(study):
-        found = footprint_on(study, cell, machine)
-        cells.setdefault((found.micro_batch, found.checkpointing) if found else None, []).append(cell)
+    trials: dict[tuple[int, bool] | None, list[Trial]] = {}
+    for trial in trials_of(study):
+        found = footprint_on(study, trial, machine)
+        trials.setdefault((found.micro_batch, found.checkpointing) if found else None, []).append(trial)
     room = f"{readable_bytes(machine.memory)} of {'GPU' if on_gpu else 'main'} memory a trial"
     fewer = "" if on_gpu or machine.trials == 1 else f", or fewer than {machine.trials} trials at once (resources.cpus)"
     findings = []
-    for fit, those in cells.items():
-        names = ", ".join(cell.name for cell in those)
+    for fit, those in trials.items():
+        names = ", ".join(trial.name for trial in those)
         if fit is None:
-            least = max(memory(cell, 1, True, machine) for cell in those)
+            least = max(memory(trial, 1, True, machine) for trial in those)
             findings.append(
                 Finding(
                     Status.FAIL,
@@ -161,10 +161,10 @@ def judge_memory(study: Study, machine: Machine) -> list[Finding]:
                 )
             )
             continue
-        most = max(memory(cell, *fit, machine) for cell in those)
+        most = max(memory(trial, *fit, machine) for trial in those)
         pieces = f"{fit[0]} image{'' if fit[0] == 1 else 's'} at once" + (" and gradient checkpointing" * fit[1])
         if fit == configured:
-            which = f"all {len(those)} cells" if len(cells) == 1 else f"{len(those)} cells"
+            which = f"all {len(those)} trials" if len(trials) == 1 else f"{len(those)} trials"
             detail = f"{room}; {which} fit with {pieces}, the largest in {readable_bytes(most)}"
             findings.append(Finding(Status.PASS, "memory", detail))
         else:
@@ -195,7 +195,7 @@ def check_disk(case: Case) -> list[Finding]:
     if sum(parts.values()) > free:
         return [Finding(Status.FAIL, "disk", detail, "choose another --out, or lower embeddings.max_gib")]
     findings = [Finding(Status.PASS, "disk", detail)]
-    uncached = [cell.name for cell in cells_of(case.study) if trains_from_images(cell, cached)]
+    uncached = [trial.name for trial in trials_of(case.study) if trains_from_images(trial, cached)]
     if uncached:
         findings.append(
             Finding(

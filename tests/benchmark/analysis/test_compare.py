@@ -74,7 +74,7 @@ def test_values_and_intervals_are_those_of_the_runs_own_leaderboards(first, tmp_
     second = write_run(tmp_path / "second", {"lora": 3.0}, seed=1)
     table = compare_runs([first, second]).filter(strategy="lora")
     for side, path in (("a", first), ("b", second)):
-        own = build(RunDirectory(path), [cell("lora")], Statistics(resamples=200)).cells.row(0, named=True)
+        own = build(RunDirectory(path), [cell("lora")], Statistics(resamples=200)).trials.row(0, named=True)
         for end in ("", "_low", "_high"):
             found = dict(table.select("measure", f"{side}{end}").iter_rows())
             assert found == pytest.approx({measure: own[f"{measure}{end}"] for measure in COMPARED})

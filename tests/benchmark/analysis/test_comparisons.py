@@ -28,7 +28,7 @@ from benchmark.analysis.comparisons import (
     tied_best,
     verdict,
 )
-from benchmark.analysis.measures import MEASURES, SCALES, Estimates, estimate_cell, p_above_chance
+from benchmark.analysis.measures import MEASURES, SCALES, Estimates, estimate_trial, p_above_chance
 from benchmark.study.config import Statistics
 from stats.bootstrap import mean_resampled
 from stats.delong import delong_test
@@ -45,7 +45,7 @@ STRONG, EQUAL, WEAK = (("model", name, 0) for name in ("strong", "equal", "weak"
 
 
 def estimates_of(tested):
-    return [estimate_cell(of_cell, RESAMPLES, PERCENTILE) for of_cell in tested]
+    return [estimate_trial(of_cell, RESAMPLES, PERCENTILE) for of_cell in tested]
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_ratios_are_compared_on_the_images_that_have_them_in_both_cells(three, i
     gaps[40:90] = np.nan
     tested = [tested[0], replace(other, ratios=other.ratios | {"vessel_ratio": gaps})]
     settings = Statistics(interval=interval)
-    estimates = [estimate_cell(of_cell, RESAMPLES, settings) for of_cell in tested]
+    estimates = [estimate_trial(of_cell, RESAMPLES, settings) for of_cell in tested]
     (row,) = compare(keys[:2], tested, estimates, RESAMPLES, settings).filter(measure="vessel_ratio").to_dicts()
     per_image = tested[0].ratios["vessel_ratio"] - gaps
     assert row["n_images"] == np.isfinite(per_image).sum() == 44
@@ -350,7 +350,7 @@ def test_two_alike_are_equivalent_within_a_wide_margin_and_not_known_within_a_na
     tested = [make_tested(strength=2.0), make_tested(strength=2.1, seed=0)]
     keys = [("model", strategy, 0) for strategy in ("lora", "full")]
     resamples = draw_patients(PATIENTS, LABELS, settings.resamples, settings.seed)
-    estimates = [estimate_cell(cell, resamples, settings) for cell in tested]
+    estimates = [estimate_trial(cell, resamples, settings) for cell in tested]
     (auc,) = compare(keys, tested, estimates, resamples, settings).filter(measure="auc").to_dicts()
     assert auc["verdict"] == expected
     assert auc["p_equivalent_holm"] == auc["p_equivalent"]
@@ -370,7 +370,7 @@ def test_of_several_pairs_both_tests_are_adjusted():
     tested = [make_tested(strength=strength) for strength in (0.0, 1.0, 3.0)]
     keys = [("model", strategy, 0) for strategy in ("lora", "full", "partial")]
     resamples = draw_patients(PATIENTS, LABELS, settings.resamples, settings.seed)
-    estimates = [estimate_cell(cell, resamples, settings) for cell in tested]
+    estimates = [estimate_trial(cell, resamples, settings) for cell in tested]
     auc = compare(keys, tested, estimates, resamples, settings).filter(measure="auc")
     for name in ("p_value", "p_equivalent"):
         adjusted = auc["p_holm" if name == "p_value" else "p_equivalent_holm"]
@@ -384,7 +384,7 @@ def test_cells_that_predict_are_counted_after_adjustment_for_all():
     tested = [make_tested(strength=strength, seed=7) for strength in np.linspace(-0.1, 0.75, 9)]
     settings = Statistics()
     resamples = draw_patients(PATIENTS, LABELS, settings.resamples, settings.seed)
-    estimates = [estimate_cell(cell, resamples, settings) for cell in tested]
+    estimates = [estimate_trial(cell, resamples, settings) for cell in tested]
     adjusted = holm([p_above_chance([found], settings) for found in estimates])
     predicting = sum(p <= 0.05 and found.values["auc"] > 0.5 for p, found in zip(adjusted, estimates, strict=True))
     alone = sum(found.intervals["auc"][0] > 0.5 for found in estimates)

@@ -18,7 +18,7 @@ from benchmark.analysis.contrasts import (
     complete,
     repeat,
 )
-from benchmark.analysis.measures import Estimates, difference, estimate_cell
+from benchmark.analysis.measures import Estimates, difference, estimate_trial
 from benchmark.study.config import Statistics
 from stats.jackknife import spread
 from stats.multiple import holm
@@ -43,7 +43,7 @@ def made(seeds: int, cells=None) -> tuple[list, list, list[Estimates]]:
         )
         for backbone, strategy, seed in keys
     ]
-    return keys, tested, [estimate_cell(of_cell, RESAMPLES, SETTINGS) for of_cell in tested]
+    return keys, tested, [estimate_trial(of_cell, RESAMPLES, SETTINGS) for of_cell in tested]
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_trainings_that_differ_are_not_taken_for_cells_that_do():
     """Two cells whose seeds differ by far more than the cells: found by patients alone, and not over seeds."""
     keys = [("a", strategy, seed) for strategy in ("partial", "lora") for seed in (0, 1)]
     tested = [make_tested(ratio=ratio, seed=seed) for seed, ratio in enumerate((1.0, 3.0, 1.3, 3.4))]
-    estimates = [estimate_cell(of_cell, RESAMPLES, SETTINGS) for of_cell in tested]
+    estimates = [estimate_trial(of_cell, RESAMPLES, SETTINGS) for of_cell in tested]
     (row,) = average(keys, estimates, SETTINGS)[1].filter(family="cells", measure="vessel_ratio").to_dicts()
     assert student_t.sf(abs(row["difference"]) / row["error_patients"], 40) < 0.001
     assert row["p_value"] > 0.3
@@ -167,7 +167,7 @@ def test_a_cell_with_one_seed_is_missing_where_others_have_several():
 def test_a_cell_without_ratios_is_missing_from_those_of_ratios_alone(once):
     keys, tested, estimates = once
     nothing = replace(tested[0], ratios={name: np.full(100, np.nan) for name in RATIOS})
-    averages, _ = average(keys, [estimate_cell(nothing, RESAMPLES, SETTINGS), *estimates[1:]], SETTINGS)
+    averages, _ = average(keys, [estimate_trial(nothing, RESAMPLES, SETTINGS), *estimates[1:]], SETTINGS)
     missing = dict(averages.filter(family="strategies").select("measure", "missing").unique().rows())
     assert missing["auc"] == ""
     assert missing["vessel_ratio"] == "a, classifier_only; b, classifier_only"

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 from sklearn import metrics
 
-from benchmark.analysis.comparisons import CELL
+from benchmark.analysis.comparisons import TRIAL
 from benchmark.analysis.curves import SCHEMA, THRESHOLDS, TREAT_ALL, curve_rows, treat_all_rows
 from stats.decision import decision_bands
 from tests.benchmark.trials import LABELS, PATIENTS, make_tested
@@ -27,7 +27,7 @@ def test_curves_in_the_columns_of_the_schema(curves):
     assert list(curves) == ["roc", "calibration", "decision", "decision_difference"]
     rows = curve_rows(TESTED, PATIENTS, 0.9) + treat_all_rows(LABELS)
     assert {name for row in rows for name in row} == set(SCHEMA)
-    assert tuple(SCHEMA)[:3] == tuple(CELL)
+    assert tuple(SCHEMA)[:3] == tuple(TRIAL)
     assert {row["backbone"] for row in treat_all_rows(LABELS)} == {TREAT_ALL}
 
 

@@ -42,7 +42,7 @@ def directory(tmp_path):
 
 
 def only_row(directory, which, resamples=200, **settings):
-    return build(directory, [which], Statistics(resamples=resamples, **settings)).cells.row(0, named=True)
+    return build(directory, [which], Statistics(resamples=resamples, **settings)).trials.row(0, named=True)
 
 
 def read_test(directory, which):
@@ -63,20 +63,20 @@ def test_rows_columns_and_order(directory):
     directory.trial(cells[2]).path.mkdir(parents=True)
     directory.trial(cells[2]).failure.write_text("train: out of memory\n")
     board = build(directory, cells, SETTINGS)
-    assert board.cells["strategy"].to_list() == ["partial", "classifier_only", "full", "lora"]
-    assert dict(board.cells.select("strategy", "status").iter_rows()) == {
+    assert board.trials["strategy"].to_list() == ["partial", "classifier_only", "full", "lora"]
+    assert dict(board.trials.select("strategy", "status").iter_rows()) == {
         "partial": "ok",
         "classifier_only": "ok",
         "lora": "train: out of memory",
         "full": "not finished",
     }
-    best = board.cells.row(0, named=True)
+    best = board.trials.row(0, named=True)
     assert (best["n_images"], best["n_patients"], best["n_positive"], best["n_ratio"]) == (80, 40, 40, 75)
     assert (best["n_positive_patients"], best["n_negative_patients"]) == (20, 20)
     for name in ("auc", "f1", *RATIOS):
         assert best[f"{name}_low"] <= best[name] <= best[f"{name}_high"]
     assert best["auc_high"] <= 1
-    failed = board.cells.filter(strategy="lora").drop("backbone", "strategy", "seed", "status")
+    failed = board.trials.filter(strategy="lora").drop("backbone", "strategy", "seed", "status")
     assert set(failed.row(0)) == {None}, "a failed cell has no number"
 
 
@@ -86,7 +86,7 @@ def test_the_columns_of_every_table_are_those_of_its_schema_with_and_without_cel
     empty = build(directory, [which], SETTINGS)
     write_trial(directory, which, strength=1.0, ratio=1.2)
     for board in (empty, build(directory, [which], SETTINGS)):
-        assert board.cells.schema == pl.Schema(SCHEMA)
+        assert board.trials.schema == pl.Schema(SCHEMA)
         assert {name: table.columns for name, table in board.tables().items()} == names
     assert len(empty.operating) == len(empty.curves) == len(empty.ratios) == 0
 
@@ -97,8 +97,8 @@ def test_no_table_holds_nan(directory):
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     change(folder.saliency, pl.lit(None, dtype=pl.Float64).alias("artery_ratio"))
     board = build(directory, [which], SETTINGS)
-    assert board.cells["artery_ratio"].to_list() == [None]
-    for name, table in {"cells": board.cells, **board.tables()}.items():
+    assert board.trials["artery_ratio"].to_list() == [None]
+    for name, table in {"cells": board.trials, **board.tables()}.items():
         assert not any(table[column].is_nan().any() for column in table.columns if table[column].dtype.is_float()), name
 
 
@@ -107,7 +107,7 @@ def test_a_picture_of_the_groups(directory):
     cells = [cell("classifier_only"), cell("partial"), cell("lora")]
     for which, strength in zip(cells, (0.1, 4, 4), strict=True):
         write_trial(directory, which, strength, ratio=1.2)
-    table = build(directory, cells, SETTINGS).cells
+    table = build(directory, cells, SETTINGS).trials
     assert table.select("strategy", "rank", "rank_low", "rank_high", "group", "tied_best").rows() == [
         ("lora", 1.5, 1, 2, "a", True),
         ("partial", 1.5, 1, 2, "a", True),
@@ -122,7 +122,7 @@ def test_a_failed_cell_takes_no_part_in_comparisons(directory):
     board = build(directory, cells, SETTINGS)
     assert len(board.comparisons) == len(COMPARED)
     assert set(board.comparisons["strategy_a"]) | set(board.comparisons["strategy_b"]) == {"classifier_only", "partial"}
-    assert board.cells.filter(strategy="lora").select("rank", "group", "tied_best").row(0) == (None, None, None)
+    assert board.trials.filter(strategy="lora").select("rank", "group", "tied_best").row(0) == (None, None, None)
 
 
 def test_ratio_is_the_mean_of_the_images_that_have_one(directory):
@@ -205,13 +205,13 @@ def test_thresholds_come_from_validation_alone(directory):
     after = build(directory, [which], SETTINGS)
     thresholds = [board.operating.select("point", "threshold").unique(maintain_order=True) for board in (before, after)]
     assert thresholds[0].rows() == thresholds[1].rows()
-    assert before.cells["threshold"].to_list() == after.cells["threshold"].to_list()
-    assert before.cells["auc"][0] == pytest.approx(1 - after.cells["auc"][0])
-    assert before.cells["f1"][0] > after.cells["f1"][0]
+    assert before.trials["threshold"].to_list() == after.trials["threshold"].to_list()
+    assert before.trials["auc"][0] == pytest.approx(1 - after.trials["auc"][0])
+    assert before.trials["f1"][0] > after.trials["f1"][0]
 
     change(folder.predictions, turned("val"))
     moved = build(directory, [which], SETTINGS)
-    assert moved.cells["threshold"].to_list() != after.cells["threshold"].to_list()
+    assert moved.trials["threshold"].to_list() != after.trials["threshold"].to_list()
 
 
 def test_operating_points(directory):
@@ -235,7 +235,7 @@ def test_operating_points(directory):
         assert rows[measure]["value"] == pytest.approx(share["test"])
         assert rows[measure]["low"] <= rows[measure]["value"] <= rows[measure]["high"]
     best = {row["measure"]: row for row in board.operating.filter(point="best_f1").to_dicts()}
-    of_cell = board.cells.row(0, named=True)
+    of_cell = board.trials.row(0, named=True)
     for name in CALLS:
         assert [best[name][key] for key in ("value", "low", "high")] == [
             of_cell[column] for column in (name, f"{name}_low", f"{name}_high")
@@ -344,7 +344,7 @@ def test_what_is_shown_is_adjusted_for_all_finished_cells(directory):
     strategies = ("classifier_only", "partial", "lora", "full")
     for seed, (strategy, strength) in enumerate(zip(strategies[:3], (0.0, 2.0, 2.0), strict=True)):
         write_trial(directory, cell(strategy), strength, ratio=1.2, seed=seed)
-    rows = build(directory, [cell(strategy) for strategy in strategies], SETTINGS).cells.filter(status="ok")
+    rows = build(directory, [cell(strategy) for strategy in strategies], SETTINGS).trials.filter(status="ok")
     assert rows["auc_p_holm"].to_list() == pytest.approx(holm(rows["auc_p"].to_numpy()))
     assert rows["predicts"].to_list() == ((rows["auc_p_holm"] <= 0.05) & (rows["auc"] > 0.5)).to_list()
     assert rows["predicts"][0] and not rows["predicts"][-1]
@@ -354,7 +354,7 @@ def test_the_highest_of_several_like_cells_is_corrected(directory):
     strategies = ("classifier_only", "partial", "lora", "full")
     for seed, strategy in enumerate(strategies):
         write_trial(directory, cell(strategy), strength=1.0, ratio=1.2, seed=seed)
-    rows = build(directory, [cell(strategy) for strategy in strategies], SETTINGS).cells
+    rows = build(directory, [cell(strategy) for strategy in strategies], SETTINGS).trials
     highest, *others = rows["auc_corrected"].to_list()
     assert others == [None, None, None] and 0.01 < rows["auc"][0] - highest < 0.08
 
@@ -395,7 +395,7 @@ def test_correlation_over_cells(directory):
         assert (found["n_cells"], found["method"]) == (4, "no p-value below 6 cells")
     of_auc = board.seeds.filter(measure="auc").row(0, named=True)
     assert of_auc["n_seeds"] == 2
-    assert of_auc["mean"] == pytest.approx(board.cells.filter(strategy=of_auc["strategy"])["auc"].mean())
+    assert of_auc["mean"] == pytest.approx(board.trials.filter(strategy=of_auc["strategy"])["auc"].mean())
 
 
 def test_two_cells_have_no_rank_correlation_worth_a_number(directory):
@@ -422,8 +422,8 @@ def test_risks_are_scores_without_the_balancing_of_training(directory, balance, 
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     _add_training(directory)
     settings = Statistics(resamples=200, risk=method)
-    row = build(directory, [which], settings, balance=balance).cells.row(0, named=True)
-    plain = build(directory, [which], Statistics(resamples=200, risk="score")).cells.row(0, named=True)
+    row = build(directory, [which], settings, balance=balance).trials.row(0, named=True)
+    plain = build(directory, [which], Statistics(resamples=200, risk="score")).trials.row(0, named=True)
     assert (row["risk_intercept"], row["risk_slope"]) == pytest.approx(line)
     assert [row[name] for name in ("auc", "f1", "ppv")] == [plain[name] for name in ("auc", "f1", "ppv")]
     test = pl.read_parquet(folder.predictions).filter(split="test")
@@ -437,13 +437,13 @@ def test_risks_recalibrated_on_validation_and_where_that_cannot_be(directory):
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     _add_training(directory)
     settings = Statistics(resamples=200, risk="recalibrated")
-    row = build(directory, [which], settings).cells.row(0, named=True)
+    row = build(directory, [which], settings).trials.row(0, named=True)
     validation = pl.read_parquet(folder.predictions).filter(split="val")
     own = recalibrate(validation["label"].to_numpy(), validation["score"].to_numpy())
     assert (row["risk_intercept"], row["risk_slope"]) == pytest.approx((own.intercept, own.slope))
     separated = pl.when(pl.col("split") == "val").then(0.2 + 0.6 * pl.col("label")).otherwise(pl.col("score"))
     change(folder.predictions, separated.alias("score"))
-    row = build(directory, [which], settings).cells.row(0, named=True)
+    row = build(directory, [which], settings).trials.row(0, named=True)
     assert (row["risk_intercept"], row["risk_slope"]) == pytest.approx((np.log(1 / 3), 1))
 
 

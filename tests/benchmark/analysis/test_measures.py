@@ -18,7 +18,7 @@ from benchmark.analysis.measures import (
     SCALES,
     difference,
     estimate_calls,
-    estimate_cell,
+    estimate_trial,
     interval_of_mean,
     measured,
     names_of,
@@ -50,7 +50,7 @@ T, PERCENTILE, BCA = (Statistics(interval=method, confidence=0.9) for method in 
 
 @pytest.fixture(scope="module")
 def percentile(tested, resamples):
-    return estimate_cell(tested, resamples, PERCENTILE)
+    return estimate_trial(tested, resamples, PERCENTILE)
 
 
 def of_rows(tested, rows):
@@ -153,7 +153,7 @@ def balanced_interval(found):
 
 @pytest.mark.parametrize("settings", [T, BCA], ids=lambda settings: settings.interval)
 def test_other_intervals_rest_on_leaving_out_one_patient_at_a_time(tested, resamples, percentile, left_out, settings):
-    found = estimate_cell(tested, resamples, settings)
+    found = estimate_trial(tested, resamples, settings)
     assert found.values == percentile.values
     for name in MEASURES:
         if name not in SCALES:
@@ -175,7 +175,7 @@ def test_other_intervals_rest_on_leaving_out_one_patient_at_a_time(tested, resam
 
 
 def test_what_ranks_and_correlations_need_is_resampled_whatever_makes_the_intervals(tested, resamples, percentile):
-    by_t = estimate_cell(tested, resamples, T)
+    by_t = estimate_trial(tested, resamples, T)
     assert tuple(by_t.samples) == RESAMPLED
     for name in RESAMPLED:
         np.testing.assert_array_equal(by_t.samples[name], percentile.samples[name])
@@ -199,7 +199,7 @@ def test_every_measure_but_the_calibration_error_has_an_interval():
 @pytest.mark.parametrize("settings", [T, PERCENTILE, BCA], ids=lambda settings: settings.interval)
 def test_a_difference_is_paired(tested, resamples, left_out, settings):
     other = replace(tested, scores=tested.scores[::-1])
-    a, b = (estimate_cell(cell, resamples, settings) for cell in (tested, other))
+    a, b = (estimate_trial(cell, resamples, settings) for cell in (tested, other))
     found = difference((tested, a), (other, b), "f1", resamples, settings)
     value, (low, high), p_value = found.value, found.interval, found.p_value
     assert (value, found.n_images) == (a.values["f1"] - b.values["f1"], 100)
@@ -222,9 +222,9 @@ def test_a_difference_is_paired(tested, resamples, left_out, settings):
 @pytest.mark.parametrize("settings", [T, PERCENTILE], ids=lambda settings: settings.interval)
 def test_the_interval_of_a_mean_over_cells(tested, resamples, settings):
     """Of a cell with itself it is its own; of a cell with its mirror image, whose errors cancel, it is narrower."""
-    one = estimate_cell(tested, resamples, settings)
+    one = estimate_trial(tested, resamples, settings)
     assert interval_of_mean([one, one], "auc", settings) == pytest.approx(one.intervals["auc"], abs=1e-12)
-    other = estimate_cell(replace(tested, scores=tested.scores[::-1]), resamples, settings)
+    other = estimate_trial(replace(tested, scores=tested.scores[::-1]), resamples, settings)
     low, high = interval_of_mean([one, other], "auc", settings)
     assert low < (one.values["auc"] + other.values["auc"]) / 2 < high
     assert high - low < one.intervals["auc"][1] - one.intervals["auc"][0]
@@ -233,7 +233,7 @@ def test_the_interval_of_a_mean_over_cells(tested, resamples, settings):
 @pytest.mark.parametrize("method", ["t", "percentile", "bca"])
 def test_a_cell_without_any_ratio_is_still_measured(tested, resamples, method):
     nothing = replace(tested, ratios={name: np.full(100, np.nan) for name in RATIOS})
-    found = estimate_cell(nothing, resamples, Statistics(interval=method))
+    found = estimate_trial(nothing, resamples, Statistics(interval=method))
     for name in names_of("ratio", "within"):
         assert np.isnan([found.values[name], *found.intervals[name]]).all(), name
     assert np.isfinite([found.values["auc"], *found.intervals["auc"]]).all()
@@ -251,7 +251,7 @@ def test_calls_at_a_threshold_of_infinity(tested, resamples, settings, of_none):
 
 @pytest.mark.parametrize("settings", [T, PERCENTILE, BCA], ids=lambda settings: settings.interval)
 def test_the_p_value_of_an_auc_is_that_of_its_logit_against_0(tested, resamples, settings):
-    found = estimate_cell(tested, resamples, settings)
+    found = estimate_trial(tested, resamples, settings)
     auc = found.values["auc"]
     logit, slope = np.log(auc / (1 - auc)), auc * (1 - auc)
     if settings is T:
@@ -266,7 +266,7 @@ def test_the_p_value_of_an_auc_is_that_of_its_logit_against_0(tested, resamples,
 @given(st.floats(0, 1.5), st.floats(0.6, 0.99))
 def test_by_t_an_auc_is_above_chance_exactly_where_its_interval_is(strength, confidence):
     tested, settings = make_tested(strength), Statistics(confidence=confidence)
-    found = estimate_cell(tested, draw_patients(PATIENTS, LABELS, 100, seed=0), settings)
+    found = estimate_trial(tested, draw_patients(PATIENTS, LABELS, 100, seed=0), settings)
     low, high = found.intervals["auc"]
     assert (p_above_chance([found], settings) <= 1 - confidence) == (not low < 0.5 < high)
 
@@ -274,7 +274,7 @@ def test_by_t_an_auc_is_above_chance_exactly_where_its_interval_is(strength, con
 def test_an_auc_of_1_has_no_p_value(tested, resamples):
     perfect = replace(tested, scores=tested.labels.astype(float))
     for settings in (T, PERCENTILE):
-        assert np.isnan(p_above_chance([estimate_cell(perfect, resamples, settings)], settings))
+        assert np.isnan(p_above_chance([estimate_trial(perfect, resamples, settings)], settings))
 
 
 def of_scores(labels, scores):
@@ -313,5 +313,5 @@ def test_patients_with_images_of_both_classes_correlate_sensitivity_and_specific
 def test_the_mean_of_seeds_is_moderated_as_each_is(tested, resamples):
     few = replace(tested, labels=np.where(PATIENTS < 4, LABELS, 0))
     drawn = draw_patients(PATIENTS, few.labels, 50, seed=0)
-    one = estimate_cell(few, drawn, T)
+    one = estimate_trial(few, drawn, T)
     assert interval_of_mean([one, one], "auc", T) == pytest.approx(one.intervals["auc"], abs=1e-12)

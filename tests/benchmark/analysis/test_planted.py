@@ -11,14 +11,14 @@ from tests.benchmark import page_content
 
 def leaderboard(**changes):
     """One cell that predicts, whose measures all name the vessels."""
-    row = page_content.cells().row(0, named=True) | changes
+    row = page_content.trials().row(0, named=True) | changes
     return pl.DataFrame([row], schema=LEADERBOARD)
 
 
 def found(signal="vessels", best_auc=0.9, effect=1.0, **changes):
     """(verdict, outcome) of each measure."""
     cohort = SyntheticCohort(signal=signal, best_auc=best_auc, effect=effect)
-    (row,) = compare_with_truth(leaderboard(**changes), cohort).cells.to_dicts()
+    (row,) = compare_with_truth(leaderboard(**changes), cohort).trials.to_dicts()
     return {each.name: (row[f"{each.name}_verdict"], row[f"{each.name}_outcome"]) for each in INDICATORS}
 
 
@@ -59,12 +59,12 @@ def test_what_was_not_learned_is_shown_and_not_judged(signal, cell):
 
 
 def test_one_row_per_finished_cell_with_the_numbers_behind_its_verdicts():
-    cells = page_content.cells((0, 7))
-    planted = compare_with_truth(cells, SyntheticCohort(best_auc=0.95, effect=2)).cells
+    cells = page_content.trials((0, 7))
+    planted = compare_with_truth(cells, SyntheticCohort(best_auc=0.95, effect=2)).trials
     done = cells.filter(status="ok")
     assert planted.schema == pl.Schema(SCHEMA)
     shared = [name for name in SCHEMA if name in LEADERBOARD]
     assert {"auc", "auc_low", "depends_p_holm", "vessel_ratio_fov_null_p_holm", "vessel_ratio_fov_high"} < set(shared)
     assert planted.select(shared).equals(done.select(shared))
     assert planted.select("signal", "effect", "best_auc").unique().rows() == [("vessels", 2, 0.95)]
-    assert compare_with_truth(cells.filter(pl.col("status") != "ok"), SyntheticCohort()).cells.is_empty()
+    assert compare_with_truth(cells.filter(pl.col("status") != "ok"), SyntheticCohort()).trials.is_empty()

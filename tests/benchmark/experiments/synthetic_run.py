@@ -7,9 +7,9 @@ import yaml
 from benchmark import synthetic
 from benchmark.stages.segment import SegmentWorker, load_row
 from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet, write_text
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
 from benchmark.study.images import crop_row
+from benchmark.study.trials import trials_of
 from benchmark.trial.training import new_model
 from finetune.checkpoint import save_trained
 
@@ -29,7 +29,7 @@ def study_of(signal, **changes):
 
 
 def write_run(path, signal, **changes):
-    """Images, crops, masks and one trial per cell of `study_of(signal)`."""
+    """Images, crops, masks and one result per trial of `study_of(signal)`."""
     study, run = study_of(signal, **changes), RunDirectory(path)
     cohort = synthetic.SyntheticCohort(**vars(study.cohort.synthetic))
     synthetic.write_cohort(cohort, run.synthetic)
@@ -52,10 +52,10 @@ def write_run(path, signal, **changes):
     write_parquet(run.cohort, run.inward(table))
     write_json(run.weights, {choice.name: None for choice in study.backbones})
     write_text(run.study, yaml.safe_dump(study.dump(), sort_keys=False))
-    for cell in cells_of(study):
-        folder = run.trial(cell)
+    for trial in trials_of(study):
+        folder = run.trial(trial)
         folder.path.mkdir(parents=True)
-        module = cell.strategy.open().apply(new_model(cell, run), seed=cell.seed)
-        save_trained(module, folder.path, backbone=cell.backbone.name)
-        write_json(folder.trial, {})
+        module = trial.strategy.open().apply(new_model(trial, run), seed=trial.seed)
+        save_trained(module, folder.path, backbone=trial.backbone.name)
+        write_json(folder.record, {})
     return run

@@ -23,10 +23,10 @@ from benchmark.experiments.cam_resolution import (
     open_model,
     summary,
     together,
-    trained_cells,
+    trained_trials,
 )
 from benchmark.experiments.planted_pixels import read_truth
-from benchmark.study.cells import cells_of
+from benchmark.study.trials import trials_of
 from benchmark.trial.training import explained_inputs, trained_model
 from tests.benchmark.experiments.synthetic_run import study_of, write_run
 from xai.gradcam import saliency_maps
@@ -191,23 +191,23 @@ def test_a_perfect_auc_of_few_patients_is_not_better_than_chance(positives, expe
 
 def test_the_baselines_maps_are_those_of_the_explain_stage(runs, truth):
     study, run = study_of("vessels"), runs["vessels"]
-    [cell] = cells_of(study)
-    made = make_maps(open_model(study, run, cell, CPU), MAPS[0], truth)
-    model = trained_model(cell, run).requires_grad_(False)
-    inputs = explained_inputs(study, run, cell, model)(truth.table["row"].to_numpy())
+    [trial] = trials_of(study)
+    made = make_maps(open_model(study, run, trial, CPU), MAPS[0], truth)
+    model = trained_model(trial, run).requires_grad_(False)
+    inputs = explained_inputs(study, run, trial, model)(truth.table["row"].to_numpy())
     expected = saliency_maps(study.explain.open()(model, inputs, 1), 224, "raw")
     np.testing.assert_allclose(made.maps, expected, atol=1e-6 * float(expected.max()))
     assert made.maps.any()
     assert made.milliseconds > 0
 
 
-def test_cells_that_failed_or_never_ended_are_left_out(tmp_path):
+def test_trials_that_failed_or_never_ended_are_left_out(tmp_path):
     run = write_run(tmp_path, "vessels", seeds=[0, 1, 2])
     study = study_of("vessels", seeds=[0, 1, 2])
-    first, second, third = cells_of(study)
+    first, second, third = trials_of(study)
     run.trial(first).failure.write_text("out of memory")
-    run.trial(second).trial.unlink()
-    assert trained_cells(study, run) == [third]
+    run.trial(second).record.unlink()
+    assert trained_trials(study, run) == [third]
 
 
 def test_the_program_measures_both_signals_and_keeps_every_image(runs, tmp_path, capsys):
@@ -223,8 +223,8 @@ def test_the_program_measures_both_signals_and_keeps_every_image(runs, tmp_path,
     run = runs["vessels"]
     mean = table.filter(run=run.path.name, method=other)["auc_planted"].mean()
     assert f"| {other} | {mean:.3f} (" in printed
-    [cell] = cells_of(study_of("vessels"))
-    with Image.open(tmp_path / "out" / f"{run.path.name}-{cell.name}.png") as picture:
+    [trial] = trials_of(study_of("vessels"))
+    with Image.open(tmp_path / "out" / f"{run.path.name}-{trial.name}.png") as picture:
         assert picture.width == 4 * 224, "image, planted signal, and the maps of two methods"
         assert picture.height % 224 == HEADER
 
@@ -232,11 +232,11 @@ def test_the_program_measures_both_signals_and_keeps_every_image(runs, tmp_path,
 def test_the_test_auc_is_that_of_the_models_own_predictions(runs, capsys):
     run, study = runs["vessels"], study_of("vessels")
     main([str(run.path), "--methods", BASELINE])
-    [cell] = cells_of(study)
+    [trial] = trials_of(study)
     truth = read_truth(study, run, side=32)
     pictures = torch.from_numpy(truth.small).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():
-        logits = trained_model(cell, run)(cell.backbone.open().normalise(pictures))
+        logits = trained_model(trial, run)(trial.backbone.open().normalise(pictures))
     score, labels = (logits[:, 1] - logits[:, 0]).numpy(), truth.table["label"].to_numpy()
     wins = np.mean([float(p > n) for p in score[labels == 1] for n in score[labels == 0]])
     assert f"Test AUC {wins:.3f} " in capsys.readouterr().out

@@ -25,8 +25,8 @@ from benchmark.experiments.planted_truth import (
     share_right,
 )
 from benchmark.storage.rundir import RunDirectory, write_json, write_parquet, write_text
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import trials_of
 from benchmark.trial.controls import COMPUTE
 from tests.benchmark import explained
 from tests.benchmark.trials import write_cohort, write_trial
@@ -58,7 +58,7 @@ def write_run(path, signal, rng):
     directory, study = write_cohort(RunDirectory(path)), study_of(signal)
     write_text(directory.study, study.model_dump_json())
     towards = 1 if signal == "vessels" else -1
-    cells = cells_of(study)
+    cells = trials_of(study)
     for place, cell in enumerate(cells[:-1]):
         strength = STRENGTHS[cell.seed]
         ratio = 1 + towards * (0.12 * strength + rng.uniform(0, 0.03)) if strength else 1.4
@@ -79,7 +79,7 @@ def write_run(path, signal, rng):
         lost = {"erased": noise if signal == "vessels" else test["score"] + 0.01 * noise, "control": test["score"]}
         write_parquet(folder.erasure, test.with_columns(**lost))
     write_text(directory.trial(cells[-1]).failure, "out of memory")
-    write_parquet(directory.leaderboard("parquet"), build(directory, cells, study.statistics).cells)
+    write_parquet(directory.leaderboard("parquet"), build(directory, cells, study.statistics).trials)
     return path
 
 
@@ -314,7 +314,7 @@ def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
             for find in COMPUTE.values():
                 find(cell)
         write_text(run.study, study.model_dump_json())
-        write_parquet(run.leaderboard("parquet"), build(run, cells_of(study), study.statistics).cells)
+        write_parquet(run.leaderboard("parquet"), build(run, trials_of(study), study.statistics).trials)
     trials = [trial for signal in SIGNALS for trial in read_trials(tmp_path / signal)]
     assert len(trials) == 4
     assert {finding.says for trial in trials for finding in trial.findings.values()} <= {"above", "below", "not shown"}

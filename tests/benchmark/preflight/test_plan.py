@@ -51,17 +51,17 @@ def own(manifest: Path, **cohort) -> dict:
 def test_the_demo():
     text = told(DEMO, width=80)
     lines = text.splitlines()
-    assert lines[0] == "demo: 9 cells, run directory runs/x"
+    assert lines[0] == "demo: 9 trials, run directory runs/x"
     assert max(map(len, lines)) <= 80
-    cells = [line.split() for line in lines if line.strip().endswith("-s0") or "-s0 " in line]
-    assert [cell[0] for cell in cells] == [
+    trials = [line.split() for line in lines if line.strip().endswith("-s0") or "-s0 " in line]
+    assert [trial[0] for trial in trials] == [
         f"{family}-tiny-{strategy}-s0"
         for family in ("openclip", "dinov2", "retfound")
         for strategy in ("classifier_only", "partial", "lora")
     ]
-    trained = {cell[0]: int(cell[1].replace(",", "")) for cell in cells}
+    trained = {trial[0]: int(trial[1].replace(",", "")) for trial in trials}
     assert trained["openclip-tiny-classifier_only-s0"] == 2 * 96 + 2  # width of the model, and two classes
-    memory = [f"{cell[2]} {cell[3]}" for cell in cells]
+    memory = [f"{trial[2]} {trial[3]}" for trial in trials]
     assert all(value.endswith("GiB") for value in memory)  # the process itself, above all
     assert "from synthetic cohort" in text
     assert "Device: " in text
@@ -159,14 +159,14 @@ def test_a_file_of_weights_is_looked_for(tmp_path):
         assert line.endswith(" found") == bool(held)
 
 
-def test_cells_whose_embeddings_do_not_fit_train_from_images():
+def test_trials_whose_embeddings_do_not_fit_train_from_images():
     text = told(DEMO, backbones=["dinov2-tiny"], embeddings={"max_gib": 0.001})  # room for pooled features alone
     (line,) = (line for line in text.splitlines() if line.startswith("Train from images"))
     assert line.endswith(": dinov2-tiny-partial-s0")
     assert "embeddings.max_gib" in line
 
 
-def test_cells_beyond_the_memory_are_named(monkeypatch):
+def test_trials_beyond_the_memory_are_named(monkeypatch):
     monkeypatch.setattr("benchmark.trial.costs.main_memory", lambda: 2**30)
     text = told(DEMO, backbones=["dinov2-tiny"])
     (line,) = (line for line in text.splitlines() if line.startswith("More memory"))
@@ -223,7 +223,7 @@ def test_a_split_with_one_class_is_refused(manifest):
 def test_the_published_study_full_size(manifest):
     """Three giant models without weights, one block of each timed."""
     text = told(PAPER, cohort=own(manifest))
-    assert text.startswith("paper: 9 cells")
+    assert text.startswith("paper: 9 trials")
     assert text.count("missing here") == 3
     assert " h" in text.split("In all about")[1].split(",")[0]
     trained = {line.split()[0]: int(line.split()[1].replace(",", "")) for line in text.splitlines() if "-s0 " in line}

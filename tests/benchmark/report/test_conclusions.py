@@ -25,7 +25,7 @@ def board():
 
 
 def changed(board: Leaderboard, **columns) -> Leaderboard:
-    return dataclasses.replace(board, cells=board.cells.with_columns(**columns))
+    return dataclasses.replace(board, trials=board.trials.with_columns(**columns))
 
 
 AGAINST = "AUC against 0.5, adjusted for 8 cells"
@@ -126,7 +126,7 @@ def test_cells_of_which_none_is_shown_to_be_equivalent(board):
 
 
 def test_a_single_cell(board):
-    alone = dataclasses.replace(board, cells=board.cells.head(1), averages=board.averages.clear())
+    alone = dataclasses.replace(board, trials=board.trials.head(1), averages=board.averages.clear())
     assert conclusions(alone)[0] == "The cell is shown to predict better than chance (AUC against 0.5)."
     chance = changed(alone, predicts=pl.lit(False))
     assert conclusions(chance)[0] == "The cell is not shown to predict better than chance (AUC against 0.5)."
@@ -157,7 +157,7 @@ def test_averages_that_do_not_differ(board):
 
 
 def test_where_all_failed_nothing_is_said(board):
-    failed = dataclasses.replace(board, cells=board.cells.filter(pl.col("status") != "ok"))
+    failed = dataclasses.replace(board, trials=board.trials.filter(pl.col("status") != "ok"))
     assert conclusions(failed) == cautions(failed) == []
 
 
@@ -202,7 +202,7 @@ def test_what_made_risks_of_scores_is_said(board):
 def found(board: Leaderboard, signal="vessels", best_auc=0.9, effect=1.0, **columns) -> str:
     return planted_found(
         compare_with_truth(
-            changed(board, **columns).cells, SyntheticCohort(signal=signal, best_auc=best_auc, effect=effect)
+            changed(board, **columns).trials, SyntheticCohort(signal=signal, best_auc=best_auc, effect=effect)
         )
     )
 

@@ -34,8 +34,10 @@ NOTED = {
 
 def told(**changes):
     results = results_of(weights=WEIGHTS, **{"dinov2-tiny__lora": 0.8, "dinov2-tiny__full": None})
-    cells = [cell.model_copy(update={"training": NOTED}) if cell.status == "ok" else cell for cell in results.cells]
-    return facts(STUDY, results.model_copy(update={"cells": cells, **changes}), VESSELS)
+    trials = [
+        trial.model_copy(update={"training": NOTED}) if trial.status == "ok" else trial for trial in results.trials
+    ]
+    return facts(STUDY, results.model_copy(update={"trials": trials, **changes}), VESSELS)
 
 
 def test_cohort_and_weights():
@@ -54,7 +56,7 @@ def test_cohort_and_weights():
     }
 
 
-def test_how_cells_were_trained():
+def test_how_trials_were_trained():
     """Of one that failed nothing is known."""
     assert told()["Training"] == {
         "dinov2-tiny-lora-s0": "1,234,567 parameters, trained from images; learning rate 0.0005, "

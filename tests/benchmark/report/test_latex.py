@@ -53,7 +53,7 @@ def board(*rows, p_holm):
         for b in done[place + 1 :]
     ]
     return Leaderboard(
-        cells=pl.DataFrame(list(rows), schema=SCHEMA),
+        trials=pl.DataFrame(list(rows), schema=SCHEMA),
         operating=pl.DataFrame(schema=OPERATING_SCHEMA),
         curves=pl.DataFrame(schema=curves.SCHEMA),
         ratios=pl.DataFrame(schema=ratios.SCHEMA),

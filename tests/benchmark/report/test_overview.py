@@ -183,7 +183,7 @@ def test_the_same_run_twice_is_refused(files):
 
 def test_a_cell_that_is_not_shown_to_predict_is_marked_here_too():
     lab = results_of(big__lora=0.53, big__full=0.8)
-    first, second = lab.cells
+    first, second = lab.trials
     cells = [first.model_copy(update={"predicts": False}), second.model_copy(update={"predicts": True})]
     page = page_of({"lab": lab.model_copy(update={"cells": cells})})
     assert page.count("†</sup>") == 1

@@ -16,7 +16,7 @@ from PIL import Image
 
 import benchmark.report.page
 from benchmark.analysis import published as reference
-from benchmark.analysis.comparisons import CELL
+from benchmark.analysis.comparisons import TRIAL
 from benchmark.analysis.leaderboard import SCHEMA, Leaderboard
 from benchmark.analysis.planted import compare_with_truth
 from benchmark.report.charts.spans import Span
@@ -133,8 +133,8 @@ def heads(root: Element, table: str) -> list[str]:
 
 def test_one_row_a_cell_in_the_order_of_the_leaderboard(page: Element, content: PageContent) -> None:
     named = [tuple(text(th) for th in row.iter("th")) for row in rows(page)]
-    assert named == content.board.cells.select("backbone", "strategy").rows()
-    done = content.board.cells.filter(pl.col("status") == "ok")
+    assert named == content.board.trials.select("backbone", "strategy").rows()
+    done = content.board.trials.filter(pl.col("status") == "ok")
     assert [tuple(text(th) for th in row.iter("th")) for row in rows(page, "table-fov")] == done.select(
         "backbone", "strategy"
     ).rows()
@@ -156,7 +156,7 @@ def test_estimates_stand_with_their_intervals(page: Element) -> None:
 
 
 def test_images_with_a_ratio_are_counted_where_not_all_have_one(content: PageContent) -> None:
-    complete = changed(content, cells=content.board.cells.with_columns(n_ratio="n_images", n_map="n_images"))
+    complete = changed(content, trials=content.board.trials.with_columns(n_ratio="n_images", n_map="n_images"))
     assert len(heads(complete, "table-leaderboard")) == 8
     assert "With ratio" not in text(having(complete, "id", "table-leaderboard")[0])
     assert not [span for span in complete.iter("span") if text(span).endswith(" maps")]
@@ -167,7 +167,7 @@ def test_ranks_and_the_letters_of_groups(page: Element, content: PageContent) ->
     assert ranks == ["1 a 1–3", "2 a 1–4", "3 ab 2–5", "4 ab 3–6", "5 b 4–7", "6 b 5–8", "7 b 6–9", "8 b 7–10"]
     assert "share a letter" in having(page, "class", "group")[0].get("title", "")
     two_best = pl.when(pl.col("rank") <= 2).then(1.5).otherwise("rank").alias("rank")
-    tied = changed(content, cells=content.board.cells.with_columns(two_best, group=pl.lit(None, pl.String)))
+    tied = changed(content, trials=content.board.trials.with_columns(two_best, group=pl.lit(None, pl.String)))
     ranks = [text(row.find("td")) for row in rows(tied)[:3]]  # type: ignore[arg-type]
     assert ranks == ["1.5 1–3", "1.5 1–4", "3 2–5"]
 
@@ -205,15 +205,15 @@ def test_controls_stand_beside_the_ratio_they_question(page: Element, content: P
     assert shown(page, "table-other") == ["1.83 1.78–1.89", "1.25", "1.46 1.41–1.52", "0.019", "1 230"]
     assert "what speaks for the other class, label 0" in text(page)
     unasked = [pl.lit(None).alias(name) for name in CONTROL_COLUMNS]
-    without = changed(content, cells=content.board.cells.with_columns(unasked))
+    without = changed(content, trials=content.board.trials.with_columns(unasked))
     assert not having(without, "id", "table-controls") + having(without, "id", "table-other")
 
 
 def test_the_page_says_where_discs_could_not_be_aligned(page: Element, content: PageContent) -> None:
     assert "mask of the optic disc. The others" not in text(page), "all images with a ratio have one"
     for known, said in ((0, "Here no image has a mask"), (7, "Here only 7 of 1230 images have a mask")):
-        cells = content.board.cells.with_columns(n_disc=pl.when(pl.col("status") == "ok").then(known))
-        assert said in text(changed(content, cells=cells))
+        cells = content.board.trials.with_columns(n_disc=pl.when(pl.col("status") == "ok").then(known))
+        assert said in text(changed(content, trials=cells))
 
 
 def test_the_null_is_the_reference_of_a_vessel_ratio(page: Element, content: PageContent) -> None:
@@ -226,7 +226,7 @@ def test_the_null_is_the_reference_of_a_vessel_ratio(page: Element, content: Pag
     said = "Thin tick of a vessel ratio: what the same maps have on other patients’ vessels"
     assert marks(page)[2:] == ["null", "reference", "reference"]
     assert said in text(page)
-    without = changed(content, cells=content.board.cells.with_columns(vessel_ratio_null=pl.lit(None, pl.Float64)))
+    without = changed(content, trials=content.board.trials.with_columns(vessel_ratio_null=pl.lit(None, pl.Float64)))
     assert marks(without)[2:] == ["reference"] * 3
     assert said not in text(without)
 
@@ -245,7 +245,7 @@ def test_verdicts_stand_with_their_numbers_and_are_compared_with_the_truth(page:
         *("vessels ✓ right", "1.30 1.25–1.36"),
     ]
     number = pl.col("rank")
-    cells = content.board.cells.with_columns(
+    cells = content.board.trials.with_columns(
         predicts=number != 4,
         depends=pl.when(number != 3).then(number == 1),
         above_null=number <= 2,
@@ -287,10 +287,10 @@ def test_images_whose_truth_nobody_knows_are_compared_with_none(content: PageCon
 
 
 def test_without_a_signal_nothing_is_judged(content: PageContent) -> None:
-    nothing = compare_with_truth(content.board.cells, SyntheticCohort(best_auc=0.5))
+    nothing = compare_with_truth(content.board.trials, SyntheticCohort(best_auc=0.5))
     page = changed(content, planted=nothing)
     assert "Severity shows" not in text(page)
-    strong = compare_with_truth(content.board.cells, SyntheticCohort(effect=1.8))
+    strong = compare_with_truth(content.board.trials, SyntheticCohort(effect=1.8))
     assert "Severity shows far more strongly than in patients (effect 1.8)." in text(changed(content, planted=strong))
     assert "No signal was planted" in text(page) and "on the label" not in text(page)
     assert verdicts_of(page)[0] == ["vessels not judged"] * 4
@@ -325,7 +325,7 @@ def test_a_failed_cell_comes_last_and_says_why(page: Element) -> None:
 
 
 def test_all_cells_failed(content: PageContent) -> None:
-    named = content.board.cells.select(*CELL, status=pl.lit("no weights"))
+    named = content.board.trials.select(*TRIAL, status=pl.lit("no weights"))
     failed = pl.concat([pl.DataFrame(schema=SCHEMA), named], how="diagonal")
     nothing = {name: table.clear() for name, table in content.board.tables().items()}
     planted = compare_with_truth(failed, SyntheticCohort())
@@ -432,8 +432,8 @@ def test_within_a_cell_each_label_is_by_itself(page: Element) -> None:
 
 
 def test_a_label_that_was_not_compared_is_said_to_have_too_few(content: PageContent) -> None:
-    few = content.board.cells.with_columns(right_by_ratio_negative=None, n_wrong_negative=pl.lit(4))
-    assert shown(changed(content, cells=few), "table-within")[3:6] == ["too few to compare", "506", "4"]
+    few = content.board.trials.with_columns(right_by_ratio_negative=None, n_wrong_negative=pl.lit(4))
+    assert shown(changed(content, trials=few), "table-within")[3:6] == ["too few to compare", "506", "4"]
 
 
 @pytest.mark.parametrize(("target", "explained"), [(1, "positive"), (0, "negative")])
@@ -455,8 +455,8 @@ RATIO_TABLES = (
 
 def test_a_cell_that_is_not_shown_to_predict_is_marked_wherever_it_has_a_ratio(content: PageContent) -> None:
     lora = pl.col("strategy") == "lora"
-    cells = content.board.cells.with_columns(predicts=pl.when(lora).then(False).otherwise("predicts"))
-    page = changed(content, cells=cells)
+    cells = content.board.trials.with_columns(predicts=pl.when(lora).then(False).otherwise("predicts"))
+    page = changed(content, trials=cells)
     for table in RATIO_TABLES:
         names = [[text(th) for th in row.iter("th")] for row in rows(page, table)]
         done = [name for name in names if name != ["dinov2-tiny", "lora"]]  # which failed
@@ -640,7 +640,7 @@ def test_nulls_are_dashes_without_a_bar(content: PageContent) -> None:
         pl.when(~here).then(name).alias(name)
         for name in ("vein_ratio", "vein_ratio_low", "vein_ratio_high", "auc_low", "threshold", "ppv")
     ]
-    page = changed(content, cells=content.board.cells.with_columns(gone))
+    page = changed(content, trials=content.board.trials.with_columns(gone))
     _, auc, _, _, _, vein, _ = row_of(page, "openclip-tiny", "partial").iter("td")
     assert text(vein) == "–"
     assert vein.get("data-value") == ""
@@ -654,7 +654,7 @@ def test_nulls_are_dashes_without_a_bar(content: PageContent) -> None:
 def test_every_table_can_be_downloaded_from_the_page_alone(page: Element, content: PageContent) -> None:
     inside = {link.get("download"): link.get("href", "") for link in page.iter("a") if link.get("download")}
     assert content.planted is not None
-    tables = {"leaderboard": content.board.cells, **content.board.tables(), "planted": content.planted.cells}
+    tables = {"leaderboard": content.board.trials, **content.board.tables(), "planted": content.planted.trials}
     assert list(inside) == [f"{name}.csv" for name in tables]
     for (file, address), table in zip(inside.items(), tables.values(), strict=True):
         kind, encoded = address.split(",")

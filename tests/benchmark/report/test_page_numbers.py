@@ -16,21 +16,21 @@ from benchmark.storage.rundir import RunDirectory
 from tests.benchmark.page_content import content_in, full_content_in
 from tests.benchmark.report.test_page import having, rows, text, without_charts
 
-CELL = ["backbone", "strategy", "seed"]
+TRIAL = ["backbone", "strategy", "seed"]
 # Table -> the file that its numbers come from, and what names a row in both.
 SOURCES = {
-    "table-leaderboard": ("leaderboard", CELL),
-    "table-planted": ("planted", [*CELL, *(f"{each.name}_verdict" for each in INDICATORS)]),
-    "table-within": ("leaderboard", CELL),
-    "table-calls": ("leaderboard", CELL),
-    "table-probabilities": ("leaderboard", CELL),
-    "table-fov": ("leaderboard", CELL),
-    "table-controls": ("leaderboard", CELL),
-    "table-models": ("leaderboard", CELL),
-    "table-other": ("leaderboard", CELL),
-    "table-operating": ("operating", [*CELL, "point"]),
-    "table-regions": ("ratios", CELL),
-    "table-conventions": ("ratios", CELL),
+    "table-leaderboard": ("leaderboard", TRIAL),
+    "table-planted": ("planted", [*TRIAL, *(f"{each.name}_verdict" for each in INDICATORS)]),
+    "table-within": ("leaderboard", TRIAL),
+    "table-calls": ("leaderboard", TRIAL),
+    "table-probabilities": ("leaderboard", TRIAL),
+    "table-fov": ("leaderboard", TRIAL),
+    "table-controls": ("leaderboard", TRIAL),
+    "table-models": ("leaderboard", TRIAL),
+    "table-other": ("leaderboard", TRIAL),
+    "table-operating": ("operating", [*TRIAL, "point"]),
+    "table-regions": ("ratios", TRIAL),
+    "table-conventions": ("ratios", TRIAL),
     "table-correlation": ("correlation", ["performance", "explainability", "coefficient", "method"]),
     "table-pairs": ("comparisons", ["cell_a", "cell_b", "verdict"]),
     "table-strategies": ("strategies", ["strategy"]),
@@ -76,9 +76,9 @@ def page(content: PageContent) -> Element:
 def files(content: PageContent, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Row]]:
     """The rows of every CSV that the report stage writes, and of the published study."""
     directory = RunDirectory(tmp_path_factory.mktemp("run"))
-    tables = {"leaderboard": content.board.cells, **content.board.tables()}
+    tables = {"leaderboard": content.board.trials, **content.board.tables()}
     if content.planted is not None:
-        tables["planted"] = content.planted.cells
+        tables["planted"] = content.planted.trials
     if content.published is not None:
         tables["published"] = content.published
     for name, table in tables.items():
@@ -87,7 +87,7 @@ def files(content: PageContent, tmp_path_factory: pytest.TempPathFactory) -> dic
     several_seeds = len({row["seed"] for row in found["leaderboard"]}) > 1
     for row in found["comparisons"]:
         for side in "ab":
-            backbone, strategy, seed = (row[f"{name}_{side}"] for name in CELL)
+            backbone, strategy, seed = (row[f"{name}_{side}"] for name in TRIAL)
             row[f"cell_{side}"] = f"{backbone}, {strategy}" + (f", seed {seed}" if several_seeds else "")
     for row in found["contrasts"]:
         for side in "ab":

@@ -16,7 +16,6 @@ from benchmark.errors import UserError
 from benchmark.report.provenance import Machine, Program, Software
 from benchmark.report.results import (
     Average,
-    CellResult,
     CohortResult,
     Comparison,
     Contrast,
@@ -25,13 +24,13 @@ from benchmark.report.results import (
     Number,
     OperatingPoint,
     OverSeeds,
-    PlantedCell,
     PlantedResult,
+    PlantedTrial,
     RatioResult,
     Repeatability,
     Results,
+    TrialResult,
     average_results,
-    cell_results,
     comparison_results,
     contrast_results,
     correlation_results,
@@ -41,6 +40,7 @@ from benchmark.report.results import (
     read_results,
     repeatability_results,
     seed_results,
+    trial_results,
 )
 from benchmark.storage.rundir import RunDirectory, write_json, write_parquet
 from benchmark.study.config import Controls, Statistics
@@ -100,7 +100,7 @@ def results(board):
             test_sha256="0" * 64,
         ),
         methods=methods(SETTINGS, Controls()),
-        cells=cell_results(board, training),
+        trials=trial_results(board, training),
         comparisons=comparison_results(board),
         correlations=correlation_results(board),
         seeds=seed_results(board),
@@ -148,8 +148,10 @@ def test_json_has_no_nan_and_no_infinity(written):
 
 def test_every_number_of_the_leaderboard_is_in_its_cell(board, written):
     cells = json.loads(written.read_text(encoding="utf-8"))["cells"]
-    assert [[cell[name] for name in NAMES] for cell in cells] == [list(row) for row in board.cells.select(NAMES).rows()]
-    for row, found in zip(board.cells.to_dicts(), cells, strict=True):
+    assert [[cell[name] for name in NAMES] for cell in cells] == [
+        list(row) for row in board.trials.select(NAMES).rows()
+    ]
+    for row, found in zip(board.trials.to_dicts(), cells, strict=True):
         assert found["status"] == row["status"]
         known = {name: value for name, value in row.items() if isinstance(value, int | float)}
         inside = set(numbers_in(found))
@@ -239,9 +241,9 @@ SKEWNESS = ("vessel_ratio_skewness", "vessel_ratio_fov_skewness")
 
 
 def test_what_a_cell_holds(results):
-    first = next(cell for cell in results.cells if (cell.strategy, cell.seed) == ("partial", 0))
+    first = next(cell for cell in results.trials if (cell.strategy, cell.seed) == ("partial", 0))
     highest = {"auc_corrected"}  # of the first of the cells alone
-    assert [set(cell.measures) & highest for cell in results.cells] == [highest] + [set()] * (len(results.cells) - 1)
+    assert [set(cell.measures) & highest for cell in results.trials] == [highest] + [set()] * (len(results.trials) - 1)
     assert set(first.measures) - highest == {
         "rank", *MEASURES, "auc_delong", *SKEWNESS, "vessel_ratio_null", "vessel_ratio_turned",
         "vessel_ratio_over_null", "vessel_ratio_over_turned", "parameter_randomisation_classifier",
@@ -258,14 +260,14 @@ def test_what_a_cell_holds(results):
     assert (over.value, over.low, over.high) == pytest.approx((ratio.value / 1.05, ratio.low / 1.05, ratio.high / 1.05))
     assert first.measures["auc_delong"].value == first.measures["auc"].value
     assert first.measures["auc_delong"].low == pytest.approx(first.measures["auc"].low, abs=0.01)  # not moderated
-    other = next(cell for cell in results.cells if cell.strategy == "lora")
+    other = next(cell for cell in results.trials if cell.strategy == "lora")
     assert set(other.measures) - highest == {"rank", *MEASURES, "auc_delong", *SKEWNESS}
-    failed = results.cells[-1]
+    failed = results.trials[-1]
     assert (failed.strategy, failed.status, failed.measures, failed.n_images) == ("full", "not finished", {}, None)
 
 
 def test_n_counts_the_images_behind_the_number(results):
-    first = next(cell for cell in results.cells if (cell.strategy, cell.seed) == ("partial", 0))
+    first = next(cell for cell in results.trials if (cell.strategy, cell.seed) == ("partial", 0))
     expected = {"auc": 80, "artery_ratio": 55, "vessel_ratio": 75, "right_by_ratio": 75, "vessel_ratio_null": 75}
     expected |= {"vessel_ratio_turned": 75, "vessel_ratio_over_null": 75} | {
         "auc_drop_erased": 78,
@@ -281,7 +283,7 @@ def test_n_counts_the_images_behind_the_number(results):
 
 
 def test_every_number_names_a_method_that_is_described(results):
-    numbers = [number for cell in results.cells for number in cell.measures.values()]
+    numbers = [number for cell in results.trials for number in cell.measures.values()]
     numbers += [row.difference for row in results.comparisons] + [row.estimate for row in results.correlations]
     numbers += [row.mean for row in results.seeds] + [row.mean for row in results.averages]
     numbers += [row.over_cells for row in results.correlations] + [row.difference for row in results.contrasts]
@@ -319,11 +321,11 @@ def test_a_threshold_that_nothing_reaches_is_null():
 
 def test_of_a_synthetic_study_every_verdict_with_what_comes_of_it(board, results):
     assert results.planted is None, "nobody knows the truth of images"
-    cells = board.cells.with_columns(predicts=pl.lit(True), vessel_ratio_fov_low=1.1, vessel_ratio_fov_high=1.4)
+    cells = board.trials.with_columns(predicts=pl.lit(True), vessel_ratio_fov_low=1.1, vessel_ratio_fov_high=1.4)
     table = compare_with_truth(cells, SyntheticCohort(signal="periphery", effect=1.5, best_auc=0.95))
     found = planted_results(table)
-    assert (found.signal, found.effect, found.best_auc, len(found.cells)) == ("periphery", 1.5, 0.95, 4)
-    for read, row in zip(found.cells, table.cells.to_dicts(), strict=True):
+    assert (found.signal, found.effect, found.best_auc, len(found.trials)) == ("periphery", 1.5, 0.95, 4)
+    for read, row in zip(found.trials, table.trials.to_dicts(), strict=True):
         assert [getattr(read, name) for name in (*NAMES, "predicts")] == [row[name] for name in (*NAMES, "predicts")]
         assert read.verdicts == {
             name: row[f"{name}_verdict"] for name in ("erasure", "permutation", "other_class", "ratio")
@@ -386,11 +388,11 @@ DOCUMENTED = Path(__file__).resolve().parents[3] / "docs" / "results.md"
 
 def test_every_field_is_documented(results):
     text = DOCUMENTED.read_text(encoding="utf-8").replace("the same with `_fov`", " ".join(f"`{r}`" for r in RATIOS))
-    measures = {name for cell in results.cells for name in cell.measures}
+    measures = {name for cell in results.trials for name in cell.measures}
     models = (
-        Results, CellResult, CohortResult, OperatingPoint, RatioResult,
+        Results, TrialResult, CohortResult, OperatingPoint, RatioResult,
         Comparison, Correlation, OverSeeds, Average, Contrast, Repeatability,
-        PlantedCell, PlantedResult, Number, Method, Program, Software, Machine,
+        PlantedTrial, PlantedResult, Number, Method, Program, Software, Machine,
     )  # fmt: skip
     fields = {name for model in models for name in model.model_fields}
     assert {name for name in fields | measures if f"`{name}`" not in text} == set()

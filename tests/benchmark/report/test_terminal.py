@@ -41,7 +41,7 @@ def printed(*cells: dict, width: int = 80, **correlation) -> tuple[list[str], in
         "method": "undefined",
     }
     board = Leaderboard(
-        cells=pl.DataFrame(list(cells), schema=SCHEMA),
+        trials=pl.DataFrame(list(cells), schema=SCHEMA),
         operating=pl.DataFrame(schema=OPERATING_SCHEMA),
         curves=pl.DataFrame(schema=curves.SCHEMA),
         ratios=pl.DataFrame(schema=ratios.SCHEMA),

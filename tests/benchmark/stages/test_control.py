@@ -27,10 +27,10 @@ def computed(monkeypatch):
 
     def computing(name):
         def compute(explained):
-            told.order.append((explained.cell.strategy.name, name))
+            told.order.append((explained.trial.strategy.name, name))
             if told.order[-1] in told.broken:
                 raise RuntimeError("CUDA out of memory\nsecond line")
-            explained.directory.trial(explained.cell).control(name).write_text("{}")
+            explained.directory.trial(explained.trial).control(name).write_text("{}")
 
         return compute
 
@@ -48,7 +48,7 @@ def computed(monkeypatch):
 
 @pytest.fixture
 def run_with(tmp_path):
-    """A run whose two cells have been explained, and its screen."""
+    """A run whose two trials have been explained, and its screen."""
 
     def build(**controls):
         study = Study.model_validate(
@@ -62,8 +62,8 @@ def run_with(tmp_path):
         )
         console = Console(file=io.StringIO(), width=300)
         run = Run(study, RunDirectory(tmp_path), CLUSTER, Reporter(console, ["control"]))
-        for cell in run.cells():
-            run.directory.trial(cell).path.mkdir(parents=True, exist_ok=True)
+        for trial in run.trials():
+            run.directory.trial(trial).path.mkdir(parents=True, exist_ok=True)
         return run, console.file
 
     return build
@@ -88,7 +88,7 @@ def test_what_is_there_is_kept_and_images_are_painted_before_the_first_erasure(r
     assert "complete" in screen.getvalue()
 
 
-def test_a_control_that_fails_is_told_and_tried_again_and_its_cell_stands(run_with, computed):
+def test_a_control_that_fails_is_told_and_tried_again_and_its_trial_stands(run_with, computed):
     computed.broken.add(("lora", "parameter_randomisation"))
     run, screen = run_with()
     control(run)
@@ -97,8 +97,8 @@ def test_a_control_that_fails_is_told_and_tried_again_and_its_cell_stands(run_wi
         "✗ dinov2-tiny-lora-s0: parameter randomisation test failed: RuntimeError: CUDA out of memory\n"
         in screen.getvalue()
     )
-    assert len(run.cells()) == 2
-    folder = run.directory.trial(run.cells()[1])
+    assert len(run.trials()) == 2
+    folder = run.directory.trial(run.trials()[1])
     assert folder.control_failure("parameter_randomisation").read_text() == "RuntimeError: CUDA out of memory\n"
     computed.order.clear()
     computed.broken.clear()
@@ -112,9 +112,9 @@ def test_images_that_cannot_be_erased_cost_the_erasure_alone(run_with, computed)
     run, screen = run_with(parameter_randomisation=False, other_class=False)
     control(run)
     assert computed.order == ["images", ("classifier_only", "vessel_permutation"), ("lora", "vessel_permutation")]
-    for cell in run.cells():
-        assert run.directory.trial(cell).control_failure("erasure").read_text() == computed.unpainted + "\n"
-        assert f"✗ {cell.name}: erasure failed: {computed.unpainted}" in screen.getvalue()
+    for trial in run.trials():
+        assert run.directory.trial(trial).control_failure("erasure").read_text() == computed.unpainted + "\n"
+        assert f"✗ {trial.name}: erasure failed: {computed.unpainted}" in screen.getvalue()
     computed.order.clear()
     computed.unpainted = ""
     control(run_with(parameter_randomisation=False, other_class=False)[0])

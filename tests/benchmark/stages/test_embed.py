@@ -15,8 +15,8 @@ from benchmark.stages import embed as stage
 from benchmark.stages.embed import embed
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory, open_array, write_array, write_json, write_parquet
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import trials_of
 from finetune.inputs import Images
 
 # The order of the test rows is the cohort's; row 4 was rejected.
@@ -80,8 +80,8 @@ def held(run):
 
 def explain_all(run):
     """As if the explain stage had been here."""
-    for cell in cells_of(run.study):
-        write_parquet(run.directory.trial(cell).saliency, pl.DataFrame({"image": ["a"]}))
+    for trial in trials_of(run.study):
+        write_parquet(run.directory.trial(trial).saliency, pl.DataFrame({"image": ["a"]}))
 
 
 def test_one_pass_keeps_what_training_and_explanations_read(run_with, passes):
@@ -177,14 +177,14 @@ def test_tokens_beyond_the_type_cost_explanations_time_and_nothing_else(run_with
     run = run_with()
     embed(run)
     assert held(run) == ["block2.npy", "block4.npy", "entry.npy"]
-    assert len(run.cells()) == 3
+    assert len(run.trials()) == 3
     reason = "what enters block 3 does not fit into float16; set embeddings.dtype to bfloat16"
     assert f"dinov2-tiny is explained from images or an earlier block: dinov2-tiny: {reason}" in said(run)
 
 
-def test_tokens_beyond_the_type_that_training_needs_fail_the_cells(run_with, monkeypatch):
+def test_tokens_beyond_the_type_that_training_needs_fail_the_trials(run_with, monkeypatch):
     overflow_in(monkeypatch, spoilt=2)
     run = run_with()
     embed(run)
-    assert not run.cells()
+    assert not run.trials()
     assert "what enters block 2 does not fit into float16" in said(run)

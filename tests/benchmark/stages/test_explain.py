@@ -1,4 +1,4 @@
-"""What the stage leaves of a cell, with a stand-in for Ray Data; under Ray it runs in test_pipeline.py."""
+"""What the stage leaves of a trial, with a stand-in for Ray Data; under Ray it runs in test_pipeline.py."""
 
 import io
 
@@ -16,7 +16,7 @@ from benchmark.stages import explain as stage
 from benchmark.stages.explain import explain
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import write_array
-from benchmark.study.cells import cells_of
+from benchmark.study.trials import trials_of
 from benchmark.trial.figures import SCHEMA
 from benchmark.trial.training import trained_model
 from finetune.inputs import Images
@@ -47,8 +47,8 @@ def run_with(tmp_path, monkeypatch):
 
 
 def folder_of(run):
-    [cell] = cells_of(run.study)
-    return run.directory.trial(cell)
+    [trial] = trials_of(run.study)
+    return run.directory.trial(trial)
 
 
 def test_every_test_image_has_its_measures_and_its_place(run_with):
@@ -65,9 +65,9 @@ def test_every_test_image_has_its_measures_and_its_place(run_with):
 def test_tokens_that_are_not_finite_cost_one_image_its_map_and_no_other(run_with):
     """A cache with one poisoned entry, as a broken disk would leave it."""
     run = run_with()
-    [cell] = cells_of(run.study)
-    model = trained_model(cell, run.directory)
-    images = Images(np.load(run.directory.images), cell.backbone.open().normalise, 0, torch.device("cpu"))
+    [trial] = trials_of(run.study)
+    model = trained_model(trial, run.directory)
+    images = Images(np.load(run.directory.images), trial.backbone.open().normalise, 0, torch.device("cpu"))
     with torch.no_grad():
         tokens = backbones.encode_until(model, images.batch(np.arange(N), np.zeros(N, int)), 3).half().numpy()
     cache = run.directory.embeddings("dinov2-tiny")

@@ -19,8 +19,8 @@ from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import pipeline
 from benchmark.stages.pipeline import run_study
 from benchmark.storage.rundir import RunDirectory
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import trials_of
 from tests.benchmark.recompute import recomputed
 
 
@@ -85,12 +85,12 @@ def resumed(folder, manifest, weights, first):
     return board
 
 
-def test_a_failing_backbone_leaves_the_other_cells_alone(first, folder, weights):
-    assert len(first.cells) == 6
-    failed = first.cells.filter(pl.col("status") != "ok")
+def test_a_failing_backbone_leaves_the_other_trials_alone(first, folder, weights):
+    assert len(first.trials) == 6
+    failed = first.trials.filter(pl.col("status") != "ok")
     assert failed["backbone"].unique().to_list() == ["retfound-tiny"]
     assert all(str(weights) in reason and "no such weights file" in reason for reason in failed["status"])
-    done = first.cells.filter(pl.col("status") == "ok")
+    done = first.trials.filter(pl.col("status") == "ok")
     assert len(done) == 3
     assert done["auc"].null_count() == 0
 
@@ -106,7 +106,7 @@ def test_nothing_is_dropped_in_silence(first, folder):
     assert rejected["image"][0] in page
     assert vessels.filter(pl.col("error").is_not_null())["image"][0] in page
     assert "no such weights file" in page
-    done = first.cells.filter(pl.col("status") == "ok")
+    done = first.trials.filter(pl.col("status") == "ok")
     assert (done["n_ratio"] < done["n_images"]).all(), "the image without masks has no ratio"
 
 
@@ -119,13 +119,13 @@ def test_a_directory_that_holds_a_run_is_not_overwritten(first, folder, manifest
 
 
 def test_resuming_completes_the_study(resumed, folder, manifest, weights):
-    assert resumed.cells["status"].to_list() == ["ok"] * 6
+    assert resumed.trials["status"].to_list() == ["ok"] * 6
     directory = RunDirectory(folder / "run")
-    for cell in cells_of(study_of(manifest, weights)):
-        trial = directory.trial(cell)
-        assert not trial.failure.exists()
-        noted = json.loads(trial.trial.read_text())
-        if cell.backbone.name == "retfound-tiny":
+    for trial in trials_of(study_of(manifest, weights)):
+        folder = directory.trial(trial)
+        assert not folder.failure.exists()
+        noted = json.loads(folder.record.read_text())
+        if trial.backbone.name == "retfound-tiny":
             assert noted["backbone"]["sha256"] == backbones.sha256(weights)
 
 
@@ -146,29 +146,29 @@ def test_the_report_comes_in_every_form(resumed, folder):
     for name, table in resumed.tables().items():
         assert pl.read_csv(directory.table(name), infer_schema=False).columns == table.columns
     results = read_results(directory.path)
-    assert [cell.status for cell in results.cells] == ["ok"] * 6
+    assert [trial.status for trial in results.trials] == ["ok"] * 6
     recorded = results.weights["retfound-tiny"]["sha256"]
-    trained = [cell.training["backbone"]["sha256"] for cell in results.cells if cell.backbone == "retfound-tiny"]
+    trained = [trial.training["backbone"]["sha256"] for trial in results.trials if trial.backbone == "retfound-tiny"]
     assert trained == [recorded] * len(trained) != []
-    for row, cell in zip(resumed.cells.to_dicts(), results.cells, strict=True):
-        assert (cell.measures["auc"].value, cell.measures["auc"].low) == (row["auc"], row["auc_low"])
-    assert directory.leaderboard("tex").read_text().count(r"\\") == 1 + 2 * len(resumed.cells)
+    for row, trial in zip(resumed.trials.to_dicts(), results.trials, strict=True):
+        assert (trial.measures["auc"].value, trial.measures["auc"].low) == (row["auc"], row["auc_low"])
+    assert directory.leaderboard("tex").read_text().count(r"\\") == 1 + 2 * len(resumed.trials)
 
 
-def test_every_cell_has_its_controls_figures_and_conventions(resumed, folder, manifest, weights):
+def test_every_trial_has_its_controls_figures_and_conventions(resumed, folder, manifest, weights):
     directory = RunDirectory(folder / "run")
     conventions = pl.read_csv(directory.table("ratios"))
     painted = pl.read_parquet(directory.painted)["painted"]
     assert painted.null_count() == 1, "the image without masks"
-    for cell in cells_of(study_of(manifest, weights)):
-        trial = directory.trial(cell)
-        named = {"backbone": cell.backbone.name, "strategy": cell.strategy.name}
-        row = resumed.cells.filter(**named).row(0, named=True)
-        scores = pl.read_parquet(trial.erasure).drop_nulls()
+    for trial in trials_of(study_of(manifest, weights)):
+        folder = directory.trial(trial)
+        named = {"backbone": trial.backbone.name, "strategy": trial.strategy.name}
+        row = resumed.trials.filter(**named).row(0, named=True)
+        scores = pl.read_parquet(folder.erasure).drop_nulls()
         assert row["n_erased"] == len(scores) == len(painted) - 1
         original, erased = (roc_auc_score(scores["label"], scores[name]) for name in ("score", "erased"))
         assert row["auc_drop_erased"] == pytest.approx(original - erased)
-        predicted = pl.read_parquet(trial.predictions).join(
+        predicted = pl.read_parquet(folder.predictions).join(
             scores.select("image", "score"), on="image", suffix="_again"
         )
         np.testing.assert_allclose(predicted["score"], predicted["score_again"], atol=1e-2)  # from a float16 cache
@@ -176,9 +176,9 @@ def test_every_cell_has_its_controls_figures_and_conventions(resumed, folder, ma
         own = conventions.filter(**named, region="vessel", average="images", scaling="minmax", images="all")
         expected = [row[f"vessel_ratio{suffix}"] for suffix in ("", "_fov")]
         assert own["ratio"].to_list() == pytest.approx(expected)
-        disc = pl.read_parquet(trial.saliency)["disc"]
+        disc = pl.read_parquet(folder.saliency)["disc"]
         assert disc.null_count() < len(disc), "the synthetic cohort names masks of the optic disc"
-        assert (trial.figures.parent / pl.read_csv(trial.figures)["file"][0]).is_file()
+        assert (folder.figures.parent / pl.read_csv(folder.figures)["file"][0]).is_file()
 
 
 def test_ratios_come_out_again_from_the_maps(resumed, folder):

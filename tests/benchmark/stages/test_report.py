@@ -22,9 +22,9 @@ from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import report as stage
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory, write_array, write_csv, write_json, write_parquet
-from benchmark.study.cells import cells_of
 from benchmark.study.cohort import digest
 from benchmark.study.config import Study
+from benchmark.study.trials import trials_of
 from tests.benchmark.trials import write_cohort, write_trial
 
 COLUMNS = {
@@ -43,7 +43,7 @@ COLUMNS = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Four explained cells and two that failed, reported."""
+    """Four explained trials and two that failed, reported."""
     study = Study.model_validate(
         {
             "name": "Tiny & small",
@@ -74,12 +74,12 @@ def run(tmp_path_factory):
     cluster = Cluster(nodes=1, cpus=2, gpus=0, gpu_memory=None, accelerators=(), is_local=True)
     run = Run(study, directory, cluster, Reporter(console, ("report",)))
     noted = {"trainable_parameters": 5, "inputs": "images", "learning_rate": 0.1, "epochs": 3, "seconds": 1.0}
-    for number, cell in enumerate(cells_of(study)):
-        if cell.strategy.name == "full":
-            run.fail(cell, "train: out of memory")
+    for number, trial in enumerate(trials_of(study)):
+        if trial.strategy.name == "full":
+            run.fail(trial, "train: out of memory")
         else:
-            folder = write_trial(directory, cell, strength=1 + number, ratio=1 + number / 10, seed=number)
-            write_json(folder.trial, noted | {"best_epoch": number})
+            folder = write_trial(directory, trial, strength=1 + number, ratio=1 + number / 10, seed=number)
+            write_json(folder.record, noted | {"best_epoch": number})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "render", lambda content: f"{content.target_class} {content.margin}")
         stage.report(run)
@@ -112,10 +112,10 @@ def test_only_a_synthetic_study_is_compared_with_its_truth(run, tmp_path, monkey
     with directory.table("planted").open(encoding="utf-8") as file:
         heading, *rows = csv.reader(file)
     assert heading == list(PLANTED_SCHEMA)
-    assert len(rows) == len(shown[0].cells) == 4
+    assert len(rows) == len(shown[0].trials) == 4
     planted = read_results(directory.path).planted
     assert (planted.signal, planted.best_auc) == ("periphery", 0.95)
-    told = [[cell.strategy, str(cell.seed), cell.verdicts["ratio"]] for cell in planted.cells]
+    told = [[trial.strategy, str(trial.seed), trial.verdicts["ratio"]] for trial in planted.trials]
     names = ("strategy", "seed", "ratio_verdict")
     assert [[row[heading.index(name)] for name in names] for row in rows] == told
 
@@ -142,8 +142,10 @@ def test_results_stand_for_the_run(run):
     assert (results.cohort.files_left_out, results.cohort.repeated) == ({"hidden": 2}, None)
     assert results.cohort.test_sha256 == digest(cohort.filter(split="test"), None)
     assert {method.confidence for method in results.methods.values()} == {0.9, None}
-    assert [cell.status for cell in results.cells] == ["ok"] * 4 + ["train: out of memory"] * 2
-    trained = {(cell.strategy, cell.seed): cell.training and cell.training["best_epoch"] for cell in results.cells}
+    assert [trial.status for trial in results.trials] == ["ok"] * 4 + ["train: out of memory"] * 2
+    trained = {
+        (trial.strategy, trial.seed): trial.training and trial.training["best_epoch"] for trial in results.trials
+    }
     assert trained == {
         ("partial", 0): 0, ("partial", 1): 1, ("lora", 0): 2, ("lora", 1): 3, ("full", 0): None, ("full", 1): None,
     }  # fmt: skip
@@ -159,9 +161,9 @@ def test_results_stand_for_the_run(run):
 def test_results_and_tables_tell_the_same(run):
     results = read_results(run.directory.path)
     table = pl.read_csv(run.directory.leaderboard("csv")).filter(status="ok")
-    for cell, row in zip(results.cells, table.to_dicts(), strict=False):
-        auc = cell.measures["auc"]
-        assert (cell.strategy, auc.value, auc.low, auc.high) == (
+    for trial, row in zip(results.trials, table.to_dicts(), strict=False):
+        auc = trial.measures["auc"]
+        assert (trial.strategy, auc.value, auc.low, auc.high) == (
             row["strategy"], row["auc"], row["auc_low"], row["auc_high"],
         )  # fmt: skip
     assert len(results.comparisons) == len(pl.read_csv(run.directory.table("comparisons")))
@@ -171,7 +173,7 @@ def test_the_table_for_a_paper(run):
     tex = run.directory.leaderboard("tex").read_text(encoding="utf-8")
     assert r"\caption{Tiny \& small: " in tex
     assert r"90\,\% intervals" in tex
-    assert "2 failed cells left out." in tex
+    assert "2 failed trials left out." in tex
     assert tex.count(r"dinov2-tiny & ") == 4
 
 

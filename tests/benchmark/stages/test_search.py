@@ -17,9 +17,9 @@ from benchmark.stages import search as stage
 from benchmark.stages.run import Run
 from benchmark.stages.search import learning_rates, search
 from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Search, Study
-from benchmark.trial import training as trial
+from benchmark.study.trials import trials_of
+from benchmark.trial import training
 
 
 @given(own=st.floats(1e-6, 1), span=st.floats(1.1, 1e3), candidates=st.integers(2, 12))
@@ -41,7 +41,7 @@ def test_three_rates_over_a_span_of_ten():
 def test_a_candidate_reports_the_best_epoch_so_far(monkeypatch):
     """Training keeps the best epoch's weights, so that is what a candidate is worth."""
 
-    def fit(study, directory, cell, learning_rate, on_epoch):
+    def fit(study, directory, trial, learning_rate, on_epoch):
         losses = [0.6, 0.5, 0.1, 0.4, 0.3]
         for number, (val_auc, val_loss) in enumerate(zip([0.6, 0.8, 0.7, 0.9, 0.9], losses, strict=True), start=1):
             on_epoch(SimpleNamespace(epoch=number, val_auc=val_auc, val_loss=val_loss))
@@ -80,17 +80,17 @@ def run_of(study, folder, cluster=None):
     return Run(study, RunDirectory(folder), cluster, Reporter(Console(file=io.StringIO(), width=200), ["search"]))
 
 
-def table(run, cell):
-    return pl.read_csv(run.directory.search(cell))
+def table(run, trial):
+    return pl.read_csv(run.directory.search(trial))
 
 
 def learn(study, directory, candidates, name, report):
     """In place of training: the lower the rate the better, and even dinov2's worst is better than retfound's best."""
     tried = candidates[name]
-    relative = round(math.log10(tried.learning_rate / tried.cell.strategy.open().learning_rate))
-    level = {"dinov2-tiny": 0.8, "retfound-tiny": 0.4}[tried.cell.backbone.name]
+    relative = round(math.log10(tried.learning_rate / tried.trial.strategy.open().learning_rate))
+    level = {"dinov2-tiny": 0.8, "retfound-tiny": 0.4}[tried.trial.backbone.name]
     for epoch in range(1, study.training.epochs + 1):
-        if relative == 1 and tried.cell.backbone.name == "retfound-tiny" and epoch == 2:
+        if relative == 1 and tried.trial.backbone.name == "retfound-tiny" and epoch == 2:
             raise FloatingPointError("the loss is no longer finite")
         report({"epoch": epoch, "val_auc": level - 0.1 * relative + 0.001 * epoch, "val_loss": 0.5})
 
@@ -104,9 +104,9 @@ def searched(cluster, tmp_path_factory):
     return run
 
 
-def test_a_pair_is_judged_by_itself(searched):
+def test_a_cell_is_judged_by_itself(searched):
     """The own rate is tried first and runs to its end; a better one does too, a worse one ends at the grace."""
-    dinov2, retfound = (table(searched, cell) for cell in cells_of(searched.study) if cell.seed == 3)
+    dinov2, retfound = (table(searched, trial) for trial in trials_of(searched.study) if trial.seed == 3)
     assert dinov2["epochs"].to_list() == [9, 9, 2]
     assert dinov2["val_auc"].to_list() == pytest.approx([0.909, 0.809, 0.702])
     assert dinov2["error"].null_count() == 3
@@ -115,15 +115,15 @@ def test_a_pair_is_judged_by_itself(searched):
 
 
 def test_a_candidate_that_fails_is_noted(searched):
-    _, retfound = (table(searched, cell) for cell in cells_of(searched.study) if cell.seed == 3)
+    _, retfound = (table(searched, trial) for trial in trials_of(searched.study) if trial.seed == 3)
     assert retfound["val_auc"].is_null().to_list() == [False, False, True]
     assert retfound["error"].to_list() == [None, None, "FloatingPointError: the loss is no longer finite"]
 
 
 def test_the_best_rate_is_chosen_for_every_seed(searched):
-    for cell in cells_of(searched.study):
-        chosen = trial.chosen_learning_rate(searched.study, searched.directory, cell)
-        assert chosen == pytest.approx(cell.strategy.open().learning_rate / 10), cell.name
+    for trial in trials_of(searched.study):
+        chosen = training.chosen_learning_rate(searched.study, searched.directory, trial)
+        assert chosen == pytest.approx(trial.strategy.open().learning_rate / 10), trial.name
 
 
 def test_what_is_found_is_kept(searched):
@@ -132,7 +132,7 @@ def test_what_is_found_is_kept(searched):
     assert len(kept) == 2
     search(again)
     assert kept == {path: path.stat().st_mtime_ns for path in again.directory.path.glob("search/*")}
-    assert "every pair has its learning rate" in again.reporter.console.file.getvalue()
+    assert "every cell has its learning rate" in again.reporter.console.file.getvalue()
 
 
 def test_no_search_no_line(tmp_path):
@@ -142,7 +142,7 @@ def test_no_search_no_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pair_without_a_rate_fails_its_cells_alone(tmp_path, monkeypatch):
+def test_a_cell_without_a_rate_fails_its_trials_alone(tmp_path, monkeypatch):
     def trials(names, work, *, on_report, on_end, **options):
         for name in names:
             if name.startswith("dinov2"):
@@ -154,23 +154,23 @@ def test_a_pair_without_a_rate_fails_its_cells_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "run_trials", trials)
     run = run_of(study_of(), tmp_path)
     search(run)
-    assert [cell.name for cell in run.cells()] == [
+    assert [trial.name for trial in run.trials()] == [
         "retfound-tiny-classifier_only-s3",
         "retfound-tiny-classifier_only-s1",
     ]
     assert [path.name for path in tmp_path.glob("search/*")] == ["retfound-tiny-classifier_only.csv"]
-    for cell in set(cells_of(run.study)) - set(run.cells()):
-        reason = run.directory.trial(cell).failure.read_text()
+    for trial in set(trials_of(run.study)) - set(run.trials()):
+        reason = run.directory.trial(trial).failure.read_text()
         assert reason.startswith("search: every learning rate failed")
         assert "no rate will do" in reason
-    run.directory.trial(cells_of(run.study)[0]).failure.unlink()  # as a run that is resumed does
+    run.directory.trial(trials_of(run.study)[0]).failure.unlink()  # as a run that is resumed does
     tried_again = []
     monkeypatch.setattr(stage, "run_trials", lambda names, work, **options: tried_again.extend(names))
     search(run)
     assert len(tried_again) == 3
 
 
-def test_ctrl_c_keeps_the_pairs_that_are_complete(tmp_path, monkeypatch):
+def test_ctrl_c_keeps_the_cells_that_are_complete(tmp_path, monkeypatch):
     def trials(names, work, *, on_report, on_end, **options):
         for name in names[:-1]:
             on_report(name, {"epoch": 1, "val_auc": 0.5, "val_loss": 0.7})
@@ -182,7 +182,7 @@ def test_ctrl_c_keeps_the_pairs_that_are_complete(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         search(run)
     assert [path.name for path in tmp_path.glob("search/*")] == ["dinov2-tiny-classifier_only.csv"]
-    assert len(run.cells()) == 4, "nothing has failed"
+    assert len(run.trials()) == 4, "nothing has failed"
 
 
 @pytest.mark.slow
@@ -202,12 +202,12 @@ def test_a_study_in_earnest(cluster, tmp_path):
     write_parquet(run.directory.cohort, pl.DataFrame({"row": np.arange(12), "label": labels, "split": splits}))
     write_json(run.directory.weights, {"dinov2-tiny": None})
     search(run)
-    for cell in [cell for cell in cells_of(study) if cell.seed == 3]:
-        own, tried = cell.strategy.open().learning_rate, table(run, cell)
+    for trial in [trial for trial in trials_of(study) if trial.seed == 3]:
+        own, tried = trial.strategy.open().learning_rate, table(run, trial)
         assert tried["learning_rate"].to_list() == pytest.approx([own / 3, own * 3], rel=1e-5)
         assert tried["error"].to_list() == [None, None]
-        chosen = trial.chosen_learning_rate(study, run.directory, cell)
-        alone = trial.fit(study, run.directory, cell, chosen, on_epoch=lambda epoch: None)
+        chosen = training.chosen_learning_rate(study, run.directory, trial)
+        alone = training.fit(study, run.directory, trial, chosen, on_epoch=lambda epoch: None)
         found = tried.row(by_predicate=pl.col("learning_rate") == chosen, named=True)
         assert found["val_auc"] == pytest.approx(alone.best.val_auc)
         assert found["epochs"] == len(alone.history) == 2

@@ -17,8 +17,8 @@ from benchmark.scheduling.cluster import Cluster
 from benchmark.stages.run import Run
 from benchmark.stages.weights import weights
 from benchmark.storage.rundir import RunDirectory
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import trials_of
 from benchmark.trial.weight_files import build_model
 
 
@@ -75,19 +75,19 @@ def test_a_folder_will_do(run_with, file):
     assert json.loads(run.directory.weights.read_text())["retfound-tiny"]["path"] == str(file)
 
 
-def test_missing_weights_fail_the_cells_of_that_backbone_alone(run_with, tmp_path):
+def test_missing_weights_fail_the_trials_of_that_backbone_alone(run_with, tmp_path):
     run = run_with(weights=tmp_path / "none.pth")
     weights(run)
-    failed = {cell.name for cell in cells_of(run.study)} - {cell.name for cell in run.cells()}
+    failed = {trial.name for trial in trials_of(run.study)} - {trial.name for trial in run.trials()}
     assert failed == {"retfound-tiny-classifier_only-s0", "retfound-tiny-lora-s0"}
-    reason = run.directory.trial(cells_of(run.study)[2]).failure.read_text()
+    reason = run.directory.trial(trials_of(run.study)[2]).failure.read_text()
     assert "none.pth: no such" in reason
 
 
 def test_a_digest_in_the_configuration_is_held_against_the_file(run_with, file):
     run = run_with(weights=file, sha256="0" * 64)
     weights(run)
-    reason = run.directory.trial(cells_of(run.study)[2]).failure.read_text()
+    reason = run.directory.trial(trials_of(run.study)[2]).failure.read_text()
     assert backbones.sha256(file) in reason
     assert "0" * 64 in reason
     assert "`sha256:`" in reason
@@ -96,9 +96,9 @@ def test_a_digest_in_the_configuration_is_held_against_the_file(run_with, file):
 def test_a_run_does_not_go_on_with_other_weights(run_with, file):
     run = run_with(weights=file)
     weights(run)
-    trial = run.directory.trial(cells_of(run.study)[2])
+    trial = run.directory.trial(trials_of(run.study)[2])
     trial.path.mkdir(parents=True)
-    trial.trial.write_text("{}")
+    trial.record.write_text("{}")
     weights(run)  # the same file is no change
     save_file(backbones.get("retfound-tiny-untrained").build(seed=6).state_dict(), file)
     with pytest.raises(UserError, match="began with other weights of retfound-tiny"):
@@ -124,12 +124,12 @@ def test_a_worker_refuses_a_file_that_changed_behind_the_runs_back(run_with, fil
 
 
 @pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n", b""])
-def test_a_file_of_another_kind_fails_its_cells_before_anything_is_computed(content, run_with, tmp_path):
+def test_a_file_of_another_kind_fails_its_trials_before_anything_is_computed(content, run_with, tmp_path):
     (tmp_path / "tf model.h5").write_bytes(content)
     run = run_with(weights=tmp_path / "tf model.h5")
     weights(run)
-    assert {cell.backbone.name for cell in run.cells()} == {"dinov2-tiny-untrained"}
-    (reason,) = run.directory.trial(cells_of(run.study)[2]).failure.read_text().splitlines()
+    assert {trial.backbone.name for trial in run.trials()} == {"dinov2-tiny-untrained"}
+    (reason,) = run.directory.trial(trials_of(run.study)[2]).failure.read_text().splitlines()
     assert "tf model.h5: " in reason
 
 
@@ -158,7 +158,7 @@ def test_a_variable_in_the_way_of_the_hub_leaves_other_backbones_alone(
     study["backbones"].append({"name": "timm:vit_tiny_patch16_224"})
     run = dataclasses.replace(run_with(), study=Study.model_validate(study))
     weights(run)
-    assert {cell.backbone.name for cell in run.cells()} == {"dinov2-tiny-untrained", "retfound-tiny"}
-    (reason,) = run.directory.trial(cells_of(run.study)[-1]).failure.read_text(encoding="utf-8").splitlines()
+    assert {trial.backbone.name for trial in run.trials()} == {"dinov2-tiny-untrained", "retfound-tiny"}
+    (reason,) = run.directory.trial(trials_of(run.study)[-1]).failure.read_text(encoding="utf-8").splitlines()
     assert name in reason
     assert "geheim" not in reason

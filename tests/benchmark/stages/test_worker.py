@@ -12,8 +12,8 @@ from benchmark.errors import OF_ONE_ROW
 from benchmark.stages import control, embed, explain, segment
 from benchmark.stages.worker import Worker
 from benchmark.study import images
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Resources
+from benchmark.study.trials import trials_of
 from benchmark.synthetic import SyntheticCohort, plan
 from benchmark.synthetic.eye import draw_eye
 from tests.benchmark.explained import N, study_of, write_trained
@@ -88,8 +88,8 @@ def test_embed(trained, spoil):
 @pytest.mark.parametrize("name", ["trained_model", "explained_inputs", "measure"])
 def test_explain(trained, spoil, name):
     study, run = trained
-    worker = explain.ExplainWorker(study, run, cells_of(study), np.arange(N), None)
-    unit = {"cell": 0, "positions": np.arange(2)}
+    worker = explain.ExplainWorker(study, run, trials_of(study), np.arange(N), None)
+    unit = {"trial": 0, "positions": np.arange(2)}
     reason = spoil(explain, name)
     first_fails(worker([unit, unit]), reason)
 
@@ -100,7 +100,7 @@ def test_control(trained, spoil, monkeypatch):
     monkeypatch.setattr(control, "_stand_in", computed.append, raising=False)
     reason = spoil(control, "_stand_in")
     monkeypatch.setitem(control.COMPUTE, "erasure", control._stand_in)
-    worker = control.ControlWorker(study, run, [(cell, "erasure") for cell in cells_of(study)])
+    worker = control.ControlWorker(study, run, [(trial, "erasure") for trial in trials_of(study)])
     first_fails(worker([{"unit": 0}, {"unit": 0}]), reason)
     assert len(computed) == 1
 

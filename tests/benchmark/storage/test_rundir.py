@@ -20,11 +20,11 @@ from benchmark.storage.rundir import (
     write_parquet,
     write_text,
 )  # fmt: skip
-from benchmark.study.cells import Cell
 from benchmark.study.config import BackboneChoice, StrategyChoice, Study
+from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 
-CELL = Cell(BackboneChoice(name="openclip-tiny"), StrategyChoice(name="lora"), 0)
+TRIAL = Trial(BackboneChoice(name="openclip-tiny"), StrategyChoice(name="lora"), 0)
 
 
 @pytest.fixture
@@ -44,15 +44,15 @@ def directory(tmp_path) -> RunDirectory:
 
 @pytest.fixture
 def finished(directory, study) -> RunDirectory:
-    """A run of which the cell `CELL` is complete."""
+    """A run of which the trial `TRIAL` is complete."""
     directory.claim(study, resume=False)
     directory.complete("prepare", images=3)
     directory.complete("segment")
     embeddings = directory.embeddings("openclip-tiny")
     embeddings.path.mkdir(parents=True)
     write_array(embeddings.entry, np.zeros((1, 1), np.int64))
-    trial = directory.trial(CELL)
-    write_json(trial.trial, {})
+    trial = directory.trial(TRIAL)
+    write_json(trial.record, {})
     write_parquet(trial.saliency, pl.DataFrame({"image": ["a"]}))
     return directory
 
@@ -137,7 +137,7 @@ def test_every_change_is_named(finished, study):
         finished.claim(now, resume=True)
 
 
-def test_cells_statistics_and_resources_may_change(finished, study):
+def test_trials_statistics_and_resources_may_change(finished, study):
     now = changed(changed(study, "statistics", resamples=500), "resources", cpus=3) | {"name": "y", "seeds": [0, 1]}
     now["backbones"] = [*study["backbones"][:1], {"name": "retfound-tiny", "weights": None}]
     now["strategies"] = [{"name": "full"}]
@@ -171,7 +171,7 @@ def test_a_stage_is_complete_when_it_says_so(directory):
 
 def test_a_backbone_of_any_name_has_folders_of_its_own(directory):
     name = "timm:vit_tiny_patch16_224"
-    trial = directory.trial(Cell(BackboneChoice(name=name), StrategyChoice(name="lora"), 3))
+    trial = directory.trial(Trial(BackboneChoice(name=name), StrategyChoice(name="lora"), 3))
     assert trial.path == directory.path / "trials" / "timm_vit_tiny_patch16_224-lora-s3"
     assert directory.embeddings("timm:a/b").path == directory.path / "embeddings" / "timm_a_b"
 
@@ -248,7 +248,7 @@ def test_what_a_killed_run_left_half_written_is_removed(finished):
     block = finished.embeddings("openclip-tiny").block(3)
     drafts = [
         finished.embeddings("openclip-tiny").draft(block),
-        finished.trial(CELL).predictions.with_name("predictions.parquet.part"),
+        finished.trial(TRIAL).predictions.with_name("predictions.parquet.part"),
         finished.path / "leaderboard.html.part",
     ]
     kept = sorted(path for path in finished.path.rglob("*") if path.is_file())

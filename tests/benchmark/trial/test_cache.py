@@ -3,8 +3,8 @@
 import pytest
 
 import backbones
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
+from benchmark.study.trials import trials_of
 from benchmark.trial.cache import CachePlan, entry_shape, explained_from, frozen_fronts, plan_cache, trains_from_images
 
 GIB = 2**30
@@ -83,7 +83,7 @@ def test_the_budget_takes_training_first_and_of_it_the_smallest(
         (["lora", "full"], {}, [], []),
     ],
 )
-def test_an_explanation_has_the_test_images_kept_where_some_cell_left_the_front_as_it_was(
+def test_an_explanation_has_the_test_images_kept_where_some_trial_left_the_front_as_it_was(
     strategies, explain, every, test
 ):
     study = study_of(100, backbones=["retfound-vit-l16"], strategies=strategies, explain=explain)
@@ -95,9 +95,9 @@ def test_the_test_images_alone_may_fit_where_all_do_not():
     study = study_of(0.1, backbones=["retfound-vit-l16"], strategies=[{"name": "partial", "blocks": 1}])
     found = plan(study)
     assert found == CachePlan({"retfound-vit-l16": []}, {"retfound-vit-l16": [23]})
-    (cell,) = cells_of(study)
-    assert trains_from_images(cell, found)
-    assert explained_from(study, cell, found.blocks("retfound-vit-l16")) == 23
+    (trial,) = trials_of(study)
+    assert trains_from_images(trial, found)
+    assert explained_from(study, trial, found.blocks("retfound-vit-l16")) == 23
 
 
 @pytest.mark.parametrize(
@@ -119,5 +119,5 @@ def test_the_test_images_alone_may_fit_where_all_do_not():
 def test_where_an_explanation_starts(strategy, explain, cached, begin):
     """Never behind what was trained, never behind the method's own block."""
     study = study_of(100, backbones=["retfound-vit-l16"], explain=explain)
-    (cell,) = (cell for cell in cells_of(study) if cell.strategy.name == strategy)
-    assert explained_from(study, cell, cached) == begin
+    (trial,) = (trial for trial in trials_of(study) if trial.strategy.name == strategy)
+    assert explained_from(study, trial, cached) == begin

@@ -1,4 +1,4 @@
-"""The controls of a cell in a run directory made by hand, without Ray; under Ray they run in test_pipeline.py."""
+"""The controls of a trial in a run directory made by hand, without Ray; under Ray they run in test_pipeline.py."""
 
 import itertools
 import json
@@ -24,20 +24,20 @@ from xai.saliency import vessel_saliency
 
 @pytest.fixture
 def explained(tmp_path):
-    """A cell and its maps."""
+    """A trial and its maps."""
     study = study_of(controls={"draws": 20, "seeds": 2, "images": 4})
     [this] = write_explained(study, write_trained(study, tmp_path))
     return this
 
 
-def read(cell, name):
+def read(explained, name):
     """The control's JSON, which is plain: NaN would be refused."""
 
     def refuse(constant):
         raise AssertionError(f"{constant} in JSON")
 
-    COMPUTE[name](cell)
-    folder = cell.directory.trial(cell.cell)
+    COMPUTE[name](explained)
+    folder = explained.directory.trial(explained.trial)
     assert folder.control(name).is_file()
     file = {
         "vessel_permutation": folder.vessel_permutation,
@@ -51,11 +51,11 @@ def test_every_control_is_computed():
     assert tuple(COMPUTE) == tuple(CONTROLS)
 
 
-def test_the_vessel_permutation_test_compares_the_cells_own_ratio_with_chance(explained):
+def test_the_vessel_permutation_test_compares_the_trials_own_ratio_with_chance(explained):
     found = read(explained, "vessel_permutation")
-    of_images = pl.read_parquet(explained.directory.trial(explained.cell).chance)
+    of_images = pl.read_parquet(explained.directory.trial(explained.trial).chance)
     assert of_images["image"].to_list() == explained.test["image"].to_list()
-    cams = torch.from_numpy(np.load(explained.directory.trial(explained.cell).cams))
+    cams = torch.from_numpy(np.load(explained.directory.trial(explained.trial).cams))
     own = vessel_saliency(saliency_maps(cams, 224).numpy(), np.load(explained.directory.regions))
     for name in ("vessel_ratio", "vessel_ratio_fov"):
         assert found[name]["ratio"] == pytest.approx(np.nanmean(own[name]))
@@ -91,7 +91,7 @@ def test_one_patient_with_vessels_has_nobody_to_exchange_them_with(explained):
     found = read(explained, "vessel_permutation")["vessel_ratio"]
     assert "fewer than two patients have a mask of vessel" in found["reason"]
     assert 0 < found["turned"]["p_value"] <= 1, "but can be turned"
-    row = build(explained.directory, [explained.cell], Statistics(resamples=100)).cells.row(0, named=True)
+    row = build(explained.directory, [explained.trial], Statistics(resamples=100)).trials.row(0, named=True)
     assert (row["vessel_ratio_null"], row["vessel_ratio_over_null"]) == (None, None)
     assert row["vessel_ratio_turned"] == found["turned"]["null"]
 
@@ -100,27 +100,27 @@ def test_one_patient_with_vessels_has_nobody_to_exchange_them_with(explained):
 def test_maps_of_the_other_class_are_compared_with_chance(tmp_path, explained_class):
     """Made once more here, of the class that the study does not explain."""
     study = study_of(controls={"draws": 20}, explain={"target_class": explained_class})
-    [cell] = write_explained(study, write_trained(study, tmp_path))
-    found = read(cell, "other_class")["vessel_ratio_fov"]
-    images = cell.images(np.load(cell.directory.images)).batch(np.arange(N), np.zeros(N, int))
+    [explained] = write_explained(study, write_trained(study, tmp_path))
+    found = read(explained, "other_class")["vessel_ratio_fov"]
+    images = explained.images(np.load(explained.directory.images)).batch(np.arange(N), np.zeros(N, int))
     with torch.no_grad():
-        tokens = backbones.encode_until(cell.model, images, 3)
-    maps = saliency_maps(gradcam(cell.model, tokens, 1 - explained_class), 224).numpy()
-    expected = vessel_saliency(maps, np.load(cell.directory.regions))["vessel_ratio_fov"][: N - 1]
-    of_images = pl.read_parquet(cell.directory.trial(cell.cell).other_class_chance)
+        tokens = backbones.encode_until(explained.model, images, 3)
+    maps = saliency_maps(gradcam(explained.model, tokens, 1 - explained_class), 224).numpy()
+    expected = vessel_saliency(maps, np.load(explained.directory.regions))["vessel_ratio_fov"][: N - 1]
+    of_images = pl.read_parquet(explained.directory.trial(explained.trial).other_class_chance)
     assert of_images["vessel_ratio_fov"].to_list()[:-1] == pytest.approx(expected, rel=1e-4)
     assert of_images["vessel_ratio_fov"][-1] is None, "no vessels"
     assert found["ratio"] == pytest.approx(expected.mean(), rel=1e-4)
     assert found["null"] == pytest.approx(of_images["vessel_ratio_fov_null"].mean())
-    row = build(cell.directory, [cell.cell], Statistics(resamples=100)).cells.row(0, named=True)
+    row = build(explained.directory, [explained.trial], Statistics(resamples=100)).trials.row(0, named=True)
     assert row["vessel_ratio_fov_other"] == pytest.approx(found["ratio"])
     assert row["vessel_ratio_fov_other_low"] < found["ratio"] < row["vessel_ratio_fov_other_high"]
     assert row["vessel_ratio_fov_other_over_null"] == pytest.approx(found["ratio"] / found["null"])
-    assert row["vessel_ratio_fov_other_null_p_holm"] == found["p_value"], "of one cell"
+    assert row["vessel_ratio_fov_other_null_p_holm"] == found["p_value"], "of one trial"
     assert row["other_above_null"] == (found["p_value"] <= 0.05)
     assert row["n_other"] == N - 1
-    of_explained = saliency_maps(gradcam(cell.model, tokens, explained_class), 224).numpy()
-    own = vessel_saliency(of_explained, np.load(cell.directory.regions))["vessel_ratio_fov"][: N - 1]
+    of_explained = saliency_maps(gradcam(explained.model, tokens, explained_class), 224).numpy()
+    own = vessel_saliency(of_explained, np.load(explained.directory.regions))["vessel_ratio_fov"][: N - 1]
     assert own != pytest.approx(expected, rel=1e-3)
 
 
@@ -129,7 +129,7 @@ def test_one_patient_has_no_chance_for_the_other_class_either(explained):
     planes[2:, :3] = 0
     write_array(explained.directory.regions, planes)
     assert "fewer than two patients" in read(explained, "other_class")["vessel_ratio_fov"]["reason"]
-    row = build(explained.directory, [explained.cell], Statistics(resamples=100)).cells.row(0, named=True)
+    row = build(explained.directory, [explained.trial], Statistics(resamples=100)).trials.row(0, named=True)
     assert (row["vessel_ratio_fov_other"], row["n_other"]) == (None, None)
 
 
@@ -152,7 +152,7 @@ def test_maps_of_other_images_are_the_parameter_randomisation_baseline(explained
     """Every pair of the four images but those of one patient; left eyes are mirrored."""
     found = read(explained, "parameter_randomisation")["other_images"]
     spread = [0, 3, 6, 9]
-    cams = np.load(explained.directory.trial(explained.cell).cams)[spread]
+    cams = np.load(explained.directory.trial(explained.trial).cams)[spread]
     right = np.stack([cam[:, ::-1] if row % 2 == 0 else cam for row, cam in zip(spread, cams, strict=True)])
     expected = [abs(spearmanr(one.ravel(), other.ravel()).statistic) for one, other in itertools.combinations(right, 2)]
     assert found["n_pairs"] == 6
@@ -163,7 +163,7 @@ def test_maps_of_other_images_are_the_parameter_randomisation_baseline(explained
 def test_the_ratio_of_random_weights_is_that_of_the_last_step(explained):
     """Of each image the mean over seeds, from maps made once more here, next to the trained model's ratio."""
     read(explained, "parameter_randomisation")
-    folder, spread = explained.directory.trial(explained.cell), [0, 3, 6, 9]
+    folder, spread = explained.directory.trial(explained.trial), [0, 3, 6, 9]
     found = pl.read_parquet(folder.randomised)
     assert found["image"].to_list() == [f"{row}.png" for row in spread]
     planes = np.load(explained.directory.regions)[spread]
@@ -190,7 +190,7 @@ def test_every_depth_of_a_shallow_model_and_some_of_a_deep_one(last, chosen):
 
 def test_erasure_scores_the_three_versions_and_leaves_out_who_has_no_vessels(explained):
     COMPUTE["erasure"](explained)
-    table = pl.read_parquet(explained.directory.trial(explained.cell).erasure)
+    table = pl.read_parquet(explained.directory.trial(explained.trial).erasure)
     assert table["image"].to_list() == explained.test["image"].to_list()
     assert table.row(N - 1)[3:] == (None,) * 4
     known = table.head(N - 1)
@@ -205,8 +205,8 @@ def test_erasure_scores_the_three_versions_and_leaves_out_who_has_no_vessels(exp
 
 def test_the_leaderboard_has_what_the_controls_found(explained):
     def row():
-        board = build(explained.directory, [explained.cell], Statistics(resamples=100))
-        return board.cells.row(0, named=True)
+        board = build(explained.directory, [explained.trial], Statistics(resamples=100))
+        return board.trials.row(0, named=True)
 
     columns = ("vessel_ratio_null", "vessel_ratio_fov_null_p", "parameter_randomisation", "auc_drop_erased", "n_erased")
     assert [row()[name] for name in columns] == [None] * 5, "not asked for"
@@ -225,7 +225,7 @@ def test_the_leaderboard_has_what_the_controls_found(explained):
     assert found["parameter_randomisation_others"] == models["other_images"]["rank_correlation"]
     assert found["parameter_randomisation_classifier"] == models["steps"][0]["rank_correlation"]
     assert found["parameter_randomisation"] == models["steps"][-1]["rank_correlation"]
-    table = pl.read_parquet(explained.directory.trial(explained.cell).erasure).drop_nulls()
+    table = pl.read_parquet(explained.directory.trial(explained.trial).erasure).drop_nulls()
     original, erased, control = (roc_auc_score(table["label"], table[name]) for name in ("score", "erased", "control"))
     assert found["n_erased"] == N - 1
     assert found["auc_drop_erased"] == pytest.approx(original - erased)

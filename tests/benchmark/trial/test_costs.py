@@ -14,8 +14,8 @@ import psutil
 import pytest
 import torch
 
-from benchmark.study.cells import cells_of
 from benchmark.study.config import StrategyChoice, load_study
+from benchmark.study.trials import trials_of
 from benchmark.trial import costs
 from benchmark.trial.cache import CachePlan
 from benchmark.trial.costs import (
@@ -113,20 +113,20 @@ def study(**overrides):
     return load_study(ROOT / "configs" / "demo.yaml", overrides)
 
 
-def cell(study, backbone, strategy):
-    (found,) = (c for c in cells_of(study) if (c.backbone.name, c.strategy.name) == (backbone, strategy))
+def trial(study, backbone, strategy):
+    (found,) = (c for c in trials_of(study) if (c.backbone.name, c.strategy.name) == (backbone, strategy))
     return found
 
 
 def test_a_classifier_on_cached_features_holds_the_model_but_no_activations():
     whole = 4 * (540_384 + 2 * 96 + 2)
     for batch in (1, 64):
-        taken = memory(cell(study(), "retfound-tiny", "classifier_only"), batch, False, CPU)
+        taken = memory(trial(study(), "retfound-tiny", "classifier_only"), batch, False, CPU)
         assert taken - PROCESS == pytest.approx(whole + 12 * 194, abs=100_000)
 
 
 def test_main_memory_also_keeps_the_best_epoch():
-    full = cell(study(strategies=["full"]), "retfound-tiny", "full")
+    full = trial(study(strategies=["full"]), "retfound-tiny", "full")
     on_cpu, on_gpu = (memory(full, 4, False, replace(machine, half=False)) for machine in (CPU, GPU))
     assert on_cpu - on_gpu == 4 * (540_384 + 194)
 
@@ -134,7 +134,7 @@ def test_main_memory_also_keeps_the_best_epoch():
 def test_what_trains():
     lora = 4 * 4 * ((96 + 3 * 96) + (96 + 96))  # rank 4 on qkv and proj of four blocks
     for strategy, count in {"classifier_only": 194, "lora": lora + 194}.items():
-        chosen = cell(study(), "openclip-tiny", strategy)
+        chosen = trial(study(), "openclip-tiny", strategy)
         assert cost_of(study(), chosen, SIZES, cached_blocks(study(), SIZES, ROOT), CPU).trainable == count
 
 
@@ -145,7 +145,7 @@ def test_time_counts_passes_through_blocks(monkeypatch):
     cached, uncached = (CachePlan(dict.fromkeys(names, blocks), {n: [] for n in names}) for blocks in ([3, 4], []))
 
     def times(strategy, cached, study=made):
-        return cost_of(study, cell(study, "dinov2-tiny", strategy), SIZES, cached, CPU)
+        return cost_of(study, trial(study, "dinov2-tiny", strategy), SIZES, cached, CPU)
 
     assert times("classifier_only", cached).epoch == 0
     assert times("classifier_only", uncached).epoch == (100 + 20) * 4
@@ -170,7 +170,7 @@ def test_time_counts_passes_through_blocks(monkeypatch):
 def test_adapters_spare_most_of_the_weights_gradients(monkeypatch):
     monkeypatch.setattr(costs, "block_seconds", lambda name, device, threads: 1.0)
     none = CachePlan({"dinov2-tiny": []}, {"dinov2-tiny": []})
-    epoch = cost_of(study(), cell(study(), "dinov2-tiny", "lora"), SIZES, none, CPU).epoch
+    epoch = cost_of(study(), trial(study(), "dinov2-tiny", "lora"), SIZES, none, CPU).epoch
     assert 100 * 2 * 4 + 20 * 4 < epoch < 100 * 2.1 * 4 + 20 * 4
 
 
@@ -191,11 +191,11 @@ def test_disk():
     assert found["trials"] > 4 * 194
 
 
-def test_without_room_for_embeddings_cells_train_from_images(tmp_path):
+def test_without_room_for_embeddings_trials_train_from_images(tmp_path):
     made = study(embeddings={"max_gib": 0})
     none = cached_blocks(made, SIZES, tmp_path / "runs" / "new")
-    assert {c.strategy.name for c in cells_of(made) if trains_from_images(c, none)} == {"classifier_only", "partial"}
-    assert not any(trains_from_images(c, cached_blocks(study(), SIZES, tmp_path)) for c in cells_of(study()))
+    assert {c.strategy.name for c in trials_of(made) if trains_from_images(c, none)} == {"classifier_only", "partial"}
+    assert not any(trains_from_images(c, cached_blocks(study(), SIZES, tmp_path)) for c in trials_of(study()))
 
 
 def test_embeddings_that_are_there_need_no_further_room(tmp_path, monkeypatch):
@@ -210,7 +210,7 @@ def test_embeddings_that_are_there_need_no_further_room(tmp_path, monkeypatch):
 
 def test_a_footprint_shrinks_as_training_shrinks_it():
     made = study(strategies=["partial"], training={"batch_size": 16})
-    partial = cell(made, "retfound-tiny", "partial")
+    partial = trial(made, "retfound-tiny", "partial")
     for shape in ((16, False), (8, False), (4, True)):
         found = footprint_on(made, partial, replace(CPU, memory=memory(partial, *shape, CPU)))
         assert (found.micro_batch, found.checkpointing) == shape

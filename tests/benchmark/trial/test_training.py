@@ -1,4 +1,4 @@
-"""A cell trained in a run directory made by hand, without Ray."""
+"""A trial trained in a run directory made by hand, without Ray."""
 
 import json
 
@@ -11,9 +11,9 @@ from scipy.stats import spearmanr
 import backbones
 from benchmark.stages.embed import EmbedWorker
 from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet
-from benchmark.study.cells import cells_of
 from benchmark.study.config import Study
-from benchmark.trial.training import chosen_learning_rate, explained_inputs, new_model, train_cell, trained_model
+from benchmark.study.trials import trials_of
+from benchmark.trial.training import chosen_learning_rate, explained_inputs, new_model, train_trial, trained_model
 from finetune.checkpoint import save_trained
 from finetune.inputs import Images, plan_views
 from finetune.prepared import Prepared
@@ -55,9 +55,9 @@ def directory(tmp_path):
 
 def embed(study, run):
     """The cache as the stage fills it."""
-    [choice], [cell] = study.backbones, cells_of(study)
+    [choice], [trial] = study.backbones, trials_of(study)
     backbone = backbones.get(choice.name)
-    block = cell.strategy.open().frozen_blocks(backbone.depth)
+    block = trial.strategy.open().frozen_blocks(backbone.depth)
     entry = plan_views(28, np.arange(16), study.training.views)
     rows, views = np.nonzero(entry >= 0)
     unit = {"backbone": 0, "test": False, "rows": rows, "views": views}
@@ -78,33 +78,33 @@ def embed(study, run):
         ("retfound-tiny", "partial", "bfloat16"),
     ],
 )
-def test_without_a_cache_a_cell_trains_from_images_to_the_same_predictions(directory, backbone, strategy, dtype):
+def test_without_a_cache_a_trial_trains_from_images_to_the_same_predictions(directory, backbone, strategy, dtype):
     study = study_of(backbone, strategy, embeddings={"dtype": dtype})
-    [cell] = cells_of(study)
+    [trial] = trials_of(study)
     told = {}
     for inputs in ("images", "embeddings"):
         if inputs == "embeddings":
             embed(study, directory)
-        train_cell(study, directory, cell, on_epoch=lambda epoch: None)
-        noted = json.loads(directory.trial(cell).trial.read_text())
+        train_trial(study, directory, trial, on_epoch=lambda epoch: None)
+        noted = json.loads(directory.trial(trial).record.read_text())
         assert noted["inputs"] == inputs
-        told[inputs] = pl.read_parquet(directory.trial(cell).predictions)["score"].to_numpy()
+        told[inputs] = pl.read_parquet(directory.trial(trial).predictions)["score"].to_numpy()
     assert np.std(told["images"]) > 1e-3, "predictions that all agree would prove nothing"
     np.testing.assert_allclose(told["embeddings"], told["images"], atol=1e-4)
 
 
 @pytest.mark.parametrize("strategy", ["classifier_only", "partial", "lora", "full"])
-def test_a_trained_cell_predicts_again_what_it_wrote(directory, strategy):
+def test_a_trained_trial_predicts_again_what_it_wrote(directory, strategy):
     study = study_of("retfound-tiny", strategy)
-    [cell] = cells_of(study)
-    train_cell(study, directory, cell, on_epoch=lambda epoch: None)
-    written = pl.read_parquet(directory.trial(cell).predictions)
+    [trial] = trials_of(study)
+    train_trial(study, directory, trial, on_epoch=lambda epoch: None)
+    written = pl.read_parquet(directory.trial(trial).predictions)
     assert written["split"].unique().sort().to_list() == ["test", "val"]
-    model = trained_model(cell, directory)
-    images = Images(np.load(directory.images), cell.backbone.open().normalise, 0, torch.device("cpu"))
+    model = trained_model(trial, directory)
+    images = Images(np.load(directory.images), trial.backbone.open().normalise, 0, torch.device("cpu"))
     scores = positive_score(predict_logits(Prepared.whole(model), images, np.arange(16, 28), batch_size=12))
     np.testing.assert_allclose(written["score"].to_numpy(), scores, atol=2e-3)  # float16 of a cache apart
-    history = pl.read_csv(directory.trial(cell).history)
+    history = pl.read_csv(directory.trial(trial).history)
     assert history["epoch"].to_list() == [1, 2, 3]
     assert set(history["micro_batch"]) == {8}
 
@@ -122,22 +122,22 @@ def keep_test_tokens(study, run, block):
     write_array(folder.test(block), result["values"].reshape(len(TEST), *result["shape"]))
 
 
-def pretend_training(run, cell):
+def pretend_training(run, trial):
     """A trial whose every trainable weight has moved far."""
-    module = cell.strategy.open().apply(new_model(cell, run), cell.seed)
+    module = trial.strategy.open().apply(new_model(trial, run), trial.seed)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.requires_grad:
                 parameter += 0.05 * torch.randn_like(parameter)
-    run.trial(cell).path.mkdir(parents=True)
-    save_trained(module, run.trial(cell).path, backbone=cell.backbone.name)
+    run.trial(trial).path.mkdir(parents=True)
+    save_trained(module, run.trial(trial).path, backbone=trial.backbone.name)
 
 
-def explain(study, run, cell, rows=TEST):
+def explain(study, run, trial, rows=TEST):
     """Signed maps, the way the explain stage makes them."""
-    model = trained_model(cell, run).requires_grad_(False)
-    entering = explained_inputs(study, run, cell, model)(rows)
+    model = trained_model(trial, run).requires_grad_(False)
+    entering = explained_inputs(study, run, trial, model)(rows)
     return study.explain.open()(model, entering, 1)
 
 
@@ -155,32 +155,32 @@ def explain(study, run, cell, rows=TEST):
 def test_maps_from_the_cache_are_those_from_images(directory, backbone, strategy, blocks, dtype, cache):
     options = {"name": strategy, "learning_rate": 1e-3} | ({"blocks": blocks} if blocks else {})
     study = study_of(backbone, embeddings={"dtype": dtype}, strategies=[options])
-    [cell] = cells_of(study)
-    pretend_training(directory, cell)
-    expected = explain(study, directory, cell)
+    [trial] = trials_of(study)
+    pretend_training(directory, trial)
+    expected = explain(study, directory, trial)
     if cache == "every":
         embed(study, directory)
-    if cache == "test" or blocks == 2:  # then the untrained backbone's, behind what this cell trained
+    if cache == "test" or blocks == 2:  # then the untrained backbone's, behind what this trial trained
         keep_test_tokens(study, directory, block=3)
     write_array(directory.images, np.zeros((28, 224, 224, 3), np.uint8))  # none of them is read any more
-    found = explain(study, directory, cell)
+    found = explain(study, directory, trial)
     maps, plain = (saliency_maps(signed, 224).numpy() for signed in (found, expected))
     assert plain.std() > 0.05, "flat maps would prove nothing"
     np.testing.assert_allclose(maps, plain, atol=1e-3 if dtype == "float16" else 1e-2)
     for one, other in zip(found, expected, strict=True):
         assert spearmanr(one.flatten(), other.flatten()).statistic > (0.9999 if dtype == "float16" else 0.999)
     order = np.array([3, 0, 2])
-    torch.testing.assert_close(explain(study, directory, cell, TEST[order]), found[order], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(explain(study, directory, trial, TEST[order]), found[order], atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("strategy", ["lora", "full"])
-def test_a_cell_that_trains_the_whole_model_is_explained_from_images(directory, strategy):
+def test_a_trial_that_trains_the_whole_model_is_explained_from_images(directory, strategy):
     study = study_of("dinov2-tiny", strategy)
-    [cell] = cells_of(study)
-    pretend_training(directory, cell)
-    expected = explain(study, directory, cell)
-    keep_test_tokens(study, directory, block=3)  # another cell's
-    assert torch.equal(explain(study, directory, cell), expected)
+    [trial] = trials_of(study)
+    pretend_training(directory, trial)
+    expected = explain(study, directory, trial)
+    keep_test_tokens(study, directory, block=3)  # another trial's
+    assert torch.equal(explain(study, directory, trial), expected)
 
 
 @pytest.mark.parametrize(
@@ -189,18 +189,18 @@ def test_a_cell_that_trains_the_whole_model_is_explained_from_images(directory, 
 def test_a_cache_of_another_block_is_not_taken_for_this_one(directory, explanation):
     """It helps where it lies before, and is left where it lies behind."""
     study = study_of("retfound-tiny", "classifier_only", explain=explanation)
-    [cell] = cells_of(study)
-    pretend_training(directory, cell)
-    expected = explain(study, directory, cell)
+    [trial] = trials_of(study)
+    pretend_training(directory, trial)
+    expected = explain(study, directory, trial)
     for block in (1, 3):
         keep_test_tokens(study, directory, block)
-    torch.testing.assert_close(explain(study, directory, cell), expected, atol=1e-5, rtol=1e-2)
+    torch.testing.assert_close(explain(study, directory, trial), expected, atol=1e-5, rtol=1e-2)
 
 
 def test_a_batch_in_pieces_is_the_batch(directory, monkeypatch):
     study = study_of("retfound-tiny", "full")
-    [cell] = cells_of(study)
-    entering = explained_inputs(study, directory, cell, new_model(cell, directory))
+    [trial] = trials_of(study)
+    entering = explained_inputs(study, directory, trial, new_model(trial, directory))
     whole = entering(TEST)
     monkeypatch.setattr("benchmark.trial.device.CPU_BATCH", 3)
     torch.testing.assert_close(entering(TEST), whole)
@@ -209,20 +209,22 @@ def test_a_batch_in_pieces_is_the_batch(directory, monkeypatch):
 
 def test_tokens_of_the_test_images_alone_are_no_other_images(directory):
     study = study_of("retfound-tiny", "classifier_only")
-    [cell] = cells_of(study)
+    [trial] = trials_of(study)
     keep_test_tokens(study, directory, block=3)
-    entering = explained_inputs(study, directory, cell, new_model(cell, directory))
+    entering = explained_inputs(study, directory, trial, new_model(trial, directory))
     with pytest.raises(IndexError, match="view 0 of row 5 was not embedded"):
         entering(np.array([24, 5]))
 
 
 def test_the_learning_rate_is_the_searched_one_where_the_study_searches(directory):
-    [cell] = cells_of(study_of())
-    assert chosen_learning_rate(study_of(), directory, cell) == 1e-3
-    directory.search(cell).parent.mkdir()
-    directory.search(cell).write_text(
+    [trial] = trials_of(study_of())
+    assert chosen_learning_rate(study_of(), directory, trial) == 1e-3
+    directory.search(trial).parent.mkdir()
+    directory.search(trial).write_text(
         "learning_rate,epochs,val_auc,val_loss,error\n0.1,0,,,diverged\n0.02,3,0.8,0.5,\n0.01,3,0.8,0.4,\n"
         "0.001,3,0.8,0.6,\n0.0001,3,0.7,0.1,\n"
     )
     searching = study_of(search={"candidates": 5})
-    assert chosen_learning_rate(searching, directory, cell) == 0.01, "of equal AUCs the lowest loss, never a failed one"
+    assert chosen_learning_rate(searching, directory, trial) == 0.01, (
+        "of equal AUCs the lowest loss, never a failed one"
+    )

@@ -48,7 +48,7 @@ def test_a_diagnosis_is_printed_and_its_failures_counted(case, monkeypatch, capf
     patient = case()
     assert doctor.diagnose(patient.study, patient.out, None) == 1
     lines = [line.rstrip() for line in capfd.readouterr().out.splitlines()]
-    assert lines[0].startswith("demo: 9 cells, run directory")
+    assert lines[0].startswith("demo: 9 trials, run directory")
     assert [line for line in lines if line.startswith(("PASS", "FAIL"))] == [
         "PASS  Python         3.11.7",
         "FAIL  shared memory  little",
@@ -64,7 +64,7 @@ def test_the_demo_study_is_fit_to_run(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("demo: 9 cells")
+    assert lines[0].startswith("demo: 9 trials")
     assert {line.split()[0] for line in lines if line[:1].isupper()} == {"PASS", "WARN"}
     assert "\x1b" not in done.stdout
     assert max(map(len, lines)) <= 80

@@ -92,7 +92,7 @@ def test_few_open_files(statuses):
 
 
 @pytest.fixture
-def two_cells(case):
+def two_trials(case):
     """One frozen, one half trained, with a batch size."""
 
     def made(batch_size: int) -> Study:
@@ -106,25 +106,25 @@ def room(gib: float, device: str = "cpu", trials: int = 1) -> Machine:
     return Machine(torch.device(device), device, trials, threads=1, memory=gib * GIB, half=False)
 
 
-def test_enough_memory(two_cells):
-    (finding,) = machine.judge_memory(two_cells(32), room(4))
+def test_enough_memory(two_trials):
+    (finding,) = machine.judge_memory(two_trials(32), room(4))
     assert finding.status is PASS
-    assert "4.0 GiB of main memory a trial; all 2 cells fit with 32 images at once" in finding.detail
+    assert "4.0 GiB of main memory a trial; all 2 trials fit with 32 images at once" in finding.detail
 
 
-def test_little_memory_is_told_with_the_setting_that_fits(two_cells):
-    fits, smaller = machine.judge_memory(two_cells(32), room(0.78, "cuda"))
-    assert (fits.status, "1 cells fit with 32 images" in fits.detail) == (PASS, True)
+def test_little_memory_is_told_with_the_setting_that_fits(two_trials):
+    fits, smaller = machine.judge_memory(two_trials(32), room(0.78, "cuda"))
+    assert (fits.status, "1 trials fit with 32 images" in fits.detail) == (PASS, True)
     assert (smaller.status, "fit dinov2-tiny-partial-s0" in smaller.detail) == (WARN, True)
     assert re.search(r"training: \{micro_batch: \d+(, checkpointing: true)?\}", smaller.mend)
     assert "by itself" in smaller.mend
-    _, on_cpu = machine.judge_memory(two_cells(32), room(0.78, trials=2))
+    _, on_cpu = machine.judge_memory(two_trials(32), room(0.78, trials=2))
     assert "ended by the system" in on_cpu.mend
     assert "fewer than 2 trials at once (resources.cpus)" in on_cpu.mend
 
 
-def test_too_little_memory(two_cells):
-    (finding,) = machine.judge_memory(two_cells(1), room(0.5))
+def test_too_little_memory(two_trials):
+    (finding,) = machine.judge_memory(two_trials(1), room(0.5))
     assert finding.status is FAIL
     assert "0.5 GiB of main memory a trial; even one image at a time" in finding.detail
     assert "dinov2-tiny-classifier_only-s0, dinov2-tiny-partial-s0" in finding.detail

@@ -1,12 +1,12 @@
-"""Cells and their names, which are folders."""
+"""Trials and their names, which are folders."""
 
 import pytest
 
-from benchmark.study.cells import Cell, cells_of, safe
 from benchmark.study.config import BackboneChoice, StrategyChoice, Study
+from benchmark.study.trials import Trial, safe, trials_of
 
 
-def test_cells_of_one_backbone_follow_each_other():
+def test_trials_of_one_backbone_follow_each_other():
     study = Study(
         name="x",
         cohort={"synthetic": {}},
@@ -14,7 +14,7 @@ def test_cells_of_one_backbone_follow_each_other():
         strategies=["lora", "full"],
         seeds=[0, 7],
     )
-    assert [cell.name for cell in cells_of(study)] == [
+    assert [trial.name for trial in trials_of(study)] == [
         f"{backbone}-{strategy}-s{seed}"
         for backbone in ("dinov2-tiny", "openclip-tiny")
         for strategy in ("lora", "full")
@@ -22,9 +22,9 @@ def test_cells_of_one_backbone_follow_each_other():
     ]
 
 
-def test_a_cell_is_a_key():
+def test_a_trial_is_a_key():
     one, same, other = (
-        Cell(BackboneChoice(name="openclip-tiny"), StrategyChoice(name="lora", rank=2), seed) for seed in (0, 0, 1)
+        Trial(BackboneChoice(name="openclip-tiny"), StrategyChoice(name="lora", rank=2), seed) for seed in (0, 0, 1)
     )
     assert {one: 1}[same] == 1
     assert other not in {one: 1}

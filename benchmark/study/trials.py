@@ -1,4 +1,4 @@
-"""A cell of the study: one backbone with one strategy and one seed."""
+"""A trial of the study: one backbone with one strategy and one seed."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from benchmark.study.config import BackboneChoice, StrategyChoice, Study
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """What one trial trains."""
 
     backbone: BackboneChoice
@@ -15,20 +15,20 @@ class Cell:
     seed: int
 
     @property
-    def pair(self) -> str:
-        """What cells that differ in their seed alone have in common: `<backbone>-<strategy>`."""
+    def cell(self) -> str:
+        """What trials that differ in their seed alone have in common: `<backbone>-<strategy>`."""
         return f"{safe(self.backbone.name)}-{self.strategy.name}"
 
     @property
     def name(self) -> str:
         """The trial's folder: `<backbone>-<strategy>-s<seed>`."""
-        return f"{self.pair}-s{self.seed}"
+        return f"{self.cell}-s{self.seed}"
 
 
-def cells_of(study: Study) -> list[Cell]:
-    """Every cell, backbone by backbone: cells that share a backbone share its embeddings."""
+def trials_of(study: Study) -> list[Trial]:
+    """Every trial, backbone by backbone: trials that share a backbone share its embeddings."""
     return [
-        Cell(backbone, strategy, seed)
+        Trial(backbone, strategy, seed)
         for backbone in study.backbones
         for strategy in study.strategies
         for seed in study.seeds
