@@ -5,8 +5,8 @@ from backbones.backbone import Backbone
 from backbones.checkpoint import sha256
 from backbones.halves import attach_classifier, autocast, encode_at, encode_until, finish_from
 from backbones.hub import HubFile
+from backbones.loading import WeightsError
 from backbones.registry import get, names
-from backbones.weights import WeightsError
 
 __all__ = [
     "Backbone",

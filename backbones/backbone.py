@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backbones.checkpoint import find_checkpoint, read_state, require_digest
 from backbones.hub import HubFile
-from backbones.weights import State, WeightsError, load_model
+from backbones.loading import State, WeightsError, load_model
 
 
 def without_classifier(state: State) -> State:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.serialization import safe_globals
 
 from backbones.formats import is_safetensors, refusal
-from backbones.weights import State, WeightsError, listed
+from backbones.loading import State, WeightsError, listed
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 # Under which key training scripts keep the weights, beside optimizers, epochs and arguments.

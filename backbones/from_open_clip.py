@@ -11,9 +11,9 @@ import torch
 from timm.layers import LayerNorm
 
 from backbones.backbone import Backbone
+from backbones.loading import State
 from backbones.open_clip_layout import image_encoder, published_by_open_clip
 from backbones.spelling import did_you_mean
-from backbones.weights import State
 
 PREFIX = "open_clip:"
 # timm's CLIP encoder; everything in which CLIP models differ is overridden.

@@ -20,8 +20,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import repo_folder_name
 
-from backbones import surroundings
-from backbones.weights import WeightsError
+from backbones import hub_settings
+from backbones.loading import WeightsError
 
 # By name: from release to release of the hub, its HTTP client is httpx or httpx2.
 UNREACHED = ("ConnectError", "ConnectTimeout", "ReadTimeout", "UnsupportedProtocol")
@@ -116,7 +116,7 @@ class HubFile:
                 f"the certificate of {constants.ENDPOINT} is not trusted here: set SSL_CERT_FILE to a file with the "
                 "certificates of your institution (PEM)"
             )
-        named = surroundings.proxy_variable()
+        named = hub_settings.proxy_variable()
         proxy = f"the proxy in {named}" if named else "the proxy"
         if type(cause).__name__ == "ProxyError":
             return f"{proxy} refuses ({_first_line(cause)}): correct its address, name and password"
@@ -136,7 +136,7 @@ class HubFile:
         )
 
     def _download(self) -> Path:
-        reason = surroundings.fault()
+        reason = hub_settings.fault()
         if reason is None:
             try:
                 return self._from_hub()
@@ -159,7 +159,7 @@ class HubFile:
 
 def _storage(error: OSError) -> str | None:
     """What is wrong with the hub's cache, and the fix, or None for an error that is not of writing to it."""
-    variable = surroundings.cache_variable()
+    variable = hub_settings.cache_variable()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left for it in {constants.HF_HUB_CACHE}: make some, or set {variable} to a folder elsewhere"
     places = [Path(place).absolute() for place in (constants.HF_HUB_CACHE, constants.HF_HOME)]

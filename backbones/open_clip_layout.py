@@ -2,7 +2,7 @@
 
 from backbones.backbone import without_classifier
 from backbones.hub import HubFile
-from backbones.weights import State
+from backbones.loading import State
 
 # Everything of a CLIP model that is not its image encoder.
 TEXT = ("positional_embedding", "transformer.", "token_embedding.", "ln_final.", "text_projection", "text.", "logit_")

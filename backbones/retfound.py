@@ -9,9 +9,9 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from backbones.backbone import Backbone
 from backbones.hub import HubFile
+from backbones.loading import State
 from backbones.registry import register
 from backbones.tiny import tiny, untrained
-from backbones.weights import State
 
 COHORTS = {"meh": "Moorfields Eye Hospital", "shanghai": "Shanghai Diabetes Prevention Program"}
 

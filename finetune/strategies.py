@@ -16,7 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from backbones import Backbone
-from backbones.weights import listed
+from backbones.loading import listed
 
 
 class Strategy(Protocol):

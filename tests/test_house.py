@@ -120,7 +120,7 @@ for name in {modules}: importlib.import_module(name)
     ("call", "only"),
     [
         (r"pl\.(read|scan)_\w+\(|\.(write|sink)_csv\(", {"benchmark/tables.py", "benchmark/study/manifest.py"}),
-        (r"Image\.open\(", {"xai/picture.py"}),
+        (r"Image\.open\(", {"xai/decoding.py"}),
     ],
     ids=["tables", "pictures"],
 )

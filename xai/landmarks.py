@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from xai.decoding import stored_orientation
 from xai.fov import find_fov
 from xai.mask import MaskError, read_mask
-from xai.picture import stored_orientation
 from xai.placement import Fit, place
 
 _BLACK = 10  # of 255; the surround of an image is darker

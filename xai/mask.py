@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from xai.picture import PictureError, open_picture, pages, turned, upright
+from xai.decoding import PictureError, open_picture, pages, turned, upright
 
 READING = "of two values the brighter, else above half of the range; colour maps: red artery, blue vein"
 _LABELS = 15  # whole numbers up to this are labels of classes, not grey levels

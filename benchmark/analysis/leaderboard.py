@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmark.analysis import comparisons, contrasts, controls, curves, evidence, ratios
+from benchmark.analysis import comparisons, contrasts, control_estimates, curves, evidence, ratios
 from benchmark.analysis.comparisons import TRIAL, TrialKey, frame
 from benchmark.analysis.measures import (
     CALLS,
@@ -37,8 +37,8 @@ from stats.selection import optimism_of_highest
 from stats.within import compared
 from xai.controls.null import TESTED_RATIOS
 from xai.gradcam import Scaling
-from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
+from xai.saliency_row import OUTSIDE
 
 OK = "ok"
 OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -80,7 +80,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "n_right": pl.Int64,
     "n_wrong": pl.Int64,
     **{f"n_{called}_{label}": pl.Int64 for label in ("positive", "negative") for called in ("right", "wrong")},
-    **controls.SCHEMA,
+    **control_estimates.SCHEMA,
     **evidence.SCHEMA,
     "status": pl.String,
 }
@@ -175,7 +175,7 @@ def build(
             | {"auc_p": p_above_chance([found], settings)}
             | {f"{name}_skewness": skewness(found.left_out[name]) for name in TESTED_RATIOS}
             | _delong(tested, patients, settings.confidence)
-            | controls.read_controls(folder, test, resamples, settings)
+            | control_estimates.read_controls(folder, test, resamples, settings)
             | {"status": OK}
         )
         operating += [named | row for row in _operating(tested, thresholds, resamples, settings)]

@@ -34,8 +34,8 @@ from stats.resamples import PatientsResamples
 from stats.risk import SCORE, Risk
 from stats.shares import effective_patients, of_sum
 from stats.within import ratio_and_correctness
-from xai.measures import OUTSIDE
 from xai.saliency import RATIOS
+from xai.saliency_row import OUTSIDE
 
 CHANCE = 0.5  # AUC of guesses
 Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where undefined

@@ -14,7 +14,7 @@ from benchmark.analysis.comparisons import TRIAL, frame
 from benchmark.analysis.leaderboard import OK
 from benchmark.analysis.measures import CHANCE
 from benchmark.synthetic import SyntheticCohort
-from benchmark.synthetic.cohort import Signal
+from benchmark.synthetic.population import Signal
 
 Verdict = Literal["vessels", "not shown", "elsewhere"]
 Outcome = Literal["right", "missed", "wrong"]

@@ -20,7 +20,7 @@ from stats.bootstrap import mean_resampled, patients_mean_resampled, ratio_of_su
 from stats.intervals import Scale
 from stats.resamples import PatientsResamples
 from xai.gradcam import Scaling
-from xai.measures import other_scaling
+from xai.saliency_row import other_scaling
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "backbone": pl.String,
@@ -47,7 +47,7 @@ def ratio_rows(
     """Rows of `SCHEMA` without the cell.
 
     Args:
-        saliency: the columns of `xai.measures` and `patient_id`, images in the order of the resamples.
+        saliency: the columns of `xai.saliency_row` and `patient_id`, images in the order of the resamples.
         scaling: the study's.
         doubtful: (images,) bool, those whose vessel masks are flagged.
     """

@@ -39,14 +39,14 @@ from benchmark.storage.rundir import RunDirectory, write_csv, write_image
 from benchmark.study.config import Study
 from benchmark.study.trials import Trial, trials_of
 from benchmark.trial.device import worker_device
-from benchmark.trial.training import trained_model
+from benchmark.trial.fit import trained_model
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.intervals import Scale, interval_at_end, student_interval, student_p_value
 from stats.jackknife import leave_out_patients, spread
 from stats.multiple import holm
 from stats.resamples import PatientsResamples, draw_patients
 from xai.localisation import localised
-from xai.pictures import colours
+from xai.panels import colours
 
 TOP = 0.01  # of the field of view, for the precision
 BATCH = 8

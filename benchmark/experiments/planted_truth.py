@@ -33,7 +33,7 @@ from stats.bootstrap import auc_resampled
 from stats.correlation import spearman_resampled
 from stats.intervals import UNDEFINED, Interval, percentile_interval
 from stats.metrics import auc
-from stats.null import over_null_resampled
+from stats.over_null import over_null_resampled
 from stats.resamples import PatientsResamples, draw_patients
 from stats.shares import effective_patients, wilson_interval
 

@@ -11,7 +11,7 @@ from rich.table import Table
 import backbones
 from benchmark.errors import UserError
 from benchmark.preflight.adequacy import adequacy
-from benchmark.report.formats import readable_bytes, readable_seconds
+from benchmark.report.readable import readable_bytes, readable_seconds
 from benchmark.report.terminal import print_table
 from benchmark.shipped import COMMAND
 from benchmark.stages.segment import open_vessels, require_own_masks
@@ -194,7 +194,7 @@ def _weights(choice: BackboneChoice) -> str:
         return "untrained, none needed"
     if hub.cached():
         return f"{hub} is in the hub's cache"
-    fault = backbones.surroundings.fault()
+    fault = backbones.hub_settings.fault()
     if fault is not None:
         return f"[yellow]missing here[/], and [red]{escape(fault)}[/]"
     gate = ", gated: accept its terms there and set HF_TOKEN" if hub.gated else ""

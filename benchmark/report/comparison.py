@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmark.analysis.compare import SIDES
 from benchmark.analysis.comparisons import TRIAL
-from benchmark.report.formats import p_value
+from benchmark.report.readable import p_value
 from benchmark.report.terminal import Names, estimate, print_table
 
 

@@ -9,7 +9,7 @@ from benchmark.analysis.comparisons import EQUIVALENT, NOT_KNOWN, TRIAL
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.planted import INDICATORS, OUTCOMES, Planted
 from benchmark.study.patients import OfEachClass, too_few
-from benchmark.synthetic.cohort import Signal
+from benchmark.synthetic.population import Signal
 from stats.jackknife import TAIL
 
 FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few

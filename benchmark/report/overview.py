@@ -11,8 +11,8 @@ from benchmark.analysis.comparisons import TRIAL
 from benchmark.analysis.leaderboard import OK
 from benchmark.errors import UserError
 from benchmark.report.charts.forest import auc_forest
-from benchmark.report.formats import NOTHING
 from benchmark.report.page import Measure, auc_measure, embedded, ratio_axis, template
+from benchmark.report.readable import NOTHING
 from benchmark.report.results import Results, read_results
 from benchmark.tables import csv_text
 from xai.controls.null import TESTED_RATIOS

@@ -22,19 +22,19 @@ from benchmark.analysis.comparisons import TRIAL, TrialKey
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.planted import Planted
 from benchmark.report.charts import spans
-from benchmark.report.charts.curves import benefit_gained, calibration_curves, decision_curves, roc_curves
+from benchmark.report.charts.curve_panels import benefit_gained, calibration_curves, decision_curves, roc_curves
 from benchmark.report.charts.drawing import Chart
 from benchmark.report.charts.forest import auc_forest, ratio_forest
 from benchmark.report.charts.scatter import scatter
 from benchmark.report.charts.spans import Span
 from benchmark.report.conclusions import cautions, conclusions, planted_found, risk_stated
-from benchmark.report.formats import NOTHING, p_stated, p_value
+from benchmark.report.readable import NOTHING, p_stated, p_value
 from benchmark.study.folder import told_left_out
 from benchmark.study.trials import safe
 from benchmark.tables import csv_text
 from finetune.strategies import STRATEGIES
+from xai.decoding import open_picture
 from xai.examples import RULE
-from xai.picture import open_picture
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 LEFT_OUT_SHOWN = 50

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.analysis.leaderboard import OK, Leaderboard
-from benchmark.report.formats import NOTHING, p_stated
+from benchmark.report.readable import NOTHING, p_stated
 from benchmark.storage.rundir import RunDirectory
 
 LEAST_WIDTH = 80  # columns of a terminal that every table fits into without a cut

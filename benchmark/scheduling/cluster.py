@@ -34,7 +34,7 @@ from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benchmark.errors import UserError
-from benchmark.scheduling.surroundings import largest_processes, memory_threshold, python_fault, temporary_folder
+from benchmark.scheduling.local_ray import largest_processes, memory_threshold, python_fault, temporary_folder
 from benchmark.scheduling.waiting import Watch, patience
 from benchmark.shipped import ROOT
 

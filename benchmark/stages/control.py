@@ -17,7 +17,7 @@ from benchmark.study.images import IMAGE_SIZE
 from benchmark.study.splits import of_split
 from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
-from benchmark.trial.controls import COMPUTE, Explained
+from benchmark.trial.compute_controls import COMPUTE, Explained
 from xai.controls.erasure import erase_all
 
 BLOCK = 16

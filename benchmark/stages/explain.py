@@ -17,10 +17,10 @@ from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from benchmark.trial.figures import draw_figures
-from benchmark.trial.training import Entering, explained_inputs, trained_model
+from benchmark.trial.fit import Entering, explained_inputs, trained_model
 from finetune.inputs import batches
 from xai.gradcam import not_finite
-from xai.measures import measure, measure_names
+from xai.saliency_row import measure, measure_names
 
 
 def explain(run: Run) -> None:

@@ -47,7 +47,7 @@ from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.costs import main_memory
 from benchmark.trial.figures import method_name
 from benchmark.trial.weight_files import read_records
-from xai.pictures import mirrored_mean
+from xai.panels import mirrored_mean
 
 COUNTED = ("images", "patients", "positive", "positive_patients")  # of each split
 

@@ -13,7 +13,7 @@ from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory, write_csv
 from benchmark.study.config import Search, Study
 from benchmark.study.trials import Trial
-from benchmark.trial.training import fit
+from benchmark.trial.fit import fit
 from finetune.training import Epoch
 
 

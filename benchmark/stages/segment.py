@@ -16,8 +16,8 @@ from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
 from xai.crop import Square, coverage
+from xai.decoding import stored_orientation
 from xai.landmarks import read_disc
-from xai.picture import stored_orientation
 from xai.vessels import ChecksImages, FundusImage, VesselSource, open_source, regions
 from xai.vessels.alignment import Alignment, alignment
 from xai.vessels.quality import quality_flags

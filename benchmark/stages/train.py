@@ -8,7 +8,7 @@ from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import Study
 from benchmark.study.trials import Trial
-from benchmark.trial.training import train_trial
+from benchmark.trial.fit import train_trial
 
 
 def train(run: Run) -> None:

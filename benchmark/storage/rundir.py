@@ -87,7 +87,7 @@ class TrialDirectory:
 
     @property
     def saliency(self) -> Path:
-        """Test images: image, patient_id, and the columns of `xai.measures`."""
+        """Test images: image, patient_id, and the columns of `xai.saliency_row`."""
         return self.path / "saliency.parquet"
 
     @property

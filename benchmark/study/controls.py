@@ -1,7 +1,7 @@
 """The controls of a cell, each one record: its switch, its files, its columns and its methods all follow from it.
 
-The function that computes a control stands in `benchmark.trial.controls`, the one that reads it for the leaderboard in
-`benchmark.analysis.controls`, each under the control's name. docs/controls.md has the why.
+The function that computes a control stands in `benchmark.trial.compute_controls`, the one that reads it for the
+leaderboard in `benchmark.analysis.control_estimates`, each under the control's name. docs/controls.md has the why.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from xai.picture import Picture, PictureError, eight_bits, read_picture
+from xai.decoding import Picture, PictureError, eight_bits, read_picture
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
 # Transfer syntaxes whose frames are files of their own, which the reader of pictures decodes: JPEG and JPEG 2000.

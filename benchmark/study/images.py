@@ -10,9 +10,9 @@ from PIL import Image
 from benchmark.errors import OF_ONE_ROW
 from benchmark.study import dicom
 from xai.crop import crop_image, square_around
+from xai.decoding import Picture, PictureError, read_picture
 from xai.fov import has_light_surround
 from xai.landmarks import read_fov
-from xai.picture import Picture, PictureError, read_picture
 
 IMAGE_SIZE = 224  # every model sees the crop at this side
 # File names that may be images, lower case: what torchvision's ImageFolder takes, and what cameras and PACS write.

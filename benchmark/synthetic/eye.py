@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmark.synthetic import anatomy, render
-from benchmark.synthetic.cohort import EyeSide, Signal, SyntheticCohort
+from benchmark.synthetic.population import EyeSide, Signal, SyntheticCohort
 
 SPOTS = 48
 MEANDER = {"wavelength": 0.40, "amplitude": 0.011}  # of every vessel, in radii of the field of view

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from benchmark.synthetic.cohort import SyntheticCohort, plan
 from benchmark.synthetic.eye import draw_eye
+from benchmark.synthetic.population import SyntheticCohort, plan
 
 JPEG_QUALITY = 92
 README = """\

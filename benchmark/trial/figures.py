@@ -14,7 +14,7 @@ from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from xai.examples import choose
 from xai.gradcam import saliency_maps
-from xai.pictures import colours, mean_maps, mean_panel, mirrored_mean, panel
+from xai.panels import colours, mean_maps, mean_panel, mirrored_mean, panel
 
 CHOSEN_BY = "vessel_ratio"
 _NAMES = {"gradcam": "Grad-CAM", "rollout": "Rollout", "input_gradient": "Input gradient"}

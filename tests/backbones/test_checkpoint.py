@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from backbones.checkpoint import find_checkpoint, read_state, require_digest, sha256
-from backbones.weights import WeightsError
+from backbones.loading import WeightsError
 
 
 class Malicious:

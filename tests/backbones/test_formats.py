@@ -17,7 +17,7 @@ from torch import nn
 
 from backbones.checkpoint import read_state, require_kind
 from backbones.formats import refusal
-from backbones.weights import WeightsError
+from backbones.loading import WeightsError
 
 STATE = {"weight": torch.arange(6.0).view(2, 3)}
 

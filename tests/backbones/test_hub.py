@@ -15,7 +15,7 @@ import huggingface_hub
 import pytest
 
 from backbones.hub import HubFile
-from backbones.weights import WeightsError
+from backbones.loading import WeightsError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OLDER = "f" * 40

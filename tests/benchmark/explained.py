@@ -8,12 +8,12 @@ import backbones
 from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet
 from benchmark.study.config import Study
 from benchmark.study.trials import trials_of
-from benchmark.trial.controls import Explained
-from benchmark.trial.training import new_model
-from finetune.checkpoint import save_trained
+from benchmark.trial.compute_controls import Explained
+from benchmark.trial.fit import new_model
+from finetune.trained import save_trained
 from xai.controls.erasure import erase_all
 from xai.gradcam import gradcam
-from xai.measures import measure, measure_names
+from xai.saliency_row import measure, measure_names
 
 N = 10  # test images; the last has no vessels
 SPLITS = ["test"] * N + ["val"] * 4

@@ -36,10 +36,10 @@ from benchmark.stages.embed import EmbedWorker
 from benchmark.storage.rundir import RunDirectory, open_array, write_array, write_json, write_parquet
 from benchmark.study.config import Study
 from benchmark.study.trials import trials_of
-from benchmark.trial.training import explained_inputs, new_model, trained_model
+from benchmark.trial.fit import explained_inputs, new_model, trained_model
 from benchmark.trial.weight_files import find_weights
-from finetune.checkpoint import save_trained
 from finetune.inputs import Images, plan_views
+from finetune.trained import save_trained
 from xai.gradcam import saliency_maps
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

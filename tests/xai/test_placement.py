@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xai.decoding import open_picture, upright
 from xai.mask import MaskError
-from xai.picture import open_picture, upright
 from xai.placement import TURNED, place, turn
 
 STORED = np.random.default_rng(0).random((6, 9)) < 0.4

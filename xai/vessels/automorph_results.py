@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 
 from backbones.checkpoint import sha256
-from xai.picture import PictureError, open_picture
+from xai.decoding import PictureError, open_picture
 from xai.vessels.automorph import ARTERY, BACKGROUND, UNCERTAIN, VEIN, Crop, to_masks
 from xai.vessels.source import FundusImage, VesselMasks, vessel_source
 

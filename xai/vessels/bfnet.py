@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from backbones.checkpoint import read_state
-from backbones.weights import State, WeightsError, load_strictly
+from backbones.loading import State, WeightsError, load_strictly
 from xai.vessels.automorph import BACKGROUND, clean, enlarge, find_crop, network_input, to_masks
 from xai.vessels.source import FundusImage, VesselMasks, vessel_source
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from backbones import Backbone
 from benchmark.experiments.pretrain.captions import caption
 from benchmark.experiments.pretrain.drawing import DrawnImages
+from benchmark.experiments.pretrain.schedule import Schedule, pixels, recoloured
 from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
-from benchmark.experiments.pretrain.training import Schedule, pixels, recoloured
 
 CONTEXT, SHARED = 48, 48  # tokens of a caption; width of the space that images and texts share
 PATCH_LOSS = 2.0

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from backbones import Backbone
 from benchmark.experiments.pretrain.drawing import DrawnImages
+from benchmark.experiments.pretrain.schedule import Schedule, flipped, pixels, recoloured
 from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
-from benchmark.experiments.pretrain.training import Schedule, flipped, pixels, recoloured
 
 LARGE, SMALL, SMALL_CROPS = 10, 5, 3  # patches along a side; small crops of each eye
 PROTOTYPES, BOTTLENECK, HIDDEN_WIDTH = 256, 48, 192

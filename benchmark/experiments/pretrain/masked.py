@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from backbones import Backbone
 from benchmark.experiments.pretrain.drawing import DrawnImages
+from benchmark.experiments.pretrain.schedule import Schedule, flipped, pixels, recoloured
 from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
-from benchmark.experiments.pretrain.training import Schedule, flipped, pixels, recoloured
 
 HIDDEN = 0.75
 DECODER_WIDTH, DECODER_DEPTH = 64, 2

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 import backbones
 from benchmark.experiments.pretrain.drawing import EFFECT, SEED, draw_images
-from benchmark.experiments.pretrain.training import pixels
+from benchmark.experiments.pretrain.schedule import pixels
 from benchmark.synthetic import SyntheticCohort, plan
 
 PATIENTS, HALVINGS = 300, 8

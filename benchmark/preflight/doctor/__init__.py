@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from benchmark.errors import UserError
 from benchmark.preflight.doctor.case import Case
+from benchmark.preflight.doctor.checkpoints import check_token, check_weights
 from benchmark.preflight.doctor.data import check_cohort, check_images, check_test_set, check_vessels
 from benchmark.preflight.doctor.finding import Finding, Status, print_findings
 from benchmark.preflight.doctor.machine import (
@@ -25,7 +26,6 @@ from benchmark.preflight.doctor.machine import (
     check_temporary_folder,
 )
 from benchmark.preflight.doctor.software import check_packages, check_python
-from benchmark.preflight.doctor.weights import check_token, check_weights
 from benchmark.report.progress import screen_apart_from
 from benchmark.study.config import Study
 from benchmark.study.trials import trials_of

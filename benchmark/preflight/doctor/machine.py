@@ -12,9 +12,9 @@ from benchmark.errors import UserError
 from benchmark.preflight.doctor.case import Case
 from benchmark.preflight.doctor.finding import Finding, Status
 from benchmark.preflight.plan import images_by_split
-from benchmark.report.formats import readable_bytes
+from benchmark.report.readable import readable_bytes
 from benchmark.scheduling.cluster import short_memory
-from benchmark.scheduling.surroundings import OPEN_FILES, largest_processes, temporary_folder
+from benchmark.scheduling.local_ray import OPEN_FILES, largest_processes, temporary_folder
 from benchmark.stages.pipeline import unmet
 from benchmark.study.config import Study
 from benchmark.study.trials import Trial, trials_of

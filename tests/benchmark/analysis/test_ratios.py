@@ -8,7 +8,7 @@ from scipy.stats import gmean, sem, t
 from benchmark.analysis.ratios import SCHEMA, ratio_rows
 from benchmark.study.config import Statistics
 from stats.resamples import PatientsResamples, draw_patients
-from xai.measures import measure_names
+from xai.saliency_row import measure_names
 
 PATIENTS = ["a", "a", "a", "b", "c"]
 NONE = np.zeros(5, dtype=bool)

@@ -10,8 +10,8 @@ from benchmark.storage.rundir import RunDirectory, write_array, write_json, writ
 from benchmark.study.config import Study
 from benchmark.study.images import crop_row
 from benchmark.study.trials import trials_of
-from benchmark.trial.training import new_model
-from finetune.checkpoint import save_trained
+from benchmark.trial.fit import new_model
+from finetune.trained import save_trained
 
 PATIENTS = 4  # the first is not in the test set
 

@@ -27,7 +27,7 @@ from benchmark.experiments.cam_resolution import (
 )
 from benchmark.experiments.planted_pixels import read_truth
 from benchmark.study.trials import trials_of
-from benchmark.trial.training import explained_inputs, trained_model
+from benchmark.trial.fit import explained_inputs, trained_model
 from tests.benchmark.experiments.synthetic_run import study_of, write_run
 from xai.gradcam import saliency_maps
 

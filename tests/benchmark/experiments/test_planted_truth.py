@@ -27,7 +27,7 @@ from benchmark.experiments.planted_truth import (
 from benchmark.storage.rundir import RunDirectory, write_json, write_parquet, write_text
 from benchmark.study.config import Study
 from benchmark.study.trials import trials_of
-from benchmark.trial.controls import COMPUTE
+from benchmark.trial.compute_controls import COMPUTE
 from tests.benchmark import explained
 from tests.benchmark.trials import write_cohort, write_trial
 

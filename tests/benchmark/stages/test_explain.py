@@ -18,12 +18,12 @@ from benchmark.stages.run import Run
 from benchmark.storage.rundir import write_array
 from benchmark.study.trials import trials_of
 from benchmark.trial.figures import SCHEMA
-from benchmark.trial.training import trained_model
+from benchmark.trial.fit import trained_model
 from finetune.inputs import Images
 from tests.benchmark.explained import SPLITS, N, study_of, write_trained
 from xai.gradcam import saliency_maps
-from xai.measures import measure_names
 from xai.saliency import vessel_saliency
+from xai.saliency_row import measure_names
 from xai.vessels import REGIONS, binary
 
 

@@ -19,7 +19,8 @@ from benchmark.stages.search import learning_rates, search
 from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet
 from benchmark.study.config import Search, Study
 from benchmark.study.trials import trials_of
-from benchmark.trial import training
+from benchmark.trial.fit import chosen_learning_rate
+from benchmark.trial.fit import fit as fit_in_earnest
 
 
 @given(own=st.floats(1e-6, 1), span=st.floats(1.1, 1e3), candidates=st.integers(2, 12))
@@ -122,7 +123,7 @@ def test_a_candidate_that_fails_is_noted(searched):
 
 def test_the_best_rate_is_chosen_for_every_seed(searched):
     for trial in trials_of(searched.study):
-        chosen = training.chosen_learning_rate(searched.study, searched.directory, trial)
+        chosen = chosen_learning_rate(searched.study, searched.directory, trial)
         assert chosen == pytest.approx(trial.strategy.open().learning_rate / 10), trial.name
 
 
@@ -206,8 +207,8 @@ def test_a_study_in_earnest(cluster, tmp_path):
         own, tried = trial.strategy.open().learning_rate, table(run, trial)
         assert tried["learning_rate"].to_list() == pytest.approx([own / 3, own * 3], rel=1e-5)
         assert tried["error"].to_list() == [None, None]
-        chosen = training.chosen_learning_rate(study, run.directory, trial)
-        alone = training.fit(study, run.directory, trial, chosen, on_epoch=lambda epoch: None)
+        chosen = chosen_learning_rate(study, run.directory, trial)
+        alone = fit_in_earnest(study, run.directory, trial, chosen, on_epoch=lambda epoch: None)
         found = tried.row(by_predicate=pl.col("learning_rate") == chosen, named=True)
         assert found["val_auc"] == pytest.approx(alone.best.val_auc)
         assert found["epochs"] == len(alone.history) == 2

@@ -20,7 +20,7 @@ from scipy import ndimage
 from benchmark.analysis.measures import estimate
 from benchmark.study.config import Statistics
 from benchmark.synthetic import SyntheticCohort, draw_eye
-from stats.null import over_null_resampled
+from stats.over_null import over_null_resampled
 from stats.resamples import PatientsResamples
 from xai.controls import vessel_permutation as exchanged
 from xai.controls.null import Null

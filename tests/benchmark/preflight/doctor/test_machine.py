@@ -68,7 +68,7 @@ def test_a_temporary_folder_that_is_passed_over_is_worth_a_word(monkeypatch, cas
 
 
 def test_no_temporary_folder(monkeypatch, case):
-    monkeypatch.setattr("benchmark.scheduling.surroundings.TEMPORARY_BYTES", 2**62)
+    monkeypatch.setattr("benchmark.scheduling.local_ray.TEMPORARY_BYTES", 2**62)
     (finding,) = machine.check_temporary_folder(case())
     assert (finding.status, "set RAY_TMPDIR" in finding.detail) == (FAIL, True)
     (finding,) = machine.check_ray(case())

@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from backbones import WeightsError
-from backbones.weights import load_strictly, require_fit
+from backbones.loading import load_strictly, require_fit
 
 WEIGHTS_FILE = "weights.safetensors"
 ADAPTER_FILE = "adapter_config.json"  # this and the next are PEFT's names

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from backbones import surroundings
+from backbones import hub_settings
 from backbones.hub import HubFile
-from backbones.weights import WeightsError
+from backbones.loading import WeightsError
 
 FILE = HubFile("lab/model", "model.safetensors")
 
@@ -27,9 +27,9 @@ def plain(tmp_path, monkeypatch):
 
 
 def test_plain_surroundings_have_no_fault():
-    assert surroundings.fault() is None
-    assert surroundings.proxy_variable() is None
-    assert surroundings.cache_variable() == "HF_HOME"
+    assert hub_settings.fault() is None
+    assert hub_settings.proxy_variable() is None
+    assert hub_settings.cache_variable() == "HF_HOME"
 
 
 NO_CERTIFICATES = __file__
@@ -92,7 +92,7 @@ def test_a_variable_that_cannot_work_is_named(name, value, told, monkeypatch):
 
 def test_a_socks_proxy_needs_its_package(monkeypatch):
     monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:7890")
-    found = surroundings.fault()
+    found = hub_settings.fault()
     if importlib.util.find_spec("socksio") is None:
         assert found.startswith(
             "all_proxy is 'socks5://127.0.0.1:7890', and a SOCKS proxy needs a package: pip install sock"
@@ -110,28 +110,28 @@ def test_an_endpoint_that_is_no_address(endpoint, monkeypatch):
 
 def test_folders_of_certificates_count_where_the_hub_shows_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path / 'gone'}")
-    assert surroundings.fault() is None
+    assert hub_settings.fault() is None
     monkeypatch.setattr(constants, "ENDPOINT", "https://127.0.0.1:1")
-    assert surroundings.fault().startswith(
+    assert hub_settings.fault().startswith(
         f"SSL_CERT_DIR names {tmp_path / 'gone'}, which is not a folder: name a folder"
     )
     monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path / 'gone'}:{tmp_path}")
-    assert surroundings.fault() is None
+    assert hub_settings.fault() is None
 
 
 def test_a_token_in_a_file(tmp_path, monkeypatch):
     file = tmp_path / "token"
     file.write_text("hf_granted\n", encoding="utf-8")
-    assert surroundings.token_fault() is None
+    assert hub_settings.token_fault() is None
     file.write_text("“hf_geheim”", encoding="utf-8")
-    assert surroundings.token_fault() == f"the token in {file} holds “ (U+201C), which no token does: log in again"
+    assert hub_settings.token_fault() == f"the token in {file} holds “ (U+201C), which no token does: log in again"
     file.write_bytes(b"\xff\xfeh\x00f\x00")
-    assert surroundings.token_fault().startswith(f"{file} does not hold a token: ")
+    assert hub_settings.token_fault().startswith(f"{file} does not hold a token: ")
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    assert surroundings.token_fault() is None
+    assert hub_settings.token_fault() is None
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(file / "token"))
-    assert surroundings.token_fault().startswith(f"{file}/token cannot be read (Not a directory): set HF_HOME to")
+    assert hub_settings.token_fault().startswith(f"{file}/token cannot be read (Not a directory): set HF_HOME to")
 
 
 @pytest.mark.parametrize(
@@ -149,22 +149,22 @@ def test_a_token_in_a_file(tmp_path, monkeypatch):
 )
 def test_what_can_work_is_no_fault(name, value, monkeypatch):
     monkeypatch.setenv(name, value)
-    assert surroundings.fault() is None
+    assert hub_settings.fault() is None
 
 
 def test_a_proxy_for_nothing_is_no_fault(monkeypatch):
     monkeypatch.setenv("all_proxy", "socks://127.0.0.1:7890/")
     monkeypatch.setenv("no_proxy", "localhost, *")
-    assert surroundings.fault() is None
-    assert surroundings.proxy_variable() is None
+    assert hub_settings.fault() is None
+    assert hub_settings.proxy_variable() is None
 
 
 def test_the_proxy_and_the_cache_go_by_their_own_names(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy:80")
-    assert surroundings.proxy_variable() == "HTTP_PROXY"
+    assert hub_settings.proxy_variable() == "HTTP_PROXY"
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert surroundings.proxy_variable() is None
+    assert hub_settings.proxy_variable() is None
     monkeypatch.setenv("HUGGINGFACE_HUB_CACHE", "/data")
-    assert surroundings.cache_variable() == "HUGGINGFACE_HUB_CACHE"
+    assert hub_settings.cache_variable() == "HUGGINGFACE_HUB_CACHE"
     monkeypatch.setenv("HF_HUB_CACHE", "/data")
-    assert surroundings.cache_variable() == "HF_HUB_CACHE"
+    assert hub_settings.cache_variable() == "HF_HUB_CACHE"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.scheduling.surroundings import (
+from benchmark.scheduling.local_ray import (
     SOCKET,
     SOCKET_PATH,
     largest_processes,
@@ -72,7 +72,7 @@ def test_full_folders_are_one_line():
     # Mounted once all is imported: Python or the project may lie in one of the folders that are covered.
     script = """
 import subprocess
-from benchmark.scheduling.surroundings import temporary_folder
+from benchmark.scheduling.local_ray import temporary_folder
 for folder in ("/tmp", "/var/tmp", "/dev/shm"):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
 try:
@@ -93,7 +93,7 @@ except Exception as error:
 
 def test_no_folder_at_all_names_the_variable(monkeypatch):
     monkeypatch.setenv("TMPDIR", "/proc/none")
-    monkeypatch.setattr("benchmark.scheduling.surroundings.TEMPORARY_BYTES", 2**62)
+    monkeypatch.setattr("benchmark.scheduling.local_ray.TEMPORARY_BYTES", 2**62)
     with pytest.raises(UserError, match=r"^no folder for Ray's temporary files: TMPDIR=/proc/none .*set RAY_TMPDIR to"):
         temporary_folder()
 

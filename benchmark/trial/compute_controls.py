@@ -19,7 +19,7 @@ from benchmark.study.splits import of_split
 from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from benchmark.trial.device import worker_device
-from benchmark.trial.training import trained_model
+from benchmark.trial.fit import trained_model
 from finetune.inputs import Images, batches
 from finetune.prepared import Prepared
 from finetune.training import positive_score, predict_logits

@@ -13,10 +13,10 @@ from benchmark.stages.embed import EmbedWorker
 from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet
 from benchmark.study.config import Study
 from benchmark.study.trials import trials_of
-from benchmark.trial.training import chosen_learning_rate, explained_inputs, new_model, train_trial, trained_model
-from finetune.checkpoint import save_trained
+from benchmark.trial.fit import chosen_learning_rate, explained_inputs, new_model, train_trial, trained_model
 from finetune.inputs import Images, plan_views
 from finetune.prepared import Prepared
+from finetune.trained import save_trained
 from finetune.training import positive_score, predict_logits
 from xai.gradcam import saliency_maps
 

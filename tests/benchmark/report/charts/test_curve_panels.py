@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from benchmark.analysis.curves import TREAT_ALL
-from benchmark.report.charts.curves import benefit_gained, calibration_curves, decision_curves, roc_curves
+from benchmark.report.charts.curve_panels import benefit_gained, calibration_curves, decision_curves, roc_curves
 from benchmark.report.charts.drawing import Chart
 from tests.benchmark.report.charts.frames import ATTACK, CURVES_SCHEMA, STRATEGIES, curve, drawn, texts
 

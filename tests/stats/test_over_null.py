@@ -5,7 +5,7 @@ import pytest
 
 from stats.intervals import student_interval
 from stats.jackknife import leave_out_patients, spread
-from stats.null import over_null_resampled
+from stats.over_null import over_null_resampled
 from stats.resamples import PatientsResamples
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from xai.gradcam import saliency_maps
-from xai.measures import OUTSIDE, measure, measure_names
 from xai.regions import region_saliency
 from xai.saliency import share_outside, vessel_saliency
+from xai.saliency_row import OUTSIDE, measure, measure_names
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from benchmark.analysis.leaderboard import build
 from benchmark.storage.rundir import write_array
 from benchmark.study.config import Statistics
 from benchmark.study.controls import CONTROLS
-from benchmark.trial.controls import COMPUTE, depths
+from benchmark.trial.compute_controls import COMPUTE, depths
 from tests.benchmark.explained import N, study_of, write_explained, write_trained
 from xai.controls.parameter_randomisation import cascade
 from xai.gradcam import gradcam, saliency_maps

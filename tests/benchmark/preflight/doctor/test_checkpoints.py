@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from backbones import HubFile
-from benchmark.preflight.doctor import weights
+from benchmark.preflight.doctor import checkpoints
 from benchmark.preflight.doctor.finding import Status
 from benchmark.trial.costs import GIB
 
@@ -72,7 +72,7 @@ def point_to(port, monkeypatch):
 @pytest.fixture
 def weights_of(case):
     """What is found of a study of these backbones."""
-    return lambda *backbones: weights.check_weights(case(backbones=list(backbones)))
+    return lambda *backbones: checkpoints.check_weights(case(backbones=list(backbones)))
 
 
 def test_untrained_models_need_no_weights(hub, statuses, weights_of):
@@ -98,7 +98,7 @@ def test_a_file_of_another_name(hub):
     hub.answers = lambda repository, file, token: (
         (404, {"X-Error-Code": "EntryNotFound"}) if file == "model.safetensors" else 2000
     )
-    found = weights.ask_hub(HubFile("lab/model", "model.safetensors", fallback="pytorch_model.bin"))
+    found = checkpoints.ask_hub(HubFile("lab/model", "model.safetensors", fallback="pytorch_model.bin"))
     assert found == 2000
 
 
@@ -137,7 +137,7 @@ def test_a_hub_that_is_out_of_order_or_reach_is_worth_a_warning(hub, cache, monk
 
 def test_a_cache_without_room(hub, monkeypatch, statuses, weights_of):
     hub.answers = lambda *asked: 5 * GIB
-    monkeypatch.setattr(weights, "free_bytes", lambda path: 8 * GIB)
+    monkeypatch.setattr(checkpoints, "free_bytes", lambda path: 8 * GIB)
     assert statuses(weights_of(GIANT)) == [PASS]
     *found, short = weights_of(GIANT, "openclip-vit-g14")
     assert statuses(found) == [PASS, PASS]
@@ -175,7 +175,7 @@ def test_weights_in_a_file(tmp_path, statuses, weights_of):
 
 def test_a_token_is_missed_only_where_it_is_needed(tmp_path, cache, monkeypatch, case):
     def token(*backbones):
-        (finding,) = weights.check_token(case(backbones=list(backbones)))
+        (finding,) = checkpoints.check_token(case(backbones=list(backbones)))
         return finding
 
     assert token("dinov2-tiny", GIANT).status is PASS
@@ -210,8 +210,8 @@ def test_a_variable_in_the_way_fails_what_is_to_be_downloaded_alone(
     assert told in giant.detail
     assert giant.mend.endswith("as `weights:` of the backbone")
     assert "geheim" not in giant.detail + giant.mend
-    (token,) = weights.check_token(case(backbones=[GIANT]))
+    (token,) = checkpoints.check_token(case(backbones=[GIANT]))
     assert token.status is (FAIL if name == "HF_TOKEN" else PASS)
-    (token,) = weights.check_token(case(backbones=["dinov2-tiny"]))
+    (token,) = checkpoints.check_token(case(backbones=["dinov2-tiny"]))
     assert token.status is (WARN if name == "HF_TOKEN" else PASS)
     assert hub.asked == []

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import backbones
-from backbones.weights import WeightsError, load_model, load_strictly, require_fit
+from backbones.loading import WeightsError, load_model, load_strictly, require_fit
 
 SOURCE = Path("a.pth")
 

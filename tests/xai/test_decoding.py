@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from xai import picture as module
-from xai.picture import PictureError, eight_bits, open_picture, read_picture, turned, upright
+from xai.decoding import PictureError, eight_bits, open_picture, read_picture, turned, upright
 
 TURNS = {
     1: lambda a: a,

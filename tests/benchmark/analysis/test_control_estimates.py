@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmark.analysis.controls import READERS, SCHEMA, read_controls
+from benchmark.analysis.control_estimates import READERS, SCHEMA, read_controls
 from benchmark.analysis.leaderboard import SCHEMA as OF_LEADERBOARD
 from benchmark.storage.rundir import TrialDirectory, write_json, write_parquet
 from benchmark.study.config import Statistics

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from xai.gradcam import saliency_maps
-from xai.pictures import Figure, MeanMap, colours, mean_maps, mean_panel, mirrored_mean, overlay, panel
+from xai.panels import Figure, MeanMap, colours, mean_maps, mean_panel, mirrored_mean, overlay, panel
 
 SIZE = 224
 TILES = [(12 + column * 234, 101 + row * 262) for row in (0, 1) for column in range(4)]  # left, top; facts in one line

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 import backbones
-from finetune.checkpoint import load_trained, save_trained
 from finetune.strategies import STRATEGIES, open_strategy
+from finetune.trained import load_trained, save_trained
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

@@ -7,11 +7,11 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
 import backbones
-from backbones import HubFile, surroundings
+from backbones import HubFile, hub_settings
 from backbones.checkpoint import require_kind
 from benchmark.preflight.doctor.case import Case
 from benchmark.preflight.doctor.finding import Finding, Status
-from benchmark.report.formats import readable_bytes
+from benchmark.report.readable import readable_bytes
 from benchmark.study.config import BackboneChoice
 from benchmark.trial.costs import free_bytes
 from benchmark.trial.weight_files import find_weights
@@ -58,7 +58,7 @@ def _weights(choice: BackboneChoice) -> tuple[Finding, int]:
         by_hand = f"or name {hub.file}, downloaded elsewhere, as `weights:` of the backbone"
         return found(status, f"huggingface.co/{hub.repository}: {reason}", f"{mend}; {by_hand}"), 0
 
-    fault = surroundings.fault()
+    fault = hub_settings.fault()
     if fault is not None:
         return unavailable(Status.FAIL, fault)
     try:
@@ -97,7 +97,7 @@ def check_token(case: Case) -> list[Finding]:
         for hub in [choice.open().weights]
         if choice.weights is None and hub is not None and hub.cached() is None
     }
-    fault = surroundings.token_fault()
+    fault = hub_settings.token_fault()
     if fault is not None:
         detail, _, mend = fault.rpartition(": ")
         return [Finding(Status.FAIL if missing else Status.WARN, "hub token", detail, mend)]

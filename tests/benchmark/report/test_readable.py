@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.report.formats import p_stated, p_value, readable_bytes, readable_seconds
+from benchmark.report.readable import p_stated, p_value, readable_bytes, readable_seconds
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.cache import explained_from
 from benchmark.trial.device import forward_batch, worker_device
 from benchmark.trial.weight_files import build_model, read_records
-from finetune.checkpoint import load_trained, save_trained
 from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, batches, plan_rows
 from finetune.prepared import Prepared
+from finetune.trained import load_trained, save_trained
 from finetune.training import Epoch, Split, positive_score, predict_logits, train
 
 # Rows of test images -> what enters the block where an explanation begins, on the model's device.

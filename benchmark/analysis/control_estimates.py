@@ -14,7 +14,7 @@ from benchmark.study.config import Statistics
 from benchmark.study.controls import CONTROLS, ERASURE, OTHER_CLASS, VESSEL_PERMUTATION, Control
 from benchmark.tables import read_parquet
 from stats.bootstrap import auc_resampled, mean_resampled
-from stats.null import over_null_resampled
+from stats.over_null import over_null_resampled
 from stats.resamples import PatientsResamples
 from xai.controls.null import FOV_RATIO
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.experiments.pretrain.training import Schedule, flipped, pixels, recoloured
+from benchmark.experiments.pretrain.schedule import Schedule, flipped, pixels, recoloured
 
 
 def test_every_epoch_takes_every_image_once_in_a_new_order():
