@@ -29,7 +29,7 @@ def make_tested(strength: float = 1.0, ratio: float = 1.2, seed: int = 0) -> Tes
     return Tested(LABELS, expit(strength * (2 * LABELS - 1) + noise), 0.5, ratios, outside)
 
 
-def trial(strategy: str = "lora", seed: int = 0) -> Trial:
+def one_trial(strategy: str = "lora", seed: int = 0) -> Trial:
     return Trial(BackboneChoice(name="dinov2-tiny"), StrategyChoice(name=strategy), seed)
 
 

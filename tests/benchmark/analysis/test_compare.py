@@ -15,7 +15,7 @@ from benchmark.storage.rundir import RunDirectory, write_parquet
 from benchmark.study.config import Statistics, Study
 from stats.delong import delong_test
 from stats.multiple import holm
-from tests.benchmark.trials import cell, change, write_cohort, write_trial
+from tests.benchmark.trials import change, one_trial, write_cohort, write_trial
 
 
 def write_run(path, strengths, ratio=1.2, seed=0, **statistics):
@@ -34,7 +34,7 @@ def write_run(path, strengths, ratio=1.2, seed=0, **statistics):
     write_cohort(directory)
     for strategy, strength in strengths.items():
         if strength is not None:
-            write_trial(directory, cell(strategy), strength, ratio, seed)
+            write_trial(directory, one_trial(strategy), strength, ratio, seed)
     return path
 
 
@@ -55,7 +55,7 @@ def test_the_same_patients_are_paired(first, tmp_path):
     assert table.select("measure", "strategy").rows() == [(m, s) for m in COMPARED for s in ("lora", "partial")]
     assert set(table.select("run_a", "run_b").rows()) == {(str(first), str(second))}
 
-    trials = [RunDirectory(path).trial(cell("lora")) for path in (first, second)]
+    trials = [RunDirectory(path).trial(one_trial("lora")) for path in (first, second)]
     a, b = (pl.read_parquet(trial.predictions).filter(split="test").sort("image") for trial in trials)
     row = only(table, measure="auc", strategy="lora")
     assert row["a"] == pytest.approx(roc_auc_score(a["label"], a["score"]), abs=1e-12)
@@ -74,7 +74,7 @@ def test_values_and_intervals_are_those_of_the_runs_own_leaderboards(first, tmp_
     second = write_run(tmp_path / "second", {"lora": 3.0}, seed=1)
     table = compare_runs([first, second]).filter(strategy="lora")
     for side, path in (("a", first), ("b", second)):
-        own = build(RunDirectory(path), [cell("lora")], Statistics(resamples=200)).trials.row(0, named=True)
+        own = build(RunDirectory(path), [one_trial("lora")], Statistics(resamples=200)).trials.row(0, named=True)
         for end in ("", "_low", "_high"):
             found = dict(table.select("measure", f"{side}{end}").iter_rows())
             assert found == pytest.approx({measure: own[f"{measure}{end}"] for measure in COMPARED})
@@ -84,7 +84,7 @@ def test_n_counts_the_images_behind_a_number(first, tmp_path):
     """Of 80 test images five have no ratio, and in the second run five more have no vein."""
     second = write_run(tmp_path / "second", {"lora": 1.0})
     without = pl.when(pl.int_range(pl.len()) < 10).then(None).otherwise("vein_ratio")
-    change(RunDirectory(second).trial(cell("lora")).saliency, without.alias("vein_ratio"))
+    change(RunDirectory(second).trial(one_trial("lora")).saliency, without.alias("vein_ratio"))
     table = compare_runs([first, second])
     counts = {row["measure"]: (row["n_a"], row["n_b"]) for row in table.filter(strategy="lora").to_dicts()}
     ratios = dict.fromkeys(("artery_ratio", "vessel_ratio", "vessel_ratio_fov"), (75, 75))
@@ -111,7 +111,9 @@ def test_other_patients_labels_or_images_are_not_paired(first, tmp_path, what):
     shutil.copytree(first, other)
     files = [RunDirectory(other).cohort]
     files += [
-        getattr(RunDirectory(other).trial(cell(s)), f) for s in ("lora", "partial") for f in ("predictions", "saliency")
+        getattr(RunDirectory(other).trial(one_trial(s)), f)
+        for s in ("lora", "partial")
+        for f in ("predictions", "saliency")
     ]
     last = (pl.col("image") == "79.png") & (pl.col("patient_id") == "p39")
     for file in files:
@@ -163,7 +165,7 @@ def test_statistics_are_those_of_the_first_run(first, tmp_path):
 def test_a_ratio_that_a_run_lacks_has_no_difference(first, tmp_path):
     second = tmp_path / "second"
     shutil.copytree(first, second)
-    change(RunDirectory(second).trial(cell("lora")).saliency, pl.lit(None, dtype=pl.Float64).alias("vessel_ratio"))
+    change(RunDirectory(second).trial(one_trial("lora")).saliency, pl.lit(None, dtype=pl.Float64).alias("vessel_ratio"))
     row = only(compare_runs([first, second]), strategy="lora", measure="vessel_ratio")
     assert (row["b"], row["difference"], row["p_value"], row["method"]) == (None, None, None, "undefined")
     assert row["a"] > 1

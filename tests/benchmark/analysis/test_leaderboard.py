@@ -19,7 +19,7 @@ from stats.jackknife import Spread
 from stats.moderated import auc_variance, moderated
 from stats.multiple import holm
 from stats.risk import recalibrate
-from tests.benchmark.trials import cell, change, write_cohort, write_trial
+from tests.benchmark.trials import change, one_trial, write_cohort, write_trial
 from xai.saliency import RATIOS
 
 SETTINGS = Statistics(resamples=200)
@@ -57,7 +57,7 @@ def turned(split):
 
 
 def test_rows_columns_and_order(directory):
-    cells = [cell("classifier_only"), cell("partial"), cell("lora"), cell("full")]
+    cells = [one_trial("classifier_only"), one_trial("partial"), one_trial("lora"), one_trial("full")]
     write_trial(directory, cells[0], strength=0.2, ratio=1.0)
     write_trial(directory, cells[1], strength=3.0, ratio=1.3)
     directory.trial(cells[2]).path.mkdir(parents=True)
@@ -82,7 +82,7 @@ def test_rows_columns_and_order(directory):
 
 def test_the_columns_of_every_table_are_those_of_its_schema_with_and_without_cells(directory, tmp_path):
     names = {name: list(schema) for name, schema in TABLES.items()}
-    which = cell("lora")
+    which = one_trial("lora")
     empty = build(directory, [which], SETTINGS)
     write_trial(directory, which, strength=1.0, ratio=1.2)
     for board in (empty, build(directory, [which], SETTINGS)):
@@ -93,7 +93,7 @@ def test_the_columns_of_every_table_are_those_of_its_schema_with_and_without_cel
 
 def test_no_table_holds_nan(directory):
     """polars writes NaN into a CSV, and sorts it above every number."""
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     change(folder.saliency, pl.lit(None, dtype=pl.Float64).alias("artery_ratio"))
     board = build(directory, [which], SETTINGS)
@@ -104,7 +104,7 @@ def test_no_table_holds_nan(directory):
 
 def test_a_picture_of_the_groups(directory):
     """Two equal cells and one far behind, whatever their order."""
-    cells = [cell("classifier_only"), cell("partial"), cell("lora")]
+    cells = [one_trial("classifier_only"), one_trial("partial"), one_trial("lora")]
     for which, strength in zip(cells, (0.1, 4, 4), strict=True):
         write_trial(directory, which, strength, ratio=1.2)
     table = build(directory, cells, SETTINGS).trials
@@ -116,7 +116,7 @@ def test_a_picture_of_the_groups(directory):
 
 
 def test_a_failed_cell_takes_no_part_in_comparisons(directory):
-    cells = [cell("classifier_only"), cell("partial"), cell("lora")]
+    cells = [one_trial("classifier_only"), one_trial("partial"), one_trial("lora")]
     for which in cells[:2]:
         write_trial(directory, which, 1, ratio=1.2)
     board = build(directory, cells, SETTINGS)
@@ -126,7 +126,7 @@ def test_a_failed_cell_takes_no_part_in_comparisons(directory):
 
 
 def test_ratio_is_the_mean_of_the_images_that_have_one(directory):
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     known = pl.read_parquet(folder.saliency)["artery_ratio"].drop_nulls().to_list()
     assert len(known) == 75
@@ -134,7 +134,7 @@ def test_ratio_is_the_mean_of_the_images_that_have_one(directory):
 
 
 def test_delongs_interval_is_over_patients(directory):
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     test = pl.read_parquet(folder.predictions).filter(split="test")
     of_patients = delong(test["label"].to_numpy(), [test["score"].to_numpy()], test["patient_id"].to_numpy())
@@ -145,7 +145,7 @@ def test_delongs_interval_is_over_patients(directory):
 
 def test_interval_is_over_patients_not_images(directory):
     """Two identical images a patient carry one patient's information: the interval must not shrink."""
-    which = cell("lora")
+    which = one_trial("lora")
     cohort = pl.read_parquet(directory.cohort)
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     twins = (
@@ -167,7 +167,7 @@ def test_interval_is_over_patients_not_images(directory):
 
 
 def test_the_method_moves_the_intervals_and_nothing_else(directory):
-    which = cell("lora")
+    which = one_trial("lora")
     write_trial(directory, which, strength=1.0, ratio=1.2)
     # The tails of BCa are uneven: 200 resamples leave too few in one of them.
     rows = [only_row(directory, which, resamples=1000, interval=name) for name in ("t", "percentile", "bca")]
@@ -187,7 +187,7 @@ def test_the_method_moves_the_intervals_and_nothing_else(directory):
 
 def test_skewness_is_that_of_the_patients_who_have_ratios(directory):
     """Each of 40 patients with two images but the first two, who have none, and the third, who has one."""
-    which = cell("lora")
+    which = one_trial("lora")
     write_trial(directory, which, strength=1.0, ratio=1.2)
     row = only_row(directory, which)
     saliency = pl.read_parquet(directory.trial(which).saliency).drop_nulls("vessel_ratio")
@@ -197,7 +197,7 @@ def test_skewness_is_that_of_the_patients_who_have_ratios(directory):
 
 
 def test_thresholds_come_from_validation_alone(directory):
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     before = build(directory, [which], SETTINGS)
     change(directory.cohort, turned("test"))
@@ -215,7 +215,7 @@ def test_thresholds_come_from_validation_alone(directory):
 
 
 def test_operating_points(directory):
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     board = build(directory, [which], SETTINGS)
     assert board.operating.select("point", "measure").rows() == [
@@ -243,7 +243,7 @@ def test_operating_points(directory):
 
 
 def test_a_specificity_out_of_reach_is_a_threshold_of_infinity(directory):
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     top = (pl.col("split") == "val") & (pl.col("label") == 0)
     change(folder.predictions, pl.when(top).then(1.0).otherwise(pl.col("score")).alias("score"))
@@ -254,7 +254,7 @@ def test_a_specificity_out_of_reach_is_a_threshold_of_infinity(directory):
 
 
 def test_curves_of_every_cell_and_of_treating_all(directory):
-    cells = [cell("partial"), cell("lora")]
+    cells = [one_trial("partial"), one_trial("lora")]
     write_trial(directory, cells[0], strength=1.0, ratio=1.2)
     table = build(directory, cells, SETTINGS).curves
     assert table.select("backbone", "strategy", "curve").unique(maintain_order=True).rows() == [
@@ -268,7 +268,7 @@ def test_curves_of_every_cell_and_of_treating_all(directory):
 
 def test_controls_that_were_made(directory):
     """Erasure over the images that could be erased, here all but those of two patients."""
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     assert only_row(directory, which)["n_erased"] is None
     scores = pl.read_parquet(folder.predictions).filter(split="test")
@@ -319,7 +319,7 @@ def test_controls_that_were_made(directory):
 
 def test_a_cell_depends_on_vessels_only_where_its_auc_falls(directory):
     """A control on which the AUC rises makes the difference large, though nothing is lost without vessels."""
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=0.5, ratio=1.2)
     scores = pl.read_parquet(folder.predictions).filter(split="test")
     gained = pl.when(pl.col("label") == 1).then(pl.col("score") + 0.3).otherwise(pl.col("score"))
@@ -343,8 +343,8 @@ def test_a_cell_depends_on_vessels_only_where_its_auc_falls(directory):
 def test_what_is_shown_is_adjusted_for_all_finished_cells(directory):
     strategies = ("classifier_only", "partial", "lora", "full")
     for seed, (strategy, strength) in enumerate(zip(strategies[:3], (0.0, 2.0, 2.0), strict=True)):
-        write_trial(directory, cell(strategy), strength, ratio=1.2, seed=seed)
-    rows = build(directory, [cell(strategy) for strategy in strategies], SETTINGS).trials.filter(status="ok")
+        write_trial(directory, one_trial(strategy), strength, ratio=1.2, seed=seed)
+    rows = build(directory, [one_trial(strategy) for strategy in strategies], SETTINGS).trials.filter(status="ok")
     assert rows["auc_p_holm"].to_list() == pytest.approx(holm(rows["auc_p"].to_numpy()))
     assert rows["predicts"].to_list() == ((rows["auc_p_holm"] <= 0.05) & (rows["auc"] > 0.5)).to_list()
     assert rows["predicts"][0] and not rows["predicts"][-1]
@@ -353,20 +353,20 @@ def test_what_is_shown_is_adjusted_for_all_finished_cells(directory):
 def test_the_highest_of_several_like_cells_is_corrected(directory):
     strategies = ("classifier_only", "partial", "lora", "full")
     for seed, strategy in enumerate(strategies):
-        write_trial(directory, cell(strategy), strength=1.0, ratio=1.2, seed=seed)
-    rows = build(directory, [cell(strategy) for strategy in strategies], SETTINGS).trials
+        write_trial(directory, one_trial(strategy), strength=1.0, ratio=1.2, seed=seed)
+    rows = build(directory, [one_trial(strategy) for strategy in strategies], SETTINGS).trials
     highest, *others = rows["auc_corrected"].to_list()
     assert others == [None, None, None] and 0.01 < rows["auc"][0] - highest < 0.08
 
 
 def test_one_cell_was_not_chosen(directory):
-    which = cell("lora")
+    which = one_trial("lora")
     write_trial(directory, which, strength=1.0, ratio=1.2)
     assert only_row(directory, which)["auc_corrected"] is None
 
 
 def test_labels_are_counted_and_those_not_compared_have_no_number(directory):
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     row = only_row(directory, which)
     counts = [row[f"n_{called}_{label}"] for label in ("positive", "negative") for called in ("right", "wrong")]
@@ -380,7 +380,9 @@ def test_labels_are_counted_and_those_not_compared_have_no_number(directory):
 
 
 def test_correlation_over_cells(directory):
-    cells = [cell(strategy, seed) for strategy in ("classifier_only", "partial", "lora", "full") for seed in (0, 1)]
+    cells = [
+        one_trial(strategy, seed) for strategy in ("classifier_only", "partial", "lora", "full") for seed in (0, 1)
+    ]
     for number, which in enumerate(cells):
         write_trial(directory, which, strength=number // 2, ratio=1 + number // 2, seed=number)
     board = build(directory, cells, SETTINGS)
@@ -399,7 +401,7 @@ def test_correlation_over_cells(directory):
 
 
 def test_two_cells_have_no_rank_correlation_worth_a_number(directory):
-    cells = [cell("partial"), cell("lora")]
+    cells = [one_trial("partial"), one_trial("lora")]
     for which in cells:
         write_trial(directory, which, strength=1.0, ratio=1.2)
     table = build(directory, cells, SETTINGS).correlation
@@ -418,7 +420,7 @@ def test_two_cells_have_no_rank_correlation_worth_a_number(directory):
 )
 def test_risks_are_scores_without_the_balancing_of_training(directory, balance, method, line):
     """One in four training images is positive; calls and ranks are of the scores."""
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     _add_training(directory)
     settings = Statistics(resamples=200, risk=method)
@@ -433,7 +435,7 @@ def test_risks_are_scores_without_the_balancing_of_training(directory, balance, 
 
 
 def test_risks_recalibrated_on_validation_and_where_that_cannot_be(directory):
-    which = cell("lora")
+    which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     _add_training(directory)
     settings = Statistics(resamples=200, risk="recalibrated")

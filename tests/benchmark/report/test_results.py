@@ -47,7 +47,7 @@ from benchmark.study.config import Controls, Statistics
 from benchmark.study.controls import ERASURE
 from benchmark.synthetic import SyntheticCohort
 from tests.benchmark.lab_results import MACHINE, SOFTWARE
-from tests.benchmark.trials import cell, change, write_cohort, write_trial
+from tests.benchmark.trials import change, one_trial, write_cohort, write_trial
 from xai.saliency import RATIOS
 
 SETTINGS = Statistics(resamples=200)
@@ -58,7 +58,7 @@ NAMES = ("backbone", "strategy", "seed")
 def board(tmp_path_factory):
     """Two cells with two seeds each and one that failed; the first has its controls, and fewer artery ratios."""
     directory = write_cohort(RunDirectory(tmp_path_factory.mktemp("run")))
-    cells = [cell(strategy, seed) for strategy in ("partial", "lora") for seed in (0, 1)]
+    cells = [one_trial(strategy, seed) for strategy in ("partial", "lora") for seed in (0, 1)]
     for number, which in enumerate(cells):
         write_trial(directory, which, strength=number, ratio=1 + number / 2, seed=number)
     first = directory.trial(cells[0])
@@ -82,7 +82,7 @@ def board(tmp_path_factory):
         first.parameter_randomisation,
         {"n_images": 32, "steps": steps, "other_images": {"rank_correlation": 0.25, "n_pairs": 200}},
     )
-    return build(directory, [*cells, cell("full")], SETTINGS)
+    return build(directory, [*cells, one_trial("full")], SETTINGS)
 
 
 @pytest.fixture(scope="module")
