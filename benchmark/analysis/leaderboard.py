@@ -126,7 +126,7 @@ class Leaderboard:
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Every frame but the cells, under the name of its file."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "cells"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "trials"}
 
 
 def build(

@@ -59,7 +59,7 @@ def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) 
         same_patients=[_listed(names) for names in same_patients(runs)],
         several_cohorts=len({results.cohort.test_sha256 for results in runs.values()}) > 1,
         untrained={name: untrained(results) for name, results in runs.items()},
-        trials=cells.sort("auc", descending=True, nulls_last=True).to_dicts(),
+        cells=cells.sort("auc", descending=True, nulls_last=True).to_dicts(),
         models=models.to_dicts(),
         several_seeds=cells["seed"].n_unique() > 1,
         measures=[

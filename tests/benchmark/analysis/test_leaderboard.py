@@ -98,7 +98,7 @@ def test_no_table_holds_nan(directory):
     change(folder.saliency, pl.lit(None, dtype=pl.Float64).alias("artery_ratio"))
     board = build(directory, [which], SETTINGS)
     assert board.trials["artery_ratio"].to_list() == [None]
-    for name, table in {"cells": board.trials, **board.tables()}.items():
+    for name, table in {"trials": board.trials, **board.tables()}.items():
         assert not any(table[column].is_nan().any() for column in table.columns if table[column].dtype.is_float()), name
 
 

@@ -185,7 +185,7 @@ def test_a_cell_that_is_not_shown_to_predict_is_marked_here_too():
     lab = results_of(big__lora=0.53, big__full=0.8)
     first, second = lab.trials
     cells = [first.model_copy(update={"predicts": False}), second.model_copy(update={"predicts": True})]
-    page = page_of({"lab": lab.model_copy(update={"cells": cells})})
+    page = page_of({"lab": lab.model_copy(update={"trials": cells})})
     assert page.count("†</sup>") == 1
     assert "† Not shown to predict better than chance" in page
     assert "†" not in page_of({"lab": lab}), "an earlier program says nothing of it"

@@ -142,12 +142,12 @@ def test_json_has_no_nan_and_no_infinity(written):
         pytest.fail(f"{name} is not JSON")
 
     values = json.loads(written.read_text(encoding="utf-8"), parse_constant=refuse)
-    noted = next(cell["training"] for cell in values["cells"] if cell["training"])
+    noted = next(cell["training"] for cell in values["trials"] if cell["training"])
     assert noted == {"seconds": 1.5, "losses": [0.7, None]}
 
 
 def test_every_number_of_the_leaderboard_is_in_its_cell(board, written):
-    cells = json.loads(written.read_text(encoding="utf-8"))["cells"]
+    cells = json.loads(written.read_text(encoding="utf-8"))["trials"]
     assert [[cell[name] for name in NAMES] for cell in cells] == [
         list(row) for row in board.trials.select(NAMES).rows()
     ]
@@ -165,7 +165,7 @@ def told(number, *names):
 
 def test_every_number_of_the_other_tables_is_in_its_place(board, written):
     values = json.loads(written.read_text(encoding="utf-8"))
-    by_cell = [([cell[name] for name in NAMES], cell) for cell in values["cells"]]
+    by_cell = [([cell[name] for name in NAMES], cell) for cell in values["trials"]]
     convention = ("region", "against", "scaling", "average", "images")
     tables = {
         "comparisons": [
@@ -349,7 +349,7 @@ def changed(**changes):
         (changed(version=3), "expected retina-benchmark/results version 2, found ('retina-benchmark/results', 3)"),
         (lambda values: [values], "expected retina-benchmark/results version 2, found None"),
         (lambda values: {}, "expected retina-benchmark/results version 2, found (None, None)"),
-        (changed(cells=[{"backbone": "x"}]), "cells.0.strategy: Field required"),
+        (changed(trials=[{"backbone": "x"}]), "trials.0.strategy: Field required"),
         (changed(seconds={"train": "long"}), "seconds.train: Input should be a valid number"),
         (changed(version=1), "software.program: Input should be a valid string"),
         (changed(version=1, software={}, machine={"CPUs": "two"}), "machine.cpus: Input should be a valid integer"),
@@ -378,7 +378,7 @@ def test_what_is_no_json_is_refused_with_one_line(tmp_path, content):
 
 def test_a_field_that_was_added_later_is_passed_over(results, written):
     values = json.loads(written.read_text(encoding="utf-8"))
-    values["new"] = values["cells"][0]["new"] = values["methods"]["patients"]["new"] = 1
+    values["new"] = values["trials"][0]["new"] = values["methods"]["patients"]["new"] = 1
     written.write_text(json.dumps(values), encoding="utf-8")
     assert read_results(written).model_dump_json() == results.model_dump_json()
 
