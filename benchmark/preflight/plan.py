@@ -164,7 +164,7 @@ def _search(study: Study, costs: dict[Trial, Cost], machine: Machine) -> str:
     most = study.search.candidates * study.training.epochs
     seconds = most * sum(cost.epoch for cost in cells.values()) / machine.trials
     return (
-        f"Search: {study.search.candidates} learning rates for each of {len(cells)} cells of backbone and strategy, at "
+        f"Search: {study.search.candidates} learning rates for each of {len(cells)} cells (backbone and strategy), at "
         f"most {most} epochs a cell, before the trials: at most {readable_seconds(seconds)} more."
     )
 

@@ -11,7 +11,7 @@ from tests.benchmark import page_content
 
 def leaderboard(**changes):
     """One cell that predicts, whose measures all name the vessels."""
-    row = page_content.trials().row(0, named=True) | changes
+    row = page_content.cells().row(0, named=True) | changes
     return pl.DataFrame([row], schema=LEADERBOARD)
 
 
@@ -59,7 +59,7 @@ def test_what_was_not_learned_is_shown_and_not_judged(signal, cell):
 
 
 def test_one_row_per_finished_cell_with_the_numbers_behind_its_verdicts():
-    cells = page_content.trials((0, 7))
+    cells = page_content.cells((0, 7))
     planted = compare_with_truth(cells, SyntheticCohort(best_auc=0.95, effect=2)).trials
     done = cells.filter(status="ok")
     assert planted.schema == pl.Schema(SCHEMA)

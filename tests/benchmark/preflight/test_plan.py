@@ -176,7 +176,7 @@ def test_trials_beyond_the_memory_are_named(monkeypatch):
 
 def test_a_search_is_priced():
     text = told(DEMO, backbones=["dinov2-tiny"], seeds=[0, 1], search={"candidates": 6}, training={"epochs": 7})
-    assert "Search: 6 learning rates for each of 3 pairs of backbone and strategy, at most 42 epochs a pair" in text
+    assert "Search: 6 learning rates for each of 3 cells (backbone and strategy), at most 42 epochs a cell" in text
     assert "more." in text.split("at most")[-1]
 
 
