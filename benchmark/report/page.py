@@ -40,7 +40,7 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 LEFT_OUT_SHOWN = 50
 PAIRS_SHOWN = 100
 CONTROL_COLUMNS = ("vessel_ratio_fov_null", "vessel_ratio_fov_turned", "n_other", "parameter_randomisation", "n_erased")
-CHANCES = "The thin tick of a vessel ratio is the ratio of the same maps on other patients’ vessels; compare with it."
+CHANCES = "The thin tick is the vessel ratio of the same maps on other patients’ vessels: compare the ratio with it."
 _REGIONS = ("vessel", "artery", "vein")
 _ACRONYMS = {"auc": "AUC", "f1": "F1", "vessel_ratio_fov": "vessel ratio in the field of view"}
 

@@ -95,7 +95,7 @@ VESSEL_PERMUTATION = Control(
         ),
         Method(
             "turned_vessels",
-            "ratio of the same maps on the own vessels of the eye, rotated and mirrored about the optic disc (about the "
+            "ratio of the same maps on the eye's own vessels, rotated and mirrored about the optic disc (about the "
             "centre of the field of view if no disc is known), mean over all positions; one-sided p-value of the ratio "
             "from random positions",
             permutes=True,
