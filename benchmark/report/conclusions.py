@@ -65,9 +65,9 @@ def cautions(board: Leaderboard) -> list[str]:
     if len(outside):
         most = max(outside["outside_share"].to_list())
         sentences.append(
-            f"In {_trials(len(outside), len(done), capital=False)}, more than {100 * MUCH:.0f} % of the maps (up to "
-            f"{100 * most:.0f} %) lies outside the field of view, where there is no retina. Use the ratios inside the "
-            "field of view instead."
+            f"In {_trials(len(outside), len(done), capital=False)}, more than {100 * MUCH:.0f} % of the saliency "
+            f"(up to {100 * most:.0f} %) lies outside the field of view, where there is no retina. Use the ratios "
+            "inside the field of view instead."
         )
     sentences.append(_heavy_tails(done))
     return [sentence for sentence in sentences if sentence]

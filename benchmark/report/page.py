@@ -372,7 +372,7 @@ def _address(kind: str, content: bytes) -> str:
 
 
 def _compressed(path: Path) -> str:
-    """A figure as a data: address of a fifth of its size; the file in the run directory is not compressed."""
+    """A figure as a data: address of a fifth of its size; the file in the run directory has full quality."""
     file = io.BytesIO()
     open_picture(path).convert("RGB").save(file, "WEBP", quality=80)
     return _address("image/webp", file.getvalue())

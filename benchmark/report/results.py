@@ -126,7 +126,7 @@ class TrialResult(_Model):
     vessel_ratio_fov_null_p_holm: float | None = None
     vessel_ratio_fov_turned_p_holm: float | None = None
     vessel_ratio_fov_other_null_p_holm: float | None = None
-    predicts: bool | None = None  # adjusted p-value at most 1 - confidence
+    predicts: bool | None = None  # shown by the adjusted p-values at a level of 1 - confidence
     depends: bool | None = None
     erased_reversed: bool | None = None  # the AUC without vessels is below 0.5: misled, so no dependence is concluded
     above_null: bool | None = None

@@ -176,7 +176,7 @@ def test_cautions(board):
         "2 of 8 trials have a ratio for less than 80 % of the test images; the fewest are 47 of 1234, where 1184 maps "
         "have no positive value."
     )
-    assert outside.startswith("In 1 of 8 trials, more than 20 % of the maps (up to 86 %) lies outside the field")
+    assert outside.startswith("In 1 of 8 trials, more than 20 % of the saliency (up to 86 %) lies outside the field")
 
 
 def test_few_patients_of_a_class_are_said_first(board):
