@@ -1,1 +1,1 @@
-"""Presentation: results.json, pages, sentences, LaTeX, the terminal, charts and templates."""
+"""Presentation: results.json, the page, its sentences, LaTeX, terminal tables, charts and templates."""

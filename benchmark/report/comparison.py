@@ -1,4 +1,4 @@
-"""Runs compared, as a table on the terminal."""
+"""A comparison of runs as a table on the terminal."""
 
 from typing import Any
 
@@ -15,16 +15,16 @@ from benchmark.report.terminal import Names, estimate, print_table
 
 
 def print_comparison(table: pl.DataFrame, confidence: float, console: Console) -> None:
-    """AUC and vessel ratio of every cell in both runs; the other measures are in the file."""
+    """Print AUC and vessel ratio of every trial in both runs; the other measures are in the file."""
     for (run_a, run_b), of_pair in table.group_by("run_a", "run_b", maintain_order=True):
         shown = Table(
-            title=f"{escape(str(run_b))} (b) less {escape(str(run_a))} (a), these trained models",
+            title=f"{escape(str(run_b))} (b) minus {escape(str(run_a))} (a), these trained models",
             title_justify="left",
             box=box.SIMPLE_HEAD,
-            caption=f"Below each number its {100 * confidence:g} % interval over patients; p is Holm-adjusted.",
+            caption=f"Below each number is its {100 * confidence:g} % interval over patients; p is Holm-adjusted.",
             caption_justify="left",
         )
-        shown.add_column("cell")
+        shown.add_column("trial")
         for heading in ("measure", *SIDES, "b - a", "p"):
             shown.add_column(heading, justify="left" if heading == "measure" else "right", no_wrap=True)
         for row in of_pair.filter(pl.col("measure").is_in(["auc", "vessel_ratio"])).sort(*TRIAL, "measure").to_dicts():
@@ -39,5 +39,5 @@ def print_comparison(table: pl.DataFrame, confidence: float, console: Console) -
 
 
 def _difference(row: dict[str, Any]) -> str:
-    told = f"{row['difference']:+.3f}"
-    return told if row["low"] is None else f"{told}\n[dim]{row['low']:+.3f} to {row['high']:+.3f}[/]"
+    text = f"{row['difference']:+.3f}"
+    return text if row["low"] is None else f"{text}\n[dim]{row['low']:+.3f} to {row['high']:+.3f}[/]"

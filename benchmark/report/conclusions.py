@@ -1,4 +1,4 @@
-"""What a leaderboard says, in a few sentences, and what its numbers cannot carry."""
+"""Conclusions that a leaderboard supports, in a few sentences, and cautions about its numbers."""
 
 import re
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from benchmark.study.patients import OfEachClass, too_few
 from benchmark.synthetic.population import Signal
 from stats.jackknife import TAIL
 
-FEW = 0.8  # of the test images with a ratio, below which a cell is said to have few
-MUCH = 0.2  # of a map outside the field of view, above which it is said
+FEW = 0.8  # share of the test images with a ratio; a trial with less gets a caution
+MUCH = 0.2  # share of a map outside the field of view; a trial with more gets a caution
 
 PLANTED: dict[Signal, str] = {
     "vessels": "in the arteries",
@@ -24,15 +24,17 @@ AVERAGED = (("cells", "seeds"), ("strategies", "backbones"), ("backbones", "stra
 
 
 def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
-    """Which cells are shown to predict and to depend on the vessels, and whether the best differ from the others.
+    """Which trials are shown to predict and to depend on the vessels, and whether the best differs from the others.
 
-    margin: two AUCs that differ by less count as equivalent.
+    Args:
+        board: the leaderboard.
+        margin: two AUCs that differ by less than this count as equivalent.
     """
     done = board.trials.filter(status=OK)
     if done.is_empty():
         return []
     able = done.filter("predicts")
-    told = [
+    sentences = [
         _prediction(done, able),
         _unknown(done),
         _ratios(done, able),
@@ -44,72 +46,73 @@ def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
         _optimism(done),
         *(_averages(board, *each) for each in AVERAGED),
     ]
-    return [sentence for sentence in told if sentence]
+    return [sentence for sentence in sentences if sentence]
 
 
 def cautions(board: Leaderboard) -> list[str]:
-    """Few patients of a class, cells whose ratio rests on some images alone, maps of where there is nothing to see."""
+    """Few patients of a class, trials with a ratio for few images, maps outside the field of view, heavy tails."""
     done = board.trials.filter(status=OK)
     few = done.filter(pl.col("n_ratio") < FEW * pl.col("n_images"))
     outside = done.filter(pl.col("outside_share") > MUCH)
-    told = [sentence for sentence in [_few_patients(done)] if sentence]
+    sentences = [_few_patients(done)]
     if len(few):
         least = few.row(few["n_ratio"].arg_min() or 0, named=True)
-        told.append(
-            f"{_cells(len(few), len(done))} {_have(len(few))} a ratio for less than {100 * FEW:.0f} % of the test "
-            f"images, the least for {least['n_ratio']} of {least['n_images']} ({least['n_images'] - least['n_map']} of "
-            "its maps have no positive value)."
+        sentences.append(
+            f"{_trials(len(few), len(done))} {_have(len(few))} a ratio for less than {100 * FEW:.0f} % of the test "
+            f"images; the fewest are {least['n_ratio']} of {least['n_images']}, where "
+            f"{least['n_images'] - least['n_map']} maps have no positive value."
         )
     if len(outside):
         most = max(outside["outside_share"].to_list())
-        told.append(
-            f"In {_cells(len(outside), len(done), capital=False)} more than {100 * MUCH:.0f} % of the maps, up to "
-            f"{100 * most:.0f} %, lie outside the field of view, where there is nothing to see: read the ratios inside "
-            "it."
+        sentences.append(
+            f"In {_trials(len(outside), len(done), capital=False)}, more than {100 * MUCH:.0f} % of the saliency "
+            f"(up to {100 * most:.0f} %) lies outside the field of view, where there is no retina. Use the ratios "
+            "inside the field of view instead."
         )
-    return told + [sentence for sentence in [_heavy_tails(done)] if sentence]
+    sentences.append(_heavy_tails(done))
+    return [sentence for sentence in sentences if sentence]
 
 
 def _heavy_tails(done: pl.DataFrame) -> str:
-    """Cells in which a few patients carry the mean ratio, which makes its interval too narrow."""
+    """Trials in which a few patients dominate the mean ratio, which makes its interval too narrow."""
     heavy = done.filter(pl.max_horizontal("vessel_ratio_skewness", "vessel_ratio_fov_skewness") > TAIL)
     if heavy.is_empty():
         return ""
     return (
-        f"The interval of the vessel ratio is likely too narrow in {_cells(len(heavy), len(done), capital=False)}: "
+        f"The interval of the vessel ratio is likely too narrow in {_trials(len(heavy), len(done), capital=False)}: "
         "a few patients have much higher ratios than the others. Use the geometric mean instead (“Does the convention "
         "matter?”, ratios.csv)."
     )
 
 
 def _few_patients(done: pl.DataFrame) -> str:
-    """What few patients of a class in the test set do to every cell alike."""
+    """A caution about few patients of a class in the test set, which affect every trial."""
     if done.is_empty():
         return ""
     return too_few(OfEachClass(*done.select("n_positive_patients", "n_negative_patients").row(0)))
 
 
 def risk_stated(board: Leaderboard) -> str:
-    """How the scores of the cells became the probabilities that calibration, Brier score and net benefit are of."""
+    """How scores were converted to the risks from which calibration, Brier score and net benefit are computed."""
     made = board.trials.filter(status=OK).select("risk_intercept", "risk_slope")
     balanced = made.filter((pl.col("risk_slope") == 1) & (pl.col("risk_intercept") != 0))
     recalibrated = made.filter(pl.col("risk_slope") != 1)
-    told = []
+    sentences = []
     if len(recalibrated):
-        told.append(
-            f"Risks: scores recalibrated on validation ({_cells(len(recalibrated), len(made), capital=False)})."
+        sentences.append(
+            f"Risks are scores recalibrated on validation ({_trials(len(recalibrated), len(made), capital=False)})."
         )
     if len(balanced):
-        told.append(
-            "Risks: scores from which the balancing of the classes in training is removed "
+        sentences.append(
+            "Risks are scores corrected for the balancing of classes in training "
             f"({balanced['risk_intercept'][0]:+.2f} on the logit scale), so they refer to the share of positives among "
             "the training images."
         )
-    return " ".join(told) or "Risks: the scores as the models give them."
+    return " ".join(sentences) or "Risks are the uncorrected scores of the models."
 
 
 def planted_found(planted: Planted) -> str:
-    """Where a synthetic study's signal is, and for how many cells that predict each measure names the vessels."""
+    """Where the signal of a synthetic study is, and for how many trials that predict each measure indicates vessels."""
     if not planted.has_signal:
         why = "the best possible AUC is 0.5" if planted.cohort.effect else "severity does not show (effect 0)"
         return f"No signal was planted: {why}, so no measure is judged."
@@ -118,44 +121,44 @@ def planted_found(planted: Planted) -> str:
     able = done.filter("predicts")
     if able.is_empty():
         why = "a model cannot use what it has not learned"
-        return f"{where} No cell is shown to predict better than chance, so no measure is judged: {why}."
-    told = f"{where} {_cells(len(able), len(done))} {_are(len(able))} shown to predict better than chance."
+        return f"{where} No trial is shown to predict better than chance, so no measure is judged: {why}."
+    found = f"{where} {_trials(len(able), len(done))} {_are(len(able))} shown to predict better than chance."
     verdicts = [(each.called, able[f"{each.name}_verdict"].drop_nulls().to_list()) for each in INDICATORS]
-    counts = [(called, _named_of(found, signal)) for called, found in verdicts if found]
+    counts = [(called, _indicated_in(given, signal)) for called, given in verdicts if given]
     if not counts:
-        return f"{told} No measure has a verdict."
+        return f"{found} No measure has a verdict."
     (first, count), *others = counts
-    names = "names the vessels" if OUTCOMES[signal]["vessels"] == "right" else "wrongly names the vessels"
-    return f"{told} {_capital(_listed([f'{first} {names} {count}', *(' '.join(other) for other in others)]))}."
+    indicates = "indicates the vessels" if OUTCOMES[signal]["vessels"] == "right" else "wrongly indicates the vessels"
+    return f"{found} {_capital(_listed([f'{first} {indicates} {count}', *(' '.join(other) for other in others)]))}."
 
 
-def _named_of(verdicts: Sequence[str], signal: Signal) -> str:
+def _indicated_in(verdicts: Sequence[str], signal: Signal) -> str:
     count, elsewhere = verdicts.count("vessels"), verdicts.count("elsewhere")
     how = {"right": "rightly", "wrong": "wrongly"}[OUTCOMES[signal]["elsewhere"]]
-    told = f"for {count or 'none'} of {len(verdicts)}"
-    return f"{told} (it {how} points elsewhere for {elsewhere})" if elsewhere else told
+    text = f"for {count or 'none'} of {len(verdicts)}"
+    return f"{text} (it {how} indicates another place for {elsewhere})" if elsewhere else text
 
 
 def _prediction(done: pl.DataFrame, able: pl.DataFrame) -> str:
     if able.is_empty() and done["predicts"].has_nulls():
         return ""
-    how = "AUC against 0.5" + (f", adjusted for {len(done)} cells" if len(done) > 1 else "")
+    how = "AUC against 0.5" + (f", adjusted for {len(done)} trials" if len(done) > 1 else "")
     if able.is_empty():
-        who = "The cell is not" if len(done) == 1 else "No cell is"
+        who = "The trial is not" if len(done) == 1 else "No trial is"
         return f"{who} shown to predict better than chance ({how})."
-    return f"{_cells(len(able), len(done))} {_are(len(able))} shown to predict better than chance ({how})."
+    return f"{_trials(len(able), len(done))} {_are(len(able))} shown to predict better than chance ({how})."
 
 
 def _unknown(done: pl.DataFrame) -> str:
     unknown = done.filter(pl.col("predicts").is_null())
     if unknown.is_empty():
         return ""
-    who = f"{_cells(len(unknown), len(done))} {_have(len(unknown))}"
-    return f"{who} no interval of the AUC: it is 0 or 1, or too few patients are of one class."
+    who = _trials(len(unknown), len(done), capital=False)
+    return f"The AUC of {who} has no interval: it is 0 or 1, or one class has too few patients."
 
 
 def _best(board: Leaderboard, done: pl.DataFrame) -> str:
-    """Of single trainings; where cells have several, `_averages` says more."""
+    """The highest AUC of single trainings; where cells have several trainings, `_averages` compares their means."""
     others = len(done) - 1
     if not others or _of_several_seeds(board):
         return ""
@@ -163,7 +166,8 @@ def _best(board: Leaderboard, done: pl.DataFrame) -> str:
     if not different:
         return "Among these trained models, no AUC differs significantly from the highest."
     name = f"{best['backbone']}, {best['strategy']}" + (f", seed {best['seed']}" if done["seed"].n_unique() > 1 else "")
-    return f"Highest AUC of these trained models: {name}, {best['auc']:.3f}; {_differ(different, others)}."
+    highest = f"The highest AUC of these trained models is {best['auc']:.3f} ({name})"
+    return f"{highest}; {_differ(different, others)} from it."
 
 
 def _of_several_seeds(board: Leaderboard) -> bool:
@@ -179,9 +183,8 @@ def _averages(board: Leaderboard, family: str, averaged_over: str) -> str:
     own = _letters(best["group"])
     different = sum(own.isdisjoint(_letters(row["group"])) for row in others)
     name = ", ".join(best[side] for side in ("backbone", "strategy") if best[side])
-    told = f"{family.capitalize()}, averaged over {averaged_over}: "
-    told += f"highest AUC {name}, {best['mean']:.3f}; {_differ(different, len(others))}"
-    return f"{told} (holds for {best['holds_for']})."
+    text = f"{family.capitalize()}, averaged over {averaged_over}: the highest AUC is {best['mean']:.3f} ({name}); "
+    return f"{text}{_differ(different, len(others))} from it (this holds for {best['holds_for']})."
 
 
 def _differ(different: int, others: int) -> str:
@@ -195,7 +198,7 @@ def _letters(group: str) -> set[str]:
 
 
 def _equivalent(board: Leaderboard, done: pl.DataFrame, margin: float) -> str:
-    """Of the trained models that are not shown to differ from the highest: how many are shown to be as good."""
+    """How many of the trained models that do not differ from the highest are shown to be equivalent to it."""
     if len(done) < 2 or _of_several_seeds(board):
         return ""
     best = done.row(0, named=True)
@@ -208,9 +211,9 @@ def _equivalent(board: Leaderboard, done: pl.DataFrame, margin: float) -> str:
     neither = "neither a difference nor equivalence is shown"
     if not equivalent:
         which = f"the {others}" if len(done) == 2 else f"any of the {others}"
-        return f"Whether {which} is equivalent to the highest within {margin:g} of AUC is not known: {neither}."
-    told = f"Of the {others}, {equivalent} {_are(equivalent)} equivalent to the highest within {margin:g} of AUC"
-    return f"{told}; for {unknown}, {neither}." if unknown else f"{told}."
+        return f"Whether {which} is equivalent to the highest (AUC within {margin:g}) is not known: {neither}."
+    text = f"Of the {others}, {equivalent} {_are(equivalent)} equivalent to the highest (AUC within {margin:g})"
+    return f"{text}; for {unknown}, {neither}." if unknown else f"{text}."
 
 
 def _optimism(done: pl.DataFrame) -> str:
@@ -218,8 +221,8 @@ def _optimism(done: pl.DataFrame) -> str:
     if len(done) < 2 or best["auc_corrected"] is None:
         return ""
     return (
-        f"The highest of {len(done)} AUCs, {best['auc']:.3f}, is too high on average, because it was chosen as the "
-        f"highest; corrected for this it is {best['auc_corrected']:.3f}."
+        f"The highest of {len(done)} AUCs, {best['auc']:.3f}, is too high on average, because it was selected for "
+        f"being the highest; corrected for this selection, it is {best['auc_corrected']:.3f}."
     )
 
 
@@ -228,13 +231,14 @@ def _erasure(able: pl.DataFrame) -> str:
     if erased.is_empty():
         return ""
     count = erased.filter("depends").height
-    why = "the AUC falls without vessels, and falls more than with as much painted elsewhere"
+    why = "the AUC falls without vessels, and falls more than when as much is painted out elsewhere"
     if len(erased) == 1:
-        return f"It is shown to depend on the vessels: {why}." if count else "It is not shown to depend on the vessels."
-    those = f"Of the {len(erased)} cells that predict and were tested without vessels"
+        that = "The one trial that predicts and was tested without vessels"
+        return f"{that} is shown to depend on them: {why}." if count else f"{that} is not shown to depend on them."
+    those = f"Of the {len(erased)} trials that predict and were tested without vessels"
     if not count:
-        return f"{those}, none is shown to depend on the vessels."
-    return f"{those}, {count} {_are(count)} shown to depend on the vessels: {why}."
+        return f"{those}, none is shown to depend on them."
+    return f"{those}, {count} {_are(count)} shown to depend on them: {why}."
 
 
 def _misled(able: pl.DataFrame) -> str:
@@ -242,31 +246,31 @@ def _misled(able: pl.DataFrame) -> str:
     if misled.is_empty():
         return ""
     return (
-        f"Without vessels {_named(misled, able)} {'rank' if len(misled) > 1 else 'ranks'} patients the wrong way round "
-        "(AUC below 0.5): painted images mislead rather than lack something, so whether the vessels are needed is "
-        "not known."
+        f"Without vessels, {_named(misled, able)} {'rank' if len(misled) > 1 else 'ranks'} patients in reverse order "
+        "(AUC below 0.5): the painted images mislead the model instead of only lacking information, so it is not known "
+        "whether the vessels are needed."
     )
 
 
 def _disagreements(able: pl.DataFrame) -> list[str]:
-    """Cells whose map and erasure point to different answers, by name."""
+    """Name the trials in which the map and the erasure test give different answers."""
     both = able.drop_nulls(["depends", "above_null"]).filter(~pl.col("erased_reversed").fill_null(False))
     only_map, only_erasure = (
         both.filter("above_null", ~pl.col("depends")),
         both.filter("depends", ~pl.col("above_null")),
     )
-    told = []
+    sentences = []
     if len(only_map):
-        told.append(
-            f"Map and erasure do not agree for {_named(only_map, able)}: the vessel ratio is above that with other "
-            f"patients’s vessels, but {_it(only_map)} not shown to depend on the vessels."
+        sentences.append(
+            f"Map and erasure do not agree for {_named(only_map, able)}: the vessel ratio is higher than with other "
+            f"patients’ vessels, but {_it(only_map)} not shown to depend on the vessels."
         )
     if len(only_erasure):
-        told.append(
+        sentences.append(
             f"Map and erasure do not agree for {_named(only_erasure, able)}: {_it(only_erasure)} shown to depend on "
-            "the vessels, but the vessel ratio is not shown to be above that with other patients’s vessels."
+            "the vessels, but the vessel ratio is not shown to be higher than with other patients’ vessels."
         )
-    return told
+    return sentences
 
 
 def _ratios(done: pl.DataFrame, able: pl.DataFrame) -> str:
@@ -276,20 +280,20 @@ def _ratios(done: pl.DataFrame, able: pl.DataFrame) -> str:
     who = (
         "Vessel ratios"
         if able.is_empty() and len(marked) == len(done)
-        else f"Vessel ratios of the {len(marked)} cells marked †"
+        else f"The vessel ratios of the {len(marked)} trials marked †"
         if len(marked) > 1
         else f"The vessel ratio of {_named(marked, done)} (marked †)"
     )
-    verb = "is" if who.startswith("The vessel ratio ") else "are"
+    verb = "is" if who.startswith("The vessel ratio of") else "are"
     return f"{who} {verb} hard to interpret: an untrained model can also highlight vessels."
 
 
-def _named(cells: pl.DataFrame, among: pl.DataFrame) -> str:
-    """The names of cells in a sentence."""
+def _named(trials: pl.DataFrame, among: pl.DataFrame) -> str:
+    """The names of trials in a sentence."""
     seeds = among["seed"].n_unique() > 1
     names = [
         f"{backbone} {strategy}" + (f" seed {seed}" if seeds else "")
-        for backbone, strategy, seed in cells.select(*TRIAL).iter_rows()
+        for backbone, strategy, seed in trials.select(*TRIAL).iter_rows()
     ]
     return _listed(names)
 
@@ -299,16 +303,16 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _it(cells: pl.DataFrame) -> str:
-    return "the model is" if len(cells) == 1 else "the models are"
+def _it(trials: pl.DataFrame) -> str:
+    return "the model is" if len(trials) == 1 else "the models are"
 
 
 def _others(count: int) -> str:
-    return "other cell" if count == 1 else f"{count} other cells"
+    return "other trial" if count == 1 else f"{count} other trials"
 
 
-def _cells(count: int, of: int, capital: bool = True) -> str:
-    words = f"{count} of {of} cells" if count < of else "the cell" if of == 1 else f"all {of} cells"
+def _trials(count: int, of: int, capital: bool = True) -> str:
+    words = f"{count} of {of} trials" if count < of else "the trial" if of == 1 else f"all {of} trials"
     return _capital(words) if capital else words
 
 

@@ -1,4 +1,4 @@
-"""How a run was made, in words: the sections at the end of its page."""
+"""How a run was made, in words: the facts at the end of its page."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ from xai.vessels.quality import FLAGS
 
 
 def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, dict[str, str]]:
-    """Section -> key -> value, all of them text.
+    """The facts as text: section -> key -> value.
 
     Args:
         study: the configuration.
-        results: what the run came to, with its record.
-        vessels: of the test images, as `vessels.parquet` has them.
+        results: the results of the run, with its record.
+        vessels: one row per test image, as in `vessels.parquet`.
     """
     trained = {(trial.backbone, trial.strategy, trial.seed): trial.training for trial in results.trials}
     patients, machine = results.methods["patients"], results.machine
     return {
         "Data": _data(study, results),
         "Backbones": {
-            b.name: f"{b.parameters / 1e6:,.1f} M parameters, {b.width} wide, {b.depth} blocks; "
+            b.name: f"{b.parameters / 1e6:,.1f} M parameters, width {b.width}, {b.depth} blocks; "
             f"{b.pretraining}; licence: {b.licence}"
             for b in (choice.open() for choice in study.backbones)
         },
@@ -62,19 +62,19 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
 
 
 def vessel_facts(vessels: pl.DataFrame) -> dict[str, str]:
-    """How many test images have no masks, masks that look wrong, masks that were changed, or no usable optic disc."""
+    """Numbers of test images without masks, with flagged masks, with changed masks, and without a usable optic disc."""
     n = len(vessels)
     flags = vessels["flags"].str.split(", ")
     wrong = {flag: int(flags.list.contains(flag).sum()) for flag in FLAGS}
     found = {"test images without masks": str(vessels["error"].count())}
     found |= {f"flagged {flag.replace('_', ' ')}": f"{count} of {n}" for flag, count in wrong.items() if count}
-    if "note" not in vessels.columns:  # of a run that an earlier version segmented
+    if "note" not in vessels.columns:  # a run that an earlier version segmented
         return found
     notes = vessels.filter(pl.col("note") != "").group_by("note").len().sort("note")
     found |= {f"masks {note}": f"{count} of {n}" for note, count in notes.iter_rows()}
     faults = vessels["disc_error"].drop_nulls()
     if len(faults):
-        found["optic discs left out"] = f"{len(faults)} of {n}, the first: {faults[0]}"
+        found["optic discs left out"] = f"{len(faults)} of {n}; first reason: {faults[0]}"
     return found
 
 
@@ -84,7 +84,7 @@ def _data(study: Study, results: Results) -> dict[str, str]:
         "cohort": "synthetic" if study.cohort.synthetic else str(study.cohort.manifest),
         "images used": str(sum(cohort.images.values())),
         "images left out": str(cohort.left_out),
-        "images that repeat another": "not counted" if cohort.repeated is None else str(cohort.repeated),
+        "duplicate images": "not counted" if cohort.repeated is None else str(cohort.repeated),
     } | {f"label {label}": name for label, name in (cohort.classes or {}).items()}
 
 
@@ -99,10 +99,11 @@ def _weights(record: dict[str, Any] | None) -> str:
     return f"{where}, SHA-256 {record['sha256']}"
 
 
-def _training(noted: dict[str, Any]) -> str:
+def _training(record: dict[str, Any]) -> str:
     return (
-        f"{noted['trainable_parameters']:,} parameters, trained from {noted['inputs']}; learning rate "
-        f"{noted['learning_rate']:.3g}, best epoch {noted['best_epoch']} of {noted['epochs']}, {noted['seconds']:.3g} s"
+        f"{record['trainable_parameters']:,} parameters, trained from {record['inputs']}; learning rate "
+        f"{record['learning_rate']:.3g}, best epoch {record['best_epoch']} of {record['epochs']}, "
+        f"{record['seconds']:.3g} s"
     )
 
 
@@ -115,6 +116,6 @@ def _program(program: Program) -> str:
 
 
 def _node(machine: Machine) -> str:
-    """The node that reported."""
+    """The node on which the report stage ran."""
     memory = "" if machine.memory is None else f"{machine.memory / 2**30:.0f} GiB"
     return ", ".join(part for part in (machine.processor, memory) if part)

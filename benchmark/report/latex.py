@@ -1,4 +1,4 @@
-"""leaderboard.tex: the cells as a table for a paper (LaTeX with booktabs), best and tied with the best marked."""
+"""leaderboard.tex: the trials as a table for a paper (LaTeX with booktabs), with marks for the best and its ties."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,35 +20,35 @@ _ESCAPED = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-    | {character: f"{{{character}}}" for character in "[*"}  # at the start of a row, options of the line break before
+    | {character: f"{{{character}}}" for character in "[*"}  # as the first of a row: an option of the line break
 )
 
 
 def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
     """A table environment, narrow enough for a page of 345 pt unless names are long.
 
-    A cell takes two rows: backbone and values; strategy, seed where there are several, and intervals. Failed cells are
-    left out and counted in the caption. Where no cell is shown to predict better than chance, no AUC is marked.
+    A trial takes two rows: backbone and values; strategy, seed where there are several, and intervals. Failed trials
+    are left out and counted in the caption. If no trial is shown to predict better than chance, no AUC is marked.
     """
     done = leaderboard.trials.filter(pl.col("status") == OK)
     several_seeds, several_counts = (done[name].n_unique() > 1 for name in ("seed", "n_ratio"))
     chance = done[CHANCE_COLUMN].is_not_null().any()
     marks = {measure: _marks(done, leaderboard.comparisons, measure, 1 - confidence) for measure in COLUMNS}
-    told = [
+    sentences = [
         f"{escape(title)}: {_tested(done)}, with {100 * confidence:g}\\,\\% intervals over patients.",
-        "Artery, vein, vessel: mean saliency inside over that outside all vessels" + _with_ratio(done) + ".",
+        "Artery, vein, vessel: mean saliency inside divided by the mean outside all vessels" + _with_ratio(done) + ".",
         "Bold: highest of these trained models; $\\dagger$: trained models that do not differ significantly from it "
         "(Holm-adjusted).",
     ]
     if chance:
-        told.append("Chance: the vessel ratio of the same maps on other patients' vessels, with a one-sided $p$.")
+        sentences.append("Chance: the vessel ratio of the same maps on other patients' vessels, with a one-sided $p$.")
     if len(done) and not done["predicts"].any():
         marks["auc"] = [""] * len(done)
         if not done["predicts"].has_nulls():  # as of an AUC of 1
-            told.append("No AUC is marked, since no cell is shown to predict better than chance.")
+            sentences.append("No AUC is marked, because no trial is shown to predict better than chance.")
     failed = len(leaderboard.trials) - len(done)
     if failed:
-        told.append(f"{failed} failed cell{'s' if failed > 1 else ''} left out.")
+        sentences.append(f"{failed} failed trial{'s are' if failed > 1 else ' is'} left out.")
     names = ["Backbone, strategy" + (", seed" if several_seeds else ""), *(label for label, _ in COLUMNS.values())]
     names += (["Chance"] if chance else []) + (["$n$"] if several_counts else [])
     rows = [_rows(row, i, marks, several_seeds, several_counts, chance) for i, row in enumerate(done.to_dicts())]
@@ -57,7 +57,7 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
         r"\begin{table}",
         r"  \centering",
         r"  \setlength{\tabcolsep}{4pt}",
-        rf"  \caption{{{' '.join(told)}}}",
+        rf"  \caption{{{' '.join(sentences)}}}",
         rf"  \begin{{tabular}}{{l{'r' * (len(names) - 1)}}}",
         r"    \toprule",
         f"    {' & '.join(names)} \\\\",
@@ -71,12 +71,12 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
 
 
 def escape(text: str) -> str:
-    """Any text as LaTeX prints it, on one line."""
+    """Escape any text so that LaTeX prints it, on one line."""
     return " ".join(text.split()).translate(_ESCAPED)
 
 
 def _marks(done: pl.DataFrame, comparisons: pl.DataFrame, measure: str, alpha: float) -> Sequence[str]:
-    """For each cell "best", "tied" or nothing."""
+    """For each trial: "best", "tied" or an empty text."""
     best = done[measure].max()
     tied = tied_best(done, comparisons, measure, alpha)
     return [
@@ -86,7 +86,7 @@ def _marks(done: pl.DataFrame, comparisons: pl.DataFrame, measure: str, alpha: f
 
 
 def _tested(done: pl.DataFrame) -> str:
-    """What the numbers are of: the same test images for every cell."""
+    """What the numbers were computed on: the same test images for every trial."""
     if done.is_empty():
         return "prediction and saliency on the test images"
     counts = ("n_images", "n_positive", "n_patients", "n_positive_patients")
@@ -98,7 +98,7 @@ def _tested(done: pl.DataFrame) -> str:
 
 
 def _with_ratio(done: pl.DataFrame) -> str:
-    """How many images have a vessel ratio, where that is not all of them."""
+    """How many images have a vessel ratio; empty if all have one."""
     counts = done["n_ratio"].unique()
     if len(counts) > 1:
         return "; $n$: images that have a vessel ratio"
@@ -114,7 +114,7 @@ def _rows(
     several_counts: bool,
     chance: bool,
 ) -> str:
-    """A cell's two rows."""
+    """The two rows of a trial."""
     values = [_value(row[name], digits, marks[name][index]) for name, (_, digits) in COLUMNS.items()]
     intervals = [_interval(row[f"{name}_low"], row[f"{name}_high"], digits) for name, (_, digits) in COLUMNS.items()]
     first, second = [escape(row["backbone"]), *values], [escape(row["strategy"]), *intervals]

@@ -1,4 +1,4 @@
-"""Many runs on one page: several cohorts, several labs, from their results.json alone."""
+"""A page over several runs, such as several cohorts or labs, from their results.json alone."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,10 +32,10 @@ CELLS_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def write_overview(paths: Sequence[Path], out: Path) -> Path:
-    """Write `overview.html`, `cells.csv` and `models.csv` into a folder; returns the page.
+    """Write `overview.html`, `cells.csv` and `models.csv` into a folder; return the path of the page.
 
     Raises:
-        UserError: as `read_runs`.
+        UserError: as in `read_runs`.
         OSError: the folder or a file in it cannot be written.
     """
     runs = read_runs(paths)
@@ -50,7 +50,7 @@ def write_overview(paths: Sequence[Path], out: Path) -> Path:
 
 
 def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) -> str:
-    """The page as HTML text, like a run's own: nothing is loaded."""
+    """The page as HTML text; like the page of a run, it loads nothing."""
     axis = ratio_axis(cells, ["vessel_ratio", "vessel_ratio_fov"])
     forests = {name: auc_forest(cells.filter(run=name, status=OK), along=cells) for name in runs}
     return template("overview.html.j2").render(
@@ -59,7 +59,7 @@ def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) 
         same_patients=[_listed(names) for names in same_patients(runs)],
         several_cohorts=len({results.cohort.test_sha256 for results in runs.values()}) > 1,
         untrained={name: untrained(results) for name, results in runs.items()},
-        cells=cells.sort("auc", descending=True, nulls_last=True).to_dicts(),
+        trials=cells.sort("auc", descending=True, nulls_last=True).to_dicts(),
         models=models.to_dicts(),
         several_seeds=cells["seed"].n_unique() > 1,
         measures=[
@@ -74,7 +74,7 @@ def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) 
 
 
 def notices(runs: dict[str, Results]) -> list[tuple[str, str]]:
-    """What a reader must know before any number: the runs it is about, and what their own pages say at the top."""
+    """The notices at the top of the runs' own pages, each with the names of the runs that have it."""
     about: dict[str, list[str]] = {}
     for name, results in runs.items():
         for notice in results.notices:
@@ -83,12 +83,12 @@ def notices(runs: dict[str, Results]) -> list[tuple[str, str]]:
 
 
 def untrained(results: Results) -> list[str]:
-    """Backbones of a run that had no weights."""
+    """The backbones of a run that had no pretrained weights."""
     return [backbone for backbone, weights in results.weights.items() if weights is None]
 
 
 def same_patients(runs: dict[str, Results]) -> list[list[str]]:
-    """Names of runs that tested the same images of the same patients with the same labels, two or more each."""
+    """Groups of two or more runs that tested the same images of the same patients with the same labels, by name."""
     by_digest: dict[str, list[str]] = {}
     for name, results in runs.items():
         by_digest.setdefault(results.cohort.test_sha256, []).append(name)
@@ -101,7 +101,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _intervals(results: Results) -> str:
-    """How a run made those of its cells."""
+    """How a run computed the intervals of its trials."""
     numbers = [cell.measures["auc"] for cell in results.trials if "auc" in cell.measures]
     method = results.methods.get(numbers[0].method or "") if numbers else None
     if method is None:
@@ -112,12 +112,13 @@ def _intervals(results: Results) -> str:
 
 
 def read_runs(paths: Sequence[Path]) -> dict[str, Results]:
-    """Each run's results under a name of its own: the study's; of studies that share one, also that of the folder.
+    """The results of each run under a unique name.
 
-    Where folders have one name, too, runs are numbered.
+    The name is that of the study. If several studies share a name, the name of the folder is added; if the folders
+    share a name as well, the runs are numbered.
 
     Raises:
-        UserError: a file that is no results.json of this version, or the same run twice.
+        UserError: a file is not a results.json of this version, or a run is named twice.
     """
     read: list[Results] = []
     for path in paths:
@@ -133,8 +134,8 @@ def _names(studies: Sequence[str], folders: Sequence[str]) -> list[str]:
     names: list[str] = []
     for study, folder in zip(studies, folders, strict=True):
         sharing = [other for name, other in zip(studies, folders, strict=True) if name == study]
-        told_apart = len(set(sharing)) == len(sharing) > 1
-        name = unique = f"{study} ({folder})" if told_apart else study
+        distinct = len(set(sharing)) == len(sharing) > 1
+        name = unique = f"{study} ({folder})" if distinct else study
         number = 1
         while unique in names:
             number += 1
@@ -144,7 +145,7 @@ def _names(studies: Sequence[str], folders: Sequence[str]) -> list[str]:
 
 
 def cells_of_runs(runs: dict[str, Results]) -> pl.DataFrame:
-    """One row a cell of a run, runs in their order and cells in theirs; columns as `CELLS_SCHEMA`."""
+    """One row per trial of each run, in the order of the runs and of their trials; columns as `CELLS_SCHEMA`."""
     rows = []
     for name, results in runs.items():
         for cell in results.trials:
@@ -160,13 +161,13 @@ def cells_of_runs(runs: dict[str, Results]) -> pl.DataFrame:
 
 
 def over_runs(cells: pl.DataFrame) -> pl.DataFrame:
-    """Backbones and strategies over all runs that have them, those that beat most of the others first.
+    """Cells over all runs that have them, sorted by the share of the other cells that they beat.
 
     Columns: backbone, strategy, n_runs (with an AUC), mean_beaten, mean_auc, lowest_auc, highest_auc, n_runs_ratio
-    (with a vessel ratio), mean_vessel_ratio; seeds of a run are averaged first. `mean_beaten` is a rank that does not
-    depend on how many cells a run has: the share of its other backbones and strategies whose AUC is lower, 0..1, a tie
-    counts half, averaged over runs; null where no run has others. A mean over cohorts has no interval: patients of
-    different cohorts are no sample of one population.
+    (with a vessel ratio), mean_vessel_ratio; the seeds of a run are averaged first. `mean_beaten` is a rank that does
+    not depend on how many cells a run has: the share (0..1) of the other cells of the run that have a lower AUC, where
+    a tie counts half, averaged over runs; null if no run has other cells. A mean over cohorts has no interval, because
+    patients of different cohorts are not a sample of one population.
     """
     names = ["backbone", "strategy"]
     by_run = (

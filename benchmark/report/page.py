@@ -1,7 +1,7 @@
-"""leaderboard.html: one self-contained file from what the report stage computed.
+"""leaderboard.html: one self-contained file with what the report stage computed.
 
-Everything that is said and shown lies in `templates/leaderboard.html.j2`; here numbers become text and places on an
-axis. The template escapes all text.
+The text and the layout are in `templates/leaderboard.html.j2`; this module converts numbers to text and to positions on
+axes. The template escapes all text.
 """
 
 import base64
@@ -40,37 +40,37 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 LEFT_OUT_SHOWN = 50
 PAIRS_SHOWN = 100
 CONTROL_COLUMNS = ("vessel_ratio_fov_null", "vessel_ratio_fov_turned", "n_other", "parameter_randomisation", "n_erased")
-CHANCES = "Thin tick of a vessel ratio: what the same maps have on other patients’ vessels, to compare it with."
+CHANCES = "The thin tick is the vessel ratio of the same maps on other patients’ vessels: compare the ratio with it."
 _REGIONS = ("vessel", "artery", "vein")
 _ACRONYMS = {"auc": "AUC", "f1": "F1", "vessel_ratio_fov": "vessel ratio in the field of view"}
 
 
 @dataclass(frozen=True)
 class PageContent:
-    """Everything the page shows.
+    """Everything that the page shows.
 
     Attributes:
         title: the study's name.
-        method: what made the maps, as it is called in a sentence.
+        method: the name of the method that made the maps, as used in a sentence.
         notices: what a reader must know before any number; shown above everything else.
-        board: what was computed; cells are shown in their order there. The first row of a region in `ratios` has the
-            study's own conventions, the first of `correlation` is told first.
-        failed_controls: one line each.
+        board: the leaderboard; trials are shown in its order. The first row of a region in `ratios` has the conventions
+            of the study; the first row of `correlation` becomes the sentence.
+        failed_controls: one line per control that failed.
         published: cells of a published study to show next to the run's own, columns as those of
             `benchmark.analysis.published.trials()`.
-        pictures: cell name (`benchmark.study.trials.Trial.name`) -> mean Grad-CAM; cells may lack one.
-        mean_image: the mean image to show next to them, where there is one.
-        examples: cell, as it is called -> its figures, each with what it shows in words.
+        pictures: name of a trial (`benchmark.study.trials.Trial.name`) -> file of its mean map, if it has one.
+        mean_image: the mean image to show next to them, or None.
+        examples: name of a trial, as shown -> its figures, each with its description.
         cohort: split, images, patients, positive (images), positive_patients; no patient is in two splits.
         left_out: image, split, reason.
         facts: section -> key -> value.
         configuration: the text of study.yaml.
         confidence: of all intervals, 0.95 for 95 %.
         margin: two AUCs that differ by less count as equivalent.
-        target_class: of the maps.
-        classes: names of the classes by label, "0" and "1", where they have names.
-        files_left_out: of a folder cohort, how many files are no images, by reason.
-        planted: of a synthetic study, where its signal is and where each measure places it.
+        target_class: the class that the maps explain.
+        classes: names of the classes by label, "0" and "1", or None.
+        files_left_out: for a folder cohort, how many files were not used, by reason.
+        planted: for a synthetic study, where the signal is and where each measure places it.
     """
 
     title: str
@@ -96,18 +96,18 @@ class PageContent:
 
 @dataclass(frozen=True)
 class Axis:
-    """The scale that intervals of one kind are drawn along, with the value that means "none" where there is one."""
+    """The axis of intervals of one kind, with the reference value ("no effect") if there is one."""
 
     span: Span
     reference: float | None = None
 
     def place(self, value: float) -> float:
-        """Where a value lies, in percent of the axis; beyond it, at its end."""
+        """The position of a value in percent of the axis; values beyond the axis lie at its end."""
         (place,) = self.span.places(np.array([value]))
         return round(100 * float(np.clip(place, 0, 1)), 2)
 
     def labels(self) -> list[tuple[float, str]]:
-        """(percent, text): the ends and the reference; an end gives way to a reference close by."""
+        """(percent, text) of the ends and the reference; an end close to the reference has no label."""
         ends = [(0.0, f"{self.span.low:.2g}"), (100.0, f"{self.span.high:.2g}")]
         if self.reference is None:
             return ends
@@ -127,7 +127,7 @@ class Measure:
 
 
 def render(content: PageContent) -> str:
-    """The page as HTML text: inline style, script and pictures, so that it opens offline and loads nothing."""
+    """The page as HTML text with inline style, script and images, so that it opens offline and loads nothing."""
     board = content.board
     rows = board.trials.to_dicts()
     done = [row for row in rows if row["status"] == OK]
@@ -183,7 +183,7 @@ def render(content: PageContent) -> str:
 
 
 def template(name: str) -> Template:
-    """One of `templates/`, with the filters that turn numbers into text; all text is escaped."""
+    """A template of `templates/`, with filters that convert numbers to text; all text is escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -205,7 +205,7 @@ def template(name: str) -> Template:
 
 
 def _measures(leaderboard: pl.DataFrame) -> dict[str, list[Measure]]:
-    """Prediction, ratios against all non-vessel, and ratios inside the field of view; all ratios on one axis."""
+    """Prediction, ratios to all non-vessel, and ratios inside the field of view; all ratios share one axis."""
     names = {suffix: [f"{region}_ratio{suffix}" for region in _REGIONS] for suffix in ("", "_fov")}
     axis = ratio_axis(leaderboard, names[""] + names["_fov"])
     ratios = {
@@ -225,12 +225,12 @@ def auc_measure(leaderboard: pl.DataFrame) -> Measure:
 
 
 def ratio_axis(leaderboard: pl.DataFrame, names: list[str]) -> Axis:
-    """One axis for the intervals of all these columns, with factors drawn alike, as in the forest plots."""
+    """One logarithmic axis for the intervals of all these columns, as in the forest plots."""
     return Axis(spans.of_ratios(_bounds(leaderboard, names)), reference=1.0)
 
 
 def _discs(done: Sequence[Mapping[str, Any]]) -> str:
-    """Which images the nulls of the vessel ratio could align by their optic discs, where it is not all of them."""
+    """How many images could be aligned by their optic discs in the permutation tests; empty if all could."""
     counts = [(row["n_disc"], row["n_ratio"]) for row in done if row["n_disc"] is not None]
     if not counts or all(known >= images for known, images in counts):
         return ""
@@ -239,7 +239,7 @@ def _discs(done: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _charts(content: PageContent) -> dict[str, list[Chart]]:
-    """By the place where they stand."""
+    """The charts by their place on the page."""
     cells, curves = content.board.trials, content.board.curves
     at_a_glance = [auc_forest(cells), ratio_forest(cells), ratio_forest(cells, "_fov")]
     against = [scatter(cells, "vessel_ratio", content.published), scatter(cells, "vessel_ratio_fov")]
@@ -254,7 +254,7 @@ def _charts(content: PageContent) -> dict[str, list[Chart]]:
 
 
 def _operating(operating: pl.DataFrame) -> list[dict[str, Any]]:
-    """A row for each cell and operating point, with each measure's value and bounds as columns."""
+    """One row per trial and operating point, with the value and the bounds of each measure as columns."""
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in operating.to_dicts():
         key = tuple(row[name] for name in (*TRIAL, "point"))
@@ -265,7 +265,7 @@ def _operating(operating: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _pairs(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
-    """A row a pair of cells, surest difference of AUC first; `auc` and `vessel_ratio_fov` hold its comparisons."""
+    """One row per pair of trials, smallest p-value of AUC first; `auc` and `vessel_ratio_fov` have its comparisons."""
     names = [f"{name}_{side}" for side in "ab" for name in TRIAL]
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in comparisons.filter(pl.col("measure").is_in(["auc", "vessel_ratio_fov"])).to_dicts():
@@ -275,7 +275,7 @@ def _pairs(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _over_seeds(seeds: pl.DataFrame) -> list[dict[str, Any]]:
-    """A row for each backbone and strategy: `auc` and the vessel ratios hold what they are over seeds."""
+    """One row per cell; `auc` and the vessel ratios have the means over seeds."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for row in seeds.to_dicts():
         key = (row["backbone"], row["strategy"])
@@ -284,7 +284,7 @@ def _over_seeds(seeds: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _averages(averages: pl.DataFrame, family: str) -> list[dict[str, Any]]:
-    """A row for each level of a family, highest AUC first: by name, each measure's mean."""
+    """One row per level of a family, highest AUC first, with the mean of each measure by name."""
     rows: dict[tuple[str | None, str | None], dict[str, Any]] = {}
     for row in averages.filter(family=family).to_dicts():
         rows.setdefault((row["backbone"], row["strategy"]), {"any": row})[row["measure"]] = row
@@ -292,7 +292,7 @@ def _averages(averages: pl.DataFrame, family: str) -> list[dict[str, Any]]:
 
 
 def _contrasts(contrasts: pl.DataFrame) -> list[dict[str, Any]]:
-    """A row for each pair of levels: `auc` and the ratios hold its comparisons."""
+    """One row per pair of levels; `auc` and the ratios have its comparisons."""
     names = ("family", "backbone_a", "strategy_a", "backbone_b", "strategy_b")
     rows: dict[tuple[str | None, ...], dict[str, Any]] = {}
     for row in contrasts.to_dicts():
@@ -304,7 +304,7 @@ def _contrasts(contrasts: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _conventions(ratios: pl.DataFrame) -> dict[str, dict[TrialKey, dict[str, Any]]]:
-    """By heading, the vessel ratio of every cell with one convention changed at a time; the first has none changed."""
+    """The vessel ratio of every trial with one convention changed at a time, by heading; the first has no change."""
     vessel = ratios.filter(pl.col("region") == "vessel")
     if vessel.is_empty():
         return {}
@@ -324,7 +324,7 @@ def _conventions(ratios: pl.DataFrame) -> dict[str, dict[TrialKey, dict[str, Any
 
 
 def _regions(ratios: pl.DataFrame) -> dict[str, dict[TrialKey, dict[str, Any]]]:
-    """By region beyond artery and vein, every cell's mean of its images' ratios to the field of view."""
+    """For each region other than artery and vein, the mean ratio to the field of view of every trial."""
     others = ratios.filter(against="fov", average="images")
     return {str(region): _by_cell(group) for (region,), group in others.group_by("region", maintain_order=True)}
 
@@ -340,7 +340,7 @@ def _bounds(leaderboard: pl.DataFrame, names: list[str]) -> list[float]:
 
 
 def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
-    """One row of pictures for each backbone and seed, one picture or None for each strategy."""
+    """One row of maps per backbone and seed, with a map or None for each strategy."""
     cells = content.board.trials.sort("backbone", "seed")
     order = list(STRATEGIES)
     strategies = sorted(
@@ -358,12 +358,12 @@ def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
 
 
 def embedded(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
-    """File name -> the CSV as a data: address, so that a page sent to somebody has its tables with it."""
+    """File name -> the CSV as a data: address, so that the tables travel with the page."""
     return {f"{name}.csv": _address("text/csv", csv_text(table).encode()) for name, table in tables.items()}
 
 
 def _inline(path: Path) -> str:
-    """A picture file as a data: address."""
+    """An image file as a data: address."""
     return _address(mimetypes.guess_type(path.name)[0] or "image/png", path.read_bytes())
 
 
@@ -372,7 +372,7 @@ def _address(kind: str, content: bytes) -> str:
 
 
 def _compressed(path: Path) -> str:
-    """A figure as a data: address of a fifth of its size; the file beside the page has every pixel."""
+    """A figure as a data: address of a fifth of its size; the file in the run directory has full quality."""
     file = io.BytesIO()
     open_picture(path).convert("RGB").save(file, "WEBP", quality=80)
     return _address("image/webp", file.getvalue())
@@ -381,19 +381,19 @@ def _compressed(path: Path) -> str:
 def _number(value: float | None, digits: int = 0) -> str:
     if value is None:
         return NOTHING
-    if value == float("inf"):  # a threshold that nothing reaches
+    if value == float("inf"):  # a threshold that no score reaches
         return "∞"
-    value = round(value, digits) or 0  # no minus before a zero
+    value = round(value, digits) or 0  # no minus sign before zero
     return f"{value:,.{digits}f}".replace("-", "−").replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _sortable(value: float) -> str:
-    """A number as the script of the page reads it."""
+    """A number in the form that the script of the page reads."""
     return "Infinity" if value == float("inf") else str(value)
 
 
 def _signed(value: float | None, digits: int = 0) -> str:
-    """A difference: with a plus where it is one."""
+    """A difference, with a plus sign if it is positive."""
     return f"+{_number(value, digits)}" if value is not None and round(value, digits) > 0 else _number(value, digits)
 
 
@@ -401,15 +401,15 @@ def _interval(row: Mapping[str, Any], name: str, digits: int, joined: str = "–
     low, high = (row[f"{name}_low"], row[f"{name}_high"]) if name else (row["low"], row["high"])
     if low is None or high is None:
         return NOTHING
-    joined = " to " if low < 0 else joined  # a dash beside a minus misleads
+    joined = " to " if low < 0 else joined  # a dash next to a minus sign misleads
     return f"{_number(low, digits)}{joined}{_number(high, digits)}"
 
 
 def _words(name: str) -> str:
-    """A column's name as it is said in a sentence."""
+    """The name of a column as used in a sentence."""
     return _ACRONYMS.get(name, name.replace("_", " "))
 
 
 def _breakable(name: str) -> Markup:
-    """A name that may go on in the next line after its punctuation."""
+    """A name that may be broken after its punctuation."""
     return Markup("<wbr>").join(part for part in re.split(r"(?<=[_.:/-])", name) if part)

@@ -1,4 +1,7 @@
-"""What runs, how far it is, how long it still takes: live on a terminal, a line per finished stage elsewhere."""
+"""Progress of a study: which stage runs, how far it is and how long it still takes.
+
+On a terminal the progress is drawn live; elsewhere there is one line per finished stage.
+"""
 
 import os
 import sys
@@ -14,7 +17,7 @@ from benchmark.report.screen import open_screen
 
 
 class Stage:
-    """A running stage; `advance` as its parts get done, `say` what is being worked on."""
+    """A running stage: `advance` counts finished parts, `say` shows the current work, `note` prints a line."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -27,12 +30,12 @@ class Stage:
         self._progress.update(self._task, doing=doing)
 
     def note(self, line: str) -> None:
-        """Print a line that stays, on a terminal or not."""
+        """Print a line that stays on the screen, on a terminal or elsewhere."""
         self._progress.console.print(line, style="yellow", markup=False, soft_wrap=True)
 
 
 class Reporter:
-    """The study's progress on one console; `stages` are the names that are counted."""
+    """The progress of a study on one console; `stages` are the names of the stages that are numbered."""
 
     def __init__(self, console: Console, stages: Sequence[str]) -> None:
         self.console = console
@@ -56,7 +59,7 @@ class Reporter:
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
-            redirect_stdout=False,  # what others print stays where it goes, which is the log
+            redirect_stdout=False,  # what other code prints still goes to the log
             redirect_stderr=False,
         ) as progress:
             yield Stage(progress, progress.add_task(name, total=total, doing=""))
@@ -74,9 +77,9 @@ class Reporter:
 
 @contextmanager
 def screen_apart_from(log: Path) -> Iterator[Console]:
-    """A console on the real screen, while everything else that the process or its libraries print goes into `log`.
+    """A console on the real screen, while everything else that the process and its libraries print goes into `log`.
 
-    The file descriptors themselves are redirected, since Ray's core does not write through Python.
+    The file descriptors themselves are redirected, because Ray's core does not write through Python.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     _flush()
@@ -97,5 +100,5 @@ def screen_apart_from(log: Path) -> Iterator[Console]:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # below the log the disk may be full
+        with suppress(OSError):  # the disk of the log may be full
             stream.flush()

@@ -1,4 +1,4 @@
-"""The record of a run: which program made it, on what machine, and in what time. Numbers as measured, no text."""
+"""The record of a run: the program, the machine and the time. Numbers are stored as measured, not as text."""
 
 import importlib.metadata
 import json
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from benchmark import __version__
 from benchmark.shipped import ROOT
 
-GIT_SECONDS = 60  # git reads the whole checkout, which may lie on a slow file server; a busy machine must not lose it
+GIT_SECONDS = 60  # git reads the whole checkout, perhaps from a slow file server on a busy machine
 PACKAGES = (
     "ray", "torch", "timm", "peft", "open-clip-torch", "grad-cam", "scikit-learn", "scipy", "polars", "numpy",
     "pillow", "opencv-python-headless",
@@ -19,7 +19,7 @@ PACKAGES = (
 
 
 class Program(BaseModel, frozen=True):
-    """This program."""
+    """The version of this program."""
 
     version: str | None  # null: an earlier version did not record it
     commit: str | None  # null: not in a git repository
@@ -27,7 +27,7 @@ class Program(BaseModel, frozen=True):
 
 
 class Software(BaseModel, frozen=True):
-    """What the numbers were computed with."""
+    """The software that computed the numbers."""
 
     program: Program
     python: str
@@ -35,18 +35,18 @@ class Software(BaseModel, frozen=True):
 
 
 class Machine(BaseModel, frozen=True):
-    """What the study ran on; the processor and the memory are of the node that reported."""
+    """The machine of the study; processor and memory are those of the node on which the report stage ran."""
 
     nodes: int
     cpus: int
     gpus: int
     accelerators: list[str]  # Ray's names of the GPUs, "H100"
     processor: str | None
-    memory: int | None  # bytes that the processes of this node may take
+    memory: int | None  # bytes that processes on this node may use
 
 
 class RunRecord(BaseModel, frozen=True):
-    """run.json."""
+    """The content of run.json."""
 
     finished: str  # end of the report, ISO 8601, UTC
     software: Software
@@ -55,7 +55,7 @@ class RunRecord(BaseModel, frozen=True):
 
 
 def program(root: Path = ROOT) -> Program:
-    """The version, with the commit where the folder is a git repository, and whether it was changed."""
+    """The version; in a git repository also the commit, and whether files differ from it."""
     commit = _git(root, "rev-parse", "HEAD")
     status = None if commit is None else _git(root, "status", "--porcelain", "--untracked-files=no")
     return Program(version=__version__, commit=commit, changed=None if status is None else bool(status))
@@ -68,7 +68,7 @@ def software() -> Software:
 
 
 def processor() -> str:
-    """The processor of this machine, as it calls itself."""
+    """The name of the processor of this machine."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -76,7 +76,7 @@ def processor() -> str:
 
 
 def seconds_before(file: Path) -> dict[str, float]:
-    """By stage, the seconds that a run.json has; a resumed run does not repeat what is complete."""
+    """The seconds by stage in an earlier run.json; a resumed run does not repeat complete stages."""
     if not file.is_file():
         return {}
     values = json.loads(file.read_text(encoding="utf-8"))
@@ -85,12 +85,12 @@ def seconds_before(file: Path) -> dict[str, float]:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git says of a folder; None where it is no repository, or there is no git."""
+    """The output of git for a folder; None if the folder is not a repository or git is missing."""
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), *arguments]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=True)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return said.stdout.strip()
+    return result.stdout.strip()

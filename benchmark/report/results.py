@@ -1,8 +1,8 @@
-"""results.json: every number of a run with what it rests on, in one documented, versioned schema.
+"""results.json: every number of a run with its n and its method, in one documented, versioned schema.
 
-A run's `results.json` stands for the run: `run_benchmark.py leaderboard` reads nothing else. docs/results.md describes
-the fields; `Results.model_json_schema()` is the schema itself. A reader of version 2 may rely on every field below;
-fields are added without a new version, removed or changed only with one.
+`results.json` represents the run: `run_benchmark.py leaderboard` reads nothing else. docs/results.md describes the
+fields; `Results.model_json_schema()` is the schema itself. A reader of version 2 may rely on every field below: fields
+may be added without a new version, but they are removed or changed only with a new version.
 """
 
 import json
@@ -29,13 +29,13 @@ VERSION: Literal[2] = 2
 
 
 class _Model(BaseModel):
-    """A field that this reader does not know is passed over: a later program may have added it."""
+    """Unknown fields are ignored, because a later program may have added them."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Method(_Model):
-    """How intervals or p-values came about."""
+    """How intervals or p-values were computed."""
 
     name: str
     confidence: float | None = None
@@ -44,7 +44,7 @@ class Method(_Model):
 
 
 class Number(_Model):
-    """An estimate; `n` images, cells or seeds behind it; `method`: a key of `Results.methods`."""
+    """An estimate from `n` images, cells or seeds; `method` is a key of `Results.methods`."""
 
     value: float | None
     low: float | None = None
@@ -76,7 +76,7 @@ _COPIED = (
 
 
 class OperatingPoint(_Model):
-    """What a threshold chosen on validation gives on the test images; null: none is so sure, nothing is positive."""
+    """Measures on the test images at a threshold chosen on validation; null: no score reaches it."""
 
     point: str
     threshold: float | None
@@ -84,7 +84,7 @@ class OperatingPoint(_Model):
 
 
 class RatioResult(_Model):
-    """A ratio under one convention, named as in `ratios.csv`; `n` of the number counts images."""
+    """A ratio under one convention, named as in `ratios.csv`; its `n` is the number of images."""
 
     region: str
     against: str
@@ -96,7 +96,7 @@ class RatioResult(_Model):
 
 
 class TrialResult(_Model):
-    """One backbone, strategy and seed on the test images; `status` is "ok", or why it failed."""
+    """A trial (backbone, strategy and seed) on the test images; `status` is "ok" or the reason of the failure."""
 
     backbone: str
     strategy: str
@@ -105,7 +105,7 @@ class TrialResult(_Model):
     n_images: int | None = None
     n_patients: int | None = None
     n_positive: int | None = None
-    n_positive_patients: int | None = None  # with a positive image; who has both counts in both
+    n_positive_patients: int | None = None  # with a positive image; patients may count in both classes
     n_negative_patients: int | None = None
     n_called: int | None = None
     n_right: int | None = None
@@ -119,18 +119,18 @@ class TrialResult(_Model):
     risk_slope: float | None = None
     group: str | None = None
     tied_best: bool | None = None
-    auc_p: float | None = None  # of the AUC against 0.5
-    auc_p_holm: float | None = None  # adjusted for all cells, as the others of this name
-    depends_p: float | None = None  # the AUC falls without vessels, and more than under the control
+    auc_p: float | None = None  # test of the AUC against 0.5
+    auc_p_holm: float | None = None  # adjusted for all trials, like all columns `_p_holm`
+    depends_p: float | None = None  # the AUC falls without vessels, and falls more than under the control
     depends_p_holm: float | None = None
     vessel_ratio_fov_null_p_holm: float | None = None
     vessel_ratio_fov_turned_p_holm: float | None = None
     vessel_ratio_fov_other_null_p_holm: float | None = None
-    predicts: bool | None = None  # what the adjusted p-values show at a level of 1 - confidence
+    predicts: bool | None = None  # shown by the adjusted p-values at a level of 1 - confidence
     depends: bool | None = None
     erased_reversed: bool | None = None  # the AUC without vessels is below 0.5: misled, so no dependence is concluded
     above_null: bool | None = None
-    other_above_null: bool | None = None  # of the maps of the other class
+    other_above_null: bool | None = None  # for the maps of the other class
     training: dict[str, Any] | None = None
     measures: dict[str, Number] = {}
     operating: list[OperatingPoint] = []
@@ -138,14 +138,14 @@ class TrialResult(_Model):
 
 
 class Comparison(_Model):
-    """Trial a less cell b on the same patients."""
+    """Trial a minus trial b on the same patients."""
 
     measure: str
     a: tuple[str, str, int]
     b: tuple[str, str, int]
     difference: Number
     p_holm: float | None
-    p_equivalent: float | None = None  # of AUCs: that they differ by less than statistics.equivalence_margin
+    p_equivalent: float | None = None  # AUCs differ by less than statistics.equivalence_margin
     p_equivalent_holm: float | None = None
     verdict: str | None = None  # "differs", "equivalent", "differs within the margin" or "not known"
 
@@ -157,13 +157,13 @@ class Correlation(_Model):
     explainability: str
     coefficient: str
     estimate: Number
-    n_predicting: int  # of the cells, those whose AUC is shown to be above chance
-    over_cells: Number | None = None  # in a population of cells, without the error of their values
+    n_predicting: int  # number of cells whose AUC is shown to be above chance
+    over_cells: Number | None = None  # for a population of cells, corrected for the error of their values
     not_known: str | None = None  # why `over_cells` has no value
 
 
 class OverSeeds(_Model):
-    """A measure's mean over the seeds of a cell; the interval covers patients and seeds."""
+    """The mean of a measure over the seeds of a cell; the interval covers patients and seeds."""
 
     backbone: str
     strategy: str
@@ -174,7 +174,7 @@ class OverSeeds(_Model):
 
 
 class Average(_Model):
-    """A measure's mean over the cells of a level: a strategy over backbones, a backbone over strategies, or one cell.
+    """The mean of a measure over a level: a strategy over backbones, a backbone over strategies, or a cell over seeds.
 
     `holds_for`: what the interval and the letter generalise to; `missing`: cells of the run that are not in the family.
     """
@@ -191,7 +191,7 @@ class Average(_Model):
 
 
 class Contrast(_Model):
-    """Level a less level b of a family; `error_patients`, `error_trainings`: the standard errors of either kind."""
+    """Level a minus level b of a family; `error_patients`, `error_trainings`: standard errors by source."""
 
     family: str
     measure: str
@@ -206,7 +206,7 @@ class Contrast(_Model):
 
 
 class Repeatability(_Model):
-    """How much of a measure's variance between trainings is between cells; `sd_trainings`: within a cell."""
+    """The share of the variance between trainings that lies between cells; `sd_trainings`: within a cell."""
 
     measure: str
     icc: Number
@@ -216,8 +216,11 @@ class Repeatability(_Model):
 
 
 class PlantedTrial(_Model):
-    """By measure (`erasure`, `permutation`, `other_class`, `ratio`): its verdict, `vessels`, `elsewhere` or
-    `not shown`, and whether that is `right`, `wrong` or `missed`; null: no verdict, nothing to judge."""
+    """Verdicts and outcomes of a trial by measure (`erasure`, `permutation`, `other_class`, `ratio`).
+
+    A verdict is `vessels`, `elsewhere` or `not shown` (null: not computed); an outcome is `right`, `wrong` or `missed`
+    (null: not judged).
+    """
 
     backbone: str
     strategy: str
@@ -228,8 +231,10 @@ class PlantedTrial(_Model):
 
 
 class PlantedResult(_Model):
-    """Of a synthetic study: where the signal is, how strongly severity shows, the AUC of the best possible classifier,
-    and what was made of it."""
+    """A synthetic study compared with its truth.
+
+    `signal`: where the signal is; `effect`: how visible severity is; `best_auc`: of the best possible classifier.
+    """
 
     signal: str
     effect: float
@@ -238,10 +243,12 @@ class PlantedResult(_Model):
 
 
 class CohortResult(_Model):
-    """`classes`: the names of the labels, where they have names; `files_left_out`: files of a folder cohort that are no
-    images, by reason; `repeated`: images with the pixels of another image of their split; `positive`: images,
-    `positive_patients`: patients with one, both by split; `test_sha256`: the digest of
-    the test images with patients and labels, equal where two runs tested the same.
+    """The images of a run.
+
+    `classes`: the names of the labels, if they have names; `files_left_out`: files of a folder cohort that were not
+    used, by reason; `repeated`: images with the same pixels as another image of their split; `positive`: positive
+    images, `positive_patients`: patients with a positive image, both by split; `test_sha256`: the digest of the test
+    images with patients and labels, equal for two runs that tested the same.
     """
 
     source: str
@@ -258,7 +265,7 @@ class CohortResult(_Model):
 
 
 class Results(_Model):
-    """One run."""
+    """The results of one run."""
 
     schema_name: Literal["retina-benchmark/results"] = SCHEMA_NAME
     version: Literal[2] = VERSION
@@ -284,52 +291,53 @@ class Results(_Model):
 
 
 def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
-    """What `Number.method` may be."""
+    """The methods to which `Number.method` may refer, by key."""
     confident = {"confidence": settings.confidence}
     bootstrap = confident | {"resamples": settings.resamples, "seed": settings.seed}
     by_spread = settings.interval == "t"
     drawn = confident if by_spread else bootstrap
     short = {"t": "Student's t", "percentile": "percentile bootstrap", "bca": "BCa bootstrap"}[settings.interval]
     scales = (
-        ", standard error by jackknife, on the logit scale for shares and areas, the log scale for ratios, "
-        "Fisher's for rank correlations within a cell, untransformed for calibration and AUC drops; the variances of "
-        "AUC and average precision moderated by those expected of so many patients (four degrees of freedom); exact "
-        "(Clopper-Pearson) for a sensitivity, specificity, PPV or NPV of 0 or 1; balanced accuracy from the intervals "
-        "of sensitivity and specificity"
+        ", standard error by jackknife; on the logit scale for shares and areas, the log scale for ratios, Fisher's z "
+        "scale for rank correlations within a trial, untransformed for calibration and AUC drops; the variances of AUC "
+        "and average precision are moderated by those expected for this number of patients (four degrees of freedom); "
+        "exact (Clopper-Pearson) for a sensitivity, specificity, PPV or NPV of 0 or 1; balanced accuracy from the "
+        "intervals of sensitivity and specificity"
     )
-    p_value = "p-value by the same" if by_spread else "p-value from its bootstrap standard error"
+    p_value = "by the same method" if by_spread else "from their bootstrap standard errors"
     return {
         "patients": Method(
-            name=f"{short} over patients{scales if by_spread else ', stratified by label'}; of the AUC and its drops "
-            f"{p_value}",
+            name=f"{short} over patients{scales if by_spread else ', stratified by label'}; p-values of the AUC and of "
+            f"its drops {p_value}",
             **drawn,
         ),
         "delong": Method(name="DeLong, clustered by patient, Student's t on the logit scale", **confident),
         "paired": Method(
-            name="AUCs: DeLong, clustered by patient, with Student's t, equivalence within "
-            f"{settings.equivalence_margin:g} by two one-sided tests; others: "
-            f"{short} over patients of the paired difference, {p_value}",
+            name="AUCs: DeLong, clustered by patient, with Student's t; equivalence within "
+            f"{settings.equivalence_margin:g} by two one-sided tests; other measures: {short} of the paired difference "
+            f"over patients, p-values {p_value}",
             **drawn,
         ),
         "correlation": Method(
-            name="means over seeds; percentile bootstrap over patients; p-value from the orders that exchange whole "
-            f"backbones and whole strategies, none below {FEWEST_CELLS} cells",
+            name="means over seeds; percentile bootstrap over patients; p-value from permutations that exchange whole "
+            f"backbones and whole strategies, no p-value below {FEWEST_CELLS} cells",
             **bootstrap,
         ),
         "over_cells": Method(
-            name="of other cells, without the error that patients (and seeds, where a cell has several) add to their "
-            "values: test inverted by simulation; value: at which the observed coefficient is the median",
+            name="coefficient for other cells, corrected for the sampling error of patients (and of seeds, if cells "
+            "have several); interval by inverting a test by simulation; the value is the coefficient at which the "
+            "observed one is the median",
             confidence=settings.confidence,
             seed=settings.seed,
         ),
         "selection": Method(
-            name="highest AUC less its mean excess over the true value of the cell chosen for being highest, in "
-            "resamples around estimates shrunk to the spread of true values",
+            name="highest AUC minus the mean excess of the highest over the true value of its trial, in resamples "
+            "around estimates shrunk to the spread of true values",
             **bootstrap,
         ),
-        "seeds": Method(name=f"patients ({short}) and seeds (t), in quadrature", **drawn),
+        "seeds": Method(name=f"errors of patients ({short}) and seeds (Student's t), added in quadrature", **drawn),
         "averages": Method(
-            name="Student's t over patients, standard error by jackknife; with several seeds also over seeds, "
+            name="Student's t over patients, standard error by jackknife; with several seeds also over seeds, added "
             "in quadrature",
             **confident,
         ),
@@ -349,7 +357,7 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
 
 
 def trial_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int], dict[str, Any]]) -> list[TrialResult]:
-    """Every row of the leaderboard; `training`: what each cell noted of its training."""
+    """A result per row of the leaderboard; `training`: the training record of each trial."""
     cells, images = [], _images(leaderboard)
     for row in leaderboard.trials.to_dicts():
         key = (row["backbone"], row["strategy"], row["seed"])
@@ -371,7 +379,7 @@ def trial_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int],
 
 
 def operating_results(operating: pl.DataFrame) -> list[OperatingPoint]:
-    """A cell's, in the order of `operating.csv`."""
+    """The operating points of a trial, in the order of `operating.csv`."""
     points = operating.group_by("point", "threshold", maintain_order=True)
     return [
         OperatingPoint(
@@ -389,7 +397,7 @@ def operating_results(operating: pl.DataFrame) -> list[OperatingPoint]:
 
 
 def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:
-    """A cell's, in the order of `ratios.csv`."""
+    """The ratios of a trial, in the order of `ratios.csv`."""
     return [
         RatioResult(
             **{name: row[name] for name in ("region", "against", "scaling", "average", "images", "n_patients")},
@@ -400,7 +408,7 @@ def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:
 
 
 def _images(leaderboard: Leaderboard) -> dict[TrialKey, dict[str, int]]:
-    """How many images each of `MEASURES` of a cell is of; of the ratios, each its own number, as in `ratios.csv`."""
+    """Number of images of each of `MEASURES` for each trial; every ratio has its own number, as in `ratios.csv`."""
     images: dict[TrialKey, dict[str, int]] = {
         (row["backbone"], row["strategy"], row["seed"]): {name: each.images(row) for name, each in MEASURES.items()}
         for row in leaderboard.trials.filter(status=OK).to_dicts()
@@ -431,11 +439,11 @@ def _measures(row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
 
 
 def _control_numbers(control: Control, row: dict[str, Any], images: dict[str, int]) -> dict[str, Number]:
-    """A control's numbers, where it has an answer."""
+    """The numbers of a control, if it has an answer."""
     found: dict[str, Number] = {}
     for each in control.numbers:
         has_interval, counted = each.scale is not None, each.images in control.counts
-        # An estimate of so many images is reported even where their labels allow no value.
+        # An estimate with a count of images is reported even if their labels allow no value.
         if row[each.images if has_interval and counted else each.name] is None:
             continue
         found[each.name] = Number(
@@ -544,22 +552,25 @@ def planted_results(planted: Planted) -> PlantedResult:
 
 
 def read_results(path: Path) -> Results:
-    """A run's `results.json`, from the file or from the run directory that holds it.
+    """The `results.json` of a run, read from the file or from its run directory.
 
     Raises:
-        UserError: not there, not JSON, of another schema or version; one line that names the file and the key.
+        UserError: the file is missing, is not JSON, or has another schema or version; one line with the file and the
+            key.
     """
     file = path / "results.json" if path.is_dir() else path
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        told = f"{file}: cannot be read ({error.strerror}); name a finished run or its results.json"
-        raise UserError(told) from error
+        message = f"{file}: cannot be read ({error.strerror}); name a finished run or its results.json"
+        raise UserError(message) from error
     except ValueError as error:
         raise UserError(f"{file}: not JSON: {error}") from error
     found = (values.get("schema_name"), values.get("version")) if isinstance(values, dict) else None
     if found != (SCHEMA_NAME, VERSION):
-        raise UserError(f"{file}: expected {SCHEMA_NAME} version {VERSION}, found {found}; report that run again")
+        raise UserError(
+            f"{file}: expected {SCHEMA_NAME} version {VERSION}, found {found}; make that report again with --resume"
+        )
     try:
         return Results.model_validate(values)
     except ValidationError as error:

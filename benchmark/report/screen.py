@@ -1,7 +1,7 @@
-"""The screen, whatever it is: any encoding, closed in the middle, or not there at all.
+"""Output to the screen with any encoding, to a screen that closes early, or without a screen.
 
-A character that the screen does not have is replaced, and a reader that has gone (`| head`, a lost connection) ends
-nothing: what matters is in files.
+Characters that the encoding does not have are replaced. A reader that stops reading (`| head`, a lost connection) does
+not end the program, because all results are in files.
 """
 
 import codecs
@@ -26,10 +26,10 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def _without(character: str) -> str:
-    """A character that an encoding does not have, in ASCII."""
-    if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is no text
+    """An ASCII replacement for a character that the encoding does not have."""
+    if "\udc80" <= character <= "\udcff":  # a byte in a file name that is not valid text
         return f"\\x{ord(character) - 0xDC00:02x}"
-    if "\u2800" <= character <= "\u28ff":  # Braille, of which a spinner is drawn
+    if "\u2800" <= character <= "\u28ff":  # Braille: the characters of a spinner
         return "*"
     return _WRITTEN_AS.get(character, "?")
 
@@ -38,9 +38,9 @@ codecs.register_error(PLAIN, _plain)
 
 
 class _Screen(io.FileIO):
-    """A file descriptor that takes everything, also when nobody reads it any more.
+    """A file descriptor that accepts all output, even if nobody reads it any more.
 
-    `trouble` is the first error that has another reason, such as a full disk below a redirected output.
+    `trouble` is the first error with another cause, such as a full disk for a redirected output.
     """
 
     trouble: OSError | None = None
@@ -55,14 +55,14 @@ class _Screen(io.FileIO):
 
 
 def open_screen(descriptor: int, encoding: str | None = None) -> io.TextIOWrapper:
-    """A text stream on a file descriptor, which stays open; `encoding`: by default that of the standard output."""
+    """A text stream on a file descriptor, which stays open; `encoding` defaults to that of the standard output."""
     raw = _Screen(descriptor, "w", closefd=False)
     encoding = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, PLAIN, line_buffering=True)
 
 
 def trouble(stream: Any) -> OSError | None:
-    """Why something that was printed on an `open_screen` was lost, other than that nobody reads it."""
+    """The error by which output to an `open_screen` was lost; None if nothing was lost or nobody reads it."""
     try:
         stream.flush()
         return getattr(stream.buffer.raw, "trouble", None)
@@ -71,11 +71,11 @@ def trouble(stream: Any) -> OSError | None:
 
 
 def take_screen() -> None:
-    """Put such streams in the place of this process's standard output and error, open or not."""
+    """Replace the standard output and error of this process by such streams, whether they are open or not."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed: the next file that is opened would get its number, and what is printed
+        except OSError:  # closed: the next file that is opened would get this number, and printed text
             nothing = os.open(os.devnull, os.O_RDWR)
             if nothing != descriptor:
                 os.dup2(nothing, descriptor)

@@ -1,4 +1,4 @@
-"""The leaderboard as a table on the terminal, and what its tables are made of."""
+"""The leaderboard as a table on the terminal, and the parts that terminal tables share."""
 
 import re
 from pathlib import Path
@@ -17,12 +17,12 @@ from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.report.readable import NOTHING, p_stated
 from benchmark.storage.rundir import RunDirectory
 
-LEAST_WIDTH = 80  # columns of a terminal that every table fits into without a cut
+LEAST_WIDTH = 80  # columns; every table fits into a terminal of this width without a cut
 _COLUMNS = {"AUC": "auc", "F1": "f1", "artery": "artery_ratio", "vein": "vein_ratio", "vessel": "vessel_ratio"}
 
 
 def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, console: Console) -> int:
-    """Print the cells, the correlation and where the page is; returns how many cells failed."""
+    """Print the trials, the correlation and the path of the page; return how many trials failed."""
     several_seeds = leaderboard.trials["seed"].n_unique() > 1
     done = leaderboard.trials.filter(status=OK)
     counts = ""
@@ -34,11 +34,11 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
         )
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption=f"Below each number its {100 * confidence:g} % interval over patients. "
-        f"Artery, vein, vessel: mean saliency inside over that outside all vessels. {counts}".strip(),
+        caption=f"Below each number is its {100 * confidence:g} % interval over patients. Artery, vein, vessel: mean "
+        f"saliency inside divided by the mean outside all vessels. {counts}".strip(),
         caption_justify="left",
     )
-    table.add_column("cell")
+    table.add_column("trial")
     for heading in _COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
     failed = 0
@@ -57,14 +57,15 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
     without = leaderboard.trials.filter((pl.col("status") == OK) & pl.col("vessel_ratio").is_null())
     for row in without.iter_rows(named=True):
         console.print(
-            f"– {escape(_called(row))}: no ratio, since no test image has both vessels and a map that is not all zero"
+            f"– {escape(_called(row))}: no ratio, because no test image has both vessels and a map that is not all zero"
         )
     done = leaderboard.trials.filter(status=OK)
     unable = done.filter(~pl.col("predicts")).height
     if unable:
+        which = f"{unable} of {len(done)} trials {'is' if unable == 1 else 'are'}"
         console.print(
-            f"– {unable} of {len(done)} cells not shown to predict better than chance: "
-            "their ratios are hard to interpret"
+            f"– {which} not shown to predict better than chance: "
+            "ratios are then hard to interpret, because an untrained model can also highlight vessels"
         )
     first = leaderboard.correlation.row(0, named=True)
     if first["estimate"] is not None:
@@ -74,17 +75,18 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
 
 
 def _correlation(row: dict[str, Any]) -> str:
-    """What is known of the correlation, and for whom each number holds."""
+    """The correlation in a sentence, with the population that each number refers to."""
     patients = ""
     if row["patients_low"] is not None:
         patients = f" ({_range(row['patients_low'], row['patients_high'])} in other patients)"
-    told = f"AUC against vessel ratio over these {row['n_cells']} cells: Spearman {row['estimate']:.2f}{patients}. "
+    text = f"AUC and vessel ratio over these {row['n_cells']} cells: Spearman {row['estimate']:.2f}{patients}. "
     if row["low"] is None:
-        told += f"Other cells: not known ({row['not_known']})"
+        text += f"Other cells: not known ({row['not_known']})"
     else:
-        told += f"Other cells, without measurement error: {row['corrected']:.2f} ({_range(row['low'], row['high'])})"
+        other = f"{row['corrected']:.2f} ({_range(row['low'], row['high'])})"
+        text += f"Other cells, corrected for measurement error: {other}"
     test = row["method"] if row["p_value"] is None else f"p {p_stated(row['p_value'])} ({row['method']})"
-    return f"{told}; {test}"
+    return f"{text}; {test}"
 
 
 def _range(low: float, high: float) -> str:
@@ -92,7 +94,7 @@ def _range(low: float, high: float) -> str:
 
 
 def print_table(table: Table, console: Console) -> None:
-    """Print a table at least 80 columns wide: a narrower terminal wraps its lines, and no name or number is cut."""
+    """Print a table at least 80 columns wide; a narrower terminal wraps its lines, so no name or number is cut."""
     options = console.options.update(max_width=max(console.width, LEAST_WIDTH))
     console.print(Segments(console.render(table, options)), crop=False)
 
@@ -102,16 +104,16 @@ def _called(row: dict[str, Any]) -> str:
 
 
 def estimate(value: float | None, low: float | None, high: float | None) -> str:
-    """A number, and its interval below it."""
+    """A number with its interval below it."""
     if value is None:
         return NOTHING
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f}\n[dim]{low:.2f}–{high:.2f}[/]"
 
 
 class Names:
-    """Names below each other, as text without markup; one that is too long goes on behind its punctuation.
+    """Names below each other, as text without markup; a name that is too long is broken after punctuation.
 
-    rich itself breaks at spaces alone, and anywhere in what has none.
+    rich itself breaks only at spaces, and at any place in a text without spaces.
     """
 
     def __init__(self, *names: str) -> None:

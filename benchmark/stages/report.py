@@ -1,4 +1,4 @@
-"""report: trials -> the leaderboard (CSV, Parquet, LaTeX, HTML), the tables behind it, and results.json."""
+"""report: trials -> the leaderboard (CSV, Parquet, LaTeX, HTML), its tables, and results.json."""
 
 import datetime
 import json
@@ -53,7 +53,7 @@ COUNTED = ("images", "patients", "positive", "positive_patients")  # of each spl
 
 
 def report(run: Run) -> Leaderboard:
-    """Write the leaderboard; always done anew, since it is cheap."""
+    """Write the leaderboard and the other results; this is cheap, so it is always repeated."""
     directory = run.directory
     with run.reporter.stage("report", 1, "leaderboard") as stage:
         leaderboard = build(
@@ -143,12 +143,12 @@ def _results(run: Run, leaderboard: Leaderboard, planted: Planted | None, record
 
 
 def _manifest_sha256(manifest: Path | None) -> str | None:
-    """Of the file; None of a folder, of a synthetic cohort, and of what has gone since the images were prepared."""
+    """SHA-256 of the manifest; None for a folder, a synthetic cohort or a manifest that no longer exists."""
     return backbones.sha256(manifest) if manifest is not None and manifest.is_file() else None
 
 
 def _per_split(cohort: pl.DataFrame) -> pl.DataFrame:
-    """split, then `COUNTED`."""
+    """One row per split; columns: split, then `COUNTED`."""
     return (
         cohort.group_by("split")
         .agg(
@@ -197,7 +197,7 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
 
 
 def _examples(folder: TrialDirectory) -> list[tuple[Path, str]]:
-    """The mean maps and the first example of each group; the others stay in the trial's folder."""
+    """The mean maps and the first example of each group; the other examples are only in the folder of the trial."""
     if not folder.figures.is_file():
         return []
     listed = read_csv(folder.figures).unique("group", keep="first", maintain_order=True)
@@ -214,7 +214,7 @@ def _failed_controls(run: Run) -> list[str]:
 
 
 def _mean_image(directory: RunDirectory, test: pl.DataFrame) -> Path:
-    """The average of the test images, left eyes mirrored: what the mean maps lie on."""
+    """Write the mean of the test images, with left eyes mirrored, to show next to the mean maps."""
     mirrored = (test["eye"] == "left").fill_null(False).to_numpy()
     mean = mirrored_mean(open_array(directory.images), test["row"].to_numpy(), mirrored)
     write_image(directory.mean_image, mean.astype(np.uint8))

@@ -1,7 +1,8 @@
-"""The controls of a cell, each one record: its switch, its files, its columns and its methods all follow from it.
+"""The controls of a trial, one record each, which defines its switch, files, columns and methods.
 
-The function that computes a control stands in `benchmark.trial.compute_controls`, the one that reads it for the
-leaderboard in `benchmark.analysis.control_estimates`, each under the control's name. docs/controls.md has the why.
+The function that computes a control is in `benchmark.trial.compute_controls`, and the function that reads it for the
+leaderboard in `benchmark.analysis.control_estimates`, both under the name of the control. docs/controls.md explains the
+controls.
 """
 
 from dataclasses import dataclass
@@ -10,18 +11,18 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from stats.intervals import Scale
 
-# Of `xai.controls.null`, which loads torch; workers that need none read a configuration, too.
+# As in `xai.controls.null`, which loads torch; workers without torch also read a configuration.
 _FOV_RATIO = "vessel_ratio_fov"
 _TESTED_RATIOS = ("vessel_ratio", _FOV_RATIO)
 
 
 @dataclass(frozen=True)
 class Number:
-    """What a control adds to a row of the leaderboard and to the measures of `results.json`.
+    """A number that a control adds to a row of the leaderboard and to the measures of `results.json`.
 
-    images: the column that counts the images it is of, or the measure whose images they are; method: the key of
-    `benchmark.report.results.methods`; scale: of its interval over patients, None where it has no interval; has_p: its
-    p-value is in the column `<name>_p`.
+    images: the column with its number of images, or the measure that has the same images; method: a key of
+    `benchmark.report.results.methods`; scale: the scale of its interval over patients, None if it has no interval;
+    has_p: whether it has a p-value, in the column `<name>_p`.
     """
 
     name: str
@@ -33,21 +34,21 @@ class Number:
 
 @dataclass(frozen=True)
 class Method:
-    """How a control's numbers came about; `{draws}`, `{seeds}` and `{images}` in the text are the settings."""
+    """How the numbers of a control were computed; `{draws}`, `{seeds}` and `{images}` in the text are settings."""
 
     name: str
     text: str
-    permutes: bool = False  # as often as `draws` says
+    permutes: bool = False  # with `draws` random permutations
 
 
 @dataclass(frozen=True)
 class Control:
     """One control.
 
-    name: its switch in the configuration, and of its files `<name>.json` and `<name>.parquet` in the folder of a trial;
-    written_last: which of them; where it is there the control is complete; settings: the keys of `controls` on which
-    its numbers depend; numbers and counts: its columns in the leaderboard; needs_erased: it shows a model images
-    without vessels, which are the same for every cell.
+    name: the name of its switch in the configuration and of its files, `<name>.json` and `<name>.parquet` in the folder
+    of a trial; written_last: the file that is written last, so that the control is complete if this file exists;
+    settings: the keys of `controls` on which its numbers depend; numbers and counts: its columns in the leaderboard;
+    needs_erased: whether it needs images without vessels, which are the same for every trial.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Control:
 
     @property
     def estimates(self) -> "dict[str, Scale]":
-        """The numbers with an interval over patients, and its scale."""
+        """The scale of every number that has an interval over patients."""
         return {number.name: number.scale for number in self.numbers if number.scale is not None}
 
 
@@ -88,14 +89,15 @@ VESSEL_PERMUTATION = Control(
     methods=(
         Method(
             "vessel_permutation",
-            "vessels of other patients: mean over all of them; one-sided p-value of the ratio from random permutations "
-            "of patients",
+            "ratio of the same maps on the vessels of other patients, mean over all of them; one-sided p-value of the "
+            "ratio from random permutations of patients",
             permutes=True,
         ),
         Method(
             "turned_vessels",
-            "the eye's own vessels, turned and mirrored about the optic disc (the middle of the field of view where no "
-            "disc is known): mean over all positions; one-sided p-value of the ratio from random positions",
+            "ratio of the same maps on the eye's own vessels, rotated and mirrored about the optic disc (about the "
+            "centre of the field of view if no disc is known), mean over all positions; one-sided p-value of the ratio "
+            "from random positions",
             permutes=True,
         ),
     ),
@@ -123,8 +125,8 @@ PARAMETER_RANDOMISATION = Control(
     methods=(
         Method(
             "parameter_randomisation",
-            "size of the rank correlation with the map after re-initialising weights, mean over {seeds} seeds; "
-            "parameter_randomisation_others: of maps of different patients' images, same model",
+            "absolute rank correlation with the map after re-initialising weights, mean over {seeds} seeds; "
+            "parameter_randomisation_others: the same between maps of images of different patients, same model",
         ),
     ),
 )
@@ -132,8 +134,8 @@ ERASURE = Control(
     name="erasure",
     written_last="parquet",
     numbers=(
-        Number("auc_erased", "n_erased", scale="logit"),  # of the images without their vessels
-        # AUC of the images less that without their vessels, less that of the control; the first drop less the second.
+        Number("auc_erased", "n_erased", scale="logit"),  # on the images without their vessels
+        # AUC on the images minus that without vessels; minus that on the control; first drop minus second.
         *(Number(f"auc_drop_{drop}", "n_erased", scale="identity") for drop in ("erased", "control", "difference")),
     ),
     counts=("n_erased",),

@@ -1,4 +1,4 @@
-"""The content of a page, made by hand: every table that a study leaves, with numbers easily told apart."""
+"""The content of a page, made by hand: all tables of a study, with numbers that are easy to distinguish."""
 
 import dataclasses
 import itertools
@@ -35,7 +35,7 @@ FAILED = ("dinov2-tiny", "lora")
 REASON = "train: out of memory"
 ATTACK = "<script>alert('1')</script>\"'&"
 
-# Of the best cell; every next one has a hundredth less, and a fiftieth more of the ratios.
+# The best trial; every following trial has 0.01 less, and ratios that are 0.02 higher.
 BEST = {
     "auc": 0.8,
     "average_precision": 0.76,
@@ -135,7 +135,7 @@ CONVENTIONS += [
 
 
 def board(seeds: tuple[int, ...] = (0,)) -> Leaderboard:
-    """One cell of nine failed, for each seed."""
+    """A leaderboard with nine trials per seed, one of which failed."""
     table = cells(seeds)
     done = table.filter(status="ok").select(*TRIAL, *COMPARED).to_dicts()
     return Leaderboard(
@@ -220,7 +220,7 @@ def _comparisons(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     for measure in COMPARED:
         for place, (a, b) in enumerate(itertools.combinations(done, 2), start=1):
             named = {f"{name}_{side}": cell[name] for side, cell in (("a", a), ("b", b)) for name in TRIAL}
-            difference, p_value = a[measure] - b[measure], 1 / (10 + place)  # the last pair is the surest
+            difference, p_value = a[measure] - b[measure], 1 / (10 + place)  # the last pair has the smallest p-value
             yield named | {
                 "measure": measure,
                 "difference": difference,
@@ -274,7 +274,7 @@ def _correlation(n_cells: int) -> Iterable[dict[str, Any]]:
 
 
 def _levels(n_seeds: int) -> Iterable[tuple[str, list[tuple[str | None, str | None]]]]:
-    """Families and what they compare: without the strategy that failed for a backbone, and cells over several seeds."""
+    """Families with their levels: without the strategy that failed for a backbone; cells only with several seeds."""
     yield "strategies", [(None, name) for name in STRATEGIES if name != FAILED[1]]
     yield "backbones", [(name, None) for name in BACKBONES]
     if n_seeds > 1:
@@ -347,7 +347,7 @@ def _frame(made: Iterable[dict[str, Any]], schema: Mapping[str, type[pl.DataType
 
 
 def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
-    """Of a synthetic study, with pictures of two cells, written into `folder`."""
+    """The content of a synthetic study, with mean maps of two trials written into `folder`."""
     made, picture = board(seeds), folder / "mean_cam.png"
     Image.new("RGB", (224, 224), (200, 80, 30)).save(picture)
     return PageContent(
@@ -384,12 +384,12 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
 
 
 def full_content_in(folder: Path) -> PageContent:
-    """With every section that a page can have: two seeds, and the published study beside them."""
+    """Content with every section that a page can have: two seeds and the published study."""
     return dataclasses.replace(content_in(folder, seeds=(0, 7)), published=reference.cells())
 
 
 def attacked(content: PageContent) -> PageContent:
-    """With markup in every text that a manifest, a config, or an error can bring."""
+    """The content with markup in every text that comes from a manifest, a configuration or an error."""
 
     def attack(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
         return frame.with_columns((pl.col(name) + ATTACK).alias(name) for name in columns)

@@ -1,1 +1,1 @@
-"""The charts of leaderboard.html: polars frames in, inline SVG out, one file a kind of chart."""
+"""The charts of leaderboard.html: polars frames in, inline SVG out, one module per kind of chart."""

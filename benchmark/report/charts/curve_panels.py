@@ -1,7 +1,7 @@
-"""ROC, calibration and decision curves: one panel a backbone, one line a strategy and seed.
+"""ROC, calibration and decision curves: one panel per backbone, one line per strategy and seed.
 
 Frames have the columns of `curves.csv`: backbone, strategy, seed, curve (as in `benchmark.analysis.curves`), x, y, low,
-high, n. Panels come in the order in which a frame names its backbones, all on the same axes; no data, no panel.
+high, n. Panels have the order of the backbones in the frame and share the same axes; without data there is no panel.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,12 +18,12 @@ from benchmark.report.charts.styles import WIDTH, Styles
 
 TREAT_NONE = "treat none"
 
-_PLOT = 264  # pixels, both ways
-_ROC_STEPS = 400  # of each axis: finer than the eye, and thousands of images become hundreds of points
-_NOTHING = 1e-12  # net benefit: a difference of no more is rounding
-_PALE = 0.18  # opacity of a band, of which several lie on each other
+_PLOT = 264  # pixels, width and height
+_ROC_STEPS = 400  # of each axis: finer than the eye sees; thousands of images become hundreds of points
+_NOTHING = 1e-12  # net benefit: a smaller difference is rounding error
+_PALE = 0.18  # opacity of a band; several bands overlap
 _FINE = 0.9  # pixels, width of a line among many
-_LEAST = 0.01  # net benefit that the axis reaches even if no model does
+_LEAST = 0.01  # net benefit that the axis always includes
 _DEPTH = 0.3  # how far below 0 the axis of decision curves reaches, as a share of the highest net benefit
 
 
@@ -37,15 +37,15 @@ def roc_curves(curves: pl.DataFrame) -> list[Chart]:
     charts = []
     for backbone, panel in _by_backbone(points):
         lines = _lines(panel).encode(x=x, y=y, **styles.of_lines(_width(points)))
-        told = f"ROC curves of {backbone}: {_strategies(panel)}. The dotted diagonal is chance."
-        charts.append(_draw([_diagonal(span, x, y), lines], styles, backbone, told))
+        alt_text = f"ROC curves of {backbone}: {_strategies(panel)}. The dotted diagonal is chance."
+        charts.append(_draw([_diagonal(span, x, y), lines], styles, backbone, alt_text))
     return charts
 
 
 def calibration_curves(curves: pl.DataFrame) -> list[Chart]:
     """Observed share of positives against mean predicted probability; intervals only where there is one seed.
 
-    Both axes have the same span, as narrow as what is drawn.
+    Both axes have the same span, which is as narrow as the data allow.
     """
     points = _points(curves, "calibration")
     if points.is_empty():
@@ -53,7 +53,7 @@ def calibration_curves(curves: pl.DataFrame) -> list[Chart]:
     if _several_seeds(points):
         points = points.with_columns(low=None, high=None)
     span = spans.linear(points.select("x", "y", "low", "high").unpivot()["value"], step=0.05)
-    # As many labels as along y: there is room, which Vega doubts, not knowing the page's font.
+    # As many labels as along y: there is room, but Vega does not know the font of the page.
     x = span.along(alt.X, "x", "Predicted probability", labelOverlap=False)
     y, low = (span.along(alt.Y, end, "Observed share") for end in ("y", "low"))
     styles = Styles(points["strategy"].unique())
@@ -67,28 +67,28 @@ def calibration_curves(curves: pl.DataFrame) -> list[Chart]:
             _lines(panel).encode(x=x, y=y, color=channels["color"], strokeWidth=alt.value(_FINE)),
             rows(panel).mark_point(size=36).encode(x=x, y=y, **channels),
         ]
-        told = f"Calibration of {backbone}: {_strategies(panel)}. On the dotted diagonal predicted and observed agree."
-        charts.append(_draw(layers, styles, backbone, told))
+        alt_text = f"Calibration of {backbone}: {_strategies(panel)}. On the dotted diagonal, both values are equal."
+        charts.append(_draw(layers, styles, backbone, alt_text))
     return charts
 
 
 def decision_curves(curves: pl.DataFrame) -> list[Chart]:
-    """Net benefit against threshold probability, with treating none, and all where the frame has it.
+    """Net benefit against threshold probability, with treating none, and with treating all if the frame has it.
 
-    A model's line that falls below the axis goes on along its end.
+    The line of a model that falls below the axis continues along the end of the axis.
     """
     points = _points(curves, "decision")
     models = points.filter(pl.col("backbone") != TREAT_ALL)
     if models.is_empty():
         return []
-    # The axes end where there is nothing more to see: from there on every model treats none, or does far worse.
+    # The axes end where every model treats none or does far worse.
     useful = models.filter(pl.col("y") != 0)
     last = float((models if useful.is_empty() else useful)["x"].to_numpy().max())
     top = max(float(models["y"].to_numpy().max()), _LEAST)
     bottom = -_DEPTH * top
     visible = points.filter(pl.col("x") <= last).with_columns(pl.col("y").clip(lower_bound=bottom))
     everyone = visible.filter(pl.col("backbone") == TREAT_ALL).unique("y", keep="first", maintain_order=True)
-    treat_all = everyone.select("x", "y", strategy=pl.lit(TREAT_ALL))  # ends at the axis: it falls ever further
+    treat_all = everyone.select("x", "y", strategy=pl.lit(TREAT_ALL))  # ends at the axis, because it only falls further
     treat_none = pl.DataFrame({"x": [0.0, last], "y": [0.0, 0.0], "strategy": TREAT_NONE})
     references = pl.concat([treat_all, treat_none])
     names = references["strategy"].unique(maintain_order=True).to_list()
@@ -102,17 +102,18 @@ def decision_curves(curves: pl.DataFrame) -> list[Chart]:
             rows(references).mark_line().encode(**channels),
             _lines(panel).encode(**channels),
         ]
-        told = f"Decision curves of {backbone}: net benefit of {_strategies(panel)}, beside {' and '.join(names)}."
-        charts.append(_draw(layers, styles, backbone, told))
+        compared = f"compared with {' and '.join(names)}"
+        alt_text = f"Decision curves of {backbone}: net benefit of {_strategies(panel)}, {compared}."
+        charts.append(_draw(layers, styles, backbone, alt_text))
     return charts
 
 
 def benefit_gained(curves: pl.DataFrame) -> list[Chart]:
-    """Net benefit beyond the better of treating everyone and no one, with its band where there is one seed.
+    """Net benefit minus the better of treating everyone and treating no one, with its band if there is one seed.
 
-    At each threshold the difference to whichever of the two has the higher net benefit on these images: everyone below
-    the prevalence, no one above it. Drawn are the thresholds at which some model acts otherwise; what lies beyond the
-    axis of benefits is drawn at its end.
+    At each threshold the reference is the one with the higher net benefit on these images: treating everyone below the
+    prevalence, treating no one above it. Only thresholds are drawn at which some model differs from the reference;
+    values beyond the axis are drawn at its end.
     """
     key = ["backbone", "strategy", "seed", "x"]
     to_none, to_all = _points(curves, "decision"), _points(curves, "decision_difference")
@@ -129,7 +130,7 @@ def benefit_gained(curves: pl.DataFrame) -> list[Chart]:
     points = points.filter(pl.col("x").is_between(first, last)).with_columns(
         pl.col("y", "low", "high").clip(-reach, reach)
     )
-    # Before its first threshold and after its last, a model acts as the better one does, on every image.
+    # Before its first threshold and after its last one, a model treats every image as the reference does.
     ends = acting.group_by(key[:3]).agg(start=pl.col("x").min(), stop=pl.col("x").max())
     drawn = pl.col("x").is_between("start", "stop")
     points = points.join(ends, on=key[:3], how="left", maintain_order="left").with_columns(
@@ -152,11 +153,11 @@ def benefit_gained(curves: pl.DataFrame) -> list[Chart]:
             rows(zero).mark_line(strokeWidth=1, strokeDash=[1, 3], color=QUIET).encode(x=x, y=y),
             _lines(panel).encode(x=x, y=y, **channels),
         ]
-        told = (
-            f"Net benefit gained of {backbone}: that of acting on {_strategies(panel)} less the better of treating all "
+        alt_text = (
+            f"Net benefit gained of {backbone}: net benefit of {_strategies(panel)} minus the better of treating all "
             "and treating none, which is the dotted line at 0."
         )
-        charts.append(_draw(layers, styles, backbone, told))
+        charts.append(_draw(layers, styles, backbone, alt_text))
     return charts
 
 
@@ -182,7 +183,7 @@ def _width(points: pl.DataFrame) -> float:
 
 
 def _lines(panel: pl.DataFrame) -> alt.Chart:
-    """A line a strategy and seed, through the points in their order."""
+    """One line per strategy and seed, through the points in their order."""
     return rows(panel.with_row_index("place")).mark_line().encode(detail="seed:N", order="place:Q")
 
 
@@ -191,6 +192,6 @@ def _diagonal(span: Span, x: alt.X, y: alt.Y) -> alt.Chart:
     return rows(ends).mark_line(strokeWidth=1, strokeDash=[1, 3], color=QUIET).encode(x=x, y=y)
 
 
-def _draw(layers: Sequence[alt.Chart], styles: Styles, backbone: str, told: str) -> Chart:
+def _draw(layers: Sequence[alt.Chart], styles: Styles, backbone: str, alt_text: str) -> Chart:
     margins = Margins(top=styles.legend_height + 12, right=10, bottom=36, left=46)
-    return draw(layers, margins, _PLOT, backbone, told)
+    return draw(layers, margins, _PLOT, backbone, alt_text)

@@ -1,6 +1,6 @@
-"""From an Altair chart to an SVG that stands inside a page: no script, no identifiers, nothing to load.
+"""Convert an Altair chart to an SVG inside a page: without script, identifiers or anything to load.
 
-Colours and the font are the page's CSS variables, so one drawing serves light, dark and paper.
+Colours and font are CSS variables of the page, so one drawing serves the light page, the dark page and print.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from benchmark.report.charts.names import printable
 
 Channel = TypeVar("Channel", alt.X, alt.Y)
 
-WIDTH = 320  # pixels: a telephone shows a panel at its natural size, and the page three side by side
+WIDTH = 320  # pixels: a phone shows a panel at its natural size, a wide page three side by side
 FONT_SIZE = 11  # pixels
 INK, QUIET, RULE, PAPER = "var(--ink)", "var(--quiet)", "var(--rule)", "var(--paper)"
-FAINT = 0.5  # opacity of intervals beside their estimates
+FAINT = 0.5  # opacity of intervals
 
 _THEME = alt.Config(
     background="transparent",
@@ -40,7 +40,7 @@ _THEME = alt.Config(
     ),
 )  # fmt: skip
 _SVG = "http://www.w3.org/2000/svg"
-_FRAMES = {"background", "foreground"}  # empty paths around every group
+_FRAMES = {"background", "foreground"}  # classes of empty paths around every group
 _FOR_SCRIPTS = {"class", "pointer-events", "role", "aria-hidden", "aria-label", "aria-roledescription"}
 
 
@@ -50,9 +50,9 @@ class Chart:
 
     Attributes:
         svg: an `<svg role="img">` with `alt` as its label and a viewBox, without a size of its own.
-        title: what a reader calls it; not part of the drawing.
-        alt: what it shows in words; text from a config is as it was given, not escaped.
-        width: its natural width in pixels, at which its text is as large as it should be.
+        title: the title of the panel; not part of the drawing.
+        alt: a description of the drawing; names from a configuration are not escaped.
+        width: its natural width in pixels, at which its text has the intended size.
     """
 
     svg: Markup
@@ -62,7 +62,7 @@ class Chart:
 
 
 class Margins(NamedTuple):
-    """Pixels around the plot, for axes and legend: fixed, since the page's font cannot be measured here."""
+    """Pixels around the plot for axes and legend; fixed, because the font of the page cannot be measured here."""
 
     top: int
     right: int
@@ -75,14 +75,14 @@ class Margins(NamedTuple):
 
 
 def rows(frame: pl.DataFrame) -> alt.Chart:
-    """An empty chart of a frame's rows; NaN counts as null, and text is made `printable`."""
+    """An empty chart with the rows of a frame; NaN becomes null, and text is made `printable`."""
     frame = frame.fill_nan(None).with_columns(pl.col(pl.String).map_elements(printable, return_dtype=pl.String))
-    # As text, since Altair would check and copy every number by itself.
+    # As text, because Altair would check and copy every number.
     return alt.Chart(alt.InlineData(values=frame.write_json(), format=alt.JsonDataFormat(type="json")))
 
 
 def pixels(channel: type[Channel], field: str, size: int) -> Channel:
-    """The field as pixels from the upper left corner of a plot that is `size` of them wide or high."""
+    """The field in pixels from the upper left corner of a plot that is `size` pixels wide or high."""
     domain = (0, size) if channel is alt.X else (size, 0)
     return channel(f"{field}:Q", axis=None, scale=alt.Scale(domain=domain, nice=False, zero=False))
 
@@ -95,14 +95,14 @@ def draw(
     description: str,
     resolve: alt.Resolve | None = None,
 ) -> Chart:
-    """The finished panel of layers, first ones below.
+    """The finished panel; the first layers lie below the later ones.
 
     Args:
         height: of the plot in pixels.
         title, description: the chart's `title` and `alt`.
-        resolve: axes or scales that layers do not share.
+        resolve: the axes or scales that layers do not share.
     """
-    # All at once, since each method of a chart copies the whole of it.
+    # All settings at once, because each method of a chart copies the whole chart.
     chart = alt.layer(
         *layers,
         width=margins.plot_width,
@@ -126,6 +126,6 @@ def _embeddable(svg: str, label: str) -> Markup:
         for name in _FOR_SCRIPTS & set(element.attrib):
             del element.attrib[name]
         if element.tag == "text" and "stroke" in element.attrib:
-            element.set("paint-order", "stroke")  # an outline keeps lines away from letters, and lies behind them
+            element.set("paint-order", "stroke")  # the outline keeps lines away from letters; paint it below them
     root.attrib = {"xmlns": _SVG, "viewBox": root.attrib["viewBox"], "role": "img", "aria-label": printable(label)}
     return Markup(ElementTree.tostring(root, encoding="unicode"))

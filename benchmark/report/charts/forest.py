@@ -1,4 +1,4 @@
-"""Forest plots: the estimate and interval of every cell, one below the other as on the leaderboard."""
+"""Forest plots: the estimate and interval of every trial, in the order of the leaderboard."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,11 +12,11 @@ from benchmark.report.charts.names import cell_names
 from benchmark.report.charts.spans import Span
 
 _MARGINS = Margins(top=44, right=10, bottom=22, left=10)
-_CELL = 46  # pixels of a cell
-_NAME, _FIRST, _NEXT = 12, 24, 8  # pixels from its top to its name and its first interval, and to the next interval
+_CELL = 46  # pixels of a trial
+_NAME, _FIRST, _NEXT = 12, 24, 8  # pixels from the top of a trial to its name and first interval, and between intervals
 _POINT = 30  # square pixels
-_TICK = 9  # pixels: height of the mark of what chance gives
-_LETTERS = 50  # of a name: what fits above the intervals
+_TICK = 9  # pixels: height of the mark of the ratio by chance
+_LETTERS = 50  # of a name that fit above the intervals
 
 
 class _Measure(NamedTuple):
@@ -27,7 +27,7 @@ class _Measure(NamedTuple):
 
     @property
     def by_chance(self) -> str:
-        """The column of what chance gives, which not every leaderboard has."""
+        """The column of the value by chance, which not every leaderboard has."""
         return f"{self.column}_null"
 
 
@@ -49,9 +49,9 @@ _RATIO_TITLES = {"": "Ratio to everything that is not vessel", "_fov": "Ratio in
 
 
 def auc_forest(leaderboard: pl.DataFrame, along: pl.DataFrame | None = None) -> Chart | None:
-    """AUC of every cell against chance; columns as `leaderboard.csv`, None where no cell has one.
+    """AUC of every trial, with the line of chance; columns as `leaderboard.csv`; None if no trial has an AUC.
 
-    `along`: the cells, these among them, that the axis holds, so that forests side by side have one.
+    `along`: all trials that the axis must include, so that forests side by side share one axis.
     """
     bounds = _bounds(leaderboard if along is None else along, _AUC)
     span = spans.linear([0.5, *bounds], step=0.05)
@@ -59,11 +59,11 @@ def auc_forest(leaderboard: pl.DataFrame, along: pl.DataFrame | None = None) -> 
 
 
 def ratio_forest(leaderboard: pl.DataFrame, suffix: str = "") -> Chart | None:
-    """Vessel, artery and vein ratio of every cell: to all that is not vessel, or to that in the field of view ("_fov").
+    """Vessel, artery and vein ratio of every trial, to all non-vessel or to that in the field of view ("_fov").
 
-    Both are drawn to one scale. What is off it is an arrow at its end. Where the same maps were compared with other
-    patients' vessels, a tick on the line of the ratio says what they have there, and the line at 1 gives way to it.
-    None where no cell has a ratio.
+    Both charts have the same scale; a value beyond it is an arrow at its end. If the same maps were compared with other
+    patients' vessels, a tick marks their ratio there, and the line at 1 is not drawn for that ratio. None if no trial
+    has a ratio.
     """
     bounds = [bound for measures in _RATIOS.values() for bound in _bounds(leaderboard, measures)]
     scale = _Scale(spans.of_ratios(bounds), 1, "no preference")
@@ -111,13 +111,14 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
     extremes = f" Highest {measures[0].name}: {ranked[0]}; lowest: {ranked[-1]}." if len(ranked) > 1 else ""
     dashed = f"the dashed line at {scale.reference} is {scale.meaning}"
     if len(chance):
-        dashed += f", the upright tick on a {measures[0].name} line the same maps on other patients' vessels"
-    told = f"{title}, {cells.height} {'cell' if cells.height == 1 else 'cells'} with intervals; {dashed}.{extremes}"
-    return draw(layers, _MARGINS, height, title, told, alt.Resolve(axis={"x": "independent"}))
+        dashed += f", the vertical tick on a {measures[0].name} line is the ratio on other patients' vessels"
+    trials = f"{cells.height} {'trial' if cells.height == 1 else 'trials'}"
+    alt_text = f"{title}, {trials} with intervals; {dashed}.{extremes}"
+    return draw(layers, _MARGINS, height, title, alt_text, alt.Resolve(axis={"x": "independent"}))
 
 
 def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure]) -> pl.DataFrame:
-    """One row an estimate: measure, value, low, high, null (by chance), and y in pixels."""
+    """One row per estimate: measure, value, low, high, null (by chance), and y in pixels."""
     return pl.concat(
         cells.select(
             measure=pl.lit(measure.name),
@@ -132,7 +133,7 @@ def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure]) -> pl.DataFram
 
 
 def _references(estimates: pl.DataFrame, height: int) -> pl.DataFrame:
-    """From where to where, in pixels, the reference line is drawn: past every estimate that has no null of its own."""
+    """Start and end in pixels of the reference line: it passes every estimate without a value by chance."""
     without = estimates.filter(pl.col("null").is_null())
     if len(without) == len(estimates):
         return pl.DataFrame({"y": [0.0], "y2": [float(height)]})
@@ -140,7 +141,7 @@ def _references(estimates: pl.DataFrame, height: int) -> pl.DataFrame:
 
 
 def _channels(measures: Sequence[_Measure]) -> dict[str, Any]:
-    """Colour and shape, with a legend where there is more than one measure."""
+    """Colour and shape, with a legend if there is more than one measure."""
     names = [measure.name for measure in measures]
     legend = alt.Legend(columns=len(names), symbolSize=50) if len(names) > 1 else None
     colours = alt.Scale(domain=names, range=[measure.colour for measure in measures])

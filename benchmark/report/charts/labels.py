@@ -1,22 +1,22 @@
-"""Places for the labels of points, so that as few as possible lie on one another, on points or on lines."""
+"""Positions for the labels of points, with as little overlap with labels, points and lines as possible."""
 
 import numpy as np
 
 RADIUS = 5.0  # of a point in pixels
-_FAR = 40.0  # pixels from which on points do not crowd each other
+_FAR = 40.0  # pixels; points that are farther apart do not crowd each other
 _DISTANCES = (0.0, 7.0, 16.0)  # pixels between a label and its point, tried in this order
 _DIRECTIONS = np.array([(1, -1), (1, 1), (-1, -1), (-1, 1), (1, 0), (-1, 0), (0, -1), (0, 1)])
-_ON_LABEL, _ON_POINT, _ON_LINE, _OUTSIDE, _LATER = 10.0, 5.0, 1.0, 1e6, 0.5  # costs, per pixel² but the last
+_ON_LABEL, _ON_POINT, _ON_LINE, _OUTSIDE, _LATER = 10.0, 5.0, 1.0, 1e6, 0.5  # costs; all but the last per pixel²
 
 
 def place_labels(points: np.ndarray, sizes: np.ndarray, lines: np.ndarray, plot: tuple[float, float]) -> np.ndarray:
-    """Centres (n, 2) of labels of sizes (n, 2) beside the first n of points (m, 2), in pixels.
+    """Centres (n, 2) of labels of sizes (n, 2) next to the first n of points (m, 2), in pixels.
 
-    Greedy: the most crowded point chooses first among eight directions and three distances.
+    Greedy: the most crowded point is placed first, in one of eight directions and three distances.
 
     Args:
-        lines: (k, 4) boxes (left, top, right, bottom) that a label should rather not cover.
-        plot: its width and height, which a label should not leave.
+        lines: (k, 4) boxes (left, top, right, bottom) that a label should not cover if possible.
+        plot: width and height of the plot, which a label should not leave.
     """
     markers = _boxes(points, np.full_like(points, 2 * RADIUS))
     distances = np.linalg.norm(points[:, np.newaxis] - points, axis=2)
@@ -44,7 +44,7 @@ def _boxes(centres: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The area of each of boxes (k, 4) that others (m, 4) cover, summed over these: (k,)."""
+    """The area of each of boxes (k, 4) that is covered by others (m, 4), summed over the others: (k,)."""
     top_left = np.maximum(boxes[:, np.newaxis, :2], others[:, :2])
     bottom_right = np.minimum(boxes[:, np.newaxis, 2:], others[:, 2:])
     return np.maximum(bottom_right - top_left, 0).prod(axis=2).sum(axis=1)

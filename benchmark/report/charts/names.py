@@ -1,4 +1,4 @@
-"""What charts call cells: names come from configs, and their length is limited by a panel's width alone."""
+"""Names of trials in charts; they come from configurations, so they must be made short and printable."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ import polars as pl
 
 
 def cell_names(cells: pl.DataFrame, letters: int) -> list[str]:
-    """ "backbone, strategy", with the seed where there are several; a long backbone loses its middle."""
+    """Names "backbone, strategy", with the seed if there are several; long backbones are shortened in the middle."""
     several_seeds = cells["seed"].n_unique() > 1
     names = []
     for backbone, strategy, seed in cells.select("backbone", "strategy", "seed").rows():
@@ -16,7 +16,7 @@ def cell_names(cells: pl.DataFrame, letters: int) -> list[str]:
 
 
 def shortened(text: str, letters: int) -> str:
-    """`text` with an ellipsis for its middle where it has more letters: names of models differ at both ends."""
+    """`text` with at most so many letters; an ellipsis replaces the middle, because names differ at both ends."""
     if len(text) <= letters:
         return text
     end = (letters - 1) // 2
@@ -26,6 +26,6 @@ def shortened(text: str, letters: int) -> str:
 def printable(text: str) -> str:
     """`text` with a replacement for control and format characters.
 
-    XML does not allow most of them, and vl-convert ends the whole process where it meets one.
+    XML does not allow most of them, and vl-convert ends the whole process if it meets one.
     """
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" else sign for sign in text)

@@ -1,4 +1,4 @@
-"""Does what predicts better look at vessels more? Every cell by its AUC and its vessel ratio."""
+"""Scatter plot of AUC and vessel ratio: do trials that predict better look at vessels more?"""
 
 from collections.abc import Iterable
 from string import ascii_lowercase
@@ -16,7 +16,7 @@ from benchmark.report.charts.spans import Span
 from benchmark.report.charts.styles import Styles
 
 _TOP, _RIGHT, _AXIS, _LEFT = 8, 10, 50, 46  # pixels around the plot
-_SIDE = WIDTH - _LEFT - _RIGHT  # pixels of the plot, both ways
+_SIDE = WIDTH - _LEFT - _RIGHT  # pixels of the plot, width and height
 _DIGIT = np.array([6.2, 9.0])  # pixels
 _KEY_ROW = 16  # pixels
 _LETTERS = 45  # of a name in the key
@@ -30,16 +30,16 @@ _CALLED = {"vessel_ratio": "vessel ratio", "vessel_ratio_fov": "vessel ratio ins
 def scatter(
     leaderboard: pl.DataFrame, ratio: str = "vessel_ratio", published: pl.DataFrame | None = None
 ) -> Chart | None:
-    """A point and two intervals a cell, numbered by its row on the leaderboard; a key below says which is which.
+    """One point with two intervals per trial, numbered by its row on the leaderboard; a key below names the trials.
 
     Args:
         leaderboard: columns as `leaderboard.csv`.
         ratio: "vessel_ratio" or "vessel_ratio_fov".
-        published: up to 26 cells to compare with, hollow and with letters in their order; columns model, strategy, and
-            AUC and ratio with bounds.
+        published: up to 26 cells of a published study, drawn hollow with letters in their order; columns model,
+            strategy, and AUC and ratio with bounds.
 
     Returns:
-        None where no cell has both measures.
+        None if no trial has both measures.
     """
     cells = _points(_called(leaderboard, map(str, range(1, len(leaderboard) + 1))), ratio)
     if cells.is_empty():
@@ -60,17 +60,17 @@ def scatter(
     ]
     lines = len(cells) + (len(others) + 1 if len(others) else 0)
     margins = Margins(_TOP, _RIGHT, _AXIS + _KEY_ROW * lines, _LEFT)
-    told = f"{_CALLED[ratio].capitalize()} against AUC: {len(cells)} numbered points with both intervals."
+    alt_text = f"{_CALLED[ratio].capitalize()} against AUC: {len(cells)} numbered points with both intervals."
     if len(others):
-        told += f" Beside them {len(others)} hollow points of the published study, with letters."
+        alt_text += f" In addition, {len(others)} hollow points of the published study, with letters."
     independent = alt.Resolve(scale={"x": "independent", "y": "independent"})
-    return draw(layers, margins, _SIDE, f"AUC and {_CALLED[ratio]}", told, independent)
+    return draw(layers, margins, _SIDE, f"AUC and {_CALLED[ratio]}", alt_text, independent)
 
 
 def _measured(
     cells: pl.DataFrame, others: pl.DataFrame, across: Span, up: Span, title: str, channels: dict[str, Any]
 ) -> list[alt.Chart]:
-    """What lies along the axes."""
+    """The layers whose positions follow the axes: reference lines, intervals and points."""
     x, x_low = (across.along(alt.X, field, "AUC") for field in ("x", "x_low"))
     y, y_low = (up.along(alt.Y, field, title) for field in ("y", "y_low"))
 
@@ -94,7 +94,7 @@ def _measured(
 def _written(
     cells: pl.DataFrame, others: pl.DataFrame, across: Span, up: Span, channels: dict[str, Any]
 ) -> list[alt.Chart]:
-    """Labels and the key: they lie at pixels, whatever the axes."""
+    """The labels and the key, which are positioned in pixels."""
     labels = _labels(pl.concat([cells, others]), across, up)
     layers = [
         rows(labels).mark_rule(strokeWidth=0.75, color=QUIET).encode(**_AT, x2="point_left:Q", y2="point_top:Q"),
@@ -114,7 +114,7 @@ def _written(
 
 
 def _key(points: pl.DataFrame, above: int, mark: dict[str, Any], look: dict[str, Any]) -> list[alt.Chart]:
-    """A line a point, below so many others: what stands beside it in the plot, how it looks there, its name."""
+    """One line of the key per point, after `above` other lines: its label and mark as in the plot, and its name."""
     top = _SIDE + _AXIS + _KEY_ROW * (above + pl.int_range(pl.len()))
     lines = rows(points.select("label", "strategy", "name", left=0, top=top))
     return [
@@ -125,7 +125,7 @@ def _key(points: pl.DataFrame, above: int, mark: dict[str, Any], look: dict[str,
 
 
 def _labels(points: pl.DataFrame, across: Span, up: Span) -> pl.DataFrame:
-    """Each label with its place in pixels, clear of the rest where it can be, and where a line to its point ends."""
+    """Each label with its position in pixels, and the end of the line from the label to its point."""
     x, x_low, x_high = (_SIDE * across.places(points[name].to_numpy()) for name in ("x", "x_low", "x_high"))
     y, y_low, y_high = (_SIDE * (1 - up.places(points[name].to_numpy())) for name in ("y", "y_low", "y_high"))
     bars = np.vstack([np.column_stack([x_low, y - 1, x_high, y + 1]), np.column_stack([x - 1, y_high, x + 1, y_low])])
@@ -144,13 +144,13 @@ def _labels(points: pl.DataFrame, across: Span, up: Span) -> pl.DataFrame:
 
 
 def _called(frame: pl.DataFrame, labels: Iterable[str]) -> pl.DataFrame:
-    """With `label` and `name` of each row: what stands in the plot, and in the key."""
+    """Add the columns `label` (in the plot) and `name` (in the key)."""
     names = pl.Series(cell_names(frame, _LETTERS), dtype=pl.String)
     return frame.with_columns(name=names, label=pl.Series(list(labels), dtype=pl.String))
 
 
 def _points(frame: pl.DataFrame, ratio: str) -> pl.DataFrame:
-    """Rows with both measures, which become x and y."""
+    """The rows with both measures, as columns x and y with their bounds."""
     called = [
         pl.col(f"{measure}{end}").alias(f"{axis}{end}")
         for axis, measure in (("x", "auc"), ("y", ratio))
@@ -160,10 +160,10 @@ def _points(frame: pl.DataFrame, ratio: str) -> pl.DataFrame:
 
 
 def _on_scale(points: pl.DataFrame, up: Span) -> pl.DataFrame:
-    """With every ratio inside the span, at its end if it is not; the name says so."""
+    """Move ratios beyond the span to its end, and note this in their names."""
     inside = pl.col("y").is_between(up.low, up.high)
-    told = pl.when(inside).then("name").otherwise(pl.col("name") + " (off the scale)")
-    return points.with_columns(told, pl.col("^y.*$").clip(up.low, up.high))
+    name = pl.when(inside).then("name").otherwise(pl.col("name") + " (off the scale)")
+    return points.with_columns(name, pl.col("^y.*$").clip(up.low, up.high))
 
 
 def _bounds(points: pl.DataFrame, axis: str) -> pl.Series:

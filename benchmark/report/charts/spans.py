@@ -1,4 +1,4 @@
-"""The stretch of numbers that an axis shows."""
+"""The range of numbers that an axis shows."""
 
 import math
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ import numpy as np
 
 from benchmark.report.charts.drawing import Channel
 
-_FURTHEST = 100.0  # ratios beyond this factor from 1, either way, come of a denominator near 0: they are cut off
+_FURTHEST = 100.0  # ratios farther from 1 than this factor have a denominator near 0 and are cut off
 _STEPS = tuple(digit * 10.0**power for power in range(-3, 3) for digit in (1, 2, 5))
 _MOST_TICKS = 7
 
 
 @dataclass(frozen=True)
 class Span:
-    """From `low` to `high`, in equal steps or, where `logarithmic`, in equal factors, labelled at `ticks`."""
+    """A range from `low` to `high`, linear or logarithmic, labelled at `ticks`."""
 
     low: float
     high: float
@@ -25,14 +25,14 @@ class Span:
     logarithmic: bool = False
 
     def along(self, channel: type[Channel], field: str, title: str | None = None, **axis: Any) -> Channel:
-        """The field on this axis; `axis` are options of `alt.Axis`."""
+        """The channel of a field on this axis; `axis`: options of `alt.Axis`."""
         scale = alt.Scale(
             type="log" if self.logarithmic else "linear", domain=(self.low, self.high), nice=False, zero=False
         )
         return channel(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(values=self.ticks, format="~g", **axis))
 
     def places(self, values: np.ndarray) -> np.ndarray:
-        """Where values (n,) lie: 0 at `low`, 1 at `high`, NaN where there is none."""
+        """Positions (n,) of values (n,) on the axis: 0 at `low`, 1 at `high`, NaN for NaN."""
         ends = np.array([self.low, self.high])
         if self.logarithmic:
             ends, values = np.log(ends), np.log(values)
@@ -40,7 +40,7 @@ class Span:
 
 
 def linear(values: Iterable[float | None], step: float) -> Span:
-    """Around the known ones among `values`, ending at multiples of `step`."""
+    """A linear range that includes all known `values` and ends at multiples of `step`."""
     known = [value for value in values if value is not None]
     # Rounded first: 3 * 0.1 is a little more than 0.3.
     low, high = (
@@ -51,7 +51,7 @@ def linear(values: Iterable[float | None], step: float) -> Span:
 
 
 def of_ratios(values: Iterable[float | None]) -> Span:
-    """Around 1 and the known ones among `values`, with factors drawn alike: 2 is as far from 1 as 0.5."""
+    """A logarithmic range that includes 1 and all known `values`: 2 is as far from 1 as 0.5."""
     known = [value for value in values if value is not None]
     low = max(min([*known, 0.9]), 1 / _FURTHEST) / 1.03
     high = min(max([*known, 1.1]), _FURTHEST) * 1.03
@@ -65,7 +65,7 @@ def of_ratios(values: Iterable[float | None]) -> Span:
 
 
 def _linear_ticks(low: float, high: float) -> tuple[float, ...]:
-    """Multiples of the finest round step that gives no more than `_MOST_TICKS`."""
+    """Multiples of the finest round step that gives at most `_MOST_TICKS` ticks."""
     ticks: list[float] = []
     for step in _STEPS:
         first, last = math.ceil(round(low / step, 6)), math.floor(round(high / step, 6))

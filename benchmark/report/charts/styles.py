@@ -1,4 +1,4 @@
-"""How strategies are told apart, the same in every chart: by colour, and without it by dash or shape."""
+"""The look of strategies, the same in every chart: a colour, and also a dash or a shape."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,23 +9,23 @@ from benchmark.report.charts.drawing import QUIET
 from benchmark.report.charts.names import printable
 from finetune.strategies import STRATEGIES
 
-# The lists differ in length: a fifth strategy has the colour of the first, and another dash and shape.
+# The lists differ in length: a fifth strategy has the colour of the first, but another dash and shape.
 COLOURS = tuple(f"var(--series-{number})" for number in (1, 2, 3, 4))
 DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (14, 4))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down")
 WIDTH = 1.75  # pixels, of a line
-# Thin, pale and broken, since the first strategy is grey as well.
+# Thin, pale and broken, because the first strategy is also grey.
 _REFERENCE_DASHES = ((2, 3), (6, 4))
 _REFERENCE_WIDTH, _REFERENCE_OPACITY = 1.0, 0.85
 _LEGEND_COLUMNS = 2
-_LEGEND_ROW = 20  # pixels: what a sample of a line takes, and a point with its padding
+_LEGEND_ROW = 20  # pixels: height of a sample of a line, or of a point with its padding
 
 
 class Styles:
     """Channels and legends for the column `strategy` of a chart's rows.
 
-    A strategy of `STRATEGIES` looks the same whichever others there are. Up to two references, which share the column
-    with the strategies, are pale grey broken lines to compare them with.
+    A strategy of `STRATEGIES` has the same look whichever other strategies there are. Up to two references, which share
+    the column with the strategies, are drawn as pale grey broken lines.
     """
 
     def __init__(self, strategies: Iterable[str], references: Sequence[str] = ()) -> None:
@@ -37,7 +37,7 @@ class Styles:
 
     @property
     def legend_height(self) -> int:
-        """Pixels that the legend takes."""
+        """Height of the legend in pixels."""
         return _LEGEND_ROW * -(-len(self._shown) // _LEGEND_COLUMNS)
 
     def of_lines(self, width: float = WIDTH) -> dict[str, Any]:

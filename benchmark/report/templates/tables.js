@@ -1,4 +1,4 @@
-// Cells whose name has every word of the filter stay, in all tables and among all pictures.
+// Show the trials whose name has every word of the filter, in all tables and figures; hide the others.
 {
   const filter = document.querySelector(".filter");
   const input = filter.querySelector("input"), status = filter.querySelector("[role=status]");
@@ -8,13 +8,13 @@
     const words = input.value.toLowerCase().split(/\s+/);
     for (const cell of cells) cell.hidden = !words.every((word) => cell.dataset.cell.toLowerCase().includes(word));
     const shown = ranked.filter((cell) => !cell.hidden).length;
-    status.textContent = `${shown} of ${ranked.length} cells${shown < ranked.length ? "; charts show all" : ""}`;
+    status.textContent = `${shown} of ${ranked.length} trials${shown < ranked.length ? "; charts show all" : ""}`;
   };
   input.addEventListener("input", apply);
   apply();
   filter.hidden = false;
 }
-// Clicking a head sorts by that column: numbers from the largest, names from A; a second click turns it round.
+// A click on a column head sorts by that column: numbers from the largest, names from A; a second click reverses the order.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.querySelectorAll("thead tr:not(.spanner):not(.axis) > th")];
   const body = table.querySelector("tbody:not(.failed)");

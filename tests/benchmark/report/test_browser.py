@@ -1,4 +1,4 @@
-"""leaderboard.html and the page of many runs in headless Chromium, as a reader meets them."""
+"""leaderboard.html and the page over several runs, as displayed by headless Chromium."""
 
 import os
 import re
@@ -26,7 +26,7 @@ FLAGS = [
 ]
 PHONE, TABLET, DESK = 390, 820, 1440
 PAPER = 688  # A4 between its margins of 14 mm, in CSS pixels
-PATIENCE = 300_000  # milliseconds until a state must be reached; Playwright's own 5 to 30 s are short on a busy machine
+PATIENCE = 300_000  # milliseconds until a state must be reached; Playwright's 5 to 30 s are too short
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 Visit = Callable[..., Page]
@@ -47,7 +47,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Addresses: a page, one with a second seed, that with markup in all that comes from outside, and many runs."""
+    """Addresses of four pages: plain, with two seeds, with markup in all external text, and over several runs."""
     folder = tmp_path_factory.mktemp("pages")
     content, seeds = content_in(folder), full_content_in(folder)
     written = {
@@ -62,7 +62,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def many_runs() -> str:
-    """Three labs, one of whose names is markup, and a failed cell."""
+    """Three labs, one with markup as its name, and a failed trial."""
     aucs = {f"{backbone}-tiny__{strategy}": 0.6 for backbone in ("openclip", "dinov2") for strategy in STRATEGIES}
     labs = {
         "carotid": results_of(**aucs | {"openclip-tiny__lora": 0.71, "dinov2-tiny__lora": None}),
@@ -75,13 +75,13 @@ def many_runs() -> str:
 
 @pytest.fixture
 def troubles() -> list[str]:
-    """What no visit may bring: errors and warnings, dialogs, requests for more than the file itself."""
+    """What no visit may cause: errors, warnings, dialogs, and requests other than for the file itself."""
     return []
 
 
 @pytest.fixture
 def visit(browser: Browser, pages: dict[str, str], troubles: list[str]) -> Iterator[Visit]:
-    """Opens a page with all its details; what goes wrong until the end of the test fails it."""
+    """Open a page with all its details; any trouble until the end of the test fails the test."""
 
     def note_request(url: str) -> None:
         if url not in pages.values() and not url.startswith("data:"):
@@ -92,7 +92,7 @@ def visit(browser: Browser, pages: dict[str, str], troubles: list[str]) -> Itera
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.on("request", lambda request: note_request(request.url))
-        page.on("console", lambda said: troubles.append(f"{said.type}: {said.text}"))
+        page.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (troubles.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.goto(pages[name])
@@ -106,14 +106,14 @@ def visit(browser: Browser, pages: dict[str, str], troubles: list[str]) -> Itera
 
 
 def names(page: Page, selector: str) -> list[str]:
-    """The cells seen in a part of the page, in their order."""
+    """The visible trials in a part of the page, in their order."""
     return page.eval_on_selector_all(
         f"{selector} [data-cell]", "all => all.filter(one => one.checkVisibility()).map(one => one.dataset.cell)"
     )
 
 
 def column(page: Page, place: int) -> list[float]:
-    """What the cells that did not fail have in a column of the leaderboard, from the top."""
+    """The values of a column of the leaderboard from top to bottom, without failed trials."""
     return page.eval_on_selector_all(
         "#table-leaderboard tbody:not(.failed) tr", f"all => all.map(row => +row.cells[{place}].dataset.value)"
     )
@@ -128,7 +128,7 @@ def test_it_opens_without_an_error_or_a_request(visit: Visit, name: str) -> None
 
 def test_what_is_not_in_the_file_is_refused(visit: Visit, troubles: list[str]) -> None:
     page = visit()
-    with page.expect_console_message():  # told to the browser's console, and from there to the test
+    with page.expect_console_message():  # the browser reports to its console, and the console to the test
         page.evaluate("fetch('http://127.0.0.1:9/').catch(() => {})")
     assert troubles
     assert all("Content Security Policy" in trouble for trouble in troubles)
@@ -138,8 +138,8 @@ def test_what_is_not_in_the_file_is_refused(visit: Visit, troubles: list[str]) -
 def test_hostile_text_runs_nothing_whatever_is_pressed(visit: Visit) -> None:
     page = visit("hostile")
     page.evaluate("for (const button of document.querySelectorAll('button')) button.click()")
-    page.get_by_label("Filter cells").fill(ATTACK)
-    expect(page.get_by_role("status")).to_have_text("18 of 18 cells")
+    page.get_by_label("Filter trials").fill(ATTACK)
+    expect(page.get_by_role("status")).to_have_text("18 of 18 trials")
     assert page.locator("script").count() == 1  # the page's own
 
 
@@ -156,7 +156,7 @@ def test_the_document_never_scrolls_sideways(visit: Visit, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["seeds", "runs"])
 def test_no_number_is_broken(visit: Visit, name: str) -> None:
-    """Each lies in one line: a reader must not take 0.53 for 0.539."""
+    """Each number lies on one line: a reader must not take 0.53 for 0.539."""
     page = visit(name)
     broken = """() => {
         const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT), found = [];
@@ -260,8 +260,8 @@ def test_the_filter_keeps_cells_with_every_word_everywhere(visit: Visit, width: 
     parts = [*tables, ".maps", "section[aria-labelledby=examples]"]
     before = {part: names(page, part) for part in parts}
     assert all(before.values())
-    field, status = page.get_by_label("Filter cells"), page.get_by_role("status")
-    expect(status).to_have_text("18 of 18 cells")
+    field, status = page.get_by_label("Filter trials"), page.get_by_role("status")
+    expect(status).to_have_text("18 of 18 trials")
 
     for written, kept in {
         " LoRA  open": ["openclip-tiny, lora, seed 0", "openclip-tiny, lora, seed 7"],
@@ -270,8 +270,8 @@ def test_the_filter_keeps_cells_with_every_word_everywhere(visit: Visit, width: 
         "": before["#table-leaderboard"],
     }.items():
         field.fill(written)
-        told = f"{len(kept)} of 18 cells"
-        expect(status).to_have_text(told if len(kept) == 18 else f"{told}; charts show all")
+        counted = f"{len(kept)} of 18 trials"
+        expect(status).to_have_text(counted if len(kept) == 18 else f"{counted}; charts show all")
         expected = {part: [name for name in before[part] if name in kept] for part in parts}
         assert {part: names(page, part) for part in parts} == expected
         backbones = {tuple(name.split(", ")[::2]) for name in kept}
@@ -280,14 +280,14 @@ def test_the_filter_keeps_cells_with_every_word_everywhere(visit: Visit, width: 
 
 def test_what_is_filtered_can_be_sorted(visit: Visit) -> None:
     page = visit()
-    page.get_by_label("Filter cells").fill("openclip")
+    page.get_by_label("Filter trials").fill("openclip")
     page.locator("#table-leaderboard").get_by_role("button", name="Strategy").click()
     assert names(page, "#table-leaderboard") == [f"openclip-tiny, {name}, seed 0" for name in sorted(STRATEGIES)]
 
 
 def test_the_filter_stays_in_sight_while_it_hides_cells(visit: Visit) -> None:
     page = visit(width=PHONE)
-    field = page.get_by_label("Filter cells")
+    field = page.get_by_label("Filter trials")
     page.locator("footer").scroll_into_view_if_needed()
     expect(field).not_to_be_in_viewport()
     field.fill("lora")
@@ -313,7 +313,7 @@ def test_axe_finds_nothing(visit: Visit, name: str, scheme: str, width: int) -> 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_in_drawings_has_contrast(visit: Visit, scheme: str) -> None:
-    """Which axe leaves undecided."""
+    """axe does not decide this."""
     page = visit(color_scheme=scheme)
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     inks = set(page.eval_on_selector_all("svg text", "all => all.map(text => getComputedStyle(text).fill)"))
@@ -322,7 +322,7 @@ def test_text_in_drawings_has_contrast(visit: Visit, scheme: str) -> None:
 
 
 def contrast(*colours: str) -> float:
-    """Of two colours as "rgb(0, 0, 0)", by WCAG 2.2: from 1 to 21."""
+    """The contrast of two colours ("rgb(0, 0, 0)") by WCAG 2.2, from 1 to 21."""
     channels = [[int(part) / 255 for part in re.findall(r"\d+", colour)] for colour in colours]
     linear = [[c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour] for colour in channels]
     darker, lighter = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in linear)
@@ -337,14 +337,14 @@ def test_nothing_is_wider_than_the_paper(visit: Visit, name: str) -> None:
         .map(one => one.outerHTML.slice(0, 99))"""
     assert page.eval_on_selector_all("body *:not(svg *)", beyond) == []
     overflows = page.eval_on_selector_all(".chart svg", "all => all.map(svg => getComputedStyle(svg).overflow)")
-    assert set(overflows) == {"hidden"}, "what a chart holds beyond its edge is not printed"
+    assert set(overflows) == {"hidden"}, "content beyond the edge of a chart is not printed"
 
 
 def test_paper_shows_the_filter_only_where_it_hides_cells(visit: Visit) -> None:
     page = visit(width=PAPER)
     page.emulate_media(media="print")
-    field = page.get_by_label("Filter cells")
+    field = page.get_by_label("Filter trials")
     expect(field).to_be_hidden()
     field.evaluate("(field) => { field.value = 'lora'; field.dispatchEvent(new Event('input')); }")
     expect(field).to_be_visible()
-    expect(page.get_by_role("status")).to_have_text("3 of 9 cells; charts show all")
+    expect(page.get_by_role("status")).to_have_text("3 of 9 trials; charts show all")

@@ -1,4 +1,4 @@
-"""What the terminal shows of runs compared."""
+"""The comparison of runs on the terminal."""
 
 import io
 import itertools
@@ -33,12 +33,12 @@ def test_printed():
     ]
     text = printed(*rows)
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert "runs/b (b) less runs/[a] (a), these trained models" in lines
-    assert "runs/c (b) less runs/[a] (a), these trained models" in lines
-    told = list(itertools.pairwise(lines))
-    assert ("[red]model AUC 0.700 0.750 +0.050 0.040", "lora s0 0.61–0.79 0.66–0.84 -0.010 to +0.100") in told
-    assert ("[red]model vessel 0.700 0.750 +0.050 –", "lora s0 ratio 0.61–0.79 0.66–0.84") in told
-    assert ("[red]model AUC 0.600 – in one run only –", "full s0") in told
+    assert "runs/b (b) minus runs/[a] (a), these trained models" in lines
+    assert "runs/c (b) minus runs/[a] (a), these trained models" in lines
+    pairs = list(itertools.pairwise(lines))
+    assert ("[red]model AUC 0.700 0.750 +0.050 0.040", "lora s0 0.61–0.79 0.66–0.84 -0.010 to +0.100") in pairs
+    assert ("[red]model vessel 0.700 0.750 +0.050 –", "lora s0 ratio 0.61–0.79 0.66–0.84") in pairs
+    assert ("[red]model AUC 0.600 – in one run only –", "full s0") in pairs
     assert "-0.250" in text
     assert "0.111" not in text, "the other measures are in the file"
     assert text.count("90 % interval over patients") == 2
@@ -51,14 +51,14 @@ def test_a_narrow_terminal_cuts_nothing():
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_printed_names_break_behind_punctuation_and_numbers_nowhere(width):
+def test_printed_names_break_after_punctuation_and_numbers_nowhere(width):
     backbone = "timm:vit_base_patch16_clip_224.openai"
     named = {"backbone": backbone, "strategy": "classifier_only", "seed": 0, "run_a": "a", "run_b": "b"}
     text = printed(named | NUMBERS | {"measure": "auc", "method": "DeLong"}, width=width)
     assert max(map(len, text.splitlines())) <= width
     assert {"0.61–0.79", "0.66–0.84", "0.040"} <= set(text.split())
     assert "-0.010 to +0.100" in text
-    _, _, heads, _, *rows = text.splitlines()[:-1]  # the title stands above, the caption below
+    _, _, heads, _, *rows = text.splitlines()[:-1]  # the title is above, the caption below
     pieces = [piece for row in rows if (piece := row[: heads.index("measure")].strip())]
     assert "".join(pieces).replace(" ", "") == f"{backbone}classifier_onlys0"
     ends = (*"-_.:/", "openai", "classifier_only", "s0")

@@ -1,4 +1,4 @@
-"""How a run was made, in words: numbers of its record and files, as a reader sees them."""
+"""The facts of a run, in words, from its record and its files."""
 
 import polars as pl
 import pytest
@@ -32,7 +32,7 @@ NOTED = {
 }  # fmt: skip
 
 
-def told(**changes):
+def facts_with(**changes):
     results = results_of(weights=WEIGHTS, **{"dinov2-tiny__lora": 0.8, "dinov2-tiny__full": None})
     trials = [
         trial.model_copy(update={"training": NOTED}) if trial.status == "ok" else trial for trial in results.trials
@@ -41,24 +41,24 @@ def told(**changes):
 
 
 def test_cohort_and_weights():
-    found = told()
+    found = facts_with()
     assert found["Data"] == {
         "cohort": "/data/cohort.csv",
         "images used": "320",
         "images left out": "0",
-        "images that repeat another": "not counted",
+        "duplicate images": "not counted",
     }
     assert found["Weights"] == {"dinov2-tiny": "/w.pth, SHA-256 ab"}
     from_hub = {"repository": "lab/dinov2", "file": "w.pth", "revision": "cd", "path": "/cache", "sha256": "ab"}
-    assert told(weights={"a": from_hub, "b": None})["Weights"] == {
+    assert facts_with(weights={"a": from_hub, "b": None})["Weights"] == {
         "a": "lab/dinov2/w.pth at cd, SHA-256 ab",
         "b": "untrained",
     }
 
 
 def test_how_trials_were_trained():
-    """Of one that failed nothing is known."""
-    assert told()["Training"] == {
+    """A failed trial has no entry."""
+    assert facts_with()["Training"] == {
         "dinov2-tiny-lora-s0": "1,234,567 parameters, trained from images; learning rate 0.0005, "
         "best epoch 2 of 9, 12.3 s"
     }
@@ -76,23 +76,24 @@ def test_how_trials_were_trained():
 def test_the_program(commit, changed, text):
     program = Program(version="0.1.0", commit=commit, changed=changed)
     software = SOFTWARE.model_copy(update={"program": program, "packages": {"numpy": "2.0"}})
-    assert told(software=software)["Software"] == {"retina-benchmark": text, "python": "3.11.2", "numpy": "2.0"}
+    assert facts_with(software=software)["Software"] == {"retina-benchmark": text, "python": "3.11.2", "numpy": "2.0"}
 
 
 def test_the_machine():
     machine = Machine(nodes=2, cpus=16, gpus=2, accelerators=["A10G"], processor="EPYC", memory=64 * 2**30 + 1)
-    assert told(machine=machine)["Machine"] == {
+    assert facts_with(machine=machine)["Machine"] == {
         "nodes": "2",
         "CPUs": "16",
         "GPUs": "2 A10G",
         "this node": "EPYC, 64 GiB",
         "finished": "2026-01-02T03:04:05+00:00",
     }
-    assert (told(machine=MACHINE)["Machine"]["GPUs"], told(machine=MACHINE)["Machine"]["this node"]) == ("0", "")
+    without = facts_with(machine=MACHINE)["Machine"]
+    assert (without["GPUs"], without["this node"]) == ("0", "")
 
 
 def test_seconds_are_rounded_for_the_page_alone():
-    assert told(seconds={"train": 100 / 3})["Seconds per stage"] == {"train": "33.3"}
+    assert facts_with(seconds={"train": 100 / 3})["Seconds per stage"] == {"train": "33.3"}
 
 
 def test_what_is_wrong_with_masks_is_counted():
@@ -101,7 +102,7 @@ def test_what_is_wrong_with_masks_is_counted():
         "flagged few vessels": "2 of 3",
         "flagged masks turned": "1 of 3",
         "masks scaled by 2": "1 of 3",
-        "optic discs left out": "1 of 3, the first: empty",
+        "optic discs left out": "1 of 3; first reason: empty",
     }
     earlier = vessel_facts(VESSELS.drop("note", "disc_error"))
     assert "flagged few vessels" in earlier

@@ -1,4 +1,4 @@
-r"""leaderboard.tex, read back as a table: columns at `&`, rows at `\\`; a cell has two rows."""
+r"""leaderboard.tex, read back as a table: columns at `&`, rows at `\\`; a trial has two rows."""
 
 import re
 
@@ -13,7 +13,7 @@ from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPE
 from benchmark.analysis.leaderboard import OPERATING_SCHEMA, SCHEMA, Leaderboard
 from benchmark.report.latex import COLUMNS, escape, latex
 
-# How LaTeX is told to print what it would otherwise read as more than a letter.
+# The commands by which LaTeX prints characters that otherwise have a special meaning.
 PRINTED = {f"\\{character}": character for character in "&%$#_{}"} | {
     r"\textasciitilde{}": "~",
     r"\textasciicircum{}": "^",
@@ -28,7 +28,7 @@ COMMANDS = "|".join(map(re.escape, PRINTED))
 
 
 def row(strategy, backbone="model", seed=0, n_ratio=1240, predicts=True, **values):
-    """A cell of 1240 images whose every number is told; its intervals reach 0.05 down and 0.06 up."""
+    """A trial on 1240 images with all numbers; its intervals reach from 0.05 below to 0.06 above the value."""
     values = {"auc": 0.7, "f1": 0.6, "artery_ratio": 1.1, "vein_ratio": 1.2, "vessel_ratio": 1.3} | values
     known = {name: value for name, value in values.items() if value is not None}
     bounds = {f"{name}_low": value - 0.05 for name, value in known.items()}
@@ -67,7 +67,7 @@ def board(*rows, p_holm):
 
 
 def read(tex):
-    """The heading, and for each cell (its backbone and strategy, each with the seed; values; intervals)."""
+    """The heading, and for each trial its name (backbone and strategy, with the seed), values and intervals."""
     inside = re.search(r"\\begin\{tabular\}\{(l)(r+)\}(.*)\\end\{tabular\}", tex, re.DOTALL)
     lines = [line.strip() for line in inside[3].splitlines()]
     rows = [re.split(r"(?<!\\)&", line.removesuffix(r"\\")) for line in lines if line.endswith(r"\\")]
@@ -77,7 +77,7 @@ def read(tex):
     return heading, [((backbone, strategy), values, below) for (backbone, *values), (strategy, *below) in pairs]
 
 
-def told(tex):
+def by_strategy(tex):
     """For each strategy, in the order of the table, measure -> (value, interval)."""
     return {
         strategy: dict(zip(COLUMNS, zip(values, below, strict=True), strict=False))
@@ -93,7 +93,7 @@ def test_best_is_bold_tied_has_a_dagger_and_the_others_nothing():
     apart = {("best", "near"): 0.4, ("best", "far"): 0.001, ("near", "far"): 0.3}
     cells = [row("best", auc=0.8123), row("near", auc=0.79), row("far", auc=0.61)]
     tex = latex(board(*cells, p_holm=apart), "Study", 0.95)
-    table = told(tex)
+    table = by_strategy(tex)
     assert list(table) == ["best", "near", "far"]
     assert table["best"]["auc"] == (r"\textbf{0.812}", r"\scriptsize 0.762--0.872")
     assert table["near"]["auc"] == (r"0.790\rlap{$^\dagger$}", r"\scriptsize 0.740--0.850")
@@ -121,7 +121,7 @@ def test_the_vessel_ratio_stands_next_to_what_chance_gives():
 def test_tied_at_the_level_of_the_intervals():
     cells = [row("best", auc=0.8), row("near", auc=0.79)]
     marked = {
-        level: r"\dagger" in told(latex(board(*cells, p_holm=0.07), "", level))["near"]["auc"][0]
+        level: r"\dagger" in by_strategy(latex(board(*cells, p_holm=0.07), "", level))["near"]["auc"][0]
         for level in (0.95, 0.9)
     }
     assert marked == {0.95: True, 0.9: False}
@@ -131,27 +131,27 @@ def test_tied_at_the_level_of_the_intervals():
 def test_no_auc_is_marked_where_none_is_shown_to_be_above_chance(predicts):
     best, near = row("best", auc=0.56, predicts=predicts), row("near", auc=0.53, predicts=False)
     tex = latex(board(best, near, p_holm=0.5), "Study", 0.95)
-    table = told(tex)
+    table = by_strategy(tex)
     assert (r"\textbf" in table["best"]["auc"][0]) == (r"\dagger" in table["near"]["auc"][0]) == predicts
-    assert ("No AUC is marked, since no cell is shown to predict better than chance." in caption(tex)) != predicts
+    assert ("No AUC is marked, because no trial is shown to predict better than chance." in caption(tex)) != predicts
     assert table["best"]["f1"][0] == table["near"]["f1"][0] == r"\textbf{0.600}", "of the others the best still is"
 
 
 def test_an_auc_without_an_interval_is_not_above_chance():
     tex = latex(board(row("lora", predicts=None) | {"auc_low": None, "auc_high": None}, p_holm=1.0), "Study", 0.95)
-    assert told(tex)["lora"]["auc"] == ("0.700", "")
+    assert by_strategy(tex)["lora"]["auc"] == ("0.700", "")
 
 
 def test_the_caption_counts_images_and_patients():
-    told = caption(latex(board(row("lora"), p_holm=1.0), "Study", 0.95))
-    assert told.startswith(
+    text = caption(latex(board(row("lora"), p_holm=1.0), "Study", 0.95))
+    assert text.startswith(
         "Study: prediction and saliency on 1,240 test images (400 positive) of 617 patients (205 with a positive "
         "image), "
     )
-    assert "have a vessel ratio" not in told
+    assert "have a vessel ratio" not in text
 
 
-def test_images_without_a_vessel_ratio_are_told_in_the_caption_or_where_cells_differ_by_cell():
+def test_images_with_a_vessel_ratio_are_counted_in_the_caption_or_by_trial_if_trials_differ():
     alike = latex(board(row("lora", n_ratio=1200), row("full", n_ratio=1200), p_holm=1.0), "", 0.95)
     assert "all vessels; 1,200 images have a vessel ratio. " in caption(alike)
     assert read(alike)[0][-1] == "Vessel"
@@ -174,18 +174,18 @@ def test_headings_and_seeds():
 
 
 @pytest.mark.parametrize(
-    ("failures", "expected"), [(0, None), (1, "1 failed cell left out."), (2, "2 failed cells left out.")]
+    ("failures", "expected"), [(0, None), (1, "1 failed trial is left out."), (2, "2 failed trials are left out.")]
 )
 def test_failed_cells_are_left_out_and_counted(failures, expected):
     cells = [row("lora"), *(failed(f"f{number}") for number in range(failures))]
     tex = latex(board(*cells, p_holm=1.0), "Study", 0.95)
-    assert list(told(tex)) == ["lora"]
+    assert list(by_strategy(tex)) == ["lora"]
     assert caption(tex).endswith(expected) if expected else "left out" not in tex
 
 
 def test_a_number_that_is_not_there():
     cells = [row("none", vessel_ratio=None), row("bare", f1=0.75) | {"f1_low": None, "f1_high": None}]
-    none, bare = told(latex(board(*cells, p_holm=0.01), "", 0.9)).values()
+    none, bare = by_strategy(latex(board(*cells, p_holm=0.01), "", 0.9)).values()
     assert none["vessel_ratio"] == ("--", "")
     assert bare["vessel_ratio"] == (r"\textbf{1.30}", r"\scriptsize 1.25--1.36")
     assert bare["f1"] == (r"\textbf{0.750}", "")
@@ -199,7 +199,7 @@ def test_nothing_but_failed_cells():
 
 @given(st.text(alphabet=st.sampled_from("aB 1é-:/.\\&%$#_{}~^<>|[]*\n\t")))
 def test_any_text_is_letters_to_latex(text):
-    """Without the commands that print them no special character is left; undone, the text is as it was."""
+    """Without the commands no special character is left; replacing the commands gives the text again."""
     escaped = escape(text)
     assert not set(re.sub(COMMANDS, "", escaped)) & {*PRINTED.values(), "\n"}
     assert re.sub(COMMANDS, lambda command: PRINTED[command[0]], escaped) == " ".join(text.split())

@@ -1,4 +1,4 @@
-"""What is said before any number, from the files of a run directory."""
+"""The notices at the top of a page, from the files of a run directory."""
 
 import polars as pl
 import pytest
@@ -12,7 +12,7 @@ PREPARED = {"images": 100, "rejected": 0}
 
 @pytest.fixture
 def directory(tmp_path):
-    """Of 80 test images, whose masks are in order."""
+    """A run with 80 test images, none of whose masks is flagged."""
     directory = RunDirectory(tmp_path)
     directory.vessels.parent.mkdir()
     write_parquet(directory.vessels, pl.DataFrame({"flags": [""] * 80}))
@@ -31,10 +31,10 @@ def test_nothing_to_say(directory):
     assert notices(study(), directory) == []
 
 
-@pytest.mark.parametrize(("flagged", "said"), [(8, False), (9, True)])
-def test_many_doubtful_masks(directory, flagged, said):
+@pytest.mark.parametrize(("flagged", "expected"), [(8, False), (9, True)])
+def test_many_doubtful_masks(directory, flagged, expected):
     write_parquet(directory.vessels, pl.DataFrame({"flags": ["no_vessels"] * flagged + [""] * (80 - flagged)}))
-    assert bool(notices(study(), directory)) == said
+    assert bool(notices(study(), directory)) == expected
     assert all(notice.startswith(f"Vessel masks of {flagged} of 80 test") for notice in notices(study(), directory))
 
 
@@ -46,7 +46,7 @@ def test_repeated_images(directory):
 
 
 def test_the_best_that_any_model_could_do_on_synthetic_images(directory):
-    """Severity puts the one positive image above two of three negative ones."""
+    """Severity ranks the positive image above two of three negative images."""
     images = {"image": list("abcd"), "label": [1, 0, 0, 0]}
     write_parquet(directory.cohort, pl.DataFrame(images | {"split": ["test"] * 4}))
     directory.synthetic.mkdir()

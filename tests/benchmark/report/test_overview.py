@@ -1,4 +1,4 @@
-"""Many runs on one page, from results written by hand."""
+"""The page over several runs, from results written by hand."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def written(folder, results):
 
 @pytest.fixture
 def files(tmp_path):
-    """Two labs with the same study's name: the second lacks one cell, and another failed there."""
+    """Two labs whose studies have the same name; the second lacks one trial, and another trial failed there."""
     first = results_of(big__lora=0.8, big__full=0.7, small__lora=0.6)
     second = results_of(cohort="lab_b.csv", patients="cd", big__lora=0.62, big__full=0.66, small__full=None)
     # A run directory, and a file alone.
@@ -29,12 +29,12 @@ def files(tmp_path):
 
 
 def page_of(runs):
-    """The page's text with its markup, without the places where a line may break."""
+    """The page with its markup, without the marks of possible line breaks."""
     cells = cells_of_runs(runs)
     return " ".join(render(runs, cells, over_runs(cells)).replace("<wbr>", "").split())
 
 
-def test_studies_of_one_name_are_told_apart_by_their_folders(files, tmp_path, monkeypatch):
+def test_studies_of_one_name_are_named_by_their_folders(files, tmp_path, monkeypatch):
     assert list(read_runs(files)) == ["carotid (lab_a)", "carotid (lab_b)"]
     other = written(tmp_path / "lab_c", results_of("stenosis"))
     assert list(read_runs([files[0], other])) == ["carotid", "stenosis"]
@@ -69,7 +69,7 @@ def test_places_are_shares_of_each_runs_other_cells(files):
         ("big", "full"): (2, 0.75),  # one of two others in the first run, the only one in the second
         ("big", "lora"): (2, 0.5),  # both, and none
         ("small", "lora"): (1, 0.0),
-    }, "the failed cell takes no part"
+    }, "the failed trial is not counted"
     assert found["big", "lora"]["mean_auc"] == pytest.approx(0.71)
     assert (found["big", "full"]["lowest_auc"], found["big", "full"]["highest_auc"]) == (0.66, 0.7)
 
@@ -97,16 +97,16 @@ def test_a_mean_says_over_how_many_runs_it_is():
     ]
 
 
-def test_it_says_which_runs_tested_the_same_patients():
+def test_runs_with_the_same_patients_are_named():
     a, b, c = (
         results_of(patients=patients, big__lora=auc) for patients, auc in (("ab", 0.6), ("ab", 0.7), ("cd", 0.8))
     )
     other, paired = (
-        "Patients of different cohorts are no sample of one population",
-        "<code>compare</code>, which pairs them",
+        "Patients of different cohorts are not a sample of one population",
+        "<code>compare</code>, which pairs the patients",
     )
     page = page_of({"one": a, "two": b, "three": c})
-    assert f"one and two tested the same patients: hold them against each other with {paired}" in page
+    assert f"one and two tested the same patients: compare them with {paired}" in page
     assert other in page
     page = page_of({"one": a, "two": b})
     assert "one and two tested the same patients" in page
@@ -119,7 +119,7 @@ def test_it_says_which_runs_tested_the_same_patients():
     assert other not in alone
 
 
-def test_what_a_reader_must_know_stands_above_the_page_and_beside_the_runs():
+def test_notices_are_above_the_page_with_the_names_of_their_runs():
     untrained = "Backbones are untrained."
     runs = {
         "drawn": results_of(
@@ -164,9 +164,9 @@ def test_page_and_tables_are_written(files, tmp_path):
     page = write_overview(files, tmp_path / "new" / "overview")
     text = page.read_text(encoding="utf-8").replace("<wbr>", "")
     assert {file.name for file in page.parent.iterdir()} == {"overview.html", "cells.csv", "models.csv"}
-    for said in ("0.800", "0.750–0.840", "lab_b.csv", "train: out of memory", "AUC in each run"):
-        assert said in text
-    assert text.count('role="img"') == 2, "a forest a run"
+    for expected in ("0.800", "0.750–0.840", "lab_b.csv", "train: out of memory", "AUC in each run"):
+        assert expected in text
+    assert text.count('role="img"') == 2, "one forest per run"
     assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", ""), "nothing is loaded"
 
 
@@ -181,11 +181,11 @@ def test_the_same_run_twice_is_refused(files):
         read_runs([files[0], files[0] / "results.json"])
 
 
-def test_a_cell_that_is_not_shown_to_predict_is_marked_here_too():
+def test_a_trial_that_is_not_shown_to_predict_is_marked():
     lab = results_of(big__lora=0.53, big__full=0.8)
     first, second = lab.trials
-    cells = [first.model_copy(update={"predicts": False}), second.model_copy(update={"predicts": True})]
-    page = page_of({"lab": lab.model_copy(update={"trials": cells})})
+    trials = [first.model_copy(update={"predicts": False}), second.model_copy(update={"predicts": True})]
+    page = page_of({"lab": lab.model_copy(update={"trials": trials})})
     assert page.count("†</sup>") == 1
     assert "† Not shown to predict better than chance" in page
-    assert "†" not in page_of({"lab": lab}), "an earlier program says nothing of it"
+    assert "†" not in page_of({"lab": lab}), "results of an earlier program do not have it"

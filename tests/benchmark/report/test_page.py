@@ -1,4 +1,4 @@
-"""leaderboard.html read back by an HTML parser, as a browser would find it."""
+"""leaderboard.html, read by an HTML parser."""
 
 import base64
 import dataclasses
@@ -78,7 +78,7 @@ def having(root: Element, attribute: str, value: str) -> list[Element]:
 
 
 def rows(root: Element, table: str = "table-leaderboard", published: bool = False) -> list[Element]:
-    """Of the run's own cells, or of a published study's."""
+    """The rows of the trials of the run, or of a published study."""
     (found,) = having(root, "id", table)
     return [
         row
@@ -109,20 +109,20 @@ def full_page(tmp_path_factory: pytest.TempPathFactory) -> Element:
 
 
 def without_charts(content: PageContent) -> Element:
-    """The rest of the page: charts take seconds."""
+    """The page without charts, which take seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark.report.page, "_charts", lambda content: {place: [] for place in CHARTS})
         return parse(render(content))
 
 
 def changed(content: PageContent, **changes: object) -> Element:
-    """Without charts; `changes` are of the content or of its leaderboard."""
+    """A page without charts; `changes` are applied to the content or to its leaderboard."""
     of_board = {name: changes.pop(name) for name in set(changes) & {f.name for f in dataclasses.fields(Leaderboard)}}
     return without_charts(dataclasses.replace(content, board=dataclasses.replace(content.board, **of_board), **changes))
 
 
 def shown(root: Element, table: str, backbone: str = "openclip-tiny", strategy: str = "classifier_only") -> list[str]:
-    """What stands in a cell's row beside its name."""
+    """The text of the columns after the name in the row of a trial."""
     return [text(cell) for cell in row_of(root, backbone, strategy, table).iter("td")]
 
 
@@ -131,7 +131,7 @@ def heads(root: Element, table: str) -> list[str]:
     return [text(th) for th in found.iter("th") if th.get("scope") == "col"]
 
 
-def test_one_row_a_cell_in_the_order_of_the_leaderboard(page: Element, content: PageContent) -> None:
+def test_one_row_per_trial_in_the_order_of_the_leaderboard(page: Element, content: PageContent) -> None:
     named = [tuple(text(th) for th in row.iter("th")) for row in rows(page)]
     assert named == content.board.trials.select("backbone", "strategy").rows()
     done = content.board.trials.filter(pl.col("status") == "ok")
@@ -187,7 +187,7 @@ def test_every_bar_lies_on_its_axis(page: Element) -> None:
     assert 0 <= min(places) < max(places) <= 100
 
 
-def test_controls_stand_beside_the_ratio_they_question(page: Element, content: PageContent) -> None:
+def test_controls_are_next_to_the_ratio_they_test(page: Element, content: PageContent) -> None:
     assert shown(page, "table-controls") == [
         "1.30",
         "1.05",
@@ -203,7 +203,7 @@ def test_controls_stand_beside_the_ratio_they_question(page: Element, content: P
     ]  # fmt: skip
     assert "Not computed: dinov2-tiny-partial-s0, parameter randomisation test: out of memory" in text(page)
     assert shown(page, "table-other") == ["1.83 1.78–1.89", "1.25", "1.46 1.41–1.52", "0.019", "1 230"]
-    assert "what speaks for the other class, label 0" in text(page)
+    assert "maps that explain the other class, label 0" in text(page)
     unasked = [pl.lit(None).alias(name) for name in CONTROL_COLUMNS]
     without = changed(content, trials=content.board.trials.with_columns(unasked))
     assert not having(without, "id", "table-controls") + having(without, "id", "table-other")
@@ -211,28 +211,28 @@ def test_controls_stand_beside_the_ratio_they_question(page: Element, content: P
 
 def test_the_page_says_where_discs_could_not_be_aligned(page: Element, content: PageContent) -> None:
     assert "mask of the optic disc. The others" not in text(page), "all images with a ratio have one"
-    for known, said in ((0, "Here no image has a mask"), (7, "Here only 7 of 1230 images have a mask")):
+    for known, expected in ((0, "Here no image has a mask"), (7, "Here only 7 of 1230 images have a mask")):
         cells = content.board.trials.with_columns(n_disc=pl.when(pl.col("status") == "ok").then(known))
-        assert said in text(changed(content, trials=cells))
+        assert expected in text(changed(content, trials=cells))
 
 
 def test_the_null_is_the_reference_of_a_vessel_ratio(page: Element, content: PageContent) -> None:
-    """Where there is none, as for arteries and veins, the line at 1 stays."""
+    """Without a value by chance, as for arteries and veins, the line at 1 stays."""
 
     def marks(of: Element) -> list[str]:
         row = rows(of, "table-leaderboard")[0]
         return [next(bar.iter("line")).get("class", "") for bar in having(row, "class", "bar")]
 
-    said = "Thin tick of a vessel ratio: what the same maps have on other patients’ vessels"
+    expected = "The thin tick is the vessel ratio of the same maps on other patients’ vessels"
     assert marks(page)[2:] == ["null", "reference", "reference"]
-    assert said in text(page)
+    assert expected in text(page)
     without = changed(content, trials=content.board.trials.with_columns(vessel_ratio_null=pl.lit(None, pl.Float64)))
     assert marks(without)[2:] == ["reference"] * 3
-    assert said not in text(without)
+    assert expected not in text(without)
 
 
 def verdicts_of(root: Element) -> list[list[str]]:
-    """Of the first cells: what each measure says, and what comes of it."""
+    """The verdict and outcome of each measure, by trial."""
     return [[text(td) for td in having(row, "class", "verdict")] for row in rows(root, "table-planted")]
 
 
@@ -270,11 +270,11 @@ def test_verdicts_stand_with_their_numbers_and_are_compared_with_the_truth(page:
         ["–", "not shown ✓ right", "not shown ✓ right", "not shown ✓ right"],
         ["not shown not judged"] * 4,
     ]
-    told = {
+    explained = {
         "vessels": ("in the arteries.", "outside the vessels nothing depends on the label"),
         "periphery": ("away from the vessels.", "the vessels do not depend on the label"),
     }
-    for signal, sentences in told.items():
+    for signal, sentences in explained.items():
         assert all(sentence in text(by_signal[signal]) for sentence in sentences)
         assert "Not judged: the AUC is not shown to be above 0.5" in text(by_signal[signal])
     assert "Not judged" not in text(page)
@@ -289,17 +289,17 @@ def test_images_whose_truth_nobody_knows_are_compared_with_none(content: PageCon
 def test_without_a_signal_nothing_is_judged(content: PageContent) -> None:
     nothing = compare_with_truth(content.board.trials, SyntheticCohort(best_auc=0.5))
     page = changed(content, planted=nothing)
-    assert "Severity shows" not in text(page)
+    assert "Severity is" not in text(page)
     strong = compare_with_truth(content.board.trials, SyntheticCohort(effect=1.8))
-    assert "Severity shows far more strongly than in patients (effect 1.8)." in text(changed(content, planted=strong))
+    assert "Severity is far more visible than in patients (effect 1.8)." in text(changed(content, planted=strong))
     assert "No signal was planted" in text(page) and "on the label" not in text(page)
     assert verdicts_of(page)[0] == ["vessels not judged"] * 4
 
 
 def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
-    told = zip(heads(page, "table-conventions")[2:], shown(page, "table-conventions"), strict=True)
+    found = zip(heads(page, "table-conventions")[2:], shown(page, "table-conventions"), strict=True)
     # As `page_content.CONVENTIONS` counts them.
-    assert dict(told) == {
+    assert dict(found) == {
         "As above": "1.00 0.90–1.10",
         "Inside the field of view": "1.30 1.20–1.40",
         "Raw maps": "1.60 1.50–1.70",
@@ -392,8 +392,8 @@ def test_ranks_letters_and_pairs_are_of_trained_models(page: Element, full_page:
 
 
 def test_calls_and_probabilities(page: Element) -> None:
-    told = zip(heads(page, "table-calls")[2:], shown(page, "table-calls"), strict=True)
-    assert dict(told) == {
+    found = zip(heads(page, "table-calls")[2:], shown(page, "table-calls"), strict=True)
+    assert dict(found) == {
         "p, AUC": "0.010",
         "Threshold": "0.438",
         "Sensitivity": "0.83 0.78–0.89",
@@ -402,8 +402,8 @@ def test_calls_and_probabilities(page: Element) -> None:
         "NPV": "0.89 0.84–0.95",
         "Balanced accuracy": "0.75 0.70–0.81",
     }
-    told = zip(heads(page, "table-probabilities")[2:], shown(page, "table-probabilities"), strict=True)
-    assert dict(told) == {
+    found = zip(heads(page, "table-probabilities")[2:], shown(page, "table-probabilities"), strict=True)
+    assert dict(found) == {
         "Average precision": "0.76 0.71–0.82",
         "Brier score": "0.214 0.164–0.274",
         "Intercept": "−0.12 −0.17 to −0.06",
@@ -413,7 +413,7 @@ def test_calls_and_probabilities(page: Element) -> None:
 
 
 def test_operating_points_have_a_row_each(page: Element) -> None:
-    """The highest F1 has a table of its own."""
+    """The threshold of the highest F1 has its own table."""
     assert heads(page, "table-operating") == [
         "Backbone", "Strategy", "Point", "Threshold", "Sensitivity", "Specificity", "PPV", "NPV",
     ]  # fmt: skip
@@ -424,11 +424,11 @@ def test_operating_points_have_a_row_each(page: Element) -> None:
 
 
 def test_within_a_cell_each_label_is_by_itself(page: Element) -> None:
-    """A ratio that goes with the score makes positives right and negatives wrong: no mean of the two is shown."""
+    """A ratio that follows the score has opposite effects in the two labels, so no mean of both is shown."""
     assert shown(page, "table-within") == [
         "0.71 0.66–0.77", "301", "94", "0.38 0.33–0.44", "506", "227", "+0.29 0.24 to 0.35", "1 230",
     ]  # fmt: skip
-    assert "0.54" not in text(having(page, "id", "table-within")[0]), "pooled over labels it cancels"
+    assert "0.54" not in text(having(page, "id", "table-within")[0]), "the value pooled over labels is not shown"
 
 
 def test_a_label_that_was_not_compared_is_said_to_have_too_few(content: PageContent) -> None:
@@ -480,11 +480,11 @@ def test_pairs_come_surest_first(page: Element) -> None:
     assert pairs[-1][:2] == ["openclip-tiny, classifier_only", "openclip-tiny, partial"]
 
 
-def test_of_many_pairs_the_surest_are_shown_and_the_rest_told(page: Element, full_page: Element) -> None:
+def test_of_many_pairs_those_with_the_smallest_p_values_are_shown(page: Element, full_page: Element) -> None:
     assert len(rows(full_page, "table-pairs")) == PAIRS_SHOWN == 100
     (many,), (few,) = (having(root, "id", "table-pairs") for root in (full_page, page))
-    assert "The 100 surest of AUC; all are in comparisons.csv" in text(many)
-    assert "surest" not in text(few)
+    assert "The 100 pairs with the smallest p-values of the AUC are shown; all are in comparisons.csv" in text(many)
+    assert "smallest" not in text(few)
     assert "Which of these trained models differ? 120 pairs" in text(full_page)
     assert text(rows(full_page, "table-pairs")[0]).startswith("timm:vit_tiny, partial, seed 7")
 
@@ -493,7 +493,7 @@ def test_one_cell_has_no_pair(content: PageContent) -> None:
     assert not having(changed(content, comparisons=content.board.comparisons.clear()), "id", "table-pairs")
 
 
-def test_the_published_study_stands_beside_only_if_asked_for(page: Element, full_page: Element) -> None:
+def test_the_published_study_is_shown_only_if_asked_for(page: Element, full_page: Element) -> None:
     assert not having(page, "id", "published")
     table = reference.cells()
     assert not rows(page, published=True)
@@ -523,12 +523,12 @@ def test_charts_are_pictures_with_a_title_and_a_label(page: Element, content: Pa
 
 
 def test_the_published_study_is_in_the_scatter(tmp_path: Path) -> None:
-    told = render(full_content_in(tmp_path))
-    assert "hollow: the published study, same shapes" in told
-    assert "Hollow, with letters: the published study’s cells." in " ".join(told.split())
+    html = render(full_content_in(tmp_path))
+    assert "hollow: the published study, same shapes" in html
+    assert "Hollow points with letters are the cells of the published study." in " ".join(html.split())
 
 
-def test_pictures_are_embedded_and_absent_ones_said(page: Element, content: PageContent) -> None:
+def test_maps_are_embedded_and_missing_maps_are_noted(page: Element, content: PageContent) -> None:
     pictures = {
         image.get("alt"): image.get("src", "") for line in having(page, "class", "maps") for image in line.iter("img")
     }
@@ -536,7 +536,7 @@ def test_pictures_are_embedded_and_absent_ones_said(page: Element, content: Page
     kind, data = pictures["Mean Grad-CAM of openclip-tiny, lora"].split(",")
     assert kind == "data:image/png;base64"
     assert base64.b64decode(data) == content.pictures["openclip-tiny-lora-s0"].read_bytes()
-    assert sorted(text(box) for box in having(page, "class", "no-picture")) == ["failed"] + 6 * ["no picture"]
+    assert sorted(text(box) for box in having(page, "class", "no-picture")) == ["failed"] + 6 * ["no map"]
     for line in having(page, "class", "maps"):
         assert [text(caption).split()[0] for caption in line.iter("figcaption")] == list(STRATEGIES)
 
@@ -570,11 +570,11 @@ def correlation_of(root: Element) -> Element:
 def test_the_correlation_is_a_sentence(page: Element) -> None:
     found = correlation_of(page)
     assert text(found) == (
-        "Over 8 cells, Spearman’s ρ between AUC and the vessel ratio is −0.31 on these patients. "
-        "For other cells, without the error that patients add, it is between −0.82 and 0.30 "
+        "Over 8 cells, Spearman’s ρ between AUC and the vessel ratio is −0.31 in these patients. "
+        "For other cells, corrected for the sampling error of patients, it lies between −0.82 and 0.30 "
         "(95 % interval; p = 0.462, exact permutation within the layout)."
     )
-    assert "What each number holds for: the coefficient for these cells on these patients; the interval" in text(page)
+    assert "The coefficient describes these cells in these patients. The interval and the p-value" in text(page)
 
 
 def test_a_correlation_that_is_not_known_has_the_reason_and_no_interval(content: PageContent) -> None:
@@ -586,13 +586,13 @@ def test_a_correlation_that_is_not_known_has_the_reason_and_no_interval(content:
 
 
 @pytest.mark.parametrize(
-    ("predicting", "said"),
+    ("predicting", "expected"),
     [(0, "No cell is shown to predict"), (1, "Only 1 of them is shown"), (5, "Only 5 of them are")],
 )
-def test_a_correlation_of_cells_that_do_not_predict_carries_a_warning(content, predicting, said) -> None:
+def test_a_correlation_of_cells_that_do_not_predict_carries_a_warning(content, predicting, expected) -> None:
     correlation = content.board.correlation.with_columns(n_predicting=pl.lit(predicting, pl.Int64))
     found = correlation_of(changed(content, correlation=correlation))
-    assert said in text(found)
+    assert expected in text(found)
 
 
 def test_every_correlation_is_in_a_table(page: Element, content: PageContent) -> None:
@@ -629,8 +629,8 @@ def test_an_undefined_correlation_says_so(content: PageContent) -> None:
     undefined = content.board.correlation.with_columns(
         estimate=pl.lit(None, pl.Float64), p_value=pl.lit(None, pl.Float64), n_cells=pl.lit(1, pl.Int64)
     )
-    told = text(changed(content, correlation=undefined))
-    assert "correlation between AUC and the vessel ratio is undefined over 1 cell:" in told
+    sentence = text(changed(content, correlation=undefined))
+    assert "correlation between AUC and the vessel ratio is undefined over 1 cell:" in sentence
     assert "No correlation was computed." in text(changed(content, correlation=content.board.correlation.clear()))
 
 
@@ -662,11 +662,11 @@ def test_every_table_can_be_downloaded_from_the_page_alone(page: Element, conten
         assert base64.b64decode(encoded).decode() == table.write_csv(), file
 
 
-def test_links_lead_to_a_section_or_to_a_file_beside_the_page(page: Element) -> None:
+def test_links_lead_to_a_section_or_to_a_file_of_the_run(page: Element) -> None:
     folder = RunDirectory(Path())
-    beside = [folder.leaderboard("parquet"), folder.leaderboard("tex"), folder.results]
+    written = [folder.leaderboard("parquet"), folder.leaderboard("tex"), folder.results]
     addresses = {link.get("href", "") for link in page.iter("a") if not link.get("download")}
-    assert {address for address in addresses if not address.startswith("#")} == {path.name for path in beside}
+    assert {address for address in addresses if not address.startswith("#")} == {path.name for path in written}
     ids = {element.get("id") for element in page.iter()}
     assert {address.removeprefix("#") for address in addresses if address.startswith("#")} <= ids
 
@@ -717,13 +717,13 @@ def test_any_text_comes_back_as_it_was(content: PageContent, written: str) -> No
 
 def test_the_classes_are_named_where_sensitivity_is_explained(content: PageContent) -> None:
     named = text(changed(content, classes={"0": "normal", "1": "glaucoma"}))
-    assert "Positive class: label 1 = glaucoma; negative: label 0 = normal." in named
-    assert "sensitivity is the share of glaucoma called so, specificity that of normal." in named
-    assert named.index("label 1 = glaucoma") < named.index("Prediction and saliency of every cell")
+    assert "Positive class: label 1 = glaucoma; negative class: label 0 = normal." in named
+    assert "sensitivity is the share of glaucoma that is classified as such, specificity the share of normal." in named
+    assert named.index("label 1 = glaucoma") < named.index("Prediction and saliency of every trial")
     assert "label 1 =" not in text(changed(content))
 
 
-def test_files_that_are_no_images_are_counted_by_reason(content: PageContent) -> None:
+def test_files_that_are_not_used_are_counted_by_reason(content: PageContent) -> None:
     assert "In the cohort’s folders, 3 files left out: 2 hidden, 1 with the ending .txt." in text(
         changed(content, files_left_out={"hidden": 2, "with the ending .txt": 1})
     )
@@ -743,7 +743,7 @@ def test_left_out_images_are_counted_and_the_first_listed(content: PageContent) 
 def test_the_cohort_adds_up(page: Element) -> None:
     (table,) = [table for table in page.iter("table") if "Images used" in text(table)]
     assert [[text(cell) for cell in row] for row in table.iter("tr")] == [
-        ["Split", "Images", "Patients", "Positive images", "Patients with one"],
+        ["Split", "Images", "Patients", "Positive images", "Positive patients"],
         ["train", "1 500", "750", "600 (40 %)", "310"],
         ["test", "500", "250", "125 (25 %)", "66"],
         ["all", "2 000", "1 000", "725 (36 %)", "376"],

@@ -1,4 +1,4 @@
-"""Every number on the page is found in the CSV files beside it, in the row that the page shows it for."""
+"""Every number on the page is in the CSV files of the run, in the row of the same trial, cell or pair."""
 
 import copy
 import csv
@@ -17,7 +17,7 @@ from tests.benchmark.page_content import content_in, full_content_in
 from tests.benchmark.report.test_page import having, rows, text, without_charts
 
 TRIAL = ["backbone", "strategy", "seed"]
-# Table -> the file that its numbers come from, and what names a row in both.
+# Table -> the file with its numbers, and the columns that name a row in both.
 SOURCES = {
     "table-leaderboard": ("leaderboard", TRIAL),
     "table-planted": ("planted", [*TRIAL, *(f"{each.name}_verdict" for each in INDICATORS)]),
@@ -40,22 +40,24 @@ SOURCES = {
     "table-repeatability": ("repeatability", ["measure"]),
 }
 ESTIMATES = ("value", "ratio", "corrected", "difference", "mean", "icc")  # their bounds are `low` and `high`
-CAPTIONS = {"AUC": "auc", "vessel": "vessel_ratio", "maps": "n_map"}  # what a picture's caption calls a column
+CAPTIONS = {"AUC": "auc", "vessel": "vessel_ratio", "maps": "n_map"}  # names of columns in the caption of a map
 
-ONCE = pytest.mark.parametrize("content", [content_in], ids=["plain"], indirect=True)  # a forger needs one page
+ONCE = pytest.mark.parametrize(
+    "content", [content_in], ids=["plain"], indirect=True
+)  # one page is enough for forgeries
 
 Row = dict[str, str]
 
 
 class Number(NamedTuple):
-    """What a file says: a number, and its interval where it has one."""
+    """A number in a file, with its interval if it has one."""
 
     value: float
     bounds: tuple[float, ...] = ()
 
 
 class Shown(NamedTuple):
-    """A cell of a table on the page, with the row of the file that it must come from."""
+    """A table cell on the page, with the name of the row of the file that must contain it."""
 
     table: str
     row: tuple[str, ...]
@@ -113,33 +115,33 @@ def test_every_number_under_a_picture_is_in_the_csv(page: Element, files: dict[s
     cells = {"{backbone}, {strategy}, seed {seed}".format(**row): row for row in files["leaderboard"]}
     captioned = 0
     for figure in page.iter("figure"):
-        for said in figure.iterfind("figcaption/span"):
-            name, written = re.fullmatch(r"(AUC|vessel)? ?([\d. −]+)(?: maps)?", text(said)).groups("maps")  # type: ignore[union-attr]
+        for shown_as in figure.iterfind("figcaption/span"):
+            name, written = re.fullmatch(r"(AUC|vessel)? ?([\d. −]+)(?: maps)?", text(shown_as)).groups("maps")  # type: ignore[union-attr]
             assert rounds_to(float(cells[figure.get("data-cell", "")][CAPTIONS[name]]), written)
             captioned += 1
     assert captioned == 3 * sum(row["status"] == "ok" for row in files["leaderboard"])
 
 
 def test_other_tables_count_the_cohort(page: Element) -> None:
-    """Which has files of its own."""
+    """The numbers of the cohort are in other files."""
     others = [table for table in page.iter("table") if "sortable" not in table.get("class", "").split()]
     assert [text(table.find("caption")) for table in others] == [  # type: ignore[arg-type]
-        "Images used. Nobody is in two splits.",
+        "Images used. No patient is in two splits. A positive patient has at least one positive image.",
         "Every image that was left out.",
     ]
 
 
 @ONCE
 def test_a_number_that_no_csv_has_is_noticed(page: Element, files: dict[str, list[Row]]) -> None:
-    """Each number in its turn: its exact value, its last digit as shown, and the last digit of its interval."""
+    """Forge each number: its exact value, its last digit as shown, and the last digit of its interval."""
     for one in shown(page):
         for forged in forgeries(one.cell):
-            assert not is_said(one._replace(cell=forged), page, files), (one.table, one.row, text(forged))
+            assert not is_in_file(one._replace(cell=forged), page, files), (one.table, one.row, text(forged))
 
 
 @ONCE
 def test_numbers_of_another_cell_are_noticed(page: Element, files: dict[str, list[Row]]) -> None:
-    for table in {one.table for one in shown(page)} - {"table-regions", "table-conventions"}:  # alike for all cells
+    for table in {one.table for one in shown(page)} - {"table-regions", "table-conventions"}:  # equal for all trials
         exchanged = copy.deepcopy(page)
         first, second = rows(exchanged, table)[:2]
         first[:], second[:] = names_in(first) + numbers_in(second), names_in(second) + numbers_in(first)
@@ -161,7 +163,7 @@ def numbers_in(row: Element) -> list[Element]:
 
 
 def names_in(row: Element) -> list[Element]:
-    """The cells that say what a row is about."""
+    """The table cells that name the row."""
 
     def is_name(cell: Element) -> bool:
         classes = set(cell.get("class", "").split())
@@ -171,11 +173,11 @@ def names_in(row: Element) -> list[Element]:
 
 
 def strangers(page: Element, files: dict[str, list[Row]]) -> list[Shown]:
-    """What the files do not say."""
-    return [one for one in shown(page) if not is_said(one, page, files)]
+    """The numbers that are not in the files."""
+    return [one for one in shown(page) if not is_in_file(one, page, files)]
 
 
-def is_said(one: Shown, page: Element, files: dict[str, list[Row]]) -> bool:
+def is_in_file(one: Shown, page: Element, files: dict[str, list[Row]]) -> bool:
     """Whether the row in the file has the number exactly as its value, and rounded, with its interval, as its text."""
     file, columns = SOURCES[one.table]
     if not having(page, "class", "seed"):
@@ -189,7 +191,7 @@ def is_said(one: Shown, page: Element, files: dict[str, list[Row]]) -> bool:
 
 
 def numbers(row: Row) -> Iterator[Number]:
-    """Everything that a row of a file says; an estimate also without its interval."""
+    """All numbers in a row of a file; an estimate is given with and without its interval."""
     known = {name: float(written) for name, written in row.items() if re.fullmatch(r"-?\d[\d.e-]*", written)}
     for name, value in known.items():
         yield Number(value)
@@ -206,20 +208,20 @@ def agrees(cell: Element, number: Number) -> bool:
     estimate = text(cell).removesuffix(interval).strip().removesuffix(letters).strip()
     bounds = [] if interval in {"", "–"} else re.split(r" to |(?<=\d)–", interval)
     written = [estimate, *bounds]
-    said = [number.value, *number.bounds]
-    return len(written) == len(said) and all(map(rounds_to, said, written))
+    expected = [number.value, *number.bounds]
+    return len(written) == len(expected) and all(map(rounds_to, expected, written))
 
 
 def rounds_to(value: float, written: str) -> bool:
     """Whether `written`, as the page writes numbers, is `value` to as many digits as it has."""
-    written = "".join(written.replace("−", "-").removeprefix("+").split())  # thousands stand apart
+    written = "".join(written.replace("−", "-").removeprefix("+").split())  # thousands are separated by spaces
     if written.startswith("<"):
         return value < float(written[1:])
     return abs(float(written) - value) <= 0.500001 * 10.0 ** -len(written.partition(".")[2])
 
 
 def forgeries(cell: Element) -> Iterator[Element]:
-    """The cell with one of its numbers changed."""
+    """The table cell with one of its numbers changed."""
     forged = copy.deepcopy(cell)
     forged.set("data-value", repr(float(cell.get("data-value", "")) + 0.0001))
     yield forged

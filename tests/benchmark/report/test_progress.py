@@ -1,4 +1,4 @@
-"""What reaches the screen and what the log, in a process of its own: whole file descriptors are redirected."""
+"""Output to the screen and to the log, in separate processes, because file descriptors are redirected."""
 
 import io
 import os
@@ -82,7 +82,7 @@ def test_a_log_is_continued(log):
 
 
 def test_on_a_terminal_too(log):
-    """Where the progress is drawn live."""
+    """On a terminal, the progress is drawn live."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", STUDY, str(log)]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
@@ -92,7 +92,7 @@ def test_on_a_terminal_too(log):
     try:
         while part := os.read(ours, 4096):
             screen += part
-    except OSError:  # how Linux tells that the other end is closed
+    except OSError:  # Linux reports in this way that the other end is closed
         pass
     finally:
         os.close(ours)
@@ -104,7 +104,7 @@ def test_on_a_terminal_too(log):
     assert sorted(log.read_text(encoding="utf-8").splitlines()) == sorted(NOISE)
 
 
-def test_one_line_a_stage_where_there_is_no_terminal():
+def test_one_line_per_stage_without_a_terminal():
     console = Console(file=io.StringIO(), width=80)
     reporter = Reporter(console, ["prepare", "train"])
     with reporter.stage("draw", 3, "images"):

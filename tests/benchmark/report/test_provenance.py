@@ -1,4 +1,4 @@
-"""Which program and machine made a run."""
+"""The program and the machine of a run."""
 
 import json
 import platform
@@ -17,7 +17,7 @@ def git(folder, *arguments):
 
 
 def test_without_git_it_is_the_version(tmp_path):
-    """An installation, or packages that were copied; this is asked when a study ends and must not fail there."""
+    """An installed or copied package; the version is needed at the end of a study and must not fail there."""
     assert program(tmp_path) == Program(version=__version__, commit=None, changed=None)
 
 

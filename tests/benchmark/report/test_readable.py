@@ -1,4 +1,4 @@
-"""p-values in words."""
+"""p-values, sizes and times as text."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""results.json: complete, readable by others, and refused with one line where it is not what it should be."""
+"""results.json is complete and readable, and a wrong file is refused with a message of one line."""
 
 import json
 import math
@@ -56,7 +56,7 @@ NAMES = ("backbone", "strategy", "seed")
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory):
-    """Two cells with two seeds each and one that failed; the first has its controls, and fewer artery ratios."""
+    """Two cells with two seeds each and a failed trial; the first trial has controls and fewer artery ratios."""
     directory = write_cohort(RunDirectory(tmp_path_factory.mktemp("run")))
     cells = [one_trial(strategy, seed) for strategy in ("partial", "lora") for seed in (0, 1)]
     for number, which in enumerate(cells):
@@ -159,7 +159,7 @@ def test_every_number_of_the_leaderboard_is_in_its_cell(board, written):
         assert len(known) >= 70 or row["status"] == "not finished"
 
 
-def told(number, *names):
+def parts(number, *names):
     return [number[name] for name in ("value", "low", "high", "p_value", *names)]
 
 
@@ -170,7 +170,7 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
     tables = {
         "comparisons": [
             (
-                *(row["measure"], *row["a"], *row["b"], *told(row["difference"]), row["p_holm"]),
+                *(row["measure"], *row["a"], *row["b"], *parts(row["difference"]), row["p_holm"]),
                 *(row["p_equivalent"], row["p_equivalent_holm"], row["verdict"], row["difference"]["n"]),
             )
             for row in values["comparisons"]
@@ -180,8 +180,8 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
                 row["performance"],
                 row["explainability"],
                 row["coefficient"],
-                *told(row["estimate"])[:3],
-                *told(row["over_cells"])[:3],
+                *parts(row["estimate"])[:3],
+                *parts(row["over_cells"])[:3],
                 row["not_known"],
                 row["estimate"]["p_value"],
                 row["estimate"]["n"],
@@ -192,19 +192,19 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
         "seeds": [
             (row["backbone"], row["strategy"], row["measure"], row["n_seeds"], value, row["sd"], low, high)
             for row in values["seeds"]
-            for value, low, high, _ in [told(row["mean"])]
+            for value, low, high, _ in [parts(row["mean"])]
         ],
         "averages": [
             (
                 *(row[name] for name in ("family", "backbone", "strategy", "measure")),
-                *(*told(row["mean"])[:3], row["group"], row["n_cells"], row["mean"]["n"]),
+                *(*parts(row["mean"])[:3], row["group"], row["n_cells"], row["mean"]["n"]),
                 *(row["missing"], row["holds_for"]),
             )
             for row in values["averages"]
         ],
         "contrasts": [
             (
-                *(row["family"], row["measure"], *row["a"], *row["b"], *told(row["difference"]), row["p_holm"]),
+                *(row["family"], row["measure"], *row["a"], *row["b"], *parts(row["difference"]), row["p_holm"]),
                 *(row["error_patients"], row["error_trainings"], row["n_cells"], row["difference"]["n"]),
                 row["holds_for"],
             )
@@ -212,18 +212,24 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
         ],
         "repeatability": [
             (
-                *(row["measure"], *told(row["icc"])[:3], row["sd_cells"], row["sd_trainings"]),
+                *(row["measure"], *parts(row["icc"])[:3], row["sd_cells"], row["sd_trainings"]),
                 *(row["icc"]["n"], row["n_trainings"]),
             )
             for row in values["repeatability"]
         ],
         "ratios": [
-            (*named, *(row[part] for part in convention), *told(row["ratio"])[:3], row["ratio"]["n"], row["n_patients"])
+            (
+                *named,
+                *(row[part] for part in convention),
+                *parts(row["ratio"])[:3],
+                row["ratio"]["n"],
+                row["n_patients"],
+            )
             for named, cell in by_cell
             for row in cell["ratios"]
         ],
         "operating": [
-            (*named, point["point"], point["threshold"], name, *told(number)[:3], number["n"])
+            (*named, point["point"], point["threshold"], name, *parts(number)[:3], number["n"])
             for named, cell in by_cell
             for point in cell["operating"]
             for name, number in point["measures"].items()
@@ -231,7 +237,7 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
     }
     for name, rows in tables.items():
         expected = board.tables()[name].drop("method", strict=False).rows()
-        if name in ("ratios", "operating"):  # cells stand in another order there
+        if name in ("ratios", "operating"):  # trials have another order there
             rows, expected = sorted(rows, key=str), sorted(expected, key=str)
         assert rows == expected, name
         assert rows
@@ -242,7 +248,7 @@ SKEWNESS = ("vessel_ratio_skewness", "vessel_ratio_fov_skewness")
 
 def test_what_a_cell_holds(results):
     first = next(cell for cell in results.trials if (cell.strategy, cell.seed) == ("partial", 0))
-    highest = {"auc_corrected"}  # of the first of the cells alone
+    highest = {"auc_corrected"}  # only the first trial has it
     assert [set(cell.measures) & highest for cell in results.trials] == [highest] + [set()] * (len(results.trials) - 1)
     assert set(first.measures) - highest == {
         "rank", *MEASURES, "auc_delong", *SKEWNESS, "vessel_ratio_null", "vessel_ratio_turned",
@@ -320,7 +326,7 @@ def test_a_threshold_that_nothing_reaches_is_null():
 
 
 def test_of_a_synthetic_study_every_verdict_with_what_comes_of_it(board, results):
-    assert results.planted is None, "nobody knows the truth of images"
+    assert results.planted is None, "the truth of real images is unknown"
     cells = board.trials.with_columns(predicts=pl.lit(True), vessel_ratio_fov_low=1.1, vessel_ratio_fov_high=1.4)
     table = compare_with_truth(cells, SyntheticCohort(signal="periphery", effect=1.5, best_auc=0.95))
     found = planted_results(table)
@@ -343,7 +349,7 @@ def changed(**changes):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         (changed(schema_name="other"), "expected retina-benchmark/results version 2, found ('other', 2)"),
         (changed(version=3), "expected retina-benchmark/results version 2, found ('retina-benchmark/results', 3)"),
@@ -351,22 +357,23 @@ def changed(**changes):
         (lambda values: {}, "expected retina-benchmark/results version 2, found (None, None)"),
         (changed(trials=[{"backbone": "x"}]), "trials.0.strategy: Field required"),
         (changed(seconds={"train": "long"}), "seconds.train: Input should be a valid number"),
-        (changed(version=1), "software.program: Input should be a valid string"),
-        (changed(version=1, software={}, machine={"CPUs": "two"}), "machine.cpus: Input should be a valid integer"),
+        (changed(version=1), "expected retina-benchmark/results version 2, found ('retina-benchmark/results', 1)"),
+        (changed(software={}), "software.program: Field required"),
+        (changed(machine={"nodes": 1, "cpus": "two"}), "machine.cpus: Input should be a valid integer"),
     ],
 )
-def test_another_schema_or_version_is_refused_with_one_line(written, change, told):
+def test_another_schema_or_version_is_refused_with_one_line(written, change, expected):
     written.write_text(json.dumps(change(json.loads(written.read_text(encoding="utf-8")))), encoding="utf-8")
     with pytest.raises(UserError) as caught:
         read_results(written.parent)
     message = str(caught.value)
     assert message.startswith(f"{written}: ")
-    assert told in message
+    assert expected in message
     assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", None])
-def test_what_is_no_json_is_refused_with_one_line(tmp_path, content):
+def test_a_file_that_is_not_json_is_refused_with_one_line(tmp_path, content):
     file = tmp_path / "results.json"
     if content is not None:
         file.write_bytes(content)
@@ -376,7 +383,7 @@ def test_what_is_no_json_is_refused_with_one_line(tmp_path, content):
     assert str(caught.value).startswith(f"{file}: ")
 
 
-def test_a_field_that_was_added_later_is_passed_over(results, written):
+def test_a_field_that_was_added_later_is_ignored(results, written):
     values = json.loads(written.read_text(encoding="utf-8"))
     values["new"] = values["trials"][0]["new"] = values["methods"]["patients"]["new"] = 1
     written.write_text(json.dumps(values), encoding="utf-8")

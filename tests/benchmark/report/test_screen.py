@@ -1,4 +1,4 @@
-"""Screens of any encoding, closed ones, and none at all; in processes of their own, for descriptors are replaced."""
+"""Screens with any encoding, closed and missing screens; in separate processes, because descriptors are replaced."""
 
 import os
 import subprocess

@@ -32,7 +32,7 @@ def failed(backbone: str, strategy: str) -> dict:
 
 
 def printed(*cells: dict, width: int = 80, **correlation) -> tuple[list[str], int]:
-    """The lines on a terminal of 80 columns, and how many cells failed."""
+    """The lines on a terminal of 80 columns, and how many trials failed."""
     first = {
         "performance": "auc",
         "explainability": "vessel_ratio",
@@ -57,13 +57,13 @@ def printed(*cells: dict, width: int = 80, **correlation) -> tuple[list[str], in
     return console.file.getvalue().splitlines(), count
 
 
-def test_a_row_a_cell_with_its_numbers_and_intervals():
+def test_one_row_per_trial_with_its_numbers_and_intervals():
     nine = [cell(backbone, strategy) for backbone in BACKBONES for strategy in STRATEGIES]
     nine[0] |= {"auc": 0.8126, "auc_low": 0.71, "auc_high": 0.93, "vessel_ratio": 1.5}
     lines, count = printed(*nine)
     assert count == 0
     heading = next(line for line in lines if "AUC" in line)
-    assert heading.split() == ["cell", "AUC", "F1", "artery", "vein", "vessel"]
+    assert heading.split() == ["trial", "AUC", "F1", "artery", "vein", "vessel"]
     row = lines.index(next(line for line in lines if "openclip-vit-g14" in line))
     assert lines[row].split() == ["openclip-vit-g14", "0.813", "0.612", "0.612", "0.612", "1.500"]
     assert lines[row + 1].split() == ["classifier_only", "0.71–0.93", *["0.50–0.70"] * 4]
@@ -75,7 +75,7 @@ def test_a_row_a_cell_with_its_numbers_and_intervals():
 
 @pytest.mark.parametrize("width", [1, 20, 60])
 def test_a_narrow_terminal_cuts_nothing_from_a_table(width):
-    """A window of 60 columns left no name of a cell, one of 20 no number; the terminal itself wraps what is longer."""
+    """The table keeps its width of 80 columns, and the terminal wraps it; names and numbers stay complete."""
     cells = [cell(BACKBONES[0], "classifier_only", auc=0.8126), failed(BACKBONES[1], "lora")]
     narrow, wide = (printed(*cells, width=columns)[0] for columns in (width, 80))
     end = wide.index(next(line for line in wide if line.startswith("Below")))
@@ -97,8 +97,8 @@ def test_nothing_is_cut_off_at_80_columns():
 
 def test_cells_not_shown_to_predict_are_counted():
     lines, _ = printed(cell("a", "lora", predicts=False), cell("b", "lora", predicts=True), cell("c", "lora"))
-    told = "– 1 of 3 cells not shown to predict better than chance: their ratios are hard to interpret"
-    assert told in " ".join(" ".join(lines).split())
+    expected = "– 1 of 3 trials is not shown to predict better than chance: ratios are then hard to interpret"
+    assert expected in " ".join(" ".join(lines).split())
     assert not any("predict" in line for line in printed(cell("b", "lora", predicts=True))[0])
 
 
@@ -111,9 +111,9 @@ def test_failed_cells_are_shown_and_counted_with_their_reason():
     lines, count = printed(cell("a", "lora"), failed("b", "lora"), failed("b", "full"))
     assert count == 2
     assert [line.split() for line in lines if line.strip().startswith("b ")] == [["b", "failed"], ["b", "failed"]]
-    told = " ".join(" ".join(lines).split())
+    text = " ".join(" ".join(lines).split())
     for strategy in ("lora", "full"):
-        assert f"✗ b {strategy} seed 0: {REASON}" in told
+        assert f"✗ b {strategy} seed 0: {REASON}" in text
 
 
 def test_numbers_that_there_are_none_of():
@@ -127,17 +127,17 @@ def test_numbers_that_there_are_none_of():
 
 def test_a_cell_without_a_ratio_is_explained():
     lines, _ = printed(cell("a", "lora", vessel_ratio=None), cell("b", "lora"))
-    (told,) = [line for line in lines if line.startswith("–")]
-    assert told.startswith("– a lora seed 0: no ratio")
+    (line,) = [line for line in lines if line.startswith("–")]
+    assert line.startswith("– a lora seed 0: no ratio")
 
 
-def test_seeds_are_told_apart():
+def test_seeds_are_shown():
     lines, _ = printed(cell("a", "lora", 0), cell("a", "lora", 1))
     assert [line.split()[1] for line in lines if line.split()[:1] == ["lora"]] == ["s0", "s1"]
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         (
             {
@@ -148,8 +148,8 @@ def test_seeds_are_told_apart():
                 "method": "exact permutation",
             }
             | {"corrected": 0.61, "low": -0.34, "high": 1.0},
-            "AUC against vessel ratio over these 1 cells: Spearman 0.50 (-0.12 to 0.90 in other patients). Other "
-            "cells, without measurement error: 0.61 (-0.34 to 1.00); p = 0.178 (exact permutation)",
+            "AUC and vessel ratio over these 1 cells: Spearman 0.50 (-0.12 to 0.90 in other patients). Other "
+            "cells, corrected for measurement error: 0.61 (-0.34 to 1.00); p = 0.178 (exact permutation)",
         ),
         (
             {"estimate": 1.0, "p_value": 0.333, "method": "exact permutation", "not_known": "cells do not differ"},
@@ -161,9 +161,9 @@ def test_seeds_are_told_apart():
         ),
     ],
 )
-def test_the_correlation_in_a_sentence(values, told):
+def test_the_correlation_in_a_sentence(values, expected):
     lines, _ = printed(cell("a", "lora"), **values)
-    assert told in " ".join(" ".join(lines).split())
+    assert expected in " ".join(" ".join(lines).split())
 
 
 def test_an_undefined_correlation_is_left_out():

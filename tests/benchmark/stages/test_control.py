@@ -94,8 +94,7 @@ def test_a_control_that_fails_is_told_and_tried_again_and_its_trial_stands(run_w
     control(run)
     assert len(computed.order) == 1 + 2 * 4
     assert (
-        "✗ dinov2-tiny-lora-s0: parameter randomisation failed: RuntimeError: CUDA out of memory\n"
-        in screen.getvalue()
+        "✗ dinov2-tiny-lora-s0: parameter randomisation failed: RuntimeError: CUDA out of memory\n" in screen.getvalue()
     )
     assert len(run.trials()) == 2
     folder = run.directory.trial(run.trials()[1])

@@ -1,4 +1,4 @@
-"""The files that the report stage leaves in a run directory made by hand; the page has tests of its own."""
+"""The files that the report stage writes for a run directory made by hand; the page has separate tests."""
 
 import csv
 import dataclasses
@@ -92,7 +92,7 @@ def test_columns_of_every_csv_are_in_the_order_of_the_schema(run, name):
         heading, *rows = csv.reader(file)
     assert heading == list(COLUMNS[name])
     assert rows
-    assert not {value for row in rows for value in row} & {"NaN", "nan"}, "what does not exist is empty"
+    assert not {value for row in rows for value in row} & {"NaN", "nan"}, "missing values are empty"
 
 
 def test_only_a_synthetic_study_is_compared_with_its_truth(run, tmp_path, monkeypatch):
@@ -115,9 +115,9 @@ def test_only_a_synthetic_study_is_compared_with_its_truth(run, tmp_path, monkey
     assert len(rows) == len(shown[0].trials) == 4
     planted = read_results(directory.path).planted
     assert (planted.signal, planted.best_auc) == ("periphery", 0.95)
-    told = [[trial.strategy, str(trial.seed), trial.verdicts["ratio"]] for trial in planted.trials]
+    verdicts = [[trial.strategy, str(trial.seed), trial.verdicts["ratio"]] for trial in planted.trials]
     names = ("strategy", "seed", "ratio_verdict")
-    assert [[row[heading.index(name)] for name in names] for row in rows] == told
+    assert [[row[heading.index(name)] for name in names] for row in rows] == verdicts
 
 
 def test_csv_and_parquet_are_the_same_table(run):
@@ -130,7 +130,7 @@ def test_the_page_knows_the_class_of_the_maps_and_the_margin(run):
     assert run.directory.leaderboard("html").read_text(encoding="utf-8") == "0 0.05"
 
 
-def test_results_stand_for_the_run(run):
+def test_results_describe_the_run(run):
     results = read_results(run.directory.path)
     cohort = pl.read_parquet(run.directory.cohort)
     assert (results.study, results.cohort.source) == ("Tiny & small", "cohort.csv")
@@ -158,7 +158,7 @@ def test_results_stand_for_the_run(run):
     assert Study.model_validate(results.configuration) == run.study
 
 
-def test_results_and_tables_tell_the_same(run):
+def test_results_and_tables_agree(run):
     results = read_results(run.directory.path)
     table = pl.read_csv(run.directory.leaderboard("csv")).filter(status="ok")
     for trial, row in zip(results.trials, table.to_dicts(), strict=False):
@@ -173,15 +173,15 @@ def test_the_table_for_a_paper(run):
     tex = run.directory.leaderboard("tex").read_text(encoding="utf-8")
     assert r"\caption{Tiny \& small: " in tex
     assert r"90\,\% intervals" in tex
-    assert "2 failed" in tex
+    assert "2 failed trials are left out." in tex
     assert tex.count(r"dinov2-tiny & ") == 4
 
 
-def test_the_run_says_which_program_made_it(run):
+def test_results_name_the_program(run):
     results = read_results(run.directory.path)
     assert results.software.program.version.startswith("0.")
     assert results.machine.memory > 2**28
-    assert results.cohort.manifest_sha256 is None, "it has gone since"
+    assert results.cohort.manifest_sha256 is None, "the manifest no longer exists"
 
 
 def test_the_record_of_the_run_is_in_its_results(run):

@@ -1,4 +1,4 @@
-"""Small leaderboards and curves, and the places of what a chart has drawn."""
+"""Small leaderboards and curves, and the positions of the elements of a chart."""
 
 import re
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def curve(kind: str, points: list[tuple[float, ...]], backbone: str, strategy: s
 
 
 def drawn(chart: Chart, tag: str, **attributes: str) -> list[tuple[float, float, Element]]:
-    """Every element of that tag with these attributes (`stroke_width` for stroke-width), and where its origin lies."""
+    """Every element with this tag and these attributes (`stroke_width` for stroke-width), with its origin."""
     wanted = {name.replace("_", "-"): value for name, value in attributes.items()}
     return [
         (x, y, element)

@@ -28,7 +28,7 @@ def grid(kind: str, backbones: tuple[str, ...], seeds: tuple[int, ...] = (0,)) -
 
 
 def vertices(chart: Chart, colour: str) -> list[list[tuple[float, float]]]:
-    """The points of every line of one colour, from the plot's lower left corner, in pixels; the plot is 264 wide."""
+    """The points of every line of one colour, in pixels from the lower left corner of the plot, which is 264 wide."""
     lines = []
     for x, y, path in drawn(chart, "path", stroke=colour):
         pairs = re.findall(r"([-\d.]+),([-\d.]+)", path.get("d", ""))
@@ -38,12 +38,12 @@ def vertices(chart: Chart, colour: str) -> list[list[tuple[float, float]]]:
 
 
 def _origin(chart: Chart) -> tuple[float, float]:
-    """The plot's upper left corner: where the first group lies."""
+    """The upper left corner of the plot: the position of the first group."""
     return next((x, y) for x, y, group in drawn(chart, "g") if group.get("transform"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_panel_a_backbone_in_the_order_of_the_frame(kind: str) -> None:
+def test_one_panel_per_backbone_in_the_order_of_the_frame(kind: str) -> None:
     draw_all, _ = KINDS[kind]
     charts = draw_all(grid(kind, ("retfound", "dinov2")))
     assert [chart.title for chart in charts] == ["retfound", "dinov2"]
@@ -132,15 +132,15 @@ def _drawn_at(chart: Chart, ends: tuple[float, float]) -> list[float]:
 def test_every_line_of_the_grid_of_calibration_has_its_number() -> None:
     (chart,) = calibration_curves(curve("calibration", [(0.3, 0.4, 0.2, 0.8)], "dinov2", "lora"))
     shown = [text for _, _, text in drawn(chart, "text") if text.get("opacity") == "1"]
-    assert [text.text for text in shown].count("0.5") == 2, "on either axis"
+    assert [text.text for text in shown].count("0.5") == 2, "on both axes"
 
 
-def test_decision_curves_stand_beside_treating_all_and_none() -> None:
+def test_decision_curves_are_compared_with_treating_all_and_none() -> None:
     model = curve("decision", [*BENEFIT], "dinov2", "classifier_only")
     everyone = curve("decision", [(0.1, 0.3), (0.2, 0.15), (0.3, -0.05), (0.4, -5.0)], TREAT_ALL, "")
     (chart,) = decision_curves(pl.concat([model, everyone]))
     assert {"treat all", "treat none"} <= set(texts(chart))
-    assert chart.alt.endswith("net benefit of classifier_only, beside treat all and treat none.")
+    assert chart.alt.endswith("net benefit of classifier_only, compared with treat all and treat none.")
     # The axes run from 0 to 0.4, where the model treats none, and from -0.09 to 0.3.
     references = sorted(vertices(chart, "var(--quiet)"), key=len)
     nothing = 264 * 0.09 / 0.39
@@ -172,7 +172,7 @@ def test_references_are_thinner_and_paler_than_any_strategy_and_broken() -> None
     lines = [path for _, _, path in drawn(chart, "path") if path.get("stroke-dasharray")]
     references = [path for path in lines if path.get("stroke") == "var(--quiet)"]
     strategies = [path for path in lines if "--series" in path.get("stroke", "")]
-    assert len(references) == 4 and len(strategies) == 6  # each in the plot and in the legend
+    assert len(references) == 4 and len(strategies) == 6  # each one in the plot and in the legend
     for look in ("stroke-width", "opacity"):
         assert max(float(path.get(look, 1)) for path in references) < min(
             float(path.get(look, 1)) for path in strategies

@@ -19,13 +19,13 @@ def made(chart: Chart | None) -> Chart:
 
 
 def points(chart: Chart, colour: str) -> list[tuple[float, float]]:
-    """Where the estimates of one colour lie, those of the legend aside."""
+    """The positions of the estimates of one colour, without those of the legend."""
     top = min(y for _, y, _ in drawn(chart, "text", fill="var(--ink)", stroke="var(--paper)"))
     return [(x, y) for x, y, _ in drawn(chart, "path", fill=colour) if y > top]
 
 
 def intervals(chart: Chart, colour: str) -> list[tuple[float, float]]:
-    """From where to where the intervals of one colour reach."""
+    """Start and end of the intervals of one colour."""
     return [(round(x, 1), round(x + float(line.get("x2", 0)), 1)) for x, _, line in drawn(chart, "line", stroke=colour)]
 
 
@@ -50,7 +50,7 @@ def test_forests_along_the_same_cells_have_one_axis() -> None:
     assert ticks[0] == ticks[1] == ticks[2]
     ((low, _),) = points(charts[2], "var(--prediction)")
     ((high, _),) = points(charts[1], "var(--prediction)")
-    assert [high, low] == pytest.approx([272.5, 47.5], abs=0.6), "where they lie among all cells"
+    assert [high, low] == pytest.approx([272.5, 47.5], abs=0.6), "at the same position as among all trials"
 
 
 def test_the_reference_line_is_chance_or_no_preference() -> None:
@@ -63,7 +63,7 @@ def test_the_reference_line_is_chance_or_no_preference() -> None:
 
 
 def test_the_null_of_a_ratio_takes_the_place_of_no_preference() -> None:
-    """A tick on the vessel line of each cell that has a null; the dashed line passes everything else."""
+    """A tick on the vessel line of each trial with a value by chance; the dashed line passes all other lines."""
     cells = leaderboard(cell("a", "lora", vessel_ratio=2), cell("b", "lora", vessel_ratio=1.5))
     cells = cells.with_columns(vessel_ratio_null=pl.Series([1.5, None], dtype=pl.Float64))
     chart = made(ratio_forest(cells))
@@ -74,9 +74,9 @@ def test_the_null_of_a_ratio_takes_the_place_of_no_preference() -> None:
     dashed = [(y, y + float(line.get("y2", 0))) for _, y, line in drawn(chart, "line", stroke_dasharray="2,2")]
     assert len(dashed) == 5, "artery and vein of both, vessel of the second"
     assert not any(min(ends) < y + float(tick.get("y2", 0)) / 2 < max(ends) for ends in dashed)
-    assert "the upright tick on a vessel line the same maps on other patients' vessels" in chart.alt
+    assert "the vertical tick on a vessel line is the ratio on other patients' vessels" in chart.alt
     far = made(ratio_forest(cells.with_columns(vessel_ratio_null=pl.lit(4.0))))
-    assert len(drawn(far, "line", stroke="var(--ink)")) == 2, "the scale holds the null"
+    assert len(drawn(far, "line", stroke="var(--ink)")) == 2, "the scale includes the value by chance"
 
 
 def test_every_region_has_a_line_of_its_own_and_a_shape() -> None:
@@ -145,12 +145,12 @@ def test_any_number_of_cells_has_room(n: int) -> None:
     assert "<script" not in chart.svg
 
 
-def test_in_words_it_is_told_who_is_best_and_worst() -> None:
+def test_the_description_names_the_highest_and_the_lowest() -> None:
     assert made(auc_forest(CELLS)).alt == (
-        "AUC, 3 cells with intervals; the dashed line at 0.5 is chance. "
+        "AUC, 3 trials with intervals; the dashed line at 0.5 is chance. "
         "Highest AUC: dinov2, lora; lowest: dinov2, partial."
     )
     alone = made(ratio_forest(CELLS.head(1).with_columns(pl.lit(1.3).alias("vessel_ratio"))))
     assert alone.alt == (
-        "Ratio to everything that is not vessel, 1 cell with intervals; the dashed line at 1 is no preference."
+        "Ratio to everything that is not vessel, 1 trial with intervals; the dashed line at 1 is no preference."
     )

@@ -30,7 +30,7 @@ def test_two_points_in_one_place_have_labels_apart() -> None:
 def test_labels_keep_off_points_and_lines() -> None:
     point, size = np.array([[100.0, 100.0]]), np.array([[12.0, 9.0]])
     free = place_labels(point, size, NO_LINES, (SIDE, SIDE))
-    # Further points have no label, and yet stand in the way.
+    # Points without a label are also avoided.
     crowded = place_labels(np.vstack([point, free]), size, NO_LINES, (SIDE, SIDE))
     crossed = place_labels(point, size, np.array([[free[0, 0] - 1, 0, free[0, 0] + 1, SIDE]]), (SIDE, SIDE))
     assert not np.allclose(crowded, free)

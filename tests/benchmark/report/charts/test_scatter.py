@@ -21,7 +21,7 @@ def made(chart: Chart | None) -> Chart:
 
 
 def points(chart: Chart, **attributes: str) -> list[tuple[float, float]]:
-    """Of the plot, from its lower left corner; those of the key aside."""
+    """Points of the plot, from its lower left corner, without those of the key."""
     places = [(x - LEFT, TOP + SIDE - y) for x, y, path in drawn(chart, "path", **attributes)]
     return [(x, y) for x, y in places if y >= -1]
 
@@ -42,13 +42,13 @@ def test_points_lie_at_auc_and_ratio_with_both_intervals() -> None:
 
 
 def key(chart: Chart) -> list[tuple[str, str]]:
-    """The lines of the key from above, what stands in the plot -> what it is."""
+    """The lines of the key from top to bottom: label in the plot and name."""
     below = [(x, round(y), "".join(text.itertext())) for x, y, text in drawn(chart, "text") if y > TOP + SIDE + 40]
     names, labels = ({y: text for x, y, text in below if x == at} for at in (LEFT, LEFT - 18))
     return [(labels.get(y, ""), names[y]) for y in sorted(names)]
 
 
-def test_numbers_are_rows_of_the_leaderboard_and_the_key_tells_them() -> None:
+def test_numbers_are_rows_of_the_leaderboard_and_the_key_names_them() -> None:
     chart = made(scatter(CELLS))
     assert key(chart) == [("1", "dinov2, lora"), ("3", "dinov2, partial")]
 
@@ -60,7 +60,7 @@ def test_the_key_lies_inside_the_picture() -> None:
         assert height - 20 < max(y for _, y, _ in drawn(chart, "text")) < height - 7
 
 
-def test_a_number_stands_beside_its_point() -> None:
+def test_a_number_is_next_to_its_point() -> None:
     chart = made(scatter(CELLS))
     ((x, y),) = points(chart, fill=LORA)
     ((left, top),) = [
@@ -77,12 +77,12 @@ def test_the_published_study_is_hollow_and_widens_the_axes() -> None:
     chart = made(scatter(CELLS, published=published))
     hollow = drawn(chart, "path", stroke="var(--quiet)")
     assert [path.get("fill") for _, _, path in hollow] == [None] * 4  # two in the key
-    assert chart.alt.endswith("Beside them 2 hollow points of the published study, with letters.")
+    assert chart.alt.endswith("In addition, 2 hollow points of the published study, with letters.")
     far = published.with_columns(auc=pl.lit(0.95), auc_low=pl.lit(0.9), auc_high=pl.lit(0.99))
     assert points(made(scatter(CELLS, published=far)), fill=LORA)[0][0] < points(chart, fill=LORA)[0][0]
 
 
-def test_letters_tell_the_cells_of_the_published_study_apart() -> None:
+def test_letters_mark_the_cells_of_the_published_study() -> None:
     published = reference.cells()
     chart = made(scatter(CELLS, published=published))
     own, (heading, *others) = key(chart)[:2], key(chart)[2:]
@@ -108,7 +108,7 @@ def test_the_ratio_inside_the_field_of_view_has_its_own_chart() -> None:
 
 
 @pytest.mark.parametrize(("ratio", "edge"), [(0.0, 0), (1e9, SIDE)])
-def test_a_ratio_off_the_scale_lies_on_its_edge_and_the_key_says_so(ratio: float, edge: float) -> None:
+def test_a_ratio_off_the_scale_lies_on_its_edge_and_the_key_notes_it(ratio: float, edge: float) -> None:
     chart = made(scatter(leaderboard(cell("a", "lora", vessel_ratio=ratio), cell("b", "partial"))))
     assert points(chart, fill=LORA)[0][1] == pytest.approx(edge, abs=0.6)
     assert {"a, lora (off the scale)", "b, partial"} <= set(texts(chart))
