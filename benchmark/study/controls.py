@@ -1,7 +1,8 @@
-"""The controls of a cell, each one record: its switch, its files, its columns and its methods all follow from it.
+"""The controls of a cell. Each control is one record, which defines its switch, its files, its columns and its methods.
 
-The function that computes a control stands in `benchmark.trial.compute_controls`, the one that reads it for the
-leaderboard in `benchmark.analysis.control_estimates`, each under the control's name. docs/controls.md has the why.
+The function that computes a control is in `benchmark.trial.compute_controls`, and the one that reads it for the
+leaderboard is in `benchmark.analysis.control_estimates`, both under the control's name. docs/controls.md explains why
+each control is needed.
 """
 
 from dataclasses import dataclass
@@ -10,18 +11,21 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from stats.intervals import Scale
 
-# Of `xai.controls.null`, which loads torch; workers that need none read a configuration, too.
+# The same as in `xai.controls.null`, which imports torch: workers that do not need torch also read a configuration.
 _FOV_RATIO = "vessel_ratio_fov"
 _TESTED_RATIOS = ("vessel_ratio", _FOV_RATIO)
 
 
 @dataclass(frozen=True)
 class Number:
-    """What a control adds to a row of the leaderboard and to the measures of `results.json`.
+    """A number that a control adds to a row of the leaderboard and to the measures of `results.json`.
 
-    images: the column that counts the images it is of, or the measure whose images they are; method: the key of
-    `benchmark.report.results.methods`; scale: of its interval over patients, None where it has no interval; has_p: its
-    p-value is in the column `<name>_p`.
+    Attributes:
+        name: its column.
+        images: the column that counts its images, or the measure that is computed from the same images.
+        method: a key of `benchmark.report.results.methods`.
+        scale: the scale of its interval over patients; None if it has no interval.
+        has_p: whether the column `<name>_p` has its p-value.
     """
 
     name: str
@@ -33,21 +37,26 @@ class Number:
 
 @dataclass(frozen=True)
 class Method:
-    """How a control's numbers came about; `{draws}`, `{seeds}` and `{images}` in the text are the settings."""
+    """How a control's numbers are computed; the settings replace `{draws}`, `{seeds}` and `{images}` in the text."""
 
     name: str
     text: str
-    permutes: bool = False  # as often as `draws` says
+    permutes: bool = False  # `draws` times
 
 
 @dataclass(frozen=True)
 class Control:
     """One control.
 
-    name: its switch in the configuration, and of its files `<name>.json` and `<name>.parquet` in the folder of a trial;
-    written_last: which of them; where it is there the control is complete; settings: the keys of `controls` on which
-    its numbers depend; numbers and counts: its columns in the leaderboard; needs_erased: it shows a model images
-    without vessels, which are the same for every cell.
+    Attributes:
+        name: its switch in the configuration, and the name of its files in the folder of a trial (`<name>.json` and
+            `<name>.parquet`).
+        written_last: which of the two files is written last; if it exists, the control is complete.
+        numbers: its numbers in the leaderboard.
+        counts: its other columns in the leaderboard.
+        settings: the keys of `controls` on which its numbers depend.
+        methods: how its numbers are computed.
+        needs_erased: whether it needs images without vessels, which are the same for every cell.
     """
 
     name: str
@@ -123,8 +132,8 @@ PARAMETER_RANDOMISATION = Control(
     methods=(
         Method(
             "parameter_randomisation",
-            "size of the rank correlation with the map after re-initialising weights, mean over {seeds} seeds; "
-            "parameter_randomisation_others: of maps of different patients' images, same model",
+            "absolute rank correlation with the map after re-initialising weights, mean over {seeds} seeds; "
+            "parameter_randomisation_others: the same between maps of different patients' images, same model",
         ),
     ),
 )
@@ -132,8 +141,8 @@ ERASURE = Control(
     name="erasure",
     written_last="parquet",
     numbers=(
-        Number("auc_erased", "n_erased", scale="logit"),  # of the images without their vessels
-        # AUC of the images less that without their vessels, less that of the control; the first drop less the second.
+        Number("auc_erased", "n_erased", scale="logit"),  # AUC on the images without vessels
+        # AUC minus the AUC without vessels, AUC minus the AUC of the control, and the first drop minus the second.
         *(Number(f"auc_drop_{drop}", "n_erased", scale="identity") for drop in ("erased", "control", "difference")),
     ),
     counts=("n_erased",),
