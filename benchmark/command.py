@@ -253,9 +253,9 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
 @main.command()
 @click.option("--out", type=PATH, default=Path("schema.json"), show_default=True)
 def schema(out: Path) -> None:
-    """Write the JSON Schema of the configuration, with which an editor completes and checks a study.
+    """Write the JSON Schema of the configuration.
 
-    To use it, begin the study's YAML file with the line "# yaml-language-server: $schema=schema.json".
+    With it, an editor completes and checks a study. Begin the study's YAML file with the line "# yaml-language-server: $schema=schema.json".
     """
     from benchmark.study.config import study_schema
 
@@ -267,7 +267,10 @@ def schema(out: Path) -> None:
 
 @main.command()
 def reference() -> None:
-    """Recompute the published study's correlation from its two tables, and print what can be reproduced."""
+    """Recompute the correlation of the published study.
+
+    Uses the two tables of the study, and prints what can and what cannot be reproduced.
+    """
     from benchmark.analysis.published import summary
 
     click.echo("\n".join(summary()))
@@ -302,10 +305,10 @@ def compare(runs: tuple[Path, ...], out: Path) -> None:
 @click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option("--out", type=PATH, default=Path("overview"), show_default=True)
 def leaderboard(runs: tuple[Path, ...], out: Path) -> None:
-    """Build one leaderboard from the results.json files of many runs (several cohorts, several labs).
+    """Combine the results of many runs in one leaderboard.
 
-    RUNS are results.json files, or run directories that contain one. Writes overview.html, trials.csv and models.csv
-    into the folder named by --out.
+    RUNS are results.json files, or run directories that contain one; they may be of several cohorts and labs. Writes
+    overview.html, trials.csv and models.csv into the folder named by --out.
     """
     console = Console()
     with console.status("Reading the runs"):

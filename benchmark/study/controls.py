@@ -103,7 +103,7 @@ VESSEL_PERMUTATION = Control(
         ),
         Method(
             "turned_vessels",
-            "the eye's own vessels, turned and mirrored about the optic disc (the middle of the field of view where no "
+            "the eye's own vessels, turned and mirrored about the optic disc (the middle of the field of view if no "
             "disc is known): mean over all positions; one-sided p-value of the ratio from random positions",
             permutes=True,
         ),

@@ -14,7 +14,7 @@ class File(NamedTuple):
     """A file as the file system knows it: equal for all names of one file, links included."""
 
     key: Hashable
-    size: int  # bytes; 0 where it is missing
+    size: int  # bytes; 0 if the file is missing
 
 
 def look_up(path: str) -> File:

@@ -1,4 +1,4 @@
-"""Read what the study needs from an image file: the image, its field of view, and the square crop for the models."""
+"""Read what the study needs from an image file: the image, its field of view, and the square crop for models."""
 
 import hashlib
 from pathlib import Path
@@ -95,7 +95,7 @@ def crop_row(row: dict[str, Any]) -> dict[str, Any]:
     """Streaming step: `path` and `fov_mask` -> the crop, (224, 224, 3) uint8, and its square in the image.
 
     `digest` is equal for images with equal pixels, however they are stored. For an image that cannot be used, `error`
-    has the reason and the crop is blank.
+    contains the reason and the crop is blank.
     """
     try:
         rgb, fov = load_image(Path(row["path"]), row["fov_mask"])
@@ -110,7 +110,7 @@ def crop_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def one_line(error: Exception) -> str:
-    """The reason why a file cannot be used, as one printable line: text from a damaged file may have any character."""
+    """The reason why a file cannot be used, as one printable line: text from a damaged file may hold any character."""
     default = "not enough memory" if isinstance(error, MemoryError) else type(error).__name__
     reason = str(error).strip() or default
     return "".join(character if character.isprintable() else "?" for character in reason)

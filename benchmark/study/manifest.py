@@ -31,7 +31,7 @@ class Manifest:
         classes: the names of the two labels, if they have names.
         left_out: for a folder, how many files are left out, by reason.
         copies: how many images are copies of another image of the same patient.
-        conflicts: one line per copy of an image that is in two splits or of two patients; a study then refuses to run.
+        conflicts: one line per copy of an image with another split, label or patient; a study then refuses to run.
     """
 
     images: pl.DataFrame
@@ -157,8 +157,9 @@ def _labels(table: pl.DataFrame, positive: str | None) -> tuple[list[int], Class
 
 def _named_labels(table: pl.DataFrame, positive: str) -> tuple[list[int], Classes | None, list[faults.Fault]]:
     nothing = those(table["label"], means_nothing)
+    fix = "give every image a label"
     wrong: list[faults.Fault] = [
-        (row, f"row {row} ({shown(image or '')}): label is {shown(text)!r}, which stands for a missing value")
+        (row, f"row {row} ({shown(image or '')}): label is {shown(text)!r}, which stands for a missing value; {fix}")
         for row, image, text in table.iter_rows()
         if text in nothing
     ]

@@ -40,13 +40,13 @@ def test_classes_of_another_case_in_a_split_are_shown(tmp_path):
         "test/yes/1.jpg",
         "test/no/1.jpg",
     )
-    with pytest.raises(UserError, match=r"found Yes \(in train only\), no, yes \(in val and test only\); put"):
+    with pytest.raises(UserError, match=r"found Yes \(in train only\), no, yes \(in val and test only\); give"):
         read_folder(root, None)
 
 
 def test_a_single_class_folder_is_refused(tmp_path):
     root = made(tmp_path, *(f"{split}/yes/1.jpg" for split in ("train", "val", "test")))
-    with pytest.raises(UserError, match="needs exactly two class folders, found yes; put"):
+    with pytest.raises(UserError, match="needs exactly two class folders, found yes; give"):
         read_folder(root, None)
 
 

@@ -157,7 +157,7 @@ def accepted(path) -> dict:
 
 
 def test_an_odd_tag_of_a_camera_does_not_lose_the_image(tmp_path, rgb):
-    """python-pillow/Pillow#4665, #7340, #4037: Pillow writes the EXIF block anew to turn, and fails on such tags."""
+    """python-pillow/Pillow#4665, #7340, #4037: Pillow rewrites the EXIF block to rotate, and fails on such tags."""
     for tag in (struct.pack("<HHI4s", 282, 2, 4, b"72"), struct.pack("<HHII", 256, 5, 1, 26)):
         orientation = struct.pack("<HHII", 274, 3, 1, 6)
         block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + b"".join(sorted([orientation, tag])) + bytes(12)
