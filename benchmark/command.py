@@ -255,7 +255,8 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
 def schema(out: Path) -> None:
     """Write the JSON Schema of the configuration.
 
-    With it, an editor completes and checks a study. Begin the study's YAML file with the line "# yaml-language-server: $schema=schema.json".
+    With it, an editor completes and checks a study. Begin the study's YAML file with the line "# yaml-language-server:
+    $schema=schema.json".
     """
     from benchmark.study.config import study_schema
 
