@@ -1,7 +1,8 @@
-"""Foundation models x fine-tuning strategies on fundus images: how well they predict, and whether they look at
-the vessels. `python run_benchmark.py --help` explains; `python run_benchmark.py` runs the demo study.
+"""Compare foundation models and fine-tuning strategies on fundus images: how well they predict, and whether they look
+at the vessels.
 
-The command line of a checkout; `retina-benchmark` is the same in an environment where the package is installed.
+`python run_benchmark.py` runs the demo study; `python run_benchmark.py --help` lists the options. This script is for a
+checkout. The installed package provides the same command as `retina-benchmark`.
 """
 
 from benchmark.command import DEMO, main, run

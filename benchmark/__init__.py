@@ -1,7 +1,7 @@
-"""The study: configuration, cohort, images, run directory, scheduling on Ray, leaderboard.
+"""Run a study: configuration, cohort, images, run directory, scheduling on Ray and leaderboard.
 
-`load_study`, `run_study` and `read_results` are the way in from Python. What follows runs one cell on ten synthetic
-patients, in minutes on two CPU cores:
+`load_study`, `run_study` and `read_results` are the Python interface. This example runs one cell on ten synthetic
+patients; it takes minutes on two CPU cores:
 
     >>> from pathlib import Path
     >>> from benchmark import load_study, read_results, run_study
@@ -20,11 +20,11 @@ patients, in minutes on two CPU cores:
     ... )
     >>> leaderboard = run_study(study, Path("runs/small"))
     >>> results = read_results(Path("runs/small"))
-    >>> [(cell.backbone, cell.strategy, cell.status) for cell in results.trials]
+    >>> [(trial.backbone, trial.strategy, trial.status) for trial in results.trials]
     [('dinov2-tiny', 'classifier_only', 'ok')]
 
-The three are imported when they are first asked for, so that importing this package is quick and needs neither torch
-nor Ray.
+The three functions are imported on first use, so that importing this package is quick and needs neither torch nor
+Ray.
 """
 
 import importlib
@@ -47,14 +47,14 @@ _FROM = {
     "run_study": "benchmark.stages.pipeline",
 }
 
-# A container's user may have no entry in /etc/passwd and no HOME. Some libraries ask for it on import and fail; "/" is
-# what Docker itself sets in that case.
+# A container's user may have no entry in /etc/passwd and no HOME. Some libraries look up the home folder on import
+# and fail; "/" is what Docker itself sets in that case.
 try:
     Path.home()
 except RuntimeError:
     os.environ["HOME"] = "/"
 
-# Where the home cannot be written, Matplotlib uses a temporary folder; its two lines about it are not for the screen.
+# If the home folder cannot be written, Matplotlib uses a temporary folder; users do not need its two lines about it.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 

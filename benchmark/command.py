@@ -1,6 +1,6 @@
 """The command line: `retina-benchmark`, and `python run_benchmark.py` in a checkout.
 
-It imports what is heavy only where it is needed, so that `--help` and a faulty option are answered at once.
+Heavy modules are imported only where they are needed, so that `--help` and errors in options appear at once.
 """
 
 import codecs
@@ -29,24 +29,24 @@ EPILOG = f"""
 \b
 Examples
   {COMMAND}
-      the demo: a synthetic cohort, three miniature models, nine trials, minutes on a laptop
+      run the demo: a synthetic cohort, three miniature backbones, nine trials; takes minutes on a laptop
   {COMMAND} --config configs/paper.yaml --data cohort.csv --vessel-weights wnet.safetensors --dry-run
-      what your own study would run, take and need, without running it
+      show what your own study would run, how long it would take and what it needs, without running it
   {COMMAND} --config configs/paper.yaml --data cohort.csv … --out runs/carotid --resume
-      go on with a run that was interrupted
+      continue a run that was interrupted
   {COMMAND} doctor --config configs/paper.yaml --data cohort.csv --vessel-weights wnet.safetensors
-      whether it can run here, and what to fix
+      check whether the study can run here, and what to fix
   {COMMAND} --config configs/paper.yaml … --set training.epochs=20 --set backbones.2.weights=retfound.pth
-      other values in place of those in the configuration
+      replace values of the configuration
   {COMMAND} compare runs/carotid runs/carotid-2
-      two runs side by side, with paired differences where the test patients are the same
+      compare two runs, with paired differences where the test patients are the same
   {COMMAND} leaderboard lab_a/results.json lab_b/results.json
-      many runs on one page
+      show many runs on one page
   {COMMAND} … --cluster
-      the same on the Ray cluster that this machine belongs to
+      run on the Ray cluster that this machine belongs to
 
 \b
-Exit code: 0 all trials are done, 1 an error (one line says which), 2 a wrong option, 3 a trial failed.
+Exit codes: 0 = all trials succeeded, 1 = an error (one line describes it), 2 = an invalid option, 3 = a trial failed.
 
 \b
 The manifest given to --data is a CSV or Parquet file with the columns image, label (0 or 1) and patient_id, and
@@ -56,7 +56,7 @@ train|val|test/<class>/.
 
 
 def _assigned(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """KEY=VALUE as keys and values."""
+    """Convert KEY=VALUE texts to a mapping."""
     settings: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -83,15 +83,15 @@ class _Path(click.ParamType):
         if isinstance(value, Path):  # a default
             return value
         if not value:
-            self.fail("the path is empty; an unset variable in the command?", parameter, context)
+            self.fail("the path is empty; look for an unset variable in the command", parameter, context)
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", value):
-            self.fail(f"{value} is an address; mount the storage on every node and name its path there")
+            self.fail(f"{value} is a URL; mount the storage on every node and give its path there")
         try:
             path = Path(value).expanduser()
             str(path.absolute()).encode()
         except UnicodeEncodeError:
-            self.fail("the path is no valid UTF-8 text; rename the folder or file", parameter, context)
-        except (OSError, RuntimeError) as error:  # nobody's home folder is known
+            self.fail("the path is not valid UTF-8 text; rename the folder or file", parameter, context)
+        except (OSError, RuntimeError) as error:  # the home folder is unknown
             self.fail(f"{value}: {error}", parameter, context)
         return path
 
@@ -104,71 +104,74 @@ _STUDY_OPTIONS = (
         "--config",
         type=PATH,
         default=DEMO,
-        help=f"The study, a YAML file, such as those in {DEMO.parent}.  [default: {DEMO.name}]",
+        help=f"The study as a YAML file; examples are in {DEMO.parent}.  [default: {DEMO.name}]",
     ),
     click.option(
         "--data",
         type=PATH,
-        help="Manifest of your images, in place of the study's cohort.",
+        help="Manifest of your images; replaces the cohort of the configuration.",
     ),
     click.option(
         "--image-dir",
         type=PATH,
-        help="What relative paths in the manifest resolve against.  [default: the manifest's folder]",
+        help="Folder that relative paths in the manifest start from.  [default: the manifest's folder]",
     ),
     click.option(
         "--positive",
         metavar="CLASS",
-        help="The class that is label 1: a class folder's name, or a text in the column label.  [default: of folders, "
-        "the last by name]",
+        help="The class that becomes label 1: the name of a class folder, or a value in the column label.  [default "
+        "for class folders: the last by name]",
     ),
     click.option(
         "--vessels",
         metavar="SOURCE",
         help="Where artery and vein masks come from: masks (files named in the manifest), wnet, bfnet (AutoMorph's "
-        "network) or automorph_results (a finished run of AutoMorph).",
+        "network) or automorph_results (a finished AutoMorph run).",
     ),
     click.option(
         "--vessel-weights",
         type=PATH,
-        help="Weights of the vessel network: a file, for bfnet AutoMorph's folder of them; or AutoMorph's Results.",
+        help="Weights of the vessel network: a file, or, for bfnet, AutoMorph's folder of weights. For "
+        "automorph_results: AutoMorph's Results folder.",
     ),
     click.option(
         "--controls",
         metavar="A,B",
         callback=_listed,
-        help="Only these controls of the ratios: vessel_permutation, other_class, parameter_randomisation, erasure; "
-        "or none.  [default: all]",
+        help="Run only these controls of the vessel ratios: vessel_permutation, other_class, parameter_randomisation, "
+        "erasure; or none.  [default: all]",
     ),
-    click.option("--cam", metavar="METHOD", help="How to explain: gradcam, hirescam, layercam, eigencam, rollout, …"),
+    click.option(
+        "--cam", metavar="METHOD", help="Explanation method: gradcam, hirescam, layercam, eigencam, rollout, …"
+    ),
     click.option(
         "--out",
         type=PATH,
         help="Run directory.  [default: runs/<name of the study>]",
     ),
-    click.option("--backbones", metavar="A,B", callback=_listed, help="Only these backbones, by name."),
-    click.option("--strategies", metavar="A,B", callback=_listed, help="Only these strategies, by name."),
-    click.option("--seeds", metavar="0,1", callback=_listed, help="A trial for every seed."),
+    click.option("--backbones", metavar="A,B", callback=_listed, help="Use these backbones, by name."),
+    click.option("--strategies", metavar="A,B", callback=_listed, help="Use these strategies, by name."),
+    click.option("--seeds", metavar="0,1", callback=_listed, help="Train every cell once per seed."),
     click.option(
         "--set",
         metavar="KEY=VALUE",
         multiple=True,
         callback=_assigned,
-        help="Any key of the configuration, as in training.epochs=50 or backbones.0.weights=retfound.pth; the value is "
-        "YAML. Applied after all other options; repeatable.",
+        help="Set any key of the configuration, as in training.epochs=50 or backbones.0.weights=retfound.pth; the "
+        "value is YAML. Applied after all other options; repeatable.",
     ),
     click.option(
         "--cluster",
         metavar="[ADDRESS]",
         is_flag=False,
         flag_value="auto",
-        help="Run on a Ray cluster: HOST:PORT, or the one this machine belongs to.",
+        help="Run on the Ray cluster at HOST:PORT, or on the one that this machine belongs to.",
     ),
 )
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say which study it is about."""
+    """Add the options that define a study to a command."""
     for option in reversed(_STUDY_OPTIONS):
         command = option(command)
     return command
@@ -184,9 +187,9 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with the run in --out; what is complete is kept, failed trials are tried again.",
+    help="Continue the run in --out: keep what is complete and run failed trials again.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the plan and what is missing, and run nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and what is missing, without running anything.")
 @click.pass_context
 def main(
     context: click.Context,
@@ -197,10 +200,11 @@ def main(
     dry_run: bool,
     **changes: Any,
 ) -> None:
-    """Train every backbone with every strategy, look where each one looks, and rank them.
+    """Train every backbone with every strategy, measure how well each model predicts and whether it looks at the
+    vessels, and rank the models.
 
-    Writes a run directory with leaderboard.html, leaderboard.csv and everything they were computed from. The options
-    are those of a run; a command has its own behind it.
+    Writes a run directory with leaderboard.html, leaderboard.csv and all data they were computed from. The options
+    below are for a run; give the options of a command after its name.
     """
     require_readable()
     if context.invoked_subcommand is not None:
@@ -208,7 +212,7 @@ def main(
         return
     console = Console()
     with console.status("Reading the study"):
-        # Imported here: --help and a faulty option should not wait for Ray and torch.
+        # Imported here, so that --help and errors in options do not wait for Ray and torch.
         from benchmark.preflight.plan import print_plan
         from benchmark.report.terminal import print_leaderboard
         from benchmark.stages.pipeline import run_study
@@ -233,9 +237,9 @@ def main(
 @main.command()
 @study_options
 def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) -> None:
-    """Check whether a study can run here, and say what to fix.
+    """Check whether a study can run here, and list what to fix.
 
-    Looks at this machine, the weights, the hub and the images. Trains, downloads and writes nothing.
+    Checks this machine, the weights, the model hub and the images. Trains, downloads and writes nothing.
     """
     with Console().status("Reading the study"):
         from benchmark.preflight.doctor import diagnose
@@ -249,9 +253,10 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
 @main.command()
 @click.option("--out", type=PATH, default=Path("schema.json"), show_default=True)
 def schema(out: Path) -> None:
-    """Write the JSON Schema of the configuration, by which an editor completes and checks a study.
+    """Write the JSON Schema of the configuration.
 
-    Begin the study's YAML file with the line "# yaml-language-server: $schema=schema.json".
+    With it, an editor completes and checks a study. Begin the study's YAML file with the line "# yaml-language-server:
+    $schema=schema.json".
     """
     from benchmark.study.config import study_schema
 
@@ -263,7 +268,10 @@ def schema(out: Path) -> None:
 
 @main.command()
 def reference() -> None:
-    """Recompute the published study's correlation from its two printed tables, and say what comes out."""
+    """Recompute the correlation of the published study.
+
+    Uses the two tables of the study, and prints what can and what cannot be reproduced.
+    """
     from benchmark.analysis.published import summary
 
     click.echo("\n".join(summary()))
@@ -273,9 +281,9 @@ def reference() -> None:
 @click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option("--out", type=PATH, default=Path("comparison.csv"), show_default=True)
 def compare(runs: tuple[Path, ...], out: Path) -> None:
-    """Hold run directories against the first one, trial by trial.
+    """Compare run directories with the first one, trial by trial.
 
-    Differences are paired where the test patients are the same; every measure goes to the file named by --out.
+    Differences are paired where the test patients are the same. All measures are written to the file named by --out.
     """
     console = Console()
     with console.status("Comparing"):
@@ -291,17 +299,17 @@ def compare(runs: tuple[Path, ...], out: Path) -> None:
     with _writing(out, "a file"):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(csv_text(table), encoding="utf-8", newline="")
-    console.print(f"Every measure: [bold]{escape(str(out))}", soft_wrap=True)
+    console.print(f"All measures: [bold]{escape(str(out))}", soft_wrap=True)
 
 
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option("--out", type=PATH, default=Path("overview"), show_default=True)
 def leaderboard(runs: tuple[Path, ...], out: Path) -> None:
-    """One leaderboard over many runs (several cohorts, several labs), from their results.json alone.
+    """Combine the results of many runs in one leaderboard.
 
-    RUNS are results.json files, or run directories that hold one. Writes overview.html, trials.csv and models.csv into
-    the folder named by --out.
+    RUNS are results.json files, or run directories that contain one; they may be of several cohorts and labs. Writes
+    overview.html, trials.csv and models.csv into the folder named by --out.
     """
     console = Console()
     with console.status("Reading the runs"):
@@ -314,7 +322,7 @@ def leaderboard(runs: tuple[Path, ...], out: Path) -> None:
 
 @contextmanager
 def _writing(out: Path, wanted: str) -> Iterator[None]:
-    """Tell in one line of an --out that cannot be written; `wanted`: what it should name."""
+    """Report in one line that --out cannot be written; `wanted` is what it should name."""
     try:
         yield
     except OSError as error:
@@ -324,18 +332,18 @@ def _writing(out: Path, wanted: str) -> Iterator[None]:
             case FileExistsError():
                 why = "is a file where a folder is needed"
             case NotADirectoryError():
-                why = "would lie in a file"
+                why = "would be inside a file"
             case _:
                 why = f"cannot be written ({error.strerror})"
         raise UserError(f"{error.filename or out}: {why}; name {wanted} to write with --out") from error
 
 
 def _require_no_options(context: click.Context) -> None:
-    """Options before a command would be taken for the run's and pass unheard."""
+    """Refuse options before a command: they would be read as options of a run and ignored."""
     for parameter in context.command.params:
         if context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE:
             name, command = parameter.opts[0], context.invoked_subcommand
-            raise click.UsageError(f"write {name} behind {command}: {command} {name} …", context)
+            raise click.UsageError(f"put {name} after {command}: {command} {name} …", context)
 
 
 def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
@@ -343,14 +351,15 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if changes["data"]:
         result["cohort"] = {"manifest": _resolved(changes["data"]), "image_dir": None, "synthetic": None}
-        if _resolved(config) == DEMO:  # whose name would stand above images that it did not draw
+        if _resolved(config) == DEMO:  # the demo's name would be wrong for other images
             result["name"] = _resolved(changes["data"]).stem
     if changes["image_dir"]:
         result.setdefault("cohort", {})["image_dir"] = _resolved(changes["image_dir"])
     if changes["positive"]:
         result.setdefault("cohort", {})["positive"] = changes["positive"]
     if changes["vessels"]:
-        result["vessels"] = {"source": changes["vessels"], "weights": None, "size": None}  # those were another source's
+        # The configured weights and size belong to another source.
+        result["vessels"] = {"source": changes["vessels"], "weights": None, "size": None}
     if changes["vessel_weights"]:
         result.setdefault("vessels", {})["weights"] = _resolved(changes["vessel_weights"])
     if changes["controls"]:
@@ -364,7 +373,7 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
         from benchmark.study.config import read_values
 
         written = read_values(config)
-        for key, names in chosen.items():  # keep the options that the file gives them
+        for key, names in chosen.items():  # keep their options from the file
             choices = written.get(key)
             with_options = [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
             result[key] = [next((each for each in with_options if each.get("name") == name), name) for name in names]
@@ -372,7 +381,10 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(path: Path) -> Path:
-    """Absolute, and without links; of a loop of links as far as it goes, so that opening it says what is wrong."""
+    """The absolute path with links resolved.
+
+    A loop of links is resolved as far as possible; opening the path then raises the error.
+    """
     return Path(os.path.realpath(path))
 
 
@@ -388,7 +400,7 @@ def _switched(names: list[str]) -> dict[str, bool]:
 
 
 def _default_directory(name: str, resume: bool) -> Path:
-    """`runs/<name>`, or the first free `runs/<name>-2`, … ; with --resume the latest that is there."""
+    """`runs/<name>`, or the first free `runs/<name>-2`, …; with --resume, the latest that exists."""
     taken, path, number = None, Path("runs") / name, 1
     while path.exists():
         number += 1
@@ -397,7 +409,10 @@ def _default_directory(name: str, resume: bool) -> Path:
 
 
 def run() -> None:
-    """The command line on any terminal; whatever goes wrong ends in one line, with the traceback in a file."""
+    """Run the command line on any terminal.
+
+    Every error is reported in one line; the traceback of an unexpected error is written to a file.
+    """
     _use_utf8()
     take_screen()
     try:
@@ -406,7 +421,7 @@ def run() -> None:
         lost = trouble(sys.stdout)
         if lost is None or ended.code:
             raise
-        _report(UserError(f"standard output: {lost.strerror}; what was printed is not complete"))
+        _report(UserError(f"standard output: {lost.strerror}; the printed output is incomplete"))
         sys.exit(1)
     except Exception as error:
         _report(error)
@@ -414,14 +429,14 @@ def run() -> None:
 
 
 def _report(error: Exception) -> None:
-    """One line for each thing to fix, or, for an error of this program, one that says where its traceback is."""
+    """Print one line per thing to fix or, for an error of this program, one line with the file of its traceback."""
     known, notes = user_error(error), list(getattr(error, "__notes__", ()))
     if known is not None:
         lines = str(known).splitlines()
     else:
-        said = [line.strip() for line in str(error).splitlines() if line.strip()]  # of a worker: its traceback
-        reason = f"{type(error).__name__}: {said[-1] if said else ''}"[:500]
-        lines = [f"unexpected {reason}; this is a fault of the program: please report it with the log"]
+        text = [line.strip() for line in str(error).splitlines() if line.strip()]  # a worker's error: its traceback
+        reason = f"{type(error).__name__}: {text[-1] if text else ''}"[:500]
+        lines = [f"unexpected {reason}; this is a bug in the program: please report it with the log"]
         notes = notes or [f"log: {_keep_traceback()}"]
     for line in (*lines[:-1], "; ".join((*lines[-1:], *notes))):
         print(f"error: {line}", file=sys.stderr)
@@ -435,11 +450,14 @@ def _keep_traceback() -> str:
             traceback.print_exc(file=file)
         return file.name
     except OSError as error:
-        return f"none, for it cannot be written ({error.strerror})"
+        return f"none, because it cannot be written ({error.strerror})"
 
 
 def _use_utf8() -> None:
-    """Begin again in Python's UTF-8 mode where the locale cannot name every file; the screen keeps its encoding."""
+    """Restart in Python's UTF-8 mode if the locale's encoding cannot represent every file name.
+
+    The terminal keeps its encoding.
+    """
     if codecs.lookup(sys.getfilesystemencoding()).name == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
         return
     if sys.executable and sys.stdout is not None:

@@ -1,4 +1,4 @@
-"""Variables that a library reads while it is imported, and fails on: nothing can run before they are correct."""
+"""Check environment variables that a library reads on import; if one is invalid, the import fails."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from benchmark.errors import UserError
 
-# huggingface_hub's, which timm imports.
+# Read by huggingface_hub, which timm imports.
 _READ_AT_IMPORT: dict[str, tuple[Callable[[str], object], str]] = {
     "HF_HUB_ETAG_TIMEOUT": (int, "a whole number of seconds"),
     "HF_HUB_DOWNLOAD_TIMEOUT": (int, "a whole number of seconds"),
@@ -15,10 +15,10 @@ _READ_AT_IMPORT: dict[str, tuple[Callable[[str], object], str]] = {
 
 
 def require_readable() -> None:
-    """Check them before anything is imported that reads them.
+    """Check the variables before a library that reads them is imported.
 
     Raises:
-        UserError: naming the variable.
+        UserError: a variable is invalid; the message names it.
     """
     for name, (read, wanted) in _READ_AT_IMPORT.items():
         value = os.environ.get(name)

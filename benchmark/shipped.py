@@ -1,7 +1,7 @@
-"""Files of the project that are not code, and where they are.
+"""Locate the project's files that are not code.
 
-A checkout has them next to the packages, the wheel has them inside this one (pyproject.toml says which). Nothing here
-needs a checkout, so the program runs in the same way from an installation and from packages that were copied.
+In a checkout they are next to the packages; in the wheel they are inside this package (pyproject.toml lists them).
+Nothing here needs a checkout, so the program also runs from an installation or from a copy of the packages.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ ROOT = _HERE.parent  # the folder that holds the packages: a checkout, site-pack
 
 
 def shipped(name: str) -> Path:
-    """The path of a file or folder that is in every wheel and in every checkout; a bare copy may lack it.
+    """The path of a file or folder that every wheel and every checkout contains; a bare copy may lack it.
 
     Args:
         name: its path from the root of the project, such as `configs/demo.yaml`.

@@ -1,4 +1,4 @@
-"""The command line: what options mean, and how faults are told."""
+"""The command line: what the options do, and how errors are reported."""
 
 import os
 import subprocess
@@ -97,7 +97,7 @@ def test_an_unknown_command_is_refused_with_the_nearest():
 def test_options_before_a_command_are_refused_rather_than_ignored(config):
     result = CliRunner().invoke(run_benchmark.main, ["--config", str(config), "doctor"])
     assert result.exit_code == 2
-    assert result.output.splitlines()[-1] == "Error: write --config behind doctor: doctor --config …"
+    assert result.output.splitlines()[-1] == "Error: put --config after doctor: doctor --config …"
 
 
 @pytest.mark.parametrize(("failures", "code"), [(0, 0), (2, 1)])
@@ -172,7 +172,7 @@ def test_the_positive_class(planned):
     assert study.cohort.positive == "glaucoma"
 
 
-def test_data_leaves_an_image_folder_of_the_configuration_behind(planned, config, tmp_path):
+def test_data_drops_the_image_folder_of_the_configuration(planned, config, tmp_path):
     config.write_text(yaml.safe_dump(STUDY | {"cohort": {"manifest": "a.csv", "image_dir": "b"}}), encoding="utf-8")
     study, _, _ = planned("--data", "other/cohort.csv")
     assert study.cohort.manifest == tmp_path / "other" / "cohort.csv"
@@ -187,7 +187,7 @@ def test_a_source_of_vessels_and_its_weights(planned, config, tmp_path):
     configured = {"source": "wnet", "weights": "w.st", "size": 512}
     config.write_text(yaml.safe_dump(STUDY | {"vessels": configured}), encoding="utf-8")
     vessels = planned("--vessels", "bfnet")[0].vessels
-    assert (vessels.weights, vessels.size) == (None, None), "they are another source's"
+    assert (vessels.weights, vessels.size) == (None, None), "they belong to another source"
     vessels = planned("--vessel-weights", "v.st")[0].vessels
     assert (vessels.source, vessels.size) == ("wnet", 512)
 
@@ -272,18 +272,18 @@ def test_the_doctor_takes_set(config, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("texts", "said"),
+    ("texts", "message"),
     [
         (["training.epochs"], "training.epochs: write KEY=VALUE, as in training.epochs=50"),
         (["vessels.weights="], "vessels.weights: the value is empty; write vessels.weights=null for none"),
         (["name=a", "name=b"], "name is given twice"),
     ],
 )
-def test_a_setting_that_is_none_is_a_wrong_option(texts, said):
+def test_an_invalid_setting_is_a_wrong_option(texts, message):
     arguments = [part for text in texts for part in ("--set", text)]
     result = CliRunner().invoke(run_benchmark.main, [*arguments, "--dry-run"])
     assert result.exit_code == 2
-    assert said in result.output
+    assert message in result.output
 
 
 def test_an_unknown_key_in_set_is_one_line(planned):
@@ -315,7 +315,7 @@ def test_the_run_directory_is_the_first_that_is_free(planned, tmp_path):
     assert planned("--out", "elsewhere")[1] == Path("elsewhere")
 
 
-def test_resume_goes_on_with_the_latest(planned, tmp_path):
+def test_resume_continues_the_latest(planned, tmp_path):
     assert planned("--resume")[1] == Path("runs/small")
     for name in ("small", "small-2"):
         (tmp_path / "runs" / name).mkdir(parents=True)
@@ -328,7 +328,7 @@ def test_a_cluster_with_and_without_an_address(planned):
 
 
 @pytest.mark.parametrize(("failed", "code"), [(0, 0), (2, 3)])
-def test_the_exit_code_tells_of_failed_cells(config, monkeypatch, failed, code):
+def test_the_exit_code_reports_failed_trials(config, monkeypatch, failed, code):
     calls = {}
     monkeypatch.setattr(
         "benchmark.stages.pipeline.run_study", lambda study, out, **options: calls.update(options) or "board"
@@ -342,17 +342,17 @@ def test_the_exit_code_tells_of_failed_cells(config, monkeypatch, failed, code):
 @pytest.mark.parametrize(
     "before", [["--data"], ["--out"], ["compare", "a", "b", "--out"], ["leaderboard", "a", "--out"]]
 )
-def test_an_address_is_no_path(before):
+def test_a_url_is_not_a_path(before):
     result = CliRunner().invoke(run_benchmark.main, [*before, "s3://lab/cohort.csv"])
     assert result.exit_code == 2
     assert "mount the storage" in result.output
 
 
-def test_reference_says_what_comes_out_and_what_does_not():
+def test_reference_prints_what_can_be_reproduced_and_what_cannot():
     result = CliRunner().invoke(run_benchmark.main, ["reference"], catch_exceptions=False)
     assert result.exit_code == 0
-    for said in ("0.042", "p = 0.914", "What comes out", "What does not", "0.343"):
-        assert said in result.output
+    for number in ("0.042", "p = 0.914", "0.343"):
+        assert number in result.output
 
 
 def test_compare_and_leaderboard_need_runs(tmp_path):
@@ -360,7 +360,7 @@ def test_compare_and_leaderboard_need_runs(tmp_path):
         assert CliRunner().invoke(run_benchmark.main, [command]).exit_code == 2, "no run is named"
         result = CliRunner().invoke(run_benchmark.main, [command, str(tmp_path / "a"), str(tmp_path / "b")])
         assert isinstance(result.exception, UserError)
-        assert str(tmp_path / "a") in str(result.exception), "the run that is none"
+        assert str(tmp_path / "a") in str(result.exception), "the run that does not exist"
 
 
 @pytest.fixture
@@ -373,7 +373,7 @@ def results(tmp_path) -> Path:
 
 @pytest.fixture
 def comparable(config, monkeypatch) -> list[str]:
-    """Run directories that are as if compared."""
+    """Run directories whose comparison is replaced by an empty table."""
     monkeypatch.setattr("benchmark.analysis.compare.compare_runs", lambda runs: pl.DataFrame(schema=SCHEMA))
     return [str(config.parent), str(config.parent)]
 
@@ -386,55 +386,57 @@ def test_compare_makes_the_folders_of_its_file(comparable, tmp_path):
     assert str(out) in result.output
 
 
-def told(*arguments: object) -> str:
-    """The one line that a command ends in."""
+def error_of(*arguments: object) -> str:
+    """The one line that a command fails with."""
     result = CliRunner().invoke(run_benchmark.main, [str(argument) for argument in arguments])
     assert isinstance(result.exception, UserError), result.exception
     assert len(str(result.exception).splitlines()) == 1
     return str(result.exception)
 
 
-def test_a_place_that_compare_cannot_write_to_is_told_with_the_mend(comparable, tmp_path):
+def test_an_out_that_compare_cannot_write_is_reported_with_the_fix(comparable, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
-    mend = "; name a file to write with --out"
+    fix = "; name a file to write with --out"
     for out, why in (
         ("folder", "folder: is a folder"),
         ("file/c.csv", "file: is a file where a folder is needed"),
-        ("file/sub/c.csv", "file/sub: would lie in a file"),
+        ("file/sub/c.csv", "file/sub: would be inside a file"),
         ("loop", "loop: cannot be written (Too many levels of symbolic links)"),
     ):
-        assert told("compare", *comparable, "--out", tmp_path / out) == f"{tmp_path}/{why}{mend}"
+        assert error_of("compare", *comparable, "--out", tmp_path / out) == f"{tmp_path}/{why}{fix}"
 
 
-def test_a_place_that_leaderboard_cannot_write_to_is_told_with_the_mend(results, tmp_path):
+def test_an_out_that_leaderboard_cannot_write_is_reported_with_the_fix(results, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "other" / "overview.html").mkdir(parents=True)
-    mend = "; name a folder to write with --out"
+    fix = "; name a folder to write with --out"
     for out, why in (
         ("file", "file: is a file where a folder is needed"),
-        ("file/sub", "file/sub: would lie in a file"),
+        ("file/sub", "file/sub: would be inside a file"),
         ("other", "other/overview.html: is a folder"),
     ):
-        assert told("leaderboard", results, "--out", tmp_path / out) == f"{tmp_path}/{why}{mend}"
+        assert error_of("leaderboard", results, "--out", tmp_path / out) == f"{tmp_path}/{why}{fix}"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_told(comparable, results, tmp_path):
+def test_a_folder_without_permission_is_reported(comparable, results, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     for arguments in (["compare", *comparable], ["leaderboard", results]):
-        assert "cannot be written (Permission denied); name a f" in told(*arguments, "--out", tmp_path / "locked" / "x")
+        assert "cannot be written (Permission denied); name a f" in error_of(
+            *arguments, "--out", tmp_path / "locked" / "x"
+        )
 
 
-def test_a_bad_place_is_one_line_without_a_traceback(results, tmp_path):
+def test_an_out_that_cannot_be_written_is_one_line_without_a_traceback(results, tmp_path):
     result = process("run_benchmark.py", "leaderboard", str(results), "--out", str(results))
     assert result.returncode == 1
     assert result.stderr == f"error: {results}: is a file where a folder is needed; name a folder to write with --out\n"
 
 
 def commands(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own, whose output is read as UTF-8, what is none as escapes."""
+    """A command in its own process; its output is read as UTF-8, with other bytes as escapes."""
     command = [sys.executable, "run_benchmark.py", *arguments]
     variables = os.environ | environment
     return subprocess.run(
@@ -455,10 +457,10 @@ TERMINALS = {
 
 @pytest.fixture
 def cohort(tmp_path) -> Path:
-    """Twelve patients whose images have names that not every terminal can show; the first is missing."""
+    """Twelve patients; not every terminal can show the names of their images, and the first image is missing."""
     rows = [f"σ-{number}.jpg,{number % 2},{number},a{number}.png,v{number}.png" for number in range(12)]
     for row in rows[1:]:
-        (tmp_path / row.partition(",")[0]).write_text(f"not looked at: {row}", encoding="utf-8")
+        (tmp_path / row.partition(",")[0]).write_text(f"not decoded: {row}", encoding="utf-8")
     path = tmp_path / "cohört.csv"
     path.write_text("\n".join(["image,label,patient_id,artery_mask,vein_mask", *rows]), encoding="utf-8")
     return path
@@ -466,15 +468,15 @@ def cohort(tmp_path) -> Path:
 
 @pytest.mark.parametrize("terminal", TERMINALS)
 def test_a_plan_is_shown_on_any_terminal(terminal, config, cohort, tmp_path):
-    """Textualize/rich#212: a terminal without UTF-8, and a missing file whose name it cannot show."""
+    """Textualize/rich#212: a terminal without UTF-8 has to show the name of a missing file."""
     arguments = ("--config", str(config), "--data", str(cohort), "--strategies", "classifier_only")
     result = commands(*arguments, "--backbones", "openclip-tiny", "--out", "runs/ä", "--dry-run", **TERMINALS[terminal])
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
-    said = " ".join(result.stdout.split())
-    assert "files missing: 1" in said
+    output = " ".join(result.stdout.split())
+    assert "files missing: 1" in output
     shown = "σ" if terminal in ("C", "dumb", "narrow") else "?"
-    assert f"{shown}-0.jpg" in said.replace(" ", "")
+    assert f"{shown}-0.jpg" in output.replace(" ", "")
 
 
 @pytest.mark.parametrize("terminal", TERMINALS)
@@ -495,7 +497,7 @@ def test_other_commands_work_on_any_terminal(terminal, results, tmp_path):
     assert (page / "overview.html").is_file()
 
 
-def test_a_reader_that_goes_ends_nothing():
+def test_a_pipe_that_closes_early_is_not_an_error():
     command = f"{sys.executable} run_benchmark.py reference | head -n 1; exit ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
@@ -507,10 +509,10 @@ def test_output_that_is_lost_on_a_full_disk_is_an_error():
     command = f"{sys.executable} run_benchmark.py reference > /dev/full"
     result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr == "error: standard output: No space left on device; what was printed is not complete\n"
+    assert result.stderr == "error: standard output: No space left on device; the printed output is incomplete\n"
 
 
-def test_a_fault_of_the_program_is_one_line_with_its_log(tmp_path):
+def test_a_bug_in_the_program_is_one_line_with_its_log(tmp_path):
     script = """
 import run_benchmark
 def broken():
@@ -523,13 +525,13 @@ run_benchmark.run()
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith("error: unexpected ValueError: in two lines; this is a fault of the program: please report")
+    assert line.startswith("error: unexpected ValueError: in two lines; this is a bug in the program: please report")
     log = Path(line.rpartition("; log: ")[2])
     assert log.parent == tmp_path
     assert "in broken\n" in log.read_text()
 
 
-def test_a_home_folder_is_found_behind_a_tilde(planned, monkeypatch, tmp_path):
+def test_a_tilde_is_the_home_folder(planned, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     study, out, _ = planned("--out=~/runs/x", "--data=~/cohort.csv")
     assert out == tmp_path / "home" / "runs" / "x"
@@ -538,10 +540,11 @@ def test_a_home_folder_is_found_behind_a_tilde(planned, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [("", "the path is empty; an unset variable"), ("a\udcff", "the path is no valid UTF-8 text")]
+    ("value", "message"),
+    [("", "the path is empty; look for an unset variable"), ("a\udcff", "the path is not valid UTF-8 text")],
 )
-def test_a_path_that_is_none_is_one_line(value, told):
+def test_an_invalid_path_is_one_line(value, message):
     for option in ("--out", "--data", "--config"):
         result = CliRunner().invoke(run_benchmark.main, [option, value, "--dry-run"])
         assert result.exit_code == 2
-        assert told in result.output
+        assert message in result.output

@@ -1,1 +1,1 @@
-"""Before a run: the plan, whether the test set suffices, and the doctor."""
+"""Checks before a run: the plan, the precision that the test set allows, and the doctor."""

@@ -1,4 +1,4 @@
-"""How precise the numbers of this test set can be, before anything is trained: for `doctor` and `--dry-run`."""
+"""Estimate how precise results on a test set can be before anything is trained, for `doctor` and `--dry-run`."""
 
 import math
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from stats.sample_size import (
     patients_for_slope_width,
 )
 
-AUCS = (0.75, 0.85)  # that are assumed, since none is known yet
-WIDTHS = (0.10, 0.05)  # of an interval, that one may want
-CALIBRATION_WIDTH = 0.2  # of the intervals of slope and observed / expected that Riley et al. (2021) aim at
-WIDE = 0.2  # an interval of the AUC that tells little
+AUCS = (0.75, 0.85)  # assumed, because no AUC is known yet
+WIDTHS = (0.10, 0.05)  # interval widths that a study may aim at
+CALIBRATION_WIDTH = 0.2  # interval width of slope and observed / expected at which Riley et al. (2021) aim
+WIDE = 0.2  # an AUC interval wider than this is hardly informative
 
 
 @dataclass(frozen=True)
 class Adequacy:
-    """What a test set can show; a patient with any positive image is positive.
+    """The precision that a test set allows; a patient with any positive image counts as positive.
 
     Attributes:
-        wide: the interval of an AUC of the lower of `AUCS` is wider than `WIDE`.
-        discrimination: how wide intervals of an AUC are, and how many patients narrower ones need.
+        wide: whether the interval of an AUC of the lower of `AUCS` is wider than `WIDE`.
+        discrimination: how wide the interval of an AUC would be, and how many patients narrower intervals need.
         calibration: the same for calibration.
     """
 
@@ -38,7 +38,7 @@ class Adequacy:
 
 
 def adequacy(images: pl.DataFrame, confidence: float) -> Adequacy | None:
-    """Of the test images, with columns patient_id and label; None where there is no patient of a class."""
+    """Estimate the precision for test images with the columns patient_id and label; None if a class has no patient."""
     by_patient = images.group_by("patient_id").agg(pl.col("label").max())["label"]
     patients, positives = len(by_patient), int(by_patient.sum())
     negatives = patients - positives
@@ -47,15 +47,16 @@ def adequacy(images: pl.DataFrame, confidence: float) -> Adequacy | None:
     prevalence, share = positives / patients, f"{100 * confidence:g} %"
     widths = [auc_width(auc, positives, negatives, confidence) for auc in AUCS]
     needed = [
-        f"{width:.2f} needs about "
+        f"width of {width:.2f} needs about "
         + " or ".join(f"{patients_for_auc_width(auc, prevalence, width, confidence):,}" for auc in AUCS)
+        + " patients"
         for width in WIDTHS
     ]
-    several = " (several images of a patient are counted as one)" if len(images) > patients else ""
+    several = " (all images of a patient count as one)" if len(images) > patients else ""
     discrimination = (
         f"{patients} test patients, {positives} positive{several}: the {share} interval of an AUC of {AUCS[0]:.2f} or "
-        f"{AUCS[1]:.2f} would be about {widths[0]:.2f} or {widths[1]:.2f} wide. At this share of positives a width of "
-        f"{'; of '.join(needed)} patients (Hanley & McNeil 1982)."
+        f"{AUCS[1]:.2f} would be about {widths[0]:.2f} or {widths[1]:.2f} wide. With this share of positives, a "
+        f"{', and a '.join(needed)} (Hanley & McNeil 1982)."
     )
     return Adequacy(
         widths[0] > WIDE,
@@ -73,8 +74,8 @@ def _calibration(patients: int, prevalence: float, confidence: float) -> str:
     slope = patients_for_slope_width(auc, prevalence, CALIBRATION_WIDTH, confidence)
     observed = patients_for_observed_expected_width(prevalence, CALIBRATION_WIDTH, confidence)
     return (
-        f"A calibrated model with an AUC of {auc:.2f} would have a calibration slope known to ± {slope_margin:.2f}, an "
-        f"intercept to ± {intercept_margin:.2f}, and observed / expected positives to a factor of {factor:.2f}. A "
-        f"width of {CALIBRATION_WIDTH:.1f} needs about {slope:,} patients for the slope, {observed:,} for observed / "
-        "expected (Riley et al. 2021)."
+        f"For a calibrated model with an AUC of {auc:.2f}, the calibration slope would be known to "
+        f"± {slope_margin:.2f}, the intercept to ± {intercept_margin:.2f}, and observed / expected positives to a "
+        f"factor of {factor:.2f}. An interval of width {CALIBRATION_WIDTH:.1f} needs about {slope:,} patients for the "
+        f"slope and {observed:,} for observed / expected (Riley et al. 2021)."
     )

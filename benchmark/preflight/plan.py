@@ -1,4 +1,7 @@
-"""What a study would run, take and need: `--dry-run`. Nothing is decoded, trained, downloaded or started."""
+"""Print what a study would run, how long it would take and what it needs (`--dry-run`).
+
+Nothing is decoded, trained, downloaded or started.
+"""
 
 from pathlib import Path
 
@@ -61,27 +64,28 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -
     for line in _adequacy(study, cohort):
         console.print(line)
     for line in opened.conflicts:
-        console.print(f"[red]No run starts:[/] {escape(line)}")
+        console.print(f"[red]The run would not start:[/] {escape(line)}")
     print_table(_table(costs), console)
     for line in _limits(trials, costs, machine, cached):
         console.print(line)
     total = embedding + sum(cost.seconds for cost in costs.values())
     console.print(
-        f"Device: {machine.trials} x {escape(machine.name)}. Embeddings once for all trials: "
-        f"{readable_seconds(embedding)}. On disk: {readable_bytes(disk)}. In all about "
-        f"{readable_seconds(total / machine.trials)}, segmentation not counted."
+        f"Device: {machine.trials} x {escape(machine.name)}. Embeddings, computed once for all trials: "
+        f"{readable_seconds(embedding)}. Disk space: {readable_bytes(disk)}. Total time: about "
+        f"{readable_seconds(total / machine.trials)}, without segmentation."
     )
     if study.search is not None:
         console.print(_search(study, costs, machine))
     if cluster:
-        console.print("With --cluster the time divides by the cluster's devices; the estimate is for this machine's.")
+        console.print("The time is for this machine's devices; with --cluster, the cluster's devices share the work.")
     console.print(*(_backbone(choice) for choice in study.backbones), sep="\n")
     console.print(_vessels(study, cohort))
 
 
 def expected_cohort(study: Study) -> Manifest:
-    """The images as the manifest lists them, or as they would be drawn, with their splits: images have at least
-    the columns label, patient_id and split.
+    """The images that the manifest lists, or that would be drawn, with their splits.
+
+    The images have at least the columns label, patient_id and split.
 
     Raises:
         UserError: the manifest has faults.
@@ -95,7 +99,7 @@ def expected_cohort(study: Study) -> Manifest:
 
 
 def images_by_split(cohort: pl.DataFrame) -> dict[str, int]:
-    """How many images each split has."""
+    """The number of images in each split."""
     return {split: of_split(cohort, split).height for split in SPLITS}
 
 
@@ -106,18 +110,18 @@ def _images(study: Study, cohort: pl.DataFrame) -> str:
         if len(absent) > study.cohort.max_rejected * len(cohort):
             raise UserError(
                 f"{len(absent)} of {len(cohort)} image files are missing, the first: {absent[0]}; "
-                "relative paths count from --image-dir, else from the manifest's folder"
+                "relative paths start from --image-dir, or else from the manifest's folder"
             )
     parts = {split: of_split(cohort, split) for split in SPLITS}
-    told = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
-    source = "synthetic cohort" if study.cohort.synthetic else str(study.cohort.manifest)
-    lost = f"; [yellow]files missing: {len(absent)}[/], the first: {escape(absent[0])}" if absent else ""
+    sizes = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
+    source = "the synthetic cohort" if study.cohort.synthetic else str(study.cohort.manifest)
+    missing = f"; [yellow]files missing: {len(absent)}[/], the first: {escape(absent[0])}" if absent else ""
     patients = cohort["patient_id"].n_unique()
-    return f"Images: {len(cohort)} of {patients} patients from {escape(source)}; {told}{lost}"
+    return f"Images: {len(cohort)} from {patients} patients in {escape(source)}; {sizes}{missing}"
 
 
 def _adequacy(study: Study, cohort: pl.DataFrame) -> list[str]:
-    """How precise the study's numbers can be."""
+    """How precise the results of the study can be."""
     found = adequacy(of_split(cohort, "test"), study.statistics.confidence)
     if found is None:
         return []
@@ -129,10 +133,10 @@ def _table(costs: dict[Trial, Cost]) -> Table:
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
-        caption="Rough: measured on one block of each backbone on this machine.",
+        caption="Rough estimates from one block of each backbone on this machine.",
     )
     table.add_column("trial", overflow="fold")
-    for heading in ("trains", "memory", "epoch", "time"):
+    for heading in ("trainable", "memory", "epoch", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     for trial, cost in costs.items():
         times = (readable_seconds(cost.epoch), readable_seconds(cost.seconds))
@@ -141,19 +145,19 @@ def _table(costs: dict[Trial, Cost]) -> Table:
 
 
 def _limits(trials: list[Trial], costs: dict[Trial, Cost], machine: Machine, cached: CachePlan) -> list[str]:
-    """A line for each limit of this machine that trials run into."""
+    """One line for each limit of this machine that affects trials."""
     lines = []
     uncached = [trial.name for trial in trials if trains_from_images(trial, cached)]
     if uncached:
         lines.append(
-            "[yellow]Train from images[/], slower, for their embeddings do not fit into embeddings.max_gib and nine "
-            f"tenths of the free disk: {escape(', '.join(uncached))}"
+            "[yellow]Train from images[/] (slower), because their embeddings do not fit into embeddings.max_gib and "
+            f"nine tenths of the free disk: {escape(', '.join(uncached))}"
         )
     large = [trial.name for trial, cost in costs.items() if cost.memory > machine.memory]
     if large:
         lines.append(
-            f"[yellow]More memory[/] than the {readable_bytes(machine.memory)} that a trial may take here, by "
-            f"{escape(', '.join(large))}: `{COMMAND} doctor` says what fits"
+            f"[yellow]More memory[/] than the {readable_bytes(machine.memory)} available to a trial is needed by "
+            f"{escape(', '.join(large))}: `{COMMAND} doctor` shows what fits"
         )
     return lines
 
@@ -164,8 +168,8 @@ def _search(study: Study, costs: dict[Trial, Cost], machine: Machine) -> str:
     most = study.search.candidates * study.training.epochs
     seconds = most * sum(cost.epoch for cost in cells.values()) / machine.trials
     return (
-        f"Search: {study.search.candidates} learning rates for each of {len(cells)} cells (backbone and strategy), at "
-        f"most {most} epochs a cell, before the trials: at most {readable_seconds(seconds)} more."
+        f"Search: {study.search.candidates} learning rates for each of {len(cells)} cells, at most {most} epochs per "
+        f"cell, before the trials: at most {readable_seconds(seconds)} more."
     )
 
 
@@ -196,7 +200,7 @@ def _weights(choice: BackboneChoice) -> str:
         return f"{hub} is in the hub's cache"
     fault = backbones.hub_settings.fault()
     if fault is not None:
-        return f"[yellow]missing here[/], and [red]{escape(fault)}[/]"
+        return f"[yellow]missing here[/]; [red]{escape(fault)}[/]"
     gate = ", gated: accept its terms there and set HF_TOKEN" if hub.gated else ""
     return (
         f"[yellow]missing here[/], will be downloaded from huggingface.co/{hub}{gate}; or name a local file as "

@@ -1,1 +1,1 @@
-"""What is studied: configuration, cells, and the cohort from its files to its splits."""
+"""The definition of a study: configuration, trials, and the cohort from its files to its splits."""

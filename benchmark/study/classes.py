@@ -15,7 +15,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Classes:
-    """What the labels are called in the manifest: `negative` is label 0, `positive` label 1."""
+    """The names of the labels in the manifest: `negative` is label 0, `positive` is label 1."""
 
     negative: str
     positive: str
@@ -25,16 +25,16 @@ class Classes:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the names say that label 1 is the class without the disease."""
+        """Whether the names suggest that label 1 is the class without the disease."""
         return _of_no_disease(self.positive) and not _of_no_disease(self.negative)
 
     def by_label(self) -> dict[str, str]:
-        """As they are written into files: label -> name."""
+        """The names as they are written into files: label -> name."""
         return {"0": self.negative, "1": self.positive}
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """By name, with numbers inside names by their value: 2_mild before 10_severe."""
+    """Sort names; numbers inside names are compared by value, so that 2_mild comes before 10_severe."""
 
     def key(name: str) -> tuple[list[tuple[int, int, str]], str]:
         parts = re.findall(r"\d+|\D+", name)
@@ -44,21 +44,21 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def with_positive(names: Iterable[str], positive: str) -> Classes:
-    """The two classes with the one that is called `positive`.
+    """The two classes, with the one named `positive` as label 1.
 
     Raises:
-        ValueError: there are not two, or neither is called so.
+        ValueError: there are not exactly two classes, or neither has this name.
     """
-    there = in_order(names)
-    if len(there) != 2:
-        told = ", ".join(map(shown, there[:_SHOWN])) + (", …" if len(there) > _SHOWN else "")
-        raise ValueError(f"cohort.positive needs exactly two classes, found {len(there)} ({told})")
-    first, second = there
+    found = in_order(names)
+    if len(found) != 2:
+        listed = ", ".join(map(shown, found[:_SHOWN])) + (", …" if len(found) > _SHOWN else "")
+        raise ValueError(f"cohort.positive needs exactly two classes, found {len(found)} ({listed})")
+    first, second = found
     if spelling_of(positive) == spelling_of(first):
         return Classes(negative=second, positive=first)
     if spelling_of(positive) == spelling_of(second):
         return Classes(negative=first, positive=second)
-    meant = did_you_mean(positive, there, "name one of them")
+    meant = did_you_mean(positive, found, "name one of them")
     raise ValueError(
         f"cohort.positive (--positive) is {shown(positive)!r}, but the classes are {shown(first)} and {shown(second)}; "
         f"{meant}"

@@ -1,4 +1,4 @@
-"""The study's cohort before any picture is opened: the manifest, split by patient and fit for a study."""
+"""The study's cohort before any image is decoded: the manifest, checked and split by patient."""
 
 import hashlib
 import json
@@ -16,10 +16,10 @@ from benchmark.synthetic import SyntheticCohort
 
 
 def open_cohort(study: Study, manifest: Path) -> Manifest:
-    """The manifest with the `split` column of its images filled.
+    """Open the manifest and fill the `split` column of its images.
 
     Raises:
-        UserError: a fault in the manifest, a split with one class, or masks that are asked for but not named.
+        UserError: a fault in the manifest, a split without both classes, or no masks although the study needs them.
     """
     settings = study.cohort
     opened = open_manifest(manifest, settings.image_dir, settings.patient_pattern, settings.positive)
@@ -31,15 +31,16 @@ def open_cohort(study: Study, manifest: Path) -> Manifest:
     test = of_split(images, "test")
     if study.vessels.source == "masks" and test["artery_mask"].null_count() == len(test):
         raise UserError(
-            f"{manifest}: names no artery_mask for any test image, which --vessels masks needs; add the columns "
+            f"{manifest}: no test image has an artery_mask, but --vessels masks needs masks; add the columns "
             "artery_mask and vein_mask, or choose --vessels wnet"
         )
     return replace(opened, images=images)
 
 
 def digest(test: pl.DataFrame, drawn: SyntheticCohort | None) -> str:
-    """SHA-256 of image, patient and label of the test images, in order of their names; of a synthetic cohort, whose
-    names are alike for all, of how it was drawn as well.
+    """SHA-256 of the names, patients and labels of the test images, sorted by name.
+
+    Synthetic cohorts all use the same names; their hash therefore includes how they were drawn.
     """
     rows: list[Any] = test.select("image", "patient_id", "label").sort("image").rows()
     rows += [] if drawn is None else [asdict(drawn)]

@@ -1,8 +1,8 @@
 """The study's configuration: one YAML file, checked before anything runs.
 
-Every key is a field, and a field's type decides how it is read: a `Path` starts from the file's folder. The docstrings'
-"Attributes:" describe the fields, in configs/schema.json too. What needs torch is imported where a configuration is
-checked: every worker unpickles a study, and many of them need no torch.
+Every key is a field, and the type of a field decides how it is read: a relative `Path` starts from the file's folder.
+The "Attributes:" of the docstrings describe the fields, also in configs/schema.json. Modules that need torch are
+imported only where a configuration is checked: every worker unpickles a study, and many workers do not need torch.
 """
 
 import re
@@ -59,7 +59,7 @@ class _Recipe(Recipe):
     __doc__ = Recipe.__doc__
 
 
-# What a name may be, for the JSON Schema alone: an editor offers these, and validation says more about a wrong one.
+# The permitted names, only for the JSON Schema, so that an editor can offer them; validation gives better messages.
 def _backbone_names(schema: JsonSchemaValue) -> None:
     from backbones import from_open_clip, from_timm, names
 
@@ -92,12 +92,12 @@ _MethodName = Annotated[str, Field(json_schema_extra=_method_names)]
 
 
 class Shares(_Section):
-    """How patients are divided where the manifest does not say; the three shares add up to 1.
+    """How patients are divided if the manifest gives no splits; the three shares add up to 1.
 
     Attributes:
         train: share of the patients to train on.
         val: share of the patients for early stopping and thresholds.
-        test: share of the patients that every reported number is computed from.
+        test: share of the patients for all reported results.
         seed: the same seed divides the same patients in the same way.
     """
 
@@ -118,12 +118,12 @@ class Cohort(_Section):
 
     Attributes:
         manifest: a CSV or Parquet file with one row per image, or a folder train|val|test/<class>/.
-        image_dir: the folder that relative paths in the manifest start from; by default the manifest's own.
-        patient_pattern: a regular expression whose group finds the patient in the name of an image's file.
-        positive: the class that is label 1: the name of a class folder, or a text of the manifest's column label.
-        synthetic: images to draw in place of a manifest.
-        shares: how patients are divided where the manifest does not say.
-        max_rejected: share of the images that may be unusable before the run stops, from 0 to 1.
+        image_dir: the folder that relative paths in the manifest start from; by default the manifest's folder.
+        patient_pattern: a regular expression whose first group is the patient id in the name of an image file.
+        positive: the class that is label 1: the name of a class folder, or a value in the manifest's column label.
+        synthetic: a synthetic cohort to draw instead of reading a manifest.
+        shares: how patients are divided if the manifest gives no splits.
+        max_rejected: share of unusable images, from 0 to 1, above which the run stops.
     """
 
     manifest: Path | None = None
@@ -140,7 +140,7 @@ class Cohort(_Section):
         try:
             groups = re.compile(pattern or "()").groups
         except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
+            raise ValueError(f"{pattern!r} is not a regular expression ({error})") from error
         if not groups:
             raise ValueError(f"{pattern!r} has no group: put parentheses around the patient id")
         return pattern
@@ -148,7 +148,7 @@ class Cohort(_Section):
     @field_validator("positive", mode="before", json_schema_input_type=str | int | float | None)
     @classmethod
     def _text(cls, name: Any) -> Any:
-        if isinstance(name, bool):  # YAML's word for yes, no, true, false, on, off
+        if isinstance(name, bool):  # YAML reads yes, no, true, false, on and off as this
             raise ValueError('is a yes/no value in YAML: put the name of the class in quotes, as in positive: "yes"')
         return str(name) if isinstance(name, int | float) else name
 
@@ -168,8 +168,9 @@ class Vessels(_Section):
 
     Attributes:
         source: masks (files named in the manifest), wnet, bfnet (AutoMorph's network) or automorph_results.
-        weights: the network's weights, a file or AutoMorph's folder of them; or a finished AutoMorph Results folder.
-        size: side in pixels at which the network sees an image; by default the side it was trained at.
+        weights: the network's weights (a file, or AutoMorph's folder of weights), or the Results folder of a finished
+            AutoMorph run.
+        size: side in pixels of the network's input; by default the side it was trained with.
     """
 
     source: _SourceName = "masks"
@@ -182,13 +183,13 @@ def _named(value: Any) -> Any:
 
 
 class BackboneChoice(_Section):
-    """A backbone and where its weights come from: a local file or folder, else the hub.
+    """A backbone and the source of its weights: a local file or folder, or otherwise the hub.
 
     Attributes:
         name: a registered backbone, timm:<model> or open_clip:<model>/<tag>.
         weights: a local file or folder; by default the published weights from the hub.
         revision: the hub's commit, branch or tag.
-        sha256: the hash that the weights file must have.
+        sha256: the SHA-256 hash that the weights file must have.
     """
 
     name: _BackboneName
@@ -202,7 +203,7 @@ class BackboneChoice(_Section):
         return self
 
     def open(self) -> "Backbone":
-        """The backbone itself."""
+        """The registered backbone, at the chosen revision."""
         import backbones
 
         backbone = backbones.get(self.name)
@@ -225,7 +226,7 @@ class StrategyChoice(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _typed(cls, values: Any) -> Any:
-        """Options in the types of the strategy's fields: YAML reads 1e-3 as text, for one."""
+        """Convert options to the types of the strategy's fields; YAML reads 1e-3 as text, for example."""
         if not isinstance(values, dict):
             return values
         from finetune.strategies import STRATEGIES
@@ -245,19 +246,19 @@ class StrategyChoice(BaseModel):
         return self
 
     def open(self) -> "Strategy":
-        """The strategy itself."""
+        """The strategy with these options."""
         from finetune.strategies import open_strategy
 
         return open_strategy(self.name, **(self.model_extra or {}))
 
 
 class Embeddings(_Section):
-    """The cache of what frozen blocks make of every image and view.
+    """The cache of the frozen blocks' outputs for every image and view.
 
     Attributes:
-        dtype: float16 is the finer of the two types, bfloat16 takes values beyond 65,504.
-        max_gib: bounds it on disk, and nine tenths of the free space do in any case; a cell whose tokens do not fit
-            trains from images.
+        dtype: float16 is more precise; bfloat16 also represents values above 65,504.
+        max_gib: largest size on disk in GiB; the cache never takes more than nine tenths of the free space. A cell
+            whose tokens do not fit trains from images.
     """
 
     dtype: Literal["float16", "bfloat16"] = "float16"
@@ -265,14 +266,14 @@ class Embeddings(_Section):
 
 
 class Search(_Section):
-    """A search for every cell's learning rate by Ray Tune, with the same budget for every cell.
+    """A search for the learning rate of every cell with Ray Tune, with the same budget for every cell.
 
-    ASHA (Li et al. 2020) on validation AUC ends candidates early.
+    ASHA (Li et al. 2020) stops candidates early by their validation AUC.
 
     Attributes:
-        candidates: how many rates are tried, evenly spaced on a logarithmic scale.
-        span: they range from the strategy's own rate divided by this to the same times this.
-        grace: epochs before a candidate may be ended.
+        candidates: number of learning rates, evenly spaced on a logarithmic scale.
+        span: the rates range from the strategy's own rate divided by this factor to the rate times this factor.
+        grace: epochs before a candidate may be stopped.
         reduction: at each rung, the best 1 / reduction of the candidates continue.
     """
 
@@ -283,15 +284,15 @@ class Search(_Section):
 
 
 class Explain(_Section):
-    """How a model's evidence is located in an image.
+    """How a model's predictions are explained: which parts of an image they depend on.
 
     Attributes:
         method: a method of `xai.methods`.
-        block: the block whose `norm1` is the target layer; negative counts from the end.
-        target_class: the class that is explained; 1 is the positive one.
+        block: the block whose `norm1` is the target layer; negative numbers count from the end.
+        target_class: the class that is explained; 1 is the positive class.
         scaling: minmax scales every map to the range 0 to 1, as the published study did; raw keeps its values.
-        coverage: how much of a pixel counts as vessel: the share of it that is, or `binary`, all or none.
-        examples: how many of the best, of the median and of the worst images have their panel drawn.
+        coverage: how a pixel counts as vessel: by the share of it that is vessel (`share`), or all or none (`binary`).
+        examples: number of panels drawn for each of the best, the median and the worst images.
     """
 
     method: _MethodName = "gradcam"
@@ -307,13 +308,13 @@ class Explain(_Section):
         return self
 
     def open(self) -> "Method":
-        """The method itself."""
+        """The method with the chosen block."""
         from xai.methods import open_method
 
         return open_method(self.method, self.block)
 
     def masks(self, planes: np.ndarray) -> np.ndarray:
-        """Coverage planes as they count."""
+        """The coverage planes as `coverage` counts them."""
         from xai.vessels import binary
 
         return binary(planes) if self.coverage == "binary" else planes
@@ -323,16 +324,16 @@ SWITCHES = tuple(CONTROLS)
 
 
 class Controls(_Section):
-    """What a ratio is compared with; docs/controls.md says what each control asks. Each can be switched off.
+    """The controls of the vessel ratios, explained in docs/controls.md. Each can be switched off.
 
     Attributes:
-        vessel_permutation: the vessel permutation test, and the turned-tree test.
-        other_class: maps of the other class.
+        vessel_permutation: the vessel permutation test and the turned-tree test.
+        other_class: the ratios of maps for the other class.
         parameter_randomisation: the parameter randomisation test.
         erasure: vessel erasure.
-        draws: permutations of patients for vessel_permutation and other_class, and turned trees for the former.
-        seeds: sets of random weights for parameter_randomisation.
-        images: test images, spread evenly, on which maps of random weights are compared.
+        draws: permutations of patients for vessel_permutation and other_class, and turned trees for vessel_permutation.
+        seeds: number of sets of random weights for parameter_randomisation.
+        images: number of test images, spread evenly, whose maps parameter_randomisation compares.
     """
 
     vessel_permutation: bool = True
@@ -345,17 +346,17 @@ class Controls(_Section):
 
 
 class Statistics(_Section):
-    """Inference over patients.
+    """Statistical inference over patients.
 
     Attributes:
-        resamples: bootstrap samples of patients.
-        confidence: of every interval, above 0.5 and below 1.
-        seed: of the resamples.
-        interval: Student's t, or a bootstrap's, percentile or BCa (docs/statistics.md).
-        risk: how a score becomes the probability that calibration, Brier score and net benefit are of: `unbalanced`
-            undoes what balanced classes in training added, `recalibrated` fits a line to the logits on validation, and
-            `score` takes the score as it is.
-        equivalence_margin: two AUCs that differ by less count as equivalent.
+        resamples: number of bootstrap samples of patients.
+        confidence: confidence level of every interval, above 0.5 and below 1.
+        seed: seed of the resamples.
+        interval: Student's t, or the percentile or BCa interval of the bootstrap (docs/statistics.md).
+        risk: how a score becomes the probability for calibration, Brier score and net benefit. `unbalanced` undoes the
+            effect of balancing the classes in training, `recalibrated` fits a line to the logits on the validation set,
+            and `score` uses the score unchanged.
+        equivalence_margin: two AUCs count as equivalent if they differ by less than this.
     """
 
     resamples: int = Field(2000, ge=100)
@@ -367,12 +368,12 @@ class Statistics(_Section):
 
 
 class Resources(_Section):
-    """What one trial and one streaming actor take.
+    """The resources of each trial and of each streaming actor.
 
     Attributes:
-        cpus: CPU cores for each.
-        gpus: GPUs for each; null means one where the cluster has any.
-        batch_size: images per batch where a backbone or a vessel network is applied.
+        cpus: CPU cores of each.
+        gpus: GPUs of each; null means one if the cluster has GPUs.
+        batch_size: images per batch when a backbone or a vessel network is applied.
     """
 
     cpus: int = Field(1, ge=1)
@@ -381,23 +382,23 @@ class Resources(_Section):
 
 
 class Study(_Section):
-    """Everything that decides the numbers of a run, and the resources it may take.
+    """All settings that determine the results of a run, and the resources it may use.
 
     Attributes:
-        name: of the study; the run directory is by default runs/<name>.
+        name: name of the study; the run directory is by default runs/<name>.
         cohort: where the images and labels are.
         vessels: where artery and vein masks come from.
         backbones: names, or names with options; every backbone is trained with every strategy.
         strategies: names, or names with options.
-        seeds: a trial for every cell and seed.
-        training: how to train.
-        embeddings: the cache of what frozen blocks make of every image and view.
-        search: a search for every cell's learning rate; by default there is none.
-        explain: how a model's evidence is located in an image.
-        controls: what a ratio is compared with.
-        statistics: inference over patients.
+        seeds: every cell is trained once per seed.
+        training: how models are trained.
+        embeddings: the cache of the frozen blocks' outputs for every image and view.
+        search: a search for the learning rate of every cell; by default there is none.
+        explain: how a model's predictions are explained.
+        controls: the controls of the vessel ratios.
+        statistics: statistical inference over patients.
         published: whether the page shows the published study's nine cells next to the run's own.
-        resources: what one trial and one streaming actor take.
+        resources: the resources of each trial and of each streaming actor.
     """
 
     name: str
@@ -460,11 +461,11 @@ class Study(_Section):
     def _searchable(self) -> "Study":
         for place, strategy in enumerate(self.strategies if self.search else ()):
             if strategy.open().learning_rate == 0:
-                raise ValueError(f"strategies.{place}: a search needs a learning_rate above 0 to begin from")
+                raise ValueError(f"strategies.{place}: a search needs a learning_rate above 0 to start from")
         return self
 
     def dump(self) -> dict[str, Any]:
-        """Plain values, as they are written into the run directory."""
+        """The study as plain values, as written into the run directory."""
         return self.model_dump(mode="json")
 
 
@@ -481,7 +482,7 @@ def load_study(
 
     Args:
         overrides: sections or single keys (nested mappings) that replace those of the file.
-        settings: what `--set` gives: dotted keys with list positions (`backbones.0.weights`) and values as YAML.
+        settings: the values of `--set`: dotted keys with list positions (`backbones.0.weights`), and values as YAML.
             They are applied last; relative paths among them start from the current directory.
 
     Raises:
@@ -498,10 +499,10 @@ def load_study(
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """What a configuration says, unchecked but for being YAML with keys; its paths are absolute.
+    """Read the values of a configuration file without checking them; paths become absolute.
 
     Raises:
-        UserError: it cannot be read, or holds no keys.
+        UserError: the file cannot be read, is not valid YAML, or contains no keys.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -523,15 +524,15 @@ def _setting(key: str, text: str) -> Any:
 
 
 def _line(path: Path, where: str, reason: str, settings: Mapping[str, str]) -> str:
-    """One fault, with where it comes from: a value of `--set`, or the file, perhaps through such a value."""
-    told = f"{where}: {reason}" if where else reason
+    """One fault with its source: a value of `--set`, or the file, with the `--set` values that may be involved."""
+    text = f"{where}: {reason}" if where else reason
     for key in settings:
         if where == key:
-            return f"--set {told}"
+            return f"--set {text}"
         if where.startswith(f"{key}."):
-            return f"--set {key}: {told}"
+            return f"--set {key}: {text}"
     inside = [f"--set {key}" for key in settings if not where or key.startswith(f"{where}.")]
-    return f"{path}{' with ' if inside else ''}{', '.join(inside)}: {told}"
+    return f"{path}{' with ' if inside else ''}{', '.join(inside)}: {text}"
 
 
 def _reason(fault: ErrorDetails, values: Mapping[str, Any], keys: Keys) -> str:

@@ -1,8 +1,8 @@
-"""The controls of a trial, one record each, which defines its switch, files, columns and methods.
+"""The controls of a trial. Each control is one record that defines its switch, its files, its columns and its methods.
 
-The function that computes a control is in `benchmark.trial.compute_controls`, and the function that reads it for the
-leaderboard in `benchmark.analysis.control_estimates`, both under the name of the control. docs/controls.md explains the
-controls.
+The function that computes a control is in `benchmark.trial.compute_controls`, and the one that reads it for the
+leaderboard is in `benchmark.analysis.control_estimates`, both under the control's name. docs/controls.md explains why
+each control is needed.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from stats.intervals import Scale
 
-# As in `xai.controls.null`, which loads torch; workers without torch also read a configuration.
+# The same as in `xai.controls.null`, which imports torch: workers that do not need torch also read a configuration.
 _FOV_RATIO = "vessel_ratio_fov"
 _TESTED_RATIOS = ("vessel_ratio", _FOV_RATIO)
 
@@ -20,9 +20,12 @@ _TESTED_RATIOS = ("vessel_ratio", _FOV_RATIO)
 class Number:
     """A number that a control adds to a row of the leaderboard and to the measures of `results.json`.
 
-    images: the column with its number of images, or the measure that has the same images; method: a key of
-    `benchmark.report.results.methods`; scale: the scale of its interval over patients, None if it has no interval;
-    has_p: whether it has a p-value, in the column `<name>_p`.
+    Attributes:
+        name: its column.
+        images: the column that counts its images, or the measure that is computed from the same images.
+        method: a key of `benchmark.report.results.methods`.
+        scale: the scale of its interval over patients; None if it has no interval.
+        has_p: whether the column `<name>_p` has its p-value.
     """
 
     name: str
@@ -34,21 +37,26 @@ class Number:
 
 @dataclass(frozen=True)
 class Method:
-    """How the numbers of a control were computed; `{draws}`, `{seeds}` and `{images}` in the text are settings."""
+    """How a control's numbers are computed; the settings replace `{draws}`, `{seeds}` and `{images}` in the text."""
 
     name: str
     text: str
-    permutes: bool = False  # with `draws` random permutations
+    permutes: bool = False  # `draws` times
 
 
 @dataclass(frozen=True)
 class Control:
     """One control.
 
-    name: the name of its switch in the configuration and of its files, `<name>.json` and `<name>.parquet` in the folder
-    of a trial; written_last: the file that is written last, so that the control is complete if this file exists;
-    settings: the keys of `controls` on which its numbers depend; numbers and counts: its columns in the leaderboard;
-    needs_erased: whether it needs images without vessels, which are the same for every trial.
+    Attributes:
+        name: its switch in the configuration, and the name of its files in the folder of a trial (`<name>.json` and
+            `<name>.parquet`).
+        written_last: which of the two files is written last; if it exists, the control is complete.
+        numbers: its numbers in the leaderboard.
+        counts: its other columns in the leaderboard.
+        settings: the keys of `controls` on which its numbers depend.
+        methods: how its numbers are computed.
+        needs_erased: whether it needs images without vessels, which are the same for every cell.
     """
 
     name: str
@@ -65,7 +73,7 @@ class Control:
 
     @property
     def estimates(self) -> "dict[str, Scale]":
-        """The scale of every number that has an interval over patients."""
+        """The numbers with an interval over patients, and its scale."""
         return {number.name: number.scale for number in self.numbers if number.scale is not None}
 
 
@@ -126,7 +134,7 @@ PARAMETER_RANDOMISATION = Control(
         Method(
             "parameter_randomisation",
             "absolute rank correlation with the map after re-initialising weights, mean over {seeds} seeds; "
-            "parameter_randomisation_others: the same between maps of images of different patients, same model",
+            "parameter_randomisation_others: the same between maps of different patients' images, same model",
         ),
     ),
 )
@@ -134,8 +142,8 @@ ERASURE = Control(
     name="erasure",
     written_last="parquet",
     numbers=(
-        Number("auc_erased", "n_erased", scale="logit"),  # on the images without their vessels
-        # AUC on the images minus that without vessels; minus that on the control; first drop minus second.
+        Number("auc_erased", "n_erased", scale="logit"),  # AUC on the images without vessels
+        # AUC minus the AUC without vessels, AUC minus the AUC of the control, and the first drop minus the second.
         *(Number(f"auc_drop_{drop}", "n_erased", scale="identity") for drop in ("erased", "control", "difference")),
     ),
     counts=("n_erased",),

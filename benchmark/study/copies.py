@@ -1,4 +1,4 @@
-"""One image in two places: the same file under two names, and copies of a file. Nothing is decoded."""
+"""Find images that occur twice: one file under two names, or copies of a file. No image is decoded."""
 
 import hashlib
 import os
@@ -7,34 +7,34 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-_SAMPLE = 4096  # bytes, at a few places: uncompressed images of a camera are all of one size
+_SAMPLE = 4096  # bytes, at a few positions; uncompressed images of one camera all have the same size
 
 
 class File(NamedTuple):
     """A file as the file system knows it: equal for all names of one file, links included."""
 
     key: Hashable
-    size: int  # bytes; 0 where it is missing
+    size: int  # bytes; 0 if the file is missing
 
 
 def look_up(path: str) -> File:
-    """What the file system says of a path; a missing file is known by its path alone."""
+    """Look up a path in the file system; a missing file is identified by its path only."""
     try:
         found = os.stat(path)  # noqa: PTH116 - Path takes several times as long, for each of 100,000 images
     except (OSError, ValueError):
         plain = os.path.normpath(path)  # `x/../a.jpg` names a.jpg, whether or not there is a folder x
         return look_up(plain) if plain != path else File(path, 0)
-    if not found.st_ino:  # a file system without such numbers
+    if not found.st_ino:  # a file system without inode numbers
         return File(os.path.realpath(path), found.st_size)
-    # Size and time as well: some network file systems hand out one number twice.
+    # Size and time are included because some network file systems use one inode number twice.
     return File((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns), found.st_size)
 
 
 def grouped(paths: Sequence[str], files: Sequence[File]) -> list[list[int]]:
-    """Positions that show one image, a list for each that occurs twice: the same file, or files of one content.
+    """Group the positions of images that occur more than once, as the same file or as files of equal content.
 
     Args:
-        files: what `look_up` says of `paths`.
+        files: the result of `look_up` for each of `paths`.
     """
     by_file: dict[File, list[int]] = defaultdict(list)
     for place, file in enumerate(files):
@@ -49,13 +49,13 @@ def grouped(paths: Sequence[str], files: Sequence[File]) -> list[list[int]]:
 
 
 def copies(paths: Sequence[str], files: Sequence[File]) -> list[list[int]]:
-    """Positions of distinct files with the same content, a list for each content that occurs twice.
+    """Group the positions of distinct files with equal content.
 
-    Only files of equal size are opened, and read as a whole only where samples of them are equal. Empty and missing
-    files are copies of nothing.
+    Only files of equal size are opened, and they are read in full only if samples of them are equal. Empty and missing
+    files are never copies.
 
     Args:
-        files: what `look_up` says of `paths`, each once.
+        files: the result of `look_up` for each of `paths`, without duplicates.
     """
     by_size: dict[int, list[int]] = defaultdict(list)
     for place, file in enumerate(files):
@@ -68,7 +68,7 @@ def copies(paths: Sequence[str], files: Sequence[File]) -> list[list[int]]:
 def _divided(
     groups: Iterable[list[int]], paths: Sequence[str], key: Callable[[str], bytes | None]
 ) -> Iterator[list[int]]:
-    """Groups of two and more, divided by what `key` says of their files; what cannot be read is left out."""
+    """Divide groups by the `key` of their files and keep those of two or more; unreadable files are left out."""
     for group in groups:
         if len(group) > 1:
             parts: dict[bytes, list[int]] = defaultdict(list)

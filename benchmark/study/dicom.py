@@ -1,4 +1,4 @@
-"""DICOM files as fundus cameras export them: the first frame's pixels, the patient and the eye."""
+"""Read DICOM files as fundus cameras export them: the pixels of the first frame, the patient and the eye."""
 
 import warnings
 from pathlib import Path
@@ -10,19 +10,19 @@ from PIL import Image
 from xai.decoding import Picture, PictureError, eight_bits, read_picture
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
-# Transfer syntaxes whose frames are files of their own, which the reader of pictures decodes: JPEG and JPEG 2000.
+# Transfer syntaxes whose frames are complete JPEG or JPEG 2000 files, which `read_picture` decodes.
 _JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51)}
 _LOSSLESS_JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (57, 70)}
 _JPEG_2000 = {f"1.2.840.10008.1.2.4.{number}" for number in (90, 91)}
 _COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 _INTERPRETATIONS = _COLOURS | {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"}
-_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 1 << 27)  # as many as Pillow decodes of other files
+_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 1 << 27)  # the limit that Pillow has for other files
 _EYES: dict[str, Literal["left", "right"]] = {"L": "left", "R": "right"}
 _OPPOSITE = {"L": "R", "R": "L", "F": "H", "H": "F"}
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the name or the content says so: after 128 bytes of any content, DICOM files have DICM (PS3.10)."""
+    """Whether the name or the content marks a DICOM file: DICM follows the first 128 bytes (PS3.10)."""
     if path.suffix.lower() in SUFFIXES:
         return path.is_file()
     try:
@@ -33,28 +33,28 @@ def is_dicom(path: Path) -> bool:
 
 
 def patient_id(path: Path) -> str | None:
-    """PatientID (0010,0020); None where it is empty or the file is not DICOM."""
+    """PatientID (0010,0020); None if it is empty or the file is not DICOM."""
     return _text(path, "PatientID") or None
 
 
 def eye(path: Path) -> Literal["left", "right"] | None:
-    """ImageLaterality (0020,0062), else Laterality (0020,0060); None where neither names one eye."""
+    """ImageLaterality (0020,0062), or else Laterality (0020,0060); None if neither names one eye."""
     return _EYES.get((_text(path, "ImageLaterality") or _text(path, "Laterality")).upper())
 
 
 def read_dicom(path: Path) -> Picture:
-    """The first frame, as colours of 8 bits a channel, rows towards the patient's left and columns towards the feet.
+    """Read the first frame in colour with 8 bits per channel.
 
-    Grey levels are shown as PhotometricInterpretation says; rescaling and windows, which images do not have, are
-    ignored. A frame that is a JPEG is decoded as one: what the JPEG itself says of its colours counts more than the
-    attributes around it, which cameras often do not set.
+    Rows run towards the patient's left and columns towards the feet. Grey levels follow PhotometricInterpretation;
+    rescaling and windows are ignored, because fundus photographs do not have them. A JPEG frame is decoded as a JPEG:
+    its own colour information has priority over the DICOM attributes, which cameras often do not set.
 
     Raises:
-        PictureError: without an image, damaged, too large, or in a transfer syntax that cannot be decoded here.
+        PictureError: the file has no image, is damaged or too large, or its transfer syntax cannot be decoded here.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of attributes that the pixels do not depend on
+            warnings.simplefilter("ignore")  # about attributes that do not affect the pixels
             dataset = _dataset(path)
             rgb = _first_frame(dataset)
             if str(dataset.PhotometricInterpretation) == "MONOCHROME1":
@@ -62,13 +62,13 @@ def read_dicom(path: Path) -> Picture:
             return Picture(_oriented(rgb, dataset))
     except PictureError as error:
         raise PictureError(f"DICOM: {error}") from error
-    except Exception as error:  # a damaged file leads pydicom to raise almost anything
+    except Exception as error:  # for a damaged file, pydicom may raise almost any error
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise PictureError(f"DICOM: not readable ({reason[:160]})") from error
+        raise PictureError(f"DICOM: cannot be read ({reason[:160]})") from error
 
 
 def _text(path: Path, keyword: str) -> str:
-    """An attribute as text; empty where it is absent, or the file is not DICOM."""
+    """An attribute as text; empty if it is absent or the file is not DICOM."""
     import pydicom
 
     if not is_dicom(path):
@@ -78,34 +78,36 @@ def _text(path: Path, keyword: str) -> str:
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=[keyword])
             return str(dataset.get(keyword, "") or "").strip(" \0")
-    except Exception:  # a damaged file leads pydicom to raise almost anything
+    except Exception:  # for a damaged file, pydicom may raise almost any error
         return ""
 
 
 def _dataset(path: Path) -> Any:
-    """The attributes, checked for what decoders take for granted."""
+    """Read the attributes and check those that the decoders rely on."""
     import pydicom
 
     dataset = pydicom.dcmread(path, force=True)  # files of old archives lack the preamble
     if "PixelData" not in dataset or not hasattr(dataset, "Rows"):
-        raise PictureError("a file without an image")
+        raise PictureError("the file contains no image")
     if not hasattr(dataset.file_meta, "TransferSyntaxUID"):
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian  # what old files are in
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian  # the syntax of old files
     if not 0 < int(dataset.Rows) * int(dataset.Columns) <= _PIXELS:
-        raise PictureError(f"{dataset.Columns}x{dataset.Rows} pixels; at most {_PIXELS // 10**6} million are read")
+        raise PictureError(f"{dataset.Columns}x{dataset.Rows} pixels; at most {_PIXELS // 10**6} million are supported")
     if dataset.SamplesPerPixel not in (1, 3):
-        raise PictureError(f"{dataset.SamplesPerPixel} samples a pixel; an image has 1 or 3")
+        raise PictureError(f"{dataset.SamplesPerPixel} samples per pixel; 1 or 3 are supported")
     if dataset.BitsAllocated not in (8, 16) or not 8 <= dataset.BitsStored <= 16:
-        raise PictureError(f"{dataset.BitsStored} of {dataset.BitsAllocated} bits a sample; 8 to 16 are read")
+        raise PictureError(f"{dataset.BitsStored} of {dataset.BitsAllocated} bits per sample; 8 to 16 are supported")
     if str(dataset.PhotometricInterpretation) not in _INTERPRETATIONS:
-        raise PictureError(f"colours are stored as {dataset.PhotometricInterpretation}; RGB is read, for example")
+        raise PictureError(
+            f"colours stored as {dataset.PhotometricInterpretation} are not supported; convert the file to RGB"
+        )
     if dataset.PixelRepresentation:
-        raise PictureError("signed samples, which an image does not have")
+        raise PictureError("signed samples are not supported; convert the file to unsigned samples")
     return dataset
 
 
 def _first_frame(dataset: Any) -> np.ndarray:
-    """(Rows, Columns, 3) uint8 RGB, as stored; grey levels as they are."""
+    """(Rows, Columns, 3) uint8 RGB in the stored orientation; grey levels are not inverted."""
     from pydicom import encaps
     from pydicom.pixels import get_decoder
 
@@ -117,7 +119,7 @@ def _first_frame(dataset: Any) -> np.ndarray:
             rgb = read_picture(frame, rgb_unless_said=syntax in _JPEG and interpretation == "RGB").rgb
         except PictureError as error:
             raise PictureError(f"{syntax.name}: {error}") from error
-        if syntax not in _JPEG and interpretation.startswith("YBR_FULL"):  # which only a lossy JPEG converts itself
+        if syntax not in _JPEG and interpretation.startswith("YBR_FULL"):  # only lossy JPEG converts these itself
             return np.asarray(Image.fromarray(rgb, "YCbCr").convert("RGB"))
         return rgb
     try:
@@ -140,14 +142,15 @@ def _palette(indices: np.ndarray, dataset: Any) -> np.ndarray:
     from pydicom.pixels import apply_color_lut
 
     colours = apply_color_lut(indices, dataset)
-    # Tables of 16 bits use them all (PS3.3 C.7.6.3.1.6), though some hold 8 in entries of 16.
+    # 16-bit tables use the full range (PS3.3 C.7.6.3.1.6), but some hold 8-bit values in 16-bit entries.
     return eight_bits(colours, 16 if colours.max() > 255 else 8)
 
 
 def _oriented(rgb: np.ndarray, dataset: Any) -> np.ndarray:
-    """The frame turned as PatientOrientation (0020,0020) says, so that rows run towards L and columns towards F.
+    """Orient the frame by PatientOrientation (0020,0020), so that rows run towards L and columns towards F.
 
-    That is how fundus images are shown. Other values than two single letters of L, R, F and H turn nothing.
+    Fundus images are shown in this orientation. The frame stays as it is unless the value is two of the letters L, R, F
+    and H.
     """
     value = dataset.get("PatientOrientation")
     row, column = [str(letter).strip().upper() for letter in value] if value and len(value) == 2 else ("", "")

@@ -1,4 +1,4 @@
-"""What is wrong with a manifest, found before any image is decoded: one line per fault, with its row and the fix."""
+"""Find the faults of a manifest before any image is decoded: one line per fault, with its row and the fix."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,24 +18,24 @@ EYES = dict.fromkeys(("left", "l", "os", "o.s.", "le", "left eye"), "left") | di
 _OF_ONE_IMAGE = ("artery_mask", "vein_mask", "disc_mask")  # a camera may have one fov_mask for all its images
 _SHOWN = 10
 
-Fault = tuple[Any, str]  # what faults are sorted by, row or file, and the message
+Fault = tuple[Any, str]  # the row or file that faults are sorted by, and the message
 
 
 def lines(manifest: Path, faults: Iterable[Fault]) -> list[str]:
-    """The first faults, and how many more there are."""
-    told = [f"{manifest}: {message}" for _, message in sorted(faults)]
-    return told[:_SHOWN] + ([f"{manifest}: and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else [])
+    """The first faults, and the number of further ones."""
+    found = [f"{manifest}: {message}" for _, message in sorted(faults)]
+    return found[:_SHOWN] + ([f"{manifest}: and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else [])
 
 
 def refuse(manifest: Path, faults: Iterable[Fault]) -> None:
-    """Raise a UserError with `lines`, where there are faults."""
-    told = lines(manifest, faults)
-    if told:
-        raise UserError("\n".join(told))
+    """Raise a UserError with `lines` if there are faults."""
+    found = lines(manifest, faults)
+    if found:
+        raise UserError("\n".join(found))
 
 
 def of_cells(table: pl.DataFrame) -> list[Fault]:
-    """Of `read_listing`'s table: cells that are empty or cannot be what they say, and patients that are ambiguous."""
+    """The faults of the table from `read_listing`: empty or invalid cells, and ambiguous patients."""
     patients = table.select("row", "patient_id")
     return [
         *_empty(table),
@@ -50,10 +50,10 @@ def of_cells(table: pl.DataFrame) -> list[Fault]:
 
 
 def of_spelling(patients: Iterable[tuple[Any, str, str | None]]) -> list[Fault]:
-    """Patients whose id is written in two ways, once for each way.
+    """The faults of patient ids that are written in more than one way; one fault per further spelling.
 
     Args:
-        patients: what to sort by, where it is written, the id.
+        patients: the row or file to sort by, the place to name in the message, and the id.
     """
     faults: list[Fault] = []
     first: dict[str, tuple[str, str]] = {}
@@ -69,52 +69,53 @@ def of_spelling(patients: Iterable[tuple[Any, str, str | None]]) -> list[Fault]:
                 if patient.isascii() and written.isascii()
                 else map(ascii, (patient, written))
             )
-            told = f"{place}: patient_id {shown(own)} and {shown(its)} in {other} differ in spelling alone"
-            faults.append((key, f"{told}; write one patient's id in one way"))
+            message = f"{place}: patient_id {shown(own)} and {shown(its)} in {other} differ only in spelling"
+            faults.append((key, f"{message}; write each patient's id in one way"))
     return faults
 
 
 def of_shared_files(images: pl.DataFrame, files: Sequence[File]) -> list[Fault]:
-    """Images that are listed twice, by whatever path, and masks that are another row's as well.
+    """The faults of images that are listed twice, under any path, and of masks that two rows share.
 
     Args:
         images: row, image, and paths of masks.
-        files: of each image.
+        files: the file of each image.
     """
     faults: list[Fault] = []
+    once = "list each image once"
     first: dict[File, tuple[int, str, str]] = {}
     for file, (row, image) in zip(files, images.select("row", "image").iter_rows(), strict=True):
         if image is None:
             continue
         other, _, written = first.setdefault(file, (row, "image", image))
         if other != row and written == image:
-            faults.append((row, f"row {row}: image {shown(image)} is listed in row {other} already"))
+            faults.append((row, f"row {row}: image {shown(image)} is already listed in row {other}; {once}"))
         elif other != row:
-            told = f"row {row}: image {shown(image)} is the same file as {shown(written)} in row {other}"
-            faults.append((row, f"{told}; list each image once"))
+            message = f"row {row}: image {shown(image)} is the same file as {shown(written)} in row {other}"
+            faults.append((row, f"{message}; {once}"))
     for column in _OF_ONE_IMAGE:
         for row, path in images.select("row", column).drop_nulls().iter_rows():
             other, use, _ = first.setdefault(look_up(path), (row, column, path))
             if other != row or use == "image":
-                told = f"row {row}: {column} {shown(Path(path).name)} is the {use} of row {other}"
-                faults.append((row, f"{told}; every image needs a mask of its own"))
+                message = f"row {row}: {column} {shown(Path(path).name)} is also the {use} of row {other}"
+                faults.append((row, f"{message}; every image needs its own mask"))
     return faults
 
 
 def of_copies(images: pl.DataFrame, groups: list[list[int]]) -> list[Fault]:
-    """Copies of an image under another patient, or with another label."""
+    """The faults of copies of an image that have another patient or another label."""
     faults: list[Fault] = []
     rows = images.select("row", "image", "label", "patient_id").rows()
     for first, *others in groups:
         row, image, label, patient = rows[first]
         for place in others:
             at, copy, its_label, its_patient = rows[place]
-            told = f"row {at}: image {shown(copy)} is a copy of {shown(image)} in row {row}"
+            message = f"row {at}: image {shown(copy)} is a copy of {shown(image)} in row {row}"
             if its_patient != patient:
-                told += f", but of patient {shown(its_patient)}, not {shown(patient)}"
-                faults.append((at, f"{told}; remove one of them, or give both one patient_id"))
+                message += f", but of patient {shown(its_patient)}, not {shown(patient)}"
+                faults.append((at, f"{message}; remove one of them, or give both the same patient_id"))
             elif its_label != label:
-                faults.append((at, f"{told}, but has another label; correct one of them"))
+                faults.append((at, f"{message}, but has another label; correct one of them"))
     return faults
 
 
@@ -128,13 +129,13 @@ def _empty(table: pl.DataFrame) -> list[Fault]:
 
 
 def _nothing(table: pl.DataFrame) -> list[Fault]:
-    """Texts that stand for a missing value, or for one that a spreadsheet has spoilt."""
+    """The faults of texts that stand for a missing value, or that a spreadsheet has damaged."""
     given = "give every image the id of its patient"
     checks = [
         ("image", means_nothing, "which stands for a missing value: name its file"),
         ("patient_id", means_nothing, f"which stands for a missing value: {given}"),
-        ("patient_id", is_rounded, "a number without its last digits: write the column as text"),
-        *((column, is_sheet_error, "an error of the spreadsheet: correct it or leave it empty") for column in OPTIONAL),
+        ("patient_id", is_rounded, "a number that has lost its last digits: save the column as text"),
+        *((column, is_sheet_error, "a spreadsheet error: correct it or leave it empty") for column in OPTIONAL),
     ]
     return [
         (row, f"row {row}: {column} is {shown(text)!r}, {rule}")
@@ -145,7 +146,7 @@ def _nothing(table: pl.DataFrame) -> list[Fault]:
 
 def _line_breaks(table: pl.DataFrame) -> list[Fault]:
     return [
-        (row, f'row {row}: {column} holds a line break: a quote (") there is open or out of place')
+        (row, f'row {row}: {column} contains a line break: close or move the quote (") in that row')
         for column in COLUMNS
         for row in table.filter(pl.col(column).str.contains(r"[\r\n]"))["row"]
     ]
@@ -164,7 +165,7 @@ def _partly_split(table: pl.DataFrame) -> list[Fault]:
     if table["split"].null_count() in (0, len(table)):
         return []
     row = table.filter(pl.col("split").is_null())["row"][0]
-    return [(row, f"row {row}: split is empty here but given elsewhere; fill every row or none")]
+    return [(row, f"row {row}: split is empty, but other rows have one; fill every row or none")]
 
 
 def _in_two_splits(table: pl.DataFrame) -> list[Fault]:
@@ -173,6 +174,6 @@ def _in_two_splits(table: pl.DataFrame) -> list[Fault]:
     for row, patient, split in table.select("row", "patient_id", "split").drop_nulls().iter_rows():
         other_row, other_split = first.setdefault(patient, (row, split))
         if split != other_split:
-            told = f"row {row}: patient {shown(patient)} is in {split} here and in {other_split} in row {other_row}"
-            faults.append((row, told))
+            message = f"row {row}: patient {shown(patient)} is in {split} here but in {other_split} in row {other_row}"
+            faults.append((row, f"{message}; put all images of a patient into one split"))
     return faults

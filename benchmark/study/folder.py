@@ -1,4 +1,4 @@
-"""A cohort as folders, `train|val|test/<class>/`, read as torchvision's ImageFolder does, which RETFound uses."""
+"""Read a cohort of folders, `train|val|test/<class>/`, as torchvision's ImageFolder does, which RETFound uses."""
 
 import os
 from collections import Counter
@@ -13,7 +13,7 @@ from benchmark.study.images import IMAGE_SUFFIXES
 from benchmark.study.spellings import shown
 
 SPLITS = ("train", "val", "test")
-_LAYOUT = "a folder cohort is laid out train|val|test/<class>/"
+_LAYOUT = "a folder cohort has the layout train|val|test/<class>/"
 _MEANT = {
     "train": {"training", "trn", "tr"},
     "val": {"valid", "validation", "validate", "dev", "eval"},
@@ -23,7 +23,7 @@ _MEANT = {
 
 @dataclass(frozen=True)
 class Listed:
-    """One file of a class folder: its path below the cohort's folder, as text."""
+    """One file of a class folder; `image` is its path below the cohort's folder."""
 
     image: str
     split: str
@@ -32,7 +32,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Folder:
-    """What a folder cohort holds. `left_out`: how many other files there are, by why they are no images."""
+    """The content of a folder cohort; `left_out` counts the files that are not used, by reason."""
 
     listed: list[Listed]
     classes: Classes
@@ -40,18 +40,18 @@ class Folder:
 
 
 def read_folder(folder: Path, positive: str | None) -> Folder:
-    """Every image of the class folders, at any depth; links are followed.
+    """Read all images of the class folders, at any depth; links are followed.
 
     Args:
-        positive: name of the class that is label 1; by default the last in order of names.
+        positive: name of the class that is label 1; by default the last by name.
 
     Raises:
-        UserError: not laid out so, not two classes, no image; one line.
+        UserError: the layout differs, there are not two classes, or there is no image; one line.
     """
     try:
         return _read(folder, positive)
     except OSError as error:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); give yourself the right to") from error
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _read(folder: Path, positive: str | None) -> Folder:
@@ -62,8 +62,8 @@ def _read(folder: Path, positive: str | None) -> Folder:
     if len(names) != 2:
         found = ", ".join(_where(name, class_folders) for name in names) or "none"
         raise UserError(
-            f"{folder}: needs exactly two class folders, found {found}; put the images of train, val and test into two "
-            "folders of the same names each, or list them in a CSV"
+            f"{folder}: needs exactly two class folders, found {found}; give train, val and test two class folders of "
+            "the same names, or list the images in a CSV"
         )
     try:
         named = classes.with_positive(names, positive) if positive is not None else Classes(*names)
@@ -85,14 +85,14 @@ def _read(folder: Path, positive: str | None) -> Folder:
 
 
 def told_left_out(left_out: Mapping[str, int]) -> str:
-    """How many files of a folder cohort are not taken, and why, in words."""
+    """Describe how many files of a folder cohort are left out, and why."""
     total = sum(left_out.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
     return f"{total} {'file' if total == 1 else 'files'} left out: {reasons}"
 
 
 def _split_folders(folder: Path, left_out: Counter[str]) -> dict[str, str]:
-    """By split, the name of its folder, in any case."""
+    """Map each split to the name of its folder, in any case."""
     found: dict[str, str] = {}
     others = []
     for entry in _entries(folder):
@@ -100,7 +100,7 @@ def _split_folders(folder: Path, left_out: Counter[str]) -> dict[str, str]:
         if split not in SPLITS or not entry.is_dir():
             others.append(entry)
         elif split in found:
-            raise UserError(f"{folder}: holds both {found[split]} and {entry.name}; keep one folder for {split}")
+            raise UserError(f"{folder}: contains both {found[split]} and {entry.name}; keep one folder for {split}")
         else:
             found[split] = entry.name
     absent = [split for split in SPLITS if split not in found]
@@ -117,7 +117,7 @@ def _split_folders(folder: Path, left_out: Counter[str]) -> dict[str, str]:
         if entry.is_dir() and not entry.name.startswith("."):
             inside = sum(_is_image(file) for _, file in _walk(entry.path, ()))
             if inside:
-                left_out[f"in {shown(entry.name)}/, which is no split"] += inside
+                left_out[f"in {shown(entry.name)}/, which is not a split"] += inside
         elif _is_image(entry):
             left_out["outside the class folders"] += 1
     return found
@@ -141,7 +141,7 @@ def _where(name: str, class_folders: dict[str, list[str]]) -> str:
 
 
 def _images(folder: Path, left_out: Counter[str]) -> Iterator[str]:
-    """Paths below a class folder, those beside each other in order of names before those in folders below."""
+    """The paths of the images in a class folder: in each folder first its files, by name, then its subfolders."""
     for relative, entry in _walk(str(folder), (_identity(folder.parent.parent), _identity(folder.parent))):
         reason = _reason(entry) or ("" if _is_text(relative) else "with a name that is not UTF-8")
         if reason:
@@ -151,7 +151,7 @@ def _images(folder: Path, left_out: Counter[str]) -> Iterator[str]:
 
 
 def _reason(entry: os.DirEntry[str]) -> str:
-    """Why a file is not taken; empty where it is. A broken link is taken: the study reports it as missing."""
+    """Why a file is left out; empty if it is used. A broken link is used, so that the study reports it as missing."""
     if entry.name.startswith("."):
         return "hidden"
     suffix = Path(entry.name).suffix.lower()
@@ -161,7 +161,7 @@ def _reason(entry: os.DirEntry[str]) -> str:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name on disk is text: undecodable bytes of it would have become lone surrogates."""
+    """Whether a file name is valid text; undecodable bytes in it would have become lone surrogates."""
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
@@ -172,7 +172,7 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 def _walk(
     folder: str, above: tuple[tuple[int, int], ...], relative: str = ""
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Everything in a folder and below that is not a folder; links are followed, but not into a folder above them."""
+    """All entries in and below a folder that are not folders; links are followed, except into a folder above them."""
     here = _identity(Path(folder))
     if here in above:
         return

@@ -1,4 +1,4 @@
-"""From a file to what the study uses: the image, its field of view, and the square crop every model sees."""
+"""Read what the study needs from an image file: the image, its field of view, and the square crop for models."""
 
 import hashlib
 from pathlib import Path
@@ -14,45 +14,46 @@ from xai.decoding import Picture, PictureError, read_picture
 from xai.fov import has_light_surround
 from xai.landmarks import read_fov
 
-IMAGE_SIZE = 224  # every model sees the crop at this side
-# File names that may be images, lower case: what torchvision's ImageFolder takes, and what cameras and PACS write.
+IMAGE_SIZE = 224  # px, side of the crop that every model receives
+# Endings of image files, in lower case: those of torchvision's ImageFolder, and those that cameras and PACS write.
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc", ".avif"}
     | dicom.SUFFIXES
 )
-LEAST_SIDE = 64  # px, of the frame and of the field of view; a thumbnail shows no vessels
+LEAST_SIDE = 64  # px, of the frame and of the field of view; smaller images show no vessels
 MOST_OBLONG = 4  # long side : short side; montages and wide-field images stay below 2
-_LEAST_RANGE = 8  # grey levels between the darkest and the brightest; of 584 real images the flattest has 27
-_GLANCE = 64  # px; the side at which that is judged, so that noise does not count
+_LEAST_RANGE = 8  # grey levels from dark to bright; the lowest range of 584 real images is 27
+_GLANCE = 64  # px, side of the reduced image in which that range is measured, so that noise does not count
 
 
 class ImageError(ValueError):
-    """A file that is no usable image; the message says why."""
+    """A file that cannot be used as an image; the message gives the reason."""
 
 
 def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned the way its EXIF block says; black where the picture is transparent.
+    """Read an image as (H, W, 3) uint8 RGB, oriented by its EXIF block, with transparent pixels black.
 
     Raises:
-        ImageError: missing, damaged, or not a picture.
+        ImageError: the file is missing, damaged, or not an image.
     """
     picture = _decode(path)
     return picture.rgb if picture.opaque is None else _blackened(picture.rgb, picture.opaque)
 
 
 def load_image(path: Path, fov_mask: str = "") -> tuple[np.ndarray, np.ndarray]:
-    """An image and its field of view, ready for use: as `read_image`, and black in place of a light surround.
+    """Read an image as `read_image` does, find its field of view, and make a light surround black.
 
     Args:
         path: the image.
-        fov_mask: a mask of its field of view; empty where there is none.
+        fov_mask: the path of a mask of its field of view; empty if there is none.
 
     Returns:
-        (H, W, 3) uint8 and (H, W) bool. What is transparent is outside the field of view.
+        The image, (H, W, 3) uint8, and the field of view, (H, W) bool. Transparent pixels are outside the field of
+        view.
 
     Raises:
-        ImageError: not usable as an image.
+        ImageError: the file cannot be used as an image.
         ValueError: the image is black.
     """
     picture = _decode(path)
@@ -81,20 +82,20 @@ def _blackened(rgb: np.ndarray, inside: np.ndarray) -> np.ndarray:
 def _refuse_no_image(rgb: np.ndarray) -> None:
     height, width = rgb.shape[:2]
     if min(height, width) < LEAST_SIDE:
-        raise ImageError(f"{width}x{height} pixels: too small to show vessels (at least {LEAST_SIDE} a side)")
+        raise ImageError(f"{width}x{height} pixels: too small to show vessels (at least {LEAST_SIDE} per side)")
     if max(height, width) > MOST_OBLONG * min(height, width):
-        raise ImageError(f"{width}x{height} pixels: too oblong for an image (at most {MOST_OBLONG}:1)")
+        raise ImageError(f"{width}x{height} pixels: too elongated for an image (at most {MOST_OBLONG}:1)")
     glance = np.asarray(Image.fromarray(rgb).reduce(max(1, min(height, width) // _GLANCE)).convert("L"))
     darkest, brightest = np.percentile(glance, (1, 99))
-    if brightest - darkest < _LEAST_RANGE and brightest > _LEAST_RANGE:  # find_fov names a black image
-        raise ImageError(f"a blank frame (grey levels {darkest:.0f} to {brightest:.0f} of 255): nothing to see")
+    if brightest - darkest < _LEAST_RANGE and brightest > _LEAST_RANGE:  # find_fov reports a black image
+        raise ImageError(f"a blank frame (grey levels from {darkest:.0f} to {brightest:.0f} of 255 only)")
 
 
 def crop_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Streaming step: `path` and `fov_mask` -> the crop (224, 224, 3) uint8 and its square in the image.
+    """Streaming step: `path` and `fov_mask` -> the crop, (224, 224, 3) uint8, and its square in the image.
 
-    `digest` is equal for images of equal pixels, however they are stored. An image that cannot be used comes
-    back with the reason in `error` and an empty crop.
+    `digest` is equal for images with equal pixels, however they are stored. For an image that cannot be used, `error`
+    contains the reason and the crop is blank.
     """
     try:
         rgb, fov = load_image(Path(row["path"]), row["fov_mask"])
@@ -109,9 +110,9 @@ def crop_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def one_line(error: Exception) -> str:
-    """Why a file cannot be used, fit for a table: what a damaged file says of itself may hold any character."""
-    nothing_said = "not enough memory" if isinstance(error, MemoryError) else type(error).__name__
-    reason = str(error).strip() or nothing_said
+    """The reason why a file cannot be used, as one printable line: text from a damaged file may hold any character."""
+    default = "not enough memory" if isinstance(error, MemoryError) else type(error).__name__
+    reason = str(error).strip() or default
     return "".join(character if character.isprintable() else "?" for character in reason)
 
 

@@ -1,4 +1,4 @@
-"""The keys of a configuration: those that its JSON Schema knows, with the list positions that its values have."""
+"""The keys of a configuration: those that its JSON Schema defines, and the positions of the lists in its values."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _PATHS = ("path", "file-path", "directory-path")  # pydantic's formats of Path, 
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys that a schema knows.
+    """The keys that a schema defines.
 
     Attributes:
         schema: the JSON Schema that pydantic writes for the whole configuration.
@@ -27,22 +27,22 @@ class Keys:
         return [str(part) for part in _below(*self._at(section, values))]
 
     def absolute(self, values: Any, folder: Path) -> Any:
-        """The values of a whole configuration, each path among them absolute.
+        """Make all paths in the values of a whole configuration absolute.
 
         Args:
-            folder: the one that relative paths start from; `~` is the home folder.
+            folder: the folder that relative paths start from; `~` is the home folder.
         """
         return _absolute(self._root, values, folder)
 
     def replaced(self, values: Any, dotted: str, value: Any, folder: Path) -> Any:
-        """The values of a whole configuration with one of them replaced.
+        """Replace one value of a whole configuration.
 
         Args:
             dotted: the key, with list positions, as in `backbones.0.weights`.
-            folder: the one that relative paths in `value` start from.
+            folder: the folder that relative paths in `value` start from.
 
         Raises:
-            UserError: unknown key or position; the message names the nearest known key.
+            UserError: the key or position is unknown; the message names the nearest known key.
         """
         known = {".".join(map(str, key)): key for key in _every(self._root, values)}
         if dotted not in known:
@@ -63,7 +63,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class _Shape:
-    """What a schema says of one value; `whole` is the schema that its references point into."""
+    """The part of a schema that describes one value; `whole` is the schema that its references point into."""
 
     part: Schema
     whole: Schema
@@ -79,7 +79,7 @@ class _Shape:
 
 
 def _below(shape: _Shape, value: Any) -> dict[str | int, _Shape]:
-    """What a value has or may have below it: keys, or the list positions that are there."""
+    """The keys that a value may have, or the positions of a list."""
     found: dict[str | int, Schema] = {}
     for option in _fitting(shape.options(), value):
         found.update(option["properties"])
@@ -92,9 +92,9 @@ def _below(shape: _Shape, value: Any) -> dict[str | int, _Shape]:
 
 
 def _fitting(options: list[Schema], value: Any) -> list[Schema]:
-    """The alternatives with keys that a value may be; where options go with a name, those of this name.
+    """The alternatives with keys that fit a value; if options depend on a name, only those of this name.
 
-    An absent section may be any of them, and a choice may be written as its name alone.
+    All of them fit an absent section. A choice may be written as its name only.
     """
     with_keys = [option for option in options if "properties" in option]
     if isinstance(value, str):
@@ -143,13 +143,13 @@ def _replaced(old: Any, key: Key, value: Any) -> Any:
 
 
 def _unknown(dotted: str, known: Mapping[str, Key], values: Any) -> str:
-    """Why a key is unknown, and the nearest that is known: one with the same last part, if there is any."""
+    """Explain why a key is unknown and suggest the nearest known key, if possible one with the same last part."""
     from backbones.spelling import did_you_mean  # imports torch
 
     same = [other for other in known if other.rpartition(".")[2] == dotted.rpartition(".")[2]]
     hint = did_you_mean(dotted, same or known, f"known: {', '.join(key for key in known if '.' not in key)}")
     for part in dotted.split("."):
         if isinstance(values, list) and part.isdecimal() and int(part) >= len(values):
-            return f"there is no position {part}, as the list has {len(values)}, counted from 0; {hint}"
+            return f"position {part} does not exist in a list of length {len(values)} (positions start at 0); {hint}"
         values = _inner(values, int(part) if isinstance(values, list) and part.isdecimal() else part)
     return f"unknown key; {hint}"

@@ -1,4 +1,4 @@
-"""A manifest in table form, CSV or Parquet, as texts: its header checked, every cell a text or null."""
+"""Read a manifest table (CSV or Parquet) as text: the header is checked, and every cell is a text or null."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -22,18 +22,18 @@ _ALSO_CALLED = {
     "label": "labels class diagnosis target outcome y ground_truth gt disease status",
     "patient_id": "patient patientid pid subject subject_id person person_id participant participant_id mrn case_id id",
 }
-_SHOWN = 20  # names of columns
+_SHOWN = 20  # column names in a message
 
 
 def read_listing(manifest: Path) -> pl.DataFrame:
-    """The rows of a manifest that are not blank.
+    """Read the rows of a manifest that are not blank.
 
     Returns:
-        row (Int64, as a spreadsheet shows it; of a Parquet file, from 1) and `COLUMNS`, as text without surrounding
-        spaces; null where a cell is empty, a column is absent, or an optional cell says NA or the like.
+        row (Int64, as a spreadsheet shows it; counted from 1 in a Parquet file) and `COLUMNS`, as text without
+        surrounding spaces; null if a cell is empty, a column is absent, or an optional cell is NA or similar.
 
     Raises:
-        UserError: not a table, or not one with these columns; one line.
+        UserError: the file is not a table, or lacks these columns; one line.
     """
     kind = manifest.suffix.lower()
     if not manifest.exists():
@@ -45,23 +45,23 @@ def read_listing(manifest: Path) -> pl.DataFrame:
             table = _csv(manifest)
         else:
             refuse_foreign(manifest)
-            raise NotATableError("a manifest is a .csv, a .parquet, or a folder laid out train|val|test/<class>/")
+            raise NotATableError("a manifest is a .csv, a .parquet, or a folder laid out as train|val|test/<class>/")
     except NotATableError as error:
         raise UserError(f"{manifest}: {error}") from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         reason = shown(" ".join(str(error).split()))
-        fix = "write it anew" if kind == ".parquet" else "check the file and your right to read it"
+        fix = "write it again" if kind == ".parquet" else "check the file and its permissions"
         raise UserError(f"{manifest}: cannot be read as a table ({reason}); {fix}") from error
     absent = [pl.lit(None, pl.String).alias(column) for column in COLUMNS if column not in table.columns]
     text = (
         table.with_columns(pl.exclude("row").str.strip_chars().replace("", None))
         .with_columns(*absent)
         .select("row", *COLUMNS)
-        .filter(pl.any_horizontal(pl.exclude("row").is_not_null()))  # spreadsheets leave blank lines behind
+        .filter(pl.any_horizontal(pl.exclude("row").is_not_null()))  # spreadsheets may add blank lines
         .with_columns(_lower("eye"), _lower("split"))
     )
     if text.is_empty():
-        raise UserError(f"{manifest}: has no row below its header; list one image a row")
+        raise UserError(f"{manifest}: has no row below its header; list one image per row")
     return text.with_columns(_without(text[column], _is_left_empty) for column in OPTIONAL)
 
 
@@ -71,7 +71,7 @@ def is_named_dicom(image: str | None) -> bool:
 
 
 def those(column: pl.Series, test: Callable[[str], bool]) -> set[str]:
-    """The texts of a column of which a test is true; each is tested once."""
+    """The distinct texts of a column that pass a test."""
     return {text for text in column.drop_nulls().unique() if test(text)}
 
 
@@ -87,7 +87,7 @@ def _parquet(manifest: Path) -> pl.DataFrame:
     with manifest.open("rb") as file:
         magic = file.read(4)
     if not magic:
-        raise NotATableError("is empty; write it anew")
+        raise NotATableError("is empty; write it again")
     if magic != b"PAR1":
         refuse_foreign(manifest)
         raise NotATableError("cannot be read as a table (it is not a Parquet file); if it is a CSV, name it .csv")
@@ -99,10 +99,10 @@ def _parquet(manifest: Path) -> pl.DataFrame:
 
 
 def _texts(column: pl.Series) -> pl.Series:
-    """A Parquet column as text. Whole numbers that became floats, as pandas makes them, are whole numbers again."""
+    """A Parquet column as text. Whole numbers that pandas converted to floats become whole numbers again."""
     if not column.dtype.is_float():
         return column.cast(pl.String)
-    exact = 2**24 if column.dtype == pl.Float32 else 2**53  # from here on, the last digits of a whole number are lost
+    exact = 2**24 if column.dtype == pl.Float32 else 2**53  # above this, a whole number loses its last digits
 
     def text(value: float | None) -> str | None:
         if value is None or value != value:
@@ -115,7 +115,7 @@ def _texts(column: pl.Series) -> pl.Series:
 
 
 def _refuse_header(header: Sequence[str], images: Sequence[str | None]) -> None:
-    """Raise NotATableError where columns are missing, named twice, or nearly named as a column of a manifest."""
+    """Raise NotATableError if a column is missing, duplicated, or named almost like a column of a manifest."""
     plain = ["_".join(re.split(r"[\s_-]+", spelling_of(name))) for name in header]
     for column in COLUMNS:
         places = [place for place, name in enumerate(plain) if name == column]
@@ -129,18 +129,18 @@ def _refuse_header(header: Sequence[str], images: Sequence[str | None]) -> None:
     there = {name.strip() for name in header}
     missing = [column for column in REQUIRED if column not in there]
     if missing == ["patient_id"] and "patient_id" not in plain and any(is_named_dicom(image) for image in images):
-        return  # the files say whose they are
+        return  # the files name their patients
     if missing:
         has = ", ".join(shown(name) for name in header[:_SHOWN]) + (", …" if len(header) > _SHOWN else "")
         renamed = [f"rename {shown(name)} to {column}" for column in missing if (name := _meant(column, header, plain))]
         raise NotATableError(
-            f"no column {', '.join(missing)}; needed are {', '.join(REQUIRED)}, and it has {has}"
+            f"no column {', '.join(missing)}; required are {', '.join(REQUIRED)}, but the header has {has}"
             + (f"; did you mean: {', '.join(renamed)}?" if renamed else "")
         )
 
 
 def _meant(column: str, header: Sequence[str], plain: Sequence[str]) -> str | None:
-    """The name in a header that is probably meant to be that column."""
+    """The column name in a header that is probably meant for this column."""
     for other in (column, *_ALSO_CALLED[column].split()):
         if other in plain:
             return header[plain.index(other)]
@@ -149,7 +149,7 @@ def _meant(column: str, header: Sequence[str], plain: Sequence[str]) -> str | No
 
 def _lower(column: str) -> pl.Expr:
     text = pl.col(column)
-    return pl.when(text.str.starts_with("#")).then(text).otherwise(text.str.to_lowercase())  # an error: as it is
+    return pl.when(text.str.starts_with("#")).then(text).otherwise(text.str.to_lowercase())  # spreadsheet errors stay
 
 
 def _is_left_empty(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""A user's images with labels and patients: a table (CSV, Parquet), or a folder `train|val|test/<class>/`."""
+"""Read a user's images with labels and patients: a table (CSV, Parquet) or a folder `train|val|test/<class>/`."""
 
 import os
 import re
@@ -19,7 +19,6 @@ from benchmark.study.spellings import means_nothing, shown, spelling_of
 __all__ = ["FILES", "OPTIONAL", "REQUIRED", "SPLITS", "Manifest", "open_manifest"]
 
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0,0": 0, "1,0": 1}
-_SHOWN = 10  # texts of labels
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,10 @@ class Manifest:
     Attributes:
         images: one row per image: image (as given), path (absolute), label (Int8), patient_id, eye (`left`, `right` or
             null), split (or null), and an absolute path or null for each mask column.
-        classes: names of the two labels, where they have names.
-        left_out: of a folder, how many files are not taken, by reason.
+        classes: the names of the two labels, if they have names.
+        left_out: for a folder, how many files are left out, by reason.
         copies: how many images are copies of another image of the same patient.
-        conflicts: lines about copies of an image in two splits or of two patients, which no study may have.
+        conflicts: one line per copy of an image with another split, label or patient; a study then refuses to run.
     """
 
     images: pl.DataFrame
@@ -42,21 +41,21 @@ class Manifest:
     conflicts: list[str] = field(default_factory=list)
 
     def refuse_conflicts(self) -> None:
-        """Raise a UserError where there are conflicts."""
+        """Raise a UserError if there are conflicts."""
         if self.conflicts:
             raise UserError("\n".join(self.conflicts))
 
     def remarks(self) -> list[str]:
-        """What a user should know of it before a run, one line each."""
-        told = []
+        """What a user should know about the manifest before a run, one line each."""
+        lines = []
         if self.classes is not None:
-            advice = f"; if that is the wrong way round: --positive {shown(self.classes.negative)}"
-            told.append(f"Classes: {self.classes}{advice if self.classes.doubtful else ''}")
+            advice = f"; if this is the wrong way round, add --positive {shown(self.classes.negative)}"
+            lines.append(f"Classes: {self.classes}{advice if self.classes.doubtful else ''}")
         if self.left_out:
-            told.append(f"Folders: {told_left_out(self.left_out)}")
+            lines.append(f"Folders: {told_left_out(self.left_out)}")
         if self.copies:
-            told.append(f"Copies of another image of the same patient: {self.copies}; they count as images")
-        return told
+            lines.append(f"Copies of another image of the same patient: {self.copies}; they count as images")
+        return lines
 
 
 def open_manifest(
@@ -65,12 +64,12 @@ def open_manifest(
     """Read and check the images of a cohort. Their files are looked up, not decoded.
 
     Args:
-        manifest: `.csv` (or `.tsv`, `.txt`), `.parquet`, or a folder. In a folder the class folders, in order of their
-            names, are label 0 and 1.
-        image_dir: what relative paths resolve against; by default the manifest's folder.
-        patient_pattern: for a folder: a regular expression whose first group, found in a file's name, is the
-            patient id. By default it is the PatientID of a DICOM file, and every other file is a patient of its own.
-        positive: the class that is label 1: the name of a class folder, or a text of the column label.
+        manifest: `.csv` (or `.tsv`, `.txt`), `.parquet`, or a folder. In a folder, the class folders are label 0 and 1
+            in the order of their names.
+        image_dir: the folder that relative paths start from; by default the manifest's folder.
+        patient_pattern: for a folder: a regular expression whose first group is the patient id in a file's name. By
+            default the patient id is the PatientID of a DICOM file, and every other file counts as its own patient.
+        positive: the class that is label 1: the name of a class folder, or a value in the column label.
 
     Raises:
         UserError: one line per fault, naming row and column.
@@ -119,7 +118,7 @@ def _extra(groups: list[list[int]]) -> int:
 
 
 def _with_tags(table: pl.DataFrame, base: Path) -> pl.DataFrame:
-    """Patient and eye of DICOM files from their tags, where the table names none."""
+    """Fill in patient and eye from the tags of DICOM files if the table does not give them."""
     patients, eyes = table["patient_id"].to_list(), table["eye"].to_list()
     for place, image in enumerate(table["image"]):
         named = is_named_dicom(image)
@@ -131,8 +130,8 @@ def _with_tags(table: pl.DataFrame, base: Path) -> pl.DataFrame:
 
 
 def _tags(path: Path) -> tuple[str | None, str | None]:
-    """Patient and eye that a DICOM file names; None of what is not one."""
-    from benchmark.study import dicom  # brings pydicom, which most cohorts do without
+    """The patient and the eye that a DICOM file names; None for other files."""
+    from benchmark.study import dicom  # imports pydicom, which most cohorts do not need
 
     if not dicom.is_dicom(path):
         return None, None
@@ -140,13 +139,13 @@ def _tags(path: Path) -> tuple[str | None, str | None]:
 
 
 def _labels(table: pl.DataFrame, positive: str | None) -> tuple[list[int], Classes | None, list[faults.Fault]]:
-    """0 or 1 for each row, the classes' names where labels are names, and what is wrong with the labels."""
+    """The label of each row (0 or 1), the names of the classes if labels are names, and the faults of the labels."""
     if positive is not None:
         return _named_labels(table, positive)
     distinct = in_order(table["label"].drop_nulls().unique())
     if len(distinct) == 2 and not any(text in _LABELS or means_nothing(text) for text in distinct):
         a, b = map(shown, distinct)
-        fault = f"label is {a!r} or {b!r}: name the positive class with cohort.positive (or --positive {b!r})"
+        fault = f"labels are {a!r} and {b!r}: name the positive class with cohort.positive (or --positive {b!r})"
         return [0] * len(table), None, [(0, fault)]
     wrong = [
         (row, f"row {row} ({shown(image or '')}): label is {shown(text)!r}, must be 0 or 1")
@@ -158,8 +157,9 @@ def _labels(table: pl.DataFrame, positive: str | None) -> tuple[list[int], Class
 
 def _named_labels(table: pl.DataFrame, positive: str) -> tuple[list[int], Classes | None, list[faults.Fault]]:
     nothing = those(table["label"], means_nothing)
+    fix = "give every image a label"
     wrong: list[faults.Fault] = [
-        (row, f"row {row} ({shown(image or '')}): label is {shown(text)!r}, which stands for a missing value")
+        (row, f"row {row} ({shown(image or '')}): label is {shown(text)!r}, which stands for a missing value; {fix}")
         for row, image, text in table.iter_rows()
         if text in nothing
     ]
@@ -189,7 +189,7 @@ def _from_folder(folder: Path, patient_pattern: str | None, positive: str | None
 
 
 def _listed(folder: Path, found: Folder, patient_pattern: str | None) -> tuple[pl.DataFrame, pl.Series]:
-    """The columns of `Manifest.images`, and of which rows the patient is known."""
+    """The table of `Manifest.images`, and whether the patient of each row is known."""
     root = folder.resolve()
     images = [listed.image for listed in found.listed]
     tags = [_tags(root / image) if is_named_dicom(image) else (None, None) for image in images]
@@ -221,14 +221,16 @@ def _in_two_folders(table: pl.DataFrame) -> list[faults.Fault]:
     in_split = table.group_by("patient_id", "split", maintain_order=True).agg(pl.col("image").first())
     places = in_split.group_by("patient_id", maintain_order=True).agg(pl.format("{} ({})", "split", "image"))
     shared = places.filter(pl.col("split").list.len() > 1)
+    fix = "put all images of a patient into one split"
     return [
-        (patient, f"patient {shown(patient)} is in {' and in '.join(where)}") for patient, where in shared.iter_rows()
+        (patient, f"patient {shown(patient)} is in {' and in '.join(where)}; {fix}")
+        for patient, where in shared.iter_rows()
     ]
 
 
 def _copied(table: pl.DataFrame, known: pl.Series, groups: list[list[int]]) -> list[faults.Fault]:
-    """Copies of an image in two splits, in both classes, or of two known patients."""
-    told: list[faults.Fault] = []
+    """The faults of copies of an image that are in two splits, in both classes, or of two known patients."""
+    found: list[faults.Fault] = []
     rows = table.select("image", "label", "split", "patient_id").rows()
     for first, *others in groups:
         image, label, split, patient = rows[first]
@@ -242,12 +244,12 @@ def _copied(table: pl.DataFrame, known: pl.Series, groups: list[list[int]]) -> l
                 what = f"of patient {shown(patient)}, not {shown(its_patient)}"
             else:
                 continue
-            told.append((copy, f"{shown(copy)} is a copy of {shown(image)}, which is {what}; keep one of them"))
-    return told
+            found.append((copy, f"{shown(copy)} is a copy of {shown(image)}, which is {what}; keep one of them"))
+    return found
 
 
 def _joined(table: pl.DataFrame, groups: list[list[int]]) -> pl.DataFrame:
-    """One patient for all copies of an image: a file that is a patient of its own is not two when copied."""
+    """Give all copies of an image one patient: a copy of a file without a patient id is not a second patient."""
     patients = table["patient_id"].to_list()
     for group in groups:
         for place in group:

@@ -1,4 +1,4 @@
-"""The same picture under several names, found by its decoded pixels.
+"""Find the same image under several names by its decoded pixels.
 
 A copy that was compressed again, resized, cropped or mirrored has other pixels and is not found.
 """
@@ -11,30 +11,30 @@ _SHOWN = 10
 
 
 def refuse_in_two_splits(images: pl.DataFrame) -> None:
-    """What one split learns from must not be what another is judged by.
+    """Refuse an image that is in two splits: models must not be evaluated on images that they were trained on.
 
     Args:
         images: image, patient_id, split, digest.
 
     Raises:
-        UserError: a picture is in two splits; one line per pair of images.
+        UserError: an image is in two splits; one line per pair.
     """
     pairs = _with_first(images).filter(pl.col("split") != pl.col("split_first"))
     lines = [
-        f"{image} (patient {patient}, {split}) is the same picture as {first} (patient {its_patient}, {its_split}): "
-        "leave one out, or give both the same patient_id"
+        f"{image} (patient {patient}, {split}) is the same image as {first} (patient {its_patient}, {its_split}): "
+        "remove one of them, or give both the same patient_id"
         for image, patient, split, first, its_patient, its_split in pairs.select(
             "image", "patient_id", "split", "image_first", "patient_id_first", "split_first"
         ).iter_rows()
     ]
     if lines:
-        more = [f"and {len(lines) - _SHOWN} more images of two splits"] if len(lines) > _SHOWN else []
+        more = [f"and {len(lines) - _SHOWN} more images in two splits"] if len(lines) > _SHOWN else []
         raise UserError("\n".join(lines[:_SHOWN] + more))
 
 
 def repeats(images: pl.DataFrame) -> pl.DataFrame:
-    """Images whose picture is listed before: image, patient_id, label, split, and of the first image with that
-    picture same_as, its_patient_id, its_label.
+    """Images whose pixels equal those of an earlier row: image, patient_id, label and split, and the name, patient and
+    label of the first such image (same_as, its_patient_id, its_label).
     """
     return _with_first(images).select(
         "image", "patient_id", "label", "split",
@@ -43,7 +43,7 @@ def repeats(images: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_first(images: pl.DataFrame) -> pl.DataFrame:
-    """Images that are not the first with their digest, each with the columns of that first one (`*_first`)."""
+    """Images that are not the first with their digest, with the columns of the first (`*_first`)."""
     first = images.with_row_index("place").unique("digest", keep="first", maintain_order=True)
     return (
         images.with_row_index("place")

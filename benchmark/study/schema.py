@@ -10,16 +10,16 @@ from pydantic_core import core_schema
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """What a YAML file for this model may hold; the section "Attributes:" of a docstring describes the keys.
+    """The JSON Schema of a model's YAML files; the section "Attributes:" of a docstring describes the keys.
 
-    Draft 7 is the newest that editors support in full.
+    Draft 7 is the newest version that editors support in full.
     """
     draft = {"$schema": GenerateDocumented.schema_dialect}
     return draft | model.model_json_schema(schema_generator=GenerateDocumented)
 
 
 def options_schema(name: str, kind: type) -> dict[str, Any]:
-    """A dataclass with options, chosen by name: the same keys, and `name`."""
+    """The schema of a dataclass with options that is chosen by name: its keys, and `name`."""
     schema = TypeAdapter(kind).json_schema(schema_generator=GenerateDocumented)
     described = {"const": name, "type": "string", "description": schema.pop("description")}
     schema["properties"] = {"name": described} | schema["properties"]
@@ -27,7 +27,7 @@ def options_schema(name: str, kind: type) -> dict[str, Any]:
 
 
 class GenerateDocumented(GenerateJsonSchema):
-    """Describes keys by docstrings, and leaves out titles, which only repeat the keys."""
+    """Describe keys by docstrings, and leave out titles, which only repeat the keys."""
 
     schema_dialect = "http://json-schema.org/draft-07/schema#"
 

@@ -1,9 +1,9 @@
-"""What a cell of somebody's table means: whether it is a value at all, and whether two spellings are one value."""
+"""Interpret the cells of a user's table: which texts are values, and which spellings mean the same value."""
 
 import re
 import unicodedata
 
-# What pandas, R, spreadsheets, registries and users write where there is no value; compared without case.
+# What pandas, R, spreadsheets, registries and users write for a missing value; compared without case.
 _NOTHING = frozenset(
     {"na", "nan", "n/a", "n.a.", "n.a", "<na>", "nat", "none", "null", "nil", "unknown", "unk", "missing", "undefined"}
     | {"not available", "not applicable", "not known", "anonymous", "anonymized", "anonymised", "tbd", "n/k", "-nan"}
@@ -24,20 +24,20 @@ def means_nothing(text: str) -> bool:
 
 
 def is_sheet_error(text: str) -> bool:
-    """Whether a text is what a spreadsheet shows where a formula failed: #REF!, #N/A, ####."""
+    """Whether a text is what a spreadsheet shows for a failed formula: #REF!, #N/A, ####."""
     return _SHEET_ERROR.fullmatch(text) is not None
 
 
 def is_rounded(text: str) -> bool:
-    """Whether a text is a long number that a spreadsheet or a script has rounded: its last digits are lost."""
+    """Whether a text is a long number that a spreadsheet or a script has rounded, so that its last digits are lost."""
     return len(text) < 32 and _ROUNDED.fullmatch(_plain(text)) is not None
 
 
 def spelling_of(text: str) -> str:
-    """A key that is equal for texts that a reader takes for the same.
+    """A key that is equal for texts that a reader considers the same.
 
-    Letters of another case, digits of another script, other Unicode forms, dashes, spaces and invisible characters make
-    no difference, and of a number neither do leading zeros and `.0`, which tools add and drop.
+    It ignores case, the script of digits, Unicode forms, kinds of dashes and spaces, and invisible characters. For
+    numbers, it also ignores leading zeros and `.0`, which tools add and drop.
     """
     plain = _plain(text)
     whole = _WHOLE.fullmatch(plain)
@@ -45,7 +45,7 @@ def spelling_of(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A text from a file as it may be shown on a terminal: in one line, without control characters, not too long."""
+    """A text from a file in a form that is safe for a terminal: one line, no control characters, not too long."""
     safe = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
     return safe if len(safe) <= _SHOWN else safe[: _SHOWN - 1] + "…"
 

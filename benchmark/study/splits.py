@@ -1,4 +1,4 @@
-"""Dividing patients, never images, into train, validation and test."""
+"""Divide patients, never images, into training, validation and test sets."""
 
 import numpy as np
 import polars as pl
@@ -13,16 +13,16 @@ ADVICE = "add patients or change the shares"
 
 
 def of_split(images: pl.DataFrame, split: str) -> pl.DataFrame:
-    """The images of one split, in their order."""
+    """The images of one split, in their original order."""
     return images.filter(pl.col("split") == split)
 
 
 def split_patients(cohort: pl.DataFrame, shares: Shares) -> pl.DataFrame:
-    """Fill the `split` column where the manifest did not.
+    """Fill the `split` column if the manifest did not.
 
-    Patients are stratified by whether any of their images is positive, shuffled by the seed, and cut by the shares, so
-    that each stratum's shares are met to within one patient. Where that leaves a split without one of the labels,
-    patients are moved so that each split has both, if there are patients enough.
+    Patients are stratified by whether any of their images is positive, shuffled with the seed, and divided by the
+    shares, so that each stratum meets the shares to within one patient. If a split then lacks one of the labels,
+    patients are moved so that each split has both, provided that there are enough patients.
     """
     if cohort["split"].null_count() == 0:
         return cohort
@@ -44,7 +44,7 @@ def split_patients(cohort: pl.DataFrame, shares: Shares) -> pl.DataFrame:
 
 
 def require_both_classes(cohort: pl.DataFrame, classes: Classes | None = None, advice: str = ADVICE) -> None:
-    """Raise a UserError for each split that a study cannot be made of.
+    """Raise a UserError that names each split without images of both classes.
 
     Args:
         advice: what to do about it.
@@ -54,16 +54,16 @@ def require_both_classes(cohort: pl.DataFrame, classes: Classes | None = None, a
     for split in SPLITS:
         labels = of_split(cohort, split)["label"]
         if labels.n_unique() < 2:
-            held = "no image"
+            content = "no image"
             if len(labels):
-                held = f"only label {labels[0]}{names.get(str(labels[0]), '')} ({len(labels)} images)"
-            faults.append(f"split {split} has {held}; both classes are needed: {advice}")
+                content = f"only label {labels[0]}{names.get(str(labels[0]), '')} ({len(labels)} images)"
+            faults.append(f"split {split} has {content}; both classes are needed: {advice}")
     if faults:
         raise UserError("\n".join(faults))
 
 
 def require_enough_patients(cohort: pl.DataFrame, classes: Classes | None = None) -> None:
-    """Raise a UserError where patients cannot be divided so that each split has both labels, however it is done."""
+    """Raise a UserError if no division of the patients gives each split both labels."""
     by_patient = cohort.group_by("patient_id").agg(
         pl.col("label").min().alias("low"), pl.col("label").max().alias("up")
     )
@@ -72,21 +72,21 @@ def require_enough_patients(cohort: pl.DataFrame, classes: Classes | None = None
     if min(only) + both >= len(SPLITS):
         return
     names = {} if classes is None else {label: f" ({shown(name)})" for label, name in classes.by_label().items()}
-    counts = [f"{count} have label {label}{names.get(str(label), '')} alone" for label, count in enumerate(only)]
+    counts = [f"{count} have only label {label}{names.get(str(label), '')}" for label, count in enumerate(only)]
     raise UserError(
         f"{len(by_patient)} patients cannot be divided into train, val and test so that each has both labels: "
-        f"{', '.join(counts)}, {both} both; add patients until three have each label"
+        f"{', '.join(counts)}, {both} have both; add patients until three have each label"
     )
 
 
 def _rounded(patients: int, shares: Shares) -> list[int]:
-    """How many of so many patients each split gets."""
+    """How many of the patients each split gets."""
     cuts = np.round(np.cumsum([shares.train, shares.val]) * patients).astype(int)
     return np.diff([0, *cuts, patients]).tolist()
 
 
 def _at_least_one(patients: int, shares: Shares, occupied: int) -> list[int]:
-    """The same with at least one patient in so many of the splits, and the shares met as nearly as that allows."""
+    """The same with at least one patient in `occupied` of the splits, as close to the shares as that allows."""
     counts = _rounded(patients, shares)
     wanted = [share * patients for share in (shares.train, shares.val, shares.test)]
     while sum(count > 0 for count in counts) < occupied:
@@ -110,23 +110,23 @@ def _has_both(chosen: dict[str, str], strata: list[list[str]], mixed: set[str]) 
 
 
 def _spread(strata: list[list[str]], mixed: set[str], shares: Shares) -> dict[str, str] | None:
-    """A division with both labels in every split; None where there is none.
+    """A division with both labels in every split; None if there is none.
 
     Args:
         strata: patients without and with a positive image, shuffled.
-        mixed: those of the second who have a negative image as well.
+        mixed: the patients with a positive image who also have a negative image.
     """
     negative, positive = strata
     if len(positive) < len(SPLITS) or len(negative) + len(mixed) < len(SPLITS):
         return None
-    # 1. Everybody with a positive image, at least one in each split.
+    # 1. Divide the patients with a positive image, at least one into each split.
     chosen = _cut(positive, _at_least_one(len(positive), shares, len(SPLITS)))
-    # 2. The others: in each split, or in as many as there are not enough patients with both labels for.
+    # 2. Divide the others into all splits or, if they are too few, at least into as many as `mixed` cannot fill.
     occupied = min(len(negative), len(SPLITS))
     if len(negative) < len(SPLITS):
         occupied = max(0, len(SPLITS) - len(mixed))
     of_negative = _cut(negative, _at_least_one(len(negative), shares, occupied))
-    # 3. Splits still without a negative image: one patient with both labels in exchange for one without.
+    # 3. If a split still has no negative image, exchange one of its patients for one with both labels.
     for split in SPLITS:
         holding = [patient for patient in positive if chosen[patient] == split]
         if split in of_negative.values() or mixed.intersection(holding):

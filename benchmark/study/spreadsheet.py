@@ -1,7 +1,8 @@
-"""A table as a text file that a spreadsheet or a script wrote: its header, and its rows of text.
+"""Read a text table that a spreadsheet or a script wrote: its header, and its rows of text.
 
-Encoding and separator are found; what is not a text table is named as what it is. Rows are numbered as a spreadsheet
-shows them: the first line is row 1, a line break inside quotes starts no row, and `sep=;` is not a row.
+The encoding and the separator are detected, and for a file of another kind the error names the kind. Rows are numbered
+as a spreadsheet shows them: the first line is row 1, a line break inside quotes does not start a row, and `sep=;` is
+not a row.
 """
 
 import csv
@@ -40,7 +41,7 @@ _SEP_LINE = re.compile(r'"?sep=(.)"?(\r\n|\r|\n)', re.IGNORECASE)
 
 
 class NotATableError(ValueError):
-    """Not a table in text form; the message says what the file is, or which row is at fault, and what to do."""
+    """The file is not a text table; the message names the kind of file or the faulty row, and the fix."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Spreadsheet:
     """A header and the rows below it.
 
     Attributes:
-        header: column names without surrounding spaces, each as often as it stands there.
-        rows: as many texts as the header has, as they are in the file.
-        numbers: of each row, as a spreadsheet shows it.
+        header: column names without surrounding spaces, including duplicates.
+        rows: the texts of each row, unchanged, and as many as the header has.
+        numbers: the number of each row, as a spreadsheet shows it.
     """
 
     header: list[str]
@@ -62,11 +63,11 @@ def read_spreadsheet(path: Path, wanted: Collection[str]) -> Spreadsheet:
     """Read a text table; blank rows are left out.
 
     Args:
-        wanted: column names to expect: the separator is the one with which most of them are found.
+        wanted: the expected column names; the separator with which most of them are found is used.
 
     Raises:
-        NotATableError: see there.
-        OSError: cannot be read.
+        NotATableError: the file is not a text table.
+        OSError: the file cannot be read.
     """
     refuse_foreign(path)
     content = path.read_bytes()
@@ -88,14 +89,14 @@ def read_spreadsheet(path: Path, wanted: Collection[str]) -> Spreadsheet:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raise NotATableError where the file's content is that of another kind of file."""
+    """Raise NotATableError if the content is that of another kind of file."""
     with path.open("rb") as file:
         head = file.read(200)
     if head.startswith(b"PK\x03\x04"):
         raise NotATableError(_archive(path))
-    for magic, told in _FOREIGN.items():
+    for magic, message in _FOREIGN.items():
         if head.startswith(magic):
-            raise NotATableError(told)
+            raise NotATableError(message)
     if _MARKUP.match(head.removeprefix(b"\xef\xbb\xbf")):
         raise NotATableError(f"is a web page (HTML or XML), not a table: open it in a spreadsheet and {_SAVE}")
 
@@ -117,7 +118,7 @@ def _decoded(content: bytes) -> str:
     for mark, encoding in _BOMS.items():
         if content.startswith(mark):
             return _as(encoding, content[len(mark) :])
-    for encoding, zeros, letters in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):  # without a mark
+    for encoding, zeros, letters in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):  # without a byte-order mark
         if 2 * content[zeros:1000:2].count(0) > len(content[:1000:2]) > 2 and not content[letters:1000:2].count(0):
             return _as(encoding, content)
     try:
@@ -127,7 +128,7 @@ def _decoded(content: bytes) -> str:
             return content.decode("cp1252")  # what spreadsheets in Western languages write as plain "CSV"
         except UnicodeDecodeError:
             line = len(re.findall(rb"\r\n|\r|\n", content[: error.start])) + 1
-            raise NotATableError(f"line {line} is text neither in UTF-8 nor in Windows-1252: {_SAVE}") from error
+            raise NotATableError(f"line {line} is neither UTF-8 nor Windows-1252 text: {_SAVE}") from error
 
 
 def _as(encoding: str, content: bytes) -> str:
@@ -143,11 +144,11 @@ def _refuse_nul(text: str) -> None:
     place = text.find("\0")
     if place >= 0:
         line = len(re.findall(r"\r\n|\r|\n", text[:place])) + 1
-        raise NotATableError(f"line {line} holds NUL bytes: the file is damaged, or not text; {_SAVE}")
+        raise NotATableError(f"line {line} contains NUL bytes: the file is damaged or not text; {_SAVE}")
 
 
 def _separator(text: str, wanted: Collection[str]) -> str:
-    """With which the header has most of the wanted columns; among equals, most columns; then the comma."""
+    """The separator that gives most of the wanted columns; if equal, most columns; if still equal, the comma."""
 
     def found(separator: str) -> tuple[int, int]:
         try:
@@ -160,7 +161,7 @@ def _separator(text: str, wanted: Collection[str]) -> str:
 
 
 def _filled(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each row that is not blank. Line ends are those of Unix, Windows and old Macs alike."""
+    """The number and fields of each row that is not blank. Line ends may be those of Unix, Windows or old Macs."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     number = 0
     while True:
@@ -171,7 +172,7 @@ def _filled(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             never_closed = "end of data" in str(error) or "field limit" in str(error)
-            what = "is opened and never closed" if never_closed else "stands beside a text in quotes"
+            what = "is opened and never closed" if never_closed else "is closed before the end of a field"
             raise NotATableError(f'row {number}: a quote (") {what}; {_quoting(separator)}') from error
         if any(field and not field.isspace() for field in record):
             yield number, record
@@ -180,11 +181,12 @@ def _filled(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 def _fitted(record: list[str], columns: int, number: int, separator: str) -> list[str]:
     if len(record) > columns:
         if any(field.strip() for field in record[columns:]):
-            raise NotATableError(f"row {number} has {len(record)} fields, the header {columns}: {_quoting(separator)}")
+            fields = f"row {number} has {len(record)} fields, but the header {columns}"
+            raise NotATableError(f"{fields}; {_quoting(separator)}")
         return record[:columns]
-    return record + [""] * (columns - len(record))  # spreadsheets leave empty cells at the end out
+    return record + [""] * (columns - len(record))  # spreadsheets omit empty cells at the end of a row
 
 
 def _quoting(separator: str) -> str:
     name = {",": "commas", ";": "semicolons", "\t": "tabs"}.get(separator, f"{separator!r}")
-    return f'quote names with {name} ("a, b"), and double a quote inside them'
+    return f'put names with {name} in quotes ("a, b"), and double a quote inside them'

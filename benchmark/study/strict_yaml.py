@@ -1,4 +1,4 @@
-"""YAML as a configuration may be written: values alone, no key given twice."""
+"""Read YAML as a configuration may use it: plain values only, and no duplicate keys."""
 
 from typing import Any, TextIO
 
@@ -9,7 +9,7 @@ def read_yaml(source: str | TextIO) -> Any:
     """The values of one YAML document.
 
     Raises:
-        yaml.YAMLError: not valid YAML, or a duplicate key, of which PyYAML alone would take the last.
+        yaml.YAMLError: not valid YAML, or a duplicate key; PyYAML itself would use the last one without an error.
     """
     return yaml.load(source, _Loader)
 

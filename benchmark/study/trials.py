@@ -8,7 +8,7 @@ from benchmark.study.config import BackboneChoice, StrategyChoice, Study
 
 @dataclass(frozen=True)
 class Trial:
-    """What one trial trains."""
+    """A backbone, a strategy and a seed: one training."""
 
     backbone: BackboneChoice
     strategy: StrategyChoice
@@ -16,7 +16,7 @@ class Trial:
 
     @property
     def cell(self) -> str:
-        """What trials that differ in their seed alone have in common: `<backbone>-<strategy>`."""
+        """The name that trials with different seeds share: `<backbone>-<strategy>`."""
         return f"{safe(self.backbone.name)}-{self.strategy.name}"
 
     @property
@@ -26,7 +26,7 @@ class Trial:
 
 
 def trials_of(study: Study) -> list[Trial]:
-    """Every trial, backbone by backbone: trials that share a backbone share its embeddings."""
+    """All trials, backbone by backbone, because trials of one backbone share its embeddings."""
     return [
         Trial(backbone, strategy, seed)
         for backbone in study.backbones
@@ -36,5 +36,5 @@ def trials_of(study: Study) -> list[Trial]:
 
 
 def safe(name: str) -> str:
-    """A backbone's name as a folder's name."""
+    """A backbone's name as the name of a folder."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name)

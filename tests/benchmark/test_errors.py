@@ -1,4 +1,4 @@
-"""Which errors are one line for a patient, however deep they lie."""
+"""Which errors are reported to the user in one line, however deeply they are wrapped."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from benchmark.errors import DiskFull, UserError, named, out_of_space, stop_when
 
 
 def wrapped_by_ray(error: Exception) -> Exception:
-    """As Ray Tune hands on what a callback raised."""
+    """An error as Ray Tune passes it on from a callback."""
     outer = type("TuneError", (Exception,), {"__module__": "ray.tune.error"})
     try:
         try:
@@ -21,7 +21,7 @@ def wrapped_by_ray(error: Exception) -> Exception:
         return caught
 
 
-def test_the_line_behind_an_error_of_ray_is_found():
+def test_the_user_error_inside_an_error_of_ray_is_found():
     own = UserError("put it there")
     assert user_error(own) is own
     assert user_error(wrapped_by_ray(own)) is own
@@ -30,7 +30,7 @@ def test_the_line_behind_an_error_of_ray_is_found():
     assert user_error(of_worker) is own
 
 
-def test_a_fault_of_the_program_while_a_line_is_handled_is_a_fault():
+def test_a_bug_while_a_user_error_is_handled_is_reported_as_a_bug():
     try:
         try:
             raise UserError("put it there")
@@ -41,21 +41,20 @@ def test_a_fault_of_the_program_while_a_line_is_handled_is_a_fault():
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_is_a_line_whatever_met_it(number):
-
+def test_a_full_disk_is_a_user_error_wherever_it_occurs(number):
     found = user_error(wrapped_by_ray(OSError(number, os.strerror(number), "/runs/a/logs/x")))
     assert isinstance(found, DiskFull)
     assert str(found).startswith(f"/runs/a/logs/x: {os.strerror(number)}; make space and add --resume")
     assert out_of_space(f"I/O error: {os.strerror(number)} (os error {number})") == number
 
 
-def test_other_errors_are_none():
+def test_other_errors_are_not_user_errors():
     assert user_error(OSError(errno.EIO, "Input/output error")) is None
     assert user_error(ValueError("x")) is None
     assert out_of_space("CUDA out of memory") is None
 
 
-def test_a_part_that_failed_for_want_of_space_ends_the_run():
+def test_a_part_that_failed_because_no_space_is_left_ends_the_run():
     stop_when_full("train: ValueError: nothing of the kind")
     with pytest.raises(DiskFull, match=r"^/runs/a: No space left on device: 1 MiB are free$"):
         stop_when_full("train: benchmark.errors.DiskFull: /runs/a: No space left on device: 1 MiB are free")
@@ -63,7 +62,7 @@ def test_a_part_that_failed_for_want_of_space_ends_the_run():
         stop_when_full("embed: OSError: No space left on device")
 
 
-def test_they_travel_between_processes():
+def test_errors_can_be_pickled():
     again = pickle.loads(pickle.dumps(DiskFull("one line")))
     assert isinstance(again, UserError)
     assert isinstance(again, OSError)

@@ -1,4 +1,4 @@
-"""What `import benchmark` gives; its example runs in tests/test_wheel.py."""
+"""What `import benchmark` offers; its example runs in tests/test_wheel.py."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Where the project's files are; tests/test_wheel.py asks the same of an installation."""
+"""Where the project's files are; tests/test_wheel.py tests the same for an installation."""
 
 import pytest
 

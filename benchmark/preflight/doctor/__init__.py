@@ -1,6 +1,6 @@
-"""What would keep a study from running, or make it slow: `doctor`. No trial runs, and nothing is written in --out.
+"""Find what would stop a study from running or make it slow (`doctor`). No trial runs, and --out is not written to.
 
-Every check is a function that returns what it finds; `CHECKS` lists them. Nothing is downloaded: the hub is only asked.
+Every check is a function that returns its findings; `CHECKS` lists them. Nothing is downloaded; the hub is only asked.
 """
 
 import tempfile
@@ -51,12 +51,12 @@ CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
 
 
 def diagnose(study: Study, out: Path, cluster: str | None) -> int:
-    """Print all findings as they are made; returns how many are in the way of the study."""
+    """Print the findings as they are made; return the number of failures."""
     try:
         folder = tempfile.TemporaryDirectory()
     except OSError as error:
         raise UserError(
-            f"no folder for temporary files ({error.strerror}): set TMPDIR to one that can be written"
+            f"no folder for temporary files ({error.strerror}): set TMPDIR to a folder that can be written"
         ) from error
     with folder as scratch, screen_apart_from(Path(scratch) / "doctor.log") as console:
         console.print(
@@ -67,14 +67,14 @@ def diagnose(study: Study, out: Path, cluster: str | None) -> int:
 
 
 def examine(case: Case, console: Console) -> Iterator[Finding]:
-    """The findings of every check; one that breaks down is a failure among them."""
+    """Yield the findings of every check; a check that raises an error is reported as a failure."""
     for name, check in CHECKS.items():
         with console.status(f"Checking {name}"):
             try:
                 findings = check(case)
-            except UserError as error:  # told where it belongs to
+            except UserError as error:  # reported by the check it belongs to
                 findings = [Finding(Status.WARN, name, f"not checked: {str(error).splitlines()[0]}")]
             except Exception as error:
                 reason = f"the check itself failed: {type(error).__name__}: {error}"
-                findings = [Finding(Status.FAIL, name, reason, "report it with this line")]
+                findings = [Finding(Status.FAIL, name, reason, "please report it with this line")]
         yield from findings

@@ -1,4 +1,4 @@
-"""What the doctor examines."""
+"""The study that the doctor examines."""
 
 import tempfile
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from benchmark.trial.costs import GIB, Machine, on_gpus, this_machine
 
 @dataclass(frozen=True)
 class Case:
-    """A study about to run, and what several checks want to know of it."""
+    """A study that is about to run, and the facts that several checks need."""
 
     study: Study
     out: Path
@@ -32,7 +32,7 @@ class Case:
 
     @cached_property
     def cluster(self) -> Cluster:
-        """What Ray has to work with; it is left again at once."""
+        """The resources of Ray; the connection is closed at once."""
         with tempfile.TemporaryDirectory() as scratch, connect(self.address, log_file=Path(scratch) / "ray.log") as ray:
             return ray
 

@@ -1,4 +1,4 @@
-"""Weights that are here, or what the hub says of those that are not; nothing is downloaded."""
+"""Check the weights: those on this machine, and the hub's answer about the others. Nothing is downloaded."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from benchmark.study.config import BackboneChoice
 from benchmark.trial.costs import free_bytes
 from benchmark.trial.weight_files import find_weights
 
-ANSWER_SECONDS = 5.0  # of the hub
+ANSWER_SECONDS = 5.0  # how long to wait for the hub
 
 
 def check_weights(case: Case) -> list[Finding]:
@@ -27,16 +27,16 @@ def check_weights(case: Case) -> list[Finding]:
         download += size
     cache = Path(constants.HF_HUB_CACHE)
     if download > free_bytes(cache):
-        detail = f"{readable_bytes(download)} are to be downloaded, {readable_bytes(free_bytes(cache))} free at {cache}"
+        detail = f"{readable_bytes(download)} to download, but only {readable_bytes(free_bytes(cache))} free at {cache}"
         findings.append(Finding(Status.FAIL, "weights", detail, "set HF_HOME to a folder with more space"))
     return findings
 
 
 def _weights(choice: BackboneChoice) -> tuple[Finding, int]:
-    """Where a backbone's weights are, and how many bytes of them are to be downloaded."""
+    """Where a backbone's weights are, and how many bytes have to be downloaded."""
 
-    def found(status: Status, detail: str, mend: str = "") -> Finding:
-        return Finding(status, "weights", f"{choice.name}: {detail}", mend)
+    def found(status: Status, detail: str, fix: str = "") -> Finding:
+        return Finding(status, "weights", f"{choice.name}: {detail}", fix)
 
     hub = choice.open().weights
     if choice.weights is None and choice.open().untrained:
@@ -51,30 +51,30 @@ def _weights(choice: BackboneChoice) -> tuple[Finding, int]:
             return found(Status.PASS, f"{path}, {readable_bytes(path.stat().st_size)}{digest}"), 0
     except backbones.WeightsError as error:
         return found(Status.FAIL, str(error)), 0
-    assert hub is not None  # else there would be a path
+    assert hub is not None  # otherwise there would be a path
 
     def unavailable(status: Status, reason: str) -> tuple[Finding, int]:
-        reason, _, mend = reason.rpartition(": ")
-        by_hand = f"or name {hub.file}, downloaded elsewhere, as `weights:` of the backbone"
-        return found(status, f"huggingface.co/{hub.repository}: {reason}", f"{mend}; {by_hand}"), 0
+        reason, _, fix = reason.rpartition(": ")
+        by_hand = f"or download {hub.file} elsewhere and name it as `weights:` of the backbone"
+        return found(status, f"huggingface.co/{hub.repository}: {reason}", f"{fix}; {by_hand}"), 0
 
     fault = hub_settings.fault()
     if fault is not None:
         return unavailable(Status.FAIL, fault)
     try:
         size = ask_hub(hub)
-    except Exception as error:  # whatever the hub's client and its parts raise
-        # A refusal stays one; a hub that is out of reach may return, or the study runs elsewhere.
+    except Exception as error:  # the hub's client and its dependencies raise many kinds
+        # A refusal is final; a hub that cannot be reached may come back, or the study may run elsewhere.
         refused = isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404)
         return unavailable(Status.FAIL if refused else Status.WARN, hub.reason(error))
-    told = "of unknown size" if size is None else readable_bytes(size)
-    return found(Status.PASS, f"not here yet; {told}, will be downloaded from huggingface.co/{hub}"), size or 0
+    amount = "a file of unknown size" if size is None else readable_bytes(size)
+    return found(Status.PASS, f"not here yet; {amount} will be downloaded from huggingface.co/{hub}"), size or 0
 
 
 def ask_hub(hub: HubFile) -> int | None:
-    """Bytes of a file that may be downloaded, where the hub tells.
+    """The size in bytes of a file that may be downloaded; None if the hub does not report it.
 
-    Raises what `huggingface_hub.get_hf_file_metadata` does.
+    Raises the errors of `huggingface_hub.get_hf_file_metadata`.
     """
     *others, last = hub.names
     for name in others:
@@ -99,12 +99,12 @@ def check_token(case: Case) -> list[Finding]:
     }
     fault = hub_settings.token_fault()
     if fault is not None:
-        detail, _, mend = fault.rpartition(": ")
-        return [Finding(Status.FAIL if missing else Status.WARN, "hub token", detail, mend)]
+        detail, _, fix = fault.rpartition(": ")
+        return [Finding(Status.FAIL if missing else Status.WARN, "hub token", detail, fix)]
     gated = [name for name, hub in missing.items() if hub.gated]
     if huggingface_hub.get_token():
         return [Finding(Status.PASS, "hub token", "set")]
     if not gated:
-        return [Finding(Status.PASS, "hub token", "none, and none needed: no gated weights are to be downloaded")]
-    mend = "make one at huggingface.co/settings/tokens and set HF_TOKEN"
-    return [Finding(Status.WARN, "hub token", f"none, but gated: {', '.join(gated)}", mend)]
+        return [Finding(Status.PASS, "hub token", "not set, and not needed: no gated weights have to be downloaded")]
+    fix = "create a token at huggingface.co/settings/tokens and set HF_TOKEN"
+    return [Finding(Status.WARN, "hub token", f"not set, but these weights are gated: {', '.join(gated)}", fix)]

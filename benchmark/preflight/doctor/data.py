@@ -1,4 +1,4 @@
-"""Cohort, images and vessel masks."""
+"""Check the cohort, the images and the vessel masks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from benchmark.study.manifest import SPLITS, Manifest
 from benchmark.study.patients import counted, of_each_class, too_few
 from benchmark.study.splits import of_split
 
-SAMPLE = 3  # images of each split
+SAMPLE = 3  # images decoded per split
 
 
 def check_cohort(case: Case) -> list[Finding]:
@@ -24,10 +24,10 @@ def check_cohort(case: Case) -> list[Finding]:
     except UserError as error:
         return [Finding(Status.FAIL, "cohort", line) for line in str(error).splitlines()]
     parts = {split: of_split(cohort, split) for split in SPLITS}
-    told = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
+    sizes = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
     source = case.study.cohort.manifest or "synthetic"
     patients = cohort["patient_id"].n_unique()
-    finding = Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images of {patients} patients; {told}")
+    finding = Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images from {patients} patients; {sizes}")
     conflicts = [Finding(Status.FAIL, "cohort", line) for line in case.manifest.conflicts]
     return [finding, *_remarks(case.manifest), *conflicts]
 
@@ -39,19 +39,19 @@ def _remarks(manifest: Manifest) -> list[Finding]:
 
 
 def check_test_set(case: Case) -> list[Finding]:
-    """How precise the study's numbers can be."""
+    """How precise the results of the study can be."""
     test = of_split(case.cohort, "test")
     found = adequacy(test, case.study.statistics.confidence)
     if found is None:
-        return [Finding(Status.FAIL, "test set", "no test patient of one class: no AUC can be computed")]
+        return [Finding(Status.FAIL, "test set", "one class has no test patient, so no AUC can be computed")]
     few, fix = too_few(of_each_class(test)), ""
     if few:
-        fix = "test more patients of that class, by the split column or by cohort.shares"
+        fix = "add test patients of that class, with the split column or cohort.shares"
     elif found.wide:
-        fix = "test more patients, or read the study as exploratory: most differences will not be shown"
-    told = f"{found.discrimination} {few}".rstrip()
+        fix = "add test patients, or treat the study as exploratory: most differences will not be detected"
+    detail = f"{found.discrimination} {few}".rstrip()
     return [
-        Finding(Status.WARN if fix else Status.PASS, "test set", told, fix),
+        Finding(Status.WARN if fix else Status.PASS, "test set", detail, fix),
         Finding(Status.PASS, "test set", found.calibration),
     ]
 
@@ -62,19 +62,19 @@ def check_images(case: Case) -> list[Finding]:
     cohort, allowed = case.cohort, case.study.cohort.max_rejected
     absent = [path for path in cohort["path"] if not Path(path).is_file()]
     if absent:
-        mend = "relative paths count from --image-dir, else from the manifest's folder"
+        fix = "relative paths start from --image-dir, or else from the manifest's folder"
         status = Status.FAIL if len(absent) > allowed * len(cohort) else Status.WARN
         detail = f"{len(absent)} of {len(cohort)} files are missing, the first: {absent[0]}"
-        return [Finding(status, "images", detail, mend)]
+        return [Finding(status, "images", detail, fix)]
     sample = pl.concat([of_split(cohort, split).head(SAMPLE) for split in SPLITS])
     rows = sample.select("path", pl.col("fov_mask").fill_null("")).with_row_index("row").to_dicts()
     faults = [(row["path"], error) for row in rows if (error := crop_row(row)["error"])]
     if not faults:
-        return [Finding(Status.PASS, "images", f"all files are there, {len(rows)} of them were decoded")]
+        return [Finding(Status.PASS, "images", f"all files exist, and {len(rows)} of them were decoded")]
     status = Status.FAIL if len(faults) == len(rows) else Status.WARN
-    mend = f"replace them, or leave them out: the study goes on while no more than {allowed:.0%} are lost"
+    fix = f"replace or remove them; the study continues if at most {allowed:.0%} of the images cannot be used"
     findings = [Finding(status, "images", f"{path}: {error}") for path, error in faults]
-    return [*findings[:-1], replace(findings[-1], mend=mend)]
+    return [*findings[:-1], replace(findings[-1], fix=fix)]
 
 
 def check_vessels(case: Case) -> list[Finding]:
@@ -82,8 +82,8 @@ def check_vessels(case: Case) -> list[Finding]:
         source = open_vessels(case.study)
     except UserError as error:
         return [Finding(Status.FAIL, "vessels", str(error).removeprefix("vessels: "))]
-    told = ", ".join(f"{key} {value}" for key, value in source.provenance.items())
-    findings = [Finding(Status.PASS, "vessels", told.removeprefix("name "))]
+    detail = ", ".join(f"{key} {value}" for key, value in source.provenance.items())
+    findings = [Finding(Status.PASS, "vessels", detail.removeprefix("name "))]
     if case.study.cohort.synthetic is None:
         try:
             require_own_masks(source, case.cohort)
@@ -102,5 +102,5 @@ def _masks(test: pl.DataFrame) -> list[Finding]:
     if there == len(test):
         return []
     status = Status.WARN if there else Status.FAIL
-    mend = "an image without both takes no part in the ratios: mend the manifest, or choose --vessels wnet"
-    return [Finding(status, "vessels", f"{there} of {len(test)} test images have both mask files", mend)]
+    fix = "the ratios leave out images without both masks: correct the manifest, or choose --vessels wnet"
+    return [Finding(status, "vessels", f"{there} of {len(test)} test images have both mask files", fix)]

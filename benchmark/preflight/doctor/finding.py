@@ -1,4 +1,4 @@
-"""One line of the diagnosis, and how it is told."""
+"""One line of the diagnosis, and how it is printed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 class Status(StrEnum):
-    """How a finding is to be taken: fine, worth knowing, or in the way of the study."""
+    """Whether a finding is fine, worth knowing, or stops the study."""
 
     PASS = "PASS"
     WARN = "WARN"
@@ -19,19 +19,19 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the diagnosis; `mend` says what to do, where something is to be done."""
+    """One line of the diagnosis; `fix` is what to do, or empty if nothing needs to be done."""
 
     status: Status
     what: str
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
 def print_findings(findings: Iterator[Finding], console: Console, width: int) -> int:
-    """Print findings one below the other, and how many of them are not fine; returns the number of failures.
+    """Print findings one below the other, then the numbers of warnings and failures; return the number of failures.
 
     Args:
-        width: of the column that says what was checked.
+        width: the width of the column that names the check.
     """
     colours = {Status.PASS: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
     counts = dict.fromkeys(Status, 0)
@@ -41,13 +41,13 @@ def print_findings(findings: Iterator[Finding], console: Console, width: int) ->
         line.add_column(width=4, style=colours[finding.status])
         line.add_column(width=width)
         line.add_column(overflow="fold")
-        mend = f"\n[bold]→[/] {escape(finding.mend)}" if finding.mend else ""
-        line.add_row(finding.status, finding.what, escape(finding.detail) + mend)
+        fix = f"\n[bold]→[/] {escape(finding.fix)}" if finding.fix else ""
+        line.add_row(finding.status, finding.what, escape(finding.detail) + fix)
         console.print(line)
-    told = [
+    totals = [
         f"{count} {noun}{'' if count == 1 else 's'}"
         for count, noun in ((counts[Status.WARN], "warning"), (counts[Status.FAIL], "failure"))
         if count
     ]
-    console.print(f"[bold]{', '.join(told) or 'Everything is in order'}[/]")
+    console.print(f"[bold]{', '.join(totals) or 'Everything is in order'}[/]")
     return counts[Status.FAIL]

@@ -1,4 +1,4 @@
-"""Device, Ray, shared memory, memory, disk: here, or on the cluster."""
+"""Check the device, Ray, shared memory, memory and disk of this machine or the cluster."""
 
 import os
 import resource
@@ -30,29 +30,27 @@ from benchmark.trial.costs import (
     trains_from_images,
 )
 
-SHARED_MEMORY = 2 * GIB  # what Ray's object store wants at least; a container has 64 MiB unless it is told otherwise
-SPARE_MEMORY = 0.15  # share of memory; Ray ends workers when a twentieth is left
+SHARED_MEMORY = 2 * GIB  # the least that Ray's object store needs; a container has 64 MiB by default
+SPARE_MEMORY = 0.15  # share of memory; Ray kills workers when only a twentieth is left
 
 
 def check_device(case: Case) -> list[Finding]:
     if case.address is not None:
-        return [Finding(Status.PASS, "device", "trials run on the cluster's; this machine's are not looked at")]
+        return [Finding(Status.PASS, "device", "trials run on the cluster; this machine's devices are not checked")]
     if torch.cuda.is_available():
         count, name = torch.cuda.device_count(), torch.cuda.get_device_name()
         detail = f"{count} x {name}, CUDA {torch.version.cuda}"
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return [Finding(Status.PASS, "device", f"{detail}, bfloat16")]
-        mend = "fine, but twice the memory and slower; GPUs from Ampere (A10, A100, RTX 30) on have it"
-        return [Finding(Status.WARN, "device", f"{detail}, no bfloat16: models compute in float32", mend)]
+        fix = "works, but needs twice the memory and is slower; GPUs since Ampere (A10, A100, RTX 30) have bfloat16"
+        return [Finding(Status.WARN, "device", f"{detail}, no bfloat16: models compute in float32", fix)]
     cores = f"{os.cpu_count()} CPU cores, in float32"
     if shutil.which("nvidia-smi"):
-        mend = f"update the driver (PyTorch is built for CUDA {torch.version.cuda}), look at CUDA_VISIBLE_DEVICES, or "
-        mend += "start the container with its GPUs (docker run --gpus all)"
-        return [Finding(Status.WARN, "device", f"PyTorch sees no GPU, though nvidia-smi is here: {cores}", mend)]
-    mend = (
-        "fine for tiny models; full-size ones take days (--dry-run estimates): take a machine with a GPU, or --cluster"
-    )
-    return [Finding(Status.WARN, "device", f"no GPU: {cores}", mend)]
+        fix = f"update the driver (PyTorch is built for CUDA {torch.version.cuda}), check CUDA_VISIBLE_DEVICES, or "
+        fix += "start the container with its GPUs (docker run --gpus all)"
+        return [Finding(Status.WARN, "device", f"PyTorch finds no GPU, but nvidia-smi exists: {cores}", fix)]
+    fix = "enough for tiny models; full-size models take days (see --dry-run): use a machine with a GPU, or --cluster"
+    return [Finding(Status.WARN, "device", f"no GPU: {cores}", fix)]
 
 
 def check_ray(case: Case) -> list[Finding]:
@@ -66,30 +64,30 @@ def check_ray(case: Case) -> list[Finding]:
     short = unmet(case.study.resources, found)
     if not short:
         return [Finding(Status.PASS, "Ray", there)]
-    detail = f"{there}; but a trial asks for {' and '.join(short.values())} and would wait for ever"
-    mend = f"lower {' and '.join(short)} in the configuration"
+    detail = f"{there}; but a trial requests {' and '.join(short.values())} and would wait forever"
+    fix = f"lower {' and '.join(short)} in the configuration"
     if found.is_local:
-        return [Finding(Status.FAIL, "Ray", detail, mend)]
-    return [Finding(Status.WARN, "Ray", detail, f"{mend}, or let the cluster grow")]
+        return [Finding(Status.FAIL, "Ray", detail, fix)]
+    return [Finding(Status.WARN, "Ray", detail, f"{fix}, or add nodes to the cluster")]
 
 
 def check_temporary_folder(case: Case) -> list[Finding]:
-    """Where a Ray of our own puts sockets and logs."""
+    """Check the folder in which a Ray that starts here puts its sockets and logs."""
     if case.address:
         return []
     try:
         folder = temporary_folder()
     except UserError as error:
         return [Finding(Status.FAIL, "temporary files", str(error))]
-    detail = f"Ray's are in {folder.path}"
+    detail = f"Ray uses {folder.path}"
     if not folder.passed_over:
         return [Finding(Status.PASS, "temporary files", detail)]
-    mend = "fine, unless there is too little space; RAY_TMPDIR names another folder"
-    return [Finding(Status.WARN, "temporary files", f"{detail}, for {folder.passed_over}", mend)]
+    fix = "nothing, unless that folder has too little space; RAY_TMPDIR names another folder"
+    return [Finding(Status.WARN, "temporary files", f"{detail}, because {folder.passed_over}", fix)]
 
 
 def check_free_memory(case: Case) -> list[Finding]:
-    """What other programs leave, of this machine's memory."""
+    """Check how much of this machine's memory other programs leave free."""
     short = None if case.address else short_memory()
     if short:
         return [Finding(Status.FAIL, "memory in use", short)]
@@ -98,12 +96,12 @@ def check_free_memory(case: Case) -> list[Finding]:
 
 
 def judge_free_memory(free: float, total: float) -> list[Finding]:
-    """Bytes that are free, of all."""
+    """Judge the free memory, in bytes, by the total."""
     detail = f"{1 - free / total:.0%} of {readable_bytes(total)}, {readable_bytes(free)} are free"
     if free >= SPARE_MEMORY * total:
         return [Finding(Status.PASS, "memory in use", detail)]
-    mend = f"close other programs, the largest are {largest_processes()}: Ray ends workers when memory is short"
-    return [Finding(Status.WARN, "memory in use", detail, mend)]
+    fix = f"close other programs (the largest: {largest_processes()}); Ray kills workers when memory is short"
+    return [Finding(Status.WARN, "memory in use", detail, fix)]
 
 
 def check_open_files(case: Case) -> list[Finding]:
@@ -111,11 +109,11 @@ def check_open_files(case: Case) -> list[Finding]:
 
 
 def judge_open_files(limit: int) -> list[Finding]:
-    """The hard limit: Ray raises the soft one to it."""
+    """Judge the hard limit on open files; Ray raises the soft limit to it."""
     if limit == resource.RLIM_INFINITY or limit >= OPEN_FILES:
-        return [Finding(Status.PASS, "open files", "enough for a process")]
-    mend = f"raise it with `ulimit -Hn {OPEN_FILES}`, or `docker run --ulimit nofile={OPEN_FILES}`"
-    return [Finding(Status.WARN, "open files", f"at most {limit} for a process, and Ray needs hundreds", mend)]
+        return [Finding(Status.PASS, "open files", "the limit is high enough")]
+    fix = f"raise the limit with `ulimit -Hn {OPEN_FILES}`, or `docker run --ulimit nofile={OPEN_FILES}`"
+    return [Finding(Status.WARN, "open files", f"at most {limit} per process, but Ray needs hundreds", fix)]
 
 
 def check_shared_memory(case: Case) -> list[Finding]:
@@ -124,12 +122,12 @@ def check_shared_memory(case: Case) -> list[Finding]:
 
 
 def judge_shared_memory(free: float) -> list[Finding]:
-    """Where Ray's object store lies on Linux."""
+    """Judge the free space in /dev/shm, where Ray keeps its object store on Linux."""
     detail = f"{readable_bytes(free)} free in /dev/shm for Ray's object store"
     if free >= SHARED_MEMORY:
         return [Finding(Status.PASS, "shared memory", detail)]
-    mend = "Ray then uses the disk, slowly: start the container with `docker run --shm-size=8g`, or remount /dev/shm"
-    return [Finding(Status.WARN, "shared memory", detail, mend)]
+    fix = "Ray then uses the slow disk: start the container with `docker run --shm-size=8g`, or remount /dev/shm"
+    return [Finding(Status.WARN, "shared memory", detail, fix)]
 
 
 def check_memory(case: Case) -> list[Finding]:
@@ -137,14 +135,14 @@ def check_memory(case: Case) -> list[Finding]:
 
 
 def judge_memory(study: Study, machine: Machine) -> list[Finding]:
-    """Which trials fit into a machine's memory as configured, which only in smaller pieces, and which not at all."""
+    """Find which trials fit into a machine's memory as configured, which only with smaller batches, and which never."""
     recipe, on_gpu = study.training, machine.device.type == "cuda"
     configured = (recipe.micro_batch or recipe.batch_size, recipe.checkpointing)
     trials: dict[tuple[int, bool] | None, list[Trial]] = {}
     for trial in trials_of(study):
         found = footprint_on(study, trial, machine)
         trials.setdefault((found.micro_batch, found.checkpointing) if found else None, []).append(trial)
-    room = f"{readable_bytes(machine.memory)} of {'GPU' if on_gpu else 'main'} memory a trial"
+    room = f"{readable_bytes(machine.memory)} of {'GPU' if on_gpu else 'main'} memory per trial"
     fewer = "" if on_gpu or machine.trials == 1 else f", or fewer than {machine.trials} trials at once (resources.cpus)"
     findings = []
     for fit, those in trials.items():
@@ -155,9 +153,9 @@ def judge_memory(study: Study, machine: Machine) -> list[Finding]:
                 Finding(
                     Status.FAIL,
                     "memory",
-                    f"{room}; even one image at a time with gradient checkpointing takes up to "
+                    f"{room}; even one image at a time with gradient checkpointing needs up to "
                     f"{readable_bytes(least)}: {names}",
-                    f"take more memory, a smaller backbone, a strategy that trains less of it{fewer}",
+                    f"use more memory, a smaller backbone or a strategy that trains less of it{fewer}",
                 )
             )
             continue
@@ -165,7 +163,7 @@ def judge_memory(study: Study, machine: Machine) -> list[Finding]:
         pieces = f"{fit[0]} image{'' if fit[0] == 1 else 's'} at once" + (" and gradient checkpointing" * fit[1])
         if fit == configured:
             which = f"all {len(those)} trials" if len(trials) == 1 else f"{len(those)} trials"
-            detail = f"{room}; {which} fit with {pieces}, the largest in {readable_bytes(most)}"
+            detail = f"{room}; {which} fit with {pieces}, and the largest needs {readable_bytes(most)}"
             findings.append(Finding(Status.PASS, "memory", detail))
         else:
             setting = f"training: {{micro_batch: {fit[0]}{', checkpointing: true' * fit[1]}}}"
@@ -173,10 +171,10 @@ def judge_memory(study: Study, machine: Machine) -> list[Finding]:
                 Finding(
                     Status.WARN,
                     "memory",
-                    f"{room}; only with {pieces} ({readable_bytes(most)}) fit {names}",
-                    f"training shrinks to that by itself, the effective batch stays; `{setting}` spares the attempts"
+                    f"{room}; only with {pieces} ({readable_bytes(most)}) do these fit: {names}",
+                    f"training does this by itself and keeps the effective batch; `{setting}` avoids failed attempts"
                     if on_gpu
-                    else f"a CPU trial that takes too much is ended by the system: set `{setting}`{fewer}",
+                    else f"the system kills a CPU trial that needs too much: set `{setting}`{fewer}",
                 )
             )
     order = list(Status)
@@ -190,8 +188,9 @@ def check_disk(case: Case) -> list[Finding]:
     sizes = images_by_split(case.cohort)
     cached = cached_blocks(case.study, sizes, case.out)
     parts, free = disk_bytes(case.study, sizes, cached), free_bytes(folder)
-    told = ", ".join(f"{what} {readable_bytes(count)}" for what, count in parts.items())
-    detail = f"{readable_bytes(free)} free at {folder}; the study takes {readable_bytes(sum(parts.values()))}: {told}"
+    listed = ", ".join(f"{what} {readable_bytes(count)}" for what, count in parts.items())
+    needed = readable_bytes(sum(parts.values()))
+    detail = f"{readable_bytes(free)} free at {folder}; the study needs {needed}: {listed}"
     if sum(parts.values()) > free:
         return [Finding(Status.FAIL, "disk", detail, "choose another --out, or lower embeddings.max_gib")]
     findings = [Finding(Status.PASS, "disk", detail)]
@@ -201,8 +200,9 @@ def check_disk(case: Case) -> list[Finding]:
             Finding(
                 Status.WARN,
                 "disk",
-                f"no room for the embeddings of {', '.join(uncached)} within embeddings.max_gib "
-                f"({case.study.embeddings.max_gib:g}) and nine tenths of the free disk: they train from images, slower",
+                f"the embeddings of {', '.join(uncached)} do not fit into embeddings.max_gib "
+                f"({case.study.embeddings.max_gib:g}) and nine tenths of the free disk: they train from images, which "
+                "is slower",
                 "raise embeddings.max_gib, choose an --out with more space, or lower training.views",
             )
         )

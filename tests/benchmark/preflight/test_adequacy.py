@@ -1,4 +1,4 @@
-"""What a test set can show, from its patients."""
+"""The precision that a test set allows, from its number of patients."""
 
 import polars as pl
 import pytest
@@ -24,15 +24,15 @@ def test_widths_and_patients_are_those_of_the_formulas():
     stated = found.discrimination.partition("about ")[2].split(" wide")[0].split(" or ")
     assert [float(width) for width in stated] == pytest.approx(widths, abs=0.012), "on the logit scale or not"
     needed = {width: [patients_for_auc_width(auc, 0.2, width) for auc in (0.75, 0.85)] for width in (0.1, 0.05)}
-    assert f"a width of 0.10 needs about {needed[0.1][0]:,} or {needed[0.1][1]:,}" in found.discrimination
-    assert f"of 0.05 needs about {needed[0.05][0]:,} or {needed[0.05][1]:,} patients" in found.discrimination
-    assert "slope known to ± 0.4" in found.calibration and "Riley et al. 2021" in found.calibration
+    assert f"a width of 0.10 needs about {needed[0.1][0]:,} or {needed[0.1][1]:,} patients" in found.discrimination
+    assert f"a width of 0.05 needs about {needed[0.05][0]:,} or {needed[0.05][1]:,} patients" in found.discrimination
+    assert "slope would be known to ± 0.4" in found.calibration and "Riley et al. 2021" in found.calibration
 
 
-def test_images_of_a_patient_are_one():
+def test_all_images_of_a_patient_count_as_one():
     once, thrice = adequacy(images(40, 160), 0.95), adequacy(images(40, 160, each=3), 0.95)
     assert once is not None and thrice is not None
-    assert "(several images of a patient are counted as one)" in thrice.discrimination
+    assert "(all images of a patient count as one)" in thrice.discrimination
     assert thrice.calibration == once.calibration
     mixed = pl.DataFrame({"patient_id": ["a", "a", "b"], "label": [0, 1, 0]})
     found = adequacy(mixed, 0.95)

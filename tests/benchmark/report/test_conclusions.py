@@ -181,7 +181,7 @@ def test_cautions(board):
 
 def test_few_patients_of_a_class_are_said_first(board):
     few, *others = cautions(changed(board, n_positive_patients=pl.lit(8)))
-    assert few.startswith("The test images are of 8 positive patients: with fewer than 10 of a class")
+    assert few.startswith("The test images are from 8 positive patients. With fewer than 10 patients of a class")
     assert not others
 
 

@@ -109,8 +109,8 @@ def test_one_picture_in_two_splits_is_refused(run, images, kind):
     with pytest.raises(UserError) as caught:
         run(f"{name},1,p99,test")
     assert str(caught.value) == (
-        "other.png (patient p99, test) is the same picture as 0.png (patient p0, train): leave one out, or give both "
-        "the same patient_id"
+        "other.png (patient p99, test) is the same image as 0.png (patient p0, train): remove one of them, or give "
+        "both the same patient_id"
     )
 
 

@@ -1,4 +1,4 @@
-"""Order and names of the classes."""
+"""The order and the names of the classes."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_the_positive_class_is_found_in_any_case(positive):
     assert with_positive(["normal", "glaucoma"], positive) == Classes(negative="normal", positive="glaucoma")
 
 
-def test_another_name_is_refused_with_those_there_are():
+def test_another_name_is_refused_with_the_names_of_the_classes():
     with pytest.raises(ValueError, match="the classes are glaucoma and normal; did you mean normal"):
         with_positive(["normal", "glaucoma"], "norml")
     with pytest.raises(ValueError, match=r"needs exactly two classes, found 3 \(a, b, c\)"):

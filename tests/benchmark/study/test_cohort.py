@@ -1,4 +1,4 @@
-"""A manifest as a study needs it."""
+"""A manifest, checked and split for a study."""
 
 import hashlib
 
@@ -34,14 +34,14 @@ def test_every_patient_gets_a_split(manifest):
     assert sorted(open_cohort(study("wnet"), manifest).images["split"].unique()) == ["test", "train", "val"]
 
 
-def test_masks_that_nobody_named_are_missed_before_anything_runs(manifest):
-    with pytest.raises(UserError, match=r"cohort\.csv: names no artery_mask .* --vessels wnet"):
+def test_a_manifest_without_masks_is_refused_before_anything_runs(manifest):
+    with pytest.raises(UserError, match=r"cohort\.csv: no test image has an artery_mask, .* --vessels wnet"):
         open_cohort(study("masks"), manifest)
 
 
 @pytest.fixture
 def write(tmp_path):
-    """A CSV of this content."""
+    """Write a CSV with these lines and return its path."""
 
     def write(*lines: str | bytes):
         path = tmp_path / "cohort.csv"
@@ -51,7 +51,7 @@ def write(tmp_path):
     return write
 
 
-# Unusual, and right as they are.
+# Unusual cohorts that are valid.
 SOUND = {
     "twelve patients": [f"{i}.jpg,{i % 2},p{i}" for i in range(12)],
     "one eye": [f"{i}.jpg,{i % 2},p{i},left" for i in range(20)],

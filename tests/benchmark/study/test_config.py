@@ -1,4 +1,4 @@
-"""Studies read from YAML: what is taken, and and the errors of faulty ones."""
+"""Studies read from YAML: valid ones, and the errors of faulty ones."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def refusal(write):
-    """The lines that a faulty study is refused with, less the file's name that each begins with."""
+    """The lines with which a faulty study is refused, without the file name at the start of each."""
 
     def refusal(study) -> list[str]:
         path = write(study)
@@ -67,7 +67,7 @@ def test_the_demo_and_the_paper_are_nine_cells_each():
         assert all(families in choice.name for choice in study.backbones)
 
 
-def test_the_planted_studies_differ_in_the_place_of_the_signal_alone():
+def test_the_planted_studies_differ_only_in_the_place_of_the_signal():
     vessels, periphery = (load_study(CONFIGS / f"planted-{signal}.yaml").dump() for signal in ("vessels", "periphery"))
     demo = load_study(CONFIGS / "demo.yaml")
     assert len(vessels["backbones"]) * len(vessels["strategies"]) == 9 and len(vessels["seeds"]) >= 5
@@ -77,7 +77,7 @@ def test_the_planted_studies_differ_in_the_place_of_the_signal_alone():
     assert vessels == periphery
 
 
-def test_what_a_study_does_not_say_has_a_default(write):
+def test_keys_that_a_study_omits_have_defaults(write):
     study = load_study(write(STUDY))
     assert study.seeds == [0]
     assert study.vessels.source == "masks"
@@ -143,7 +143,7 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"trainning": {}}, "trainning: unknown key; known: name, cohort, vessels, backbones, strategies, seeds, tra"),
         ({"training": {"epoch": 3}}, "training.epoch: unknown key; known: epochs, batch_size"),
@@ -163,14 +163,14 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"cohort": {"manifest": "a", "positive": True}}, "cohort.positive: is a yes/no value in YAML: put the name"),
         ({"cohort": {}}, "cohort: give either a manifest or a synthetic cohort"),
         ({"cohort": {"synthetic": {"patients": 1}}}, "cohort.synthetic: patients is 1: a cohort needs at least 2"),
-        ({"cohort": {"manifest": "a", "patient_pattern": "("}}, "cohort.patient_pattern: '(' is no regular expression"),
+        ({"cohort": {"manifest": "a", "patient_pattern": "("}}, "cohort.patient_pattern: '(' is not a regular expres"),
         ({"cohort": {"manifest": "a", "patient_pattern": "x"}}, "cohort.patient_pattern: 'x' has no group: put paren"),
         ({"backbones": ["openclip-tyni"]}, "backbones.0: backbone 'openclip-tyni' is unknown; did you mean openclip-"),
         ({"strategies": [{"name": ["lora"]}]}, "strategies.0.name: Input should be a valid string"),
         ({"strategies": ["lorra"]}, "strategies.0: strategy 'lorra' is unknown; did you mean lora?"),
         ({"strategies": [{"name": "lora", "rnak": 4}]}, "strategies.0: strategy lora: no option rnak; known: learnin"),
         ({"strategies": [{"name": "partial", "blocks": "two"}]}, "strategies.0: blocks: Input should be a valid inte"),
-        ({"strategies": [{"name": "partial", "blocks": 4}]}, "strategies: on openclip-tiny, partial: 4 blocks of a m"),
+        ({"strategies": [{"name": "partial", "blocks": 4}]}, "strategies: on openclip-tiny, partial: 4 blocks of "),
         ({"strategies": ["lora", {"name": "lora", "rank": 2}]}, "strategies: lora is listed twice"),
         ({"backbones": ["openclip-tiny", "openclip-tiny"]}, "backbones: openclip-tiny is listed twice"),
         ({"seeds": [1, 1]}, "seeds: the same seed is listed twice"),
@@ -199,15 +199,15 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"cohort": {"manifest": "a", "patient_pattern": "(a{99999999999})"}}, "cohort.patient_pattern: '(a{999999999"),
     ],
 )  # fmt: skip
-def test_a_fault_is_one_line_that_names_the_key(refusal, change, told):
-    assert only(refusal(STUDY | change)).startswith(told)
+def test_a_fault_is_one_line_that_names_the_key(refusal, change, message):
+    assert only(refusal(STUDY | change)).startswith(message)
 
 
 def test_targets_of_another_model_are_refused_before_anything_runs(refusal):
     """huggingface/peft#40, hiyouga/LlamaFactory#43, #1785."""
     study = STUDY | {"backbones": ["retfound-tiny"], "strategies": [{"name": "lora", "targets": "[.]*(q_proj|v_proj)"}]}
-    told = "strategies.0: targets match no module of retfound-tiny; they are blocks.0.attn.qkv, blocks.0.attn.proj, "
-    assert only(refusal(study)).startswith(told)
+    message = "strategies.0: targets match no module of retfound-tiny; they are blocks.0.attn.qkv, blocks.0.attn.proj, "
+    assert only(refusal(study)).startswith(message)
 
 
 def test_targets_must_fit_every_backbone(refusal):
@@ -217,7 +217,7 @@ def test_targets_must_fit_every_backbone(refusal):
     assert only(refusal(study)).startswith("strategies.0: targets match no module of openclip-tiny")
 
 
-def test_several_faults_are_told_at_once(refusal):
+def test_several_faults_are_reported_together(refusal):
     lines = refusal({"name": "x", "cohort": {"synthetic": {}}, "foo": 1})
     assert [line.split(":")[0] for line in lines] == ["backbones", "strategies", "foo"]
     assert lines[0] == "backbones: is missing"
@@ -237,7 +237,7 @@ def test_a_duplicate_key_is_refused(refusal):
 
 
 @pytest.mark.parametrize(("text", "found"), [("- a\n- b\n", "list"), ("hello", "str"), ("", "NoneType")])
-def test_a_file_that_holds_no_keys_is_refused(refusal, text, found):
+def test_a_file_without_keys_is_refused(refusal, text, found):
     assert only(refusal(text)) == f"expected keys and values (name: …, cohort: …), found {found}"
 
 
@@ -295,7 +295,7 @@ def test_a_path_given_to_set_starts_from_the_current_directory(write, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("key", "text", "told"),
+    ("key", "text", "message"),
     [
         ("training.epoch", "5", "--set training.epoch: unknown key; did you mean training.epochs"),
         ("trainign.epochs", "5", "--set trainign.epochs: unknown key; did you mean training.epochs?"),
@@ -303,7 +303,7 @@ def test_a_path_given_to_set_starts_from_the_current_directory(write, tmp_path, 
         ("backbone.0.weights", "w", "--set backbone.0.weights: unknown key; did you mean backbones.0.weights"),
         ("strategies.0.rnak", "5", "--set strategies.0.rnak: unknown key; did you mean strategies.0.rank"),
         ("strategies.0.blocks", "5", "--set strategies.0.blocks: unknown key; "),
-        ("backbones.1.weights", "w", "--set backbones.1.weights: there is no position 1, as the list has 1, co"),
+        ("backbones.1.weights", "w", "--set backbones.1.weights: position 1 does not exist in a list of length"),
         ("strategies.-1.rank", "5", "--set strategies.-1.rank: unknown key; did you mean strategies.0.rank"),
         ("training.epochs", "many", "--set training.epochs: Input should be a valid integer"),
         ("training", "{epoch: 5}", "--set training: training.epoch: unknown key; known: epochs, batch_size"),
@@ -314,12 +314,12 @@ def test_a_path_given_to_set_starts_from_the_current_directory(write, tmp_path, 
         ("training", "{epochs: 1, epochs: 2}", "--set training: not valid YAML: "),
     ],
 )  # fmt: skip
-def test_a_fault_in_set_is_one_line_that_names_the_key(write, key, text, told):
+def test_a_fault_in_set_is_one_line_that_names_the_key(write, key, text, message):
     path = write(STUDY | {"strategies": ["lora"]})
     with pytest.raises(UserError) as caught:
         load_study(path, settings={key: text})
     (line,) = str(caught.value).splitlines()
-    assert line.startswith(told.replace("PATH", str(path)))
+    assert line.startswith(message.replace("PATH", str(path)))
 
 
 def test_a_fault_of_several_values_names_each_of_them(write):
@@ -337,8 +337,8 @@ def test_a_fault_of_the_file_is_not_blamed_on_set(write):
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_the_schema_beside_the_configurations_is_current():
-    """Otherwise: `python run_benchmark.py schema --out configs/schema.json`."""
+def test_the_schema_next_to_the_configurations_is_current():
+    """If not, run `python run_benchmark.py schema --out configs/schema.json`."""
     assert json.loads((CONFIGS / "schema.json").read_text(encoding="utf-8")) == study_schema()
 
 
@@ -367,7 +367,7 @@ def test_the_schema_accepts_every_shipped_configuration(path):
         ({"vessels": {"source": "wnets"}}, False),
     ],
 )
-def test_the_schema_tells_a_study_from_a_faulty_one(change, accepted):
+def test_the_schema_accepts_a_study_and_refuses_a_faulty_one(change, accepted):
     Draft7Validator.check_schema(study_schema())
     assert Draft7Validator(study_schema()).is_valid(STUDY | change) is accepted
 

@@ -1,4 +1,4 @@
-"""Every control is one record, and what a record says fits what uses it."""
+"""Every control is one record, and the record fits the code that uses it."""
 
 import string
 
@@ -19,7 +19,7 @@ def test_every_control_can_be_switched_and_nothing_else_can():
 
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
-def test_a_control_names_settings_images_and_methods_that_there_are(control):
+def test_a_control_names_settings_images_and_methods_that_exist(control):
     assert set(control.settings) <= SETTINGS
     known = methods(Statistics(), Controls())
     for number in control.numbers:

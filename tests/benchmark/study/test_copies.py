@@ -1,4 +1,4 @@
-"""One image under two names, found without decoding anything."""
+"""One image under two names is found without decoding any image."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +18,8 @@ def test_all_names_of_a_file_are_one(tmp_path):
     assert look_up("nul\0byte").size == 0
 
 
-def test_a_byte_apart_is_no_copy(tmp_path):
-    """Of files of one size, those are read whole whose samples are equal."""
+def test_files_that_differ_in_one_byte_are_not_copies(tmp_path):
+    """Files of one size are read in full only if samples of them are equal."""
     content = bytearray(100_000)
     contents = [bytes(content)]
     for place in (0, 1, 50_000, 99_999):

@@ -1,4 +1,4 @@
-"""Images in DICOM files, written here with pydicom, against the pixels that went in."""
+"""Images in DICOM files: written with pydicom, read, and compared with the original pixels."""
 
 import io
 import struct
@@ -21,7 +21,7 @@ YBR = np.asarray(Image.fromarray(RGB).convert("YCbCr"))
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes what `dataset` makes of the arguments."""
+    """Write the data set that `dataset` makes of the arguments."""
 
     def to_file(pixels, syntax=uid.ExplicitVRLittleEndian, name="eye.dcm", **attributes) -> Path:
         path = tmp_path / name
@@ -76,7 +76,7 @@ def test_bits_stored_of_sixteen(write, stored):
     levels = (RGB.astype(int) * full // 255).astype(np.uint16)
     assert close(write(levels, BitsStored=stored), error=1)
     dark = (levels // 16).astype(np.uint16)
-    if stored < 16:  # the file says that these levels are dark
+    if stored < 16:  # according to the file, these levels are dark
         assert close(write(dark, BitsStored=stored), RGB // 16, error=1)
 
 
@@ -108,11 +108,11 @@ def test_palette(tmp_path, bits):
     assert close(tmp_path / "eye.dcm", np.asarray(palette.convert("RGB")))
 
 
-@pytest.mark.parametrize("said", ["RGB", "YBR_FULL_422"])
-def test_a_jpeg_with_a_marker_says_its_colours_whatever_the_attribute_says(write, said):
-    """Many devices write RGB over a JPEG that holds YCbCr: read by the attribute, the image is purple."""
+@pytest.mark.parametrize("attribute", ["RGB", "YBR_FULL_422"])
+def test_the_marker_of_a_jpeg_has_priority_over_the_attribute(write, attribute):
+    """Many devices set the attribute to RGB for a JPEG in YCbCr: read by the attribute, the image is purple."""
     for jpeg in (encoded(RGB, "JPEG", quality=95), encoded(RGB, "JPEG", quality=95, keep_rgb=True)):
-        assert close(write(jpeg, uid.JPEGBaseline8Bit, PhotometricInterpretation=said), error=3)
+        assert close(write(jpeg, uid.JPEGBaseline8Bit, PhotometricInterpretation=attribute), error=3)
 
 
 def test_a_jpeg_without_a_marker_has_the_attributes_colours(write):
@@ -191,15 +191,15 @@ def test_what_cannot_be_decoded_here_is_named_with_the_fix(write, syntax):
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
-        ({"PhotometricInterpretation": "YBR_PARTIAL_420"}, "colours are stored as YBR_PARTIAL_420"),
+        ({"PhotometricInterpretation": "YBR_PARTIAL_420"}, "colours stored as YBR_PARTIAL_420 are not supported"),
         ({"PixelRepresentation": 1}, "signed samples"),
         ({"Rows": 60000, "Columns": 60000}, "60000x60000 pixels; at most 178 million"),
-        ({"Rows": 2 * HEIGHT}, "not readable (The number of bytes of pixel data is less than expected"),
-        ({"SamplesPerPixel": 4}, "4 samples a pixel"),
-        ({"BitsAllocated": 32, "BitsStored": 32}, "32 of 32 bits a sample"),
+        ({"Rows": 2 * HEIGHT}, "cannot be read (The number of bytes of pixel data is less than expected"),
+        ({"SamplesPerPixel": 4}, "4 samples per pixel"),
+        ({"BitsAllocated": 32, "BitsStored": 32}, "32 of 32 bits per sample"),
     ],
 )
-def test_what_is_no_image_is_refused(write, attributes, reason):
+def test_what_is_not_an_image_is_refused(write, attributes, reason):
     with pytest.raises(ImageError, match=r"^DICOM: ") as caught:
         read_image(write(RGB, **attributes))
     assert reason in str(caught.value)
@@ -211,14 +211,14 @@ def test_files_without_an_image(tmp_path):
     report.save_as(tmp_path / "report", enforce_file_format=True)
     (tmp_path / "text.dcm").write_text("hello")
     for name in ("report", "text.dcm"):
-        with pytest.raises(ImageError, match="DICOM: a file without an image"):
+        with pytest.raises(ImageError, match="DICOM: the file contains no image"):
             read_image(tmp_path / name)
     with pytest.raises(ImageError, match="no such file"):
         read_image(tmp_path / "none.dcm")
 
 
 @pytest.mark.parametrize("name", ["IM000001", "1.2.840.113619", "eye.jpg", "eye.DCM", "eye.dicom"])
-def test_the_content_says_that_it_is_dicom(write, name):
+def test_dicom_is_recognised_by_its_content(write, name):
     path = write(RGB, name=name)
     assert close(path)
     assert (dicom.patient_id(path), dicom.eye(path)) == ("p7", "right")
@@ -252,7 +252,7 @@ def test_old_files_without_a_preamble(tmp_path):
     ],
 )
 def test_rows_run_towards_the_left_and_columns_towards_the_feet(write, orientation, shown):
-    """PS3.3 C.7.6.1.1.1: the directions that rows and columns of the stored frame run in."""
+    """PS3.3 C.7.6.1.1.1: the directions in which the rows and columns of the stored frame run."""
     assert close(write(RGB, PatientOrientation=orientation), shown)
 
 
@@ -263,7 +263,7 @@ def test_exif_inside_a_jpeg_frame(write):
     assert close(write(frame, uid.JPEGBaseline8Bit, PhotometricInterpretation="YBR_FULL_422"), error=3)
 
 
-def test_who_and_which_eye(write, tmp_path):
+def test_patient_and_eye(write, tmp_path):
     assert dicom.patient_id(write(RGB, PatientID=" 007 ")) == "007"
     assert dicom.patient_id(write(RGB, PatientID="")) is None
     assert dicom.patient_id(write(RGB, SpecificCharacterSet="ISO_IR 192", PatientID="Müller")) == "Müller"

@@ -1,4 +1,4 @@
-"""Folders of classes."""
+"""Cohorts of class folders."""
 
 import os
 
@@ -16,7 +16,7 @@ def made(root, *files):
 
 
 def test_what_torchvision_takes_is_taken(tmp_path):
-    """As `ImageFolder` with its own loader finds it, on which RETFound rests; capitals and depth included."""
+    """The same files as `ImageFolder` with its own loader, which RETFound uses, including capitals and subfolders."""
     datasets = pytest.importorskip("torchvision.datasets")
     files = [f"{name}{suffix}" for name in ("a", "deep/er/b") for suffix in (".JPG", *datasets.folder.IMG_EXTENSIONS)]
     for split in ("train", "val", "test"):
@@ -40,17 +40,17 @@ def test_classes_of_another_case_in_a_split_are_shown(tmp_path):
         "test/yes/1.jpg",
         "test/no/1.jpg",
     )
-    with pytest.raises(UserError, match=r"found Yes \(in train only\), no, yes \(in val and test only\); put"):
+    with pytest.raises(UserError, match=r"found Yes \(in train only\), no, yes \(in val and test only\); give"):
         read_folder(root, None)
 
 
-def test_a_class_folder_alone(tmp_path):
+def test_a_single_class_folder_is_refused(tmp_path):
     root = made(tmp_path, *(f"{split}/yes/1.jpg" for split in ("train", "val", "test")))
-    with pytest.raises(UserError, match="needs exactly two class folders, found yes; put"):
+    with pytest.raises(UserError, match="needs exactly two class folders, found yes; give"):
         read_folder(root, None)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="everything may be read by root")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_read(tmp_path):
     root = made(tmp_path, *(f"{split}/{name}/1.jpg" for split in ("train", "val", "test") for name in ("no", "yes")))
     (root / "val" / "no").chmod(0)

@@ -1,4 +1,4 @@
-"""Images from files of every kind, usable or not."""
+"""Images read from files of every kind, usable or not."""
 
 import struct
 
@@ -63,7 +63,7 @@ def test_a_dark_sixteen_bit_mask_is_still_a_mask(tmp_path, rgb, fov):
     np.testing.assert_array_equal(read_fov(str(tmp_path / "fov.png"), rgb), fov)
 
 
-def test_a_image_is_turned_as_its_exif_block_says(tmp_path, rgb):
+def test_an_image_is_oriented_by_its_exif_block(tmp_path, rgb):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees clockwise
     Image.fromarray(rgb).save(tmp_path / "eye.png", exif=exif)
@@ -106,14 +106,14 @@ def test_what_cannot_be_used_comes_back_with_the_reason(tmp_path, rgb, file, rea
     assert result["crop"].shape == good["crop"].shape == (224, 224, 3)
 
 
-def test_a_picture_of_absurd_size_is_not_decoded(tmp_path, rgb, monkeypatch):
+def test_an_image_of_absurd_size_is_not_decoded(tmp_path, rgb, monkeypatch):
     Image.fromarray(rgb).save(tmp_path / "eye.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ImageError, match="larger than"):
         read_image(tmp_path / "eye.png")
 
 
-def test_the_field_of_view_is_the_masks_where_there_is_one(tmp_path, rgb, fov):
+def test_a_mask_defines_the_field_of_view(tmp_path, rgb, fov):
     half = fov & (np.arange(WIDTH) < WIDTH / 2)
     Image.fromarray((half * 255).astype(np.uint8)).save(tmp_path / "fov.png")
     np.testing.assert_array_equal(read_fov(str(tmp_path / "fov.png"), rgb), half)
@@ -126,13 +126,13 @@ def test_an_unusable_mask_is_named(tmp_path, rgb, fov):
     Image.new("L", (10, 20), 255).save(tmp_path / "small.png")
     Image.new("L", (WIDTH, HEIGHT), 0).save(tmp_path / "black.png")
     (tmp_path / "text.png").write_text("hello")
-    told = {
+    reasons = {
         "small.png": "is 10x20 pixels, its image 150x120",
         "black.png": "is empty",
         "none.png": "no such file",
         "text.png": "not a readable picture",
     }
-    for name, reason in told.items():
+    for name, reason in reasons.items():
         error = crop_row(row(tmp_path / "eye.png", tmp_path / name))["error"]
         assert error.startswith(f"fov_mask {tmp_path / name}")
         assert reason in error
@@ -157,7 +157,7 @@ def accepted(path) -> dict:
 
 
 def test_an_odd_tag_of_a_camera_does_not_lose_the_image(tmp_path, rgb):
-    """python-pillow/Pillow#4665, #7340, #4037: Pillow writes the EXIF block anew to turn, and fails on such tags."""
+    """python-pillow/Pillow#4665, #7340, #4037: Pillow rewrites the EXIF block to rotate, and fails on such tags."""
     for tag in (struct.pack("<HHI4s", 282, 2, 4, b"72"), struct.pack("<HHII", 256, 5, 1, 26)):
         orientation = struct.pack("<HHII", 274, 3, 1, 6)
         block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + b"".join(sorted([orientation, tag])) + bytes(12)
@@ -184,7 +184,7 @@ def test_colour_of_sixteen_bits_is_as_bright_as_of_eight(tmp_path, rgb, bits, su
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGBA of 16 bits"])
 def test_what_is_transparent_is_outside_the_eye(tmp_path, rgb, fov, mode):
-    """kohya-ss/sd-scripts#1269, kornelski/pngquant#362: the white that lies hidden under transparency appears."""
+    """kohya-ss/sd-scripts#1269, kornelski/pngquant#362: white that was hidden by transparency appears."""
     white = np.where(fov[..., None], rgb, 255).astype(np.uint8)
     rgba = np.dstack([white, fov.astype(np.uint8) * 255])
     if mode == "P":
@@ -206,7 +206,7 @@ def test_what_is_transparent_is_outside_the_eye(tmp_path, rgb, fov, mode):
 
 
 def test_transparency_limits_the_field_of_view(tmp_path, rgb, fov):
-    """A label that was cut out of the retina is no retina, though the outline bridges it."""
+    """A label that was cut out of the retina is outside the field of view, although the outline encloses it."""
     hole = np.zeros_like(fov)
     hole[50:70, 60:80] = True
     Image.fromarray(np.dstack([rgb, np.where(hole, 0, 255).astype(np.uint8)])).save(tmp_path / "eye.png")
@@ -239,11 +239,11 @@ def test_a_light_surround_is_outside_the_eye_and_painted_black(tmp_path, colour,
         ((1, 1), "1x1 pixels: too small"),  # HzFu/EyeQ#2
         ((256, 1), "1x256 pixels: too small"),
         ((3, 4000), "4000x3 pixels: too small"),
-        ((63, 100), "100x63 pixels: too small to show vessels (at least 64 a side)"),
-        ((64, 300), "300x64 pixels: too oblong for an image (at most 4:1)"),
+        ((63, 100), "100x63 pixels: too small to show vessels (at least 64 per side)"),
+        ((64, 300), "300x64 pixels: too elongated for an image (at most 4:1)"),
     ],
 )
-def test_thumbnails_and_strips_are_no_images(tmp_path, shape, reason):
+def test_thumbnails_and_strips_are_refused(tmp_path, shape, reason):
     noise = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "eye.png")
     assert crop_row(row(tmp_path / "eye.png"))["error"].startswith(reason)
@@ -254,7 +254,7 @@ def test_thumbnails_and_strips_are_no_images(tmp_path, shape, reason):
     ("level", "reason"),
     [(255, "a blank frame"), (128, "a blank frame"), (20, "a blank frame"), (0, "the image is")],
 )
-def test_blank_frames_are_no_images(tmp_path, level, noise, reason):
+def test_blank_frames_are_refused(tmp_path, level, noise, reason):
     frame = level + np.random.default_rng(0).normal(0, noise, (300, 400, 3)) if noise else np.full((64, 64, 3), level)
     Image.fromarray(np.clip(frame, 0, 255).astype(np.uint8)).save(tmp_path / "eye.png")
     assert crop_row(row(tmp_path / "eye.png"))["error"].startswith(reason)
@@ -265,14 +265,14 @@ def test_a_field_of_view_too_small_to_show_vessels(tmp_path, rgb, fov):
     assert crop_row(row(tmp_path / "eye.png"))["error"].startswith("the field of view is less than 64 pixels wide")
 
 
-def test_faint_images_are_images(tmp_path, rgb):
+def test_faint_images_are_accepted(tmp_path, rgb):
     Image.fromarray(rgb // 8).save(tmp_path / "dark.png")
     Image.fromarray(np.where(rgb > 0, 200 + rgb // 10, 0).astype(np.uint8)).save(tmp_path / "bright.png")
     for name in ("dark.png", "bright.png"):
         accepted(tmp_path / name)
 
 
-def test_the_digest_is_of_the_pixels_as_they_are_seen(tmp_path, rgb):
+def test_the_digest_covers_the_pixels_as_they_are_shown(tmp_path, rgb):
     turned = Image.Exif()
     turned[274] = 3
     Image.fromarray(rgb).save(tmp_path / "a.png")
@@ -289,7 +289,7 @@ def test_the_digest_is_of_the_pixels_as_they_are_seen(tmp_path, rgb):
 
 
 def test_the_suffixes_hold_those_of_torchvisions_loader():
-    """What RETFound's users keep in their folders: IMG_EXTENSIONS of torchvision.datasets.folder."""
+    """The files that users of RETFound have in their folders: IMG_EXTENSIONS of torchvision.datasets.folder."""
     assert {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"} <= IMAGE_SUFFIXES
     assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in IMAGE_SUFFIXES)
 
@@ -305,11 +305,11 @@ def test_no_real_image_is_refused(shared):
 
 @given(st.text())
 def test_any_reason_is_one_printable_line(reason):
-    """A damaged DICOM file gave its transfer syntax with a file separator in it."""
+    """The transfer syntax of a damaged DICOM file contained a file separator character."""
     line = one_line(ValueError(reason))
     assert line
     assert line.isprintable()
 
 
-def test_an_error_without_a_word_is_named():
+def test_an_error_without_a_message_is_named_by_its_type():
     assert (one_line(MemoryError()), one_line(OSError())) == ("not enough memory", "OSError")

@@ -1,4 +1,4 @@
-"""The keys of a configuration, on a model of this test's own: nothing is known of it but its schema."""
+"""The keys of a configuration, tested on a model of its own: `Keys` uses only the schema."""
 
 from pathlib import Path
 
@@ -97,7 +97,10 @@ def test_a_value_is_replaced_and_nothing_else(dotted, value, changed):
         ("focus", "unknown key; did you mean lens.focus?"),
         ("filters.0.wats", "unknown key; did you mean filters.0.watts"),
         ("filters.0.table", "unknown key; did you mean lens.table?"),
-        ("more.2", "there is no position 2, as the list has 2, counted from 0; did you mean more.1 or more.0?"),
+        (
+            "more.2",
+            "position 2 does not exist in a list of length 2 (positions start at 0); did you mean more.1 or more.0?",
+        ),
         ("label.x", "unknown key; did you mean label"),
         ("", "unknown key; known: label, store, lens, more, named, filters"),
     ],

@@ -18,7 +18,7 @@ HEADER = "image,label,patient_id"
 
 @pytest.fixture
 def csv(tmp_path):
-    """Write a CSV, a line an argument (text, or bytes as they are), and return its path."""
+    """Write a CSV with one line per argument (text, or bytes unchanged), and return its path."""
 
     def csv(*lines: str | bytes) -> Path:
         path = tmp_path / "cohort.csv"
@@ -29,19 +29,19 @@ def csv(tmp_path):
 
 
 def read_manifest(manifest: Path, *options, **named) -> pl.DataFrame:
-    """The images alone."""
+    """Only the images."""
     return open_manifest(manifest, *options, **named).images
 
 
 def refusal(manifest: Path, **options) -> list[str]:
-    """The lines that a manifest is refused with, less its path that each begins with."""
+    """The lines with which a manifest is refused, without its path at the start of each."""
     with pytest.raises(UserError) as caught:
         open_manifest(manifest, **options)
     return without_path(manifest, caught.value)
 
 
 def conflicts(manifest: Path, **options) -> list[str]:
-    """The same of a manifest that can be read, but of which no study may be made."""
+    """The same for a manifest that can be read but cannot be used for a study."""
     with pytest.raises(UserError) as caught:
         open_manifest(manifest, **options).refuse_conflicts()
     return without_path(manifest, caught.value)
@@ -53,7 +53,7 @@ def without_path(manifest: Path, error: UserError) -> list[str]:
     return [line.removeprefix(f"{manifest}: ") for line in lines]
 
 
-def test_a_csv_becomes_one_row_a_image(csv, tmp_path):
+def test_a_csv_becomes_one_row_per_image(csv, tmp_path):
     table = read_manifest(csv(HEADER, "eyes/a.jpg,0,7", "b.jpg,1,p8"))
     assert table.rows(named=True) == [
         {
@@ -147,7 +147,7 @@ def test_the_ending_may_be_in_capitals(csv):
 )
 def test_parquet_of_any_type(tmp_path, labels, patients, expected):
     path = tmp_path / "cohort.parquet"
-    embedding = [[0.5], [0.5]]  # a column that is none of a manifest's may hold anything
+    embedding = [[0.5], [0.5]]  # other columns may have any type
     pl.DataFrame({"image": ["a", "b"], "label": labels, "patient_id": patients, "x": embedding}).write_parquet(path)
     assert read_manifest(path).select("image", "label", "patient_id").rows() == expected
 
@@ -169,7 +169,7 @@ def test_a_label_other_than_0_and_1(csv, value):
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         (",0,1", "row 3: image is empty"),
         ("b,,2", "row 3: label is empty"),
@@ -177,13 +177,13 @@ def test_a_label_other_than_0_and_1(csv, value):
         ("b,1", "row 3: patient_id is empty"),
     ],
 )
-def test_an_empty_value(csv, row, told):
-    assert refusal(csv(HEADER, "a,0,1", row)) == [told]
+def test_an_empty_value(csv, row, message):
+    assert refusal(csv(HEADER, "a,0,1", row)) == [message]
 
 
-def test_a_missing_column_is_named_beside_those_that_are_there(csv):
+def test_a_missing_column_is_named_with_the_existing_columns(csv):
     (line,) = refusal(csv("file,label,patient_id", "a,0,1"))
-    there = "needed are image, label, patient_id, and it has file, label, patient_id"
+    there = "required are image, label, patient_id, but the header has file, label, patient_id"
     assert line == f"no column image; {there}; did you mean: rename file to image?"
 
 
@@ -198,16 +198,18 @@ def test_other_values_outside_their_range(csv, column, value, rule):
 
 def test_a_split_column_that_is_partly_empty(csv):
     manifest = csv(f"{HEADER},split", "a,0,1,train", "b,1,2,", "c,1,3,")
-    assert refusal(manifest) == ["row 3: split is empty here but given elsewhere; fill every row or none"]
+    assert refusal(manifest) == ["row 3: split is empty, but other rows have one; fill every row or none"]
 
 
 def test_an_image_listed_twice(csv):
-    assert refusal(csv(HEADER, "a,0,1", "b,1,2", "a,0,1")) == ["row 4: image a is listed in row 2 already"]
+    (line,) = refusal(csv(HEADER, "a,0,1", "b,1,2", "a,0,1"))
+    assert line == "row 4: image a is already listed in row 2; list each image once"
 
 
 def test_a_patient_in_two_splits(csv):
     manifest = csv(f"{HEADER},split", "a,0,7,train", "b,1,8,train", "c,0,7,test")
-    assert refusal(manifest) == ["row 4: patient 7 is in test here and in train in row 2"]
+    (line,) = refusal(manifest)
+    assert line.startswith("row 4: patient 7 is in test here but in train in row 2; put all images")
 
 
 def test_faults_come_in_the_order_of_rows_and_are_cut_with_a_count(csv):
@@ -217,43 +219,43 @@ def test_faults_come_in_the_order_of_rows_and_are_cut_with_a_count(csv):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("none.csv", "no such file; name a CSV, a Parquet file, or a folder of classes"),
         ("none", "no such file; name a CSV, a Parquet file, or a folder of classes"),
-        ("cohort.doc", "a manifest is a .csv, a .parquet, or a folder laid out train|val|test/<class>/"),
+        ("cohort.doc", "a manifest is a .csv, a .parquet, or a folder laid out as train|val|test/<class>/"),
     ],
 )
-def test_a_manifest_that_is_none(tmp_path, name, told):
+def test_a_file_that_is_not_a_manifest(tmp_path, name, message):
     (tmp_path / "cohort.doc").write_bytes(b"PK")
-    assert refusal(tmp_path / name) == [told]
+    assert refusal(tmp_path / name) == [message]
 
 
-QUOTING = 'quote names with commas ("a, b"), and double a quote inside them'
+QUOTING = 'put names with commas in quotes ("a, b"), and double a quote inside them'
 CSV_UTF_8 = "save it as CSV UTF-8 (comma delimited)"
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "is empty; it needs a header with image, label, patient_id and one row per image"),
         (b"\r\n \r\n", "is empty; it needs a header with image, label, patient_id and one row per image"),
         (f'{HEADER}\na,0,1\n"b,0,1\n'.encode(), f'row 3: a quote (") is opened and never closed; {QUOTING}'),
-        (f'{HEADER}\na,0,1\n"b"x,0,1\n'.encode(), f'row 3: a quote (") stands beside a text in quotes; {QUOTING}'),
+        (f'{HEADER}\na,0,1\n"b"x,0,1\n'.encode(), f'row 3: a quote (") is closed before the end of a field; {QUOTING}'),
         # pola-rs/polars#28310: a file name with a comma, not quoted
         (
             f"{HEADER}\na.jpg,0,1\nscan 3, left.jpg,0,2\nb.jpg,1,3\n".encode(),
-            f"row 3 has 4 fields, the header 3: {QUOTING}",
+            f"row 3 has 4 fields, but the header 3; {QUOTING}",
         ),
-        (b"image,label\na,0,1,2\n", f"row 2 has 4 fields, the header 2: {QUOTING}"),
+        (b"image,label\na,0,1,2\n", f"row 2 has 4 fields, but the header 2; {QUOTING}"),
         (
             f"{HEADER}\na\0,0,1\n".encode(),
-            f"line 2 holds NUL bytes: the file is damaged, or not text; {CSV_UTF_8}",
+            f"line 2 contains NUL bytes: the file is damaged or not text; {CSV_UTF_8}",
         ),
         (b"\xff\xfei\0m\0a", f"begins like UTF-16-LE text but is damaged at byte 4: {CSV_UTF_8}"),
         (
             HEADER.encode() + b"\na\x81\xfd,0,1\n",
-            f"line 2 is text neither in UTF-8 nor in Windows-1252: {CSV_UTF_8}",
+            f"line 2 is neither UTF-8 nor Windows-1252 text: {CSV_UTF_8}",
         ),
         (b"<html><table><tr>", f"is a web page (HTML or XML), not a table: open it in a spreadsheet and {CSV_UTF_8}"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", f"is an Excel workbook (.xls): open it and {CSV_UTF_8}"),
@@ -265,8 +267,8 @@ CSV_UTF_8 = "save it as CSV UTF-8 (comma delimited)"
         "another encoding", "HTML", "xls", "Parquet", "gzip",
     ],
 )  # fmt: skip
-def test_a_csv_that_cannot_be_read_is_one_line_with_its_row_and_the_fix(csv, content, told):
-    assert refusal(csv(content)) == [told]
+def test_a_csv_that_cannot_be_read_is_one_line_with_its_row_and_the_fix(csv, content, message):
+    assert refusal(csv(content)) == [message]
 
 
 @pytest.mark.parametrize("name", ["cohort.csv", "cohort.xlsx"])
@@ -290,7 +292,7 @@ def test_a_damaged_parquet_is_one_line(tmp_path):
 
 
 def test_a_header_alone(csv):
-    assert refusal(csv(HEADER)) == ["has no row below its header; list one image a row"]
+    assert refusal(csv(HEADER)) == ["has no row below its header; list one image per row"]
 
 
 def test_umlauts_of_a_western_spreadsheet(csv):
@@ -299,17 +301,17 @@ def test_umlauts_of_a_western_spreadsheet(csv):
 
 
 def test_rows_count_as_a_spreadsheet_shows_them(csv):
-    """A line break in quotes starts no row, an empty line is one, and `sep=;` is none."""
+    """A line break in quotes does not start a row, an empty line is a row, and `sep=;` is not a row."""
     manifest = csv("sep=;", "image;label;patient_id;note", 'a;0;1;"two', 'lines"', "", "b;5;2;")
     assert refusal(manifest) == ["row 4 (b): label is '5', must be 0 or 1"]
 
 
 def test_a_row_swallowed_by_an_open_quote(csv):
     (line,) = refusal(csv(HEADER, 'a,0,"p1', 'b,1,p2"', "c,1,3"))
-    assert line == 'row 2: patient_id holds a line break: a quote (") there is open or out of place'
+    assert line == 'row 2: patient_id contains a line break: close or move the quote (") in that row'
 
 
-# What pandas, R, spreadsheets and users write where there is no value (emdgroup/octopus-automl#301).
+# What pandas, R, spreadsheets and users write for a missing value (emdgroup/octopus-automl#301).
 NOTHING = [
     "NA",
     "nan",
@@ -332,19 +334,19 @@ NOTHING = [
 
 @pytest.mark.parametrize("column", ["image", "patient_id"])
 @pytest.mark.parametrize("written", NOTHING)
-def test_what_stands_for_a_missing_value_is_none(csv, column, written):
+def test_what_stands_for_a_missing_value_is_not_a_value(csv, column, written):
     row = {"image": "b.jpg", "label": "1", "patient_id": "2", column: written}
     (line,) = refusal(csv(HEADER, "a.jpg,0,1", ",".join(row.values())))
     assert line.startswith(f"row 3: {column} is {written!r}, which stands for a missing value: ")
 
 
-def test_strangers_without_an_id_are_not_one_patient(csv):
+def test_images_without_a_patient_id_are_not_one_patient(csv):
     lines = refusal(csv(HEADER, *(f"{i}.jpg,{i % 2},{'NA' if i % 3 == 0 else i}" for i in range(36))))
     assert [line.split(":")[0] for line in lines] == [*(f"row {row}" for row in range(2, 32, 3)), "and 2 more"]
 
 
 @pytest.mark.parametrize("written", ["NA", "none", "-", "?", "unknown", "NaN", ""])
-def test_an_optional_cell_may_say_that_there_is_nothing(csv, written):
+def test_an_optional_cell_may_be_a_missing_value(csv, written):
     table = read_manifest(csv(f"{HEADER},eye,split,artery_mask", f"a.jpg,0,1,{written},{written},{written}"))
     assert table.select("eye", "split", "artery_mask").row(0) == (None, None, None)
 
@@ -352,13 +354,13 @@ def test_an_optional_cell_may_say_that_there_is_nothing(csv, written):
 @pytest.mark.parametrize("column", ["eye", "split", "artery_mask"])
 def test_a_failed_formula_is_not_an_empty_cell(csv, column):
     (line,) = refusal(csv(f"{HEADER},{column}", "a.jpg,0,1,#REF!"))
-    assert line == f"row 2: {column} is '#REF!', an error of the spreadsheet: correct it or leave it empty"
+    assert line == f"row 2: {column} is '#REF!', a spreadsheet error: correct it or leave it empty"
 
 
 @pytest.mark.parametrize("written", ["1.23457E+11", "1,23457E+11", "1e+16", "1.5E10"])
-def test_a_number_that_a_spreadsheet_has_rounded_is_no_patient(csv, written):
+def test_a_number_that_a_spreadsheet_has_rounded_is_not_a_patient_id(csv, written):
     (line,) = refusal(csv("image;label;patient_id", f"a;0;{written}"))
-    assert line == f"row 2: patient_id is {written!r}, a number without its last digits: write the column as text"
+    assert line == f"row 2: patient_id is {written!r}, a number that has lost its last digits: save the column as text"
 
 
 @pytest.mark.parametrize(
@@ -381,7 +383,7 @@ def test_a_number_that_a_spreadsheet_has_rounded_is_no_patient(csv, written):
 def test_a_patient_written_in_two_ways(csv, one, other):
     (line,) = refusal(csv("image;label;patient_id", f"a;0;{one}", f"b;1;x{one}", f"c;0;{other}", f"d;0;{other}"))
     assert line.startswith("row 4: patient_id ")
-    assert line.endswith(" in row 2 differ in spelling alone; write one patient's id in one way")
+    assert line.endswith(" in row 2 differ only in spelling; write each patient's id in one way")
     if one.isascii() and other.isascii():
         assert f" {other!r} and {one!r} " in line
 
@@ -392,7 +394,7 @@ def test_every_patient_written_in_two_ways_is_one_line(csv):
     )
     lines = refusal(csv(HEADER, *rows))
     assert lines[0] == (
-        "row 3: patient_id '0.0' and '0' in row 2 differ in spelling alone; write one patient's id in one way"
+        "row 3: patient_id '0.0' and '0' in row 2 differ only in spelling; write each patient's id in one way"
     )
     assert lines[-1] == "and 5 more"
 
@@ -404,13 +406,13 @@ def test_patients_written_in_one_way_stay_as_they_are(csv, ids):
 
 
 @pytest.mark.parametrize("kind", [pl.Float32, pl.Float64])
-def test_long_numbers_as_floats_are_no_patients(tmp_path, kind):
+def test_long_numbers_as_floats_are_not_patient_ids(tmp_path, kind):
     path = tmp_path / "cohort.parquet"
     patients = pl.Series([7.0, float("nan"), 2.0**60], dtype=kind)
     pl.DataFrame({"image": ["a", "b", "c"], "label": [0, 1, 1], "patient_id": patients}).write_parquet(path)
     empty, rounded = refusal(path)
     assert empty == "row 2: patient_id is empty"
-    assert rounded.startswith("row 3: patient_id is '1.152922e+18', a number without its last digits")
+    assert rounded.startswith("row 3: patient_id is '1.152922e+18', a number that has lost its last digits")
 
 
 def test_columns_of_other_kinds_in_parquet(tmp_path):
@@ -428,9 +430,9 @@ def test_more_spellings_of_the_eye(csv, spelling, eye):
     assert read_manifest(csv(f"{HEADER},eye", f"a.jpg,0,1,{spelling}"))["eye"][0] == eye
 
 
-# A name twice: pola-rs/polars#23183 and #28310, where the second column is renamed.
+# Duplicate names: pola-rs/polars#23183 and #28310, where the second column is renamed.
 @pytest.mark.parametrize(
-    ("header", "told"),
+    ("header", "message"),
     [
         ("image,label,patient_id,label", "duplicate column label (columns 2 and 4): keep one, and rename the other"),
         ("image,label,patient_id, label", "duplicate column label (columns 2 and 4): keep one, and rename the other"),
@@ -446,8 +448,8 @@ def test_more_spellings_of_the_eye(csv, spelling, eye):
         ),
     ],
 )
-def test_a_header_that_is_ambiguous(csv, header, told):
-    assert refusal(csv(header, "a.jpg,0,1,1")) == [told]
+def test_a_header_that_is_ambiguous(csv, header, message):
+    assert refusal(csv(header, "a.jpg,0,1,1")) == [message]
 
 
 @pytest.mark.parametrize(
@@ -472,7 +474,7 @@ def photos(tmp_path):
     return tmp_path
 
 
-# One image under two names, two patients, two splits (kind of JunkangZhang/RetinalSegReg#4).
+# One image under two names, two patients, two splits (as in JunkangZhang/RetinalSegReg#4).
 @pytest.mark.parametrize(
     "again", ["./a.jpg", "gone/../a.jpg", "{photos}/a.jpg", "link.jpg", "hard.jpg", "folder/a.jpg"]
 )
@@ -495,7 +497,7 @@ def test_one_missing_file_listed_under_two_names(csv):
 def test_a_copy_under_another_patient(csv, photos):
     (photos / "copy.jpg").write_bytes((photos / "a.jpg").read_bytes())
     (line,) = conflicts(csv(HEADER, "a.jpg,0,p0", "b.jpg,1,p1", "copy.jpg,0,q0"))
-    fix = "remove one of them, or give both one patient_id"
+    fix = "remove one of them, or give both the same patient_id"
     assert line == f"row 4: image copy.jpg is a copy of a.jpg in row 2, but of patient q0, not p0; {fix}"
 
 
@@ -510,17 +512,17 @@ def test_a_copy_of_the_same_patient_is_counted(csv, photos):
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
-        (["a.jpg,0,1,m.png,,,", "b.jpg,1,2,m.png,,,"], "row 3: artery_mask m.png is the artery_mask of row 2"),
-        (["a.jpg,0,1,m.png,,,", "b.jpg,1,2,,./m.png,,"], "row 3: vein_mask m.png is the artery_mask of row 2"),
-        (["a.jpg,0,1,,,d.png,", "b.jpg,1,2,,,d.png,"], "row 3: disc_mask d.png is the disc_mask of row 2"),
-        (["a.jpg,0,1,a.jpg,,,", "b.jpg,1,2,,,,"], "row 2: artery_mask a.jpg is the image of row 2"),
+        (["a.jpg,0,1,m.png,,,", "b.jpg,1,2,m.png,,,"], "row 3: artery_mask m.png is also the artery_mask of row 2"),
+        (["a.jpg,0,1,m.png,,,", "b.jpg,1,2,,./m.png,,"], "row 3: vein_mask m.png is also the artery_mask of row 2"),
+        (["a.jpg,0,1,,,d.png,", "b.jpg,1,2,,,d.png,"], "row 3: disc_mask d.png is also the disc_mask of row 2"),
+        (["a.jpg,0,1,a.jpg,,,", "b.jpg,1,2,,,,"], "row 2: artery_mask a.jpg is also the image of row 2"),
     ],
 )
-def test_a_mask_of_two_images(csv, rows, told):
+def test_a_mask_of_two_images(csv, rows, message):
     (line,) = refusal(csv(f"{HEADER},artery_mask,vein_mask,disc_mask,fov_mask", *rows))
-    assert line == f"{told}; every image needs a mask of its own"
+    assert line == f"{message}; every image needs its own mask"
 
 
 def test_one_field_of_view_for_all_images_of_a_camera(csv):
@@ -531,21 +533,21 @@ def test_labels_in_words_need_the_positive_one(csv):
     manifest = csv(HEADER, "a.jpg,normal,1", "b.jpg,glaucoma,2", "c.jpg,Normal,3")
     lines = refusal(csv(HEADER, "a.jpg,normal,1", "b.jpg,glaucoma,2"))
     fix = "name the positive class with cohort.positive (or --positive 'normal')"
-    assert lines == [f"label is 'glaucoma' or 'normal': {fix}"]
+    assert lines == [f"labels are 'glaucoma' and 'normal': {fix}"]
     manifest = csv(HEADER, "a.jpg,normal,1", "b.jpg,glaucoma,2", "c.jpg,Normal,3")
     opened = open_manifest(manifest, positive="glaucoma")
     assert opened.images["label"].to_list() == [0, 1, 0]
     assert opened.remarks() == ["Classes: label 1 = glaucoma (positive), label 0 = normal"]
 
 
-def test_the_class_without_the_disease_as_the_positive_one_is_remarked(csv):
+def test_a_positive_class_without_the_disease_is_remarked(csv):
     (remark,) = open_manifest(csv(HEADER, "a,normal,1", "b,glaucoma,2"), positive="normal").remarks()
     assert remark.startswith("Classes: label 1 = normal (positive), label 0 = glaucoma; ")
     assert remark.endswith("--positive glaucoma")
 
 
 @pytest.mark.parametrize(
-    ("labels", "positive", "told"),
+    ("labels", "positive", "message"),
     [
         (
             ["normal", "glaucoma"],
@@ -556,11 +558,11 @@ def test_the_class_without_the_disease_as_the_positive_one_is_remarked(csv):
         (["yes", "NA", "no"], "yes", "label is 'NA', which stands for a missing value"),
     ],
 )
-def test_labels_that_do_not_fit_the_positive_class(csv, labels, positive, told):
+def test_labels_that_do_not_fit_the_positive_class(csv, labels, positive, message):
     manifest = csv(HEADER, *(f"{i}.jpg,{label},{i}" for i, label in enumerate(labels)))
     with pytest.raises(UserError) as caught:
         open_manifest(manifest, positive=positive)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_numbers_may_be_named_too(csv):
@@ -580,7 +582,7 @@ def test_a_hundred_thousand_rows_are_read_in_a_moment(csv):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Make a folder cohort of these files, besides one of each class in train and val."""
+    """Make a folder cohort of these files and, in addition, one of each class in train and val."""
 
     def folder(*files: str) -> Path:
         root = tmp_path / "cohort"
@@ -622,7 +624,7 @@ def test_classes_are_labelled_in_alphabetical_order(tmp_path):
     assert labels == {"a_normal": 0, "b_hypertension": 1}
 
 
-def test_every_file_is_a_patient_unless_a_pattern_says_who_it_is(folder):
+def test_every_file_is_a_patient_unless_a_pattern_gives_the_patient(folder):
     root = folder("test/no/1.jpg", "test/yes/7_left.jpg", "test/yes/7_right.jpg")
     assert read_manifest(root)["patient_id"].n_unique() == 7
     (root / "test/no/1.jpg").rename(root / "test/no/5.jpg")
@@ -633,7 +635,8 @@ def test_every_file_is_a_patient_unless_a_pattern_says_who_it_is(folder):
 def test_a_patient_in_two_folders(folder):
     root = folder("test/no/1_left.jpg", "test/yes/9.jpg")
     lines = refusal(root, patient_pattern=r"^(\d+)")
-    assert lines == ["patient 1 is in train (train/no/1.jpg) and in test (test/no/1_left.jpg)"]
+    fix = "put all images of a patient into one split"
+    assert lines == [f"patient 1 is in train (train/no/1.jpg) and in test (test/no/1_left.jpg); {fix}"]
 
 
 def test_a_name_that_the_pattern_does_not_fit(folder):
@@ -645,12 +648,12 @@ def test_a_name_that_the_pattern_does_not_fit(folder):
 
 def test_three_classes(folder):
     (line,) = refusal(folder("test/maybe/7.jpg", "test/no/8.jpg", "test/yes/9.jpg"))
-    fix = "put the images of train, val and test into two folders of the same names each, or list them in a CSV"
+    fix = "give train, val and test two class folders of the same names, or list the images in a CSV"
     assert line == f"needs exactly two class folders, found maybe (in test only), no, yes; {fix}"
 
 
 def test_a_split_without_a_folder(folder):
-    assert refusal(folder()) == ["no folder test; a folder cohort is laid out train|val|test/<class>/"]
+    assert refusal(folder()) == ["no folder test; a folder cohort has the layout train|val|test/<class>/"]
 
 
 def test_a_folder_without_images(tmp_path):
@@ -661,14 +664,14 @@ def test_a_folder_without_images(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".ppm", ".PPM", ".pgm", ".gif", ".jfif", ".jpe", ".jp2", ".mpo", ".webp"])
-def test_every_kind_of_picture_is_taken(folder, suffix):
-    """As torchvision's ImageFolder takes them, with which RETFound reads (syshin1014/VGN#3: STARE is .ppm)."""
+def test_every_kind_of_image_is_used(folder, suffix):
+    """As by torchvision's ImageFolder, which RETFound uses (syshin1014/VGN#3: STARE is .ppm)."""
     root = folder("test/no/5.jpg", f"test/yes/im0002{suffix}")
     assert f"test/yes/im0002{suffix}" in read_manifest(root)["image"].to_list()
 
 
 def test_images_in_folders_of_a_class_folder(folder):
-    """As torchvision's ImageFolder finds them (NVIDIA/DIGITS#7: class/patient/visit/)."""
+    """As found by torchvision's ImageFolder (NVIDIA/DIGITS#7: class/patient/visit/)."""
     root = folder("test/no/5.jpg", "test/yes/2019/visit1/OD.jpg", "test/yes/2019/visit1/OS.JPG", "test/yes/2020/x.jpg")
     assert read_manifest(root).filter(split="test")["image"].to_list() == [
         "test/no/5.jpg",
@@ -678,7 +681,7 @@ def test_images_in_folders_of_a_class_folder(folder):
     ]
 
 
-def test_links_are_followed_and_circles_left(folder, tmp_path):
+def test_links_are_followed_except_into_a_folder_above(folder, tmp_path):
     root = folder("test/no/5.jpg", "test/yes/6.jpg")
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "7.jpg").touch()
@@ -688,7 +691,7 @@ def test_links_are_followed_and_circles_left(folder, tmp_path):
     assert read_manifest(root).filter(split="test")["image"].to_list() == [
         "test/no/5.jpg",
         "test/yes/6.jpg",
-        "test/yes/8.jpg",  # told as missing, not passed over
+        "test/yes/8.jpg",  # reported as missing, not left out
         "test/yes/more/7.jpg",
     ]
 
@@ -703,7 +706,7 @@ def test_what_is_left_out_is_counted_by_reason(folder):
     assert len(opened.images) == 6
     assert opened.left_out == {
         "hidden": 2,
-        "in extern/, which is no split": 1,
+        "in extern/, which is not a split": 1,
         "not regular files": 1,
         "outside the class folders": 2,
         "with the ending .db": 1,
@@ -725,15 +728,15 @@ def test_split_folders_in_capitals(folder):
     table = read_manifest(root)
     assert table.filter(split="train")["image"].to_list() == ["Train/no/1.jpg", "Train/yes/2.jpg"]
     (root / "train").mkdir()
-    assert refusal(root) == ["holds both Train and train; keep one folder for train"]
+    assert refusal(root) == ["contains both Train and train; keep one folder for train"]
 
 
 @pytest.mark.parametrize(("name", "split"), [("valid", "val"), ("Validation", "val"), ("Training", "train")])
 def test_a_split_folder_of_another_name(folder, name, split):
     root = folder("test/no/5.jpg", "test/yes/6.jpg")
     (root / split).rename(root / name)
-    told = f"no folder {split}; a folder cohort is laid out train|val|test/<class>/"
-    assert refusal(root) == [f"{told}; rename {name} to {split}"]
+    message = f"no folder {split}; a folder cohort has the layout train|val|test/<class>/"
+    assert refusal(root) == [f"{message}; rename {name} to {split}"]
 
 
 def test_classes_with_numbers_are_in_order_of_the_numbers(tmp_path):
@@ -746,7 +749,7 @@ def test_classes_with_numbers_are_in_order_of_the_numbers(tmp_path):
 
 
 def test_the_positive_class_of_folders(folder):
-    """pytorch/vision#208: labels follow the order of names, and nothing says which is which."""
+    """pytorch/vision#208: labels follow the order of names, so the classes have to be printed."""
     root = folder("test/no/5.jpg", "test/yes/6.jpg")
     assert open_manifest(root).remarks() == ["Classes: label 1 = yes (positive), label 0 = no"]
     opened = open_manifest(root, positive="no")
@@ -754,8 +757,8 @@ def test_the_positive_class_of_folders(folder):
     assert opened.images.filter(label=1)["image"].str.contains("/no/").all()
     with pytest.raises(UserError) as caught:
         open_manifest(root, positive="yess")
-    told = "cohort.positive (--positive) is 'yess', but the classes are no and yes; did you mean yes?"
-    assert str(caught.value) == f"{root}: {told}"
+    message = "cohort.positive (--positive) is 'yess', but the classes are no and yes; did you mean yes?"
+    assert str(caught.value) == f"{root}: {message}"
 
 
 def test_a_copy_in_another_split_or_class(folder):
@@ -782,7 +785,7 @@ def test_copies_within_a_class_folder_are_one_patient(folder):
 def test_a_patient_written_in_two_ways_in_file_names(folder):
     root = folder("test/no/5.jpg", "test/yes/02_left.jpg")
     (line,) = refusal(root, patient_pattern=r"^(\d+)")
-    assert line.startswith("test/yes/02_left.jpg: patient_id '02' and '2' in train/yes/2.jpg differ in spelling alone")
+    assert line.startswith("test/yes/02_left.jpg: patient_id '02' and '2' in train/yes/2.jpg differ only in spelling")
 
 
 def dicom_file(path: Path, patient: str, laterality: str, seed: int) -> None:
@@ -817,13 +820,13 @@ def test_patient_and_eye_of_dicom_files(csv, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tag", "told"),
+    ("tag", "message"),
     [("", "patient_id is empty, and so is PatientID in the file"), ("ANONYMOUS", "patient_id is 'ANONY")],
 )
-def test_dicom_files_of_nobody(csv, tmp_path, tag, told):
+def test_dicom_files_without_a_patient_id(csv, tmp_path, tag, message):
     dicom_file(tmp_path / "a.dcm", tag, "R", 1)
     (line,) = refusal(csv("image,label", "a.dcm,0"))
-    assert line.startswith(f"row 2: {told}")
+    assert line.startswith(f"row 2: {message}")
 
 
 def test_dicom_files_in_folders(folder):

@@ -1,4 +1,4 @@
-"""The same picture under several names: refused in two splits, counted in one."""
+"""The same image under several names: refused in two splits, counted within one split."""
 
 import polars as pl
 import pytest
@@ -13,13 +13,13 @@ def images(*rows) -> pl.DataFrame:
     return pl.DataFrame([row.split() for row in rows], schema=COLUMNS, orient="row").cast({"label": pl.Int8})
 
 
-def test_images_of_their_own():
+def test_images_without_repeats():
     own = images("a.jpg p1 0 train x", "b.jpg p1 0 train y", "c.jpg p2 1 test z")
     refuse_in_two_splits(own)
     assert repeats(own).is_empty()
 
 
-def test_one_picture_in_two_splits_is_refused():
+def test_one_image_in_two_splits_is_refused():
     """JunkangZhang/RetinalSegReg#4: one file under two numbers, normal and abnormal."""
     shared = images(
         "a.jpg p1 0 train x", "b.jpg p2 1 test x", "c.jpg p3 0 val y", "d.jpg p4 0 train z", "e.jpg p5 1 val z"
@@ -27,10 +27,10 @@ def test_one_picture_in_two_splits_is_refused():
     with pytest.raises(UserError) as caught:
         refuse_in_two_splits(shared)
     assert str(caught.value).splitlines() == [
-        "b.jpg (patient p2, test) is the same picture as a.jpg (patient p1, train): leave one out, or give both the "
-        "same patient_id",
-        "e.jpg (patient p5, val) is the same picture as d.jpg (patient p4, train): leave one out, or give both the "
-        "same patient_id",
+        "b.jpg (patient p2, test) is the same image as a.jpg (patient p1, train): remove one of them, or give both "
+        "the same patient_id",
+        "e.jpg (patient p5, val) is the same image as d.jpg (patient p4, train): remove one of them, or give both "
+        "the same patient_id",
     ]
 
 
@@ -40,7 +40,7 @@ def test_many_pairs_are_cut_short():
         refuse_in_two_splits(images(*rows))
     lines = str(caught.value).splitlines()
     assert len(lines) == 11
-    assert lines[-1] == "and 5 more images of two splits"
+    assert lines[-1] == "and 5 more images in two splits"
 
 
 def test_within_a_split_every_further_image_is_listed_with_the_first():

@@ -1,4 +1,4 @@
-"""Which texts are values, and which are one value."""
+"""Which texts are values, and which spellings mean the same value."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +36,7 @@ def test_rounded_numbers():
 
 
 @given(st.text(min_size=1, max_size=20))
-def test_a_spelling_has_itself_as_spelling(text):
+def test_the_spelling_of_a_spelling_is_the_same(text):
     assert spelling_of(spelling_of(text)) == spelling_of(text)
     assert spelling_of(f"  {text} ") == spelling_of(text)
     assert spelling_of("\N{ZERO WIDTH SPACE}" + text) == spelling_of(text)

@@ -42,7 +42,7 @@ def test_every_image_has_a_split_and_no_patient_has_two(labels, parts, seed):
 
 @given(patients, shares)
 def test_shares_are_met_as_nearly_as_both_labels_in_each_split_allow(labels, parts):
-    """Within one patient of the share; in a stratum too small for that, as near as with one patient in each split."""
+    """Within one patient of the share; in a smaller stratum, as close as possible with one patient in each split."""
     split = split_patients(cohort(labels), divided(parts))
     by_patient = split.group_by("patient_id").agg(pl.col("label").max(), pl.col("split").first())
     for positive in (0, 1):
@@ -61,7 +61,7 @@ def test_shares_are_met_as_nearly_as_both_labels_in_each_split_allow(labels, par
 
 
 def by_rounding(table: pl.DataFrame, shares: Shares) -> pl.DataFrame:
-    """The division by rounded shares alone, as it was before patients were moved: runs of that time had it."""
+    """The division by rounded shares only, without moving patients; earlier runs were divided in this way."""
     patients = table.group_by("patient_id").agg(pl.col("label").max()).sort("patient_id")
     generator = np.random.default_rng(shares.seed)
     chosen: dict[str, str] = {}
@@ -88,7 +88,7 @@ def test_cohorts_that_rounding_divides_well_keep_their_splits(labels, parts, see
 
 @given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=2), min_size=1, max_size=7), shares, st.integers(0, 3))
 def test_a_division_is_found_whenever_there_is_one(labels, parts, seed):
-    """Compared with every way to divide a few patients, some of whom have both labels."""
+    """The result is compared with all ways to divide a few patients, some of whom have both labels."""
     exists = any(
         all({label for own, at in zip(labels, places, strict=True) if at == split for label in own} == {0, 1}
             for split in range(3))
@@ -104,7 +104,7 @@ def test_a_division_is_found_whenever_there_is_one(labels, parts, seed):
 
 
 def test_four_positives_of_two_hundred():
-    """A rare disease: shares alone leave validation without a positive patient."""
+    """A rare disease: rounded shares would leave validation without a positive patient."""
     split = split_patients(cohort([[1]] * 4 + [[0]] * 196), divided((0.7, 0.1, 0.2)))
     positive = split.filter(label=1)["split"].to_list()
     assert [positive.count(name) for name in ("train", "val", "test")] == [2, 1, 1]
@@ -116,8 +116,8 @@ def test_too_few_of_a_class_are_counted_by_name():
     with pytest.raises(UserError) as caught:
         require_enough_patients(cohort([[1], [0, 1]] + [[0]] * 50), Classes("normal", "glaucoma"))
     assert str(caught.value) == (
-        "52 patients cannot be divided into train, val and test so that each has both labels: 50 have label 0 (normal) "
-        "alone, 1 have label 1 (glaucoma) alone, 1 both; add patients until three have each label"
+        "52 patients cannot be divided into train, val and test so that each has both labels: 50 have only label 0 "
+        "(normal), 1 have only label 1 (glaucoma), 1 have both; add patients until three have each label"
     )
 
 
@@ -145,10 +145,10 @@ def test_each_split_needs_both_classes():
     table = cohort([[0], [1], [1], [1]]).with_columns(split=pl.Series(["train", "train", "val", "val"]))
     with pytest.raises(UserError) as caught:
         require_both_classes(table)
-    mend = "both classes are needed: add patients or change the shares"
+    fix = "both classes are needed: add patients or change the shares"
     assert str(caught.value).splitlines() == [
-        f"split val has only label 1 (2 images); {mend}",
-        f"split test has no image; {mend}",
+        f"split val has only label 1 (2 images); {fix}",
+        f"split test has no image; {fix}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Text tables as programs write them; what any bytes at all come to."""
+"""Text tables as programs write them, and files of arbitrary bytes."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ cell = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
     st.sampled_from(["\n", "\r\n", "\r"]),
 )
 def test_what_was_written_is_read(tmp_path_factory, rows, separator, encoding, line_end):
-    """Any text, quoted where it has to be, comes back, with the number of its row."""
+    """Every text, quoted where necessary, comes back with the number of its row."""
     written = io.StringIO()
     writer = csv.writer(written, delimiter=separator, lineterminator=line_end, quoting=csv.QUOTE_ALL)
     writer.writerows([WANTED, *rows])

@@ -1,4 +1,4 @@
-"""YAML without duplicate keys."""
+"""YAML without duplicate keys and without Python objects."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""Trials and their names, which are folders."""
+"""Trials and their names, which are also the names of their folders."""
 
 import pytest
 

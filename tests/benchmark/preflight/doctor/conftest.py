@@ -1,4 +1,4 @@
-"""Patients for the doctor: the demo study with changes, and Rays that were never started."""
+"""Cases for the doctor: the demo study with changes, and resources of a Ray that was never started."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def case(tmp_path: Path) -> Callable[..., Case]:
 
 @pytest.fixture
 def with_ray() -> Callable[..., Case]:
-    """The same case, with a Ray of 4 CPUs or of what is given."""
+    """The same case with a Ray of 4 CPUs, or of the given resources."""
 
     def given(case: Case, **found) -> Case:
         there = {"nodes": 1, "cpus": 4, "gpus": 0, "gpu_memory": None, "accelerators": (), "is_local": True}

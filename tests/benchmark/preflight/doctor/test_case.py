@@ -1,4 +1,4 @@
-"""What the checks want to know of a study."""
+"""The facts about a study that the checks need."""
 
 import pytest
 

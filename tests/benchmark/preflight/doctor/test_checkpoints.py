@@ -1,4 +1,4 @@
-"""Weights on the disk, and a small HTTP server on loopback that plays the hub. Nothing is downloaded."""
+"""Weights on the disk, and a small HTTP server on loopback that acts as the hub. Nothing is downloaded."""
 
 import hashlib
 import threading
@@ -20,7 +20,7 @@ GATED = "retfound-vit-l16"
 
 
 class PretendHub(BaseHTTPRequestHandler):
-    """Answers what `server.answers` says for the repository: a size, or a status with the hub's error code."""
+    """Answers with the result of `server.answers`: a size, or a status with the hub's error code."""
 
     def log_message(self, *_):
         pass
@@ -39,7 +39,7 @@ class PretendHub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache, and nobody's token."""
+    """An empty cache, and no token."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -71,7 +71,7 @@ def point_to(port, monkeypatch):
 
 @pytest.fixture
 def weights_of(case):
-    """What is found of a study of these backbones."""
+    """The findings for a study with these backbones."""
     return lambda *backbones: checkpoints.check_weights(case(backbones=list(backbones)))
 
 
@@ -83,18 +83,18 @@ def test_untrained_models_need_no_weights(hub, statuses, weights_of):
 def test_weights_to_be_downloaded_are_asked_for_and_not_fetched(hub, cache, weights_of):
     (finding,) = weights_of(GIANT)
     assert finding.status is PASS
-    assert f"{GIANT}: not here yet; 0 MiB, will be downloaded from huggingface.co/timm/vit_giant" in finding.detail
+    assert f"{GIANT}: not here yet; 0 MiB will be downloaded from huggingface.co/timm/vit_giant" in finding.detail
     assert not list(cache.rglob("*.safetensors"))
 
 
 def test_a_revision_is_asked_for(hub, weights_of):
     hub.answers = lambda *asked: (404, {"X-Error-Code": "RevisionNotFound"})
     (finding,) = weights_of({"name": GIANT, "revision": "v9"})
-    assert (finding.status, "no revision 'v9'" in finding.detail, "`revision:`" in finding.mend) == (FAIL, True, True)
+    assert (finding.status, "no revision 'v9'" in finding.detail, "`revision:`" in finding.fix) == (FAIL, True, True)
 
 
 def test_a_file_of_another_name(hub):
-    """Repositories differ in whether they were given safetensors."""
+    """Not every repository contains safetensors."""
     hub.answers = lambda repository, file, token: (
         (404, {"X-Error-Code": "EntryNotFound"}) if file == "model.safetensors" else 2000
     )
@@ -110,8 +110,8 @@ def test_gated_weights_with_and_without_access(hub, monkeypatch, statuses, weigh
     (finding,) = weights_of(GATED)
     assert finding.status is FAIL
     assert "huggingface.co/YukunZhou/RETFound_mae_natureCFP: gated, and no token was sent (401)" in finding.detail
-    assert "accept the terms" in finding.mend
-    assert "as `weights:` of the backbone" in finding.mend
+    assert "accept the terms" in finding.fix
+    assert "as `weights:` of the backbone" in finding.fix
 
     monkeypatch.setenv("HF_TOKEN", "hf_somebody")
     (finding,) = weights_of(GATED)
@@ -141,8 +141,8 @@ def test_a_cache_without_room(hub, monkeypatch, statuses, weights_of):
     assert statuses(weights_of(GIANT)) == [PASS]
     *found, short = weights_of(GIANT, "openclip-vit-g14")
     assert statuses(found) == [PASS, PASS]
-    assert (short.status, "10.0 GiB are to be downloaded, 8.0 GiB free" in short.detail) == (FAIL, True)
-    assert "HF_HOME" in short.mend
+    assert (short.status, "10.0 GiB to download, but only 8.0 GiB free" in short.detail) == (FAIL, True)
+    assert "HF_HOME" in short.fix
 
 
 def test_weights_in_the_cache_need_no_hub(hub, cache, weights_of):
@@ -173,7 +173,7 @@ def test_weights_in_a_file(tmp_path, statuses, weights_of):
     assert (finding.status, digest in finding.detail) == (FAIL, True)
 
 
-def test_a_token_is_missed_only_where_it_is_needed(tmp_path, cache, monkeypatch, case):
+def test_a_missing_token_is_reported_only_if_it_is_needed(tmp_path, cache, monkeypatch, case):
     def token(*backbones):
         (finding,) = checkpoints.check_token(case(backbones=list(backbones)))
         return finding
@@ -194,22 +194,22 @@ def test_a_file_of_another_kind_is_a_failure(tmp_path, weights_of):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("all_proxy", "socks://127.0.0.1:7890/", "all_proxy is 'socks://127.0.0.1:7890/', not an address"),
         ("HF_TOKEN", "“hf_geheim”", "the token in HF_TOKEN holds “"),
         ("SSL_CERT_FILE", "/nonexistent.pem", "SSL_CERT_FILE names /nonexistent.pem, which cannot be read"),
     ],
 )
-def test_a_variable_in_the_way_fails_what_is_to_be_downloaded_alone(
-    name, value, told, tmp_path, hub, monkeypatch, case, statuses, weights_of
+def test_an_invalid_variable_fails_only_the_weights_to_download(
+    name, value, message, tmp_path, hub, monkeypatch, case, statuses, weights_of
 ):
     monkeypatch.setenv(name, value)
     untrained, giant = weights_of("dinov2-tiny", GIANT)
     assert statuses([untrained, giant]) == [PASS, FAIL]
-    assert told in giant.detail
-    assert giant.mend.endswith("as `weights:` of the backbone")
-    assert "geheim" not in giant.detail + giant.mend
+    assert message in giant.detail
+    assert giant.fix.endswith("as `weights:` of the backbone")
+    assert "geheim" not in giant.detail + giant.fix
     (token,) = checkpoints.check_token(case(backbones=[GIANT]))
     assert token.status is (FAIL if name == "HF_TOKEN" else PASS)
     (token,) = checkpoints.check_token(case(backbones=["dinov2-tiny"]))

@@ -1,4 +1,4 @@
-"""A study's own images and masks: in order, missing, unreadable."""
+"""A user's images and masks: valid, missing or unreadable."""
 
 from pathlib import Path
 
@@ -34,24 +34,25 @@ def own(manifest, case):
 
 
 def test_a_cohort_in_order(statuses, own):
-    patient = own()
-    (cohort,) = data.check_cohort(patient)
+    study = own()
+    (cohort,) = data.check_cohort(study)
     assert cohort.status == PASS
     counts = (
-        "train 20 (10 positive, of 10 patients), val 6 (3 positive, of 3 patients), test 14 (7 positive, of 7 patients)"
+        "train 20 (10 positive, from 10 patients), val 6 (3 positive, from 3 patients), "
+        "test 14 (7 positive, from 7 patients)"
     )
-    assert f"40 images of 40 patients; {counts}" in cohort.detail
-    (images,) = data.check_images(patient)
+    assert f"40 images from 40 patients; {counts}" in cohort.detail
+    (images,) = data.check_images(study)
     assert (images.status, "9 of them were decoded" in images.detail) == (PASS, True)
-    assert statuses(data.check_vessels(patient)) == [PASS]
+    assert statuses(data.check_vessels(study)) == [PASS]
 
 
 def test_how_precise_a_small_test_set_can_be(statuses, own):
     findings = data.check_test_set(own())
     assert statuses(findings) == [WARN, PASS]
     assert "14 test patients, 7 positive" in findings[0].detail
-    assert "The test images are of 7 positive and 7 negative patients: with fewer than 10 " in findings[0].detail
-    assert findings[0].mend == "test more patients of that class, by the split column or by cohort.shares"
+    assert "The test images are from 7 positive and 7 negative patients. With fewer than 10 " in findings[0].detail
+    assert findings[0].fix.startswith("add test patients of that class")
     assert "calibration slope" in findings[1].detail
 
 
@@ -60,7 +61,7 @@ def test_a_large_test_set_is_fine(statuses, case):
     assert statuses(data.check_test_set(large)) == [PASS, PASS]
     small = case(cohort={"synthetic": {"patients": 200}})
     first, _ = data.check_test_set(small)
-    assert (first.status, first.mend.startswith("test more patients")) == (WARN, True)
+    assert (first.status, first.fix.startswith("add test patients, or")) == (WARN, True)
 
 
 def test_copies_under_two_patients_fail(manifest, statuses, own):
@@ -102,31 +103,31 @@ def test_one_class_alone(manifest, own):
 
 
 def test_images_that_cannot_be_read(statuses, own):
-    patient = own()
-    first = Path(patient.cohort.filter(split="test")["path"][0])
+    study = own()
+    first = Path(study.cohort.filter(split="test")["path"][0])
     first.write_bytes(b"no picture")
-    (finding,) = data.check_images(patient)
+    (finding,) = data.check_images(study)
     assert finding.status is WARN
     assert f"{first}: not a readable picture" in finding.detail
-    assert "5%" in finding.mend
-    for path in patient.cohort["path"]:
+    assert "5%" in finding.fix
+    for path in study.cohort["path"]:
         Path(path).write_bytes(b"no picture")
-    findings = data.check_images(patient)
+    findings = data.check_images(study)
     assert statuses(findings) == [FAIL] * 9
-    assert [bool(finding.mend) for finding in findings] == [False] * 8 + [True]
+    assert [bool(finding.fix) for finding in findings] == [False] * 8 + [True]
 
 
 def test_images_are_refused_as_in_a_run(own):
-    """HzFu/EyeQ#2: files that open, and show nothing."""
-    patient = own()
-    blank, tiny, third = patient.cohort.filter(split="train")["path"][:3]
+    """HzFu/EyeQ#2: files that can be read but show nothing."""
+    study = own()
+    blank, tiny, third = study.cohort.filter(split="train")["path"][:3]
     Image.new("RGB", (96, 96), (128, 128, 128)).save(blank)
     Image.new("RGB", (1, 1)).save(tiny)
     Image.open(third).convert("CMYK").save(third, "TIFF")
-    findings = data.check_images(patient)
+    findings = data.check_images(study)
     assert [finding.detail.split(": ", 1)[1] for finding in findings] == [
-        "a blank frame (grey levels 128 to 128 of 255): nothing to see",
-        "1x1 pixels: too small to show vessels (at least 64 a side)",
+        "a blank frame (grey levels from 128 to 128 of 255 only)",
+        "1x1 pixels: too small to show vessels (at least 64 per side)",
     ]
 
 
@@ -139,14 +140,14 @@ def test_files_that_are_missing(allowed, status, manifest, own):
 
 
 def test_masks_that_are_missing(statuses, own):
-    patient = own()
-    test = patient.cohort.filter(split="test")
+    study = own()
+    test = study.cohort.filter(split="test")
     Path(test["vein_mask"][0]).unlink()
-    _, finding = data.check_vessels(patient)
+    _, finding = data.check_vessels(study)
     assert (finding.status, finding.detail) == (WARN, "13 of 14 test images have both mask files")
     for path in test["artery_mask"]:
         Path(path).unlink()
-    assert statuses(data.check_vessels(patient)) == [PASS, FAIL]
+    assert statuses(data.check_vessels(study)) == [PASS, FAIL]
 
 
 def test_a_vessel_network_without_weights(case):

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[4]
 PASS, WARN, FAIL = Status
 
 
-def test_a_check_that_breaks_down_is_told_and_the_others_go_on(monkeypatch, case):
+def test_a_check_that_fails_is_reported_and_the_others_continue(monkeypatch, case):
     def broken(case):
         raise ZeroDivisionError("by zero")
 
@@ -29,7 +29,7 @@ def test_a_check_that_breaks_down_is_told_and_the_others_go_on(monkeypatch, case
     assert python.what == "Python"
 
 
-def test_what_cannot_be_checked_for_another_fault_is_not_a_fault(tmp_path, monkeypatch, case, statuses):
+def test_a_check_that_another_fault_prevents_is_a_warning(tmp_path, monkeypatch, case, statuses):
     gone = case(cohort={"manifest": tmp_path / "gone.csv", "synthetic": None})
     kept = {name: check for name, check in doctor.CHECKS.items() if name in ("cohort", "images", "disk")}
     monkeypatch.setattr(doctor, "CHECKS", kept)
@@ -45,8 +45,8 @@ def test_a_diagnosis_is_printed_and_its_failures_counted(case, monkeypatch, capf
         "shared memory": [Finding(FAIL, "shared memory", "little", "more")],
     }
     monkeypatch.setattr(doctor, "CHECKS", {name: lambda case, name=name: found[name] for name in found})
-    patient = case()
-    assert doctor.diagnose(patient.study, patient.out, None) == 1
+    demo = case()
+    assert doctor.diagnose(demo.study, demo.out, None) == 1
     lines = [line.rstrip() for line in capfd.readouterr().out.splitlines()]
     assert lines[0].startswith("demo: 9 trials, run directory")
     assert [line for line in lines if line.startswith(("PASS", "FAIL"))] == [
@@ -58,7 +58,7 @@ def test_a_diagnosis_is_printed_and_its_failures_counted(case, monkeypatch, capf
 
 @pytest.mark.slow
 def test_the_demo_study_is_fit_to_run(tmp_path):
-    """The command itself, in a pipe, with a Ray of its own."""
+    """The command itself, in a pipe, with its own Ray."""
     command = [sys.executable, str(ROOT / "run_benchmark.py"), "doctor", "--out", str(tmp_path / "run")]
     environment = os.environ | {"COLUMNS": "80"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -1,4 +1,4 @@
-"""How findings are told."""
+"""How findings are printed."""
 
 import io
 
@@ -31,5 +31,5 @@ def test_findings_read_well_without_colours_at_80_columns():
     assert lines[-1] == "2 warnings, 1 failure"
 
 
-def test_nothing_to_mend():
+def test_nothing_to_fix():
     assert printed(Finding(PASS, "Python", "3.11.7")) == (["PASS  Python         3.11.7", "Everything is in order"], 0)

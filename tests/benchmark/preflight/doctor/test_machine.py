@@ -1,4 +1,4 @@
-"""What a machine has against what a study asks for."""
+"""The resources of a machine, compared with those that a study needs."""
 
 import os
 import re
@@ -15,19 +15,19 @@ from benchmark.trial.costs import GIB, Machine
 PASS, WARN, FAIL = Status
 
 
-def test_a_machine_without_a_gpu_is_worth_a_word(monkeypatch, case, statuses):
+def test_a_machine_without_a_gpu_is_a_warning(monkeypatch, case, statuses):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("shutil.which", lambda name: None)
     (finding,) = machine.check_device(case())
     assert (finding.status, "no GPU" in finding.detail) == (WARN, True)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     (finding,) = machine.check_device(case())
-    assert "nvidia-smi is here" in finding.detail
-    assert "driver" in finding.mend
+    assert "nvidia-smi exists" in finding.detail
+    assert "driver" in finding.fix
     assert statuses(machine.check_device(case(address="auto"))) == [PASS]
 
 
-def test_ray_tells_what_it_has(case, with_ray):
+def test_the_resources_of_ray_are_reported(case, with_ray):
     (finding,) = machine.check_ray(with_ray(case()))
     assert (finding.status, finding.detail) == (PASS, "starts here: 4 CPUs, no GPU")
     nodes = {"nodes": 3, "gpus": 2, "gpu_memory": 80.0, "accelerators": ("H100",), "is_local": False}
@@ -40,8 +40,8 @@ def test_a_trial_that_asks_for_more_than_there_is_would_wait(is_local, status, c
     greedy = case(resources={"cpus": 8, "gpus": 1})
     (finding,) = machine.check_ray(with_ray(greedy, is_local=is_local))
     assert finding.status is status
-    assert "asks for 8 CPUs and 1 GPUs and would wait for ever" in finding.detail
-    assert finding.mend.startswith("lower resources.cpus and resources.gpus in the configuration")
+    assert "requests 8 CPUs and 1 GPUs and would wait forever" in finding.detail
+    assert finding.fix.startswith("lower resources.cpus and resources.gpus in the configuration")
 
 
 def test_a_cluster_that_is_not_there(case):
@@ -56,10 +56,10 @@ def test_a_cluster_that_is_not_there(case):
 def test_a_container_with_little_shared_memory(statuses):
     assert statuses(machine.judge_shared_memory(8 * GIB)) == [PASS]
     (finding,) = machine.judge_shared_memory(64 * 2**20)
-    assert (finding.status, "--shm-size" in finding.mend) == (WARN, True)
+    assert (finding.status, "--shm-size" in finding.fix) == (WARN, True)
 
 
-def test_a_temporary_folder_that_is_passed_over_is_worth_a_word(monkeypatch, case, tmp_path):
+def test_a_temporary_folder_that_is_passed_over_is_a_warning(monkeypatch, case, tmp_path):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 81)))
     (finding,) = machine.check_temporary_folder(case())
     assert finding.status is WARN
@@ -78,7 +78,7 @@ def test_no_temporary_folder(monkeypatch, case):
 def test_memory_that_others_hold(monkeypatch, case, statuses):
     assert statuses(machine.judge_free_memory(8 * GIB, 16 * GIB)) == [PASS]
     (finding,) = machine.judge_free_memory(1 * GIB, 16 * GIB)
-    assert (finding.status, " GiB" in finding.mend) == (WARN, True)
+    assert (finding.status, " GiB" in finding.fix) == (WARN, True)
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.0001")
     for check in (machine.check_free_memory, machine.check_ray):
         (finding,) = check(case())
@@ -88,12 +88,12 @@ def test_memory_that_others_hold(monkeypatch, case, statuses):
 def test_few_open_files(statuses):
     assert statuses(machine.judge_open_files(1024)) == statuses(machine.judge_open_files(-1)) == [PASS]
     (finding,) = machine.judge_open_files(256)
-    assert (finding.status, "ulimit -Hn" in finding.mend) == (WARN, True)
+    assert (finding.status, "ulimit -Hn" in finding.fix) == (WARN, True)
 
 
 @pytest.fixture
 def two_trials(case):
-    """One frozen, one half trained, with a batch size."""
+    """One frozen and one half-trained trial, with a batch size."""
 
     def made(batch_size: int) -> Study:
         chosen = {"backbones": ["dinov2-tiny"], "strategies": ["classifier_only", "partial"]}
@@ -109,44 +109,44 @@ def room(gib: float, device: str = "cpu", trials: int = 1) -> Machine:
 def test_enough_memory(two_trials):
     (finding,) = machine.judge_memory(two_trials(32), room(4))
     assert finding.status is PASS
-    assert "4.0 GiB of main memory a trial; all 2 trials fit with 32 images at once" in finding.detail
+    assert "4.0 GiB of main memory per trial; all 2 trials fit with 32 images at once" in finding.detail
 
 
-def test_little_memory_is_told_with_the_setting_that_fits(two_trials):
+def test_little_memory_is_reported_with_the_setting_that_fits(two_trials):
     fits, smaller = machine.judge_memory(two_trials(32), room(0.78, "cuda"))
     assert (fits.status, "1 trials fit with 32 images" in fits.detail) == (PASS, True)
-    assert (smaller.status, "fit dinov2-tiny-partial-s0" in smaller.detail) == (WARN, True)
-    assert re.search(r"training: \{micro_batch: \d+(, checkpointing: true)?\}", smaller.mend)
-    assert "by itself" in smaller.mend
+    assert (smaller.status, "do these fit: dinov2-tiny-partial-s0" in smaller.detail) == (WARN, True)
+    assert re.search(r"training: \{micro_batch: \d+(, checkpointing: true)?\}", smaller.fix)
+    assert "by itself" in smaller.fix
     _, on_cpu = machine.judge_memory(two_trials(32), room(0.78, trials=2))
-    assert "ended by the system" in on_cpu.mend
-    assert "fewer than 2 trials at once (resources.cpus)" in on_cpu.mend
+    assert "the system kills a CPU trial" in on_cpu.fix
+    assert "fewer than 2 trials at once (resources.cpus)" in on_cpu.fix
 
 
 def test_too_little_memory(two_trials):
     (finding,) = machine.judge_memory(two_trials(1), room(0.5))
     assert finding.status is FAIL
-    assert "0.5 GiB of main memory a trial; even one image at a time" in finding.detail
+    assert "0.5 GiB of main memory per trial; even one image at a time" in finding.detail
     assert "dinov2-tiny-classifier_only-s0, dinov2-tiny-partial-s0" in finding.detail
 
 
 def test_disk(tmp_path, case):
     (finding,) = machine.check_disk(case(backbones=["dinov2-tiny"]))
     assert finding.status is PASS
-    assert f"free at {tmp_path}; the study takes" in finding.detail
+    assert f"free at {tmp_path}; the study needs" in finding.detail
     assert not (tmp_path / "run").exists()
 
 
 def test_a_budget_that_leaves_embeddings_out(case):
     _, finding = machine.check_disk(case(embeddings={"max_gib": 0.001}, backbones=["dinov2-tiny"]))
     assert finding.status is WARN
-    assert "no room for the embeddings of dinov2-tiny-partial-s0 within embeddings.max_gib (0.001)" in finding.detail
+    assert "embeddings of dinov2-tiny-partial-s0 do not fit into embeddings.max_gib (0.001)" in finding.detail
 
 
 def test_a_full_disk(monkeypatch, case):
     monkeypatch.setattr(machine, "free_bytes", lambda path: 10 * 2**20)
     (finding,) = machine.check_disk(case(backbones=["dinov2-tiny"]))
-    assert (finding.status, "choose another --out" in finding.mend) == (FAIL, True)
+    assert (finding.status, "choose another --out" in finding.fix) == (FAIL, True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -1,4 +1,4 @@
-"""The supported Pythons, and the packages against the lock."""
+"""The supported versions of Python, and the packages compared with the lock file."""
 
 import re
 import sys
@@ -30,24 +30,27 @@ def test_python(version, status, monkeypatch, case, statuses):
     assert statuses(software.check_python(case())) == [status]
 
 
-def test_packages_are_held_against_the_lock():
+def test_packages_are_compared_with_the_lock():
     torch_version = torch.__version__.partition("+")[0]
     project = '[project]\ndependencies = ["torch", "numpy[extra]>=1"]'
     numpy_lines = f'numpy==1.0 ; python_version < "3"\nnumpy=={np.__version__} \\\n    --hash=sha256:0\n'
     (fine,) = software.compare_packages(project, f"torch=={torch_version} \\\n{numpy_lines}")
     assert fine.status is PASS
-    assert f"all 2 as locked, torch {torch_version}" in fine.detail
+    assert f"all 2 match the lock file: torch {torch_version}" in fine.detail
     (other,) = software.compare_packages(project, f"torch==0.1\n{numpy_lines}")
-    assert (other.status, other.detail) == (WARN, f"not as in requirements.lock: torch {torch_version} for 0.1")
+    assert (other.status, other.detail) == (
+        WARN,
+        f"different from requirements.lock: torch {torch_version} instead of 0.1",
+    )
     (missing,) = software.compare_packages('[project]\ndependencies = ["torch", "no-such-package-here"]', "torch==0.1")
     assert (missing.status, missing.detail) == (FAIL, "missing: no-such-package-here")
-    assert "requirements.lock" in missing.mend
+    assert "requirements.lock" in missing.fix
 
 
 def test_the_projects_own_lock_is_understood(case):
     (finding,) = software.check_packages(case())
     assert finding.status is not FAIL
-    assert " for none" not in finding.detail
+    assert " instead of none" not in finding.detail
 
 
 def test_packages_that_were_copied_without_their_lock_are_not_checked(case, monkeypatch, tmp_path):
