@@ -4,6 +4,7 @@ Heavy modules are imported only where they are needed, so that `--help` and erro
 """
 
 import codecs
+import difflib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.markup import escape
 
+from benchmark import __version__
 from benchmark.environment import require_readable
 from benchmark.errors import UserError, user_error
 from benchmark.report.screen import take_screen, trouble
@@ -177,12 +179,28 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+class _Group(click.Group):
+    """A command whose suggestions for a misspelt option are near enough to be meant."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-")
+            near = difflib.get_close_matches(name, [known.lstrip("-") for known in error.possibilities or ()])
+            raise click.NoSuchOption(
+                error.option_name, possibilities=[f"--{known}" for known in near], ctx=context
+            ) from None
+
+
 @click.group(
+    cls=_Group,
     epilog=EPILOG,
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+@click.version_option(__version__, prog_name="retina-benchmark")
 @study_options
 @click.option(
     "--resume",
@@ -218,7 +236,7 @@ def main(
         from benchmark.stages.pipeline import run_study
         from benchmark.study.config import load_study
 
-        study = load_study(config, _overrides(config, changes), changes["set"])
+        study = load_study(config, _overrides(config, changes), changes["set"], _typed(changes))
         out = out or _default_directory(study.name, resume)
     if dry_run:
         print_plan(study, out, cluster, console)
@@ -245,7 +263,7 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
         from benchmark.preflight.doctor import diagnose
         from benchmark.study.config import load_study
 
-        study = load_study(config, _overrides(config, changes), changes["set"])
+        study = load_study(config, _overrides(config, changes), changes["set"], _typed(changes))
     if diagnose(study, out or _default_directory(study.name, resume=False), cluster):
         raise SystemExit(1)
 
@@ -344,6 +362,26 @@ def _require_no_options(context: click.Context) -> None:
         if context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE:
             name, command = parameter.opts[0], context.invoked_subcommand
             raise click.UsageError(f"put {name} after {command}: {command} {name} …", context)
+
+
+# Option -> the key of the configuration that it sets.
+_KEYS = {
+    "data": "cohort.manifest",
+    "image_dir": "cohort.image_dir",
+    "positive": "cohort.positive",
+    "vessels": "vessels.source",
+    "vessel_weights": "vessels.weights",
+    "controls": "controls",
+    "cam": "explain.method",
+    "backbones": "backbones",
+    "strategies": "strategies",
+    "seeds": "seeds",
+}
+
+
+def _typed(changes: dict[str, Any]) -> dict[str, str]:
+    """Each key that an option sets, with the option as it is typed: a fault names what the user touched."""
+    return {key: f"--{name.replace('_', '-')}" for name, key in _KEYS.items() if changes[name]}
 
 
 def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 import run_benchmark
+from benchmark import __version__
 from benchmark.analysis.compare import SCHEMA
 from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory
@@ -233,7 +234,8 @@ def test_seeds(planned):
     assert planned("--seeds", "0, 3")[0].seeds == [0, 3]
     with pytest.raises(UserError) as caught:
         planned("--seeds", "0,three")
-    assert "seeds.1: Input should be a valid integer" in str(caught.value)
+    assert str(caught.value).startswith("--seeds: Input should be a valid integer")
+    assert str(caught.value).endswith("got 'three'")
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -548,3 +550,30 @@ def test_an_invalid_path_is_one_line(value, message):
         result = CliRunner().invoke(run_benchmark.main, [option, value, "--dry-run"])
         assert result.exit_code == 2
         assert message in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "start"),
+    [
+        (["--backbones", "dinov2-tinny"], "--backbones: backbone 'dinov2-tinny' is unknown; did you mean dinov2-tiny"),
+        (["--strategies", "lorra"], "--strategies: strategy 'lorra' is unknown; did you mean lora?"),
+        (["--cam", "gradcamm"], "demo.yaml with --cam: explain: explanation method 'gradcamm' is unknown"),
+        (["--positive", "2"], "demo.yaml with --positive: cohort: positive belongs to a manifest"),
+        (["--seeds", "0", "--set", "seeds=x"], "--set seeds: Input should be a valid list"),
+    ],
+)
+def test_a_fault_names_what_the_user_typed(planned, options, start):
+    with pytest.raises(UserError) as caught:
+        planned("--config", str(run_benchmark.DEMO), *options)
+    assert str(caught.value).removeprefix(f"{run_benchmark.DEMO.parent}/").startswith(start)
+
+
+def test_the_version_is_printed():
+    result = CliRunner().invoke(run_benchmark.main, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"retina-benchmark, version {__version__}\n")
+
+
+def test_only_a_near_option_is_suggested():
+    far, near = (CliRunner().invoke(run_benchmark.main, [option]).output for option in ("--bogus", "--backbonez"))
+    assert "Did you mean" not in far
+    assert "Did you mean '--backbones'?" in near

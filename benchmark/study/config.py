@@ -476,7 +476,10 @@ def study_schema() -> dict[str, Any]:
 
 
 def load_study(
-    path: Path, overrides: Mapping[str, Any] | None = None, settings: Mapping[str, str] | None = None
+    path: Path,
+    overrides: Mapping[str, Any] | None = None,
+    settings: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Study:
     """Read and check a configuration.
 
@@ -484,9 +487,10 @@ def load_study(
         overrides: sections or single keys (nested mappings) that replace those of the file.
         settings: the values of `--set`: dotted keys with list positions (`backbones.0.weights`), and values as YAML.
             They are applied last; relative paths among them start from the current directory.
+        options: for each dotted key of `overrides`, the command-line option that set it, to name in a fault.
 
     Raises:
-        UserError: one line per fault, each naming the file or `--set`, and the key.
+        UserError: one line per fault, each naming the file, the option or `--set`, and the key.
     """
     values, keys = _merged(read_values(path), overrides or {}), Keys(study_schema())
     for key, text in (settings or {}).items():
@@ -495,7 +499,9 @@ def load_study(
         return Study.model_validate(values)
     except ValidationError as error:
         faults = ((".".join(map(str, fault["loc"])), _reason(fault, values, keys)) for fault in error.errors())
-        raise UserError("\n".join(_line(path, where, reason, settings or {}) for where, reason in faults)) from error
+        typed = {key: f"--set {key}" for key in settings or {}}
+        typed |= {key: option for key, option in (options or {}).items() if key not in typed}
+        raise UserError("\n".join(_line(path, where, reason, typed) for where, reason in faults)) from error
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -523,15 +529,20 @@ def _setting(key: str, text: str) -> Any:
         raise UserError(f"--set {key}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _line(path: Path, where: str, reason: str, settings: Mapping[str, str]) -> str:
-    """One fault with its source: a value of `--set`, or the file, with the `--set` values that may be involved."""
+def _line(path: Path, where: str, reason: str, typed: Mapping[str, str]) -> str:
+    """One fault with its source: what the user typed, or the file with what was typed that may be involved.
+
+    Args:
+        where: the dotted key of the fault.
+        typed: dotted key -> the option that set it.
+    """
     text = f"{where}: {reason}" if where else reason
-    for key in settings:
+    for key, option in typed.items():
         if where == key:
-            return f"--set {text}"
+            return f"{option}: {reason}"
         if where.startswith(f"{key}."):
-            return f"--set {key}: {text}"
-    inside = [f"--set {key}" for key in settings if not where or key.startswith(f"{where}.")]
+            return f"{option}: {text if option.startswith('--set') else reason}"
+    inside = [option for key, option in typed.items() if not where or key.startswith(f"{where}.")]
     return f"{path}{' with ' if inside else ''}{', '.join(inside)}: {text}"
 
 
@@ -540,7 +551,8 @@ def _reason(fault: ErrorDetails, values: Mapping[str, Any], keys: Keys) -> str:
         return f"unknown key; known: {', '.join(keys.known(fault['loc'][:-1], values))}"
     if fault["type"] == "missing":
         return "is missing"
-    return fault["msg"].removeprefix("Value error, ")
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{message}, got {fault['input']!r}" if fault["type"].endswith("_parsing") else message
 
 
 def _merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
