@@ -1,8 +1,9 @@
 # `make demo` and `make test` need nothing but a Python 3.11 to 3.14; everything else is installed into .venv, by uv where
-# it is on the PATH and by pip otherwise.
+# it is on the PATH and by pip otherwise. For a second Python: make test PYTHON=python3.14 VENV=.venv-3.14
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 UV := $(shell command -v uv)
 PIP = $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check) --quiet
 # The documentation is built from the source: its lock holds neither torch nor Ray.
@@ -12,31 +13,31 @@ COMPILE = $(or $(UV),$(BIN)/uv) pip compile --universal --generate-hashes --no-a
 
 .PHONY: demo test test-all test-random lint format docs lock clean
 
-demo: .venv/runtime  ## The demo study, start to leaderboard
+demo: $(VENV)/runtime  ## The demo study, start to leaderboard
 	$(BIN)/python run_benchmark.py
 
-test: .venv/dev  ## Every test but the slow ones
+test: $(VENV)/dev  ## Every test but the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: .venv/dev  ## Slow tests too
+test-all: $(VENV)/dev  ## Slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-test-random: .venv/dev  ## Property tests alone, on ten times as many examples, new ones in every run
+test-random: $(VENV)/dev  ## Property tests alone, on ten times as many examples, new ones in every run
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=random --timeout=3600
 
-lint: .venv/dev
+lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 
-docs: .venv/docs  ## The documentation as a site in site/; a warning is an error
+docs: $(VENV)/docs  ## The documentation as a site in site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict  # its notice is of Zensical, which reads the same mkdocs.yml
 
-format: .venv/dev
+format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: .venv/dev  ## Resolve pyproject.toml anew; the locks name versions and hashes, never an index
+lock: $(VENV)/dev  ## Resolve pyproject.toml anew; the locks name versions and hashes, never an index
 	$(if $(UV),,$(PIP) uv)
 	$(COMPILE) pyproject.toml --output-file requirements.lock
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements-dev.lock
@@ -44,21 +45,21 @@ lock: .venv/dev  ## Resolve pyproject.toml anew; the locks name versions and has
 		--output-file requirements-docs.lock
 
 # Installed from the hashed locks; a changed lock installs again. The development lock holds the runtime one.
-.venv/bin/python:
+$(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.14 is needed: install one, or name it with make PYTHON=/path/to/python3.13"; exit 1; }
-	"$(PYTHON)" -m venv .venv
+	"$(PYTHON)" -m venv $(VENV)
 
-.venv/runtime: requirements.lock | .venv/bin/python
+$(VENV)/runtime: requirements.lock | $(BIN)/python
 	$(PIP) --require-hashes -r requirements.lock
 	@touch $@
 
-.venv/dev: requirements-dev.lock | .venv/bin/python
+$(VENV)/dev: requirements-dev.lock | $(BIN)/python
 	$(PIP) --require-hashes -r requirements-dev.lock
-	@touch .venv/runtime $@
+	@touch $(VENV)/runtime $@
 
-.venv/docs: requirements-docs.lock | .venv/bin/python
+$(VENV)/docs: requirements-docs.lock | $(BIN)/python
 	$(PIP) --require-hashes -r requirements-docs.lock
 	@touch $@
 
 clean:
-	rm -rf .venv runs site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) runs site .mypy_cache .pytest_cache .ruff_cache

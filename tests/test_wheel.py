@@ -62,10 +62,27 @@ def test_without_options_it_is_the_demo_of_the_wheel(programs, empty):
     assert list(empty.iterdir()) == []
 
 
-def test_an_error_is_one_line(programs, empty):
-    done = call(programs / "retina-benchmark", "--config", "none.yaml", cwd=empty)
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (("--config", "none.yaml"), r"none\.yaml: cannot be read "),
+        (("--set", "training.epohcs=3"), r"--set training\.epohcs: unknown key"),
+        (("--out", "file/run"), r".*file/run: cannot be made a run directory "),
+        (("leaderboard", "none.json"), r"none\.json: cannot be read "),
+    ],
+)
+def test_an_error_is_one_line(options, error, programs, empty):
+    (empty / "file").touch()
+    done = call(programs / "retina-benchmark", *options, cwd=empty)
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"error: none\.yaml: cannot be read .*\n", done.stderr)
+    assert re.fullmatch(rf"error: {error}.*\n", done.stderr), done.stderr
+
+
+def test_an_unknown_option_is_answered_with_the_usage(programs, empty):
+    done = call(programs / "retina-benchmark", "--no-such-option", cwd=empty)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: retina-benchmark [OPTIONS]")
+    assert done.stderr.endswith("Error: No such option '--no-such-option'.\n")
 
 
 def test_templates_tables_and_the_lock_are_in_it(programs, empty):
