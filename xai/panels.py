@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
 from xai.gradcam import Scaling, saliency_maps
+from xai.planes import REGIONS
 from xai.saliency import vessel_saliency
-from xai.vessels.source import REGIONS
 
 _BLOCK = 64  # pictures averaged at once: 26 MB of maps at 224x224
 _INK, _QUIET, _PAPER = (29, 28, 26), (93, 89, 82), (255, 255, 255)

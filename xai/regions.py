@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from xai.division import divide_or_nan
+from xai.planes import REGIONS
 from xai.saliency import mean_inside
-from xai.vessels.source import REGIONS
 
 RING = 0.02  # of the FOV's diameter, about 0.26 mm on the retina at 45°: once and a half the widest vein
 CENTRE = 5**-0.5  # of the FOV's radius: the disc then takes a fifth of a round FOV, as does what is left of a quadrant

@@ -7,7 +7,7 @@ one. Where a region is empty or the map is all zero there is no answer, which is
 import numpy as np
 
 from xai.division import divide_or_nan
-from xai.vessels.source import REGIONS
+from xai.planes import REGIONS
 
 MEANS = ("artery", "vein", "vessel", "non_vessel", "non_vessel_fov")
 RATIOS = tuple(f"{region}_ratio{suffix}" for suffix in ("", "_fov") for region in ("artery", "vein", "vessel"))

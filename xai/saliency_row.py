@@ -6,9 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from xai.gradcam import Scaling, saliency_maps
+from xai.planes import REGIONS
 from xai.regions import region_names, region_saliency
 from xai.saliency import MEANS, RATIOS, share_outside, vessel_saliency
-from xai.vessels.source import REGIONS
 
 VESSEL_MEASURES = (*MEANS, *RATIOS)
 OUTSIDE = "outside_share"  # of the map, outside the field of view

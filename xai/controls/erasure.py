@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from xai.vessels.source import REGIONS
+from xai.planes import REGIONS
 
 _REACH = 3  # px: how far around itself a painted pixel looks
 _TURNS = 24  # rotations tried for the control, each also mirrored

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xai.vessels.source import REGIONS
+from xai.planes import REGIONS
 
 _SIDES = {"left": -1, "right": 1}
 _OFF_CENTRE = 0.25  # radii of the field of view; nearer to the middle a disc does not show the side of its eye

@@ -12,8 +12,8 @@ import numpy as np
 from xai.controls.exchange import Seen, shared_ratios
 from xai.controls.null import TESTED_RATIOS, Null, means
 from xai.controls.pose import Poses, find_poses
+from xai.planes import REGIONS
 from xai.saliency import vessel_saliency
-from xai.vessels.source import REGIONS
 
 _ANGLES = 24  # with their mirror images a group of 48 positions, the first of them as the tree lies
 

@@ -14,8 +14,8 @@ from xai.controls.exchange import Seen, shared_ratios
 from xai.controls.null import TESTED_RATIOS, Null, means
 from xai.controls.pose import Poses, find_poses
 from xai.division import divide_or_nan
+from xai.planes import REGIONS
 from xai.saliency import vessel_saliency
-from xai.vessels.source import REGIONS
 
 _FEW = 5  # patients; those of a number of images that fewer have exchange vessels with others, too
 _BLOCK = 128  # images worked on at once: 26 MB of float32 at 224x224, and about ten times that in all

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xai.planes import REGIONS
 from xai.vessels.alignment import CLEAR, Alignment
-from xai.vessels.source import REGIONS
 
 FLAGS = (
     "no_vessels", "few_vessels", "many_vessels", "artery_vein_unbalanced", "artery_like_vein", "masks_turned",

@@ -10,8 +10,6 @@ import numpy as np
 
 from xai.crop import Square, coverage
 
-REGIONS = ("artery", "vein", "vessel", "fov")
-
 
 @dataclass(frozen=True)
 class FundusImage:
