@@ -182,7 +182,7 @@ def test_a_token_with_access_opens_a_gated_repository(requests, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("file", "token", "told"),
+    ("file", "token", "message"),
     [
         (
             GATED,
@@ -209,13 +209,13 @@ def test_a_token_with_access_opens_a_gated_repository(requests, monkeypatch):
         (replace(FILE, file="b.pth"), None, "the repository has no such file at revision 'main': correct `revision:`"),
         (replace(FILE, file="b.pth", fallback="b.bin"), None, "the repository has no such file at revision 'main'"),
         (replace(FILE, revision="v9"), None, "the repository has no revision 'v9': correct `revision:`"),
-        (HubFile("lab/cut", "model.safetensors"), None, r"the download broke off \(\w+\): run the same"),
+        (HubFile("lab/cut", "model.safetensors"), None, r"the download was interrupted \(\w+\): repeat the same"),
         (
             HubFile("lab/short", "model.safetensors"),
             None,
-            r"the download broke off \(\w+\): run the same",
+            r"the download was interrupted \(\w+\): repeat the same",
         ),
-        (HubFile("lab/broken", "model.safetensors"), None, r"the hub answers with an error \(503\): try again later"),
+        (HubFile("lab/broken", "model.safetensors"), None, r"the hub returned an error \(503\): try again later"),
         (
             HubFile("lab/no-hub", "model.safetensors"),
             None,
@@ -223,11 +223,11 @@ def test_a_token_with_access_opens_a_gated_repository(requests, monkeypatch):
         ),
     ],
 )
-def test_what_goes_wrong_is_told_in_one_line_with_its_mend(file, token, told, requests, cache, monkeypatch):
+def test_an_error_is_one_line_with_its_fix(file, token, message, requests, cache, monkeypatch):
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
     by_hand = f"; or download {file.file} from huggingface.co/{file.repository} elsewhere and name it as `weights:`$"
-    with pytest.raises(WeightsError, match=rf"^{file.repository}/{file.file}: .*{told}.*{by_hand}") as error:
+    with pytest.raises(WeightsError, match=rf"^{file.repository}/{file.file}: .*{message}.*{by_hand}") as error:
         file.fetch()
     assert "\n" not in str(error.value)
     assert requests
@@ -256,34 +256,36 @@ def test_a_plain_failure_to_connect_is_no_broken_download(endpoint, error, nobod
     url = huggingface_hub.hf_hub_url(FILE.repository, FILE.file, endpoint=endpoint)
     with pytest.raises(huggingface_hub.errors.HTTPError) as raised:
         huggingface_hub.get_hf_file_metadata(url)
-    told = f"not in the hub's cache, and the hub cannot be reached ({error}): check the network, the proxy and HF_ENDP"
-    assert FILE.reason(raised.value).startswith(told)
+    message = (
+        f"not in the hub's cache, and the hub cannot be reached ({error}): check the network, the proxy and HF_ENDP"
+    )
+    assert FILE.reason(raised.value).startswith(message)
 
 
 def test_offline_by_choice(offline):
     assert FILE.cached() is None
-    with pytest.raises(WeightsError, match=r"not in the hub's cache, and HF_HUB_OFFLINE forbids to download it: unset"):
+    with pytest.raises(WeightsError, match=r"not in the hub's cache, and HF_HUB_OFFLINE forbids the download: unset"):
         FILE.fetch()
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [
-        (errno.ENOSPC, "no space left for it in .*hub: make some, or set HF_HOME"),
+        (errno.ENOSPC, "no space left in .*hub: free some, or set HF_HOME"),
         (errno.EACCES, "cannot be written .*"),
     ],
 )
-def test_a_disk_that_does_not_take_it(number, told, requests, monkeypatch):
+def test_a_disk_that_does_not_take_it(number, message, requests, monkeypatch):
     """The failing write is the client's own, into the file that the download grows in."""
     opened = Path.open
 
     def full(path, *arguments, **options):
         if path.suffix == ".incomplete":
-            raise OSError(number, "told by the system", str(path))
+            raise OSError(number, "from the system", str(path))
         return opened(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(WeightsError, match=told):
+    with pytest.raises(WeightsError, match=message):
         FILE.fetch()
 
 
@@ -313,7 +315,7 @@ def institution(tmp_path, cache, monkeypatch):
 def test_a_certificate_of_the_institutions_own(institution, monkeypatch):
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(WeightsError, match=r"the certificate of https://127\.0\.0\.1:\d+ is not trusted here: set"):
+    with pytest.raises(WeightsError, match=r"the certificate of https://127\.0\.0\.1:\d+ is not trusted: set"):
         FILE.fetch()
     monkeypatch.setenv("SSL_CERT_FILE", str(institution))
     huggingface_hub.close_session()
@@ -355,7 +357,9 @@ def strict_proxy(cache, monkeypatch):
 
 
 def test_a_proxy_that_asks_for_a_password(strict_proxy):
-    with pytest.raises(WeightsError, match=r"the proxy in HTTPS_PROXY refuses \(407 Proxy.*\): correct its"):
+    with pytest.raises(
+        WeightsError, match=r"the proxy in HTTPS_PROXY refuses the connection \(407 Proxy.*\): correct its"
+    ):
         FILE.fetch()
 
 
@@ -376,7 +380,7 @@ def test_a_link_in_the_cache_whose_file_is_gone(requests, cache, monkeypatch):
     path.resolve().unlink()
     assert FILE.cached() is None
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE forbids to download it"):
+    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE forbids the download"):
         FILE.fetch()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     assert FILE.fetch().read_bytes() == CONTENT["model.safetensors"]
@@ -385,7 +389,7 @@ def test_a_link_in_the_cache_whose_file_is_gone(requests, cache, monkeypatch):
 def test_offline_by_the_other_variable(offline, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
-    with pytest.raises(WeightsError, match="TRANSFORMERS_OFFLINE forbids to download it: unset that"):
+    with pytest.raises(WeightsError, match="TRANSFORMERS_OFFLINE forbids the download: unset TRANSFORMERS_OFFLINE"):
         FILE.fetch()
 
 
@@ -394,7 +398,7 @@ def test_whatever_else_the_client_raises_is_one_line_without_its_text(requests, 
         raise LookupError("Bearer hf_granted")
 
     monkeypatch.setattr("backbones.hub.hf_hub_download", broken)
-    with pytest.raises(WeightsError, match=r"the hub's client cannot work here \(LookupError\): che") as error:
+    with pytest.raises(WeightsError, match=r"the hub's client failed \(LookupError\): che") as error:
         FILE.fetch()
     assert "hf_granted" not in str(error.value)
 

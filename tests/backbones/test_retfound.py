@@ -105,7 +105,7 @@ def dinov2(request):
 
 
 def teacher(model):
-    """A DINOv2 training's teacher: the backbone under its prefix, beside the heads of both losses."""
+    """A teacher from DINOv2 training: the backbone under its prefix, together with the heads of both losses."""
     backbone = {f"backbone.{key}": value for key, value in model.state_dict().items()}
     heads = {f"{head}.mlp.0.weight": torch.ones(4, 32) for head in ("dino_head", "ibot_head")}
     return backbone | heads | {"backbone.mask_token": torch.zeros(1, 32), "dino_head.last_layer.weight": torch.ones(2)}

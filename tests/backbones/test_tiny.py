@@ -48,6 +48,6 @@ def test_a_miniature_comes_with_small_weights_and_how_they_were_made(name):
     assert dtypes == {torch.float16}
     assert made["model"] == name
     assert {"images", "steps", "seconds", "seed", "loss", "torch"} <= made.keys()
-    told = backbones.get(name).pretraining
-    assert f"{int(made['photographs']):,} synthetic images" in told
-    assert f", {int(made['seconds']) / 60:.0f} minutes of one CPU core" in told and made["threads"] == "1"
+    pretraining = backbones.get(name).pretraining
+    assert f"{int(made['photographs']):,} synthetic images" in pretraining
+    assert f", {int(made['seconds']) / 60:.0f} minutes of one CPU core" in pretraining and made["threads"] == "1"

@@ -81,7 +81,7 @@ def test_only_what_trained_is_written(saved, new_model):
 
 def test_a_narrower_model_is_refused(saved, new_model):
     _, folder, _ = saved
-    with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* of another shape: \S+ \(.*32.*\) for"):
+    with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* of another shape: \S+ \(.*32.*\) instead of"):
         load_trained(new_model(embed_dim=16), folder, backbone="retfound-tiny")
 
 
