@@ -185,17 +185,17 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing_else(new_mod
     recipe = replace(RECIPE, epochs=2)
     module, history = trained(new_model(), images, strategy="full", recipe=recipe, rate=1e-3)
     cramped = Cramped(images, room=3)
-    other, told = trained(new_model(), cramped, strategy="full", recipe=recipe, rate=1e-3)
+    other, reported = trained(new_model(), cramped, strategy="full", recipe=recipe, rate=1e-3)
     assert cramped.sizes[:5] == [16, 8, 8, 4, 2], "at 8, gradient checkpointing is tried before 4"
-    assert {epoch.micro_batch for epoch in told} == {2}
-    assert all(epoch.checkpointing for epoch in told)
-    assert [epoch.train_loss for epoch in told] == pytest.approx([epoch.train_loss for epoch in history], abs=1e-5)
+    assert {epoch.micro_batch for epoch in reported} == {2}
+    assert all(epoch.checkpointing for epoch in reported)
+    assert [epoch.train_loss for epoch in reported] == pytest.approx([epoch.train_loss for epoch in history], abs=1e-5)
     for key, value in module.state_dict().items():
         torch.testing.assert_close(other.state_dict()[key], value, atol=2e-4, rtol=1e-3)
 
 
 def test_where_a_single_image_does_not_fit_the_message_says_what_would_help(new_model, images):
-    with pytest.raises(torch.OutOfMemoryError, match=r"one image at a time .* take a larger GPU, a smaller backbone"):
+    with pytest.raises(torch.OutOfMemoryError, match=r"one image at a time .* use a larger GPU, a smaller backbone"):
         trained(new_model(), Cramped(images, room=0), strategy="full")
 
 
@@ -307,12 +307,14 @@ def test_an_epoch_sees_every_image_once_in_a_new_order_and_validates_on_view_0(n
     assert orders[0] != orders[1] != sorted(orders[1])
 
 
-def test_every_epoch_is_told_as_it_ends(new_model, noise):
-    model, told = new_model(), []
+def test_every_epoch_is_reported_when_it_ends(new_model, noise):
+    model, reported = new_model(), []
     module = open_strategy("classifier_only").apply(model)
     recipe = replace(RECIPE, views=1, epochs=3)
-    history = train(Prepared(module, model, 3), noise, SPLIT, recipe, learning_rate=1e-3, seed=0, on_epoch=told.append)
-    assert told == history
+    history = train(
+        Prepared(module, model, 3), noise, SPLIT, recipe, learning_rate=1e-3, seed=0, on_epoch=reported.append
+    )
+    assert reported == history
     assert [epoch.epoch for epoch in history] == [1, 2, 3]
     assert all(epoch.seconds > 0 for epoch in history)
 
