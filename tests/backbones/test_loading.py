@@ -37,7 +37,7 @@ def test_every_fault_is_named_and_nothing_is_loaded(state):
     layer = nn.Linear(3, 2)
     before = layer.weight.detach().clone()
     wrong = {"weight": torch.zeros(3, 3), "scale": torch.zeros(2)}
-    faults = r"missing: bias; unexpected: scale; of another shape: weight \(3, 3\) for \(2, 3\)$"
+    faults = r"missing: bias; unexpected: scale; of another shape: weight \(3, 3\) instead of \(2, 3\)$"
     with pytest.raises(WeightsError, match=r"^a\.pth: the checkpoint does not fit the architecture; " + faults):
         load_strictly(layer, wrong, fresh=(), source=Path("a.pth"))
     assert torch.equal(layer.weight, before)
@@ -80,7 +80,7 @@ def test_another_architecture_is_named_and_refused(differently, message):
 @pytest.mark.parametrize(
     ("differently", "message"),
     [
-        ({"mlp_ratio": 3}, r"of another shape: blocks\.0\.mlp\.fc1\.bias \(96,\) for \(128,\)"),
+        ({"mlp_ratio": 3}, r"of another shape: blocks\.0\.mlp\.fc1\.bias \(96,\) instead of \(128,\)"),
         ({"init_values": 0.1}, r"unexpected: blocks\.0\.ls1\.gamma"),
         ({"qkv_bias": False}, r"missing: blocks\.0\.attn\.qkv\.bias, blocks\.1\.attn\.qkv\.bias$"),
         ({"class_token": False, "global_pool": "avg"}, r"position embedding does not fit a square grid"),

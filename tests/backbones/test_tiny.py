@@ -47,7 +47,7 @@ def test_a_miniature_comes_with_small_weights_and_how_they_were_made(name):
         dtypes = {opened.get_tensor(key).dtype for key in opened.keys()}  # noqa: SIM118 - not a dict
     assert dtypes == {torch.float16}
     assert made["model"] == name
-    assert {"images", "steps", "seconds", "seed", "loss", "torch"} <= made.keys()
+    assert {"photographs", "steps", "seconds", "seed", "loss", "torch"} <= made.keys()
     pretraining = backbones.get(name).pretraining
     assert f"{int(made['photographs']):,} synthetic images" in pretraining
     assert f", {int(made['seconds']) / 60:.0f} minutes of one CPU core" in pretraining and made["threads"] == "1"

@@ -121,10 +121,10 @@ def table(studies: int) -> Iterator[str]:
                 for rho in CORRELATIONS:
                     cells = Cells(backbones, strategies, rho, error, share)
                     found = coverage(cells, studies * (4 if error == 1 else 1))
-                    told = [f"{found[name]:.2f}" if name == "width" else f"{100 * found[name]:.1f}" for name in names]
+                    values = [f"{found[name]:.2f}" if name == "width" else f"{100 * found[name]:.1f}" for name in names]
                     yield (
                         f"| {backbones * strategies} | {'half' if share else 'none'} | {error} | {rho} | "
-                        + " | ".join(told)
+                        + " | ".join(values)
                         + " |"
                     )
 

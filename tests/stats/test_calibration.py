@@ -199,7 +199,7 @@ def test_a_bins_interval_counts_its_patients_and_always_has_width():
     for k, positive in enumerate((0, 4)):
         expected = binomtest(positive, 5).proportion_ci(0.9, method="wilson")
         assert (bands.low[k], bands.high[k]) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    with pytest.raises(ValueError, match="equally long"):
+    with pytest.raises(ValueError, match="same length"):
         calibration_bands(bins, np.arange(3))
 
 
@@ -243,7 +243,7 @@ def test_resampling_adds_chance_to_the_expected_calibration_error():
         ([0, 1], [0.1, np.nan], "NaN at position 1"),
         ([0, 1], [-0.1, 0.5], r"found -0\.1 at position 0"),
         ([0, 1], [0.1, 3], r"found 3\.0 at position 1"),
-        ([0, 1, 1], [0.1, 0.2], "equally long"),
+        ([0, 1, 1], [0.1, 0.2], "same length"),
     ],
 )
 def test_what_is_no_forecast_is_refused(measure, labels, probabilities, message):

@@ -174,7 +174,7 @@ def test_two_columns_have_no_rank_correlation(correlate):
 @both
 @pytest.mark.parametrize("shape", [(4,), (4, 3), (5, 4)])
 def test_rows_that_do_not_match_are_refused(correlate, shape):
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="same shape"):
         OVER_ROWS[correlate](np.zeros((4, 4)), np.zeros(shape))
 
 

@@ -119,9 +119,9 @@ def test_more_images_of_the_same_patients_say_no_more():
         ([0, 2], [0.1, 0.2], [0.5], "labels must be 0 or 1"),
         ([0, 1], [0.1, 1.2], [0.5], r"found 1\.2 at position 1"),
         ([0, 1], [0.1, np.nan], [0.5], "NaN at position 1"),
-        ([0, 1, 1], [0.1, 0.2], [0.5], "equally long"),
-        ([0, 1], [0.1, 0.2], [0.5, 1], "between 0 and 1"),
-        ([0, 1], [0.1, 0.2], [0, 0.5], "between 0 and 1"),
+        ([0, 1, 1], [0.1, 0.2], [0.5], "same length"),
+        ([0, 1], [0.1, 0.2], [0.5, 1], "above 0 and below 1"),
+        ([0, 1], [0.1, 0.2], [0, 0.5], "above 0 and below 1"),
         ([0, 1], [0.1, 0.2], 0.5, "one-dimensional"),
     ],
 )

@@ -119,7 +119,7 @@ def test_what_has_no_answer():
     assert over_cells(x, y, np.full((18, 18), np.nan), NINE.layout).not_known == "error"
     with pytest.raises(ValueError, match="x has NaN"):
         over_cells([np.nan, *x[1:]], y, np.eye(18), NINE.layout)
-    with pytest.raises(ValueError, match="equally long"):
+    with pytest.raises(ValueError, match="same length"):
         over_cells(x[:8], y, np.eye(18), NINE.layout)
     with pytest.raises(ValueError, match="between 0 and 1"):
         over_cells(x, y, np.eye(18), NINE.layout, confidence=95)

@@ -208,7 +208,7 @@ def test_a_share_at_its_end_has_the_exact_interval(patients):
 
 @pytest.mark.parametrize(("share", "patients"), [(0.5, 9), (1, 0), (math.nan, 9)])
 def test_only_a_share_at_its_end_is_exact(share, patients):
-    with pytest.raises(ValueError, match="a share of 0 or 1 of at least one patient"):
+    with pytest.raises(ValueError, match="share must be 0 or 1 and patients at least 1"):
         interval_at_end(share, patients)
 
 

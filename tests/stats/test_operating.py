@@ -46,7 +46,7 @@ def test_best_threshold_takes_the_highest_of_equals():
 
 
 def test_best_threshold_needs_a_positive():
-    with pytest.raises(ValueError, match="no positive label"):
+    with pytest.raises(ValueError, match="no label is positive"):
         best_f1_threshold([0, 0], [0.1, 0.2])
 
 
@@ -95,11 +95,11 @@ def test_a_share_given_in_decimals_is_reached_exactly(choose):
 @pytest.mark.parametrize(
     ("labels", "scores", "target", "message"),
     [
-        ([0, 0], [0.1, 0.2], 0.8, "one class only"),
-        ([1, 1], [0.1, 0.2], 0.8, "one class only"),
+        ([0, 0], [0.1, 0.2], 0.8, "only one class"),
+        ([1, 1], [0.1, 0.2], 0.8, "only one class"),
         ([0, 1], [0.1, np.nan], 0.8, "NaN at position 1"),
         ([0, 1], [0.1, np.inf], 0.8, "infinite"),
-        ([0, 1, 1], [0.1, 0.2], 0.8, "equally long"),
+        ([0, 1, 1], [0.1, 0.2], 0.8, "same length"),
         ([0, 1], [0.1, 0.2], 80, "at most 1, got 80"),
         ([0, 1], [0.1, 0.2], 0, "above 0"),
     ],

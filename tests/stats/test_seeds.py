@@ -188,7 +188,7 @@ def test_repeatability_of_little():
     same = repeatability([[1, 1], [2, 2]])
     assert (same.icc, same.sd_seeds) == (1, 0)
     assert math.isnan(same.low)
-    with pytest.raises(ValueError, match="one seed"):
+    with pytest.raises(ValueError, match="fewer than two seeds"):
         repeatability([[1], [2, 3]])
 
 

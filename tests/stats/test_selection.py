@@ -77,5 +77,5 @@ def test_where_there_is_no_choice_there_is_no_optimism():
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="expected k estimates"):
+    with pytest.raises(ValueError, match=r"estimates must have shape \(k,\)"):
         optimism_of_highest([0.7, 0.8], np.zeros((10, 3)))

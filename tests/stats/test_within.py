@@ -37,18 +37,18 @@ def weighted_mean(parts):
     return sum(value * weight for value, weight in parts) / sum(weight for _, weight in parts) if parts else math.nan
 
 
-def labels_told(labels, scores, ratios, least):
+def labels_with_enough_images(labels, scores, ratios, least):
     """Of positives and negatives, whether enough were called right, and wrong, for a comparison."""
     right = (scores >= 0.5) == labels
     groups = [~np.isnan(ratios) & (labels == label) for label in (1, 0)]
     return [min(right[group].sum(), (~right[group]).sum()) >= least for group in groups]
 
 
-def plainly(labels, scores, ratios, told):
+def plainly(labels, scores, ratios, enough_images):
     """(right, wrong, auc, rho, score rho) of either label and within label, from scikit-learn and SciPy."""
     known, right = ~np.isnan(ratios), (scores >= 0.5) == labels
     found, aucs, rhos, score_rhos, counted = {}, [], [], [], np.zeros(2, dtype=int)
-    for (images, label), enough in zip({"positive": 1, "negative": 0}.items(), told, strict=True):
+    for (images, label), enough in zip({"positive": 1, "negative": 0}.items(), enough_images, strict=True):
         group = known & (labels == label)
         n_right, n_wrong = right[group].sum(), (~right[group]).sum()
         area = roc_auc_score(right[group], ratios[group]) if enough and n_right and n_wrong else math.nan
@@ -72,10 +72,10 @@ def test_estimates_and_resamples_are_those_of_the_rows(study, least):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stats.within.LEAST", least)
         associations = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
-    told = labels_told(labels, scores, ratios, least)  # on the data: no resample changes what is compared
+    enough = labels_with_enough_images(labels, scores, ratios, least)  # decided on the data, not in each resample
     assert [found.images for found in associations] == ["positive", "negative", "within label"]
-    expected = plainly(labels, scores, ratios, told)
-    drawn = [plainly(labels[rows], scores[rows], ratios[rows], told) for rows in repeated_rows(resamples)]
+    expected = plainly(labels, scores, ratios, enough)
+    drawn = [plainly(labels[rows], scores[rows], ratios[rows], enough) for rows in repeated_rows(resamples)]
     for found in associations:
         right, wrong, *values = expected[found.images]
         assert (found.n_right, found.n_wrong) == (right, wrong)

@@ -121,8 +121,8 @@ def table(studies: int) -> Iterator[str]:
     for study in STUDIES:
         found = rejected(study, studies)
         spread = f"{study.spread}{', unequal' if study.unequal else ''}"
-        told = " | ".join(f"{100 * found[name]:.1f}" for name in (*NAMES, *OTHERS))
-        yield f"| {study.seeds} | {study.patients} | {spread} | {told} |"
+        values = " | ".join(f"{100 * found[name]:.1f}" for name in (*NAMES, *OTHERS))
+        yield f"| {study.seeds} | {study.patients} | {spread} | {values} |"
 
 
 def main() -> None:
