@@ -1,4 +1,4 @@
-"""Field of view and optic disc from mask files, beside the image that they belong to."""
+"""Field of view and optic disc from mask files, checked against the image that they belong to."""
 
 import numpy as np
 import pytest

@@ -168,7 +168,7 @@ REFUSED = {
     "labels 0 1 2": (three(1, 2), "its values (0, 1, 2) look like labels of several classes"),
     "labels 0 128 255": (three(128, 255), "its grey levels (0, 128, 255) look like several classes"),
     "cup, disc, background": (three(0, 128, 255), "look like several classes"),
-    "labels 1 and 2": (lambda mask, _: mask + np.uint8(1), "which of its two values (1, 2) is inside is not clear"),
+    "labels 1 and 2": (lambda mask, _: mask + np.uint8(1), "it is not clear which of its two values (1, 2) is inside"),
     "dim": (lambda mask, other: three(100, 60)(mask, other), "its brightest value, 100, is below half of the range"),
     "12 of 16 bits": (lambda mask, other: three(100, 60)(mask, other).astype(np.uint16) * 40, "0 to 65535"),
     "not a number": (lambda mask, _: np.where(mask, np.nan, 0).astype(np.float32), "its values are not grey levels"),

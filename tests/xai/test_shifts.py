@@ -75,5 +75,5 @@ def test_offsets_are_spread_over_one_patch():
 
 @pytest.mark.parametrize("steps", [0, 9])
 def test_more_shifts_than_pixels_are_refused(steps):
-    with pytest.raises(ValueError, match=f"{steps} shifts of a patch of 8 pixels; from 1 to 8"):
+    with pytest.raises(ValueError, match=f"{steps} shifts of a patch of 8 pixels; choose from 1 to 8"):
         shifted_average(brightness, torch.zeros(1, 3, 16, 16), PATCH, steps)

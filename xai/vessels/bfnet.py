@@ -48,7 +48,7 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    """Doubles the deeper map's size and adds two combinations with the encoder's map: by channel pairs and convolved."""
+    """Doubles the deeper map's size and adds two combinations with the encoder's map: channel pairs and convolved."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()

@@ -131,5 +131,5 @@ def test_what_cannot_be_erased():
     planes[:3] = 0
     with pytest.raises(ValueError, match="no vessels to erase"):
         erase(rgb, planes)
-    with pytest.raises(ValueError, match=r"take 100% of the field of view: no room for a control"):
+    with pytest.raises(ValueError, match=r"cover 100% of the field of view: no room for a control"):
         erase(rgb, np.full_like(planes, 255))

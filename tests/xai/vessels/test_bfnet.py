@@ -235,19 +235,19 @@ def truncate(state):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (rename, r"missing: outc\.conv\.bias; unexpected: other"),
         (widen, r"another shape: up4\.add\.activation\.0\.weight \(3,\) for \(2,\)"),
         (truncate, r"inc\.double_conv\.0\.weight is missing"),
     ],
 )
-def test_another_networks_weights_are_refused_with_the_names(editable, change, told):
+def test_another_networks_weights_are_refused_with_the_names(editable, change, message):
     file = editable / "CP_best_F1_all.safetensors"
     state = load_tensors(file)
     change(state)
     save_file(state, file)
-    with pytest.raises(ValueError, match=rf"CP_best_F1_all\.safetensors: .*{told}"):
+    with pytest.raises(ValueError, match=rf"CP_best_F1_all\.safetensors: .*{message}"):
         open_source("bfnet", editable)
 
 
