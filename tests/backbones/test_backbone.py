@@ -1,4 +1,4 @@
-"""Building a model: reproducibly, from a checkpoint file, and normalising what goes into it."""
+"""Building a model reproducibly, loading a checkpoint file, and normalising the input."""
 
 import pickle
 from dataclasses import replace
@@ -40,7 +40,7 @@ def test_the_seed_alone_decides_the_weights(name):
     before = torch.get_rng_state()
     first = backbone.build(seed=7).state_dict()
     assert torch.equal(torch.get_rng_state(), before)
-    torch.rand(5)  # whatever else a process draws
+    torch.rand(5)  # other random numbers in the process
     assert same(first, backbone.build(seed=7).state_dict())
     assert not same(first, backbone.build(seed=8).state_dict())
 
@@ -99,7 +99,7 @@ def test_an_untrained_backbone_has_no_file():
 
 @pytest.mark.parametrize("files", [("model.safetensors", "model-b16.pth"), ("model-b16.pth", "a.pth"), ("a.bin",)])
 def test_a_folder_of_weights(files, tmp_path):
-    """The published name first, then the repository's, then whatever is the only one."""
+    """The published name first, then the repository's name, then the only checkpoint."""
     backbone = replace(backbones.get("openclip-tiny-untrained"), weights=Published(None))
     for seed, file in enumerate(files):
         torch.save(backbones.get("openclip-tiny-untrained").build(seed=seed).state_dict(), tmp_path / file)

@@ -1,4 +1,4 @@
-"""Checkpoint files are found in folders, checked, and read without running anything in them."""
+"""Checkpoint files are found in folders, checked, and read without running code in them."""
 
 import argparse
 import errno
@@ -76,7 +76,7 @@ def test_pickled_code_is_refused_and_not_run(write, tmp_path):
 
 
 def test_the_malicious_files_would_have_run(tmp_path):
-    """Otherwise the test above would prove nothing."""
+    """Shows that the code in the test above would run."""
     pickle.loads(pickle.dumps(Malicious(tmp_path / "was_run")))
     assert (tmp_path / "was_run").exists()
 
@@ -229,7 +229,7 @@ def test_a_link_to_nothing(tmp_path):
 
 
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
-    """Refused by the system: the tests may run as a user whom it refuses nothing."""
+    """Simulated, because the tests may run as a user with access to every file."""
 
     def refuse(path, *arguments, **options):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

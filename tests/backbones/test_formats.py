@@ -1,4 +1,4 @@
-"""A file that is no checkpoint is recognised by its content, and the advice fits what it is."""
+"""A file that is not a checkpoint is recognised by its content, and the message names a suitable fix."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Any plain CLIP model of open_clip becomes a timm model with the same features."""
+"""Any of open_clip's plain CLIP models becomes a timm model with the same features."""
 
 import json
 
@@ -18,7 +18,7 @@ TAG = {"hf_hub": "lab/tiny/", "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """Makes a small model known to open_clip, and says where a random state of it lies."""
+    """Registers a small model in open_clip, and returns the path of a random state dict of it."""
 
     def publish(vision, quick_gelu=False, tag_quick_gelu=False):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Any vision transformer of timm goes by its own name."""
+"""Any of timm's vision transformers can be used by its name."""
 
 from dataclasses import replace
 
@@ -91,7 +91,7 @@ MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit")
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_model_of_timms_is_refused_or_goes_all_the_way(part):
-    """Whatever is taken when a configuration is read can be cached, adapted and explained."""
+    """Every model that a configuration accepts can be cached, adapted and explained."""
     lora, taken = open_strategy("lora"), 0
     for architecture in timm.list_models(module=MODULES)[part::PARTS]:
         try:
@@ -112,7 +112,7 @@ def test_every_model_of_timms_is_refused_or_goes_all_the_way(part):
 
 
 def test_flexivit_is_resampled_as_timm_does(tmp_path):
-    """Its native grid is 15x15; timm resamples bilinearly what has flexi in its name."""
+    """Its native grid is 15x15; timm resamples models with "flexi" in their name bilinearly."""
     backbone = backbones.get("timm:flexivit_small")
     native = timm.create_model("flexivit_small", num_classes=0)
     torch.nn.init.normal_(native.pos_embed)

@@ -1,4 +1,4 @@
-"""Published weights come from the hub's cache or the hub: here a small HTTP server on loopback that plays it."""
+"""Published weights come from the hub's cache or the hub, which is simulated by a small HTTP server on loopback."""
 
 import errno
 import hashlib
@@ -27,7 +27,7 @@ GATED = HubFile("lab/gated", "model.safetensors", gated=True)
 
 
 class PretendHub(BaseHTTPRequestHandler):
-    """What the hub's client needs of it, and what goes wrong, by the name of the repository."""
+    """The responses that the hub's client needs, with an error that depends on the repository's name."""
 
     protocol_version = "HTTP/1.1"
 
@@ -41,7 +41,7 @@ class PretendHub(BaseHTTPRequestHandler):
         self.answer(with_body=True)
 
     def answer(self, with_body):
-        if "/resolve/" not in self.path:  # the client asks for its own ends, too
+        if "/resolve/" not in self.path:  # the client's other requests
             return self.refuse(404)
         self.server.requests.append(f"{self.command} {self.path}")
         _, name, _, revision, file = self.path.strip("/").split("/", 4)
@@ -104,7 +104,7 @@ def server():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache; nobody's token, no proxy, and no waiting before the client tries again."""
+    """An empty cache, no token, no proxy, and no delay before the client's retries."""
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -113,7 +113,7 @@ def cache(tmp_path, monkeypatch):
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    huggingface_hub.close_session()  # the client keeps the proxy it was made with
+    huggingface_hub.close_session()  # the client keeps the proxy with which it was created
     return tmp_path / "hub"
 
 
@@ -126,7 +126,7 @@ def point_to(address, monkeypatch, scheme="http"):
 
 @pytest.fixture
 def requests(server, cache, monkeypatch):
-    """What the hub is asked for from now on."""
+    """The requests that the hub receives from now on."""
     point_to(server.server_address, monkeypatch)
     server.requests.clear()
     return server.requests
@@ -252,7 +252,7 @@ def test_no_hub_within_reach(nobody):
     ("endpoint", "error"), [(None, "ConnectError"), ("huggingface.co", "UnsupportedProtocol")], ids=["closed", "no-url"]
 )
 def test_a_plain_failure_to_connect_is_no_broken_download(endpoint, error, nobody):
-    """As who only asks for the size meets it, without the client's own words around it."""
+    """The error of a request for metadata only, which the client does not wrap."""
     url = huggingface_hub.hf_hub_url(FILE.repository, FILE.file, endpoint=endpoint)
     with pytest.raises(huggingface_hub.errors.HTTPError) as raised:
         huggingface_hub.get_hf_file_metadata(url)
@@ -276,7 +276,7 @@ def test_offline_by_choice(offline):
     ],
 )
 def test_a_disk_that_does_not_take_it(number, message, requests, monkeypatch):
-    """The failing write is the client's own, into the file that the download grows in."""
+    """The client fails to write to the file of the incomplete download."""
     opened = Path.open
 
     def full(path, *arguments, **options):
@@ -291,7 +291,7 @@ def test_a_disk_that_does_not_take_it(number, message, requests, monkeypatch):
 
 @pytest.fixture
 def institution(tmp_path, cache, monkeypatch):
-    """The hub behind a certificate of the institution's own; where it lies."""
+    """The hub with a certificate of an institution; returns the certificate's path."""
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl, to make a certificate")
     file = tmp_path / "institution.pem"
@@ -323,7 +323,7 @@ def test_a_certificate_of_the_institutions_own(institution, monkeypatch):
 
 
 def test_a_certificate_file_that_is_gone_is_not_the_cache(requests, monkeypatch):
-    """chidiwilliams/buzz#1356: the client's FileNotFoundError has an errno, but is none of writing."""
+    """chidiwilliams/buzz#1356: the client's FileNotFoundError has an errno, but not one of writing."""
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
     with pytest.raises(WeightsError, match=r"SSL_CERT_FILE names /nonexistent\.pem") as error:
         FILE.fetch()
@@ -333,7 +333,7 @@ def test_a_certificate_file_that_is_gone_is_not_the_cache(requests, monkeypatch)
 
 @pytest.fixture
 def strict_proxy(cache, monkeypatch):
-    """A proxy that lets nobody through without a password."""
+    """A proxy that requires a password."""
 
     class Proxy(BaseHTTPRequestHandler):
         def log_message(self, *_):
@@ -365,7 +365,7 @@ def test_a_proxy_that_asks_for_a_password(strict_proxy):
 
 @pytest.mark.parametrize("variable", ["HF_HOME", "HF_HUB_CACHE"])
 def test_a_cache_that_is_a_file(variable, requests, cache, monkeypatch):
-    """The variable that is named is the one that counts."""
+    """The message names the variable that takes effect."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, "as the test sets it")

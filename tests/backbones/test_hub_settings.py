@@ -1,4 +1,4 @@
-"""Variables that keep the hub's client from working are named before the hub is asked, without the secrets in them."""
+"""Faulty variables of the hub's client are named before the hub is contacted, without the secrets in them."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ FILE = HubFile("lab/model", "model.safetensors")
 
 @pytest.fixture(autouse=True)
 def plain(tmp_path, monkeypatch):
-    """Nobody's proxy, token or certificates, an empty cache, and a hub where nothing listens."""
+    """No proxy, token or certificates, an empty cache, and a hub address without a server."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith(("SSL_CERT", "HF_", "HUGGING")):
             monkeypatch.delenv(name)
@@ -34,7 +34,7 @@ def test_plain_surroundings_have_no_fault():
 
 NO_CERTIFICATES = __file__
 FAULTS = [
-    # As GNOME's settings write it (gradio-app/gradio#4007, pdm-project/pdm#3390, danielgatis/rembg#855).
+    # As written by GNOME's settings (gradio-app/gradio#4007, pdm-project/pdm#3390, danielgatis/rembg#855).
     (
         "all_proxy",
         "socks://127.0.0.1:7890/",
@@ -61,7 +61,7 @@ FAULTS = [
     ("HF_TOKEN", "hf_ge\x01heim", r"the token in HF_TOKEN contains U\+0001,"),
     ("HF_TOKEN", "hf_geheim\u200b", r"the token in HF_TOKEN contains U\+200B,"),
     ("HUGGING_FACE_HUB_TOKEN", "“hf_geheim”", "the token in HUGGING_FACE_HUB_TOKEN contains “"),
-    # As conda and hospitals' proxies leave it (chidiwilliams/buzz#1356).
+    # As left by conda and by hospitals' proxies (chidiwilliams/buzz#1356).
     (
         "SSL_CERT_FILE",
         "/nonexistent.pem",

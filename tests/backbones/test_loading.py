@@ -1,4 +1,4 @@
-"""A state dict is loaded whole or refused with what does not fit."""
+"""A state dict is loaded completely, or refused with a message that names the mismatch."""
 
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def model(**differently):
     ],
 )
 def test_another_architecture_is_named_and_refused(differently, message):
-    """timm's own loader would resample a patch embedding of another patch size."""
+    """timm's loader would resample the patch embedding for another patch size."""
     own = model()
     before = {key: value.clone() for key, value in own.state_dict().items()}
     with pytest.raises(
@@ -164,7 +164,7 @@ def test_the_layout_of_another_library_is_named(key, message):
 
 
 def test_a_transformers_checkpoint_as_it_is_written():
-    """All of its keys, also those in which it agrees with others."""
+    """The message is about all keys, including those that match."""
     transformers = pytest.importorskip("transformers")
     size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     state = transformers.ViTModel(transformers.ViTConfig(**size)).state_dict()

@@ -1,4 +1,4 @@
-"""Each strategy trains exactly the parameters that its name promises."""
+"""Each strategy trains exactly the intended parameters."""
 
 import re
 
@@ -14,7 +14,7 @@ from finetune.strategies import STRATEGIES, open_strategy
 from finetune.training import Split, train
 
 FAMILIES = ["openclip-tiny", "dinov2-tiny", "retfound-tiny"]
-# By full name, as the module that is trained spells it; the tiny models have 4 blocks.
+# Full parameter names in the trained module; the tiny models have 4 blocks.
 TRAINED = {
     "classifier_only": r"head\.(weight|bias)",
     "partial": r"(blocks\.[23]|norm|fc_norm|head)\..*",
@@ -39,7 +39,7 @@ def test_exactly_the_intended_parameters_change(family, name):
     pictures = np.random.default_rng(0).integers(0, 256, (6, 224, 224, 3), dtype=np.uint8)
     inputs = Images(pictures, backbones.get(family).normalise, seed=0, device=torch.device("cpu"))
     split = Split(train=np.arange(4), val=np.array([4, 5]), labels=np.array([0, 1, 0, 1, 0, 1]))
-    # Two steps: an adapter's first matrix has no gradient until the second has left zero.
+    # Two steps, because an adapter's first matrix has no gradient while the second is zero.
     train(Prepared(module, model, 0), inputs, split, Recipe(epochs=1, batch_size=2), learning_rate=1e-3, seed=0)
 
     after = module.state_dict()
@@ -70,7 +70,7 @@ def test_how_many_blocks_stay_frozen(name, options, expected):
 
 @pytest.mark.parametrize("name", ["classifier_only", "partial"])
 def test_nothing_before_the_frozen_blocks_end_has_a_gradient(new_model, name):
-    """What is cached there stays true."""
+    """A cache of their output therefore stays valid."""
     strategy, model = open_strategy(name), new_model()
     strategy.apply(model)
     with torch.enable_grad():
@@ -79,7 +79,7 @@ def test_nothing_before_the_frozen_blocks_end_has_a_gradient(new_model, name):
 
 
 @pytest.mark.parametrize(("options", "rank"), [({}, 8), ({"rank": 2, "alpha": 4}, 2)])
-def test_lora_adds_what_the_rank_says(new_model, options, rank):
+def test_lora_adds_parameters_by_its_rank(new_model, options, rank):
     module = open_strategy("lora", **options).apply(new_model())
     trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     width, depth = 32, 3

@@ -25,7 +25,7 @@ from stats.resamples import PatientsResamples, draw_patients
 
 
 def cohort(n, intercept=0.0, slope=1.0, seed=0):
-    """(labels, probabilities) of which the true calibration line is known."""
+    """(labels, probabilities) with a known calibration line."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(-1, 1.5, n)
     return (rng.random(n) < expit(intercept + slope * logits)).astype(int), expit(logits)
@@ -246,7 +246,7 @@ def test_resampling_adds_chance_to_the_expected_calibration_error():
         ([0, 1, 1], [0.1, 0.2], "same length"),
     ],
 )
-def test_what_is_no_forecast_is_refused(measure, labels, probabilities, message):
+def test_invalid_probabilities_are_refused(measure, labels, probabilities, message):
     with pytest.raises(ValueError, match=message):
         measure(labels, probabilities)
 

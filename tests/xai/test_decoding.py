@@ -1,4 +1,4 @@
-"""Picture files of every kind against what Pillow or the arrays themselves say."""
+"""Image files of every kind, compared with Pillow's result or the original arrays."""
 
 import io
 import struct
@@ -178,7 +178,7 @@ def test_colour_of_more_than_eight_bits_keeps_its_brightness(rgb, bits, suffix):
 @pytest.mark.parametrize("maximum", [1023, 4095, 65535])
 @pytest.mark.parametrize("bands", [1, 3])
 def test_ppm_and_pgm_say_their_depth(rgb, maximum, bands):
-    """A dark picture stays dark where the header says how bright it could be."""
+    """A dark image stays dark if the header states the largest value."""
     dark = rgb[..., :bands].astype(np.uint16) // 16
     dark[0, 0] = 255 if maximum == 65535 else 0
     header = f"P{6 if bands == 3 else 5}\n80 60\n{maximum}\n".encode()

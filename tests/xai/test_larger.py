@@ -1,4 +1,4 @@
-"""A larger model against timm's own way: the model made at that size, the state dict loaded through timm's filter."""
+"""A larger model compared with timm's: a model built at this size, with weights loaded through timm's filter."""
 
 import copy
 

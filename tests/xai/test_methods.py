@@ -1,4 +1,4 @@
-"""Every method against pytorch-grad-cam run the plain way: the whole model, images, its own hooks and scaling."""
+"""Every method compared with pytorch-grad-cam on the whole model and images, with its own hooks and scaling."""
 
 import numpy as np
 import pytest

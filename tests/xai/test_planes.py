@@ -1,4 +1,4 @@
-"""The names of the planes, which modules that only compute on them import without a vessel network."""
+"""The names of the planes, which other modules can import without loading a vessel network."""
 
 import subprocess
 import sys
