@@ -83,9 +83,7 @@ class Study:
 def draw_study(population: Population, rng: np.random.Generator) -> Study:
     n, patients = population.images, np.repeat(np.arange(population.images // 2), 2)
     labels = np.zeros(n, dtype=bool)
-    while (
-        min(len(np.unique(patients[labels])), len(np.unique(patients[~labels]))) < 2
-    ):  # such a study would not be published
+    while min(len(np.unique(patients[labels])), len(np.unique(patients[~labels]))) < 2:  # would not be published
         labels = rng.random(n if population.label_per_image else n // 2) < population.prevalence
         labels = labels if population.label_per_image else labels[patients]
 

@@ -168,7 +168,7 @@ def test_a_copy_of_every_image_adds_no_information():
 
 @pytest.mark.parametrize(("labels_of_patients", "naive_share"), [(True, (0, 0.7)), (False, (1.15, 2))])
 def test_the_clustered_variance_is_that_of_new_patients(labels_of_patients, naive_share):
-    """Images of a patient with the same label carry less information than independent images; with other labels, more."""
+    """Images of a patient with one label carry less information than independent images; with two labels, more."""
     # Unrelated models on the same labels are equivalent to separate studies, each with its own scores.
     patients, labels, scores = correlated_study(np.random.default_rng(3), 60, 1500, labels_of_patients)
     clustered = delong(labels, scores, patients)

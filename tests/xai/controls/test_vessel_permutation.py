@@ -170,7 +170,7 @@ def test_p_values_are_right_where_maps_know_nothing_of_the_vessels(images):
 
 
 def test_permuting_has_the_power_that_drawing_with_replacement_lacks():
-    """Patients differ in the overlap of their vessels with what all maps highlight; free draws would be dominated by it."""
+    """Patients differ in how much their vessels overlap with what all maps highlight, which dominates free draws."""
     with_replacement, permuted = [], []
     for seed in range(20):
         generator = np.random.default_rng(seed)
