@@ -1,4 +1,4 @@
-"""What a backbone is: an architecture, where its weights come from, and how its pictures are normalised."""
+"""A backbone: its architecture, the source of its weights, and the normalisation of its input images."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from backbones.loading import State, WeightsError, load_model
 
 
 def without_classifier(state: State) -> State:
-    """Drop the classifier or projection that a published file ends in."""
+    """The state dict without the keys of a classifier or final projection (`head.*`, `head_dist.*`)."""
     return {key: value for key, value in state.items() if not key.startswith(("head.", "head_dist."))}
 
 
@@ -26,23 +26,24 @@ class Backbone:
     """One foundation model, always built as timm's `VisionTransformer` at 224x224.
 
     Attributes:
-        name: what users write, for example `dinov2-vit-g14`.
-        family: models that share a pre-training recipe (`openclip`, `dinov2`, `retfound`).
+        name: the name that users write in a configuration, for example `dinov2-vit-g14`.
+        family: name of the group of backbones with the same pre-training recipe (`openclip`, `dinov2`, `retfound`).
         architecture: timm's model name.
-        mean, std: per RGB channel, of pixels scaled to 0..1.
-        parameters: of the model without a classifier.
-        width: of the tokens.
+        mean: mean of each RGB channel, for pixels scaled to 0..1.
+        std: standard deviation of each RGB channel, for pixels scaled to 0..1.
+        parameters: number of parameters without a classifier.
+        width: number of channels of each token.
         depth: number of transformer blocks.
-        licence: of the weights.
-        pretraining: method and data, one line.
-        weights: where published weights are on the hub, if they are.
-        shipped: file with the weights of a model that comes with this project; without this and `weights` the backbone
-            is untrained.
-        overrides: constructor arguments that differ from `architecture`.
-        convert: published state dict -> timm's key names.
-        fresh: keys that the published file does not hold and that start from initialisation.
-        resampling: how position embeddings of another grid are brought to 224, where it is not timm's usual way
-            (bicubic, antialiased); options of its `checkpoint_filter_fn`.
+        licence: licence of the weights.
+        pretraining: method and data of the pre-training, in one line.
+        weights: the file with the published weights on the Hugging Face hub; None if there is none.
+        shipped: the file with the weights that this project ships. A backbone with neither `weights` nor `shipped` is
+            untrained.
+        overrides: arguments of timm's constructor that differ from those of `architecture`.
+        convert: converts the published state dict to timm's key names.
+        fresh: keys that the published file does not contain; they keep their random initialisation.
+        resampling: options of timm's `checkpoint_filter_fn` for resampling position embeddings to the grid at 224
+            pixels. Empty for timm's default (bicubic, antialiased).
     """
 
     name: str
@@ -64,29 +65,36 @@ class Backbone:
 
     @property
     def untrained(self) -> bool:
-        """Whether it has no weights but those of a file that the user names."""
+        """True if there are no weights other than a file that the user names."""
         return self.weights is None and self.shipped is None
 
     def at(self, revision: str) -> "Backbone":
-        """The same with the hub's files at another revision: a branch, a tag or a commit.
+        """The same backbone with its weights on the hub taken from another revision.
+
+        Args:
+            revision: a branch, a tag or a commit.
 
         Raises:
-            ValueError: no weights on the hub.
+            ValueError: the backbone has no weights on the hub.
         """
         if self.weights is None:
-            raise ValueError(f"{self.name} has no weights on the hub, so no `revision:` either")
+            raise ValueError(f"{self.name} has no weights on the hub; remove its `revision:`")
         return replace(self, weights=replace(self.weights, revision=revision))
 
     def locate(self, weights: Path | str | None = None) -> Path | None:
-        """The checkpoint file that `build` loads; None for an untrained backbone.
+        """The checkpoint file that `build` loads.
 
         Args:
-            weights: a file, or a folder that holds it under its published name, as `<repository>.safetensors`,
-                `.pth` or `.bin`, or as the only checkpoint. None takes what this project ships, else the hub's cache,
-                else the hub.
+            weights: a file, or a folder. A folder must contain the file under its published name, or as
+                `<repository>.safetensors`, `.pth` or `.bin`, or as its only checkpoint. None uses the file that this
+                project ships, or else the hub's cache, or else downloads from the hub.
+
+        Returns:
+            Path of the file; None for an untrained backbone without `weights`.
 
         Raises:
-            backbones.WeightsError: not to be had, or not to be told from others in the folder.
+            backbones.WeightsError: the file is not available, or the folder contains several checkpoints and none has
+                an expected name.
         """
         if weights is None:
             return self.weights.fetch() if self.weights else self.shipped
@@ -97,20 +105,24 @@ class Backbone:
         return find_checkpoint(Path(weights), list(dict.fromkeys(names)))
 
     def build(self, weights: Path | str | None = None, seed: int = 0, sha256: str | None = None) -> VisionTransformer:
-        """The model without a classifier, in eval mode, on the CPU, float32.
+        """Builds the model without a classifier and loads its weights.
 
         Args:
-            weights: as in `locate`; `.safetensors`, or PyTorch's format without pickled code.
-            seed: of the initialisation of everything the checkpoint does not hold.
-            sha256: hex digest that the checkpoint must have.
+            weights: as in `locate`. Either `.safetensors`, or PyTorch's format; pickled code is never run.
+            seed: seed of the initialisation of all parameters that the checkpoint does not contain.
+            sha256: hex digest that the checkpoint must have; None to skip this check.
+
+        Returns:
+            The model in eval mode, on the CPU, in float32.
 
         Raises:
-            backbones.WeightsError: missing, gated, damaged, of another digest, or of another architecture.
+            backbones.WeightsError: the checkpoint is missing, gated or damaged, has another digest, or belongs to
+                another architecture.
         """
         path = self.locate(weights)
         if sha256 is not None:
             if path is None:
-                raise WeightsError(f"{self.name} is untrained: there is no file that `sha256:` could belong to")
+                raise WeightsError(f"{self.name} is untrained and has no weights file; remove its `sha256:`")
             require_digest(path, sha256)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -120,7 +132,11 @@ class Backbone:
         return model.eval()
 
     def skeleton(self, classes: int = 0) -> VisionTransformer:
-        """The model without memory or weights (on the meta device), for counting; with a classifier for `classes`."""
+        """The model on the meta device, without memory or weights, for counting parameters and modules.
+
+        Args:
+            classes: number of classes of the classifier; 0 for none.
+        """
         with torch.device("meta"):
             return self._create(classes)
 
@@ -131,12 +147,19 @@ class Backbone:
 
     @cached_property
     def tokens(self) -> int:
-        """How many tokens travel through the blocks at 224x224: patches, class token and registers."""
+        """Number of tokens in each block at 224x224: patches, class token and registers."""
         model = self.skeleton()
         return model.patch_embed.num_patches + model.num_prefix_tokens
 
     def normalise(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in 0..1 -> the model's input."""
+        """Normalises images with `mean` and `std`.
+
+        Args:
+            images: (B, 3, H, W) float in 0..1.
+
+        Returns:
+            (B, 3, H, W), the model's input, of the same dtype and device.
+        """
         mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
         return (images - mean) / std

@@ -1,4 +1,4 @@
-"""Checkpoint files: found in a folder, checked, and read without running any code in them."""
+"""Finds, checks and reads checkpoint files without running any code in them."""
 
 import argparse
 import hashlib
@@ -18,17 +18,24 @@ from backbones.formats import is_safetensors, refusal
 from backbones.loading import State, WeightsError, listed
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-# Under which key training scripts keep the weights, beside optimizers, epochs and arguments.
+# Keys under which training scripts save the weights, next to optimizer state, epoch and arguments.
 WRAPPERS = ("model", "state_dict", "teacher", "model_state_dict")
-# One part of a checkpoint that transformers' scripts cut: model-00001-of-00002.safetensors.
+# One part of a checkpoint that Hugging Face transformers split: model-00001-of-00002.safetensors.
 PART = re.compile(r"-\d{5}-of-\d{5}\.")
 
 
 def find_checkpoint(place: Path, names: Sequence[str]) -> Path:
-    """A file itself; of a folder the first of `names` that it holds, else the only checkpoint in it.
+    """The checkpoint at a path.
+
+    Args:
+        place: a file or a folder.
+        names: file names to look for in a folder, best first.
+
+    Returns:
+        `place` itself if it is a file. In a folder, the first of `names` that exists, or else the only checkpoint.
 
     Raises:
-        WeightsError: nothing there, nothing that can be read, or several checkpoints to choose from.
+        WeightsError: `place` does not exist or cannot be read, or the folder contains no or several checkpoints.
     """
     with _readable(place):
         if place.is_file():
@@ -38,7 +45,7 @@ def find_checkpoint(place: Path, names: Sequence[str]) -> Path:
                 raise WeightsError(
                     f"{place}: a link to {place.readlink()}, which does not exist; name the file itself as `weights:`"
                 )
-            raise WeightsError(f"{place}: no such weights file or folder")
+            raise WeightsError(f"{place}: no such weights file or folder; correct the path in `weights:`")
         for name in names:
             if (place / name).is_file():
                 return place / name
@@ -48,18 +55,18 @@ def find_checkpoint(place: Path, names: Sequence[str]) -> Path:
         return found[0]
     if found and all(PART.search(path.name) for path in found):
         raise WeightsError(
-            f"{place}: a checkpoint in {len(found)} parts; join the parts into one .safetensors file and name that"
+            f"{place}: a checkpoint in {len(found)} parts; join the parts into one .safetensors file and name that file"
         )
-    looked = f"{' or '.join(names)} is not there" if names else "nothing says which file to take"
-    others = f"but several others are: {listed([path.name for path in found])}" if found else "and no other checkpoint"
-    raise WeightsError(f"{place}: {looked}, {others}; name the file itself as `weights:`")
+    expected = f"contains no {' or '.join(names)}" if names else "this backbone has no expected file name"
+    others = f"but several other checkpoints: {listed([path.name for path in found])}" if found else "and no checkpoint"
+    raise WeightsError(f"{place}: {expected}, {others}; name the file itself as `weights:`")
 
 
 def require_kind(path: Path) -> None:
-    """Check, by a few bytes, that a file is not of a kind that is known to hold no weights for PyTorch.
+    """Checks, by its first bytes, that a file is not of a kind known to contain no PyTorch weights.
 
     Raises:
-        WeightsError: saying what it is instead, and what to do.
+        WeightsError: the file is of such a kind; the message names the kind and the fix.
     """
     with _readable(path):
         refused = refusal(path)
@@ -68,24 +75,28 @@ def require_kind(path: Path) -> None:
 
 
 def read_state(path: Path) -> State:
-    """The state dict in a checkpoint file, taken out of the training script's wrappers; pickled code is not run.
+    """Reads the state dict in a checkpoint file, without the training script's wrappers. Pickled code is not run.
 
-    The file's content says which format it has, not its suffix. Besides tensors and plain containers an
-    `argparse.Namespace` of plain values passes: training scripts, RETFound's among them, keep their arguments in one,
-    and it has no code of its own.
+    The format is recognised by the file's content, not by its suffix. Apart from tensors and plain containers, an
+    `argparse.Namespace` of plain values is accepted: training scripts such as RETFound's save their arguments in one,
+    and it contains no code.
+
+    Returns:
+        Tensors by key, on the CPU.
 
     Raises:
-        WeightsError: of another kind, damaged, holding other Python objects, or no state dict.
+        WeightsError: the file is not a checkpoint, is damaged, contains other Python objects, or contains no state
+            dict.
     """
     require_kind(path)
     with _readable(path), path.open("rb") as file:
         start = file.read(16)
     if not is_safetensors(start) and not start.startswith((b"PK", b"\x80")):  # torch.save's zip, a bare pickle
-        raise WeightsError(f"{path}: not a checkpoint at all; download it again")
+        raise WeightsError(f"{path}: not a checkpoint; download it again")
     try:
         if is_safetensors(start):
             return load_file(path)
-        # As an open file: of a path, torch.load believes the suffix.
+        # An open file, because torch.load chooses the format of a path by its suffix.
         with safe_globals([argparse.Namespace]), path.open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -94,25 +105,25 @@ def read_state(path: Path) -> State:
 
 
 def _unread(error: Exception, start: bytes) -> str:
-    """Why a checkpoint could not be read, and the fix; `start`: how it begins."""
-    told = next((line for line in str(error).splitlines() if line.strip()), "")[:120]
-    # The oldest pickles alone have few enough operands that an unknown one means damage.
+    """The reason why a checkpoint that begins with `start` could not be read, and the fix."""
+    message = next((line for line in str(error).splitlines() if line.strip()), "")[:120]
+    # An unknown operand means damage only in pickle protocol 2, whose set of operands PyTorch knows.
     damaged = "Unsupported operand" in str(error) and start.startswith(b"\x80\x02")
     if isinstance(error, pickle.UnpicklingError) and not damaged:
         return (
-            "holds Python objects besides tensors, which are never loaded; "
+            "contains Python objects other than tensors, which are never loaded; "
             "save its state dict as .safetensors and name that file"
         )
-    if isinstance(error, MemoryError) or "allocate memory" in told:
-        return "does not fit into this machine's memory; use one with more"
-    if "unknown variant" in told:  # a type of number in a safetensors header
-        return f"holds numbers of a type that is not known here ({told}); take the model's weights in float32"
-    return f"not a readable checkpoint ({type(error).__name__}: {told}); download it again"
+    if isinstance(error, MemoryError) or "allocate memory" in message:
+        return "does not fit into this machine's memory; use a machine with more memory"
+    if "unknown variant" in message:  # a dtype in a safetensors header
+        return f"contains numbers of an unknown type ({message}); use the model's weights in float32"
+    return f"not a readable checkpoint ({type(error).__name__}: {message}); download it again"
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Raises a WeightsError for what the system does not let us read."""
+    """Turns the operating system's errors on reading `path` into a WeightsError."""
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
@@ -122,39 +133,44 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _unwrap(content: Any, path: Path) -> State:
     if not isinstance(content, dict):
-        raise WeightsError(f"{path}: holds a {type(content).__name__}, not a state dict; save the model's state_dict()")
+        kind = type(content).__name__
+        raise WeightsError(f"{path}: contains a {kind}, not a state dict; save the model's state_dict()")
     for key in WRAPPERS:
         if isinstance(content.get(key), dict):
             return _unwrap(content[key], path)
     other = [f"{key} ({type(value).__name__})" for key, value in content.items() if not isinstance(value, Tensor)]
     if other or not content:
-        held = f"entries that are no tensors, {listed(other)}" if other else "nothing"
-        raise WeightsError(f"{path}: holds {held}; save the model's state_dict(), alone or under {WRAPPERS[0]!r}")
-    parallel = "module."  # what DistributedDataParallel puts before every key
+        held = f"entries that are not tensors, {listed(other)}" if other else "nothing"
+        raise WeightsError(f"{path}: contains {held}; save the model's state_dict(), alone or under {WRAPPERS[0]!r}")
+    parallel = "module."  # the prefix that DistributedDataParallel adds to every key
     if all(key.startswith(parallel) for key in content):
         return {key.removeprefix(parallel): value for key, value in content.items()}
     return content
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file, read in pieces.
+    """Hex SHA-256 digest of a file, which is read in pieces.
 
     Raises:
-        WeightsError: the system does not let us read it.
+        WeightsError: the file cannot be read.
     """
     with _readable(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_digest(path: Path, expected: str) -> None:
-    """Check a file's SHA-256.
+    """Checks a file's SHA-256.
+
+    Args:
+        path: the file.
+        expected: hex digest, in either case.
 
     Raises:
-        WeightsError: another digest.
+        WeightsError: the file has another digest, or cannot be read.
     """
     found = sha256(path)
     if found != expected.lower():
         raise WeightsError(
-            f"{path}: its SHA-256 begins {found[:12]}, expected was {expected[:12]}; "
-            "download it again, or correct `sha256:` of the backbone"
+            f"{path}: its SHA-256 begins with {found[:12]}, not {expected[:12]} as expected; "
+            "download it again, or correct the backbone's `sha256:`"
         )

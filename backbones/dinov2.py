@@ -1,6 +1,6 @@
-"""DINOv2 (Oquab et al. 2024): self-distillation on LVD-142M, SwiGLU, LayerScale, class token pooled.
+"""DINOv2 (Oquab et al. 2024): self-distillation on LVD-142M, SwiGLU, LayerScale, class token pooling.
 
-The published models are native to 518x518; at 224 the position embedding is resampled to a 16x16 grid on loading.
+The published models were trained at 518x518; loading resamples their position embedding to the 16x16 grid at 224x224.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ PUBLISHED = register(
         weights=HubFile("timm/vit_giant_patch14_dinov2.lvd142m", "model.safetensors"),
     )
 )
-# Darcet et al. 2024: four registers beside the class token take up what patches of empty background used to store.
+# Darcet et al. 2024: four register tokens store what a model without them stores in patches of empty background.
 register(
     replace(
         PUBLISHED,
@@ -38,7 +38,7 @@ register(
         weights=HubFile("timm/vit_giant_patch14_reg4_dinov2.lvd142m", "model.safetensors"),
     )
 )
-# Published LayerScale starts at 1e-5, which only training lifts: untrained, the class token would see nothing.
+# LayerScale starts at 1e-5 in the published models and grows in training. Untrained, the class token would see nothing.
 TINY = register(
     tiny(
         PUBLISHED,

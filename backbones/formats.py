@@ -1,11 +1,11 @@
-"""What kind of file lies under a checkpoint's name, told by its first bytes and never by its suffix."""
+"""Recognises the kind of a file by its first bytes, not by its suffix."""
 
 import json
 import tarfile
 import zipfile
 from pathlib import Path
 
-# How a file begins -> what it is. PyTorch's own kinds, zip and pickle, are not among them.
+# First bytes of a file and its kind, except for PyTorch's own kinds (zip and pickle).
 FOREIGN = (
     (b"\x89HDF\r\n\x1a\n", "a Keras or TensorFlow file (HDF5)"),
     (b"GGUF", "a GGUF file, quantised for llama.cpp"),
@@ -20,20 +20,21 @@ PACKED = (
     (b"Rar!", "RAR"),
 )
 WEB_PAGE = (b"<!doctype", b"<html", b"<?xml")
-CONVERT = "take the model's PyTorch weights (.safetensors or .pth)"
-TAR_MAGIC = slice(257, 262)  # where a tar archive says what it is
-MOST_JSON = 64 * 2**20  # bytes; an index of shards takes far less
+CONVERT = "use the model's PyTorch weights (.safetensors or .pth)"
+TAR_MAGIC = slice(257, 262)  # position of the mark of a tar archive
+MOST_JSON = 64 * 2**20  # bytes; an index of shards is far smaller
 
 
 def is_safetensors(start: bytes) -> bool:
-    """Whether a file that begins so is safetensors: the header's length in 8 bytes, then the header, JSON."""
+    """True if these first bytes are those of safetensors: the header's length in 8 bytes, then the header in JSON."""
     return start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**32
 
 
 def refusal(path: Path) -> str | None:
-    """What a file is that is not a checkpoint of PyTorch's or safetensors, with the fix after the semicolon.
+    """The kind of a file that is not a PyTorch or safetensors checkpoint, with the fix after a semicolon.
 
-    None for a checkpoint, and for what nobody knows.
+    Returns:
+        A phrase for an error message; None for a checkpoint and for a file of unknown kind.
 
     Raises:
         OSError: the file cannot be read.
@@ -50,7 +51,7 @@ def refusal(path: Path) -> str | None:
         return "a Git LFS pointer, not the weights; run `git lfs pull` in its folder"
     for magic, kind in FOREIGN:
         if start.startswith(magic):
-            return f"{kind}, not a checkpoint of PyTorch's; {CONVERT}"
+            return f"{kind}, not a PyTorch checkpoint; {CONVERT}"
     for magic, kind in PACKED:
         if start.startswith(magic):
             return f"a file packed with {kind}, not a checkpoint; unpack it and name the checkpoint in it"
@@ -64,24 +65,24 @@ def refusal(path: Path) -> str | None:
 
 
 def _zip(path: Path) -> str | None:
-    """PyTorch's checkpoints are zip archives; so are TorchScript's and much else."""
+    """The kind of a zip archive: PyTorch's checkpoints are zip archives, but so are TorchScript's and many others."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError):
-        return None  # damaged: for the one that reads it to say
+        return None  # damaged: the function that reads it reports this
     inside = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inside:
         return (
-            "a TorchScript archive, not a state dict; load it with torch.jit.load where you trust it, save its "
+            "a TorchScript archive, not a state dict; if you trust it, load it with torch.jit.load, save its "
             "state_dict() as .safetensors and name that file"
         )
     if "data.pkl" in inside:
         return None
     if any(name.endswith(".npy") for name in names):
-        return f"NumPy arrays (.npz), not a checkpoint of PyTorch's; {CONVERT}"
+        return f"NumPy arrays (.npz), not a PyTorch checkpoint; {CONVERT}"
     if "model.weights.h5" in names:
-        return f"a Keras model, not a checkpoint of PyTorch's; {CONVERT}"
+        return f"a Keras model, not a PyTorch checkpoint; {CONVERT}"
     held = f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}" if names else "nothing"
     return f"a zip archive of {held}, not a checkpoint; unpack it and name the checkpoint in it"
 
@@ -94,8 +95,8 @@ def _tar(path: Path) -> str:
         names = set()
     if {"storages", "tensors"} <= names:
         return (
-            "a checkpoint of PyTorch before 0.1.10 (tar), which cannot be read without running code in it; load it "
-            "where you trust it, save its state dict as .safetensors and name that file"
+            "a checkpoint of PyTorch before 0.1.10 (tar), which cannot be read without running code in it; if you "
+            "trust it, load it, save its state dict as .safetensors and name that file"
         )
     return "a tar archive, not a checkpoint; unpack it and name the checkpoint in it"
 
@@ -105,25 +106,25 @@ def _json(path: Path) -> str | None:
         return None
     try:
         content = json.loads(path.read_bytes())
-    except ValueError:  # that of a wrong encoding, too
+    except ValueError:  # includes a wrong encoding
         return None
     if isinstance(content, dict) and isinstance(content.get("weight_map"), dict):
         parts = len(set(map(str, content["weight_map"].values())))
         return (
             f"the index of a checkpoint in {parts} parts, not the weights; join the parts into one .safetensors file "
-            "and name that"
+            "and name that file"
         )
     return None
 
 
 def _protobuf_or_msgpack(start: bytes, suffix: str) -> str | None:
-    """Formats without a mark of their own: the first byte, and a suffix or a second mark that says the same."""
+    """The kind of a file whose format has no unique mark: by its first byte and by a suffix or a second mark."""
     if start[0] == 0x08 and (suffix == ".onnx" or b"pytorch" in start[:64]):  # field 1, the version, then the producer
-        return f"an ONNX model, not a checkpoint of PyTorch's; {CONVERT}"
+        return f"an ONNX model, not a PyTorch checkpoint; {CONVERT}"
     if start[0] == 0x08 and suffix == ".pb":
-        return f"a TensorFlow SavedModel, not a checkpoint of PyTorch's; {CONVERT}"
+        return f"a TensorFlow SavedModel, not a PyTorch checkpoint; {CONVERT}"
     if start[4:8] == b"TFL3":
-        return f"a TensorFlow Lite model, not a checkpoint of PyTorch's; {CONVERT}"
+        return f"a TensorFlow Lite model, not a PyTorch checkpoint; {CONVERT}"
     if suffix == ".msgpack" or (0x81 <= start[0] <= 0x8F and (0xA0 <= start[1] <= 0xBF or start[1] == 0xD9)):
-        return f"a Flax checkpoint (msgpack), not one of PyTorch's; {CONVERT}"  # a map whose first key is text
+        return f"a Flax checkpoint (msgpack), not a PyTorch checkpoint; {CONVERT}"  # a map whose first key is text
     return None

@@ -1,6 +1,6 @@
 """`open_clip:<model>/<tag>`: the image encoder of any plain CLIP model of open_clip, without registration.
 
-Its parts are those of timm's `VisionTransformer` under other names, so that is what it becomes.
+The encoder has the same parts as timm's `VisionTransformer` under other names, so it is built as one.
 """
 
 from functools import cache, partial
@@ -16,9 +16,9 @@ from backbones.open_clip_layout import image_encoder, published_by_open_clip
 from backbones.spelling import did_you_mean
 
 PREFIX = "open_clip:"
-# timm's CLIP encoder; everything in which CLIP models differ is overridden.
+# timm's CLIP encoder; all options in which CLIP models differ are overridden.
 ARCHITECTURE = "vit_base_patch16_clip_224"
-# What of a model's configuration has its counterpart in timm's model, or no part in what comes out of it.
+# Keys of open_clip's configuration that timm's model has too, or that do not affect its output.
 UNDERSTOOD = {
     "layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size", "ls_init_value", "patch_dropout",
     "no_ln_pre", "pos_embed_type", "final_ln_after_pool", "pool_type", "output_tokens", "norm_kwargs",
@@ -27,12 +27,16 @@ UNDERSTOOD = {
 
 @cache
 def from_open_clip(given: str) -> Backbone:
-    """The model of `<model>/<tag>`, at 224x224 whatever it was trained at.
+    """The backbone for one of open_clip's published image encoders, at 224x224 whatever its training resolution.
+
+    Args:
+        given: `<model>/<tag>`, as listed by `open_clip.list_pretrained()`.
 
     Raises:
-        ValueError: no such model or tag, with the nearest or all of them; or no plain vision transformer.
+        ValueError: the model or tag does not exist (the message names similar ones), or the encoder is not a plain
+            vision transformer.
     """
-    import open_clip  # seconds to import, and needed for this alone
+    import open_clip  # takes seconds to import and is needed only here
 
     named, _, tag = given.partition("/")
     if named not in open_clip.list_models():
@@ -47,8 +51,8 @@ def from_open_clip(given: str) -> Backbone:
     published = open_clip.get_pretrained_cfg(named, tag)
     if not published:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(named)) or "none"
-        asked = f"has no weights tagged {tag!r}" if tag else "needs the tag of its weights behind a slash"
-        raise ValueError(f"{PREFIX}{named} {asked}; there are: {tags}")
+        asked = f"has no weights tagged {tag!r}" if tag else "needs the tag of its weights after a slash"
+        raise ValueError(f"{PREFIX}{named} {asked}; known tags: {tags}")
     overrides = _overrides(vision, bool(config.get("quick_gelu") or published.get("quick_gelu")))
     with torch.device("meta"):
         model = timm.create_model(ARCHITECTURE, pretrained=False, img_size=224, num_classes=0, **overrides)
@@ -77,7 +81,7 @@ def _plain(vision: dict[str, Any]) -> bool:
 def _refusal(vision: dict[str, Any]) -> str:
     trunk = vision.get("timm_model_name")
     if trunk in timm.list_models(module="vision_transformer"):
-        return f"its image encoder is a model of timm's, so name that: timm:{trunk}"
+        return f"its image encoder is a timm model; use timm:{trunk} instead"
     if trunk:
         return f"its image encoder is timm's {trunk}"
     if not isinstance(vision["layers"], int):
@@ -86,7 +90,7 @@ def _refusal(vision: dict[str, Any]) -> str:
 
 
 def _overrides(vision: dict[str, Any], quick_gelu: bool) -> dict[str, Any]:
-    """timm's constructor arguments; the defaults are those of open_clip's configuration."""
+    """Arguments of timm's constructor; the defaults are open_clip's."""
     width = vision["width"]
     average = vision.get("pool_type") == "avg"
     return {
@@ -105,11 +109,11 @@ def _overrides(vision: dict[str, Any], quick_gelu: bool) -> dict[str, Any]:
 
 
 def _completed(state: State, vision: dict[str, Any]) -> State:
-    """`image_encoder`, and what timm's model has beside when it averages or does without the first norm."""
+    """`image_encoder`, with the keys that timm's model needs for average pooling or without the first norm."""
     model = image_encoder(state)
     overrides = _overrides(vision, quick_gelu=False)
     if overrides["fc_norm"]:
         model = {f"fc_{key}" if key.startswith("norm.") else key: value for key, value in model.items()}
-    if not overrides["pre_norm"]:  # only then has timm's patch embedding a bias
+    if not overrides["pre_norm"]:  # timm's patch embedding then has a bias
         model.setdefault("patch_embed.proj.bias", torch.zeros(vision["width"]))
     return model

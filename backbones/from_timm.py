@@ -17,11 +17,14 @@ PREFIX = "timm:"
 
 @cache
 def from_timm(architecture: str) -> Backbone:
-    """timm's model of that name, with or without a tag of its weights.
+    """The backbone for one of timm's vision transformers, at 224x224.
+
+    Args:
+        architecture: timm's model name, with or without the tag of its weights.
 
     Raises:
-        ValueError: no such model or tag, with the nearest ones; or none that is timm's `VisionTransformer`,
-            of plain blocks on plain patches.
+        ValueError: the model or tag does not exist (the message names similar ones), or the model is not timm's
+            `VisionTransformer` with plain blocks and plain patches.
     """
     if not timm.is_model(architecture) or ("." in architecture and not timm.is_model_pretrained(architecture)):
         hint = did_you_mean(architecture, _supported(), "timm.list_models('vit*') lists some")
@@ -41,9 +44,9 @@ def from_timm(architecture: str) -> Backbone:
         width=model.embed_dim,
         depth=len(model.blocks),
         licence=f"{licence} (non-commercial)" if "-nc" in licence else licence,
-        pretraining=origin if hub else "none: timm has no weights of it on the hub, untrained unless a file is named",
+        pretraining=origin if hub else "none: timm has no weights for it on the hub; untrained unless a file is named",
         weights=HubFile(hub, "model.safetensors", fallback="pytorch_model.bin") if hub else None,
-        # timm resamples these so, too: they were trained with it.
+        # timm resamples FlexiViT the same way, because FlexiViT was trained with this resampling.
         resampling={"interpolation": "bilinear", "antialias": False} if "flexivit" in architecture else {},
     )
 
@@ -56,22 +59,22 @@ def _supported() -> list[str]:
 def _build(architecture: str) -> VisionTransformer:
     only = "only timm's VisionTransformer is supported"
     if "radio" in architecture:
-        raise ValueError(f"{PREFIX}{architecture}: RADIO resamples positions in a way of its own; {only}")
+        raise ValueError(f"{PREFIX}{architecture}: RADIO resamples positions in its own way; {only}")
     try:
         with torch.device("meta"):
             model = timm.create_model(architecture, pretrained=False, num_classes=0, img_size=224)
     except TypeError as error:  # a convolutional network takes no img_size
-        raise ValueError(f"{PREFIX}{architecture}: no vision transformer; {only}") from error
-    if type(model) is not VisionTransformer:  # a subclass has a head of its own, DeiT's distilled one for example
+        raise ValueError(f"{PREFIX}{architecture}: not a vision transformer; {only}") from error
+    if type(model) is not VisionTransformer:  # a subclass may have another head, such as DeiT's distilled one
         raise ValueError(f"{PREFIX}{architecture}: a {type(model).__name__}; {only}")
-    # Explanations look at each block's norm1, and LoRA adapts its attn, where a plain block has them.
+    # Explanations read each block's norm1, and LoRA adapts its attn; both exist in plain blocks.
     others = sorted({type(block).__name__ for block in model.blocks if type(block) is not Block})
     if others:
         raise ValueError(f"{PREFIX}{architecture}: its blocks are {', '.join(others)}; only timm's Block is supported")
     patches = type(model.patch_embed)
-    if patches is not PatchEmbed:  # a convolutional network, whose weights have a layout of their own
+    if patches is not PatchEmbed:  # a convolutional network, whose weights have another layout
         raise ValueError(f"{PREFIX}{architecture}: its patches come from {patches.__name__}; {only} with PatchEmbed")
     if any(224 % side for side in model.patch_embed.patch_size):
         side = model.patch_embed.patch_size[0]
-        raise ValueError(f"{PREFIX}{architecture}: patches of {side} pixels do not fill images of 224")
+        raise ValueError(f"{PREFIX}{architecture}: 224 pixels are not a multiple of its patch size ({side} pixels)")
     return model

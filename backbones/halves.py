@@ -1,9 +1,9 @@
-"""Running a vision transformer in two halves.
+"""Runs a vision transformer in two halves.
 
-Every strategy freezes a leading part of the model, so what that part computes can be computed once. Both halves are
-cut at a block: `encode_until` runs the frozen front, `finish_from` the rest, and for every block `b`
-`finish_from(model, encode_until(model, x, b), b)` equals `model(x)`. The front, too, can be cut: for every block `a` up
-to `b`, `encode_until(model, encode_until(model, x, a), b, start=a)` equals `encode_until(model, x, b)`.
+A strategy may freeze the leading blocks of a model; their output is then computed only once. `encode_until` runs the
+frozen front and `finish_from` the rest: for every block `b`, `finish_from(model, encode_until(model, x, b), b)` equals
+`model(x)`. The front can be cut as well: for every block `a` up to `b`,
+`encode_until(model, encode_until(model, x, a), b, start=a)` equals `encode_until(model, x, b)`.
 """
 
 from collections.abc import Collection
@@ -18,16 +18,21 @@ from torch.utils.checkpoint import checkpoint
 
 
 def encode_at(model: VisionTransformer, inputs: Tensor, blocks: Collection[int], start: int = 0) -> dict[int, Tensor]:
-    """What enters each of `blocks`, in one pass that ends at the last of them.
+    """The inputs of several blocks, computed in one forward pass that ends at the last of them.
 
     Args:
-        inputs: what enters block `start`; for 0 images (B, 3, H, W) float, already normalised with the backbone's mean
-            and standard deviation.
-        blocks: 0 gives the images as they are; 1 to depth-1 the tokens (B, N, C) entering that block;
-            depth the pooled features (B, C) that the classifier reads.
+        model: the network, with or without a classifier.
+        inputs: the input of block `start`. For `start` 0: images (B, 3, H, W) float, already normalised with the
+            backbone's mean and standard deviation.
+        blocks: the blocks whose inputs are returned, each in `start`..depth.
+        start: the block at which the pass starts.
+
+    Returns:
+        For each of `blocks`: the images themselves for 0, the tokens (B, N, C) that enter the block for 1 to depth - 1,
+        and the pooled features (B, C) that the classifier reads for depth.
 
     Raises:
-        ValueError: no block, or one outside `start`..depth.
+        ValueError: `blocks` is empty, or a block is outside `start`..depth.
     """
     _require_blocks(model, (start,))
     _require_blocks(model, blocks, start)
@@ -50,35 +55,50 @@ def encode_at(model: VisionTransformer, inputs: Tensor, blocks: Collection[int],
 
 
 def encode_until(model: VisionTransformer, inputs: Tensor, block: int, start: int = 0) -> Tensor:
-    """What enters one block; as `encode_at`."""
+    """The input of one block; arguments, result and errors as in `encode_at`."""
     return encode_at(model, inputs, (block,), start)[block]
 
 
 def finish_from(model: VisionTransformer, inputs: Tensor, block: int, checkpointing: bool = False) -> Tensor:
-    """Class logits (B, classes) from what enters `block`; `inputs` as `encode_until` returns them.
+    """Class logits from the input of a block.
 
     Args:
-        checkpointing: keep only what enters each block for the backward pass and compute the rest of it again
-            (Chen et al. 2016): far less memory, about a third more time.
+        model: the network with its classifier.
+        inputs: the input of `block`, as `encode_until` returns it.
+        block: the block at which the pass starts, in 0..depth.
+        checkpointing: gradient checkpointing (Chen et al. 2016): keep only each block's input for the backward pass and
+            recompute the rest. This needs far less memory and about a third more time.
+
+    Returns:
+        (B, classes) logits.
+
+    Raises:
+        ValueError: `block` is outside 0..depth.
     """
     _require_blocks(model, (block,))
     if block == len(model.blocks):
         return model.head(inputs)
     tokens = inputs if block else _tokens(model, inputs)
     for layer in (*model.blocks[block:-1], partial(_last_block, model)):
-        # The reentrant kind would lose the gradients of adapters in a block whose input needs none.
+        # Reentrant checkpointing would lose the gradients of adapters in a block whose input requires no gradient.
         tokens = checkpoint(layer, tokens, use_reentrant=False) if checkpointing else layer(tokens)
     return model.forward_head(model.norm(tokens))
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 where the device computes in it, else float32; every pass through a model runs under it."""
+    """The autocast context of every forward pass: bfloat16 if the device supports it natively, otherwise float32."""
     has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16)
 
 
 def attach_classifier(model: VisionTransformer, classes: int, seed: int) -> None:
-    """Give the model a freshly initialised linear head; the same seed gives the same head."""
+    """Gives the model a randomly initialised linear head, in place.
+
+    Args:
+        model: the network.
+        classes: number of outputs of the head.
+        seed: seed of the initialisation. The global random state is left unchanged.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.reset_classifier(classes)
@@ -89,7 +109,7 @@ def _tokens(model: VisionTransformer, images: Tensor) -> Tensor:
 
 
 def _last_block(model: VisionTransformer, tokens: Tensor) -> Tensor:
-    """The last block. Where the head reads the class token alone, only that asks and goes on: (B, 1, C) then."""
+    """The output of the last block. If the head reads only the class token, only that token is computed: (B, 1, C)."""
     block = model.blocks[-1]
     if model.global_pool != "token" or model.attn_pool is not None or type(block) is not Block:
         return block(tokens)
@@ -101,7 +121,7 @@ def _last_block(model: VisionTransformer, tokens: Tensor) -> Tensor:
 
 
 def _ask_class_token(attention: Attention, tokens: Tensor) -> Tensor:
-    """The class token's row of what timm's attention returns: (B, 1, C)."""
+    """The class token's row of the output of timm's attention: (B, 1, C)."""
     qkv = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, attention.head_dim))
     query, key, value = qkv.permute(2, 0, 3, 1, 4)
     query, key = attention.q_norm(query[:, :, :1]), attention.k_norm(key)

@@ -1,4 +1,4 @@
-"""Published weights: a file in a Hugging Face repository, in the hub's cache or downloaded into it."""
+"""Published weights: a file in a Hugging Face repository, found in the hub's cache or downloaded into it."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ from huggingface_hub.file_download import repo_folder_name
 from backbones import hub_settings
 from backbones.loading import WeightsError
 
-# By name: from release to release of the hub, its HTTP client is httpx or httpx2.
+# Class names, because the hub's HTTP client is httpx or httpx2, depending on the release.
 UNREACHED = ("ConnectError", "ConnectTimeout", "ReadTimeout", "UnsupportedProtocol")
 
 
@@ -34,9 +34,10 @@ class HubFile:
     Attributes:
         repository: `owner/name`.
         file: its path in the repository.
-        gated: whether terms must be accepted before it can be downloaded.
-        revision: branch, tag or commit.
-        fallback: the file's name in repositories that have not been given `file`, safetensors for the most part.
+        gated: True if terms must be accepted before the file can be downloaded.
+        revision: a branch, a tag or a commit.
+        fallback: the file's name in repositories that do not contain `file` (most often older repositories without
+            safetensors).
     """
 
     repository: str
@@ -50,42 +51,42 @@ class HubFile:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the file may be called, best first."""
+        """The possible names of the file, best first."""
         return (self.file, self.fallback) if self.fallback else (self.file,)
 
     def cached(self) -> Path | None:
-        """Where the hub's cache holds the file, or None; also of a cache that cannot be read."""
+        """The file's path in the hub's cache; None if it is not there or the cache cannot be read."""
         for name in self.names:
             try:
                 path = try_to_load_from_cache(self.repository, name, revision=self.revision)
-            except (OSError, UnicodeDecodeError):  # `fetch` says what is wrong with it, once it has to be written
+            except (OSError, UnicodeDecodeError):  # `fetch` reports the fault when it has to write to the cache
                 return None
             if isinstance(path, str):
                 return Path(path)
         return None
 
     def fetch(self) -> Path:
-        """The file from the hub's cache, without any connection; else downloaded into it.
+        """The file's path in the hub's cache. The file is downloaded first if the cache does not contain it.
 
         Raises:
-            WeightsError: not to be had; the message says why and what to do.
+            WeightsError: the file is not available; the message states the reason and the fix.
         """
         return self.cached() or self._download()
 
     def commit(self, path: Path) -> str | None:
-        """The commit under which the hub's cache holds `path`; None for a file that is elsewhere."""
+        """The commit to which `path` belongs in the hub's cache; None for a file outside the cache."""
         repository = repo_folder_name(repo_id=self.repository, repo_type="model")
         snapshots = (Path(constants.HF_HUB_CACHE) / repository / "snapshots").resolve()
-        folder = path.parent.resolve()  # not of the file: in the cache it is a link to elsewhere
+        folder = path.parent.resolve()  # the folder's path, because the file in it is a link to another folder
         return folder.relative_to(snapshots).parts[0] if snapshots in folder.parents else None
 
     def reason(self, error: Exception) -> str:
-        """Why the file is not to be had, and the mend behind a colon, in one line.
+        """The reason why the file is not available and, after a colon, the fix, in one line.
 
         Args:
-            error: what `huggingface_hub` raised when it was asked for the file, or for its metadata alone.
+            error: the error that `huggingface_hub` raised when the file or its metadata were requested.
         """
-        # What stopped the first request is the cause of an error that says no more than "not in the cache".
+        # A LocalEntryNotFoundError only reports "not in the cache"; its cause is the error of the first request.
         absent = isinstance(error, LocalEntryNotFoundError)
         cause = error.__cause__ if absent and error.__cause__ else error
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
@@ -93,15 +94,15 @@ class HubFile:
         if isinstance(cause, OfflineModeIsEnabled):
             by = "TRANSFORMERS_OFFLINE" if os.environ.get("TRANSFORMERS_OFFLINE") else "HF_HUB_OFFLINE"
             by = "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else by
-            return f"not in the hub's cache, and {by} forbids to download it: unset that"
+            return f"not in the hub's cache, and {by} forbids the download: unset {by}"
         if isinstance(cause, RevisionNotFoundError):
             return f"the repository has no revision {self.revision!r}: correct `revision:`"
         if isinstance(cause, RemoteEntryNotFoundError):
             return f"the repository has no such file at revision {self.revision!r}: correct `revision:`"
         if status == 403:
             return (
-                f"your token has no access (403): accept the terms on {page} with the account it belongs to, and allow "
-                "it gated repositories if it is fine-grained"
+                f"your token has no access (403): accept the terms on {page} with the token's account, and allow a "
+                "fine-grained token access to gated repositories"
             )
         if isinstance(cause, GatedRepoError):
             return f"gated, and no token was sent (401): accept the terms on {page}, then set HF_TOKEN"
@@ -110,29 +111,29 @@ class HubFile:
         if status == 401:
             return "the hub refuses your token (401): set HF_TOKEN to a valid one"
         if status is not None:
-            return f"the hub answers with an error ({status}): try again later"
+            return f"the hub returned an error ({status}): try again later"
         if any(isinstance(part, ssl.SSLCertVerificationError) for part in _chain(cause)):
             return (
-                f"the certificate of {constants.ENDPOINT} is not trusted here: set SSL_CERT_FILE to a file with the "
+                f"the certificate of {constants.ENDPOINT} is not trusted: set SSL_CERT_FILE to a file with the "
                 "certificates of your institution (PEM)"
             )
         named = hub_settings.proxy_variable()
         proxy = f"the proxy in {named}" if named else "the proxy"
         if type(cause).__name__ == "ProxyError":
-            return f"{proxy} refuses ({_first_line(cause)}): correct its address, name and password"
+            return f"{proxy} refuses the connection ({_first_line(cause)}): correct its address, name and password"
         if absent or type(cause).__name__ in UNREACHED:
             return (
                 f"not in the hub's cache, and the hub cannot be reached ({type(cause).__name__}): check the network, "
                 f"{proxy} and HF_ENDPOINT"
             )
         if isinstance(error, OSError):
-            return _storage(error) or f"the download broke off ({type(error).__name__}): run the same command again"
-        if isinstance(error, (HTTPError, RuntimeError)):  # RuntimeError is what the hub's Xet client raises
-            return f"the download broke off ({type(error).__name__}): run the same command again"
-        # Not the error's text: it may hold the token.
+            return _storage(error) or f"the download was interrupted ({type(error).__name__}): repeat the same command"
+        if isinstance(error, (HTTPError, RuntimeError)):  # the hub's Xet client raises RuntimeError
+            return f"the download was interrupted ({type(error).__name__}): repeat the same command"
+        # Without the error's text, which may contain the token.
         return (
-            f"the hub's client cannot work here ({type(error).__name__}): check the variables HF_*, SSL_CERT_* and "
-            "*_PROXY"
+            f"the hub's client failed ({type(error).__name__}): check the variables HF_*, SSL_CERT_* and *_PROXY in "
+            "the environment"
         )
 
     def _download(self) -> Path:
@@ -140,7 +141,7 @@ class HubFile:
         if reason is None:
             try:
                 return self._from_hub()
-            except Exception as error:  # whatever the client and its parts raise in surroundings that nobody foresaw
+            except Exception as error:  # the client and its dependencies raise errors of any kind
                 raise self._refused(self.reason(error)) from error
         raise self._refused(reason)
 
@@ -158,15 +159,15 @@ class HubFile:
 
 
 def _storage(error: OSError) -> str | None:
-    """What is wrong with the hub's cache, and the fix, or None for an error that is not of writing to it."""
+    """The fault of the hub's cache and the fix; None for an error that does not come from writing to the cache."""
     variable = hub_settings.cache_variable()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left for it in {constants.HF_HUB_CACHE}: make some, or set {variable} to a folder elsewhere"
+        return f"no space left in {constants.HF_HUB_CACHE}: free some, or set {variable} to a folder on another disk"
     places = [Path(place).absolute() for place in (constants.HF_HUB_CACHE, constants.HF_HOME)]
     file = Path(os.fsdecode(error.filename)).absolute() if isinstance(error.filename, str | bytes) else None
-    # Of the cache, or a folder above it that would have to be made first.
+    # The file is in the cache, or it is a parent folder that would have to be created first.
     if file is not None and any(place in (file, *file.parents) or file in place.parents for place in places):
-        return f"the hub's cache cannot be written ({error.strerror}: {file}): set {variable} to a folder that can"
+        return f"the hub's cache cannot be written ({error.strerror}: {file}): set {variable} to a writable folder"
     return None
 
 

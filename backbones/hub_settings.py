@@ -1,7 +1,8 @@
-"""What in the environment keeps the hub's client from working, found before the hub is asked.
+"""Checks the environment variables of the hub's client before the hub is contacted.
 
-The client answers a faulty variable with whatever its parts raise (`ValueError`, `ImportError`, `UnicodeEncodeError`,
-`FileNotFoundError`, …) and with text that can hold the token. What is found here has a name and a fix, and no secrets.
+For a faulty variable the client raises an error of any kind (`ValueError`, `ImportError`, `UnicodeEncodeError`,
+`FileNotFoundError`, …), and its text can contain the token. The messages here name the variable and the fix, and
+contain no secrets.
 """
 
 import importlib.util
@@ -16,46 +17,46 @@ from huggingface_hub import constants
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 SOCKS = "socks"
-# RFC 6750's characters of a bearer token.
+# The characters of a bearer token by RFC 6750.
 NOT_OF_A_TOKEN = re.compile(r"[^A-Za-z0-9._~+/=-]")
 NOT_OF_A_HOST = re.compile(r"[^\w.:%-]")
 
 
 def fault() -> str | None:
-    """The first setting that cannot work and why, with the fix after a colon, in one line; None where there is none."""
+    """The first faulty setting, the reason and, after a colon, the fix, in one line; None if all settings can work."""
     checks = (_endpoint, _proxies, _certificates, token_fault)
     return next((found for check in checks if (found := check()) is not None), None)
 
 
 def token_fault() -> str | None:
-    """What is wrong with the hub's token itself, as in `fault`; None for one that may be right, and where none is."""
+    """The fault of the hub's token, as in `fault`; None if there is no token or no fault is found."""
     if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
-        return None  # then the client sends none
+        return None  # the client then sends no token
     place = next((name for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") if os.environ.get(name)), None)
     try:
         token = os.environ[place] if place else Path(constants.HF_TOKEN_PATH).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except OSError as error:
-        return f"{constants.HF_TOKEN_PATH} cannot be read ({error.strerror}): set HF_HOME to a folder that you can use"
+        return f"{constants.HF_TOKEN_PATH} cannot be read ({error.strerror}): set HF_HOME to a readable folder"
     except UnicodeDecodeError:
-        return f"{constants.HF_TOKEN_PATH} does not hold a token: remove it, or log in again"
+        return f"{constants.HF_TOKEN_PATH} does not contain a token: remove it, or log in again"
     odd = NOT_OF_A_TOKEN.search(token.replace("\r", "").replace("\n", "").strip())  # as the client does
     if odd is None:
         return None
     fix = f"set {place} to the token alone" if place else "log in again"
-    return f"the token in {place or constants.HF_TOKEN_PATH} holds {_shown(odd[0])}, which no token does: {fix}"
+    return f"the token in {place or constants.HF_TOKEN_PATH} contains {_shown(odd[0])}, which no token does: {fix}"
 
 
 def proxy_variable() -> str | None:
-    """The variable that names the proxy between here and the hub, or None."""
+    """The environment variable that names the proxy for the hub; None without a proxy."""
     host, proxies = urlsplit(constants.ENDPOINT), _in_use()
     scheme = next((scheme for scheme in (host.scheme, "all") if proxies.get(scheme)), None)
     return None if scheme is None or proxy_bypass(host.netloc) else _spelt(scheme)
 
 
 def cache_variable() -> str:
-    """The variable that decides where the hub's cache is."""
+    """The environment variable that sets the folder of the hub's cache."""
     return next((name for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE") if os.environ.get(name)), "HF_HOME")
 
 
@@ -65,7 +66,7 @@ def _endpoint() -> str | None:
 
 
 def _in_use() -> dict[str, str]:
-    """The proxies of the environment by scheme, as the hub's client takes them."""
+    """The proxies in the environment by scheme, as the hub's client reads them."""
     proxies = getproxies()
     return {} if "*" in [host.strip() for host in proxies.get("no", "").split(",")] else proxies
 
@@ -76,39 +77,40 @@ def _proxies() -> str | None:
         if not proxies.get(scheme):
             continue
         address = proxies[scheme] if "://" in proxies[scheme] else f"http://{proxies[scheme]}"
-        told = f"{_spelt(scheme)} is {_masked(proxies[scheme])!r}"
+        setting = f"{_spelt(scheme)} is {_masked(proxies[scheme])!r}"
         if why := _not_an_address(address, PROXY_SCHEMES):
-            return f"{told}, {why}: correct it, or unset it"
+            return f"{setting}, {why}: correct it, or unset it"
         if address.startswith(SOCKS) and importlib.util.find_spec("socksio") is None:
             return (
-                f"{told}, and a SOCKS proxy needs a package: pip install socksio, or name an http:// proxy, or unset it"
+                f"{setting}, and a SOCKS proxy needs the package socksio: pip install socksio, or name an http:// "
+                "proxy, or unset it"
             )
     return None
 
 
 def _spelt(scheme: str) -> str:
-    """`https_proxy` as it is spelt in the environment; of two spellings the lower case counts."""
+    """`https_proxy` as it is spelt in the environment; lower case takes precedence."""
     name = f"{scheme}_proxy"
     return name if os.environ.get(name) else next((key for key in os.environ if key.lower() == name), name)
 
 
 def _not_an_address(text: str, schemes: tuple[str, ...]) -> str | None:
-    """Why a URL cannot be one of these schemes', or None."""
+    """The reason why a text is not a URL with one of these schemes, or None."""
     try:
         address = urlsplit(text)
-        _ = address.port  # raises, too
+        _ = address.port  # raises as well
     except ValueError as error:
-        return f"not an address ({str(error).split(' as ')[0]})"  # what follows may be part of a password
+        return f"not an address ({str(error).split(' as ')[0]})"  # the rest may contain part of a password
     if address.scheme not in schemes:
         return f"not an address that begins with {', '.join(f'{scheme}://' for scheme in schemes)}"
     if not address.hostname:
-        return "without a host"
+        return "which has no host"
     odd = NOT_OF_A_HOST.search(address.hostname)
-    return f"with {_shown(odd[0])} in the host's name" if odd else None
+    return f"which has {_shown(odd[0])} in its host name" if odd else None
 
 
 def _masked(address: str) -> str:
-    """Without the name and password that a proxy's address may hold."""
+    """The address without the name and password that it may contain."""
     scheme, separator, rest = address.rpartition("://")
     _, at, host = rest.rpartition("@")
     return f"{scheme}{separator}{'…@' if at else ''}{host}"
@@ -120,7 +122,7 @@ def _certificates() -> str | None:
         try:
             ssl.create_default_context(cafile=file)
         except ssl.SSLError:
-            why = "which holds no certificates"
+            why = "which contains no certificates"
         except OSError as error:
             why = f"which cannot be read ({error.strerror})"
         else:

@@ -1,4 +1,4 @@
-"""Loading a state dict into a model: everything in its place, nothing left over, or one message that says why not."""
+"""Loads a state dict into a model. All keys and shapes must match; otherwise one message names the mismatch."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -13,19 +13,19 @@ State = dict[str, Tensor]
 
 
 TRUE_NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-COUNTS = (torch.int64, torch.int32, torch.bool)  # of positions or batches, in whatever else a file holds
-# Layouts that timm does not read: a key of each, whose it is, and what to do.
+COUNTS = (torch.int64, torch.int32, torch.bool)  # dtypes of position indices and batch counters
+# Layouts that timm does not read: a pattern of their keys, their origin, and the fix.
 LAYOUTS = (
-    (r"lora_[AB]\.|\.adapter_", "an adapter's, not a whole model's", "merge it into its model and save that"),
+    (r"lora_[AB]\.|\.adapter_", "an adapter's, not a whole model's", "merge it into its model and save that model"),
     (
         r"(^|\.)(encoder\.layers?\.\d+\.|embeddings\.(cls_token|class_embedding|patch_embed))",
         "those of Hugging Face transformers, not timm's",
-        "take the same model's file in timm's layout, from huggingface.co/timm for the most part",
+        "use the same model's file in timm's layout, usually from huggingface.co/timm",
     ),
     (
         r"^(encoder\.layers\.encoder_layer_\d+\.|conv_proj\.)",
         "those of torchvision, not timm's",
-        "take the same model's file in timm's layout, from huggingface.co/timm for the most part",
+        "use the same model's file in timm's layout, usually from huggingface.co/timm",
     ),
     (
         r"(^|\.)layer[1-4]\.\d+\.(conv|bn)\d\.",
@@ -35,42 +35,47 @@ LAYOUTS = (
     (
         r"(^|\.)transformer\.resblocks\.\d+\.",
         "those of a CLIP model in open_clip's layout",
-        "name the backbone open_clip:<model>/<tag> for it",
+        "use the backbone open_clip:<model>/<tag> for it",
     ),
 )
 
 
 class WeightsError(RuntimeError):
-    """Weights that cannot be had or do not fit; the message says what to do."""
+    """Weights are not available or do not fit the model; the message names the file and the fix."""
 
 
 def load_model(
     model: VisionTransformer, state: State, fresh: Collection[str], source: Path, resampling: Mapping[str, Any]
 ) -> None:
-    """Load a model without a classifier from any layout that timm reads.
+    """Loads a model without a classifier, in place, from any layout that timm reads.
 
-    Position embeddings of another grid are resampled to the model's; no other tensor may change its shape.
+    Position embeddings of another grid are resampled to the model's grid; no other tensor may have another shape.
 
     Args:
+        model: the network.
+        state: tensors by key.
         fresh: keys that may be missing.
-        source: the file, for messages.
-        resampling: of position embeddings; options of timm's `checkpoint_filter_fn`.
+        source: the file, named in messages.
+        resampling: options of timm's `checkpoint_filter_fn` for resampling position embeddings.
 
     Raises:
-        WeightsError: of another architecture, or with keys that are missing or left over.
+        WeightsError: the state dict belongs to another architecture, or keys are missing or unexpected.
     """
     for key, value in state.items():
-        if value.dtype not in COUNTS:  # before timm computes with them
+        if value.dtype not in COUNTS:  # checked before timm computes with the values
             _require_type(key, value, source)
     own = model.patch_embed.proj.weight
-    # timm would quietly resample the patch embedding too. In a vision transformer no other tensor convolves 3 colours.
+    # timm would silently resample the patch embedding too. It is the only 4-dimensional tensor with 3 input channels.
     for kernel in (value for value in state.values() if value.ndim == 4 and value.shape[1] == 3):
         _require_equal("patches of {} pixels", kernel.shape[-1], own.shape[-1], source)
         _require_equal("a width of {}", kernel.shape[0], own.shape[0], source)
     try:
         state = checkpoint_filter_fn(dict(state), model, **resampling)
     except RuntimeError as error:
-        raise WeightsError(f"{source}: its position embedding is of no square grid that this model knows") from error
+        raise WeightsError(
+            f"{source}: its position embedding does not fit a square grid of this model's patches; "
+            "name the file that belongs to this backbone"
+        ) from error
     blocks = [int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\.", key))]
     if blocks:
         _require_equal("a depth of {} blocks", max(blocks) + 1, len(model.blocks), source)
@@ -79,7 +84,7 @@ def load_model(
 
 
 def _require_layout(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Path) -> None:
-    """Raises WeightsError for the keys of another library, which a list of what is missing would not explain."""
+    """Raises WeightsError for another library's keys, because a list of missing keys would not explain them."""
     left = [key for key in state if key not in own]
     for pattern, whose, fix in LAYOUTS:
         key = next((key for key in left if re.search(pattern, key)), None)
@@ -90,16 +95,22 @@ def _require_layout(own: Mapping[str, Tensor], state: Mapping[str, Tensor], sour
 def _require_equal(what: str, found: int, own: int, source: Path) -> None:
     if found != own:
         raise WeightsError(
-            f"{source}: of another architecture: it has {what.format(found)}, the backbone {what.format(own)}; "
+            f"{source}: from another architecture: it has {what.format(found)}, the backbone {what.format(own)}; "
             "name the file that belongs to this backbone, or the backbone that belongs to the file"
         )
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], fresh: Collection[str], source: Path) -> None:
-    """Load `state`; only the keys in `fresh` may be missing, none may be left over.
+    """Loads a state dict in place. Only the keys in `fresh` may be missing, and none may be unexpected.
+
+    Args:
+        module: the module to load into.
+        state: tensors by key, in float16, bfloat16, float32 or float64 where the module's parameter is floating-point.
+        fresh: keys that may be missing.
+        source: the file, named in messages.
 
     Raises:
-        WeightsError: naming the keys or shapes that do not fit, or the key whose values are not numbers.
+        WeightsError: keys or shapes do not fit, or values are of another type, NaN or infinite; the message names them.
     """
     own = module.state_dict()
     require_fit(own, state, fresh, source)
@@ -111,32 +122,41 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], fresh: Collect
 
 
 def _require_type(key: str, value: Tensor, source: Path) -> None:
-    """Raises WeightsError for types that loading would turn into other numbers without a word."""
+    """Raises WeightsError for types that loading would silently convert to other numbers."""
     if value.is_meta:
         raise WeightsError(f"{source}: {key} has no values; save the model's state_dict() again, with its weights")
     if value.is_quantized or value.layout != torch.strided or value.dtype not in TRUE_NUMBERS:
         kind = f"{value.dtype}, {value.layout}".replace("torch.", "").removesuffix(", strided")
-        raise WeightsError(f"{source}: {key} is of type {kind}; take the model's weights in float32")
+        raise WeightsError(f"{source}: {key} is of type {kind}; use the model's weights in float32")
 
 
 def _require_finite(key: str, value: Tensor, source: Path) -> None:
-    if not torch.isfinite(value.float()).all():  # float64 beyond float32 becomes infinite, too
+    if not torch.isfinite(value.float()).all():  # float64 beyond the range of float32 becomes infinite as well
         raise WeightsError(
-            f"{source}: {key} holds NaN or infinite values, so its training failed or the file is damaged; "
-            "take another checkpoint"
+            f"{source}: {key} contains NaN or infinite values, so its training failed or the file is damaged; "
+            "use another checkpoint"
         )
 
 
 def require_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], fresh: Collection[str], source: Path) -> None:
-    """Check that `state` has the keys and shapes of a module's `own`, save for those in `fresh`, which may be missing.
+    """Checks that a state dict has the keys and shapes of a module.
+
+    Args:
+        own: the module's state dict.
+        state: the state dict to check.
+        fresh: keys that may be missing.
+        source: the file, named in the message.
 
     Raises:
-        WeightsError: naming the keys or shapes that do not fit.
+        WeightsError: keys are missing or unexpected, or shapes differ; the message names them.
     """
     missing = sorted(set(own) - set(state) - set(fresh))
     unexpected = sorted(set(state) - set(own))
-    misshapen = [f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}" for key in sorted(set(own) & set(state))
-                 if own[key].shape != state[key].shape]  # fmt: skip
+    misshapen = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in sorted(set(own) & set(state))
+        if own[key].shape != state[key].shape
+    ]
     faults = [
         f"{what}: {listed(keys)}"
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
@@ -147,5 +167,5 @@ def require_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], fresh: C
 
 
 def listed(keys: Sequence[str]) -> str:
-    """The first of them, and how many more."""
+    """The first eight keys, and the number of the others."""
     return f"{', '.join(keys[:8])}{f' and {len(keys) - 8} more' if len(keys) > 8 else ''}"

@@ -1,12 +1,12 @@
-"""The files that open_clip publishes: their names, and the image encoder in them under timm's names."""
+"""The files that open_clip publishes: their names, and the conversion of the image encoder to timm's keys."""
 
 from backbones.backbone import without_classifier
 from backbones.hub import HubFile
 from backbones.loading import State
 
-# Everything of a CLIP model that is not its image encoder.
+# Prefixes of the keys of a CLIP model outside its image encoder.
 TEXT = ("positional_embedding", "transformer.", "token_embedding.", "ln_final.", "text_projection", "text.", "logit_")
-# open_clip's names of the image encoder's parts, and timm's.
+# Names of the image encoder's parts in open_clip and in timm.
 RENAMED = {
     "class_embedding": "cls_token",
     "positional_embedding": "pos_embed",
@@ -26,7 +26,11 @@ RENAMED = {
 
 
 def image_encoder(state: State) -> State:
-    """timm's file, or a whole CLIP model of open_clip's: its image encoder without the projection to text."""
+    """The state dict of the image encoder under timm's keys, without the projection to the text embedding.
+
+    Args:
+        state: the state dict of timm's encoder or of one of open_clip's complete CLIP models.
+    """
     if "visual.class_embedding" not in state:
         return without_classifier(state)
     model = {}
@@ -43,5 +47,5 @@ def image_encoder(state: State) -> State:
 
 
 def published_by_open_clip(repository: str) -> HubFile:
-    """A repository laid out by open_clip; the older ones hold a pickle of the same tensors only."""
+    """The weights file in a repository of open_clip's layout; older repositories contain only a pickle of it."""
     return HubFile(repository, "open_clip_model.safetensors", fallback="open_clip_pytorch_model.bin")

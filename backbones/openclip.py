@@ -1,4 +1,4 @@
-"""OpenCLIP's image encoders (Cherti et al. 2023): contrastive pre-training on LAION, class token pooled, pre-norm."""
+"""OpenCLIP's image encoders (Cherti et al. 2023): contrastive pre-training on LAION, class token pooling, pre-norm."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Backbones by name."""
+"""The registry of backbones by name."""
 
 from backbones import from_open_clip, from_timm
 from backbones.backbone import Backbone
@@ -9,26 +9,32 @@ _SOURCES = {from_timm.PREFIX: from_timm.from_timm, from_open_clip.PREFIX: from_o
 
 
 def register(backbone: Backbone) -> Backbone:
-    """Make a backbone known under its name."""
+    """Registers a backbone under its name and returns it.
+
+    Raises:
+        ValueError: the name is already registered.
+    """
     if backbone.name in _BACKBONES:
-        raise ValueError(f"backbone {backbone.name} is registered twice")
+        raise ValueError(f"backbone {backbone.name} is registered twice; give one of them another name")
     _BACKBONES[backbone.name] = backbone
     return backbone
 
 
 def names() -> list[str]:
-    """Every registered name, sorted."""
+    """All registered names, sorted."""
     return sorted(_BACKBONES)
 
 
 def get(name: str) -> Backbone:
-    """The backbone of that name.
+    """The backbone of a name.
 
-    `timm:<model>` takes any vision transformer of timm without registration, `open_clip:<model>/<tag>` the image
-    encoder of any plain CLIP model of open_clip.
+    Args:
+        name: a registered name, `timm:<model>` for any of timm's vision transformers, or `open_clip:<model>/<tag>` for
+            the image encoder of any of open_clip's plain CLIP models.
 
     Raises:
-        ValueError: unknown name, with the nearest known ones; or no plain vision transformer.
+        ValueError: the name is unknown (the message names similar ones), or the model is not a plain vision
+            transformer.
     """
     if name in _BACKBONES:
         return _BACKBONES[name]
@@ -38,5 +44,5 @@ def get(name: str) -> Backbone:
     hint = did_you_mean(name, names(), f"known: {', '.join(names())}")
     raise ValueError(
         f"backbone {name!r} is unknown; {hint} "
-        "(timm:<model> and open_clip:<model>/<tag> take any vision transformer of theirs)"
+        "(timm:<model> and open_clip:<model>/<tag> name any of their vision transformers)"
     )

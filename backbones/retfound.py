@@ -1,6 +1,6 @@
-"""RETFound: ViT-L on colour fundus images, by masked auto-encoding (Zhou et al. 2023) or DINOv2 (2026).
+"""RETFound: ViT-L pre-trained on colour fundus images by masked auto-encoding (Zhou et al. 2023) or DINOv2 (2026).
 
-Besides the published files those that RETFound's fine-tuning script writes load too, without their classifier.
+Both the published files and those that RETFound's fine-tuning script writes can be loaded, without a classifier.
 """
 
 from dataclasses import replace
@@ -17,17 +17,18 @@ COHORTS = {"meh": "Moorfields Eye Hospital", "shanghai": "Shanghai Diabetes Prev
 
 
 def from_mae(state: State) -> State:
-    """The encoder of a masked auto-encoder, or of RETFound's fine-tuning script.
+    """The encoder's state dict from a masked auto-encoder, or from a file of RETFound's fine-tuning script.
 
-    The decoder goes before timm sees the keys (its filter takes `mask_token` for a DINOv2 file). The encoder's final
-    norm goes too: RETFound pools before a norm of its own (`fc_norm`), which starts fresh unless it was fine-tuned.
+    The decoder is dropped before timm's filter reads the keys, because the filter treats a file with `mask_token` as
+    DINOv2's. The encoder's final norm is dropped too: RETFound pools before a separate norm (`fc_norm`), which is
+    randomly initialised unless it was fine-tuned.
     """
     dropped = ("decoder_", "mask_token", "head.", "norm.")
     return {key: value for key, value in state.items() if not key.startswith(dropped)}
 
 
 def from_teacher(state: State) -> State:
-    """The backbone of a DINOv2 teacher without the heads it was trained with, or of RETFound's fine-tuning script."""
+    """The state dict of a DINOv2 teacher without its training heads, or of a file of RETFound's fine-tuning script."""
     dropped = ("dino_head.", "ibot_head.", "mask_token", "head.")
     backbone = {key.removeprefix("backbone."): value for key, value in state.items()}
     return {
@@ -38,7 +39,7 @@ def from_teacher(state: State) -> State:
 
 
 def published(name: str) -> HubFile:
-    """RETFound's repositories hold one file of the same name."""
+    """The weights file in one of RETFound's repositories, which has the repository's name."""
     return HubFile(f"YukunZhou/{name}", f"{name}.pth", gated=True)
 
 
@@ -58,7 +59,7 @@ MAE = register(
         overrides={"global_pool": "avg"},
         convert=from_mae,
         fresh=("fc_norm.weight", "fc_norm.bias"),
-        resampling={"antialias": False},  # as RETFound's script does
+        resampling={"antialias": False},  # as in RETFound's script
     )
 )
 DINOV2 = replace(

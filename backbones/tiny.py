@@ -1,7 +1,7 @@
-"""Miniatures of the published models, pre-trained by this project: all of their architecture but width and depth.
+"""Miniatures of the published backbones, pre-trained by this project: the same architecture, but narrow and shallow.
 
-`benchmark.experiments.pretrain` makes their weights on synthetic images, each in the way of its family. They are
-for the demo and for tests: a model of this size that has never seen a real eye says nothing about real eyes.
+`benchmark.experiments.pretrain` trains their weights on synthetic images, each with its family's method. They are for
+the demo and for tests only: they are small and have never seen a real eye, so do not draw conclusions from them.
 """
 
 from dataclasses import replace
@@ -10,23 +10,27 @@ from typing import Any
 
 from backbones.backbone import Backbone
 
-# 96 wide: DINOv2's SwiGLU needs an even hidden width, which its ratio of 5.33 gives at multiples of 96.
+# DINOv2's SwiGLU needs an even hidden width, which its ratio of 5.33 gives at multiples of 96.
 WIDTH = 96
 DEPTH = 4
-# Untrained, timm's default initialisation leaves the class token almost blind to the picture; Xavier's does not.
+# With timm's default initialisation an untrained class token hardly depends on the image; with Xavier's it does.
 TINY = {"embed_dim": WIDTH, "depth": DEPTH, "num_heads": 4, "weight_init": "jax"}
 
 
 def shipped_file(name: str) -> Path:
-    """Where this project keeps the weights of one of its miniatures."""
+    """Path of the weights of one of this project's miniatures."""
     return Path(__file__).parent / "miniatures" / f"{name}.safetensors"
 
 
 def tiny(published: Backbone, parameters: int, pretraining: str, minutes: int, **overrides: Any) -> Backbone:
-    """`<family>-tiny`: the same architecture, pooling and normalisation as a published backbone.
+    """`<family>-tiny`: a miniature with the architecture, pooling and normalisation of a published backbone.
 
     Args:
-        minutes: that training took on one core, without drawing; from the header of the weights.
+        published: the published backbone.
+        parameters: number of parameters without a classifier.
+        pretraining: method and data of the pre-training.
+        minutes: training time on one CPU core, without drawing the images; from the header of the weights file.
+        **overrides: further arguments of timm's constructor.
     """
     name = f"{published.family}-tiny"
     return replace(
@@ -44,7 +48,7 @@ def tiny(published: Backbone, parameters: int, pretraining: str, minutes: int, *
 
 
 def untrained(miniature: Backbone) -> Backbone:
-    """`<family>-tiny-untrained`: the miniature as it is initialised, for comparison."""
+    """`<family>-tiny-untrained`: the miniature with its random initialisation, for comparison."""
     return replace(
         miniature, name=f"{miniature.name}-untrained", licence="none", pretraining="none: untrained", shipped=None
     )

@@ -1,1 +1,1 @@
-"""What trains, on what, and the training loop."""
+"""Fine-tuning: the strategies, the inputs of a training step, and the training loop."""

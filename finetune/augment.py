@@ -1,7 +1,7 @@
 """Augmented views of fundus images, computed on the device.
 
-A view is a pure function of (seed, image, view number): the same view comes out whether it is made during training or
-once, ahead of it, for a cache. View 0 is the image itself.
+A view is a pure function of (seed, image, view number), so a view computed during training equals the same view
+computed beforehand for a cache. View 0 is the image itself.
 """
 
 import math
@@ -11,21 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ROTATION = 15.0  # degrees either way
-BRIGHTNESS = 0.15  # relative, either way
-CONTRAST = 0.15
+ROTATION = 15.0  # degrees, at most, in either direction
+BRIGHTNESS = 0.15  # relative change, at most, in either direction
+CONTRAST = 0.15  # likewise
 
 
 def augment(images: Tensor, rows: np.ndarray, views: np.ndarray, seed: int) -> Tensor:
-    """Flip left-right, rotate, change brightness and contrast.
+    """Flips images left-right, rotates them, and changes their brightness and contrast, all at random.
 
     Args:
         images: (B, 3, H, W) float in 0..1.
-        rows: (B,) int, which image of the study each one is.
-        views: (B,) int, which of its views to make.
+        rows: (B,) int, the number of each image in the study.
+        views: (B,) int, the number of the view to compute of each image; 0 leaves the image unchanged.
+        seed: seed of the random changes.
 
     Returns:
-        (B, 3, H, W) float in 0..1; corners are filled with black before brightness and contrast change.
+        (B, 3, H, W) float in 0..1. Pixels that the rotation leaves empty are black before brightness and contrast
+        change.
     """
     if not views.any():
         return images

@@ -1,4 +1,4 @@
-"""Making a batch fit into the device's memory."""
+"""Fits a batch into the device's memory."""
 
 import gc
 from collections.abc import Callable
@@ -9,19 +9,31 @@ import torch
 
 T = TypeVar("T")
 
-# A GPU is poorly used by fewer images than this, so recomputing activations is the lesser evil from here on.
+# Fewer images than this use a GPU poorly, so the next step is gradient checkpointing rather than smaller batches.
 SMALL = 8
 
 
 @dataclass
 class Footprint:
-    """How much of a batch is on the device at once; it shrinks when memory runs out, and stays small."""
+    """The number of images on the device at once. It shrinks when memory runs out, and does not grow again.
+
+    Attributes:
+        micro_batch: images on the device at once.
+        checkpointing: whether gradient checkpointing is on.
+    """
 
     micro_batch: int
     checkpointing: bool = False
 
     def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """The result of `work`, which reads this footprint and is called again with a smaller one until it fits.
+        """Calls a function until it fits into memory, and makes this footprint smaller after each failure.
+
+        Args:
+            work: the function, which reads this footprint.
+            *arguments: its arguments.
+
+        Returns:
+            The result of `work`.
 
         Raises:
             torch.OutOfMemoryError: one image at a time does not fit, even with gradient checkpointing.
@@ -31,7 +43,7 @@ class Footprint:
                 return work(*arguments)
             except torch.OutOfMemoryError as error:
                 reason = str(error).split(". ")[0]
-            # Out here nothing of the failed attempt is alive; inside, the error's traceback would hold its tensors.
+            # Outside the except block, where the error's traceback no longer keeps the tensors of the attempt alive.
             self._shrink(reason)
             gc.collect()
             torch.cuda.empty_cache()
@@ -46,5 +58,5 @@ class Footprint:
         else:
             raise torch.OutOfMemoryError(
                 f"one image at a time with gradient checkpointing does not fit ({reason}); "
-                "take a larger GPU, a smaller backbone, or a strategy that trains less of it"
+                "use a larger GPU, a smaller backbone, or a strategy that trains fewer of its parameters"
             )

@@ -1,4 +1,4 @@
-"""What a training step reads: images, or what the frozen part of the model made of them."""
+"""The inputs of a training step: images, or the output of the model's frozen part for these images."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,14 +13,22 @@ from torch import Tensor
 from backbones import autocast, encode_until
 from finetune.augment import augment
 
-RESIDENT = 2**30  # bytes; a smaller cache is kept on the device whole
+RESIDENT = 2**30  # bytes; a cache up to this size is copied to the device
 
 
 class Inputs(Protocol):
-    """Batches of a model's input, at the block where its trainable part begins."""
+    """Batches of the input of the block at which a model's trainable part begins."""
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
-        """The given view of each row, float on the device."""
+        """The inputs of some images.
+
+        Args:
+            rows: (B,) int, the number of each image in the study.
+            views: (B,) int, the number of the view of each image.
+
+        Returns:
+            (B, ...) float on the device.
+        """
         ...
 
 
@@ -30,8 +38,9 @@ class Images:
 
     Attributes:
         store: (n, H, W, 3) uint8, usually memory-mapped.
-        normalise: (B, 3, H, W) in 0..1 -> the model's input.
-        seed: of the augmented views.
+        normalise: converts (B, 3, H, W) in 0..1 to the model's input.
+        seed: seed of the augmented views.
+        device: device of the batches.
     """
 
     store: np.ndarray
@@ -46,11 +55,13 @@ class Images:
 
 @dataclass(frozen=True)
 class FrozenFront:
-    """What the frozen blocks make of images, computed anew for every batch: `Embeddings` without a disk.
+    """The output of the frozen blocks, computed anew for every batch instead of read from a cache as in `Embeddings`.
 
     Attributes:
-        block: where the trainable part of `model` begins.
-        dtype: of the cache that this stands in for; values are rounded to it, so that both train alike.
+        images: the images.
+        model: the network.
+        block: the block at which the trainable part of `model` begins.
+        dtype: dtype of the cache that this replaces. Values are rounded to it, so that training is the same with both.
     """
 
     images: Images
@@ -71,7 +82,8 @@ class Embeddings:
 
     Attributes:
         store: (entries, ...) float16 or bfloat16, memory-mapped or on the device.
-        entry: (n, views) int, where each view of each row lies in the store; -1 where it was not computed.
+        entry: (n, views) int, the position of each view of each row in the store; -1 if it was not computed.
+        device: device of the batches.
     """
 
     store: Tensor
@@ -82,10 +94,14 @@ class Embeddings:
     def open(
         cls, path: Path, entry: np.ndarray, dtype: torch.dtype, device: torch.device, once: bool = False
     ) -> "Embeddings":
-        """A cache on disk: `.npy` of float16, or of bfloat16 stored as int16, for NumPy has no bfloat16.
+        """Opens a cache on disk.
 
         Args:
-            once: no entry is read twice, so that a copy on the device would be for nothing.
+            path: `.npy` file of float16, or of bfloat16 stored as int16, because NumPy has no bfloat16.
+            entry: as in the attributes of this class.
+            dtype: `torch.float16` or `torch.bfloat16`.
+            device: device of the batches.
+            once: True if no entry is read twice. The cache is then not copied to the device.
         """
         store = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)).view(dtype)
         resident = not once and store.nbytes <= RESIDENT
@@ -95,25 +111,42 @@ class Embeddings:
         entries = self.entry[rows, views]
         if (entries < 0).any():
             row, view = rows[entries < 0][0], views[entries < 0][0]
-            raise IndexError(f"view {view} of row {row} was not embedded")
+            raise IndexError(f"view {view} of row {row} was not embedded; compute the cache again")
         return self.store[torch.from_numpy(entries).to(self.store.device)].to(self.device).float()
 
 
 def plan_rows(n: int, rows: np.ndarray) -> np.ndarray:
-    """The `entry` table of a cache that holds view 0 of some of `n` rows alone, in their order."""
+    """The `entry` table of a cache with only view 0 of some rows.
+
+    Args:
+        n: number of rows in the study.
+        rows: (k,) int, the rows in the cache, in their order there.
+
+    Returns:
+        (n, 1) int, as `Embeddings.entry`.
+    """
     entry = np.full((n, 1), -1, dtype=np.int64)
     entry[rows, 0] = np.arange(len(rows))
     return entry
 
 
 def batches(length: int, size: int) -> Iterator[slice]:
-    """Pieces of `size` of a sequence, the last one smaller where it must be."""
+    """Slices of `size` that cover a sequence of `length`; the last one may be smaller."""
     for first in range(0, length, size):
         yield slice(first, min(first + size, length))
 
 
 def plan_views(n: int, augmented: np.ndarray, views: int) -> np.ndarray:
-    """The `entry` table of a cache that holds view 0 of all `n` rows and every view of the `augmented` rows."""
+    """The `entry` table of a cache with view 0 of all rows and all views of the augmented rows.
+
+    Args:
+        n: number of rows in the study.
+        augmented: (k,) int, the rows with all their views in the cache.
+        views: number of views of each augmented row, including view 0.
+
+    Returns:
+        (n, views) int, as `Embeddings.entry`.
+    """
     entry = np.full((n, views), -1, dtype=np.int64)
     entry[:, 0] = np.arange(n)
     entry[augmented, 1:] = n + np.arange(len(augmented) * (views - 1)).reshape(len(augmented), views - 1)

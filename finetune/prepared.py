@@ -1,4 +1,4 @@
-"""What is trained: a network with its head, and where its inputs enter it."""
+"""A model that is ready for training, and the block at which its inputs enter."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,12 @@ from torch import nn
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A network as a strategy made it ready.
+    """A model that a strategy has prepared for training.
 
-    module: what `Strategy.apply` returned; its trainable parameters are marked; model: the transformer inside it, with
-    its classifier; start: the block that inputs enter, everything before which stays in eval mode.
+    Attributes:
+        module: the module that `Strategy.apply` returned, with its trainable parameters marked.
+        model: the transformer inside `module`, with its classifier.
+        start: the block at which inputs enter. All blocks before it stay in eval mode.
     """
 
     module: nn.Module
@@ -21,18 +23,20 @@ class Prepared:
 
     @classmethod
     def whole(cls, model: VisionTransformer) -> "Prepared":
-        """A transformer by itself, whose inputs are images."""
+        """A transformer without adapters, whose inputs are images."""
         return cls(model, model, 0)
 
     @property
     def device(self) -> torch.device:
+        """Device of the parameters."""
         return next(self.model.parameters()).device
 
     @property
     def trainable(self) -> list[nn.Parameter]:
+        """The parameters that train."""
         return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
 
     def train(self) -> None:
-        """What is trained into training mode, what comes before it not."""
+        """Sets training mode, except for the blocks before `start`."""
         self.module.train()
         self.model.blocks[: self.start].eval()

@@ -1,4 +1,4 @@
-"""How to train. Apart from the loop, so that a configuration can be read without torch."""
+"""The settings of training, in a module without torch so that reading a configuration does not import it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,22 +8,22 @@ Balance = Literal["weights", "sampling", "none"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; the same for every cell of a study but for the learning rate, which a strategy carries.
+    """The settings of training. All cells of a study share them; the learning rate belongs to the strategy.
 
     Attributes:
-        epochs: at most; `patience` may end training earlier.
-        batch_size: images to a step of the optimizer, the effective batch.
-        micro_batch: images on the device at once; gradients accumulate over them. None starts with the whole batch;
-            either way an out-of-memory error halves it, which leaves the effective batch as it is.
-        checkpointing: gradient checkpointing from the start; otherwise only when memory asks for it.
-        balance: what makes up for the rarer class: `weights` in the loss, inverse to class frequency; `sampling` of
-            both classes equally often; or `none`.
-        weight_decay: AdamW's.
-        warmup: share of all steps over which the learning rate rises linearly, before it falls as a cosine.
-        patience: epochs without a better validation AUC after which training stops.
-        views: how many versions of a training image there are, the image itself included.
-        view_seed: of the augmented views; cells share them, whatever their own seed.
-        max_grad_norm: gradients are scaled down to this norm.
+        epochs: maximum number of epochs; `patience` may end training earlier.
+        batch_size: images per optimizer step (the effective batch size).
+        micro_batch: images on the device at once; gradients accumulate over the batch. None starts with the whole
+            batch. An out-of-memory error halves this number and leaves the effective batch size unchanged.
+        checkpointing: use gradient checkpointing from the start; if False, only after memory has run out.
+        balance: compensation for class imbalance: `weights` weights the loss inversely to class frequency, `sampling`
+            draws both classes equally often, `none` does neither.
+        weight_decay: weight decay of AdamW.
+        warmup: share of all steps in which the learning rate rises linearly. It then falls as a cosine.
+        patience: number of epochs without a better validation AUC after which training stops.
+        views: number of versions of each training image, including the image itself.
+        view_seed: seed of the augmented views, which all trials share.
+        max_grad_norm: gradients with a larger norm are scaled down to this norm.
     """
 
     epochs: int = 30
@@ -48,6 +48,6 @@ class Recipe:
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is a share of all steps, from 0 to below 1, not {self.warmup:g}")
         if self.weight_decay < 0:
-            raise ValueError(f"weight_decay must not be negative, as {self.weight_decay:g} is")
+            raise ValueError(f"weight_decay must be at least 0, not {self.weight_decay:g}")
         if self.max_grad_norm <= 0:
             raise ValueError(f"max_grad_norm must be above 0, not {self.max_grad_norm:g}")

@@ -1,7 +1,7 @@
-"""Which parameters of a model train.
+"""Fine-tuning strategies: each selects the parameters of a model that train.
 
-A strategy is a small dataclass whose fields are its options; `STRATEGIES` maps the names that users write to them.
-A new strategy is one class and one entry.
+A strategy is a dataclass whose fields are its options. `STRATEGIES` maps the names in a configuration to the classes.
+To add a strategy, write a class and add an entry.
 """
 
 import difflib
@@ -20,43 +20,58 @@ from backbones.loading import listed
 
 
 class Strategy(Protocol):
-    """What trains, and how fast."""
+    """The interface of a fine-tuning strategy: the parameters that train, and their learning rates."""
 
     name: ClassVar[str]
 
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float:
+        """The classifier's highest learning rate, reached after warm-up."""
+        ...
 
     @property
-    def layer_decay(self) -> float: ...
+    def layer_decay(self) -> float:
+        """Learning rate of each block as a multiple of that of the block above it."""
+        ...
 
     def frozen_blocks(self, depth: int) -> int:
-        """How many leading blocks of `depth` never change; all of them means that only the classifier trains."""
+        """The number of leading blocks that do not train.
+
+        Args:
+            depth: number of blocks of the model.
+
+        Returns:
+            A number in 0..depth; depth means that only the classifier trains.
+        """
         ...
 
     def require_fit(self, backbone: Backbone) -> None:
-        """Check, without weights, that there is something of this backbone to train.
+        """Checks, without loading weights, that this strategy can train this backbone.
 
         Raises:
-            ValueError: naming the option that cannot work, and what could.
+            ValueError: an option does not fit the backbone; the message names the option and possible values.
         """
         ...
 
     def apply(self, model: VisionTransformer, seed: int = 0) -> nn.Module:
-        """Mark in place what trains; returns the module whose parameters are to be trained and saved.
+        """Marks the parameters that train, in place.
 
         Args:
-            seed: of the initialisation of what the strategy adds to the model.
+            model: the network with its classifier.
+            seed: seed of the initialisation of parameters that the strategy adds.
+
+        Returns:
+            The module whose parameters are trained and saved.
         """
         ...
 
 
 @dataclass(frozen=True)
 class ClassifierOnly:
-    """A linear classifier on the frozen model's pooled features.
+    """Trains a linear classifier on the frozen model's pooled features (linear probing).
 
     Attributes:
-        learning_rate: the highest, after warm-up.
+        learning_rate: the highest learning rate, reached after warm-up.
     """
 
     name: ClassVar[str] = "classifier_only"
@@ -70,7 +85,7 @@ class ClassifierOnly:
         return depth
 
     def require_fit(self, backbone: Backbone) -> None:
-        """Every backbone has pooled features."""
+        """Accepts every backbone, because every backbone has pooled features."""
 
     def apply(self, model: VisionTransformer, seed: int = 0) -> nn.Module:
         return _train_only(model, [model.head])
@@ -78,11 +93,11 @@ class ClassifierOnly:
 
 @dataclass(frozen=True)
 class Partial:
-    """The last `blocks` transformer blocks, the final norm and the classifier.
+    """Trains the last transformer blocks, the final norm and the classifier.
 
     Attributes:
-        learning_rate: the highest, after warm-up.
-        blocks: how many blocks train, counted from the end.
+        learning_rate: the highest learning rate, reached after warm-up.
+        blocks: number of blocks that train, counted from the last.
     """
 
     name: ClassVar[str] = "partial"
@@ -93,11 +108,13 @@ class Partial:
     def __post_init__(self) -> None:
         _require_rate(self)
         if self.blocks < 1:
-            raise ValueError(f"partial: blocks must be at least 1, not {self.blocks}; 0 blocks is classifier_only")
+            raise ValueError(f"partial: blocks must be at least 1, not {self.blocks}; for 0 use classifier_only")
 
     def frozen_blocks(self, depth: int) -> int:
         if self.blocks >= depth:
-            raise ValueError(f"partial: {self.blocks} blocks of a model of {depth} blocks; use fewer, or strategy full")
+            raise ValueError(
+                f"partial: blocks is {self.blocks}, but the model has {depth} blocks; use fewer, or strategy full"
+            )
         return depth - self.blocks
 
     def require_fit(self, backbone: Backbone) -> None:
@@ -108,20 +125,20 @@ class Partial:
         return _train_only(model, [*model.blocks[start:], model.norm, model.fc_norm, model.head])
 
 
-ATTENTION = r"blocks\.\d+\.attn\.(qkv|proj)"  # both linear layers in every block, at least as wide as its tokens
-ALL_LINEAR = "all-linear"  # PEFT's word
+ATTENTION = r"blocks\.\d+\.attn\.(qkv|proj)"  # both linear layers of every block's attention, at least `width` wide
+ALL_LINEAR = "all-linear"  # PEFT's keyword
 
 
 @dataclass(frozen=True)
 class Lora:
-    """Low-rank adapters (Hu et al. 2022) on the attention of every block, through PEFT, and the classifier.
+    """Trains low-rank adapters (LoRA, Hu et al. 2022) on the attention of every block through PEFT, and the classifier.
 
     Attributes:
-        learning_rate: the highest, after warm-up.
-        rank: of every adapter; at most what the adapted layer can have.
+        learning_rate: the highest learning rate, reached after warm-up.
+        rank: rank of every adapter, at most the smaller side of the adapted layer's weight matrix.
         alpha: an adapter's output is scaled by alpha / rank.
         dropout: probability of dropout at an adapter's input, from 0 to below 1.
-        targets: a regular expression for the whole names of the modules that are adapted, or `all-linear`.
+        targets: a regular expression that must match the full names of the adapted modules, or `all-linear`.
     """
 
     name: ClassVar[str] = "lora"
@@ -130,7 +147,7 @@ class Lora:
     rank: int = 8
     alpha: int = 16
     dropout: float = 0.0
-    # By full path: a bare `proj` would also catch the patch embedding's convolution.
+    # The full path, because `proj` alone would also match the patch embedding's convolution.
     targets: str = ATTENTION
 
     def __post_init__(self) -> None:
@@ -140,7 +157,7 @@ class Lora:
         if self.alpha < 1:
             raise ValueError(f"lora: alpha must be at least 1, not {self.alpha}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"lora: dropout is a probability, from 0 to below 1, not {self.dropout:g}")
+            raise ValueError(f"lora: dropout must be a probability, from 0 to below 1, not {self.dropout:g}")
         try:
             re.compile(self.targets)
         except (re.error, OverflowError, RecursionError) as error:
@@ -150,7 +167,7 @@ class Lora:
         return 0
 
     def require_fit(self, backbone: Backbone) -> None:
-        if self.targets == ATTENTION:  # of every backbone; a giant takes seconds to lay out
+        if self.targets == ATTENTION:  # every backbone has it; building the skeleton of a giant takes seconds
             self._require_rank(backbone.width, f"the attention of {backbone.name}")
         else:
             self.targeted(backbone.skeleton(classes=2), backbone.name)
@@ -159,37 +176,39 @@ class Lora:
         """The names of the modules that get adapters.
 
         Args:
-            name: of the backbone, for messages.
+            model: the network.
+            name: the backbone's name, for messages.
 
         Raises:
-            ValueError: the targets match none, or one that cannot have an adapter or not one of this rank.
+            ValueError: `targets` matches no module, or a module that LoRA cannot adapt or not with this rank.
         """
         modules = {path: module for path, module in model.named_modules() if path}
         linear = [path for path, module in modules.items() if isinstance(module, nn.Linear)]
         pattern = re.compile(self.targets)
         matched = linear if self.targets == ALL_LINEAR else [path for path in modules if pattern.fullmatch(path)]
-        found = [path for path in matched if path != "head"]  # which trains whole, and PEFT passes over
+        found = [path for path in matched if path != "head"]  # all of the head trains, and PEFT skips it
         can = listed([path for path in linear if path.startswith("blocks.")])
         if not found:
-            alone = " but the head, which is trained in any case" if matched else ""
-            raise ValueError(f"targets match no module of {name}{alone}; they are {can}")
+            alone = " except the head, which trains in any case" if matched else ""
+            raise ValueError(f"targets match no module of {name}{alone}; modules that can be adapted: {can}")
         for path in found:
             module = modules[path]
             if not isinstance(module, nn.Linear | nn.Conv2d):
                 kind = type(module).__name__
                 raise ValueError(
-                    f"targets match {path} of {name}, a {kind}, which LoRA cannot adapt; it can adapt {can}"
+                    f"targets match {path} of {name}, a {kind}, which LoRA cannot adapt; "
+                    f"modules that can be adapted: {can}"
                 )
             self._require_rank(min(module.weight.flatten(1).shape), f"{path} of {name}")
         return found
 
     def _require_rank(self, most: int, of: str) -> None:
         if self.rank > most:
-            raise ValueError(f"rank {self.rank} is more than {of} can have: at most {most}")
+            raise ValueError(f"rank {self.rank} is too high for {of}; use at most {most}")
 
     def apply(self, model: VisionTransformer, seed: int = 0) -> nn.Module:
         self.targeted(model)
-        from peft import LoraConfig, get_peft_model  # seconds to import, and most workers need none of it
+        from peft import LoraConfig, get_peft_model  # takes seconds to import, and most workers do not need it
 
         config = LoraConfig(
             r=self.rank,
@@ -205,11 +224,11 @@ class Lora:
 
 @dataclass(frozen=True)
 class Full:
-    """Every parameter, the earlier blocks at a lower rate; the defaults are RETFound's (Zhou et al. 2023).
+    """Trains every parameter, earlier blocks with a lower learning rate. Defaults as in RETFound (Zhou et al. 2023).
 
     Attributes:
-        learning_rate: of the classifier, the highest, after warm-up.
-        layer_decay: each block's learning rate is that of the block above times this.
+        learning_rate: the classifier's highest learning rate, reached after warm-up.
+        layer_decay: learning rate of each block as a multiple of that of the block above it, above 0 and at most 1.
     """
 
     name: ClassVar[str] = "full"
@@ -225,7 +244,7 @@ class Full:
         return 0
 
     def require_fit(self, backbone: Backbone) -> None:
-        """Every backbone has parameters."""
+        """Accepts every backbone."""
 
     def apply(self, model: VisionTransformer, seed: int = 0) -> nn.Module:
         return model.requires_grad_(True)
@@ -237,10 +256,14 @@ STRATEGIES: dict[str, type[ClassifierOnly | Partial | Lora | Full]] = {
 
 
 def open_strategy(name: str, **options: Any) -> Strategy:
-    """The strategy of that name with its options.
+    """The strategy of a name, with its options.
+
+    Args:
+        name: a key of `STRATEGIES`.
+        **options: fields of the strategy's class.
 
     Raises:
-        ValueError: unknown name or option, with the known ones.
+        ValueError: the name or an option is unknown (the message lists the known ones), or a value is out of range.
     """
     if name not in STRATEGIES:
         near = difflib.get_close_matches(name, STRATEGIES, n=1, cutoff=0.4)
@@ -256,9 +279,9 @@ def open_strategy(name: str, **options: Any) -> Strategy:
 
 def _require_rate(strategy: Strategy) -> None:
     if strategy.learning_rate < 0:
-        raise ValueError(f"{strategy.name}: learning_rate must not be negative, as {strategy.learning_rate:g} is")
+        raise ValueError(f"{strategy.name}: learning_rate must be at least 0, not {strategy.learning_rate:g}")
     if not math.isfinite(strategy.learning_rate):
-        raise ValueError(f"{strategy.name}: learning_rate must be a number, not {strategy.learning_rate:g}")
+        raise ValueError(f"{strategy.name}: learning_rate must be a finite number, not {strategy.learning_rate:g}")
 
 
 def _train_only(model: VisionTransformer, parts: Iterable[nn.Module]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What a trained cell leaves behind: a PEFT adapter folder, or the tensors that trained as safetensors."""
+"""Saves and loads the trained parameters of a trial: a PEFT adapter folder, or a safetensors file."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -12,22 +12,23 @@ from backbones import WeightsError
 from backbones.loading import load_strictly, require_fit
 
 WEIGHTS_FILE = "weights.safetensors"
-ADAPTER_FILE = "adapter_config.json"  # this and the next are PEFT's names
+ADAPTER_FILE = "adapter_config.json"  # PEFT's file names
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 
 
 def save_trained(module: nn.Module, folder: Path, backbone: str) -> None:
-    """Write what trained and nothing else, so that a cell of a 4 GB model takes megabytes.
+    """Writes only the parameters that trained, so that a trial of a 4 GB model takes megabytes.
 
     Args:
-        module: what `Strategy.apply` returned. A PEFT model becomes an adapter folder that
-            `peft.PeftModel.from_pretrained` reads, any other `weights.safetensors` with timm's key names.
-        backbone: name of the model inside, kept as the adapter's `base_model_name_or_path` or in the file's metadata.
+        module: the module that `Strategy.apply` returned. A PEFT model is saved as an adapter folder, which
+            `peft.PeftModel.from_pretrained` reads; any other as `weights.safetensors` with timm's key names.
+        folder: the folder to write to.
+        backbone: the backbone's name, saved as the adapter's `base_model_name_or_path` or in the file's metadata.
     """
     if hasattr(module, "peft_config"):
         adapted = cast(Any, module)
         adapted.peft_config["default"].base_model_name_or_path = backbone
-        # Looking for changed embeddings, PEFT would ask the hub for a model of that name.
+        # Otherwise PEFT would ask the hub for a model of that name, to see whether its embeddings have changed.
         adapted.save_pretrained(folder, save_embedding_layers=False)
         return
     trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
@@ -40,14 +41,21 @@ def save_trained(module: nn.Module, folder: Path, backbone: str) -> None:
 
 
 def load_trained(model: VisionTransformer, folder: Path, backbone: str) -> VisionTransformer:
-    """Put a trained cell's weights into its model (built by the same backbone, classifier attached).
+    """Loads a trial's trained parameters into a model.
+
+    Args:
+        model: the network built by the same backbone, with its classifier attached. It is changed in place.
+        folder: the folder that `save_trained` wrote.
+        backbone: the backbone's name.
+
+    Returns:
+        The model in eval mode.
 
     Raises:
-        backbones.WeightsError: they were trained on another backbone; or they have keys or shapes that the model has
-            not, for an adapter also the reverse.
+        backbones.WeightsError: the parameters were trained on another backbone, or keys or shapes do not fit the model.
     """
     if (folder / ADAPTER_FILE).is_file():
-        # Seconds to import; see finetune.strategies. PeftModel.from_pretrained would pass over keys that do not fit.
+        # Takes seconds to import. PeftModel.from_pretrained would silently skip keys that do not fit.
         from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
         config = PeftConfig.from_pretrained(folder)
@@ -69,4 +77,4 @@ def load_trained(model: VisionTransformer, folder: Path, backbone: str) -> Visio
 
 def _require_backbone(trained: str | None, given: str, folder: Path) -> None:
     if trained != given:
-        raise WeightsError(f"{folder}: trained on backbone {trained}, not on {given}; build that one")
+        raise WeightsError(f"{folder}: trained on backbone {trained}, not on {given}; use backbone {trained}")

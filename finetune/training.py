@@ -24,7 +24,15 @@ from stats.metrics import auc
 class Epoch:
     """One row of a trial's history.
 
-    `learning_rate` is the classifier's; `micro_batch` and `checkpointing` are what memory allowed at the epoch's end.
+    Attributes:
+        epoch: number of the epoch, from 1.
+        train_loss: mean cross-entropy over the training images.
+        val_loss: mean cross-entropy over the validation images.
+        val_auc: AUC on the validation images.
+        learning_rate: the classifier's learning rate at the epoch's end.
+        micro_batch: images on the device at once at the epoch's end.
+        checkpointing: whether gradient checkpointing was on at the epoch's end.
+        seconds: duration of the epoch.
     """
 
     epoch: int
@@ -39,7 +47,16 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of the images in each part, and every row's label; each part needs both classes."""
+    """A training and a validation set.
+
+    Attributes:
+        train: (k,) int, row numbers of the training images.
+        val: (m,) int, row numbers of the validation images.
+        labels: (n,) of 0/1, the label of every row.
+
+    Raises:
+        ValueError: one of the two sets does not contain both classes.
+    """
 
     train: np.ndarray
     val: np.ndarray
@@ -62,25 +79,28 @@ def train(
     layer_decay: float = 1.0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> list[Epoch]:
-    """Train what is marked as trainable in a model; it ends with the weights of the best epoch.
+    """Trains the trainable parameters of a model, in place. The model ends with the weights of its best epoch.
 
-    Best means the highest validation AUC, then the lowest validation loss. AdamW without weight decay on norms, biases
-    and embeddings, linear warm-up, cosine decay, cross-entropy, bfloat16 autocast where the device computes in it. The
-    global random state is left as it was.
+    The best epoch has the highest validation AUC and, among equals, the lowest validation loss. Training uses
+    cross-entropy, AdamW without weight decay on norms, biases and embeddings, linear warm-up, cosine decay, and
+    bfloat16 autocast if the device supports it. The global random state is left unchanged.
 
     Args:
-        inputs: what enters the model's block `start`.
-        learning_rate: of the classifier.
-        seed: of the order of images, the choice of views, and dropout.
-        layer_decay: every block's learning rate is that of the block above times this (Clark et al. 2020).
+        prepared: the model.
+        inputs: the inputs of the model's block `prepared.start`.
+        split: the training and the validation set.
+        recipe: the settings of training.
+        learning_rate: the classifier's highest learning rate, reached after warm-up.
+        seed: seed of the order of images, the choice of views, and dropout.
+        layer_decay: learning rate of each block as a multiple of that of the block above it (Clark et al. 2020).
         on_epoch: called after each epoch.
 
     Returns:
-        The history, one entry an epoch.
+        The history, one entry per epoch.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
-        torch.OutOfMemoryError: a single image does not fit.
+        torch.OutOfMemoryError: a single image does not fit into memory.
     """
     device, trainable = prepared.device, prepared.trainable
     optimizer = _adamw(prepared.model, learning_rate, layer_decay, recipe)
@@ -91,7 +111,7 @@ def train(
     footprint = Footprint(recipe.micro_batch or recipe.batch_size, recipe.checkpointing)
 
     def backward(rows: np.ndarray, views: np.ndarray) -> Tensor:
-        """Gradients of the whole effective batch, one micro batch after another; returns its mean loss."""
+        """Accumulates the gradients of the effective batch over micro-batches; returns its mean loss."""
         optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
         weight = class_weights[targets[rows]].sum()
@@ -155,7 +175,17 @@ def train(
 
 @torch.inference_mode()
 def predict_logits(prepared: Prepared, inputs: Inputs, rows: np.ndarray, batch_size: int) -> Tensor:
-    """Class logits (len(rows), 2), float32 on the CPU, of the images themselves (view 0)."""
+    """Class logits of images without augmentation (view 0).
+
+    Args:
+        prepared: the model, which is set to eval mode.
+        inputs: the inputs of the model's block `prepared.start`.
+        rows: (k,) int, row numbers of the images.
+        batch_size: images on the device at once.
+
+    Returns:
+        (k, 2) float32 on the CPU.
+    """
     prepared.module.eval()
     parts = []
     for piece in batches(len(rows), batch_size):
@@ -171,7 +201,7 @@ def positive_score(logits: Tensor) -> np.ndarray:
 
 
 def _draw(split: Split, recipe: Recipe, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An epoch's rows in order, and the view of each."""
+    """The order of the rows in an epoch, and the view of each."""
     if recipe.balance == "sampling":
         labels = split.labels[split.train]
         share = 0.5 / np.bincount(labels, minlength=2)[labels]
@@ -189,7 +219,7 @@ def _class_weights(split: Split, recipe: Recipe) -> Tensor:
 
 
 def _copies(parameters: list[nn.Parameter]) -> list[Tensor]:
-    # On the CPU: beside a fully trained giant and its optimizer a GPU has no room for another copy.
+    # On the CPU, because a fully trained giant and its optimizer leave no room for another copy on the GPU.
     return [parameter.detach().to("cpu", copy=True) for parameter in parameters]
 
 

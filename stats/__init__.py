@@ -1,1 +1,1 @@
-"""Numbers a reviewer accepts: plain arrays in, numbers out."""
+"""Statistics for studies in which a patient may have several images. All functions take arrays and return numbers."""

@@ -1,7 +1,7 @@
-"""Statistics over resampled patients, computed for all resamples at once from how often each drew each patient.
+"""Statistics in bootstrap resamples of patients, computed for all resamples at once.
 
-No resample is written out as rows. An image of a patient drawn three times weighs 3, an image of one not drawn weighs
-0, and every function gives what the plain statistic gives on the repeated rows.
+The rows of a resample are not repeated. Instead each image is weighted by the number of times its patient was drawn
+(3 if drawn three times, 0 if not drawn). Every function returns what the plain statistic returns on the repeated rows.
 """
 
 from collections.abc import Iterator
@@ -15,16 +15,25 @@ from stats.resamples import PatientsResamples
 
 
 def auc_resampled(labels: ArrayLike, scores: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
-    """AUC in each resample, (resamples,) float64, exactly as `auc` on the repeated rows; NaN where a class is missing.
+    """AUC in each resample, exactly as `stats.metrics.auc` on the repeated rows.
 
-    labels (n,) of 0/1, scores (n,). The images are passed once from the lowest score up, each step for all resamples:
-    a positive wins the weight of the negatives below it and half of those tied with it.
+    One pass over the images, from the lowest score to the highest, serves all resamples: each positive adds the weight
+    of the negatives with a lower score and half the weight of the negatives with the same score.
 
-    Raises ValueError for other labels, NaN scores, or lengths that differ from the resampled images.
+    Args:
+        labels: (n,) of 0/1.
+        scores: (n,) on any scale.
+        resamples: the resamples of the patients.
+
+    Returns:
+        (resamples,) float64; NaN for a resample with only one class.
+
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN, or lengths differ.
     """
     positive, scores = as_binary("labels", labels), as_numbers("scores", scores)
     require_same_length(labels=positive, scores=scores, resampled_images=resamples.patient_of_image)
-    # Only a positive against a negative counts, so positives with no negative between them are one level.
+    # Only pairs of a positive and a negative count, so positives with no negative between them form one level.
     of_negatives = np.unique(scores[~positive])
     places = np.searchsorted(of_negatives, scores) + np.searchsorted(of_negatives, scores, side="right")
     negatives, positives, twice_won = np.zeros((3, len(resamples.counts)), dtype=_whole_numbers(resamples))
@@ -37,12 +46,21 @@ def auc_resampled(labels: ArrayLike, scores: ArrayLike, resamples: PatientsResam
 
 
 def average_precision_resampled(labels: ArrayLike, scores: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
-    """Average precision in each resample, (resamples,) float64, as `average_precision` on the repeated rows.
+    """Average precision in each resample, as `stats.metrics.average_precision` on the repeated rows.
 
-    labels (n,) of 0/1, scores (n,). Passed once from the highest score down: each positive adds the PPV at its own
-    score, equal scores called together. NaN where a resample has no positive.
+    One pass over the images, from the highest score to the lowest, serves all resamples: each positive adds the PPV at
+    the threshold of its own score. Images with equal scores are called positive together.
 
-    Raises ValueError for other labels, NaN scores, or lengths that differ from the resampled images.
+    Args:
+        labels: (n,) of 0/1.
+        scores: (n,) on any scale.
+        resamples: the resamples of the patients.
+
+    Returns:
+        (resamples,) float64 in (0, 1]; NaN for a resample without a positive.
+
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN, or lengths differ.
     """
     positive, scores = as_binary("labels", labels), as_numbers("scores", scores)
     require_same_length(labels=positive, scores=scores, resampled_images=resamples.patient_of_image)
@@ -51,16 +69,22 @@ def average_precision_resampled(labels: ArrayLike, scores: ArrayLike, resamples:
     for passed, here, tied in _levels(positive, -scores, resamples):
         called += passed + here + tied
         true_positives += here
-        precisions += here * true_positives / np.maximum(called, 1)  # 0 where nobody is called yet
+        precisions += here * true_positives / np.maximum(called, 1)  # 0 as long as no image is called positive
     return divide_or_nan(precisions, true_positives)
 
 
 def mean_resampled(values: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
-    """Mean over the images of each resample, (resamples,) float64; NaN where a resample has no value.
+    """Mean over the images of each resample.
 
-    values (n,): NaN is a null (a ratio with an empty mask) and is left out of the sum and of the count.
+    Args:
+        values: (n,); NaN marks a missing value (such as a ratio with an empty mask), which is left out.
+        resamples: the resamples of the patients.
 
-    Raises ValueError for an infinite value, or a length that differs from the resampled images.
+    Returns:
+        (resamples,) float64; NaN for a resample without a value.
+
+    Raises:
+        ValueError: a value is infinite, or lengths differ.
     """
     values = as_nullable_numbers("values", values)
     require_same_length(values=values, resampled_images=resamples.patient_of_image)
@@ -70,12 +94,19 @@ def mean_resampled(values: ArrayLike, resamples: PatientsResamples) -> np.ndarra
 
 
 def ratio_of_sums_resampled(numerators: ArrayLike, denominators: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
-    """Sum of numerators over sum of denominators in each resample, (resamples,) float64; NaN for a denominator of 0.
+    """Sum of the numerators divided by the sum of the denominators in each resample.
 
-    numerators (n,) and denominators (n,), the latter at least 0: an image without either is NaN in one or both, and is
-    left out of both sums.
+    Args:
+        numerators: (n,); NaN marks a missing value.
+        denominators: (n,), at least 0; NaN marks a missing value. An image with either value missing is left out of
+            both sums.
+        resamples: the resamples of the patients.
 
-    Raises ValueError for an infinite value, or a length that differs from the resampled images.
+    Returns:
+        (resamples,) float64; NaN for a denominator of 0.
+
+    Raises:
+        ValueError: a value is infinite, or lengths differ.
     """
     above, below = (
         as_nullable_numbers(name, values)
@@ -87,12 +118,19 @@ def ratio_of_sums_resampled(numerators: ArrayLike, denominators: ArrayLike, resa
 
 
 def patients_mean_resampled(values: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
-    """Mean over the patients of each resample of each one's mean over images, (resamples,) float64.
+    """Mean over the patients of each resample, where a patient's value is the mean over that patient's images.
 
-    A patient counts once for each time drawn, however many images there are. values (n,): NaN is a null; a patient of
-    nulls alone is left out.
+    A patient counts once for each time it was drawn, whatever its number of images.
 
-    Raises ValueError for an infinite value, or a length that differs from the resampled images.
+    Args:
+        values: (n,); NaN marks a missing value. A patient with only missing values is left out.
+        resamples: the resamples of the patients.
+
+    Returns:
+        (resamples,) float64; NaN for a resample without a value.
+
+    Raises:
+        ValueError: a value is infinite, or lengths differ.
     """
     values = as_nullable_numbers("values", values)
     require_same_length(values=values, resampled_images=resamples.patient_of_image)
@@ -107,10 +145,10 @@ def patients_mean_resampled(values: ArrayLike, resamples: PatientsResamples) -> 
 def _levels(
     positive: np.ndarray, scores: np.ndarray, resamples: PatientsResamples
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """From the lowest up, for each score that a positive has, how many images of three groups each resample drew.
+    """The number of images of three groups in each resample, for each score of a positive, in ascending order.
 
-    Each (resamples,): of the negatives between the score before and this one, of the positives of this score, of the
-    negatives of this score. A last step has the negatives above every positive.
+    The groups, each (resamples,), are the negatives between the previous score and this one, the positives with this
+    score, and the negatives with this score. A last step has the negatives above all positives.
     """
     of_positives = np.unique(scores[positive])
     level = np.searchsorted(of_positives, scores)
@@ -128,9 +166,9 @@ def _levels(
 
 
 def _images_drawn(drawn: np.ndarray, patients: np.ndarray, at_once: int, dtype: np.dtype) -> np.ndarray:
-    """Sum of the rows of drawn (patients, resamples), (resamples,) of dtype.
+    """Sum of some rows of drawn (patients, resamples), as (resamples,) of `dtype`.
 
-    Up to `at_once` rows add up without overflow in their own type, one byte as a rule: that is most of the speed.
+    Up to `at_once` rows are summed in their own dtype (usually one byte) without overflow, which makes this fast.
     """
     images = np.zeros(drawn.shape[1], dtype=dtype)
     for start in range(0, len(patients), at_once):
@@ -139,5 +177,5 @@ def _images_drawn(drawn: np.ndarray, patients: np.ndarray, at_once: int, dtype: 
 
 
 def _whole_numbers(resamples: PatientsResamples) -> np.dtype:
-    """The smallest type that holds the product of any two counts of images in a resample, so that all are exact."""
+    """The smallest dtype that can hold the product of two counts of images in a resample, so that all are exact."""
     return np.min_scalar_type((int(resamples.counts.max()) * len(resamples.patient_of_image)) ** 2)

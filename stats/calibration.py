@@ -1,4 +1,4 @@
-"""Do predicted probabilities mean what they say: of the patients given 20 %, does one in five have the disease?"""
+"""Calibration: whether, for example, one in five of the patients with a predicted risk of 20 % has the disease."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -13,18 +13,26 @@ from stats.shares import Bounds, effective_patients, wilson_interval
 
 Number = TypeVar("Number", float, np.ndarray)
 
-_BLOCK = 1 << 16  # resamples x images worked on at once: half a MB stays in the processor's cache
-_STEPS = 100  # of Newton; five to eight are usual, more where the classes barely overlap
-_SETTLED = 1e-7  # change of the logits, as a share of them, in the last step; Newton squares what is left
+_BLOCK = 1 << 16  # resamples x images per block: half a MB, which fits into the processor's cache
+_STEPS = 100  # Newton steps; five to eight are usual, and more if the classes barely overlap
+_SETTLED = 1e-7  # relative change of the logits in the last step; Newton's method converges quadratically
 
 
 def brier(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """Mean squared difference between probability and label, in [0, 1], 0 best (Brier 1950).
+    """Brier score: mean squared difference between probability and label (Brier 1950).
 
-    labels (n,) of 0/1, probabilities (n,) in [0, 1]. The prevalence as everyone's probability gives
-    `prevalence * (1 - prevalence)`. Its resampled form is `mean_resampled` of the squared differences.
+    A model that gives every image the prevalence as probability has a score of `prevalence * (1 - prevalence)`. For
+    resamples, use `stats.bootstrap.mean_resampled` of the squared differences.
 
-    Raises ValueError for other labels or probabilities, or different lengths.
+    Args:
+        labels: (n,) of 0/1.
+        probabilities: (n,) in [0, 1].
+
+    Returns:
+        The score in [0, 1]; lower is better.
+
+    Raises:
+        ValueError: labels are not 0/1, probabilities are outside [0, 1], or lengths differ.
     """
     positive, probabilities = _labelled_probabilities(labels, probabilities)
     return float(np.mean((probabilities - positive) ** 2))
@@ -32,10 +40,12 @@ def brier(labels: ArrayLike, probabilities: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Calibration(Generic[Number]):
-    """Logistic recalibration of probabilities: 0 and 1 where they are right on average and right in their spread.
+    """Calibration intercept and slope. They are 0 and 1 for probabilities that are right on average and in spread.
 
-    intercept: calibration-in-the-large, the a of `logit P(label) = a + logit(p)`. Above 0 risks are underestimated.
-    slope: the b of `logit P(label) = a' + b logit(p)`. Below 1 predictions are too extreme, as after overfitting.
+    Attributes:
+        intercept: calibration-in-the-large, the a of `logit P(label) = a + logit(p)`. Above 0, risks are
+            underestimated.
+        slope: the b of `logit P(label) = a' + b logit(p)`. Below 1, predictions are too extreme, as after overfitting.
     """
 
     intercept: Number
@@ -45,14 +55,20 @@ class Calibration(Generic[Number]):
 def calibration(labels: ArrayLike, probabilities: ArrayLike) -> Calibration[float]:
     """Calibration intercept and slope by maximum likelihood (Cox 1958; Van Calster et al. 2019).
 
-    labels (n,) of 0/1, probabilities (n,) in [0, 1]. 0 and 1 have no logit, so probabilities closer than 2.2e-16 to
-    either (float64's epsilon) are moved to that distance; nothing else is clipped, and a confident error counts fully.
+    Because 0 and 1 have no logit, probabilities within 2.2e-16 of either (float64's epsilon) are moved to that
+    distance. Nothing else is clipped, so a confident error counts fully.
 
-    An estimate that does not exist is NaN: both where a class is missing; the slope also where one probability
-    separates the classes, ties at it included, or where all probabilities are the same. So is a slope out of reach of
-    100 Newton steps: in the hundreds, where some probabilities are certain and the others differ by less than 0.0001.
+    Args:
+        labels: (n,) of 0/1.
+        probabilities: (n,) in [0, 1].
 
-    Raises ValueError for other labels or probabilities, or different lengths.
+    Returns:
+        Intercept and slope. Both are NaN if a class is missing. The slope is also NaN if a probability separates the
+        classes (with or without ties at it), if all probabilities are the same, or if 100 Newton steps do not reach it
+        (slopes in the hundreds, where some probabilities are certain and the others differ by less than 0.0001).
+
+    Raises:
+        ValueError: labels are not 0/1, probabilities are outside [0, 1], or lengths differ.
     """
     positive, probabilities = _labelled_probabilities(labels, probabilities)
     intercepts, slopes = _recalibrate(positive, as_logits(probabilities), np.ones((1, len(positive))))
@@ -60,10 +76,17 @@ def calibration(labels: ArrayLike, probabilities: ArrayLike) -> Calibration[floa
 
 
 def recalibration(labels: ArrayLike, probabilities: ArrayLike) -> tuple[float, float]:
-    """The a' and b of `logit P(label) = a' + b logit(p)` by maximum likelihood, both NaN where `calibration` has no
-    slope.
+    """Intercept a' and slope b of `logit P(label) = a' + b logit(p)`, fitted together by maximum likelihood.
 
-    labels (n,) of 0/1, probabilities (n,) in [0, 1]. Raises ValueError as `calibration` does.
+    Args:
+        labels: (n,) of 0/1.
+        probabilities: (n,) in [0, 1].
+
+    Returns:
+        a' and b, both NaN if the slope of `calibration` is NaN.
+
+    Raises:
+        ValueError: labels are not 0/1, probabilities are outside [0, 1], or lengths differ.
     """
     positive, probabilities = _labelled_probabilities(labels, probabilities)
     intercepts, slopes = _fitted_line(positive, as_logits(probabilities), np.ones((1, len(positive))))
@@ -73,11 +96,18 @@ def recalibration(labels: ArrayLike, probabilities: ArrayLike) -> tuple[float, f
 def calibration_resampled(
     labels: ArrayLike, probabilities: ArrayLike, resamples: PatientsResamples
 ) -> Calibration[np.ndarray]:
-    """`calibration` in each resample: intercept and slope (resamples,) float64, NaN where they do not exist there.
+    """`calibration` in each resample. Newton's method runs for a block of resamples at once.
 
-    labels (n,) of 0/1, probabilities (n,) in [0, 1]. Newton's method runs for a block of resamples at once.
+    Args:
+        labels: (n,) of 0/1.
+        probabilities: (n,) in [0, 1].
+        resamples: the resamples of the patients.
 
-    Raises ValueError for other labels or probabilities, or lengths that differ from the resampled images.
+    Returns:
+        Intercept and slope, each (resamples,) float64, NaN as in `calibration`.
+
+    Raises:
+        ValueError: labels are not 0/1, probabilities are outside [0, 1], or lengths differ.
     """
     positive, probabilities = _labelled_probabilities(labels, probabilities)
     require_same_length(labels=positive, resampled_images=resamples.patient_of_image)
@@ -93,10 +123,13 @@ def calibration_resampled(
 
 @dataclass(frozen=True, eq=False)
 class CalibrationBins:
-    """The points of a calibration plot, by rising probability: k bins of about as many images each.
+    """The points of a calibration plot: k bins of about equal count, by ascending probability.
 
-    mean_predicted (k,), observed (k,): mean probability and share of positives, float64 in [0, 1]. n (k,): images.
-    bin_of_image (n,): the bin of each image, from 0.
+    Attributes:
+        mean_predicted: (k,) float64 in [0, 1], mean probability in each bin.
+        observed: (k,) float64 in [0, 1], share of positives in each bin.
+        n: (k,) int, number of images in each bin.
+        bin_of_image: (n,) int, the bin of each image, from 0.
     """
 
     mean_predicted: np.ndarray
@@ -106,12 +139,18 @@ class CalibrationBins:
 
 
 def calibration_bins(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> CalibrationBins:
-    """Groups images by probability into at most `bins` bins of equal count and averages each.
+    """Groups images by probability into bins of equal count, and averages probabilities and labels in each.
 
-    labels (n,) of 0/1, probabilities (n,) in [0, 1]. Equal probabilities share a bin, so the order of the images does
-    not matter; ties and few images make the bins fewer and less equal, and none is empty.
+    Images with equal probabilities share a bin, so the order of the images does not matter. With ties or few images
+    there are fewer bins and their counts differ more, but no bin is empty.
 
-    Raises ValueError for other labels or probabilities, different lengths, or fewer than one bin.
+    Args:
+        labels: (n,) of 0/1.
+        probabilities: (n,) in [0, 1].
+        bins: maximum number of bins.
+
+    Raises:
+        ValueError: labels are not 0/1, probabilities are outside [0, 1], lengths differ, or `bins` is below 1.
     """
     positive, probabilities = _labelled_probabilities(labels, probabilities)
     if bins < 1:
@@ -125,12 +164,20 @@ def calibration_bins(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10
 
 
 def calibration_bands(bins: CalibrationBins, patients: ArrayLike, confidence: float = 0.95) -> Bounds:
-    """Interval of each bin's observed share, (k,) low and high: Wilson's, of as many images as effective patients.
+    """Wilson's interval of the share of positives in each bin, with the effective number of patients as sample size.
 
-    patients (n,): the id of the patient on each image, in the order of `bins.bin_of_image`. Bins are those of the data,
-    so the interval is of the share of positives among images with probabilities like these.
+    The bins are treated as fixed: the interval is for the share of positives among images with such probabilities.
 
-    Raises ValueError for a missing id, a length that differs from the images in bins, or a confidence outside (0, 1).
+    Args:
+        bins: the bins.
+        patients: (n,), id of each image's patient, in the order of `bins.bin_of_image`.
+        confidence: in (0, 1).
+
+    Returns:
+        Low and high, each (k,).
+
+    Raises:
+        ValueError: an id is missing, lengths differ, or the confidence is outside (0, 1).
     """
     ids = as_ids("patients", patients)
     require_same_length(bin_of_image=bins.bin_of_image, patients=ids)
@@ -139,13 +186,23 @@ def calibration_bands(bins: CalibrationBins, patients: ArrayLike, confidence: fl
 
 
 def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> float:
-    """Mean distance between probability and share of positives over `calibration_bins`, weighted by n, in [0, 1].
+    """Expected calibration error (Naeini et al. 2015) over `calibration_bins`.
 
-    labels (n,) of 0/1, probabilities (n,) in [0, 1]. Naeini et al. 2015, with bins of equal count in place of equal
-    width, which leave most bins empty for a rare disease. Above 0 by chance alone even for perfect probabilities, the
-    more so the fewer images a bin holds: compare it at the same n and bins only.
+    It is the mean distance between mean probability and share of positives over the bins, weighted by their number of
+    images. Bins have equal count instead of equal width, because with a rare disease most bins of equal width would be
+    empty. The error is above 0 by chance even for perfect probabilities, and more so with fewer images per bin. Compare
+    it therefore only for the same number of images and bins.
 
-    Raises ValueError for other labels or probabilities, different lengths, or fewer than one bin.
+    Args:
+        labels: (n,) of 0/1.
+        probabilities: (n,) in [0, 1].
+        bins: maximum number of bins.
+
+    Returns:
+        The error in [0, 1]; lower is better.
+
+    Raises:
+        ValueError: labels are not 0/1, probabilities are outside [0, 1], lengths differ, or `bins` is below 1.
     """
     points = calibration_bins(labels, probabilities, bins)
     return float(np.average(np.abs(points.mean_predicted - points.observed), weights=points.n))
@@ -154,13 +211,22 @@ def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins
 def expected_calibration_error_resampled(
     labels: ArrayLike, probabilities: ArrayLike, resamples: PatientsResamples, bins: int = 10
 ) -> np.ndarray:
-    """Expected calibration error in each resample, (resamples,) float64, over the bins of the data, held fixed.
+    """Expected calibration error in each resample, with the bins of the original data.
 
-    labels (n,) of 0/1, probabilities (n,) in [0, 1]. A resample adds its own chance distances to those of the data, so
-    these values lie above the estimate on average, and a percentile interval is shifted upwards.
+    Resampling adds random distances to those in the data. The values are therefore above the estimate on average, and a
+    percentile interval is shifted upwards.
 
-    Raises ValueError for other labels or probabilities, lengths that differ from the resampled images, or fewer than
-    one bin.
+    Args:
+        labels: (n,) of 0/1.
+        probabilities: (n,) in [0, 1].
+        resamples: the resamples of the patients.
+        bins: maximum number of bins.
+
+    Returns:
+        (resamples,) float64 in [0, 1].
+
+    Raises:
+        ValueError: labels are not 0/1, probabilities are outside [0, 1], lengths differ, or `bins` is below 1.
     """
     positive, probabilities = _labelled_probabilities(labels, probabilities)
     require_same_length(labels=positive, resampled_images=resamples.patient_of_image)
@@ -178,13 +244,13 @@ def _labelled_probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tupl
 
 
 def as_logits(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities (n,) in [0, 1] as finite logits: 0 and 1 are moved by float64's epsilon."""
+    """Finite logits (n,) of probabilities (n,) in [0, 1]; 0 and 1 are first moved by float64's epsilon."""
     epsilon = np.finfo(np.float64).eps
     return logit(np.clip(probabilities, epsilon, 1 - epsilon))
 
 
 def _recalibrate(positive: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Calibration intercept and slope for each row of weights (rows, n), both (rows,), NaN where they do not exist."""
+    """Calibration intercept and slope, each (rows,), for each row of weights (rows, n); NaN if they do not exist."""
     both_classes = (weights[:, positive].sum(axis=1) > 0) & (weights[:, ~positive].sum(axis=1) > 0)
     intercepts = np.full(len(weights), np.nan)
     intercepts[both_classes], _ = _newton(positive, logits, weights[both_classes], slope_free=False)
@@ -192,9 +258,9 @@ def _recalibrate(positive: np.ndarray, logits: np.ndarray, weights: np.ndarray) 
 
 
 def _fitted_line(positive: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Intercept and slope together for each row of weights (rows, n), both (rows,), NaN where they do not exist."""
+    """Jointly fitted intercept and slope, each (rows,), for each row of weights (rows, n); NaN if they do not exist."""
     low, high = zip(*(_range(logits[of], weights[:, of]) for of in (positive, ~positive)), strict=True)
-    # Neither class lies wholly at or above the other (Albert & Anderson 1984, for one variable).
+    # The estimates exist if neither class lies entirely at or above the other (Albert & Anderson 1984, one variable).
     overlap = (low[0] < high[1]) & (low[1] < high[0])
     intercepts, slopes = np.full((2, len(weights)), np.nan)
     intercepts[overlap], slopes[overlap] = _newton(positive, logits, weights[overlap], slope_free=True)
@@ -202,7 +268,10 @@ def _fitted_line(positive: np.ndarray, logits: np.ndarray, weights: np.ndarray) 
 
 
 def _range(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and highest of values (n,) with a weight, for each row of weights (rows, n); (inf, -inf) for none."""
+    """The lowest and highest of values (n,) with a weight above 0, for each row of weights (rows, n).
+
+    (inf, -inf) for a row without such a value.
+    """
     weighted = weights > 0
     return (
         np.where(weighted, values, np.inf).min(axis=1, initial=np.inf),
@@ -213,18 +282,18 @@ def _range(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _newton(
     positive: np.ndarray, x: np.ndarray, weights: np.ndarray, *, slope_free: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maximum likelihood of `logit P(positive) = a + b x` for each row of weights (rows, n): a and b, both (rows,).
+    """Maximum-likelihood estimates of `logit P(positive) = a + b x` for each row of weights (rows, n).
 
-    b is 1 unless free; NaN where `_STEPS` do not reach it. A Newton step is taken whole where it changes no logit by
-    more than 1, and where the likelihood, which is concave, still rises at its end. Otherwise it is cut to the share
-    log(1 + r) / r, with r the largest change: up to a share t the curvature grows by exp(r t) at most, so the
-    likelihood rises this far (Sun & Tran-Dinh 2019).
+    Returns a and b, each (rows,); b is 1 unless `slope_free`. NaN if `_STEPS` steps do not reach the estimate. A full
+    Newton step is taken if it changes no logit by more than 1, or if the likelihood, which is concave, still rises at
+    its end. Otherwise the step is shortened by the factor log(1 + r) / r, where r is the largest change: at a share t
+    of the step the curvature has grown by at most exp(r t), so the likelihood rises up to there (Sun & Tran-Dinh 2019).
     """
-    centre = x.mean()  # logits that hardly differ would cancel in the curvature of b
+    centre = x.mean()  # without centring, similar logits would cancel in the curvature of b
     x = x - centre
     powers = np.stack([np.ones_like(x), x, x * x], axis=1)
     ends = powers[[x.argmin(), x.argmax()], :2].T
-    against = np.where(positive, -1.0, 1.0)[:, np.newaxis] * powers[:, :2]  # times the line: logit of the other class
+    against = np.where(positive, -1.0, 1.0)[:, np.newaxis] * powers[:, :2]  # times `line`: logit of the other class
     b = np.full(len(weights), 0.0 if slope_free else 1.0)
     line = np.stack([b * centre, b], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,8 +1,8 @@
-"""Rank correlation over a handful of cells, with permutation p-values that hold for nine points and ties.
+"""Rank correlation over a small number of cells, with permutation p-values that are valid for few points and ties.
 
-Spearman's rho and Kendall's tau-b are one formula, sum(a b) / sqrt(sum(a a) sum(b b)), on two ways to score a sample
-(Daniels 1944): by its centred mid-ranks, or by the signs of the differences within all pairs. Either score is a whole
-number, so an order of the points is compared with the observed one exactly.
+Spearman's rho and Kendall's tau-b have the same formula, sum(a b) / sqrt(sum(a a) sum(b b)), with different scores
+(Daniels 1944): the centred mid-ranks, or the signs of the differences within all pairs. Both scores are whole numbers,
+so the coefficient of a permutation is compared with the observed one without rounding.
 """
 
 import itertools
@@ -19,25 +19,29 @@ from stats.checks import as_numbers, require_same_length, tail_of
 from stats.intervals import UNDEFINED, Interval
 from stats.quotient import divide_or_nan
 
-EXACT_UP_TO = 9  # points; 9! = 362,880 orders
+EXACT_UP_TO = 9  # points; 9! = 362,880 permutations
 _MOST_ORDERS = math.factorial(EXACT_UP_TO)
-_BLOCK = 1 << 18  # scores worked on at once: 2 MB stay in the processor's cache
+_BLOCK = 1 << 18  # scores per block: 2 MB, which fits into the processor's cache
 
 Layout = tuple[ArrayLike, ArrayLike]
 Coefficient = Literal["spearman", "kendall"]
-_Score = Callable[[np.ndarray], np.ndarray]  # ranks (..., n) -> scores (..., m), both whole numbers
+_Score = Callable[[np.ndarray], np.ndarray]  # from ranks (..., n) to scores (..., m), both whole numbers
 
 
 @dataclass(frozen=True)
 class RankCorrelation:
     """A rank correlation with its permutation p-values.
 
-    coefficient: rho or tau-b, -1 to 1.
-    p_value: two-sided; p_greater, p_less: one-sided, for a positive and for a negative relation.
-    p_standard_error: of p_value, from drawing orders at random; 0 where every order was counted.
-    n: points.
-    method: "exact permutation" (every order counted), "Monte Carlo permutation" (random orders), either followed by
-    "within the layout", or "undefined" (all numbers are NaN: fewer than three points, or one of the two does not vary).
+    Attributes:
+        coefficient: rho or tau-b, in [-1, 1].
+        p_value: two-sided p-value.
+        p_greater: one-sided p-value for a positive correlation.
+        p_less: one-sided p-value for a negative correlation.
+        p_standard_error: Monte Carlo standard error of `p_value`; 0 for an exact test.
+        n: number of points.
+        method: "exact permutation" (all permutations), "Monte Carlo permutation" (random permutations), either of them
+            with "within the layout" added, or "undefined". If undefined, all other numbers are NaN: there are fewer
+            than three points, or x or y does not vary.
     """
 
     coefficient: float
@@ -52,20 +56,28 @@ class RankCorrelation:
 def spearman(
     x: ArrayLike, y: ArrayLike, *, layout: Layout | None = None, permutations: int = 99_999, seed: int = 0
 ) -> RankCorrelation:
-    """Spearman's rho of x (n,) and y (n,), mid-ranks for ties, against the hypothesis that every pairing is as likely.
+    """Spearman's rho (with mid-ranks for ties) and a permutation test of no correlation.
 
-    Up to `EXACT_UP_TO` points a p-value is the share of all n! orders of y with a coefficient at least as extreme as
-    observed (ties included). Beyond, `permutations` random orders drawn from `seed` give
-    (count + 1) / (permutations + 1) (Phipson & Smyth 2010). SciPy's default p-value assumes a t distribution, which
-    nine points with ties do not follow.
+    With up to `EXACT_UP_TO` points, a p-value is the share of all n! permutations of y whose coefficient is at least as
+    extreme as the observed one (ties included). With more points, random permutations give
+    (count + 1) / (permutations + 1) (Phipson & Smyth 2010). SciPy's default p-value assumes a t distribution, which is
+    not valid for nine points with ties.
 
-    layout: of points that are the cells of a table, the row and the column of each, both (n,) and of any type. Points
-    of one row (one backbone, say) are alike in x and alike in y, so that not every pairing is as likely although x and
-    y are unrelated. Then rows are exchanged with rows and columns with columns: of 3 x 3 cells 36 orders, the
-    least p-value 1/36. A table with empty cells is exchanged in the ways that leave them empty.
+    If the points are the cells of a table, points of the same row (such as one backbone) are similar in both x and y.
+    Not all permutations are then equally likely even if x and y are unrelated. With a `layout`, only whole rows and
+    whole columns are permuted: 36 permutations for 3 x 3 cells, so the smallest p-value is 1/36. Only those
+    permutations are used that keep the empty cells of the table empty.
 
-    Raises ValueError for NaN (no pair is dropped silently), different lengths, two points in one cell of the layout,
-    or fewer than one permutation.
+    Args:
+        x: (n,).
+        y: (n,).
+        layout: row and column of each point, each (n,) of any type; None if the points are exchangeable.
+        permutations: number of random permutations.
+        seed: seed of the random permutations.
+
+    Raises:
+        ValueError: a value is NaN (no pair is dropped silently), lengths differ, two points are in the same cell of the
+            layout, or `permutations` is below 1.
     """
     return _permutation_test(x, y, _by_rank, layout, permutations, seed)
 
@@ -73,26 +85,32 @@ def spearman(
 def kendall(
     x: ArrayLike, y: ArrayLike, *, layout: Layout | None = None, permutations: int = 99_999, seed: int = 0
 ) -> RankCorrelation:
-    """Kendall's tau-b of x (n,) and y (n,): pairs in the same order less those in opposite order, corrected for ties.
+    """Kendall's tau-b (concordant minus discordant pairs, corrected for ties) and a permutation test of no correlation.
 
-    p-values, layout and errors as for `spearman`. SciPy's are normal approximations as soon as there are ties.
+    Arguments, p-values and errors are as in `spearman`. SciPy's p-values are normal approximations if there are ties.
     """
     return _permutation_test(x, y, _by_pair, layout, permutations, seed)
 
 
 def spearman_resampled(x: ArrayLike, y: ArrayLike) -> np.ndarray:
-    """Spearman's rho of each row of x (resamples, k) with the same row of y (resamples, k), (resamples,) float64.
+    """Spearman's rho over k cells in each resample, for the interval of a correlation from resampled patients.
 
-    For the interval of a correlation over k cells from resampled patients. NaN where a row holds NaN (a statistic that
-    is undefined in that resample), where it does not vary, and where k < 3.
+    Args:
+        x: (resamples, k), one value for each cell in each resample.
+        y: (resamples, k), likewise.
 
-    Raises ValueError unless both are two-dimensional and of one shape.
+    Returns:
+        (resamples,) float64; NaN if a row has NaN (a statistic that is undefined in that resample) or does not vary,
+        and if k is below 3.
+
+    Raises:
+        ValueError: x and y are not two-dimensional or differ in shape.
     """
     return _row_by_row(x, y, _by_rank)
 
 
 def kendall_resampled(x: ArrayLike, y: ArrayLike) -> np.ndarray:
-    """Kendall's tau-b row by row, as `spearman_resampled`."""
+    """Kendall's tau-b over k cells in each resample; arguments, result and errors as in `spearman_resampled`."""
     return _row_by_row(x, y, _by_pair)
 
 
@@ -103,12 +121,21 @@ COEFFICIENTS: dict[Coefficient, Callable[[ArrayLike, ArrayLike], np.ndarray]] = 
 
 
 def fisher_interval(rho: float, n: int, confidence: float = 0.95) -> Interval:
-    """Of Spearman's rho over n independent points, on Fisher's scale with variance (1 + rho^2 / 2) / (n - 3).
+    """Interval of Spearman's rho over independent points, on Fisher's z scale (Bonett & Wright 2000).
 
-    Bonett & Wright (2000). For points known without error: error weakens rho, and the interval with it
-    (`stats.error_in_cells` takes it out). (NaN, NaN) for fewer than four points and for a rho of -1 or 1.
+    The variance on this scale is (1 + rho^2 / 2) / (n - 3). The interval assumes that the points are known without
+    error. Errors bring both rho and the interval closer to 0; `stats.error_in_cells` corrects for this.
 
-    Raises ValueError for a confidence outside (0, 1).
+    Args:
+        rho: Spearman's rho.
+        n: number of points.
+        confidence: in (0, 1).
+
+    Returns:
+        Low and high; NaN for fewer than four points and for a rho of -1 or 1.
+
+    Raises:
+        ValueError: the confidence is outside (0, 1).
     """
     tail = tail_of(confidence)
     if n < 4 or not -1 < rho < 1:
@@ -150,9 +177,9 @@ def _permutation_test(
         blocks = (ranks[within[start : start + rows]] for start in range(0, orders, rows))
     as_extreme = np.zeros(3)  # two-sided, greater, less
     for shuffled in blocks:
-        values = score(shuffled) @ a  # whole, like `observed`; the spread is that of every order
+        values = score(shuffled) @ a  # whole numbers, like `observed`; all permutations have the same spread
         as_extreme += [np.sum(np.abs(values) >= abs(observed)), np.sum(values >= observed), np.sum(values <= observed)]
-    # Drawn at random, the observed order counts as one more of them: a p-value is never 0.
+    # The observed order is counted with the random permutations, so a p-value is never 0.
     own = 0 if exact else 1
     p_value, p_greater, p_less = ((as_extreme + own) / (orders + own)).tolist()
     return RankCorrelation(
@@ -169,7 +196,7 @@ def _permutation_test(
 def _row_by_row(x: ArrayLike, y: ArrayLike, score: _Score) -> np.ndarray:
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 2 or x.shape != y.shape:
-        raise ValueError(f"x and y must be of one shape (resamples, k), got {x.shape} and {y.shape}")
+        raise ValueError(f"x and y must have the same shape (resamples, k), got {x.shape} and {y.shape}")
     if x.shape[1] < 3:
         return np.full(len(x), np.nan)
     a, b = score(_centred_ranks(x)), score(_centred_ranks(y))
@@ -178,12 +205,12 @@ def _row_by_row(x: ArrayLike, y: ArrayLike, score: _Score) -> np.ndarray:
 
 
 def _centred_ranks(values: np.ndarray) -> np.ndarray:
-    """Twice the mid-ranks along the last axis, less their mean: whole numbers, also where values are tied."""
+    """Twice the mid-ranks along the last axis, minus their mean: whole numbers, even with ties."""
     return 2 * rankdata(values, axis=-1) - (values.shape[-1] + 1)
 
 
 def _every_order(values: np.ndarray, rows: int) -> Iterator[np.ndarray]:
-    """All orders of values (n,), in blocks (rows, n)."""
+    """All permutations of values (n,), in blocks (rows, n)."""
     orders = np.zeros((1, 1), dtype=np.uint8)
     for item in range(1, len(values)):
         orders = np.concatenate([np.insert(orders, place, item, axis=1) for place in range(item + 1)])
@@ -192,23 +219,23 @@ def _every_order(values: np.ndarray, rows: int) -> Iterator[np.ndarray]:
 
 
 def _random_orders(values: np.ndarray, permutations: int, seed: int, rows: int) -> Iterator[np.ndarray]:
-    """`permutations` random orders of values (n,), in blocks (rows, n)."""
+    """Random permutations of values (n,), in blocks (rows, n)."""
     rng = np.random.default_rng(seed)
     for start in range(0, permutations, rows):
         yield rng.permuted(np.tile(values, (min(rows, permutations - start), 1)), axis=1)
 
 
 def _orders_within(layout: Layout, n: int, permutations: int, seed: int) -> tuple[np.ndarray, bool]:
-    """Orders (m, n) of the points that exchange whole rows and whole columns of a table, and whether these are all.
+    """Permutations (m, n) of the points that exchange whole rows and columns of a table, and whether these are all.
 
-    Those that carry a point into an empty cell are left out; what is left is a group still, so p-values are exact.
+    Permutations that move a point into an empty cell are left out. The rest still form a group, so p-values are exact.
     """
     row, column = (np.unique(np.asarray(part), return_inverse=True)[1] for part in layout)
     require_same_length(rows=row, columns=column, points=np.empty(n))
     place = np.full((row.max() + 1, column.max() + 1), -1)
     place[row, column] = np.arange(n)
     if (place >= 0).sum() < n:
-        raise ValueError("layout: two points are in one cell of the table; average them first")
+        raise ValueError("layout: two points are in the same cell of the table; average them first")
     height, width = place.shape
     exact = math.factorial(height) * math.factorial(width) <= _MOST_ORDERS
     if exact:

@@ -1,4 +1,4 @@
-"""Decision curves: is acting on the model's probabilities worth more than acting on everyone, or on no one?"""
+"""Decision curves: the net benefit of treating by a model's risks, compared with treating everyone or no one."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,12 @@ from stats.shares import Bounds, effective_patients, of_sum, wilson_interval
 
 @dataclass(frozen=True, eq=False)
 class DecisionCurve:
-    """Net benefit at k threshold probabilities, in true positives per image; that of treating none is 0 throughout.
+    """Net benefit at k threshold probabilities, in true positives per image. The net benefit of treating no one is 0.
 
-    model (k,) float64: of treating whoever has `probability >= threshold`.
-    treat_all (k,) float64: of treating everyone. Both at most the prevalence, and without a lower bound.
+    Attributes:
+        model: (k,) float64, net benefit of treating if `probability >= threshold`.
+        treat_all: (k,) float64, net benefit of treating everyone. Both are at most the prevalence, and have no lower
+            bound.
     """
 
     model: np.ndarray
@@ -23,8 +25,11 @@ class DecisionCurve:
 
 @dataclass(frozen=True, eq=False)
 class DecisionBands:
-    """Intervals at each threshold by itself, (k,) low and high: of the model's net benefit, and of what it adds to
-    that of treating everyone.
+    """Pointwise intervals at k threshold probabilities, each low and high (k,).
+
+    Attributes:
+        model: interval of the model's net benefit.
+        difference: interval of the model's net benefit minus that of treating everyone.
     """
 
     model: Bounds
@@ -32,12 +37,18 @@ class DecisionBands:
 
 
 def decision_curve(labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike) -> DecisionCurve:
-    """Net benefit `tp / n - fp / n * t / (1 - t)` at each threshold probability t, as (k,) (Vickers & Elkin 2006).
+    """Net benefit `tp / n - fp / n * t / (1 - t)` at each threshold probability t (Vickers & Elkin 2006).
 
-    labels (n,) of 0/1, probabilities (n,) in [0, 1], thresholds (k,) in (0, 1): whoever treats from a risk of t on
-    accepts (1 - t) / t false positives for one true positive. Probabilities that are not calibrated cost benefit here.
+    Treating from a risk of t means accepting (1 - t) / t false positives per true positive. Miscalibrated probabilities
+    lower the net benefit.
 
-    Raises ValueError for other labels, probabilities or thresholds, or different lengths.
+    Args:
+        labels: (n,) of 0/1.
+        probabilities: (n,) in [0, 1].
+        thresholds: (k,) in (0, 1).
+
+    Raises:
+        ValueError: labels are not 0/1, probabilities or thresholds are out of range, or lengths differ.
     """
     positive, called, harms = _called(labels, probabilities, thresholds)
     worth = np.where(positive[:, np.newaxis], 1.0, -harms)
@@ -47,15 +58,24 @@ def decision_curve(labels: ArrayLike, probabilities: ArrayLike, thresholds: Arra
 def decision_bands(
     labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike, patients: ArrayLike, confidence: float = 0.95
 ) -> DecisionBands:
-    """Intervals of what `decision_curve` gives, over patients, whose number of positives is chance as well.
+    """Intervals of the net benefit over patients, with a random number of positives.
 
-    The net benefit is the share of true positives less t / (1 - t) times that of false positives, and what is gained
-    over treating everyone is t / (1 - t) times the share of true negatives less that of false negatives. Each share has
-    Wilson's interval of as many images as there are effective patients, so that there is width where nobody is called;
-    the two are added as by `stats.shares.of_sum`, with the correlation of two shares of one multinomial.
+    The net benefit is the share of true positives minus t / (1 - t) times the share of false positives. Its difference
+    from treating everyone is t / (1 - t) times the share of true negatives minus the share of false negatives. Each
+    share has Wilson's interval with the effective number of patients as sample size, so the interval has a width even
+    if no image is called positive. The two intervals are combined by `stats.shares.of_sum`, with the correlation of two
+    shares of one multinomial distribution.
 
-    labels, probabilities, thresholds as of `decision_curve`, which says what is raised; patients (n,): the id of the
-    patient on each image. Raises ValueError as well for a missing id, or a confidence outside (0, 1).
+    Args:
+        labels: (n,) of 0/1.
+        probabilities: (n,) in [0, 1].
+        thresholds: (k,) in (0, 1).
+        patients: (n,), id of each image's patient.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: labels are not 0/1, probabilities or thresholds are out of range, lengths differ, an id is missing,
+            or the confidence is outside (0, 1).
     """
     positive, called, harms = _called(labels, probabilities, thresholds)
     ids = as_ids("patients", patients)
@@ -67,7 +87,7 @@ def decision_bands(
         low, high = wilson_interval(for_it, n, confidence)
         least, most = wilson_interval(against, n, confidence)
         gain, loss = np.asarray(gain), np.asarray(loss)
-        # Of one multinomial, shares p and q correlate by -sqrt(p q / ((1 - p) (1 - q))), and p and -q by its negative.
+        # Shares p and q of one multinomial correlate by -sqrt(p q / ((1 - p) (1 - q))), so p and -q by its negative.
         product = for_it * against
         correlation = np.sqrt(product / np.where(product > 0, (1 - for_it) * (1 - against), 1))
         return of_sum(
@@ -83,10 +103,10 @@ def decision_bands(
 def _called(
     labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (n,), whether each image is called positive at each threshold (n, k), and t / (1 - t) (k,)."""
+    """Labels (n,) bool, calls of each image at each threshold (n, k) bool, and t / (1 - t) (k,)."""
     positive, probabilities = as_binary("labels", labels), as_probabilities("probabilities", probabilities)
     require_same_length(labels=positive, probabilities=probabilities)
     thresholds = as_numbers("thresholds", thresholds)
     if not ((thresholds > 0) & (thresholds < 1)).all():
-        raise ValueError("thresholds must be between 0 and 1, both excluded")
+        raise ValueError("thresholds must be above 0 and below 1")
     return positive, probabilities[:, np.newaxis] >= thresholds, thresholds / (1 - thresholds)

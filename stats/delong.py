@@ -1,9 +1,8 @@
-"""Variances of AUCs and tests of their differences, without resampling, for patients with one image or several.
+"""Variances of AUCs and tests of AUC differences without resampling, for patients with one or several images.
 
-A patient's images come and go together, so what each adds to the error of an AUC is summed over the patient before the
-spread is taken (Obuchowski 1997, Biometrics 53:567). With one image a patient that is DeLong's method exactly (DeLong,
-DeLong & Clarke-Pearson 1988, Biometrics 44:837), small-sample factors included: every sum has one part, and no patient
-has images of both classes.
+The images of one patient are not independent. Their contributions to the error of an AUC are therefore summed for each
+patient before the variance is computed (Obuchowski 1997, Biometrics 53:567). With one image per patient, this is
+exactly DeLong's method (DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837), including small-sample factors.
 """
 
 import math
@@ -23,9 +22,13 @@ from stats.checks import as_binary, as_ids, as_numbers, require_same_length, tai
 class CorrelatedAucs:
     """AUCs of k models on the same images.
 
-    areas (k,) in [0, 1], covariance (k, k) of these estimates, degrees_of_freedom (k,) of their variances. All are NaN
-    where only one class is present, the latter two also where fewer than two patients have a positive image or fewer
-    than two have a negative one. Without variance there are no degrees of freedom.
+    All values are NaN if only one class is present. Covariance and degrees of freedom are also NaN if fewer than two
+    patients have a positive image or fewer than two have a negative one.
+
+    Attributes:
+        areas: (k,) in [0, 1], the AUCs.
+        covariance: (k, k), covariance matrix of the AUCs.
+        degrees_of_freedom: (k,), degrees of freedom of their variances; NaN for a variance of 0.
     """
 
     areas: np.ndarray
@@ -33,29 +36,51 @@ class CorrelatedAucs:
     degrees_of_freedom: np.ndarray
 
     def wald_intervals(self, confidence: float = 0.95) -> np.ndarray:
-        """Area plus and minus normal quantile times standard error, (k, 2) low and high, not cut off at 0 and 1.
+        """Wald intervals: AUC plus and minus normal quantile times standard error, not cut off at 0 and 1.
 
-        Covers too little when an AUC is high and images are few, and has no width at an AUC of 1.
+        Their coverage is too low for a high AUC and few images, and they have no width at an AUC of 1.
 
-        Raises ValueError for a confidence outside (0, 1).
+        Args:
+            confidence: in (0, 1).
+
+        Returns:
+            (k, 2), low and high.
+
+        Raises:
+            ValueError: the confidence is outside (0, 1).
         """
         return _around(self.areas, np.sqrt(np.diag(self.covariance)), _normal_quantile(confidence))
 
     def logit_intervals(self, confidence: float = 0.95) -> np.ndarray:
-        """The Wald interval of log(area / (1 - area)), taken back to areas, (k, 2) low and high, inside (0, 1).
+        """Wald intervals on the logit scale, transformed back to AUCs (Pepe 2003, chapter 5).
 
-        Covers better than Wald's at high AUC (Pepe 2003, chapter 5). NaN at an AUC of 0 or 1, which has no logit.
+        Their coverage is better than that of `wald_intervals` for a high AUC.
 
-        Raises ValueError for a confidence outside (0, 1).
+        Args:
+            confidence: in (0, 1).
+
+        Returns:
+            (k, 2), low and high, inside (0, 1); NaN for an AUC of 0 or 1, which has no logit.
+
+        Raises:
+            ValueError: the confidence is outside (0, 1).
         """
         return self._logit_intervals(_normal_quantile(confidence))
 
     def logit_t_intervals(self, confidence: float = 0.95) -> np.ndarray:
-        """`logit_intervals` for few patients: quantiles of Student's t, as the variance is itself an estimate, (k, 2).
+        """`logit_intervals` with Student's t quantiles, because the variance is itself an estimate.
 
-        Of the three it holds best what it promises where either class has few patients (simulated: docs/statistics.md).
+        If either class has few patients, the coverage of these intervals is the closest of the three to the nominal
+        level (simulated in docs/statistics.md).
 
-        Raises ValueError for a confidence outside (0, 1).
+        Args:
+            confidence: in (0, 1).
+
+        Returns:
+            (k, 2), low and high, inside (0, 1); NaN for an AUC of 0 or 1.
+
+        Raises:
+            ValueError: the confidence is outside (0, 1).
         """
         return self._logit_intervals(student_t.isf(tail_of(confidence), self.degrees_of_freedom))
 
@@ -67,13 +92,20 @@ class CorrelatedAucs:
 
 @dataclass(frozen=True)
 class AucDifference:
-    """Area of one model less that of another on the same images, tested against no difference.
+    """Difference of the AUCs of two models on the same images, with a test of no difference.
 
-    variance: of the difference, with its degrees_of_freedom. z: difference / standard error. p_value: two-sided,
-    from Student's t, which is right for few patients as well; p_value_normal: from the normal distribution, as
-    DeLong's. Where the variance is 0, a difference of 0 (the two rank positives against negatives alike) has z = 0 and
-    p = 1, and any other (such as a perfect model against a constant one) has z and p NaN: the images say nothing of its
-    chance. All but the difference are NaN where the variance is undefined, as in `CorrelatedAucs`.
+    If the variance is 0, a difference of 0 (both models order positives and negatives in the same way) has z = 0 and
+    p = 1. Any other difference (such as a perfect model compared with a constant one) has z and p NaN, because the
+    variance cannot be estimated from these images. If the variance is undefined, as in `CorrelatedAucs`, all values
+    except the difference are NaN.
+
+    Attributes:
+        difference: AUC of the first model minus AUC of the second.
+        variance: variance of the difference.
+        z: difference divided by its standard error.
+        p_value_normal: two-sided p-value from the normal distribution, as in DeLong's test.
+        p_value: two-sided p-value from Student's t distribution, which is also valid for few patients.
+        degrees_of_freedom: degrees of freedom of the variance.
     """
 
     difference: float
@@ -84,12 +116,20 @@ class AucDifference:
     degrees_of_freedom: float
 
     def equivalence_p_value(self, margin: float) -> float:
-        """Of two one-sided tests that the difference lies outside (-margin, margin) (Schuirmann 1987), by Student's t.
+        """Equivalence test by two one-sided t tests (TOST, Schuirmann 1987).
 
-        The larger of the two p-values: at most alpha exactly where the interval of confidence 1 - 2 alpha lies inside
-        the margin. 0 for two models that rank positives against negatives alike; NaN where `p_value` is.
+        The null hypothesis is that the difference lies outside (-margin, margin).
 
-        Raises ValueError for a margin that is not above 0.
+        Args:
+            margin: the equivalence margin, above 0.
+
+        Returns:
+            The larger of the two p-values. It is at most alpha if and only if the interval of confidence 1 - 2 alpha
+            lies inside the margin. 0 for two models that order positives and negatives in the same way; NaN if
+            `p_value` is NaN.
+
+        Raises:
+            ValueError: the margin is not above 0.
         """
         if not margin > 0:
             raise ValueError(f"margin must be above 0, got {margin}")
@@ -101,11 +141,16 @@ class AucDifference:
         return float(student_t.sf(nearest, self.degrees_of_freedom))
 
     def t_interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Low and high, holding 0 exactly where `p_value` is above 1 - confidence.
+        """Student's t interval of the difference. It contains 0 if and only if `p_value` is above 1 - confidence.
 
-        Without variance, (0, 0) around a difference of 0, and NaN around any other.
+        Args:
+            confidence: in (0, 1).
 
-        Raises ValueError for a confidence outside (0, 1).
+        Returns:
+            Low and high. For a variance of 0: (0, 0) if the difference is 0, otherwise NaN.
+
+        Raises:
+            ValueError: the confidence is outside (0, 1).
         """
         if self.difference == 0 == self.variance:
             return 0.0, 0.0
@@ -114,12 +159,16 @@ class AucDifference:
 
 
 def delong(labels: ArrayLike, scores: Sequence[ArrayLike], patients: ArrayLike | None = None) -> CorrelatedAucs:
-    """AUCs of k models on the same images with their covariance, from mid-ranks (Sun & Xu 2014), O(k n log n).
+    """AUCs of k models on the same images and their covariance, from mid-ranks in O(k n log n) (Sun & Xu 2014).
 
-    labels (n,) of 0/1; scores: k arrays (n,), ties count 1/2; patients (n,): the id (string or integer) of the patient
-    on each image, whose labels may differ from image to image. Without `patients` the images are independent.
+    Args:
+        labels: (n,) of 0/1.
+        scores: k arrays (n,), one for each model; ties count 1/2.
+        patients: (n,), id (string or integer) of each image's patient. Images of one patient may have different labels.
+            None if all images are independent.
 
-    Raises ValueError for other labels, NaN scores, a missing id, or different lengths.
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN, an id is missing, or lengths differ.
     """
     parts = _auc_parts(labels, scores, patients)
     each = np.eye(len(parts.areas))
@@ -129,13 +178,22 @@ def delong(labels: ArrayLike, scores: Sequence[ArrayLike], patients: ArrayLike |
 def delong_test(
     labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, patients: ArrayLike | None = None
 ) -> AucDifference:
-    """Tests whether model a and model b, on the same images, have the same AUC (DeLong et al. 1988; Obuchowski 1997).
+    """Tests whether two models have the same AUC on the same images (DeLong et al. 1988; Obuchowski 1997).
 
-    labels (n,) of 0/1, scores_a and scores_b (n,), patients (n,) as in `delong`, which also says what is raised. The
-    difference is a less b.
+    Args:
+        labels: (n,) of 0/1.
+        scores_a: (n,), scores of the first model.
+        scores_b: (n,), scores of the second model.
+        patients: (n,), id of each image's patient; None if all images are independent.
+
+    Returns:
+        The difference a - b with its test.
+
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN, an id is missing, or lengths differ.
     """
     parts = _auc_parts(labels, [scores_a, scores_b], patients)
-    # Subtracted before they are squared: var(a) + var(b) - 2 cov(a, b) would leave rounding where the variance is 0.
+    # Contributions are subtracted before squaring: after rounding, var(a) + var(b) - 2 cov(a, b) may not be exactly 0.
     contrast = np.array([[1.0, -1.0]])
     variance = float(_covariance(parts, contrast)[0, 0])
     freedom = float(_degrees_of_freedom(parts, contrast)[0])
@@ -149,9 +207,9 @@ def delong_test(
 
 @dataclass(frozen=True, eq=False)
 class _AucParts:
-    """What each patient's images add to the error of each area, through those that are positive and those that are not.
+    """The contribution of each patient to the error of each AUC, through its positive and its negative images.
 
-    areas (k,); positives and negatives (k, patients); the number of patients with an image of either class, and of all.
+    areas (k,); positives and negatives (k, patients); the number of patients with an image of each class, and of all.
     """
 
     areas: np.ndarray
@@ -174,7 +232,7 @@ def _auc_parts(labels: ArrayLike, scores: Sequence[ArrayLike], patients: ArrayLi
     if m == 0 or n == 0:
         undefined = np.full((len(by_model), len(names)), np.nan)
         return _AucParts(undefined[:, 0], undefined, undefined, 0, 0, len(names))
-    # A rank among all images less the rank among those of the same class counts the images of the other class below.
+    # The rank among all images minus the rank within the class is the number of lower images of the other class.
     ranks = rankdata(by_model, axis=1)
     negatives_below = ranks[:, positive] - rankdata(by_model[:, positive], axis=1)
     positives_above = m - (ranks[:, ~positive] - rankdata(by_model[:, ~positive], axis=1))
@@ -197,12 +255,12 @@ def _per_patient(values: np.ndarray, patient: np.ndarray, patients: int) -> np.n
 
 
 def _covariance(parts: _AucParts, contrasts: np.ndarray) -> np.ndarray:
-    """Covariance of contrasts (c, k) of the areas, (c, c).
+    """Covariance (c, c) of contrasts (c, k) of the AUCs.
 
-    With u a patient's part through positives and v through negatives, Obuchowski's estimate is
-    a sum(u u') + b sum(v v') + c sum(u v' + v u'), where a, b and c are x / (x - 1) for x the patients with a positive
-    image, with a negative one, and all. As c is the least of the three, it is also a sum of squares, which rounding
-    cannot make negative.
+    Let u and v be a patient's contributions through positives and negatives. Obuchowski's estimate is
+    a sum(u u') + b sum(v v') + c sum(u v' + v u'), where a, b and c are x / (x - 1) and x is the number of patients
+    with a positive image, with a negative image, and of all patients. As c is the smallest of the three, the estimate
+    can be written as a sum of squares, which rounding cannot make negative.
     """
     u, v = contrasts @ parts.positives, contrasts @ parts.negatives
     a, b, c = map(_small_sample_factor, (parts.patients_with_positive, parts.patients_with_negative, parts.patients))
@@ -210,11 +268,11 @@ def _covariance(parts: _AucParts, contrasts: np.ndarray) -> np.ndarray:
 
 
 def _degrees_of_freedom(parts: _AucParts, contrasts: np.ndarray) -> np.ndarray:
-    """Of the variances of contrasts (c, k) of the areas, (c,); NaN without variance.
+    """Degrees of freedom (c,) of the variances of contrasts (c, k) of the AUCs; NaN for a variance of 0.
 
-    Welch's, of the sum of what either class adds (Brunner & Munzel 2000). Patients with images of both classes make the
-    variance less than that sum, as a rule, and the degrees of freedom fewer; there are never more than patients less
-    one.
+    Welch's degrees of freedom of the sum of both classes' contributions (Brunner & Munzel 2000). Patients with images
+    of both classes usually make the variance smaller than this sum, and the degrees of freedom fewer. They are at most
+    the number of patients minus one.
     """
     variances = np.diag(_covariance(parts, contrasts))
     spread = np.zeros(len(contrasts))

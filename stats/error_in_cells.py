@@ -1,7 +1,7 @@
-"""A rank correlation over cells whose values are known with error: what other cells would give.
+"""Rank correlation over cells whose values are measured with error, as an estimate for a population of cells.
 
-The value of a cell, such as its AUC, is an estimate from the patients tested. Their chance adds to the spread between
-cells and weakens a correlation over them (attenuation, Spearman 1904); the interval here takes that error out.
+The value of a cell, such as its AUC, is an estimate from the tested patients. Its sampling error adds to the spread
+between cells and attenuates a correlation over them (Spearman 1904). The interval here corrects for this error.
 """
 
 import math
@@ -17,16 +17,20 @@ from stats.correlation import COEFFICIENTS, Coefficient, Layout
 from stats.intervals import UNDEFINED, Interval
 
 _CANDIDATES = 41
-_VARIANCES = np.concatenate([[0.0], np.geomspace(1e-4, 1e3, 80)])  # tried, as multiples of the observed variance
+_VARIANCES = np.concatenate([[0.0], np.geomspace(1e-4, 1e3, 80)])  # candidates, in units of the observed variance
 
 
 @dataclass(frozen=True)
 class OverCells:
-    """The rank correlation of the cells' true values in a population of cells.
+    """The rank correlation of true values in a population of cells.
 
-    estimate: at which the observed coefficient is the median; low, high: the interval; all NaN where it is not known.
-    not_known: "", or which of the two is why: "x", "y" or "both" (its cells are not shown to differ by more than the
-    error of their values), "error" (which is undefined) or "undefined" (fewer than three cells, or one is constant).
+    Attributes:
+        estimate: the correlation under which the observed coefficient is the median; NaN if not known.
+        low: lower bound of the interval; NaN if not known.
+        high: upper bound of the interval; NaN if not known.
+        not_known: the reason why the correlation is not known, or "". "x", "y" or "both": the cells do not differ
+            significantly in this value, given its error. "error": the error is undefined. "undefined": there are fewer
+            than three cells, or x or y is constant.
     """
 
     estimate: float
@@ -36,6 +40,7 @@ class OverCells:
 
     @property
     def interval(self) -> Interval:
+        """The lower and the upper bound."""
         return self.low, self.high
 
 
@@ -50,23 +55,36 @@ def over_cells(
     draws: int = 2000,
     seed: int = 0,
 ) -> OverCells:
-    """The interval of a rank correlation for other cells, by inverting a test that knows of the errors.
+    """Estimates a rank correlation for a population of cells by inverting a test that accounts for measurement error.
 
-    x, y (n,): what cells were measured at; errors (2n, 2n): the covariance of the errors of x and then y, as
-    `stats.jackknife.covariance` finds it; layout: row and column of each cell, as of `stats.correlation.spearman`.
+    The true values are assumed to come from a bivariate normal distribution, whose correlation is estimated, and the
+    errors from a normal distribution with known covariance. For each of many candidate correlations the study is
+    simulated `draws` times. The interval contains the candidates under which coefficients at least as high as observed,
+    and coefficients at least as low as observed, both have a probability of at least (1 - confidence) / 2. In each
+    simulated study:
 
-    Assumed: true values are drawn from a bivariate normal distribution, whose correlation is wanted, and errors from
-    theirs. For each of many candidates the study is simulated `draws` times, and the interval holds those under which
-    neither a coefficient as high nor one as low as observed is rarer than (1 - confidence) / 2. In a simulated study
-    - the variance between cells is drawn as the data leave it open: that at which the generalised Q statistic is a draw
-      from its chi-squared distribution (Viechtbauer 2007; Weerahandi 1993 of such draws);
-    - cells of one row, and of one column, are as alike as in the data (analysis of variance, less what errors add).
+    - The variance between cells is drawn so that its uncertainty is included: it is the variance at which the
+      generalised Q statistic equals a draw from its chi-squared distribution (Viechtbauer 2007; Weerahandi 1993 for
+      such draws).
+    - Cells of the same row, and of the same column, are as similar as in the data (analysis of variance, corrected for
+      the errors).
 
-    The interval is on the scale of the coefficient: 6 / pi asin(rho / 2) for Spearman's, 2 / pi asin(rho) for Kendall's
-    (Kruskal 1958). Where Cochran's Q does not show at 1 - confidence that cells differ in x, or in y, the answer is
-    "not known": then a correlation of errors is all that could be seen.
+    The result is on the scale of the coefficient: 6 / pi asin(rho / 2) for Spearman's, 2 / pi asin(rho) for Kendall's
+    (Kruskal 1958). If Cochran's Q test at level 1 - confidence does not show that the cells differ in x and in y, the
+    correlation is not known, because the observed one may be a correlation of errors alone.
 
-    Raises ValueError for NaN in x or y, other lengths, or a confidence outside (0, 1).
+    Args:
+        x: (n,), first value of each cell.
+        y: (n,), second value of each cell.
+        errors: (2n, 2n), covariance of the errors of x followed by y, as from `stats.jackknife.covariance`.
+        layout: row and column of each cell, each (n,), as in `stats.correlation.spearman`.
+        coefficient: "spearman" or "kendall".
+        confidence: in (0, 1).
+        draws: number of simulated studies per candidate.
+        seed: seed of the simulation.
+
+    Raises:
+        ValueError: x or y has NaN, lengths differ, or the confidence is outside (0, 1).
     """
     x, y, tail = as_numbers("x", x), as_numbers("y", y), tail_of(confidence)
     row, column = (np.unique(np.asarray(part), return_inverse=True)[1] for part in layout)
@@ -95,13 +113,13 @@ def over_cells(
     )
     seen_x = spread_x * true_x + noise[:, :n]
     observed = score(x[np.newaxis], y[np.newaxis])[0]
-    correlations = np.sin(np.linspace(-math.pi / 2, math.pi / 2, _CANDIDATES))  # closer where they change more
+    correlations = np.sin(np.linspace(-math.pi / 2, math.pi / 2, _CANDIDATES))  # denser towards -1 and 1
     as_high, as_low = np.empty((2, _CANDIDATES))
     for place, rho in enumerate(correlations):
         seen_y = spread_y * (rho * true_x + math.sqrt(1 - rho**2) * other) + noise[:, n:]
         found = score(seen_x, seen_y)
         as_high[place], as_low[place] = np.mean(found >= observed - 1e-9), np.mean(found <= observed + 1e-9)
-    # Both are monotone but for the chance of the draws.
+    # Both are monotone except for simulation error.
     as_high, as_low = np.maximum.accumulate(as_high), np.minimum.accumulate(as_low)
     bounds = [
         -1.0 if as_high[0] > tail else np.interp(tail, as_high, correlations),
@@ -117,20 +135,20 @@ def _unknown(why: str) -> OverCells:
 
 
 def _on_scale(rho: float, coefficient: Coefficient) -> float:
-    """What a correlation of normal variables is as a rank correlation."""
+    """The rank correlation of normal variables with correlation rho."""
     return 6 / math.pi * math.asin(rho / 2) if coefficient == "spearman" else 2 / math.pi * math.asin(rho)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """A matrix (k, k) that times its transpose is the covariance (k, k), of any rank."""
+    """A matrix (k, k) whose product with its transpose is the covariance (k, k), of any rank."""
     values, vectors = np.linalg.eigh(covariance)
     return vectors * np.sqrt(np.maximum(values, 0))
 
 
 def _q(values: np.ndarray, errors: np.ndarray, alike: np.ndarray) -> np.ndarray:
-    """The generalised Q statistic of values (n,) at each of `_VARIANCES`, which falls with the variance; (81,).
+    """The generalised Q statistic (81,) of values (n,) at each of `_VARIANCES`; it decreases with the variance.
 
-    Weighted squares of the values about their mean, with covariance variance * alike + errors, both (n, n).
+    It is the weighted sum of squares about the mean for the covariance variance * alike + errors, both (n, n).
     """
     n, variance = len(values), values.var(ddof=1)
     contrasts = np.linalg.svd(np.eye(n) - 1 / n)[0][:, : n - 1].T
@@ -143,11 +161,11 @@ def _q(values: np.ndarray, errors: np.ndarray, alike: np.ndarray) -> np.ndarray:
 
 
 def _alike(measured: tuple[tuple[np.ndarray, np.ndarray], ...], row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Correlations (n, n) of the true values of cells: those of one row, and of one column, share a part of them.
+    """Correlation matrix (n, n) of the cells' true values, with variance components for rows and columns.
 
-    measured: values (n,) and covariance of their errors (n, n). Of each the sums of squares between rows, between
-    columns and in all are set equal to what they are expected to be, with no part below 0; the measures' shares are
-    averaged. Cells that share nothing where there is no variance.
+    measured: for x and for y, the values (n,) and the covariance of their errors (n, n). The components solve the
+    moment equations of the sums of squares between rows, between columns and in total, with no component below 0. The
+    components' shares are averaged over x and y. Without variance the cells are uncorrelated.
     """
     n = len(row)
     same_row, same_column = row[:, np.newaxis] == row, column[:, np.newaxis] == column

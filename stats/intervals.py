@@ -1,7 +1,7 @@
-"""From how a statistic varies with the patients drawn to an interval, and to a p-value for a difference.
+"""Confidence intervals and p-values of a statistic over patients.
 
-Either by the spread between patients (Student's t), or by the statistic in resamples of them (bootstrap). Which of them
-holds what it promises, and from how many patients on, is simulated in docs/statistics.md.
+They come from the spread between patients (Student's t), or from resamples of patients (bootstrap). docs/statistics.md
+simulates their coverage by the number of patients.
 """
 
 import math
@@ -20,7 +20,8 @@ from stats.jackknife import Spread, skewness
 Interval = tuple[float, float]
 UNDEFINED: Interval = (np.nan, np.nan)
 
-# On which Student's interval is symmetric: shares lie in (0, 1), ratios above 0, correlations in (-1, 1).
+# The scale on which Student's interval is symmetric: logit for shares in (0, 1), log for ratios above 0, atanh for
+# correlations in (-1, 1).
 Scale = Literal["identity", "log", "logit", "atanh"]
 
 
@@ -42,16 +43,26 @@ _SCALES: dict[Scale, _Scale] = {
 
 
 def student_interval(estimate: float, spread: Spread, confidence: float = 0.95, scale: Scale = "identity") -> Interval:
-    """Estimate plus and minus Student's quantile times the standard error, on a scale that suits the statistic.
+    """Student's t interval of an estimate, computed on a suitable scale.
 
-    scale: the interval is symmetric there, its standard error by the delta method, and its bounds keep inside the
-    statistic's range (Agresti 2013, section 3.1; for the AUC Pepe 2003, chapter 5).
+    The interval is the estimate plus and minus Student's quantile times the standard error on the scale (by the delta
+    method), transformed back. Its bounds therefore stay inside the statistic's range (Agresti 2013, section 3.1; for
+    the AUC Pepe 2003, chapter 5).
 
-    (NaN, NaN) where the spread is undefined; where it is 0, since that nobody changes the statistic says nothing of its
-    chance, but (0, 0) for a difference of 0, of two models that are alike; where the estimate lies at or beyond an end
-    of its scale, as a sensitivity of 1, which has no logit; and where a bound would be infinite.
+    Args:
+        estimate: the statistic on all patients.
+        spread: its standard error and degrees of freedom, on the statistic's own scale.
+        confidence: in (0, 1).
+        scale: the scale on which the interval is symmetric.
 
-    Raises ValueError for a confidence outside (0, 1).
+    Returns:
+        Low and high. (NaN, NaN) if the spread is undefined or 0 (if no patient changes the statistic, its uncertainty
+        is not known), if the estimate lies at or beyond an end of the scale (a sensitivity of 1 has no logit), or if a
+        bound would be infinite. The exception is a difference of 0 with a spread of 0, from two identical models:
+        (0, 0).
+
+    Raises:
+        ValueError: the confidence is outside (0, 1).
     """
     tail, on = tail_of(confidence), _SCALES[scale]
     if math.isnan(estimate) or math.isnan(spread.standard_error) or not on.low < estimate < on.high:
@@ -65,31 +76,49 @@ def student_interval(estimate: float, spread: Spread, confidence: float = 0.95, 
 
 
 def within_range(interval: Interval, scale: Scale) -> Interval:
-    """An interval cut off at the ends of its scale, which an area or a ratio cannot lie beyond; NaN stays."""
+    """An interval cut off at the ends of its scale, such as 0 and 1 for an AUC; NaN stays NaN."""
     on = _SCALES[scale]
     low, high = (float(np.clip(bound, on.low, on.high)) for bound in interval)
     return low, high
 
 
 def interval_at_end(share: float, patients: int, confidence: float = 0.95) -> Interval:
-    """The exact interval of a share of 0 or 1 (Clopper & Pearson 1934), as of so many independent patients all alike.
+    """The exact interval of a share of 0 or 1 over independent patients (Clopper & Pearson 1934).
 
-    A patient with several images is one trial, however many: no more is known of patients whose images all agree.
+    A patient counts once, whatever the number of images, because images of one patient that all agree carry no more
+    information than one.
 
-    Raises ValueError for another share, no patients, or a confidence outside (0, 1).
+    Args:
+        share: 0 or 1.
+        patients: number of patients, at least 1.
+        confidence: in (0, 1).
+
+    Returns:
+        Low and high.
+
+    Raises:
+        ValueError: the share is neither 0 nor 1, there are no patients, or the confidence is outside (0, 1).
     """
     if share not in (0, 1) or patients < 1:
-        raise ValueError(f"a share of 0 or 1 of at least one patient is expected, got {share} of {patients}")
+        raise ValueError(f"share must be 0 or 1 and patients at least 1, got a share of {share} over {patients}")
     bound = tail_of(confidence) ** (1 / patients)
     return (bound, 1.0) if share == 1 else (0.0, 1 - bound)
 
 
 def student_p_value(estimate: float, spread: Spread, null: float = 0, scale: Scale = "identity") -> float:
-    """Two-sided p-value of an estimate against a null value, by Student's t on a scale, as `student_interval`.
+    """Two-sided p-value of an estimate against a null value, by Student's t on a scale as in `student_interval`.
 
-    At most 1 - confidence exactly where the interval of that confidence does not hold the null value. A standard error
-    of 0 leaves p = 1 for an estimate of the null value and NaN for any other; NaN where either is undefined, and where
-    the estimate lies at an end of its scale.
+    It is at most 1 - confidence if and only if the interval of that confidence does not contain the null value.
+
+    Args:
+        estimate: the statistic on all patients.
+        spread: its standard error and degrees of freedom.
+        null: the null value.
+        scale: the scale of the test.
+
+    Returns:
+        The p-value. With a standard error of 0: 1 if the estimate equals the null value, otherwise NaN. NaN also if the
+        estimate or its spread is undefined, and if the estimate lies at an end of its scale.
     """
     if math.isnan(estimate) or math.isnan(spread.standard_error):
         return math.nan
@@ -102,10 +131,16 @@ def student_p_value(estimate: float, spread: Spread, null: float = 0, scale: Sca
 def percentile_interval(samples: ArrayLike, confidence: float = 0.95) -> Interval:
     """The percentile bootstrap interval (Efron & Tibshirani 1993, chapter 13), with linear interpolation.
 
-    samples (resamples,): a statistic in each resample; NaN (undefined there) is left out. (NaN, NaN) where fewer than
-    `2 / (1 - confidence)` are defined (40 for 95 %), since either tail then holds less than one of them.
+    Args:
+        samples: (resamples,), the statistic in each resample; NaN (undefined there) is left out.
+        confidence: in (0, 1).
 
-    Raises ValueError for a confidence outside (0, 1).
+    Returns:
+        Low and high. (NaN, NaN) if fewer than `2 / (1 - confidence)` samples are defined (40 for 95 %), because each
+        tail then contains less than one sample.
+
+    Raises:
+        ValueError: the confidence is outside (0, 1).
     """
     tail = tail_of(confidence)
     return _between(_defined(samples), tail, 1 - tail)
@@ -119,19 +154,25 @@ def bca_interval(
     *,
     strata: ArrayLike | None = None,
 ) -> Interval:
-    """The bias-corrected and accelerated bootstrap interval (Efron 1987; Davison & Hinkley 1997, section 5.3).
+    """The bias-corrected and accelerated (BCa) bootstrap interval (Efron 1987; Davison & Hinkley 1997, section 5.3).
 
-    The percentiles are shifted for the samples' median bias (a sample equal to the estimate counts as half below it),
-    and for how the standard error changes with the statistic, told from the skewness of what each patient adds to it.
+    The percentiles are corrected for the median bias of the samples (a sample equal to the estimate counts as half
+    below it) and for the change of the standard error with the statistic, estimated from the skewness of the patients'
+    influence values.
 
-    estimate: the statistic on the data itself. samples (resamples,): in each resample; NaN is left out. jackknife,
-    strata (patients,): the statistic without each patient in turn and the stratum of each, by `leave_out_patients`.
+    Args:
+        estimate: the statistic on the data.
+        samples: (resamples,), the statistic in each resample; NaN is left out.
+        jackknife: (patients,), the statistic without each patient in turn (`stats.jackknife.leave_out_patients`).
+        confidence: in (0, 1).
+        strata: (patients,), stratum of each patient; None for one stratum.
 
-    (NaN, NaN) where the estimate is undefined or beyond all samples; where the statistic is undefined without some
-    patient, since that one alone carries it; and, as in `percentile_interval`, where either adjusted tail holds less
-    than one defined sample.
+    Returns:
+        Low and high. (NaN, NaN) if the estimate is undefined or beyond all samples, if the statistic is undefined
+        without one of the patients, or if one of the adjusted tails contains less than one defined sample.
 
-    Raises ValueError for a confidence outside (0, 1), or strata of other length than jackknife.
+    Raises:
+        ValueError: the confidence is outside (0, 1), or jackknife and strata differ in length.
     """
     tail = tail_of(confidence)
     defined = _defined(samples)
@@ -142,21 +183,27 @@ def bca_interval(
     bias = ndtri(twice_below / (2 * len(defined)))
     shifted = bias + ndtri([tail, 1 - tail])
     stretch = 1 - acceleration * shifted
-    if not (stretch > 0).all():  # beyond, the two levels would cross; NaN ends here, too
+    if not (stretch > 0).all():  # otherwise the two levels would cross; also True for NaN
         return UNDEFINED
     return _between(defined, *ndtr(bias + shifted / stretch))
 
 
 def bootstrap_p_value(estimate: float, samples: ArrayLike, null: float = 0, scale: Scale = "identity") -> float:
-    """Two-sided p-value of an estimate against a null value, from its bootstrap standard error and the normal's tails.
+    """Two-sided p-value of an estimate against a null value, by a z test with the bootstrap standard error.
 
-    estimate: such as one cell's statistic less another's; samples (resamples,): the same in each resample, shared for a
-    difference so that it is paired; NaN is left out (Efron & Tibshirani 1993, chapters 6 and 13). Counting the samples
-    beyond the null value would need no normal distribution, but could not go below 2 / (resamples + 1), which is too
-    much once tests are adjusted for their number. scale: as of `student_interval`.
+    See Efron & Tibshirani 1993, chapters 6 and 13. The share of samples beyond the null value would not assume a normal
+    distribution. It cannot be below 2 / (resamples + 1), however, which is too high after adjustment for many tests.
 
-    A standard error of 0 leaves p = 1 for an estimate of the null value and NaN for any other. NaN where the estimate
-    is undefined or at an end of its scale, or fewer than two samples are defined.
+    Args:
+        estimate: the statistic, such as the difference between two cells.
+        samples: (resamples,), the statistic in each resample; NaN is left out. The resamples of a difference must be
+            shared by both cells, so that it is paired.
+        null: the null value.
+        scale: the scale of the test, as in `student_interval`.
+
+    Returns:
+        The p-value. With a standard error of 0: 1 if the estimate equals the null value, otherwise NaN. NaN also if the
+        estimate is undefined or at an end of its scale, or if fewer than two samples are defined.
     """
     defined = _defined(samples)
     if np.isnan(estimate) or len(defined) < 2:
@@ -168,7 +215,7 @@ def bootstrap_p_value(estimate: float, samples: ArrayLike, null: float = 0, scal
 
 
 def _distance(estimate: float, null: float, standard_error: float, scale: Scale) -> float:
-    """Of an estimate from a null value, in standard errors on a scale; NaN at an end of the scale."""
+    """Distance of an estimate from a null value, in standard errors on a scale; NaN at an end of the scale."""
     on = _SCALES[scale]
     if not on.low < estimate < on.high:
         return math.nan
@@ -181,7 +228,7 @@ def _defined(samples: ArrayLike) -> np.ndarray:
 
 
 def _between(samples: np.ndarray, low: float, high: float) -> Interval:
-    """The quantiles at two levels, unless a tail beyond one of them holds less than one sample."""
+    """The quantiles at two levels; (NaN, NaN) if the tail beyond one of them contains less than one sample."""
     if len(samples) * min(low, 1 - high) < 1 - 1e-9:
         return UNDEFINED
     bounds = np.quantile(samples, [low, high])

@@ -1,6 +1,6 @@
-"""How far a statistic varies with the patients drawn, from leaving them out one at a time.
+"""The jackknife over patients: standard errors from leaving out one patient at a time.
 
-A standard error needs no more than that, and no resample; a BCa interval takes its skewness from here.
+It needs no resamples. BCa intervals also take the skewness from here.
 """
 
 import math
@@ -12,15 +12,18 @@ from numpy.typing import ArrayLike
 from stats.checks import require_same_length
 from stats.resamples import PatientsResamples
 
-_ROUNDING = 1e-12  # of the largest value: what equal values may differ by from their mean
+_ROUNDING = 1e-12  # relative to the largest value; smaller differences are rounding errors
 
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """Everyone once but for one patient, or one group of patients.
+    """Jackknife samples: all patients once, except for one patient or one group of patients.
 
-    resamples: any statistic in them, (groups,), is its jackknife values, as `spread` and `bca_interval` take them.
-    strata (groups,): the stratum of who is left out, 0 without strata. patients (groups,): how many are.
+    Attributes:
+        resamples: the jackknife samples. A statistic in them, (groups,), gives the jackknife values for `spread` and
+            `stats.intervals.bca_interval`.
+        strata: (groups,), stratum of the left-out patients; 0 without strata.
+        patients: (groups,), number of left-out patients.
     """
 
     resamples: PatientsResamples
@@ -29,12 +32,16 @@ class LeftOut:
 
 
 def leave_out_patients(resamples: PatientsResamples, most: int = 2000) -> LeftOut:
-    """One patient after the other, where there are no more than `most`.
+    """Leaves out one patient at a time, or one group of patients at a time if there are more than `most` patients.
 
-    Of more, several are left out at a time (delete-a-group jackknife, Wolter 2007, chapter 4), so that neither time nor
-    memory grows with the square of the patients. There are `most` groups at most, of one stratum each, drawn at random
-    but always alike for the same patients, and as equal in size as can be. A stratum of up to half of `most` patients
-    keeps a group for each, so that a rare class, on which an AUC hangs, is not told from a few groups.
+    Groups (delete-a-group jackknife, Wolter 2007, chapter 4) keep time and memory from growing with the square of the
+    number of patients. There are at most `most` groups, each within one stratum and of nearly equal size. They are
+    drawn at random, but are always the same for the same patients. A stratum of up to half of `most` patients has one
+    group per patient, because the error of an AUC depends mainly on the rare class.
+
+    Args:
+        resamples: any resamples of the patients; only the images of each patient and the strata are used.
+        most: maximum number of groups.
     """
     patients = resamples.counts.shape[1]
     stratum = np.zeros(patients, dtype=np.int64) if resamples.strata is None else resamples.strata.astype(np.int64)
@@ -59,30 +66,45 @@ def _groups(stratum: np.ndarray, most: int) -> np.ndarray:
 
 
 def influence(jackknife: ArrayLike, strata: ArrayLike | None = None) -> np.ndarray:
-    """What each patient adds to the statistic within the own stratum, (patients,).
+    """Influence of each patient on the statistic, relative to the mean of the patient's stratum.
 
-    jackknife (patients,): the statistic without each patient in turn; strata (patients,): the stratum of each. A
-    patient tells by the difference from the mean of the own stratum: where leaving out any positive lowers the
-    statistic, as it does an F1, that common part is a change of prevalence.
+    The mean of the stratum is subtracted because it is the effect of a change of prevalence. Leaving out any positive
+    patient lowers an F1, for example.
 
-    Raises ValueError for strata of other length than jackknife.
+    Args:
+        jackknife: (patients,), the statistic without each patient in turn.
+        strata: (patients,), stratum of each patient; None for one stratum.
+
+    Returns:
+        (patients,) float64.
+
+    Raises:
+        ValueError: jackknife and strata differ in length.
     """
     values, stratum = _by_stratum(jackknife, strata)
-    # Of a sum over strata, each of size m: influence (m - 1) (mean - value), over m.
+    # For strata of m patients: (m - 1) (mean - value) / m.
     return -(1 - 1 / np.bincount(stratum)[stratum]) * _within(values, stratum)
 
 
-TAIL = 0.2  # skewness over the root of the patients, above which an interval of a mean is too narrow (Cochran's rule)
+TAIL = 0.2  # limit of `skewness`, above which an interval of a mean is too narrow (Cochran's rule)
 
 
 def skewness(jackknife: ArrayLike, strata: ArrayLike | None = None) -> float:
-    """Of what each patient adds to the statistic, over the root of the number of patients.
+    """Skewness of the patients' influence values, divided by the square root of the number of patients.
 
-    It says how far Student's interval of a mean is from what it promises: Cochran's rule asks for n > 25 G^2 patients
-    of skewness G, that is for less than 0.2 here (Cochran 1977, section 2.15). A sixth of it is the acceleration of
-    BCa.
+    It measures how far the coverage of Student's interval of a mean is from the nominal level: Cochran's rule asks for
+    n > 25 G^2 patients for a skewness of G, which is a value below 0.2 here (Cochran 1977, section 2.15). One sixth of
+    it is the acceleration of a BCa interval.
 
-    jackknife, strata: as of `influence`, which says what is raised. NaN where a value is, 0 where all are equal.
+    Args:
+        jackknife: (patients,), the statistic without each patient in turn.
+        strata: (patients,), stratum of each patient; None for one stratum.
+
+    Returns:
+        The skewness; NaN if a jackknife value is NaN, 0 if all are equal.
+
+    Raises:
+        ValueError: jackknife and strata differ in length.
     """
     added = influence(jackknife, strata)
     spread = added @ added
@@ -91,10 +113,13 @@ def skewness(jackknife: ArrayLike, strata: ArrayLike | None = None) -> float:
 
 @dataclass(frozen=True)
 class Spread:
-    """A statistic's standard error over patients, and the degrees of freedom of its square.
+    """A statistic's standard error over patients.
 
-    Both NaN where the statistic is undefined without some patient, who then alone carries it, or where all hangs on one
-    patient. Degrees of freedom are NaN as well where the standard error is 0: nobody changes the statistic.
+    Both values are NaN if the statistic is undefined without one of the patients, or if only one patient changes it.
+
+    Attributes:
+        standard_error: the standard error; 0 if no patient changes the statistic.
+        degrees_of_freedom: degrees of freedom of its square; NaN for a standard error of 0.
     """
 
     standard_error: float
@@ -104,16 +129,25 @@ class Spread:
 def spread(
     estimate: float, jackknife: ArrayLike, strata: ArrayLike | None = None, patients: ArrayLike | None = None
 ) -> Spread:
-    """The jackknife's standard error (Efron & Stein 1981), with Welch's degrees of freedom over what it is made of.
+    """The jackknife standard error (Efron & Stein 1981), with Welch's degrees of freedom over its components.
 
-    estimate: the statistic on all patients; jackknife, strata: as of `influence`, which says what is raised; patients:
-    how many were left out for each value, one without. With strata the variance has three parts, each unbiased: how
-    patients vary within each of two, with as many degrees of freedom as patients but one; and how many of either there
-    are, which is as random in a cohort. The last is nothing for an AUC or a sensitivity, and most of it for
-    calibration-in-the-large. Welch's sum keeps the few patients of a rare class few.
+    With two strata the variance has three components, each estimated without bias: the variation between patients
+    within each stratum, with one degree of freedom less than patients, and the variation of the number of patients in
+    each stratum, which is random in a cohort. This last component is 0 for an AUC or a sensitivity, and it is the
+    largest one for calibration-in-the-large. Welch's formula keeps the degrees of freedom low if a class is rare.
 
-    A patient without whom the statistic is what it was, as one without any ratio, is counted in none of them. A stratum
-    where one patient alone matters says nothing of its own spread: then all patients are one stratum.
+    A patient who does not change the statistic, such as one without a ratio, is not counted. If only one patient of a
+    stratum changes the statistic, the variation within this stratum cannot be estimated, and all patients are treated
+    as one stratum.
+
+    Args:
+        estimate: the statistic on all patients.
+        jackknife: (groups,), the statistic without each patient (or group of patients) in turn.
+        strata: (groups,), stratum of each; None for one stratum.
+        patients: (groups,), number of patients left out for each value; None for one each.
+
+    Raises:
+        ValueError: jackknife and strata differ in length.
     """
     values, stratum = _by_stratum(jackknife, strata)
     if np.isnan(values).any():
@@ -139,11 +173,22 @@ def spread(
 def covariance(
     estimates: ArrayLike, jackknife: ArrayLike, strata: ArrayLike | None = None, patients: ArrayLike | None = None
 ) -> np.ndarray:
-    """The covariance matrix (k, k) of k statistics of the same patients; its diagonal is `spread`'s squared errors.
+    """Jackknife covariance matrix of k statistics of the same patients.
 
-    estimates (k,); jackknife (k, patients): each without each patient in turn, or without each group; strata, patients:
-    as of `spread`. A row and column of NaN where the spread is undefined. Otherwise a sum of squares, so that no linear
-    combination of the statistics has a negative variance.
+    Its diagonal has the squared standard errors of `spread`. It is a sum of squares, so no linear combination of the
+    statistics has a negative variance.
+
+    Args:
+        estimates: (k,), the statistics on all patients.
+        jackknife: (k, groups), each statistic without each patient (or group of patients) in turn.
+        strata: (groups,), stratum of each; None for one stratum.
+        patients: (groups,), number of patients left out for each value; None for one each.
+
+    Returns:
+        (k, k) float64; NaN in the row and column of a statistic whose spread is undefined.
+
+    Raises:
+        ValueError: jackknife and strata differ in length.
     """
     pairs = zip(np.asarray(estimates, dtype=np.float64), np.asarray(jackknife, dtype=np.float64), strict=True)
     added = np.stack([_added(float(estimate), values, strata, patients) for estimate, values in pairs])
@@ -151,7 +196,9 @@ def covariance(
 
 
 def _added(estimate: float, jackknife: np.ndarray, strata: ArrayLike | None, patients: ArrayLike | None) -> np.ndarray:
-    """What each patient, then each stratum, adds to the error of a statistic: the squares sum up to its variance."""
+    """Contributions of each patient, then of each stratum, to the error of a statistic; their squares add up to its
+    variance.
+    """
     values, stratum = _by_stratum(jackknife, strata)
     matter = np.bincount(stratum, weights=_unless_rounding(values - estimate, values) != 0)
     if np.isnan(values).any() or matter.sum() == 1:
@@ -169,7 +216,7 @@ def _added(estimate: float, jackknife: np.ndarray, strata: ArrayLike | None, pat
 
 
 def _by_stratum(jackknife: ArrayLike, strata: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
-    """Both (patients,): the values, and the stratum of each, counted from 0."""
+    """The values and their strata, counted from 0, each (patients,)."""
     values = np.asarray(jackknife, dtype=np.float64)
     _, stratum = np.unique(np.zeros(len(values)) if strata is None else np.asarray(strata), return_inverse=True)
     require_same_length(jackknife=values, strata=stratum)
@@ -181,23 +228,21 @@ def _means(values: np.ndarray, stratum: np.ndarray) -> np.ndarray:
 
 
 def _within(values: np.ndarray, stratum: np.ndarray) -> np.ndarray:
-    """Each value less the mean of its stratum."""
+    """Each value minus the mean of its stratum."""
     return _unless_rounding(values - _means(values, stratum)[stratum], values)
 
 
 def _between(values: np.ndarray, stratum: np.ndarray, estimate: float, members: np.ndarray) -> float:
-    """The sum of squares that a patient's stratum alone adds: by how much leaving out one of its members moves the
-    statistic, less what leaving out anyone does. A group moves it by as many times as it has members.
-    """
+    """The sum of squares of the component between strata; `members` (strata,) is the number of patients in each."""
     return float(members @ _moved(values, stratum, estimate, members) ** 2)
 
 
 def _moved(values: np.ndarray, stratum: np.ndarray, estimate: float, members: np.ndarray) -> np.ndarray:
-    """By how much leaving out one member of each stratum moves the statistic, less what leaving out anyone does."""
+    """Mean change of the statistic when one patient of each stratum is left out, minus the mean over all patients."""
     moved = _unless_rounding(_means(values, stratum) - estimate, values) / (members / np.bincount(stratum))
     return moved - members @ moved / members.sum()
 
 
 def _unless_rounding(differences: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Differences of values from what they may equal, 0 where no more than rounding."""
+    """Differences, with those set to 0 that are no larger than rounding errors of `values`."""
     return np.where(np.abs(differences) <= _ROUNDING * np.abs(values).max(), 0.0, differences)

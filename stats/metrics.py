@@ -1,7 +1,6 @@
-"""How well scores and predictions agree with yes/no labels.
+"""Discrimination and classification measures for binary labels.
 
-One convention everywhere: a score is called positive when `score >= threshold`. A quotient with nothing in its
-denominator is NaN, never 0.
+An image is called positive if `score >= threshold`. A quotient with a denominator of 0 is NaN, never 0.
 """
 
 import math
@@ -19,12 +18,20 @@ Number = TypeVar("Number", float, np.ndarray)
 
 
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Area under the ROC curve: the chance that a random positive scores above a random negative, ties counting 1/2.
+    """Area under the ROC curve: the probability that a random positive scores higher than a random negative.
 
-    labels (n,) of 0/1, scores (n,) on any scale. NaN when only one class is present. Computed from the mid-ranks of
-    the positives (Hanley & McNeil 1982, the Mann-Whitney form), O(n log n).
+    Ties count 1/2. Computed in O(n log n) from the mid-ranks of the positives (the Mann-Whitney form, Hanley & McNeil
+    1982).
 
-    Raises ValueError for other labels, NaN scores, or different lengths.
+    Args:
+        labels: (n,) of 0/1.
+        scores: (n,) on any scale.
+
+    Returns:
+        The AUC in [0, 1]; NaN if only one class is present.
+
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN, or lengths differ.
     """
     positive, scores = as_binary("labels", labels), as_numbers("scores", scores)
     require_same_length(labels=positive, scores=scores)
@@ -37,38 +44,59 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Mean PPV over the positives, each at the threshold that just calls it: the area under precision-recall steps.
+    """Average precision: the area under the precision-recall curve as a step function.
 
-    labels (n,) of 0/1, scores (n,) below infinity. In (0, 1]; a random order gives about the prevalence. NaN without a
-    positive. Equal scores are called together, and nothing is interpolated between thresholds, which would flatter
-    (Davis & Goadrich 2006). O(n log n).
+    It is the mean PPV over the positives, each at the threshold of its own score. A random order gives about the
+    prevalence. There is no interpolation between thresholds, which would give too high values (Davis & Goadrich 2006).
+    Computed in O(n log n).
 
-    Raises ValueError for other labels, NaN or +inf scores, or different lengths.
+    Args:
+        labels: (n,) of 0/1.
+        scores: (n,) below infinity.
+
+    Returns:
+        The average precision in (0, 1]; NaN without a positive.
+
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN or +inf, or lengths differ.
     """
     _, table = confusion_by_threshold(labels, scores)
     return float(np.sum(np.diff(table.sensitivity) * table.ppv[1:]))
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The corners of the ROC curve: (1 - specificity, sensitivity), each (k,) float64, from (0, 0) up to (1, 1).
+    """The corners of the ROC curve, from (0, 0) to (1, 1). Joined by straight lines, they enclose the area `auc`.
 
-    labels (n,) of 0/1, scores (n,) below infinity. Joined by straight lines, whose area is `auc`; points on a line
-    between their neighbours are left out. An axis whose class is missing is NaN.
+    Points on the straight line between their neighbours are left out.
 
-    Raises ValueError for other labels, NaN or +inf scores, or different lengths.
+    Args:
+        labels: (n,) of 0/1.
+        scores: (n,) below infinity.
+
+    Returns:
+        1 - specificity and sensitivity, each (k,) float64; NaN for the one whose class is missing.
+
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN or +inf, or lengths differ.
     """
     _, table = confusion_by_threshold(labels, scores)
     right, up = np.diff(table.fp), np.diff(table.tp)
-    turns = right[:-1] * up[1:] != right[1:] * up[:-1]  # of whole numbers, hence exact
+    turns = right[:-1] * up[1:] != right[1:] * up[:-1]  # whole numbers, hence exact
     corner = np.concatenate([[True], turns, [True]])
     return 1 - table.specificity[corner], table.sensitivity[corner]
 
 
 @dataclass(frozen=True)
 class Confusion(Generic[Number]):
-    """The two-by-two table of labels against predictions, and the measures read from it (each in [0, 1] or NaN).
+    """The two-by-two table of labels and predictions, with its measures (each in [0, 1] or NaN).
 
-    The counts are numbers, or arrays of one shape for many tables at once; the measures are then arrays as well.
+    The counts are numbers, or arrays of the same shape for many tables; the measures are then arrays of this shape.
+
+    Attributes:
+        tn: number of true negatives.
+        fp: number of false positives.
+        fn: number of false negatives.
+        tp: number of true positives.
     """
 
     tn: Number
@@ -78,36 +106,44 @@ class Confusion(Generic[Number]):
 
     @property
     def sensitivity(self) -> Number:
+        """True positives as a share of the positives."""
         return _quotient(self.tp, self.tp + self.fn)
 
     @property
     def specificity(self) -> Number:
+        """True negatives as a share of the negatives."""
         return _quotient(self.tn, self.tn + self.fp)
 
     @property
     def ppv(self) -> Number:
-        """Positive predictive value (precision), at the prevalence of these labels."""
+        """Positive predictive value (precision) at the prevalence of these labels."""
         return _quotient(self.tp, self.tp + self.fp)
 
     @property
     def npv(self) -> Number:
-        """Negative predictive value, at the prevalence of these labels."""
+        """Negative predictive value at the prevalence of these labels."""
         return _quotient(self.tn, self.tn + self.fn)
 
     @property
     def balanced_accuracy(self) -> Number:
+        """Mean of sensitivity and specificity."""
         return (self.sensitivity + self.specificity) / 2
 
     @property
     def f1(self) -> Number:
-        """Harmonic mean of sensitivity and PPV, `2 tp / (2 tp + fp + fn)`: defined also where PPV is not."""
+        """F1, the harmonic mean of sensitivity and PPV: `2 tp / (2 tp + fp + fn)`, defined even if the PPV is not."""
         return _quotient(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
 
 def confusion(labels: ArrayLike, predicted: ArrayLike) -> Confusion[float]:
-    """Counts labels (n,) of 0/1 against predicted (n,) of 0/1 (`scores >= threshold`).
+    """The two-by-two table of labels and predictions.
 
-    Raises ValueError for other values or different lengths.
+    Args:
+        labels: (n,) of 0/1.
+        predicted: (n,) of 0/1 (`scores >= threshold`).
+
+    Raises:
+        ValueError: a value is neither 0 nor 1, or lengths differ.
     """
     positive, called = as_binary("labels", labels), as_binary("predicted", predicted)
     require_same_length(labels=positive, predicted=called)
@@ -116,17 +152,23 @@ def confusion(labels: ArrayLike, predicted: ArrayLike) -> Confusion[float]:
 
 
 def confusion_by_threshold(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, Confusion[np.ndarray]]:
-    """All thresholds that tell the scores apart, and the table of `score >= threshold` at each.
+    """All distinct thresholds, and the table of `score >= threshold` at each.
 
-    labels (n,) of 0/1, scores (n,) below infinity. The thresholds (k + 1,) float64 descend: infinity, which calls
-    nothing positive, then each of the k different scores. The counts (k + 1,) are whole numbers.
+    Args:
+        labels: (n,) of 0/1.
+        scores: (n,) below infinity.
 
-    Raises ValueError for other labels, NaN or +inf scores, or different lengths.
+    Returns:
+        The thresholds (k + 1,) float64 in descending order: infinity, which calls no image positive, then each of the k
+        different scores. The tables with counts (k + 1,) of whole numbers.
+
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN or +inf, or lengths differ.
     """
     positive, scores = as_binary("labels", labels), as_numbers("scores", scores)
     require_same_length(labels=positive, scores=scores)
     if np.isposinf(scores).any():
-        raise ValueError("a score is infinite, which every threshold calls positive; give scores below infinity")
+        raise ValueError("a score is infinite, and positive at every threshold; give scores below infinity")
     descending, level = np.unique(-scores, return_inverse=True)
     tp, fp = (
         np.append(0, np.cumsum(np.bincount(level[of_class], minlength=len(descending))))
@@ -136,9 +178,17 @@ def confusion_by_threshold(labels: ArrayLike, scores: ArrayLike) -> tuple[np.nda
 
 
 def f1(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """F1 of the positive class, in [0, 1]; NaN when nothing is positive and nothing was called positive.
+    """F1 of the positive class.
 
-    labels (n,) and predicted (n,) of 0/1. Raises ValueError for other values or different lengths.
+    Args:
+        labels: (n,) of 0/1.
+        predicted: (n,) of 0/1.
+
+    Returns:
+        F1 in [0, 1]; NaN if no label and no prediction is positive.
+
+    Raises:
+        ValueError: a value is neither 0 nor 1, or lengths differ.
     """
     return confusion(labels, predicted).f1
 

@@ -1,21 +1,29 @@
-"""Standard errors that hold for few patients: what the patients show, moderated by what any such statistic has.
+"""Moderated standard errors for few patients.
 
-The spread between three to ten positive patients is often far too small by chance, most of all where the estimate is
-too high. A variance from the estimate and the number of patients alone, which takes a patient's images to be alike,
-counts as a few more degrees of freedom (as in the moderated t-test of Smyth 2004, with a weight that is fixed).
+The estimated spread between three to ten positive patients is often far too small by chance, above all if the estimate
+is too high. It is therefore combined with an expected variance, which is computed from the estimate and the number of
+patients alone and counts as a few additional degrees of freedom. This is the moderated t-test of Smyth 2004, with a
+fixed weight.
 """
 
 import math
 
 from stats.jackknife import Spread
 
-WEIGHT = 4.0  # degrees of freedom of the expected variance: with four, three positive patients are enough
+WEIGHT = 4.0  # degrees of freedom of the expected variance; with four, three positive patients are enough
 
 
 def moderated(spread: Spread, expected: float, weight: float = WEIGHT) -> Spread:
-    """The mean of the variance found and the one expected, by their degrees of freedom, which add up.
+    """Mean of the estimated and the expected variance, weighted by their degrees of freedom, which are added.
 
-    A spread that is undefined stays so, and so does one of 0. expected: a variance, above 0 and finite.
+    Args:
+        spread: the estimated standard error with its degrees of freedom.
+        expected: the expected variance.
+        weight: degrees of freedom of the expected variance.
+
+    Returns:
+        The moderated spread. `spread` is returned unchanged if it is undefined or 0, or if `expected` is not above 0
+        and finite.
     """
     if math.isnan(spread.standard_error) or spread.standard_error == 0 or not 0 < expected < math.inf:
         return spread
@@ -25,9 +33,12 @@ def moderated(spread: Spread, expected: float, weight: float = WEIGHT) -> Spread
 
 
 def auc_variance(area: float, positives: float, negatives: float) -> float:
-    """Variance of an AUC of so many independent images of either class (Hanley & McNeil 1982), with exponential scores.
+    """Variance of an AUC of independent images with exponential scores (Hanley & McNeil 1982).
 
-    area in [0, 1]; the numbers, at least 1, need not be whole (`stats.shares.effective_patients`).
+    Args:
+        area: the AUC, in [0, 1].
+        positives: number of positive images, at least 1; may be fractional (`stats.shares.effective_patients`).
+        negatives: number of negative images, likewise.
     """
     two_positives, two_negatives = area / (2 - area), 2 * area**2 / (1 + area)
     spread = (
@@ -37,5 +48,10 @@ def auc_variance(area: float, positives: float, negatives: float) -> float:
 
 
 def average_precision_variance(average_precision: float, positives: float) -> float:
-    """Variance of an average precision over so many independent positives: that of a share (Boyd, Eng & Page 2013)."""
+    """Variance of an average precision, computed as that of a share of independent images (Boyd, Eng & Page 2013).
+
+    Args:
+        average_precision: in [0, 1].
+        positives: number of positive images; may be fractional.
+    """
     return average_precision * (1 - average_precision) / positives

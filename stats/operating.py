@@ -1,7 +1,7 @@
-"""Operating points: a threshold chosen on validation data, and what calling `score >= threshold` gives elsewhere.
+"""Operating points: the choice of a threshold on validation data.
 
-A threshold chosen on the data that it is judged on flatters, so none of these belongs on test data. Two thresholds
-that call the same validation images are the same choice; the observed score stands for both.
+Do not use these functions on test data: measures are too optimistic if the threshold was chosen on the same data.
+Thresholds between two neighbouring scores give the same calls; the functions return the higher score.
 """
 
 import numpy as np
@@ -13,25 +13,37 @@ from stats.resamples import PatientsResamples
 
 
 def best_f1_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
-    """The threshold with the highest F1; of several the highest, the one that calls the fewest images positive.
+    """The threshold with the highest F1 (Lipton et al. 2014).
 
-    labels (n,) of 0/1, scores (n,) below infinity. Lipton et al. 2014.
+    Among thresholds with equal F1, it is the highest, which calls the fewest images positive.
 
-    Raises ValueError for other labels, NaN or +inf scores, different lengths, or no positive label.
+    Args:
+        labels: (n,) of 0/1.
+        scores: (n,) below infinity.
+
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN or +inf, lengths differ, or no label is positive.
     """
     thresholds, table = confusion_by_threshold(labels, scores)
     if not table.tp[-1]:
-        raise ValueError("no positive label, so no threshold has a best F1; choose it on data with both classes")
-    return float(thresholds[np.argmax(table.f1)])  # argmax takes the first of equals
+        raise ValueError("no label is positive, so no threshold has the best F1; choose it on data with both classes")
+    return float(thresholds[np.argmax(table.f1)])  # argmax returns the first of equals
 
 
 def threshold_at_sensitivity(labels: ArrayLike, scores: ArrayLike, target: float) -> float:
     """The threshold with the highest specificity among those whose sensitivity is at least `target`.
 
-    labels (n,) of 0/1, scores (n,) below infinity, target in (0, 1]. Of several with that specificity, the one with the
-    highest sensitivity: on a vertical stretch of the ROC curve, its upper end.
+    Among thresholds with equal specificity, it is the one with the highest sensitivity: the upper end of a vertical
+    segment of the ROC curve.
 
-    Raises ValueError for other labels, NaN or +inf scores, different lengths, a missing class, or another target.
+    Args:
+        labels: (n,) of 0/1.
+        scores: (n,) below infinity.
+        target: the lowest acceptable sensitivity, in (0, 1].
+
+    Raises:
+        ValueError: labels are not 0/1, a class is missing, a score is NaN or +inf, lengths differ, or the target is
+            outside (0, 1].
     """
     thresholds, table = _table_of_both_classes(labels, scores, target)
     return _last(thresholds, table.sensitivity >= target, table.specificity, table.sensitivity)
@@ -40,21 +52,38 @@ def threshold_at_sensitivity(labels: ArrayLike, scores: ArrayLike, target: float
 def threshold_at_specificity(labels: ArrayLike, scores: ArrayLike, target: float) -> float:
     """The threshold with the highest sensitivity among those whose specificity is at least `target`.
 
-    labels (n,) of 0/1, scores (n,) below infinity, target in (0, 1]. Of several with that sensitivity, the one with the
-    highest specificity. Infinity, which calls nothing positive, where every lower one has a sensitivity of 0 or too low
-    a specificity.
+    Among thresholds with equal sensitivity, it is the one with the highest specificity.
 
-    Raises ValueError for other labels, NaN or +inf scores, different lengths, a missing class, or another target.
+    Args:
+        labels: (n,) of 0/1.
+        scores: (n,) below infinity.
+        target: the lowest acceptable specificity, in (0, 1].
+
+    Returns:
+        The threshold. It is infinity, which calls no image positive, if every lower threshold has a sensitivity of 0 or
+        too low a specificity.
+
+    Raises:
+        ValueError: labels are not 0/1, a class is missing, a score is NaN or +inf, lengths differ, or the target is
+            outside (0, 1].
     """
     thresholds, table = _table_of_both_classes(labels, scores, target)
     return _last(thresholds, table.specificity >= target, table.sensitivity, table.specificity)
 
 
 def confusion_resampled(labels: ArrayLike, predicted: ArrayLike, resamples: PatientsResamples) -> Confusion[np.ndarray]:
-    """`confusion` in each resample: counts and measures are (resamples,) float64, NaN as in `confusion`.
+    """The two-by-two table of labels and predictions in each resample.
 
-    labels (n,) and predicted (n,) of 0/1. Raises ValueError for other values, or lengths that differ from the resampled
-    images.
+    Args:
+        labels: (n,) of 0/1.
+        predicted: (n,) of 0/1.
+        resamples: the resamples of the patients.
+
+    Returns:
+        The tables, with counts and measures (resamples,) float64, NaN as in `stats.metrics.confusion`.
+
+    Raises:
+        ValueError: a value is neither 0 nor 1, or lengths differ.
     """
     positive, called = as_binary("labels", labels), as_binary("predicted", predicted)
     require_same_length(labels=positive, predicted=called, resampled_images=resamples.patient_of_image)
@@ -70,11 +99,11 @@ def _table_of_both_classes(
         raise ValueError(f"target must be a share above 0 and at most 1, got {target}")
     thresholds, table = confusion_by_threshold(labels, scores)
     if not (table.tp[-1] and table.fp[-1]):
-        raise ValueError("labels hold one class only; choose the threshold on data with both")
+        raise ValueError("labels have only one class; choose the threshold on data with both classes")
     return thresholds, table
 
 
 def _last(thresholds: np.ndarray, allowed: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
-    """Of the allowed thresholds the one with the highest `first`, then `second`; no two thresholds share both."""
+    """The allowed threshold with the highest `first`, and among equals the highest `second`."""
     order = np.lexsort((second, first))
     return float(thresholds[order[allowed[order]][-1]])

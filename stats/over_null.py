@@ -1,4 +1,4 @@
-"""How many times as large a mean ratio is as it would be by chance, over resampled patients."""
+"""The mean ratio divided by its mean under the vessel permutation test, in resamples of patients."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,18 +11,27 @@ from stats.resamples import PatientsResamples
 def over_null_resampled(
     ratios: ArrayLike, expected: ArrayLike, given: ArrayLike | None, resamples: PatientsResamples
 ) -> np.ndarray:
-    """Mean ratio over its mean by chance in each resample, (resamples,) float64; NaN where either does not exist.
+    """Mean ratio divided by its mean expected by chance, in each resample.
 
-    What chance gives is a mean over pairs of patients, one whose maps are measured and one whose vessels are given. A
-    resample draws both: its null is the mean of what its images get, plus how much more than average its patients give
-    (the projection of a two-sample U-statistic on single patients: van der Vaart 1998, chapter 12). Without `given`
-    chance has no second patient, as where a patient's own vessels are turned.
+    The mean expected by chance is a mean over pairs of patients: one whose maps are measured and one whose vessels are
+    used. A resample draws both. Its expectation is the mean of `expected` over its images, plus the deviation of its
+    mean of `given` from that of all patients (the projection of a two-sample U-statistic on single patients: van der
+    Vaart 1998, chapter 12).
 
-    ratios (n,): of each image; expected (n,): by chance; given (n,): the mean ratio of all other patients' maps against
-    the vessels of the image's patient, alike for all images of one. NaN is a null: an image lacking ratio or
-    expectation is left out of both means, a patient without `given` of what patients give.
+    Args:
+        ratios: (n,), ratio of each image; NaN marks a missing value.
+        expected: (n,), ratio of each image expected by chance; NaN marks a missing value. An image with either value
+            missing is left out of both means.
+        given: (n,), mean ratio of all other patients' maps on the vessels of the image's patient, equal for all images
+            of a patient; NaN marks a missing value. None if there is no second patient, as when a patient's own vessels
+            are rotated.
+        resamples: the resamples of the patients.
 
-    Raises ValueError for an infinite value, or a length that differs from the resampled images.
+    Returns:
+        (resamples,) float64; NaN if either mean does not exist.
+
+    Raises:
+        ValueError: a value is infinite, or lengths differ.
     """
     ratios, expected = (np.asarray(values, dtype=np.float64) for values in (ratios, expected))
     known = ~(np.isnan(ratios) | np.isnan(expected))

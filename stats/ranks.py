@@ -1,6 +1,6 @@
-"""Which of several cells is best, how sure that is, and which cells cannot be told apart.
+"""Ranks of cells, their confidence sets, and groups of cells that do not differ significantly.
 
-A cell that failed has no rank: its estimate is NaN.
+A cell that failed has an estimate of NaN and no rank.
 """
 
 from string import ascii_lowercase
@@ -13,9 +13,16 @@ from stats.checks import as_nullable_numbers
 
 
 def rank(estimates: ArrayLike) -> np.ndarray:
-    """Rank of each cell, (k,) float64: 1 for the highest estimate, mid-ranks for equals, NaN for NaN.
+    """Rank of each cell: 1 for the highest estimate, with mid-ranks for ties.
 
-    estimates (k,); negate those of which less is better. Raises ValueError for another shape or an infinite value.
+    Args:
+        estimates: (k,), higher is better; negate a measure of which lower is better. NaN for a cell that failed.
+
+    Returns:
+        (k,) float64; NaN for NaN.
+
+    Raises:
+        ValueError: the array is empty or not one-dimensional, or a value is infinite.
     """
     estimates = as_nullable_numbers("estimates", estimates)
     known = ~np.isnan(estimates)
@@ -25,18 +32,23 @@ def rank(estimates: ArrayLike) -> np.ndarray:
 
 
 def rank_sets(p_adjusted: ArrayLike, estimates: ArrayLike, alpha: float = 0.05) -> np.ndarray:
-    """The ranks that each cell may truly have, best and worst, (k, 2): a simultaneous confidence set of all ranks.
+    """Simultaneous confidence sets of the cells' true ranks (Mogstad, Romano, Shaikh & Wilhelm 2024).
 
-    A cell is behind as many others as are higher and differ from it, and ahead of as many as are lower and differ: the
-    set runs from 1 + the first number to k - the second (Mogstad, Romano, Shaikh & Wilhelm 2024). All sets
-    hold their true ranks at once with probability 1 - alpha, however near or equal the cells are, where the chance of
-    one false difference or more is below alpha, as after Holm's adjustment over all pairs; ranks of resamples have no
-    such property.
+    A cell's best possible rank is 1 plus the number of cells with significantly higher estimates, and its worst is k
+    minus the number of cells with significantly lower ones. With probability 1 - alpha all sets contain the true ranks,
+    even for equal or nearly equal cells, provided that the p-values control the family-wise error rate, as Holm's
+    adjustment over all pairs does. Ranks computed in bootstrap resamples do not have this property.
 
-    p_adjusted (k, k) as of `groups`; estimates (k,), the higher the better. A cell of NaN failed: it has NaN bounds and
-    takes no rank from the others. NaN p-values (not tested) tell no cells apart.
+    Args:
+        p_adjusted: (k, k), as in `groups`.
+        estimates: (k,), higher is better. NaN for a cell that failed; it takes no rank from the others.
+        alpha: significance level, in (0, 1).
 
-    Raises ValueError as `groups` does, and for an infinite estimate.
+    Returns:
+        (k, 2) float64, best and worst rank; NaN for a cell that failed.
+
+    Raises:
+        ValueError: as in `groups`, or an estimate is infinite.
     """
     ranks, different = _ranks_and_differences(p_adjusted, rank(estimates), alpha)
     ranked = ~np.isnan(ranks)
@@ -47,17 +59,24 @@ def rank_sets(p_adjusted: ArrayLike, estimates: ArrayLike, alpha: float = 0.05) 
 
 
 def groups(p_adjusted: ArrayLike, ranks: ArrayLike, alpha: float = 0.05) -> list[str]:
-    """Letters for each of k cells: two cells share one exactly when they do not differ at alpha ("a", "ab", "b").
+    """Compact letter display: two cells share a letter if and only if they do not differ at alpha ("a", "ab", "b").
 
-    p_adjusted (k, k): symmetric p-values of all pairs, adjusted for their number, such as
-    `scipy.spatial.distance.squareform(holm(p_of_pairs))`; the diagonal is not read. Cells differ where p <= alpha; NaN
-    (not tested) does not tell them apart. ranks (k,) as from `rank`: "a" is the group with the best cell, and a cell
-    without rank (NaN) has no letters. The 27th group is "a'".
+    The groups are the maximal sets of cells without a significant pair, found by inserting pairs one by one and
+    absorbing subsets (Piepho 2004). In practice there are few groups, at most 3^(k/3).
 
-    The groups are all largest sets of cells without a differing pair, by inserting the pairs one by one and absorbing
-    sets inside others (Piepho 2004). There are few in practice, at worst 3^(k/3).
+    Args:
+        p_adjusted: (k, k), symmetric p-values of all pairs, adjusted for multiple testing, such as
+            `scipy.spatial.distance.squareform(holm(p_of_pairs))`. The diagonal is ignored. Two cells differ if
+            p <= alpha; NaN (not tested) counts as no difference.
+        ranks: (k,), as from `rank`. The group with the best cell is "a".
+        alpha: significance level, in (0, 1).
 
-    Raises ValueError for another shape, a matrix that is not symmetric, p outside [0, 1], or alpha outside (0, 1).
+    Returns:
+        The letters of each cell, "" for a cell without a rank (NaN). The 27th group is "a'".
+
+    Raises:
+        ValueError: shapes do not match, the matrix is not symmetric, a p-value is outside [0, 1], or alpha is outside
+            (0, 1).
     """
     ranks, different = _ranks_and_differences(p_adjusted, ranks, alpha)
     sets = {frozenset(np.flatnonzero(~np.isnan(ranks)).tolist())}
@@ -74,10 +93,20 @@ def groups(p_adjusted: ArrayLike, ranks: ArrayLike, alpha: float = 0.05) -> list
 
 
 def tied_with_best(p_adjusted: ArrayLike, ranks: ArrayLike, alpha: float = 0.05) -> np.ndarray:
-    """Whether each cell is best or does not differ from a best one at alpha, (k,) bool; False without rank.
+    """Whether each cell is the best or does not differ significantly from a best one.
 
-    p_adjusted (k, k), ranks (k,) and what is raised as in `groups`. The data chose which cell is best, so the p-values
-    must be adjusted for all pairs, not only for those with the best.
+    The data determine which cell is best, so p-values must be adjusted for all pairs, not only for those with the best.
+
+    Args:
+        p_adjusted: (k, k), as in `groups`.
+        ranks: (k,), as from `rank`.
+        alpha: significance level, in (0, 1).
+
+    Returns:
+        (k,) bool; False for a cell without a rank.
+
+    Raises:
+        ValueError: as in `groups`.
     """
     ranks, different = _ranks_and_differences(p_adjusted, ranks, alpha)
     ranked = ~np.isnan(ranks)
@@ -86,7 +115,7 @@ def tied_with_best(p_adjusted: ArrayLike, ranks: ArrayLike, alpha: float = 0.05)
 
 
 def _ranks_and_differences(p_adjusted: ArrayLike, ranks: ArrayLike, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """ranks (k,) and which pairs of cells differ at alpha (k, k), both checked."""
+    """The ranks (k,) and whether each pair of cells differs at alpha (k, k), after checking both."""
     ranks = as_nullable_numbers("ranks", ranks)
     p_values = np.array(p_adjusted, dtype=np.float64)
     if p_values.shape != (len(ranks), len(ranks)):
@@ -95,7 +124,7 @@ def _ranks_and_differences(p_adjusted: ArrayLike, ranks: ArrayLike, alpha: float
         )
     np.fill_diagonal(p_values, 1)
     if not np.array_equal(p_values, p_values.T, equal_nan=True):
-        raise ValueError("p_adjusted must be symmetric: one p-value for each pair of cells")
+        raise ValueError("p_adjusted must be symmetric, with one p-value for each pair of cells")
     if ((p_values < 0) | (p_values > 1)).any():
         raise ValueError("p_adjusted must be in [0, 1]")
     if not 0 < alpha < 1:

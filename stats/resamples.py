@@ -1,8 +1,7 @@
-"""Resamples of patients: a patient's images come and go together, so intervals do not pretend that they are
-independent.
+"""Bootstrap resamples of patients. All images of a patient are drawn together, because they are not independent.
 
-A resample is stored as how often it drew each patient. One `PatientsResamples` serves every cell of a study, which
-makes differences between cells paired.
+A resample is stored as the number of times each patient was drawn. All cells of a study use the same
+`PatientsResamples`, so differences between cells are paired.
 """
 
 from dataclasses import dataclass
@@ -12,17 +11,18 @@ from numpy.typing import ArrayLike
 
 from stats.checks import as_binary, as_ids, require_same_length
 
-_BLOCK = 1 << 16  # numbers worked on at once: half a MB stays in the processor's cache
+_BLOCK = 1 << 16  # numbers per block: half a MB, which fits into the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
 class PatientsResamples:
-    """Resamples of patients, and which images each patient brings: as many as there are, none included.
+    """Resamples of patients, and the images of each patient. A patient may have any number of images, including none.
 
-    counts (resamples, patients): how often a resample drew a patient. Column-major from `draw_patients`, so that one
-        patient's counts over all resamples lie together in memory.
-    patient_of_image (n,): the column of `counts` that an image belongs to.
-    strata (patients,): the stratum that a patient was drawn from; None where all were drawn from one.
+    Attributes:
+        counts: (resamples, patients), number of times each patient was drawn in each resample. Column-major from
+            `draw_patients`, so that one patient's counts are contiguous in memory.
+        patient_of_image: (n,) int, column of `counts` of each image.
+        strata: (patients,), stratum of each patient; None for one stratum.
     """
 
     counts: np.ndarray
@@ -30,7 +30,14 @@ class PatientsResamples:
     strata: np.ndarray | None = None
 
     def totals(self, values: np.ndarray) -> np.ndarray:
-        """Sum of values (n, k) over the images of each resample, (resamples, k) float64; values must be finite."""
+        """Sums over the images of each resample.
+
+        Args:
+            values: (n, k), finite.
+
+        Returns:
+            (resamples, k) float64.
+        """
         n_resamples, n_patients = self.counts.shape
         per_patient = np.zeros((n_patients, values.shape[1]))
         np.add.at(per_patient, self.patient_of_image, values)
@@ -43,13 +50,19 @@ class PatientsResamples:
 
 
 def draw_patients(patients: ArrayLike, labels: ArrayLike, resamples: int, seed: int) -> PatientsResamples:
-    """Draws patients with replacement, separately among those with a positive image and those without.
+    """Draws patients with replacement, separately from those with a positive image and from those without.
 
-    patients (n,): the id (string or integer) of the patient on each image; labels (n,) of 0/1. Each resample holds as
-    many patients of either stratum as the data (stratified bootstrap, Davison & Hinkley 1997, section 3.2, on
-    clusters). The same seed gives the same counts for each patient in whatever order the images come.
+    Each resample has the same number of patients of each stratum as the data (stratified bootstrap of clusters, Davison
+    & Hinkley 1997, section 3.2). The counts of a patient depend on the seed, but not on the order of the images.
 
-    Raises ValueError for a missing id, other labels, different lengths, or fewer than one resample.
+    Args:
+        patients: (n,), id (string or integer) of each image's patient.
+        labels: (n,) of 0/1.
+        resamples: number of resamples, at least 1.
+        seed: seed of the draws.
+
+    Raises:
+        ValueError: an id is missing, labels are not 0/1, lengths differ, or `resamples` is below 1.
     """
     ids, positive = as_ids("patients", patients), as_binary("labels", labels)
     require_same_length(patients=ids, labels=positive)
@@ -58,7 +71,7 @@ def draw_patients(patients: ArrayLike, labels: ArrayLike, resamples: int, seed: 
 
     names, patient_of_image = np.unique(ids, return_inverse=True)
     has_positive = np.bincount(patient_of_image, weights=positive) > 0
-    # A patient is drawn once per resample on average; a count beyond 255 has probability below 1e-500.
+    # On average a patient is drawn once per resample; a count above 255 has a probability below 1e-500.
     counts = np.zeros((resamples, len(names)), dtype=np.uint8, order="F")
     rng = np.random.default_rng(seed)
     for stratum in (np.flatnonzero(has_positive), np.flatnonzero(~has_positive)):
@@ -73,5 +86,5 @@ def _draw_stratum(counts: np.ndarray, stratum: np.ndarray, rng: np.random.Genera
     for start in range(0, len(counts), step):
         rows = min(step, len(counts) - start)
         drawn = rng.integers(size, size=(rows, size))
-        drawn += size * np.arange(rows)[:, np.newaxis]  # each row counts into places of its own
+        drawn += size * np.arange(rows)[:, np.newaxis]  # separate bins for each row
         counts[start : start + rows, stratum] = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)

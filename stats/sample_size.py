@@ -1,7 +1,7 @@
-"""How precise a test set of so many patients can be, and how many a precision needs, before anything is measured.
+"""Sample size: the precision to expect from a number of patients, and the number of patients that a precision needs.
 
-All formulas are for independent patients. A patient with several images is one: images of a patient agree, so that
-they add little.
+All formulas are for independent patients. A patient with several images counts once, because images of the same patient
+are similar and add little information.
 """
 
 import math
@@ -15,20 +15,29 @@ from scipy.stats import norm
 
 from stats.checks import as_numbers, tail_of
 
-MOST = 10**9  # patients, beyond which no number is given
+MOST = 10**9  # patients; larger sample sizes are an error
 
 
 def auc_standard_error(auc: float, positives: float, negatives: float) -> float:
-    """Of an AUC from so many patients of either class (Hanley & McNeil 1982, Radiology 143:29).
+    """Standard error of an AUC (Hanley & McNeil 1982, Radiology 143:29).
 
-    auc in (0, 1). Their variance is that of scores that are exponential in either class. For normal scores it is right
-    with as many positives as negatives, and on the safe side with few positives (a fifth too wide at 20 of 100).
+    The variance is exact for scores that are exponentially distributed in both classes. For normal scores it is right
+    with as many positives as negatives, and conservative with few positives (intervals are a fifth too wide with 20
+    positives of 100).
 
-    Raises ValueError for an AUC outside (0, 1), or less than one patient of a class.
+    Args:
+        auc: the expected AUC, in (0, 1).
+        positives: number of positive patients, at least 1; may be fractional.
+        negatives: number of negative patients, likewise.
+
+    Raises:
+        ValueError: the AUC is outside (0, 1), or a class has less than one patient.
     """
     _require_share("auc", auc)
     if positives < 1 or negatives < 1:
-        raise ValueError(f"at least one patient of each class is needed, got {positives:g} and {negatives:g}")
+        raise ValueError(
+            f"each class needs at least one patient, got {positives:g} positive and {negatives:g} negative"
+        )
     of_two_positives, of_two_negatives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = (
         auc * (1 - auc) + (positives - 1) * (of_two_positives - auc**2) + (negatives - 1) * (of_two_negatives - auc**2)
@@ -37,16 +46,33 @@ def auc_standard_error(auc: float, positives: float, negatives: float) -> float:
 
 
 def auc_width(auc: float, positives: float, negatives: float, confidence: float = 0.95) -> float:
-    """Width of the interval of an AUC, symmetric on the logit scale as the study's own; raises as the former."""
+    """Width of the interval of an AUC, which is symmetric on the logit scale like the intervals of a study.
+
+    Args:
+        auc: the expected AUC, in (0, 1).
+        positives: number of positive patients, at least 1; may be fractional.
+        negatives: number of negative patients, likewise.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: the AUC or the confidence is outside (0, 1), or a class has less than one patient.
+    """
     half = norm.isf(tail_of(confidence)) * auc_standard_error(auc, positives, negatives) / (auc * (1 - auc))
     low, high = expit(logit(auc) + np.array([-half, half]))
     return float(high - low)
 
 
 def patients_for_auc_width(auc: float, prevalence: float, width: float, confidence: float = 0.95) -> int:
-    """The least number of patients, a share of them positive, whose interval of an AUC is no wider than that.
+    """The smallest number of patients for an interval of an AUC of at most a given width.
 
-    Raises ValueError for an AUC, prevalence or width outside (0, 1).
+    Args:
+        auc: the expected AUC, in (0, 1).
+        prevalence: share of positive patients, in (0, 1).
+        width: width of the interval, in (0, 1).
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: an argument is outside (0, 1), or more than `MOST` patients are needed.
     """
     _require_share("prevalence", prevalence)
     _require_share("width", width)
@@ -58,7 +84,13 @@ def patients_for_auc_width(auc: float, prevalence: float, width: float, confiden
 
 @dataclass(frozen=True)
 class CalibrationPrecision:
-    """Standard errors of a calibrated model's calibration slope, intercept and log(observed / expected)."""
+    """Standard errors of the calibration measures of a calibrated model.
+
+    Attributes:
+        slope: standard error of the calibration slope.
+        intercept: standard error of the calibration intercept (calibration-in-the-large).
+        log_observed_expected: standard error of log(observed / expected positives).
+    """
 
     slope: float
     intercept: float
@@ -68,17 +100,22 @@ class CalibrationPrecision:
 def calibration_precision(
     patients: float, linear_predictor: ArrayLike, weights: np.ndarray | None = None
 ) -> CalibrationPrecision:
-    """What a calibrated model's calibration is known to from so many patients (Riley et al. 2021, Stat Med 40:4230).
+    """Precision of a calibrated model's calibration measures (Riley et al. 2021, Stat Med 40:4230).
 
-    linear_predictor (m,): logits of the risks as they are distributed among patients; weights (m,): how common each is.
-    The slope's standard error is that of logistic regression (their section 3.2), the intercept's
-    (calibration-in-the-large) that with a slope of 1, and log(O / E)'s follows from the prevalence (section 3.1).
+    The standard error of the slope is that of logistic regression (their section 3.2). That of the intercept is for a
+    slope of 1, and that of log(observed / expected) follows from the prevalence (section 3.1).
 
-    Raises ValueError for NaN, or fewer than one patient.
+    Args:
+        patients: number of patients, at least 1; may be fractional.
+        linear_predictor: (m,), logits of the risks, with their distribution among patients.
+        weights: (m,), relative frequency of each logit; None if all are equally frequent.
+
+    Raises:
+        ValueError: a logit is NaN, or there is less than one patient.
     """
     values = as_numbers("linear_predictor", linear_predictor)
     if patients < 1:
-        raise ValueError(f"at least one patient is needed, got {patients:g}")
+        raise ValueError(f"patients must be at least 1, got {patients:g}")
     risks = expit(values)
     information = risks * (1 - risks)
     one, first, second = (np.average(information * values**power, weights=weights) for power in (0, 1, 2))
@@ -91,13 +128,22 @@ def calibration_precision(
 
 
 def binormal_predictor(auc: float, prevalence: float, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of the risks of a calibrated model with an AUC and a prevalence, and how common each is, (2 points,) each.
+    """The distribution of the risks of a calibrated model, from its AUC and the prevalence alone.
 
-    Scores are normal with one variance in either class (Riley et al. 2021, section 4.6.3, from the AUC alone). The
-    logit of the risk is then that of the prevalence plus a log-likelihood ratio, which is normal around plus or minus
-    half its variance, 2 z(auc)^2. Gauss-Hermite points.
+    Scores are assumed to be normal with the same variance in both classes (Riley et al. 2021, section 4.6.3). The logit
+    of the risk is then the logit of the prevalence plus a log-likelihood ratio. This ratio is normal with a variance of
+    2 z(auc)^2 and a mean of plus or minus half the variance. The points are Gauss-Hermite nodes.
 
-    Raises ValueError for an AUC outside (0.5, 1) or a prevalence outside (0, 1).
+    Args:
+        auc: the expected AUC, in (0.5, 1).
+        prevalence: share of positive patients, in (0, 1).
+        points: number of nodes for each class.
+
+    Returns:
+        Logits of the risks and their relative frequencies, each (2 points,).
+
+    Raises:
+        ValueError: the AUC is outside (0.5, 1) or the prevalence outside (0, 1).
     """
     _require_share("prevalence", prevalence)
     if not 0.5 < auc < 1:
@@ -110,20 +156,34 @@ def binormal_predictor(auc: float, prevalence: float, points: int = 200) -> tupl
 
 
 def patients_for_slope_width(auc: float, prevalence: float, width: float, confidence: float = 0.95) -> int:
-    """The least number of patients whose interval of a calibration slope around 1 is no wider than that.
+    """The smallest number of patients for an interval of a calibration slope of 1 of at most a given width.
 
-    Raises ValueError as `binormal_predictor`, and for a width that is not above 0.
+    Args:
+        auc: the expected AUC, in (0.5, 1).
+        prevalence: share of positive patients, in (0, 1).
+        width: width of the interval, above 0.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: an argument is out of range.
     """
     of_one = calibration_precision(1, *binormal_predictor(auc, prevalence)).slope
     return _patients(of_one, _standard_error(width, confidence))
 
 
 def patients_for_observed_expected_width(prevalence: float, width: float, confidence: float = 0.95) -> int:
-    """The least number of patients whose interval of observed / expected positives around 1 is no wider than that.
+    """The smallest number of patients for an interval of observed / expected positives of at most a given width.
 
-    The interval is symmetric on the log scale: exp(z s) - exp(-z s) is `width`, so z s is asinh(width / 2).
+    The interval is around 1 and symmetric on the log scale: exp(z s) - exp(-z s) is `width`, so z s is
+    asinh(width / 2), where s is the standard error.
 
-    Raises ValueError for a prevalence outside (0, 1), or a width that is not above 0.
+    Args:
+        prevalence: share of positive patients, in (0, 1).
+        width: width of the interval, above 0.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: an argument is out of range.
     """
     _require_share("prevalence", prevalence)
     if not width > 0:
@@ -139,16 +199,16 @@ def _standard_error(width: float, confidence: float) -> float:
 
 
 def _patients(of_one: float, standard_error: float) -> int:
-    """How many patients bring a standard error of one patient down to another one."""
+    """The number of patients that reduces a standard error `of_one` patient to `standard_error`."""
     return math.ceil((of_one / standard_error) ** 2 - 1e-9)
 
 
 def _least(enough: Callable[[int], bool], fewest: int) -> int:
-    """The least number from `fewest` on that is enough, where all larger numbers are."""
+    """The smallest number, at least `fewest`, that is enough; if a number is enough, all larger ones must be."""
     high = max(1, fewest)
     while not enough(high):
         if high > MOST:
-            raise ValueError(f"more than {MOST:,} patients would be needed")
+            raise ValueError(f"more than {MOST:,} patients are needed; choose a larger width")
         high *= 2
     low = max(fewest, high // 2)
     while low < high:

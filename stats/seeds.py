@@ -1,7 +1,7 @@
-"""Cells trained from several seeds and tested on the same patients: other patients and other seeds would give others.
+"""Inference for cells trained from several seeds and tested on the same patients; both vary at random.
 
-A training is to a cell what a reader is to an imaging method: every one sees the same patients, and both are a sample
-(multi-reader multi-case studies: Obuchowski & Rockette 1995; Gallas et al. 2009).
+A trial corresponds to a reader in a multi-reader multi-case study of an imaging method: all readers see the same
+patients, and readers and patients are both samples (Obuchowski & Rockette 1995; Gallas et al. 2009).
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,20 @@ from stats.checks import as_numbers, tail_of
 from stats.intervals import UNDEFINED, Interval, Scale, student_interval, student_p_value, within_range
 from stats.jackknife import Spread
 
-_LEAST_TAIL = 1e-15  # SciPy has no quantile of t for some much smaller ones
+_LEAST_TAIL = 1e-15  # SciPy fails to compute some t quantiles for much smaller tails
 
 
 @dataclass(frozen=True)
 class OverSeeds:
     """The mean of a statistic over seeds, with its interval.
 
-    sd: standard deviation over the seeds (ddof 1), NaN for one. low, high: the interval of the mean, for new patients
-    and new seeds; of one seed, for new patients and this very seed.
+    Attributes:
+        mean: mean over the seeds.
+        sd: standard deviation over the seeds (ddof 1); NaN for one seed.
+        low: lower bound of the interval of the mean for new patients and new seeds; with one seed, for new patients
+            and this seed only.
+        high: upper bound, likewise.
+        n_seeds: number of seeds.
     """
 
     mean: float
@@ -38,18 +43,24 @@ class OverSeeds:
 def over_seeds(
     estimates: ArrayLike, of_patients: Interval, confidence: float = 0.95, scale: Scale = "identity"
 ) -> OverSeeds:
-    """Mean of a statistic over S seeds, and an interval for its expectation over all seeds in the whole population.
+    """Mean of a statistic over S seeds, with an interval for its expectation over all seeds and all patients.
 
-    estimates (S,): the statistic of each seed; of_patients: the interval of their mean for new patients, all seeds
-    tested on the same, by any method and of the same confidence. A seed that failed is left out of both beforehand.
+    The interaction of seeds and patients enters both margins of `add_seeds`, so the interval is conservative. With two
+    seeds the variance between seeds is poorly known (t = 12.7), and the interval is wide. With five seeds its coverage
+    is 95 to 97 %. With one seed the interval includes the variation over patients only, and `sd` is NaN.
 
-    Noise of seed and patients together enters both margins of `add_seeds`, which errs on the wide side. Two seeds tell
-    little of their variance (t = 12.7): the interval is wide. With five it covers 95 to 97 %.
+    Args:
+        estimates: (S,), the statistic of each seed. Leave out a seed that failed, here and in `of_patients`.
+        of_patients: interval of the mean of `estimates` for new patients, by any method, with all seeds tested on the
+            same patients and with the same confidence.
+        confidence: in (0, 1).
+        scale: the statistic's scale; bounds stay within its range.
 
-    One seed tells nothing of it: the interval is that of patients alone, and sd NaN. Bounds are NaN where those of
-    patients are, and within the range of the statistic's scale.
+    Returns:
+        Mean and interval. Bounds are NaN if those of `of_patients` are NaN.
 
-    Raises ValueError for NaN in estimates, or a confidence outside (0, 1).
+    Raises:
+        ValueError: an estimate is NaN, or the confidence is outside (0, 1).
     """
     estimates = as_numbers("estimates", estimates)
     tail_of(confidence)
@@ -61,11 +72,19 @@ def over_seeds(
 
 
 def spread_of_seeds(estimates: Sequence[ArrayLike], weights: ArrayLike) -> Spread:
-    """How far a weighted sum of cells' means varies with their seeds, the patients tested being the same.
+    """Standard error over seeds of a weighted sum of cells' means, with the tested patients fixed.
 
-    estimates: k arrays (S_i,) of two or more, the statistic of each seed of a cell; weights (k,), as 1 and -1 for the
-    difference of two cells. Seeds of two cells are independent trainings. Degrees of freedom are Welch's over the
-    cells; without variance there are none.
+    Seeds of different cells are treated as independent.
+
+    Args:
+        estimates: k arrays (S_i,) with two or more values, the statistic of each seed of each cell.
+        weights: (k,), such as 1 and -1 for the difference of two cells.
+
+    Returns:
+        The standard error, with Welch's degrees of freedom over the cells; NaN for a standard error of 0.
+
+    Raises:
+        ValueError: an estimate or a weight is NaN.
     """
     seeds = np.array([len(as_numbers("estimates", values)) for values in estimates])
     variances = np.array([np.asarray(values, dtype=np.float64).var(ddof=1) for values in estimates])
@@ -73,16 +92,20 @@ def spread_of_seeds(estimates: Sequence[ArrayLike], weights: ArrayLike) -> Sprea
     total = parts.sum()
     if total == 0:
         return Spread(0.0, np.nan)
-    # Of shares: the squares of variances as small as 1e-200 would be 0.
+    # Computed from shares of the total, because the squares of variances as small as 1e-200 would be 0.
     return Spread(float(np.sqrt(total)), float(1 / ((parts / total) ** 2 / (seeds - 1)).sum()))
 
 
 @dataclass(frozen=True)
 class TwoWay:
-    """How a weighted sum of cells' means over seeds varies.
+    """Standard errors of a weighted sum of cells' means over seeds.
 
-    patients: with patients, the seeds being these. seeds: with seeds, the patients being these; a standard error of 0
-    where there is one seed of each cell. Noise of seed and patients together is in both; patients_alone is without it.
+    The interaction of seeds and patients is part of both `patients` and `seeds`.
+
+    Attributes:
+        patients: standard error over patients, with the seeds fixed.
+        seeds: standard error over seeds, with the patients fixed; 0 if each cell has only one seed.
+        patients_alone: standard error over patients without the interaction.
     """
 
     patients: Spread
@@ -93,13 +116,21 @@ class TwoWay:
 def two_way(
     patients: Spread, estimates: Sequence[ArrayLike], weights: ArrayLike, interactions: Sequence[ArrayLike]
 ) -> TwoWay:
-    """Of cells with two or more seeds each (two-way variance: Cameron, Gelbach & Miller 2011; Owen 2007).
+    """Two-way variance over patients and seeds (Cameron, Gelbach & Miller 2011; Owen 2007).
 
-    estimates, weights: as of `spread_of_seeds`; interactions: of each cell (S_i,), the variances over patients of each
-    seed's statistic less their mean.
+    The interaction is subtracted from the variance over patients. Subtracted from the variance over seeds, it would too
+    often leave 0 by chance with two seeds: some pair of nine equal normal cells then differed in up to 25 % of the
+    simulated studies.
 
-    The interaction is taken off the variance of patients. Taken off that of seeds, it would leave 0 too often by chance
-    where there are two: of nine equal normal cells some pair then differed in up to 25 % of simulated studies.
+    Args:
+        patients: standard error over patients of the weighted sum.
+        estimates: k arrays (S_i,), as in `spread_of_seeds`.
+        weights: (k,), as in `spread_of_seeds`.
+        interactions: k arrays (S_i,), the variance over patients of each seed's statistic minus the mean of the cell's
+            seeds.
+
+    Raises:
+        ValueError: a value is NaN.
     """
     of_cells = [as_numbers("interactions", variances) for variances in interactions]
     shared = np.array([own.sum() / (len(own) - 1) / len(own) for own in of_cells])
@@ -109,12 +140,15 @@ def two_way(
 
 
 def seeds_covariance(estimates: Sequence[np.ndarray], shared: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """The covariance (m, m) of m statistics over seeds, pooled over cells, without what is of seed and patients
-    together.
+    """Covariance of m statistics over seeds, pooled over cells, without the interaction of seeds and patients.
 
-    estimates: of each cell (m, S_i), S_i of two or more; shared: of each cell S_i covariances (m, m) over patients, of
-    each seed's statistics less their means, as in `two_way`. The nearest matrix without a negative variance; NaN where
-    one of them is.
+    Args:
+        estimates: for each cell (m, S_i), the statistics of its two or more seeds.
+        shared: for each cell S_i matrices (m, m), the covariance over patients of each seed's statistics minus the
+            means of the cell's seeds, as in `two_way`.
+
+    Returns:
+        (m, m), the nearest matrix without negative variances; NaN if `shared` or `estimates` has NaN.
     """
     freedom = sum(of_cell.shape[1] - 1 for of_cell in estimates)
     deviations = [of_cell - of_cell.mean(axis=1, keepdims=True) for of_cell in estimates]
@@ -128,29 +162,50 @@ def seeds_covariance(estimates: Sequence[np.ndarray], shared: Sequence[Sequence[
 def add_seeds(
     value: float, of_patients: Interval, of_seeds: Spread, confidence: float = 0.95, scale: Scale = "identity"
 ) -> Interval:
-    """An interval for new patients and new seeds, from that for new patients and how the value varies with seeds.
+    """Extends an interval for new patients to one for new patients and new seeds.
 
-    Two margins, on either side, are added in quadrature: from the value to the bound for patients; and t quantile times
-    standard error of seeds. Assumed: the seeds are a random draw, and their effects (of initial weights, order,
-    augmentation: whatever the seed decides) are normal and independent of the patients. Margins with a quantile each
-    then cover at least at the stated confidence, whatever the share of either (Banerjee 1960); a single t quantile on
-    the summed variance (Welch-Satterthwaite) covers less with two or three seeds. Bounds stay within the range of the
-    scale.
+    On each side two margins are added in quadrature: the distance from the value to the bound for patients, and the t
+    quantile times the standard error over seeds. Seeds are assumed to be a random sample, and their effects (of initial
+    weights, order and augmentation) to be normal and independent of the patients. With a separate quantile for each
+    margin the coverage is at least nominal, whatever the shares of the two (Banerjee 1960). A single t quantile for the
+    summed variance (Welch-Satterthwaite) has too low coverage with two or three seeds.
 
-    Raises ValueError for a confidence outside (0, 1).
+    Args:
+        value: the estimate.
+        of_patients: its interval for new patients.
+        of_seeds: its standard error over seeds.
+        confidence: in (0, 1).
+        scale: the statistic's scale; bounds stay within its range.
+
+    Returns:
+        Low and high.
+
+    Raises:
+        ValueError: the confidence is outside (0, 1).
     """
     tail, (low, high) = tail_of(confidence), of_patients
     margin = _margin(tail, of_seeds)
-    # A bootstrap interval may lie beside the estimate; its margin on that side is then nothing, not negative.
+    # A bootstrap interval need not contain the estimate; the margin on that side is then 0, not negative.
     below, above = (np.hypot(np.maximum(side, 0), margin) for side in (value - low, high - value))
     return within_range((value - float(below), value + float(above)), scale)
 
 
 def two_way_interval(value: float, varies: TwoWay, confidence: float = 0.95, scale: Scale = "identity") -> Interval:
-    """For new patients and new seeds: `add_seeds` to Student's interval for patients alone; no narrower than for
-    patients.
+    """Interval for new patients and new seeds, at least as wide as Student's interval for new patients.
 
-    (NaN, NaN) where the spread over patients is undefined. Raises ValueError for a confidence outside (0, 1).
+    It is `add_seeds` applied to Student's interval for patients without the interaction.
+
+    Args:
+        value: the estimate.
+        varies: its standard errors.
+        confidence: in (0, 1).
+        scale: the statistic's scale.
+
+    Returns:
+        Low and high; (NaN, NaN) if the spread over patients is undefined.
+
+    Raises:
+        ValueError: the confidence is outside (0, 1).
     """
     of_patients = student_interval(value, varies.patients, confidence, scale)
     if varies.seeds.standard_error == 0 or np.isnan(of_patients).any():
@@ -163,16 +218,22 @@ def two_way_interval(value: float, varies: TwoWay, confidence: float = 0.95, sca
 
 
 def two_way_p_value(difference: float, varies: TwoWay) -> float:
-    """Two-sided p-value of a difference: the least 1 - confidence at which `two_way_interval` does not hold 0.
+    """Two-sided p-value of a difference: the smallest 1 - confidence at which `two_way_interval` does not contain 0.
 
-    Without a spread over patients as `stats.intervals.student_p_value`. Seeds leave no p-value below 2e-15.
+    Args:
+        difference: the estimate.
+        varies: its standard errors.
+
+    Returns:
+        The p-value; that of `stats.intervals.student_p_value` over patients if the standard error over seeds is 0, and
+        NaN if that one is NaN. With a standard error over seeds it is at least 2e-15.
     """
     of_patients = student_p_value(difference, varies.patients)
     if varies.seeds.standard_error == 0 or np.isnan(of_patients) or difference == 0:
         return of_patients
 
     def short(log_tail: float) -> float:
-        """By how much the margin stays below the difference."""
+        """The absolute difference minus the margin."""
         tail = float(np.exp(log_tail))
         return abs(difference) - float(np.hypot(_margin(tail, varies.patients_alone), _margin(tail, varies.seeds)))
 
@@ -189,11 +250,18 @@ def _margin(tail: float, spread: Spread) -> float:
 
 @dataclass(frozen=True)
 class Repeatability:
-    """How much of the variance between trainings is between cells: the intraclass correlation.
+    """The intraclass correlation: the share of the variance between trials that is between cells.
 
-    icc: at most 1, below 0 where trainings of one cell differ more than cells do; low, high: its interval. sd_cells,
-    sd_seeds: standard deviations between cells (0 where icc is below 0) and between trainings of one cell. n_cells,
-    n_trainings: of which. All numbers NaN with fewer than two cells, or where nothing varies.
+    All values except the counts are NaN with fewer than two cells, or if nothing varies.
+
+    Attributes:
+        icc: the intraclass correlation, at most 1; below 0 if trials of the same cell differ more than cells do.
+        low: lower bound of its interval.
+        high: upper bound of its interval.
+        sd_cells: standard deviation between cells; 0 if `icc` is below 0.
+        sd_seeds: standard deviation between trials of the same cell.
+        n_cells: number of cells.
+        n_trainings: number of trials.
     """
 
     icc: float
@@ -206,18 +274,23 @@ class Repeatability:
 
 
 def repeatability(estimates: Sequence[ArrayLike], confidence: float = 0.95) -> Repeatability:
-    """ICC(1) of a statistic over cells, with trainings from different seeds as repetitions (Shrout & Fleiss 1979).
+    """ICC(1) of a statistic over cells, with trials from different seeds as repetitions (Shrout & Fleiss 1979).
 
-    estimates: one array (S_i,) of two or more seeds per cell. The interval is the F distribution's of a one-way random
-    effects model (McGraw & Wong 1996); of unequal numbers of seeds, with their average n0 (Searle 1971), which is an
-    approximation. All cells are tested on the same patients: it is a statement about these patients.
+    The interval is that of a one-way random effects model by the F distribution (McGraw & Wong 1996). With unequal
+    numbers of seeds it uses their average n0 (Searle 1971), which is an approximation. All cells are tested on the same
+    patients, so the result applies to these patients only.
 
-    Raises ValueError for NaN, a cell of fewer than two seeds, or a confidence outside (0, 1).
+    Args:
+        estimates: for each cell (S_i,), the statistic of its two or more seeds.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: an estimate is NaN, a cell has fewer than two seeds, or the confidence is outside (0, 1).
     """
     tail, values = tail_of(confidence), [as_numbers("estimates", of_cell) for of_cell in estimates]
     seeds = np.array([len(of_cell) for of_cell in values])
     if (seeds < 2).any():
-        raise ValueError("estimates: a cell has one seed; leave it out")
+        raise ValueError("estimates: a cell has fewer than two seeds; leave this cell out")
     cells, trainings = len(values), int(seeds.sum())
     unknown = Repeatability(np.nan, *UNDEFINED, np.nan, np.nan, cells, trainings)
     if cells < 2:

@@ -1,7 +1,8 @@
-"""Intervals of shares of images where a patient has several, which hold for few of them and for none.
+"""Intervals of shares of images for patients with several images, valid even for very low counts.
 
-A patient's images are taken to agree, so a share is of as many independent images as there are patients, or fewer where
-patients bring different numbers. Where they do not agree the intervals are too wide, never too narrow.
+All images of a patient are assumed to agree. The effective sample size of a share is then the number of patients, or
+less if patients have different numbers of images. If images of a patient do not agree, the intervals are too wide,
+never too narrow.
 """
 
 from typing import NamedTuple
@@ -14,31 +15,42 @@ from stats.checks import as_ids, tail_of
 
 
 def effective_patients(patients: ArrayLike) -> float:
-    """How many images of independent patients carry as much as these, all of a patient's images being alike.
+    """Effective number of patients: the sample size of independent images with the same information.
 
-    `(sum m)^2 / sum m^2` for patients with m images each (Kish 1965): the number of patients where all
-    have as many. patients (n,): the id (string or integer) of the patient on each image.
+    It is `(sum m)^2 / sum m^2` for patients with m images (Kish 1965). This is the number of patients if all have the
+    same number of images, and less otherwise.
 
-    Raises ValueError for a missing id or no image.
+    Args:
+        patients: (n,), id (string or integer) of each image's patient.
+
+    Raises:
+        ValueError: an id is missing, or there is no image.
     """
     _, images = np.unique(as_ids("patients", patients), return_counts=True)
     return float(images.sum() ** 2 / (images**2).sum())
 
 
 class Bounds(NamedTuple):
-    """Low and high, each of the shape of what they bound."""
+    """Lower and upper bounds, each in the shape of the estimates."""
 
     low: np.ndarray
     high: np.ndarray
 
 
 def wilson_interval(shares: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> Bounds:
-    """The score interval of shares of n independent images each (Wilson 1927), in [0, 1] and never without width.
+    """Wilson's score interval of shares of independent images (Wilson 1927).
 
-    shares in [0, 1] and n above 0, of one shape or broadcast; n need not be whole, as an effective size is (Korn &
-    Graubard 1998 put one into the exact interval, which is wider).
+    Args:
+        shares: in [0, 1], of any shape.
+        n: sample sizes above 0, of the same shape or broadcast. They may be fractional, as effective sample sizes are
+            (Korn & Graubard 1998 use one in the exact interval, which is wider).
+        confidence: in (0, 1).
 
-    Raises ValueError for a confidence outside (0, 1).
+    Returns:
+        Low and high in [0, 1], always with a width above 0.
+
+    Raises:
+        ValueError: the confidence is outside (0, 1).
     """
     shares, n = np.asarray(shares, dtype=np.float64), np.asarray(n, dtype=np.float64)
     square = ndtri(tail_of(confidence)) ** 2
@@ -54,11 +66,20 @@ def of_sum(
     of_b: tuple[ArrayLike, ArrayLike],
     correlation: ArrayLike,
 ) -> Bounds:
-    """The interval of a + b from those of a and of b ("MOVER", Zou & Donner 2008; Newcombe 1998).
+    """The interval of a + b from the intervals of a and b (MOVER, Zou & Donner 2008; Newcombe 1998).
 
-    Either distance from an estimate to its bound stands for the standard error on that side, so that skewed and exact
-    intervals keep their shape. of_a, of_b: low and high; correlation of the two estimates, in [-1, 1]. All of one shape
-    or broadcast; NaN where any is.
+    On each side, the distance from an estimate to its bound is used in place of the standard error, so the intervals of
+    a and b may be asymmetric. All arguments have the same shape or are broadcast.
+
+    Args:
+        a: first estimate.
+        of_a: low and high of a.
+        b: second estimate.
+        of_b: low and high of b.
+        correlation: correlation of the two estimates, in [-1, 1].
+
+    Returns:
+        Low and high; NaN where an argument is NaN.
     """
     a, b, correlation = (np.asarray(values, dtype=np.float64) for values in (a, b, correlation))
 

@@ -1,7 +1,7 @@
-"""Within a cell: are the model's calls and scores related to how much it looks at vessels?
+"""Association between saliency ratios and correct calls over the images of one cell.
 
-A correlation over cells asks whether better models look at vessels more. This asks it of the images of one model, where
-there are thousands of points, and where other things differ between the images as well (see `ratio_and_correctness`).
+A correlation over cells shows whether better models have higher vessel ratios. This module looks at the images of one
+model instead: there are many more points, but images also differ in other respects (see `ratio_and_correctness`).
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from stats.checks import as_binary, as_nullable_numbers, as_numbers, as_probabil
 from stats.quotient import divide_or_nan
 from stats.resamples import PatientsResamples
 
-LEAST = 5  # images called right, and called wrong, that a label needs to be compared
-_BLOCK = 1 << 18  # numbers worked on at once: 2 MB stay in the processor's cache
+LEAST = 5  # minimum number of correctly called images, and of wrongly called images, of a label for an AUC
+_BLOCK = 1 << 18  # numbers per block: 2 MB, which fits into the processor's cache
 
 
 _Images = Literal["positive", "negative", "within label"]
@@ -24,16 +24,20 @@ _Images = Literal["positive", "negative", "within label"]
 
 @dataclass(frozen=True, eq=False)
 class Association:
-    """How a ratio goes with being right and with the score, over some of the images.
+    """Association of a ratio with correct calls and with the score, over a group of images.
 
-    images: "positive" or "negative" (of either label alone), or "within label" (the mean of the two).
-    n_right, n_wrong: images with a ratio that were called correctly and wrongly, of the labels that `auc` rests on;
-        n_without_ratio: images left out.
-    auc: the chance that a correctly called image has a higher ratio than a wrongly called one, ties counting 1/2; 0.5
-        where the ratio says nothing. NaN where fewer than `LEAST` images were called right, or wrong.
-    rho: Spearman's correlation of the ratio with the probability given to the true class, -1 to 1.
-    score_rho: the same with the score, the probability of a positive label.
-    auc_resampled, rho_resampled, score_rho_resampled (resamples,): the same in each resample. NaN is undefined.
+    Attributes:
+        images: "positive" or "negative" (images of one label), or "within label" (the weighted mean of both).
+        n_right: number of correctly called images with a ratio, of the labels that contribute to `auc`.
+        n_wrong: number of wrongly called images with a ratio, likewise.
+        n_without_ratio: number of images without a ratio, which are left out.
+        auc: probability that a correctly called image has a higher ratio than a wrongly called one; ties count 1/2, and
+            0.5 is no association. NaN with fewer than `LEAST` correctly or wrongly called images.
+        auc_resampled: (resamples,), `auc` in each resample; NaN if undefined.
+        rho: Spearman's correlation of the ratio with the probability of the true class, in [-1, 1].
+        rho_resampled: (resamples,), `rho` in each resample; NaN if undefined.
+        score_rho: Spearman's correlation of the ratio with the score, the probability of a positive label.
+        score_rho_resampled: (resamples,), `score_rho` in each resample; NaN if undefined.
     """
 
     images: _Images
@@ -51,33 +55,40 @@ class Association:
 def ratio_and_correctness(
     labels: ArrayLike, scores: ArrayLike, threshold: float, ratios: ArrayLike, resamples: PatientsResamples
 ) -> tuple[Association, Association, Association]:
-    """The association of ratios with correct calls and with scores: of positive images, of negative, and within label.
+    """Association of ratios with correct calls and with scores, for positive images, for negative images, and pooled.
 
-    labels (n,) of 0/1; scores (n,), the probability of a positive label, 0 to 1; an image is right where
-    `score >= threshold` agrees with its label. ratios (n,): NaN is a null and its image is left out, and counted.
+    This is an association, not a causal effect: an image out of focus, for example, is harder to call and also shows
+    fewer vessels. Over all images the labels are a confounder as well. Maps explain one class, so those of positives
+    differ from those of negatives, and at a given threshold one label is called correctly more often than the other.
+    Each label is therefore analysed separately.
 
-    It is an association, not an effect. An image out of focus is both harder to call and shows fewer vessels. Over
-    all images the mix of labels confounds too: maps explain one class, so those of positives differ from those of
-    negatives, and a threshold makes one label right more often than the other. Hence each label is measured by itself.
+    Within one label, a correct call means a score on one side of the threshold: high for positives, low for negatives.
+    A ratio that increases with the score is therefore associated with correct calls among positives and with wrong
+    calls among negatives, and the two cancel in the mean of `auc` and `rho`. Interpret these two for each label
+    separately. `score_rho` has the same sign for both labels, so its mean can be interpreted.
 
-    Within one label being right means a score on one side of the threshold: a high one for positives, a low one for
-    negatives. A ratio that rises with the score therefore goes with right calls among positives and with wrong calls
-    among negatives, and the mean of the two `auc` (or `rho`) cancels. Read these label by label. `score_rho` has one
-    sign in both labels, so its mean within label has a meaning.
+    The mean weights each label by the inverse variance under no association and independent images: pairs /
+    (images + 1) for the AUC, which are the weights of van Elteren (1960), and images - 1 for correlations. A label with
+    fewer than `LEAST` correctly or wrongly called images has no AUC, because it would depend on one or two images.
 
-    The mean weighs each label by the inverse of its variance where the ratio says nothing and images are independent:
-    for the AUC pairs / (images + 1), which are the weights of van Elteren (1960), for correlations images - 1. A label
-    with fewer than `LEAST` images called right, or wrong, has no AUC: it would rest on one or two images without
-    showing it.
+    Args:
+        labels: (n,) of 0/1.
+        scores: (n,) in [0, 1], probability of a positive label.
+        threshold: an image is called positive if `score >= threshold`.
+        ratios: (n,); NaN marks a missing ratio, whose image is left out and counted.
+        resamples: the resamples of the patients.
 
-    Raises ValueError for other labels, scores that are NaN or outside [0, 1], infinite ratios, or lengths that differ
-    from the resampled images.
+    Returns:
+        The associations for positive images, for negative images, and within label (the weighted mean of both).
+
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN or outside [0, 1], a ratio is infinite, or lengths differ.
     """
     positive, scores = as_binary("labels", labels), as_probabilities("scores", scores)
     ratios = as_nullable_numbers("ratios", ratios)
     require_same_length(labels=positive, scores=scores, ratios=ratios, resampled_images=resamples.patient_of_image)
     right = (scores >= threshold) == positive
-    # The estimate is the statistic where everyone is drawn once: the first of all resamples.
+    # The estimate is the statistic in the first resample, in which each patient is drawn once.
     once = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
     counts = np.asfortranarray(np.concatenate([once, resamples.counts]))
     known = ~np.isnan(ratios)
@@ -98,7 +109,17 @@ def ratio_and_correctness(
 
 
 def compared(right: np.ndarray, positive: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The images with a ratio (`known`) of labels that have `LEAST` called right, and wrong; all (n,) bool."""
+    """The images that contribute to the AUC of `ratio_and_correctness`.
+
+    Args:
+        right: (n,) bool, whether each image was called correctly.
+        positive: (n,) bool, its label.
+        known: (n,) bool, whether it has a ratio.
+
+    Returns:
+        (n,) bool: the images with a ratio of those labels with at least `LEAST` correctly and `LEAST` wrongly called
+        images.
+    """
     kept = np.zeros_like(known)
     for label in (known & positive, known & ~positive):
         kept |= label & (min((label & right).sum(), (label & ~right).sum()) >= LEAST)
@@ -106,13 +127,21 @@ def compared(right: np.ndarray, positive: np.ndarray, known: np.ndarray) -> np.n
 
 
 def spearman_over_images(x: ArrayLike, y: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
-    """Spearman's rho over the images of each resample, (resamples,) float64, exactly as on the repeated rows.
+    """Spearman's rho (with mid-ranks for ties) over the images of each resample, exactly as on the repeated rows.
 
-    x (n,) and y (n,), mid-ranks for ties. An image drawn w times is w tied rows, and twice its mid-rank, less the mean
-    of all, is the weight of the images below it less that of those above it. NaN where a resample has fewer than three
-    rows, or where x or y does not vary.
+    An image drawn w times counts as w tied rows. Twice its centred mid-rank is the weight of the images below it minus
+    the weight of the images above it.
 
-    Raises ValueError for NaN, or lengths that differ from the resampled images.
+    Args:
+        x: (n,).
+        y: (n,).
+        resamples: the resamples of the patients.
+
+    Returns:
+        (resamples,) float64; NaN for a resample with fewer than three rows, or in which x or y does not vary.
+
+    Raises:
+        ValueError: a value is NaN, or lengths differ.
     """
     x, y = as_numbers("x", x), as_numbers("y", y)
     require_same_length(x=x, y=y, resampled_images=resamples.patient_of_image)
@@ -122,7 +151,7 @@ def spearman_over_images(x: ArrayLike, y: ArrayLike, resamples: PatientsResample
     for start in range(0, len(rho), step):
         block = slice(start, start + step)
         weights = drawn[resamples.patient_of_image, block].astype(np.float64)
-        a, b = _centred_ranks(x, weights), _centred_ranks(y, weights)  # whole numbers, and so are the sums
+        a, b = _centred_ranks(x, weights), _centred_ranks(y, weights)  # whole numbers, like their sums
         weighted = weights * a
         covariance = np.einsum("ij,ij->j", weighted, b)
         spread = np.sqrt(np.einsum("ij,ij->j", weighted, a) * np.einsum("ij,ij,ij->j", weights, b, b))
@@ -132,7 +161,7 @@ def spearman_over_images(x: ArrayLike, y: ArrayLike, resamples: PatientsResample
 
 
 def _centred_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Twice the mid-ranks of values (n,) less their mean, where a value counts by its weights (n, k): (n, k)."""
+    """Twice the centred mid-ranks (n, k) of values (n,) with weights (n, k)."""
     order = np.argsort(values)
     up_to = np.zeros((len(values) + 1, weights.shape[1]))  # weight of the i lowest values
     np.cumsum(weights[order], axis=0, out=up_to[1:])
@@ -142,9 +171,9 @@ def _centred_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """Over some images: the weights of those right and wrong, the AUC and both correlations, each (1 + resamples,).
+    """Weights of correctly and wrongly called images, AUC and both correlations, each (1 + resamples,).
 
-    enough: whether the AUC rests on enough images.
+    enough: whether there are enough images for the AUC.
     """
 
     right: np.ndarray
@@ -173,7 +202,7 @@ class _Measured:
 def _measure(
     right: np.ndarray, scores: np.ndarray, ratios: np.ndarray, resamples: PatientsResamples, towards: int, enough: bool
 ) -> _Measured:
-    """towards: 1 where a higher score is right, -1 where a lower one is."""
+    """The measures of one label; `towards` is 1 if a higher score is correct, -1 if a lower one is."""
     if not right.size:
         nothing, undefined = np.zeros(len(resamples.counts)), np.full(len(resamples.counts), np.nan)
         return _Measured(nothing, nothing, undefined, undefined, undefined, enough)
@@ -184,7 +213,7 @@ def _measure(
 
 
 def _within_label(one: _Measured, other: _Measured) -> _Measured:
-    """Mean of the measures of either label, each weighted by the inverse of its variance under independence."""
+    """Mean of the measures of both labels, weighted by the inverse of their variances under independence."""
 
     def mean(values: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
         known = np.where(np.isnan(values), 0, weights)

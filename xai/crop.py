@@ -1,4 +1,4 @@
-"""The square around the field of view, at which an image and its masks are shown to a network."""
+"""The square crop around the field of view, which is the input of a network."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,13 @@ from scipy import sparse
 
 @dataclass(frozen=True)
 class Square:
-    """A square of whole pixels on an image. It may reach beyond the frame; what lies there is black."""
+    """A square of whole pixels on an image. It may extend beyond the frame, where it is black.
+
+    Attributes:
+        top: first row.
+        left: first column.
+        side: number of rows and of columns.
+    """
 
     top: int
     left: int
@@ -17,19 +23,28 @@ class Square:
 
 
 def bounding_box(fov: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns that the (H, W) bool field of view spans.
+    """The bounding box of a field of view.
+
+    Args:
+        fov: (H, W) bool.
+
+    Returns:
+        Its rows and its columns.
 
     Raises:
         ValueError: the field of view is empty.
     """
     rows, columns = np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
     if not len(rows):
-        raise ValueError("the field of view is empty: give a mask with the eye marked, or none to have it found")
+        raise ValueError("the field of view is empty: give a mask that marks the eye, or no mask to have it detected")
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def square_around(fov: np.ndarray) -> Square:
-    """The square centred on the bounding box of the (H, W) bool field of view, as wide as the box's longer side.
+    """The square centred on the bounding box of a field of view, with the box's longer side.
+
+    Args:
+        fov: (H, W) bool.
 
     Raises:
         ValueError: the field of view is empty.
@@ -40,22 +55,33 @@ def square_around(fov: np.ndarray) -> Square:
 
 
 def crop_image(rgb: np.ndarray, square: Square, size: int) -> np.ndarray:
-    """The square of an (H, W, 3) uint8 image as (size, size, 3) uint8, resized by antialiased bicubic (Pillow)."""
+    """Crops an image to a square and resizes it (Pillow's antialiased bicubic).
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        square: the square.
+        size: side of the result in pixels.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
     box = (square.left, square.top, square.left + square.side, square.top + square.side)
     crop = Image.fromarray(rgb).crop(box)
     return np.asarray(crop.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def coverage(mask: np.ndarray, square: Square, size: int) -> np.ndarray:
-    """How much of each pixel of the resized square is mask: exact area average of the full-resolution mask.
+    """Coverage of each pixel of the resized square by a mask: the exact area average at full resolution.
 
-    A vessel thinner than one output pixel keeps its area instead of vanishing or growing.
+    A vessel thinner than one output pixel keeps its area and neither vanishes nor grows.
 
     Args:
         mask: (H, W) bool.
+        square: the square.
+        size: side of the result in pixels.
 
     Returns:
-        (size, size) uint8, 0 to 255 for a share of 0 to 1.
+        (size, size) uint8, 0 to 255 for a coverage of 0 to 1.
     """
     rows = _shares(square.top, square.side, mask.shape[0], size)
     columns = _shares(square.left, square.side, mask.shape[1], size)
@@ -64,8 +90,8 @@ def coverage(mask: np.ndarray, square: Square, size: int) -> np.ndarray:
 
 
 def _shares(start: int, side: int, length: int, size: int) -> sparse.csr_array:
-    """(size, length) weights that average `side` source pixels, from pixel `start` on, into each of `size` pixels."""
-    # In units of 1 / (side * size) of the square the edges of source and output pixels are whole numbers.
+    """Weights (size, length) that average `side` source pixels, starting at `start`, into `size` output pixels."""
+    # In units of 1 / (side * size) of the square, the edges of source and output pixels are whole numbers.
     edges = np.union1d(np.arange(side + 1) * size, np.arange(size + 1) * side)
     source, target = start + edges[:-1] // size, edges[:-1] // side
     in_frame = (source >= 0) & (source < length)

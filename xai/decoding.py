@@ -1,4 +1,4 @@
-"""Opening picture files: what a decoder raises becomes one kind of error, and only the orientation is read of EXIF."""
+"""Opens image files. All errors of decoders become one class, and only the orientation is read from EXIF."""
 
 import io
 import logging
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-# What images and masks are stored in. Others are left out: Pillow runs programs to draw some of them.
+# File formats of images and masks. Others are excluded, because Pillow runs external programs for some of them.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF", "TGA", "PCX", "SGI", "PSD")
 _ORIENTATION = 0x0112  # EXIF tag 274
-# What each value of the tag asks for, as Pillow's operation; 1 and anything undefined ask for none.
+# Pillow's operation for each value of the tag; 1 and undefined values need none.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,22 +27,24 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ASKED, _TO_DO, _PAGES = "orientation asked for", "orientation to do", "pages"  # entries of a picture's `info`
-_LONGEST = 32_767  # px a side; damaged headers ask for more, and take long to decode
-_TOO_DEEP = ("I", "F")  # Pillow's modes of 32 bits a pixel
-_DEPTHS = (8, 10, 12, 14, 16)  # bits a channel that cameras and scanners fill of a file's 16
+_LONGEST = 32_767  # px per side; damaged headers may name more, which takes long to decode
+_TOO_DEEP = ("I", "F")  # Pillow's modes with 32 bits per pixel
+_DEPTHS = (8, 10, 12, 14, 16)  # bits per channel that cameras and scanners use of a file's 16
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its complaints about a file reach the screen
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise Pillow's warnings about a file are printed
 
 
 class PictureError(ValueError):
-    """A file that is not a usable picture; the message says why in one line."""
+    """A file is not a usable image; the message states the reason in one line."""
 
 
 @dataclass(frozen=True)
 class Picture:
     """A decoded file, upright.
 
-    rgb: (H, W, 3) uint8. opaque: (H, W) bool, False where the picture is transparent; None where all of it is opaque.
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        opaque: (H, W) bool, False where the image is transparent; None if no pixel is transparent.
     """
 
     rgb: np.ndarray
@@ -50,14 +52,15 @@ class Picture:
 
 
 def read_picture(source: Path | bytes, rgb_unless_said: bool = False) -> Picture:
-    """The first frame of a file as colours of 8 bits a channel, turned the way its EXIF block says.
+    """Reads the first frame of an image file with 8 bits per channel, and rotates it by its EXIF orientation.
 
     Args:
-        source: a file, or the content of one.
-        rgb_unless_said: what a JPEG holds that says nothing of its colours: RGB instead of YCbCr.
+        source: a file, or the content of a file.
+        rgb_unless_said: read a JPEG without a colour space marker as RGB instead of YCbCr.
 
     Raises:
-        PictureError: missing, damaged, not a picture, too large to be decoded safely, or of 32 bits a channel.
+        PictureError: the file is missing, damaged, not an image, too large to be decoded safely, or has 32 bits per
+            channel.
     """
     decoded = _decode(source, rgb_unless_said)
     picture = decoded.picture
@@ -73,47 +76,48 @@ def read_picture(source: Path | bytes, rgb_unless_said: bool = False) -> Picture
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The decoded pixels of a file's first frame, as they are stored: not turned, in the file's own mode.
+    """The decoded pixels of a file's first frame as stored, without rotation and in the file's own mode.
 
-    Colours of more than 8 bits a channel come with the upper 8; `read_picture` uses all of them.
+    Of colours with more than 8 bits per channel only the upper 8 are returned; `read_picture` uses all of them.
 
     Raises:
-        PictureError: missing, damaged, not a picture, or too large to be decoded safely.
+        PictureError: the file is missing, damaged, not an image, or too large to be decoded safely.
     """
     return _decode(path).picture
 
 
 def turned(picture: Image.Image) -> bool:
-    """Whether EXIF asks to turn or mirror the stored pixels of what `open_picture` returned.
+    """Whether EXIF requires a rotation or mirroring of the stored pixels of an image from `open_picture`.
 
-    Also where Pillow has done it already, as it does with TIFF.
+    True also if Pillow has already applied it, as it does for TIFF.
     """
     return picture.info[_ASKED] in _TURNS
 
 
 def pages(picture: Image.Image) -> int:
-    """How many pages, or frames, the file has of which `open_picture` returned the first."""
+    """Number of pages or frames in the file of an image from `open_picture`."""
     return picture.info[_PAGES]
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """What `open_picture` returned, turned the way its EXIF orientation tag says.
+    """An image from `open_picture`, rotated by its EXIF orientation.
 
-    Only that tag is read. `PIL.ImageOps.exif_transpose` writes the whole EXIF block anew, which fails on tags that a
-    camera has stored in another type than the standard's although the pixels are sound.
+    Only this tag is read. `PIL.ImageOps.exif_transpose` rewrites the whole EXIF block. That fails on tags that a camera
+    has stored in a non-standard type, although the pixels are intact.
     """
     turn = _TURNS.get(picture.info[_TO_DO])
     return picture if turn is None else picture.transpose(turn)
 
 
 def eight_bits(levels: np.ndarray, depth: int | None = None) -> np.ndarray:
-    """Levels of up to 16 bits as uint8.
+    """Converts levels of up to 16 bits to uint8.
 
     Args:
         levels: unsigned integers of any shape.
-        depth: bits that the levels can use. By default the least of 8, 10, 12, 14 and 16 that holds the brightest
-            level, since a file does not say that a camera filled 12 of its 16 bits. A picture of 16 bits whose
-            brightest level is below a quarter of the range is therefore taken for one of 14, and so on.
+        depth: number of bits that the levels use. By default it is the smallest of 8, 10, 12, 14 and 16 that contains
+            the brightest level, because a file does not state that a camera used only 12 of its 16 bits. An image with
+            16 bits whose brightest level is below a quarter of the range is therefore read as one with 14 bits, and so
+            on.
     """
     if depth is None:
         used = int(levels.max()).bit_length()
@@ -123,7 +127,7 @@ def eight_bits(levels: np.ndarray, depth: int | None = None) -> np.ndarray:
 
 @contextmanager
 def _decoding() -> Iterator[None]:
-    """Decoders raise whatever a damaged file leads them to: struct.error, KeyError, zlib.error, MemoryError, ..."""
+    """Turns all errors into PictureError: damaged files raise struct.error, KeyError, zlib.error, MemoryError, ..."""
     try:
         yield
     except PictureError:
@@ -137,7 +141,7 @@ def _decoding() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in one line and without the path, which whoever reports it adds."""
+    """The reason of an error in one line, without the path, which the caller adds."""
     if isinstance(error, Image.UnidentifiedImageError):
         return "cannot identify image file: save it as PNG, TIFF or JPEG"
     if isinstance(error, OSError) and error.strerror:
@@ -149,9 +153,9 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """The stored pixels in the file's own mode; of more than 8 bits a channel also the levels, and their depth.
+    """The stored pixels in the file's own mode and, if they have more than 8 bits per channel, all their levels.
 
-    levels: (H, W) or (H, W, 3) uint8 or uint16. depth: bits that they can use, where the file says it.
+    levels: (H, W) or (H, W, 3) uint8 or uint16; depth: number of bits that they use, if the file states it.
     """
 
     picture: Image.Image
@@ -161,12 +165,12 @@ class _Decoded:
 
 def _decode(source: Path | bytes, rgb_unless_said: bool = False) -> _Decoded:
     with _decoding(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of metadata that the pixels do not depend on
+        warnings.simplefilter("ignore")  # warnings about metadata that do not affect the pixels
         data = source if isinstance(source, bytes) else source.read_bytes()
         file = Image.open(io.BytesIO(data), formats=_FORMATS)
         if max(file.size) > _LONGEST:
-            raise PictureError(f"{file.width}x{file.height} pixels: at most {_LONGEST} a side are read")
-        # Pillow turns a TIFF itself while it loads, and forgets that it did. Of others, asking first may load them.
+            raise PictureError(f"{file.width}x{file.height} pixels: at most {_LONGEST} per side are supported")
+        # Pillow rotates a TIFF while loading it and drops the tag. With other formats, reading the tag may load it.
         asked = _orientation(file) if file.format == "TIFF" else None
         decoded = _plain_levels(file, data) or _load(file, data, rgb_unless_said)
         to_do = 1 if asked is not None else _orientation(file)
@@ -179,12 +183,12 @@ def _load(file: ImageFile.ImageFile, data: bytes, rgb_unless_said: bool) -> _Dec
     deep = _is_deep(file)
     white_is_zero = file.format == "TIFF" and file.tag_v2.get(262) == 0  # type: ignore[attr-defined]
     if rgb_unless_said and _says_nothing_of_colours(file):
-        file.draft("YCbCr", file.size)  # leaves out the conversion to RGB
+        file.draft("YCbCr", file.size)  # skips the conversion to RGB
         return _Decoded(Image.frombytes("RGB", file.size, file.tobytes()))
     file.load()
     if file.mode.startswith("I;16"):
         levels = np.asarray(file).astype(np.uint16)
-        # Pillow minds that of 8 bits and not of 16.
+        # Pillow inverts such files with 8 bits, but not with 16.
         return _Decoded(file, ~eight_bits(levels) if white_is_zero else levels)
     return _deep_levels(file, data) if deep and file.mode not in _TOO_DEEP else _Decoded(file)
 
@@ -197,17 +201,17 @@ def _pages(file: ImageFile.ImageFile) -> int:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """The EXIF tag's value; 1, as stored, where it is absent, damaged or not of the standard's values."""
+    """The value of the EXIF tag; 1 (as stored) if it is absent, damaged or not a standard value."""
     try:
         value = picture.getexif().get(_ORIENTATION, 1)
         asked = int(value[0] if isinstance(value, tuple) else value)
-    except Exception:  # a damaged EXIF block asks for nothing
+    except Exception:  # a damaged EXIF block is ignored
         return 1
     return asked if asked in _TURNS else 1
 
 
 def _says_nothing_of_colours(file: ImageFile.ImageFile) -> bool:
-    """Whether it is a JPEG of three channels without JFIF marker, Adobe marker, or channels named R, G and B."""
+    """Whether it is a JPEG with three channels and without JFIF marker, Adobe marker, or channels named R, G and B."""
     if file.format != "JPEG" or file.mode != "RGB" or file.info.keys() & {"jfif", "adobe"}:
         return False
     return [layer[0] for layer in file.layer] != list(b"RGB")  # type: ignore[attr-defined]
@@ -218,7 +222,7 @@ def _turned(array: np.ndarray, turn: Image.Transpose) -> np.ndarray:
 
 
 def _colours(picture: Image.Image) -> np.ndarray:
-    """(H, W, 3) uint8. What is transparent keeps the colour stored there."""
+    """(H, W, 3) uint8. Transparent pixels keep their stored colour."""
     if _has_transparency(picture):
         return np.asarray(picture.convert("RGBA"))[..., :3]
     return np.asarray(picture.convert("RGB"))
@@ -229,7 +233,7 @@ def _has_transparency(picture: Image.Image) -> bool:
 
 
 def _opaque(picture: Image.Image) -> np.ndarray | None:
-    """(H, W) bool: no less than half as opaque as the most opaque pixel; None where that is all of the picture."""
+    """(H, W) bool: at least half as opaque as the most opaque pixel; None if this is true of all pixels."""
     if not _has_transparency(picture):
         return None
     if picture.mode.startswith("I;16"):
@@ -241,7 +245,7 @@ def _opaque(picture: Image.Image) -> np.ndarray | None:
 
 
 def _plain_levels(file: ImageFile.ImageFile, data: bytes) -> _Decoded | None:
-    """PPM and PGM of more than 8 bits, which Pillow reads slowly, colours with 8, and grey levels with 32."""
+    """Reads PPM and PGM with more than 8 bits. Pillow is slow on these, reads colours with 8 bits, and grey with 32."""
     if file.format != "PPM" or file.mode not in ("RGB", "I") or file.tile[0].codec_name == "ppm_plain":
         return None
     args = file.tile[0].args
@@ -258,7 +262,7 @@ def _plain_levels(file: ImageFile.ImageFile, data: bytes) -> _Decoded | None:
 
 
 def _is_deep(file: ImageFile.ImageFile) -> bool:
-    """Whether a file that is not loaded yet may have more than 8 bits a channel."""
+    """Whether a file that is not yet loaded may have more than 8 bits per channel."""
     bits = file.tag_v2.get(258, 1) if file.format == "TIFF" else 1  # type: ignore[attr-defined]
     if max(bits if isinstance(bits, tuple) else (bits,)) > 8 or file.format == "JPEG2000":
         return True
@@ -266,33 +270,33 @@ def _is_deep(file: ImageFile.ImageFile) -> bool:
 
 
 def _deep_levels(file: ImageFile.ImageFile, data: bytes) -> _Decoded:
-    """All bits of a colour picture of which Pillow reads the upper 8."""
+    """All bits of a colour image of which Pillow reads the upper 8."""
     import cv2
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it complains about metadata
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it warns about metadata
     wavelets = file.format == "JPEG2000"
     levels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if wavelets and (levels is None or levels.dtype != np.uint16):
-        return _Decoded(file)  # it has only 8
+        return _Decoded(file)  # only 8 bits
     if levels is not None and levels.dtype == np.uint16 and levels.ndim == 3 and file.mode in ("RGB", "RGBA"):
-        levels = np.ascontiguousarray(levels[..., 2::-1])  # blue comes first
+        levels = np.ascontiguousarray(levels[..., 2::-1])  # from BGR to RGB
         upper, opaque = np.asarray(file.convert("RGB")), _opaque(file)
         where = slice(None) if opaque is None else opaque
-        # Two decoders that agree have read the file as it is meant. JPEG 2000 may hold fewer bits, which Pillow rounds,
-        # white to black: hence the wrapped difference.
+        # The levels are accepted if both decoders agree. JPEG 2000 may have fewer bits, which Pillow rounds so that
+        # white can become black: hence the wrapped difference.
         for depth in (16, 14, 12, 10) if wavelets else (16,):
             shifted = (levels >> (depth - 8)).astype(np.uint8)
             if shifted.shape == upper.shape and (upper - shifted)[where].max(initial=0) <= int(wavelets):
                 return _Decoded(file, levels, None if depth == 16 else depth)
-    raise PictureError("not a readable picture (more than 8 bits a channel in an unusual layout: save it with 8)")
+    raise PictureError("not a readable picture (more than 8 bits per channel in an unusual layout: save it with 8)")
 
 
 def stored_orientation(path: Path) -> int:
-    """How EXIF says a file's stored pixels are turned, which are not decoded: 1 (upright, or it does not say) to 8."""
+    """The EXIF orientation of a file, from 1 (upright or unknown) to 8. The pixels are not decoded."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_FORMATS) as picture:
                 return _orientation(picture)
-    except Exception:  # whoever decodes the file reports what is wrong with it
+    except Exception:  # reported when the file is decoded
         return 1

@@ -1,4 +1,4 @@
-"""Which images are shown: chosen by rule, so that nobody can pick those that please."""
+"""Selection of example images by a fixed rule, to prevent cherry-picking."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ import numpy as np
 Group = Literal["best", "median", "worst"]
 GROUPS: tuple[Group, ...] = ("best", "median", "worst")
 RULE = (
-    "Images that have a vessel ratio and whose vessels were found are ranked by the ratio, ties in the order of the "
-    "test set; the highest, the lowest and the one nearest the middle (of two, the lower) are taken in turn, passing "
-    "over patients already shown."
+    "Images with a vessel ratio and detected vessels are ranked by the ratio, with ties in the order of the test set. "
+    "The image with the highest ratio, the one with the lowest and the one nearest the middle rank (of two, the lower) "
+    "are selected in turn, skipping patients already shown."
 )
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image to show.
+    """One example image.
 
     Attributes:
-        group: best looks at the vessels most, worst least.
-        index: its place among the ratios given.
+        group: "best" for a high vessel ratio, "worst" for a low one.
+        index: position of the image in the given ratios.
         rank: 1 for the highest ratio, `ranked` for the lowest.
-        ranked: how many images were ranked.
-        ratio: its own.
+        ranked: number of ranked images.
+        ratio: the image's ratio.
     """
 
     group: Group
@@ -35,17 +35,18 @@ class Example:
 
 
 def choose(ratios: np.ndarray, patients: Sequence[str] | np.ndarray, no_vessels: np.ndarray, k: int) -> list[Example]:
-    """Choose by `RULE` up to k best, k median and k worst images, of as many different patients.
+    """Selects up to k best, k median and k worst images by `RULE`, each of a different patient.
 
     Args:
-        ratios: (n,) float; an image whose ratio is not finite has none and is never shown.
-        patients: (n,) the patient on each image.
-        no_vessels: (n,) bool, flagged so by `xai.vessels.quality`: over a handful of pixels a ratio is noise, and the
-            extremes would be images without vessels to look at.
-        k: images a group; with fewer than 3 k patients the groups get fewer, as equal in number as can be.
+        ratios: (n,) float, vessel ratio of each image; an image without a finite ratio is never selected.
+        patients: (n,), patient of each image.
+        no_vessels: (n,) bool, flag `no_vessels` of `xai.vessels.quality`. These images are not selected, because a
+            ratio over a few pixels is noise and the extremes would be images without visible vessels.
+        k: number of images per group. With fewer than 3 k patients the groups have fewer images, as equal in number as
+            possible.
 
     Returns:
-        Group after group in the order of `GROUPS`, each by rank. No image and no patient comes twice.
+        The examples in the order of `GROUPS`, and by rank in each group. No image and no patient occurs twice.
 
     Raises:
         ValueError: k is negative, or the arrays differ in length.
@@ -57,7 +58,7 @@ def choose(ratios: np.ndarray, patients: Sequence[str] | np.ndarray, no_vessels:
     order = np.argsort(-ratios, kind="stable")
     order = order[np.isfinite(ratios[order]) & ~no_vessels[order]]
     last = len(order) - 1
-    waiting: dict[Group, Iterator[int]] = {  # places in `order`, the next to be taken first
+    waiting: dict[Group, Iterator[int]] = {  # positions in `order`, in the order of selection
         "best": iter(range(len(order))),
         "worst": iter(range(last, -1, -1)),
         "median": iter(sorted(range(len(order)), key=lambda place: (abs(2 * place - last), -place))),
@@ -67,7 +68,7 @@ def choose(ratios: np.ndarray, patients: Sequence[str] | np.ndarray, no_vessels:
     for _ in range(k):
         for group, places in waiting.items():
             place = next((place for place in places if patients[order[place]] not in shown), None)
-            if place is None:  # everybody is shown
+            if place is None:  # every patient has been selected
                 break
             index = int(order[place])
             shown.add(patients[index])

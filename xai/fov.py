@@ -1,4 +1,4 @@
-"""The field of view (FOV): which pixels of a fundus image show the eye and which the camera's black surround."""
+"""Detection of the field of view (FOV): the pixels that show the retina, without the camera's black surround."""
 
 from dataclasses import dataclass
 
@@ -6,26 +6,26 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-_WORKING_SIDE = 512  # px; the outline is found on a reduced image and drawn at full size
-_BLACK = 10  # grey levels; an image with nothing brighter shows no eye
+_WORKING_SIDE = 512  # px; the outline is detected on a reduced image and drawn at full size
+_BLACK = 10  # grey levels; an image without brighter pixels shows no eye
 _DARK = (0.12, 0.06, 0.03, 0.015)  # shares of the brightness range that count as surround, tried in this order
-_LIGHT = 64  # grey levels; a surround brighter than that is not the camera's black one
-_WHITE, _SPREAD, _WHITE_SPREAD = 220, 6, 24  # white paper and JPEG vary more than a colour that a program filled in
-_TOLERANCE = 0.015  # of the outline's half-size: how far from the ellipse a rim point still supports it
+_LIGHT = 64  # grey levels; a brighter surround is not the camera's black one
+_WHITE, _SPREAD, _WHITE_SPREAD = 220, 6, 24  # white paper and JPEG vary more than a colour filled in by software
+_TOLERANCE = 0.015  # of the outline's half-size: largest distance of a supporting rim point from the ellipse
 _TRIALS = 300
-_FEWEST_POINTS = 40  # on the rim; fewer and the frame holds no rim to speak of
-_SAME, _ALIKE = 0.97, 0.9  # Dice of disc and bright region: a match, and the least to accept where no threshold matches
+_FEWEST_POINTS = 40  # minimum number of rim points; with fewer the frame shows too little of the rim
+_SAME, _ALIKE = 0.97, 0.9  # Dice of disc and bright region: a match, and the minimum if no threshold gives a match
 
 
 def find_fov(rgb: np.ndarray) -> np.ndarray:
-    """The field of view of one image of any size.
+    """Detects the field of view of an image of any size.
 
-    The largest region brighter than the surround is found; where it is no disc, the threshold is lowered. A disc (an
-    axis-parallel ellipse, as images are often resized without keeping their aspect ratio) is fitted to its rim by
-    RANSAC (Fischler & Bolles 1981), so that dark retina, labels and notches at the rim do not bend it. Where the frame
+    The largest region brighter than the surround is located; if it is not a disc, the threshold is lowered. A disc (an
+    axis-parallel ellipse, because images are often resized without keeping their aspect ratio) is fitted to its rim by
+    RANSAC (Fischler & Bolles 1981), so that dark retina, labels and notches at the rim do not distort it. If the frame
     or the camera cuts the disc off straight, the region's bounding box cuts the ellipse. A region that is not a disc
-    (a montage, an image without surround) is returned as found. A surround of one light colour, as publishers and
-    slide programs put in place of the camera's black one, counts as black.
+    (a montage, or an image without surround) is returned as it is. A surround of one light colour, which publishers and
+    presentation software use instead of the camera's black, is treated as black.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -44,8 +44,8 @@ def find_fov(rgb: np.ndarray) -> np.ndarray:
     grey = ndimage.median_filter(brightest if light is None else np.where(light, 0, brightest), 5)
     darkest, bright = np.percentile(grey, (1, 90))
     if bright <= _BLACK:
-        raise ValueError(f"the image is black (brightest tenth: {bright:.0f} of 255): no field of view to find")
-    surround = min(darkest, _DARK[0] * bright)  # an image without a surround has no pixel as dark as that
+        raise ValueError(f"the image is black (brightest tenth: {bright:.0f} of 255): it shows no field of view")
+    surround = min(darkest, _DARK[0] * bright)  # in an image without a surround no pixel is this dark
 
     regions = [_bright_region(grey, surround + dark * (bright - surround)) for dark in _DARK]
     best, best_dice = None, _ALIKE
@@ -62,16 +62,16 @@ def find_fov(rgb: np.ndarray) -> np.ndarray:
 
 
 def has_light_surround(rgb: np.ndarray) -> bool:
-    """Whether the eye of an image (H, W, 3) uint8 lies on a surround of one light colour."""
+    """Whether the field of view of an image (H, W, 3) uint8 has a surround of one light colour."""
     step = max(1, round(max(rgb.shape[:2]) / _WORKING_SIDE))
     return _light_surround(np.asarray(Image.fromarray(rgb).reduce(step))) is not None
 
 
 def _light_surround(rgb: np.ndarray) -> np.ndarray | None:
-    """(H, W) bool: what is of one light colour from the edge of the frame inwards; None where nothing is.
+    """(H, W) bool: the surround of one light colour, connected to the edge of the frame; None if there is none.
 
-    Three of the four corners must have that colour, which must be white, or even and not reddish as retina is, and end
-    at a sharp rim: retina that fills the frame, overexposed or out of focus, is not a surround.
+    Three of the four corners must have this colour. It must be white, or uniform and not reddish like retina, and end
+    at a sharp rim: overexposed or unfocused retina that fills the frame is not a surround.
     """
     side = max(2, min(rgb.shape[:2]) // 32)
     ends = (slice(side), slice(-side, None))
@@ -93,7 +93,7 @@ def _light_surround(rgb: np.ndarray) -> np.ndarray | None:
     rim = ndimage.binary_erosion(rim, iterations=2) & ~ndimage.binary_erosion(rim, iterations=4)
     if not rim.any() or np.median(distance[rim]) < 2 * spread:
         return None
-    return ndimage.binary_dilation(surround)  # the pixels on its border are a mixture
+    return ndimage.binary_dilation(surround)  # includes the mixed pixels on its border
 
 
 def _bright_region(grey: np.ndarray, threshold: float) -> np.ndarray:
@@ -102,7 +102,7 @@ def _bright_region(grey: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _largest_region(inside: np.ndarray) -> np.ndarray:
-    """The largest connected region of a mask; all False where the mask is empty."""
+    """The largest connected region of a mask; all False if the mask is empty."""
     regions, _ = ndimage.label(inside)
     areas = np.bincount(regions.ravel())
     areas[0] = 0
@@ -115,7 +115,7 @@ def _dice(a: np.ndarray, b: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class _Disc:
-    """An axis-parallel ellipse inside a box, in pixels: (vertical, horizontal) each, edges at whole numbers."""
+    """An axis-parallel ellipse cut by a box, in pixels, each (vertical, horizontal), with edges at whole numbers."""
 
     centre: tuple[float, float]
     radii: tuple[float, float]
@@ -123,7 +123,7 @@ class _Disc:
     stop: tuple[int, int]
 
     def draw(self, height: int, width: int, step: int = 1) -> np.ndarray:
-        """(height, width) bool: the disc on a frame whose pixels are `step` times smaller."""
+        """(height, width) bool: the disc on a frame with pixels smaller by the factor `step`."""
         distance = []
         for axis, length in enumerate((height, width)):
             position = (np.arange(length, dtype=np.float32) + 0.5) / step
@@ -134,7 +134,7 @@ class _Disc:
 
 
 def _fit_disc(region: np.ndarray) -> _Disc | None:
-    """The disc whose rim is the region's, or None where the region is not a disc."""
+    """The disc fitted to the region's rim, or None if the region is not a disc."""
     extent = [np.flatnonzero(region.any(axis=1 - axis))[[0, -1]] + (0, 1) for axis in (0, 1)]
     start, stop = np.array(extent).T
     inner = ndimage.binary_erosion(region, np.ones((3, 3)))
@@ -144,7 +144,7 @@ def _fit_disc(region: np.ndarray) -> _Disc | None:
     ellipse = _fit_ellipse((rim - middle) / half)
     if ellipse is None:
         return None
-    centre, radii = middle + ellipse[:2] * half, ellipse[2:] * half + 0.5  # the rim's pixels lie inside by half of one
+    centre, radii = middle + ellipse[:2] * half, ellipse[2:] * half + 0.5  # centres of rim pixels lie 0.5 px inside
     return _Disc(tuple(centre), tuple(radii), tuple(start), tuple(stop))
 
 
@@ -164,7 +164,7 @@ def _fit_ellipse(points: np.ndarray) -> np.ndarray | None:
 
 
 def _solve_ellipse(points: np.ndarray) -> np.ndarray:
-    """(..., 4) ellipses around the origin through (..., n, 2) points, in the least-squares sense; NaN where none is."""
+    """Least-squares ellipses (..., 4) through points (..., n, 2); NaN if there is none."""
     square, linear = np.split(np.linalg.pinv(np.concatenate([points**2, points], axis=-1)).sum(axis=-1), 2, axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         centre = -linear / (2 * square)
@@ -174,7 +174,7 @@ def _solve_ellipse(points: np.ndarray) -> np.ndarray:
 
 
 def _off_ellipse(points: np.ndarray, ellipse: np.ndarray) -> np.ndarray:
-    """(..., N): how far (N, 2) points lie from (..., 4) ellipses, as a share of the radius."""
+    """Distances (..., N) of points (N, 2) from ellipses (..., 4), relative to the radius."""
     centre, radii = ellipse[..., None, :2], ellipse[..., None, 2:]
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.abs(np.linalg.norm((points - centre) / radii, axis=-1) - 1)

@@ -1,8 +1,8 @@
 """Batched Grad-CAM (Selvaraju et al. 2017) on vision transformers.
 
-The target layer is the input of the last block's attention, `blocks[-1].norm1`: with a class-token classifier the
-patch tokens of the last block's *output* receive no gradient. Only that one block needs autograd, so the map of an
-image costs a forward pass of the model and a backward pass of its last block; from cached tokens, the latter.
+The target layer is the input of the last block's attention, `blocks[-1].norm1`, because with a class-token classifier
+the patch tokens of the last block's *output* receive no gradient. Only the last block needs autograd. A map therefore
+costs a forward pass of the model and a backward pass of its last block, or only the backward pass from cached tokens.
 """
 
 from typing import Literal
@@ -15,25 +15,26 @@ from torch import Tensor
 from backbones import finish_from
 
 Scaling = Literal["minmax", "raw"]
-EPSILON = 1e-7  # pytorch-grad-cam's guard against dividing by zero; it shows in maps with a maximum below about 1e-4
+EPSILON = 1e-7  # as in pytorch-grad-cam, against division by zero; it affects maps with a maximum below about 1e-4
 
 
 def gradcam(model: VisionTransformer, tokens: Tensor, target_class: int = 1, block: int = -1) -> Tensor:
-    """Signed class-activation maps, before the ReLU.
+    """Signed Grad-CAM maps, before the ReLU.
 
-    Pictures of a batch do not mix: tokens that are not finite make that picture's map NaN (`not_finite` finds it).
+    The images of a batch do not affect each other. The map of an image with tokens that are not finite is NaN; use
+    `not_finite` to find such maps.
 
     Args:
-        model: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
-        tokens: (B, N, C) entering the block, as `encode_until(model, images, depth - 1)` returns them for the last.
+        model: the network with its classifier, in eval mode, with or without LoRA; all its parameters may be frozen.
+        tokens: (B, N, C), the input of the block; for the last block, as from `encode_until(model, images, depth - 1)`.
         target_class: the class whose logit is explained; 1 is the positive class.
-        block: whose `norm1` is the target layer; negative counts from the end.
+        block: the block whose `norm1` is the target layer; negative numbers count from the end.
 
     Returns:
         (B, rows, columns) float32 on the model's patch grid and device.
 
     Raises:
-        ValueError: training mode, no such class, or a block without `norm1`.
+        ValueError: the model is in training mode, has no such class, or the block has no `norm1`.
     """
     activations, gradients = at_target_layer(model, tokens, target_class, block)
     weights = gradients.mean(dim=1, keepdim=True)
@@ -43,22 +44,22 @@ def gradcam(model: VisionTransformer, tokens: Tensor, target_class: int = 1, blo
 def at_target_layer(
     model: VisionTransformer, tokens: Tensor, target_class: int = 1, block: int = -1
 ) -> tuple[Tensor, Tensor]:
-    """What class-activation maps are made of: activations at the target layer, and the class's gradients there.
+    """Activations at the target layer and the gradients of the class's logit there, for class activation maps.
 
-    Arguments and errors are those of `gradcam`. Nothing of the model changes, `.grad` included.
+    Arguments and errors are as in `gradcam`. The model is not changed, including `.grad`.
 
     Returns:
-        (B, patches, C) each, on the model's device; class token and registers are left out.
+        Activations and gradients, each (B, patches, C) on the model's device, without class token and registers.
     """
     require_explainable(model, target_class)
     layer = model.blocks[block]
     if not hasattr(layer, "norm1"):
-        raise ValueError(f"blocks[{block}], a {type(layer).__name__}, has no norm1, the layer that is explained")
+        raise ValueError(f"blocks[{block}], a {type(layer).__name__}, has no norm1, which is the target layer")
     captured: list[Tensor] = []
     handle = layer.norm1.register_forward_hook(lambda module, args, output: captured.append(output))
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            inputs = tokens.detach().clone().requires_grad_()  # so that a frozen model has something to differentiate
+            inputs = tokens.detach().clone().requires_grad_()  # needed if all parameters are frozen
             logits = finish_from(model, inputs, range(len(model.blocks))[block])
             (activations,) = captured
             (gradients,) = torch.autograd.grad(logits[:, target_class].sum(), activations)
@@ -69,27 +70,39 @@ def at_target_layer(
 
 
 def require_explainable(model: VisionTransformer, target_class: int) -> None:
-    """Raises ValueError for a model in training mode, and for a class that it does not have."""
+    """Checks that a model can be explained.
+
+    Args:
+        model: the network with its classifier.
+        target_class: the class to explain.
+
+    Raises:
+        ValueError: the model is in training mode, or has no such class.
+    """
     if model.training:
         raise ValueError("the model is in training mode, where dropout alters its maps: call model.eval() first")
     if not 0 <= target_class < model.num_classes:
-        raise ValueError(f"target class {target_class} of a model with {model.num_classes} classes")
+        last = model.num_classes - 1
+        raise ValueError(
+            f"target class {target_class} of a model with {model.num_classes} classes: choose one from 0 to {last}"
+        )
 
 
 def not_finite(maps: Tensor) -> list[int]:
-    """Positions in the batch whose map (B, rows, columns) holds a NaN or an infinity: to be rejected, the rest kept."""
+    """Positions in the batch of maps (B, rows, columns) with a NaN or infinite value, which must be rejected."""
     return (~maps.isfinite().flatten(1).all(dim=1)).nonzero()[:, 0].tolist()
 
 
 def saliency_maps(signed: Tensor, size: int, scaling: Scaling = "minmax") -> Tensor:
-    """Maps at the image's size, negative values set to 0.
+    """Saliency maps at the image's size, with negative values set to 0.
 
-    `minmax` stretches every map to 0..1 as pytorch-grad-cam does, before and after enlarging: the published study's
-    convention, at the price of absolute strength. `raw` keeps the values. A map without a positive value is all zeros,
-    one with a NaN is all NaN (`minmax`).
+    A map without a positive value becomes all zeros. With `minmax`, a map with a NaN becomes all NaN.
 
     Args:
         signed: (B, rows, columns), as every method of `xai.methods` returns them.
+        size: side of the result in pixels.
+        scaling: `minmax` scales every map to 0..1 before and after enlarging it, as pytorch-grad-cam and the published
+            study do; absolute values are lost. `raw` keeps the values.
 
     Returns:
         (B, size, size) float32, at least 0.

@@ -1,4 +1,4 @@
-"""Saliency by the gradient at the input, pixel by pixel: a reference that knows no grid of patches."""
+"""Saliency by the gradient at the input pixels: a reference that does not depend on the patch grid."""
 
 from collections.abc import Callable
 
@@ -11,21 +11,20 @@ from xai.gradcam import require_explainable
 
 
 def input_gradient(model: VisionTransformer, images: Tensor, target_class: int = 1) -> Tensor:
-    """How much each pixel matters for a class's logit: the size of its gradient (Simonyan et al. 2014).
+    """Absolute gradient of a class's logit with respect to each pixel (Simonyan et al. 2014).
 
-    It has no sign: a pixel that speaks against the class counts as one that speaks for it. Nothing of the model
-    changes.
+    The map has no sign: evidence for and against the class count alike. The model is not changed.
 
     Args:
-        model: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
+        model: the network with its classifier, in eval mode, with or without LoRA; all its parameters may be frozen.
         images: (B, 3, H, W) float, already normalised with the backbone's mean and standard deviation.
         target_class: the class whose logit is explained; 1 is the positive class.
 
     Returns:
-        (B, H, W) float32, at least 0: of the colour channels the largest. NaN for an image that is not finite.
+        (B, H, W) float32, at least 0, the maximum over the colour channels. NaN for an image that is not finite.
 
     Raises:
-        ValueError: training mode, or no such class.
+        ValueError: the model is in training mode, or has no such class.
     """
     require_explainable(model, target_class)
     maps = smoothgrad(lambda x: finish_from(model, x, 0)[:, target_class], images, samples=1, noise=0)
@@ -37,20 +36,22 @@ def smoothgrad(
 ) -> Tensor:
     """SmoothGrad (Smilkov et al. 2017): the gradient of a class's score, averaged over noisy copies of each image.
 
-    Of the colour channels the largest size counts (Simonyan et al. 2014), which is that saliency itself for one sample
-    without noise. It shows where a pixel matters, not whether it speaks for the class or against it.
+    The result is the maximum of the absolute mean gradient over the colour channels. With one sample and no noise, this
+    is the saliency of Simonyan et al. 2014. It shows the importance of a pixel, not whether it is evidence for or
+    against the class.
 
     Args:
-        score: images -> (B,) the score of the class, such as its logit.
-        images: (B, 3, H, W) float, on any scale that `score` takes.
-        noise: standard deviation of the noise, as a share of each image's range.
-        seed: of the noise; the same on every device.
+        score: returns the score (B,) of the class, such as its logit, for images.
+        images: (B, 3, H, W) float, on the scale that `score` needs.
+        samples: number of noisy copies, at least 1.
+        noise: standard deviation of the noise, relative to each image's range.
+        seed: seed of the noise, which is the same on every device.
 
     Returns:
         (B, H, W) float32, at least 0.
 
     Raises:
-        ValueError: fewer samples than 1.
+        ValueError: `samples` is below 1.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")

@@ -1,4 +1,4 @@
-"""The field of view and the optic disc of an image, from the mask files that a manifest names."""
+"""The field of view and the optic disc of an image, from the mask files named in a manifest."""
 
 from pathlib import Path
 
@@ -10,22 +10,25 @@ from xai.mask import MaskError, read_mask
 from xai.placement import Fit, place
 
 _BLACK = 10  # of 255; the surround of an image is darker
-_SURROUND = 0.05  # share of the frame that is black, from which a mask of the whole frame is none of the retina
-_CLEAR_FOV = 0.005  # Dice with the field of view found on the image
-_CLEAR_DISC = 1.0  # standard deviations of the retina's green by which a disc is brighter
+_SURROUND = 0.05  # share of black pixels above which a mask of the whole frame cannot be right
+_CLEAR_FOV = 0.005  # clear difference of the Dice with the detected field of view
+_CLEAR_DISC = 1.0  # clear difference of the disc's brightness, in standard deviations of the retina's green channel
 
 
 def read_fov(path: str, rgb: np.ndarray, image: Path | None = None) -> np.ndarray:
-    """The field of view (H, W) bool, from the manifest's mask where there is one, else found on the image.
+    """The field of view from a mask file if there is one, otherwise detected on the image.
 
     Args:
-        path: of the mask; "" for none.
+        path: path of the mask; "" for none.
         rgb: (H, W, 3) uint8, upright.
-        image: its file, whose EXIF block says how the pixels are stored; None for one that is stored upright.
+        image: the image's file, for its EXIF orientation; None for an image that is stored upright.
+
+    Returns:
+        (H, W) bool.
 
     Raises:
-        MaskError: the file cannot be used.
-        ValueError: none is named, and the image shows no field of view.
+        MaskError: the mask cannot be used.
+        ValueError: there is no mask, and the image shows no field of view.
     """
     if not path:
         return find_fov(rgb)
@@ -36,8 +39,8 @@ def read_fov(path: str, rgb: np.ndarray, image: Path | None = None) -> np.ndarra
     black = float((bright <= _BLACK).mean())
     if mask.all() and black > _SURROUND:
         raise MaskError(
-            f"fov_mask {path} covers the whole frame, {black:.0%} of which is black surround: mark the retina alone, "
-            "or leave the cell empty to have it found"
+            f"fov_mask {path} covers the whole frame, but {black:.0%} of the frame is black surround: mark only the "
+            "retina, or leave the entry empty to have it detected"
         )
     if not mask.all() and bright[mask].mean() < bright[~mask].mean() and _inverted(mask, find_fov(rgb)):
         raise MaskError(f"fov_mask {path} marks the surround, not the retina: save it as white inside, black outside")
@@ -45,10 +48,19 @@ def read_fov(path: str, rgb: np.ndarray, image: Path | None = None) -> np.ndarra
 
 
 def read_disc(path: str, rgb: np.ndarray, fov: np.ndarray, image: Path | None = None) -> np.ndarray:
-    """The optic disc (H, W) bool from the manifest's mask; nothing where `path` is "".
+    """The optic disc from a mask file.
+
+    Args:
+        path: path of the mask; "" for none.
+        rgb: (H, W, 3) uint8, upright.
+        fov: (H, W) bool, the field of view.
+        image: the image's file, for its EXIF orientation; None for an image that is stored upright.
+
+    Returns:
+        (H, W) bool; all False without a mask.
 
     Raises:
-        MaskError: the file cannot be used.
+        MaskError: the mask cannot be used.
     """
     if not path:
         return np.zeros(fov.shape, bool)
@@ -64,10 +76,15 @@ def read_disc(path: str, rgb: np.ndarray, fov: np.ndarray, image: Path | None = 
 
 
 def refuse_most(named: str, mask: np.ndarray, fov: np.ndarray) -> None:
-    """Refuse a mask of a small structure that covers more than half of the field of view.
+    """Checks that a mask of a small structure covers at most half of the field of view.
+
+    Args:
+        named: column and file of the mask, for the message.
+        mask: (H, W) bool.
+        fov: (H, W) bool, the field of view.
 
     Raises:
-        MaskError: it does, so it must be inverted or of something else.
+        MaskError: it covers more, so it is inverted or of another structure.
     """
     share = float(mask[fov].mean()) if fov.any() else 0.0
     if share > 0.5:
@@ -85,7 +102,7 @@ def _placed(column: str, path: str, rgb: np.ndarray, image: Path | None, fit: Fi
 
 
 def _inverted(mask: np.ndarray, found: np.ndarray) -> bool:
-    """Whether its inverse is more like the field of view found; a surround can be white, and brighter than retina."""
+    """Whether the inverse mask agrees better with the detected field of view; a white surround may be brighter."""
     return _dice(~mask, found) > _dice(mask, found)
 
 

@@ -1,7 +1,7 @@
-"""How well a map tells what lies inside a region from the rest of the field of view, where the truth is known.
+"""Localisation accuracy of a map: how well its values separate a region from the rest of the field of view.
 
-A region is the share of each pixel that belongs to it, as in `xai.saliency`: a pixel that is half vessel is one half
-inside and the other half outside.
+A region is given as the coverage of each pixel, as in `xai.saliency`: a pixel that is half vessel counts half as inside
+and half as outside.
 """
 
 import numpy as np
@@ -10,23 +10,23 @@ import numpy as np
 def localised(
     maps: np.ndarray, regions: np.ndarray, fov: np.ndarray, top: float = 0.01
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Area under the ROC curve and precision of a map's values, over the points of the field of view.
+    """AUC and precision of a map's values for regions, over the points of the field of view.
 
     Args:
-        maps: (B, H, W) float, the higher the more it points there; any scale.
-        regions: (B, T, H, W) uint8 coverage of T regions, 255 being fully inside; what is outside the field of view
-            does not count.
+        maps: (B, H, W) float, on any scale.
+        regions: (B, T, H, W) uint8 coverage of T regions, 255 being fully inside. Points outside the field of view do
+            not count.
         fov: (B, H, W) uint8 coverage of the field of view.
-        top: for the precision, the share of the field of view with the highest values.
+        top: share of the field of view with the highest values, over which precision is computed; in (0, 1].
 
     Returns:
-        auc (B, T): the chance that a random point inside has a higher value than a random one outside, ties counting
-            1/2; 0.5 for a map without a difference.
-        precision (B, T): how much of the `top` share lies inside; of points tied at its edge their average.
-        NaN where a region is empty or all of the field of view, and for a map that is not finite there.
+        AUC (B, T), the probability that a random point inside the region has a higher value than a random point
+        outside, with ties counting 1/2, and precision (B, T), the share of the `top` points that lie inside, with
+        points tied at the limit averaged. NaN if a region is empty or fills the field of view, and for a map that is
+        not finite there.
 
     Raises:
-        ValueError: `top` not in (0, 1].
+        ValueError: `top` is outside (0, 1].
     """
     if not 0 < top <= 1:
         raise ValueError(f"top must be above 0 and at most 1, got {top}")
@@ -43,8 +43,8 @@ def _of_one(values: np.ndarray, regions: np.ndarray, fov: np.ndarray, top: float
     if not np.isfinite(values).all() or not len(values):
         return unknown, unknown
     order = np.argsort(-values, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(values[order])), len(order) - 1)  # of each run of equal values
-    # The ROC curve, unscaled: area inside and outside above each value, from the highest down.
+    last = np.append(np.flatnonzero(np.diff(values[order])), len(order) - 1)  # last of each run of equal values
+    # The unscaled ROC curve: area inside and outside with values above each value, in descending order.
     all_above = np.append(0, np.cumsum(area[order])[last])
     inside_above = np.insert(np.cumsum(inside[:, order], axis=1)[:, last], 0, 0, axis=1)
     outside_above = all_above - inside_above

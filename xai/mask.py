@@ -1,12 +1,12 @@
-"""Mask files: which pixels a file marks as inside (artery, vein, optic disc, field of view), or that this is not clear.
+"""Reads mask files: which pixels are inside (artery, vein, optic disc, field of view).
 
-What a file says is read as follows; anything else is refused, since a guess would be a wrong number in silence.
+Files are read by the following rules. Any other file is refused, because a guess could silently give wrong numbers.
 
-* Two values: the brighter is inside, 0 and 1 included.
-* More grey levels (probabilities, antialiased edges, JPEG): inside above half of the range, which is 1, 255 or 65535.
-* Transparency: where all that is visible has one colour, what is visible is inside; else the transparent is black.
-* One colour on black: as grey levels of that colour.
-* For artery and vein, a map in red (artery), blue (vein) and green, magenta or white (both) on black.
+* Two values (including 0 and 1): the brighter one is inside.
+* More grey levels (probabilities, antialiased edges, JPEG): inside is above half of the range of 1, 255 or 65535.
+* Transparency: if all visible pixels have one colour, they are inside; otherwise transparent pixels count as black.
+* One colour on black: like grey levels.
+* For artery and vein: a map in red (artery), blue (vein) and green, magenta or white (both) on black.
 """
 
 from pathlib import Path
@@ -18,12 +18,12 @@ from xai.decoding import PictureError, open_picture, pages, turned, upright
 
 READING = "of two values the brighter, else above half of the range; colour maps: red artery, blue vein"
 _LABELS = 15  # whole numbers up to this are labels of classes, not grey levels
-_FEW = 16  # grey levels between black and white, up to which they may be classes
-_IN_AREAS = 0.2  # share of such pixels that lie in even areas: nearly all of a class, hardly any of an antialiased edge
-_NEAR = 0.1  # share of the range within which a level is taken for black, or for white
-_GREY = 16  # of 255: how far apart a JPEG's channels lie where the picture is grey
-_ONE_COLOUR = 32  # of 255: how far the visible pixels' channels vary where they have one colour
-_OUTLIERS = 0.1  # per cent of the pixels that may lie farther apart
+_FEW = 16  # number of grey levels between black and white up to which they may be classes
+_IN_AREAS = 0.2  # share of such pixels in uniform areas: nearly all for a class, hardly any for an antialiased edge
+_NEAR = 0.1  # share of the range within which a level counts as black, or as white
+_GREY = 16  # of 255: largest difference between the channels of a grey JPEG
+_ONE_COLOUR = 32  # of 255: largest variation of the channels of visible pixels with one colour
+_OUTLIERS = 0.1  # per cent of the pixels that may exceed these limits
 _BLACK, _RED, _BLUE = 0x000000, 0xFF0000, 0x0000FF
 _BOTH = {0x00FF00, 0xFF00FF, 0xFFFFFF}  # crossings and undecided vessels (AutoMorph, HRF, RITE, LES-AV)
 _PARTS = {"artery_mask": _RED, "vein_mask": _BLUE}
@@ -31,17 +31,22 @@ _WHITE_ON_BLACK = "save the mask as white on black"
 
 
 class MaskError(ValueError):
-    """A mask file that cannot be used; the message names the file and the fix, in one line."""
+    """A mask file cannot be used; the message names the file and the fix in one line."""
 
 
 def read_mask(column: str, path: Path) -> tuple[np.ndarray, bool]:
-    """What the file that a column of the manifest names marks as inside.
+    """Reads a mask file.
+
+    Args:
+        column: the manifest's column that names the file; for `artery_mask` and `vein_mask`, maps in red and blue are
+            accepted.
+        path: the file.
 
     Returns:
-        (h, w) bool, turned the way the file's own EXIF orientation says; and whether it says so.
+        (h, w) bool, True inside, rotated by the file's own EXIF orientation; and whether the file has one.
 
     Raises:
-        MaskError: missing, damaged, not a picture, or not clear in what it marks.
+        MaskError: the file is missing, damaged or not an image, or it is not clear which pixels are inside.
     """
     try:
         picture = open_picture(path)
@@ -70,12 +75,12 @@ def _converted(picture: Image.Image, mode: str) -> np.ndarray:
         if mode == "RGBA" and picture.mode in ("La", "RGBa"):  # colours multiplied by alpha
             picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
         return np.asarray(picture.convert(mode))
-    except Exception as error:  # palettes and transparency can be damaged, too
+    except Exception as error:  # palettes and transparency can be damaged
         raise MaskError(f"its pixels ({picture.mode}) cannot be read as colours: {_WHITE_ON_BLACK}") from error
 
 
 def _visible(pixels: np.ndarray, part: int | None) -> np.ndarray:
-    """Of (h, w, 4) pixels: alpha is the mask where it is all that varies, else the transparent is black."""
+    """The mask in (h, w, 4) pixels: alpha if only alpha varies; otherwise transparent pixels count as black."""
     colours, alpha = pixels[..., :3], pixels[..., 3]
     if alpha.min() == alpha.max():
         if not alpha.any():
@@ -94,7 +99,7 @@ def _spread(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _coloured(rgb: np.ndarray, part: int | None) -> np.ndarray:
-    """Of (h, w, 3) uint8."""
+    """The mask in (h, w, 3) uint8 colours."""
     apart = rgb.max(axis=2) - rgb.min(axis=2)
     if not apart.any():
         return _above_half(rgb[..., 0])
@@ -110,7 +115,7 @@ def _coloured(rgb: np.ndarray, part: int | None) -> np.ndarray:
 
 
 def _of_two(packed: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Of one or two colours: the one that is not black, or clearly brighter than the other."""
+    """The mask in one or two colours: the colour that is not black, or that is clearly brighter than the other."""
     if colours[0] == _BLACK:
         return packed != _BLACK
     if len(colours) == 1:
@@ -119,27 +124,27 @@ def _of_two(packed: np.ndarray, colours: np.ndarray) -> np.ndarray:
     dark, bright = np.argsort(luma := 0.299 * red + 0.587 * green + 0.114 * blue)
     if luma[bright] - luma[dark] < 128:
         names = " and ".join(f"#{colour:06x}" for colour in colours.tolist())
-        raise MaskError(f"which of its two colours ({names}) is inside is not clear: {_WHITE_ON_BLACK}")
+        raise MaskError(f"it is not clear which of its two colours ({names}) is inside: {_WHITE_ON_BLACK}")
     return packed == colours[bright]
 
 
 def _along_one_colour(rgb: np.ndarray, colours: int, part: int | None) -> np.ndarray:
-    """(h, w) levels of a picture in shades of one colour, from black to that colour at its brightest."""
+    """Levels (h, w) of an image in shades of one colour, from black to the brightest shade."""
     levels = rgb.max(axis=2)
     brightest = rgb[levels >= 0.9 * levels.max()].astype(np.float32).mean(axis=0)
     expected = levels[..., None] * (brightest / brightest.max())
     apart = np.percentile(np.abs(rgb - expected).max(axis=2), 100 - (_OUTLIERS if colours > _FEW else 0))
     if apart > _ONE_COLOUR:
         either = ", or a map of pure red arteries, blue veins and green crossings as PNG" if part is not None else ""
-        raise MaskError(f"it has {colours} colours, and which are inside is not clear: {_WHITE_ON_BLACK}{either}")
+        raise MaskError(f"it has {colours} colours, and it is not clear which are inside: {_WHITE_ON_BLACK}{either}")
     return levels
 
 
 def _above_half(levels: np.ndarray) -> np.ndarray:
-    """Of an (h, w) array of grey levels, whole numbers or not."""
+    """The mask in an (h, w) array of grey levels, integer or float."""
     if not np.isfinite(levels).all() or levels.min() < 0 or levels.max() > 65535:
         raise MaskError(f"its values are not grey levels (0 to 1, to 255 or to 65535): {_WHITE_ON_BLACK}")
-    # Counting is ten times faster than sorting, and most masks have 8 bits.
+    # Most masks have 8 bits, and counting is ten times faster than sorting.
     values = np.flatnonzero(np.bincount(levels.ravel())) if levels.dtype == np.uint8 else np.unique(levels)
     top = _top(levels.dtype, values[-1])
     if len(values) <= 2:
@@ -161,7 +166,7 @@ def _above_half(levels: np.ndarray) -> np.ndarray:
 
 
 def _top(kind: np.dtype, highest: float) -> int:
-    """The end of the range that values of that type up to `highest` come from."""
+    """The upper end of the range of values of this dtype with this maximum."""
     if kind.kind == "f" and highest <= 1:
         return 1
     return 255 if highest <= 255 else 65535
@@ -171,12 +176,12 @@ def _of_two_levels(levels: np.ndarray, values: np.ndarray, top: int) -> np.ndarr
     if values[0] == 0:
         return levels > 0
     if len(values) == 2 and values[1] - values[0] < top / 2:
-        raise MaskError(f"which of its two values ({_listed(values)}) is inside is not clear: {_WHITE_ON_BLACK}")
+        raise MaskError(f"it is not clear which of its two values ({_listed(values)}) is inside: {_WHITE_ON_BLACK}")
     return levels == values[-1]
 
 
 def _share_in_areas(levels: np.ndarray, chosen: np.ndarray) -> float:
-    """Of the chosen pixels, the share that lies in a square of 2x2 pixels of one value."""
+    """The share of the chosen pixels that lie in a square of 2x2 pixels with the same value."""
     corner = levels[:-1, :-1]
     same = (corner == levels[1:, :-1]) & (corner == levels[:-1, 1:]) & (corner == levels[1:, 1:])
     inside = np.zeros(levels.shape, bool)

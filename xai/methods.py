@@ -1,13 +1,12 @@
-"""Explanation methods by name, all used alike.
+"""Explanation methods by name, with the same interface.
 
     method = open_method("layercam")
     inputs = encode_until(model, images, method.start(depth))
     maps = saliency_maps(method(model, inputs, target_class=1), size=224)
 
-`gradcam`, `rollout` and `input_gradient` are this project's. The others are pytorch-grad-cam's formulas on the
-activations and gradients that `gradcam` uses: no image passes through the model for them, the model keeps its gradients
-and its mode, and their maps come back before the library's scaling, for `saliency_maps` to scale as those of every
-method.
+This project implements `gradcam`, `rollout` and `input_gradient`. The others apply pytorch-grad-cam's formulas to the
+activations and gradients that `gradcam` uses. They need no additional forward pass, do not change the model's gradients
+or mode, and return maps before the library's scaling, so that `saliency_maps` scales the maps of all methods.
 """
 
 from collections.abc import Callable
@@ -35,31 +34,31 @@ LIBRARY = {
     "kpcacam": "KPCA_CAM",
     "fem": "FEM",
 }
-# Methods without a single block as their target layer, and what is explained instead.
+# Methods without a single target layer, and what they explain instead.
 WHOLE = {
     "rollout": (rollout, "attention of every block"),
     "input_gradient": (input_gradient, "pixels of the image"),
 }
 METHODS = ("gradcam", *LIBRARY, *WHOLE)
 UNFIT = {
-    "ablationcam": "it marks a channel as absent by -1e7, which no norm puts out, in a pass for every channel",
+    "ablationcam": "it sets an ablated channel to -1e7, which no norm can output, and needs a pass per channel",
     "scorecam": "it masks the image by every channel in turn, which takes hundreds of passes for one map",
-    "fullgrad": "it adds up the biases of convolutions, and a vision transformer has one, before its first block",
-    "shapleycam": "pytorch-grad-cam's does not bring tokens to a grid, so it fails on vision transformers",
-    "finercam": "it sets a class against those most like it, and a study has two",
+    "fullgrad": "it sums the biases of convolutions, but a vision transformer has only one, before its first block",
+    "shapleycam": "pytorch-grad-cam's version does not reshape tokens to a grid, so it fails on vision transformers",
+    "finercam": "it compares a class with the most similar ones, but a study has only two classes",
     "randomcam": "its weights are unseeded noise",
 }
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to say where a model looks.
+    """An explanation method.
 
     Attributes:
-        name: what users write, one of `METHODS`.
-        explain: (model, inputs, target class) -> maps.
-        block: whose `norm1` is the target layer, negative from the end; None where every block takes part.
-        layer: the target layer, for the record.
+        name: one of `METHODS`, as written in a configuration.
+        explain: returns maps for a model, its inputs and the target class.
+        block: the block whose `norm1` is the target layer, negative from the end; None if all blocks are used.
+        layer: name of the target layer, for reports.
     """
 
     name: str
@@ -68,10 +67,13 @@ class Method:
     layer: str
 
     def start(self, depth: int) -> int:
-        """The block whose inputs the method takes, of a model of `depth`: images for 0, else tokens.
+        """The block whose inputs the method needs: images for 0, otherwise tokens.
+
+        Args:
+            depth: number of blocks of the model.
 
         Raises:
-            ValueError: a model of that depth has no such block.
+            ValueError: a model of this depth has no such block.
         """
         if self.block is None:
             return 0
@@ -82,35 +84,40 @@ class Method:
         return self.block % depth
 
     def __call__(self, model: VisionTransformer, inputs: Tensor, target_class: int = 1) -> Tensor:
-        """Maps before any scaling; only positive values speak for the class.
+        """Maps before any scaling; positive values are evidence for the class.
+
+        The images of a batch do not affect each other.
 
         Args:
-            model: with its classifier, in eval mode, LoRA-wrapped or not; its parameters may all be frozen.
-            inputs: as `encode_until(model, images, self.start(depth))` returns them, or a cache of the same.
+            model: the network with its classifier, in eval mode, with or without LoRA. All parameters may be frozen.
+            inputs: as from `encode_until(model, images, self.start(depth))`, or cached.
+            target_class: the class whose logit is explained; 1 is the positive class.
 
         Returns:
-            (B, rows, columns) float32 on the model's device: on its patch grid, of `input_gradient` on the images'
-            pixels. Pictures of a batch do not mix; the map of one whose inputs are not finite is NaN.
+            (B, rows, columns) float32 on the model's device, on its patch grid (for `input_gradient`, on the images'
+            pixels). The map of an image whose inputs are not finite is NaN.
 
         Raises:
-            ValueError: training mode, no such class, or a model that the method does not know.
+            ValueError: the model is in training mode, has no such class, or is not supported by the method.
         """
         return self.explain(model, inputs, target_class)
 
 
 def open_method(name: str, block: int = -1) -> Method:
-    """The method of that name.
+    """The method of a name.
 
     Args:
-        block: whose `norm1` is the target layer; negative counts from the end.
+        name: one of `METHODS`.
+        block: the block whose `norm1` is the target layer; negative numbers count from the end.
 
     Raises:
-        ValueError: unknown name, with the nearest known ones; a method of pytorch-grad-cam that is none for vision
-            transformers, with the reason; or a block for a method of `WHOLE`, which takes all.
+        ValueError: the name is unknown (the message names similar ones), the method is one of pytorch-grad-cam's that
+            do not suit vision transformers (the message states the reason), or a block is given for a method of
+            `WHOLE`, which uses all blocks.
     """
     if name in WHOLE:
         if block != -1:
-            raise ValueError(f"{name} goes through every block: leave out block {block}")
+            raise ValueError(f"{name} uses every block: leave out block {block}")
         explain, layer = WHOLE[name]
         return Method(name, explain, None, layer)
     layer = f"blocks[{block}].norm1"
@@ -125,16 +132,16 @@ def open_method(name: str, block: int = -1) -> Method:
 
 
 def _by_library(kind: str, block: int, model: VisionTransformer, tokens: Tensor, target_class: int) -> Tensor:
-    import pytorch_grad_cam  # brings matplotlib, which `gradcam` can do without
+    import pytorch_grad_cam  # imports matplotlib, which `gradcam` does not need
 
-    # It wants a model to put hooks on and to switch to eval mode; ours it never sees.
+    # The library needs a model for its hooks and sets it to eval mode, so it gets a dummy.
     engine = getattr(pytorch_grad_cam, kind)(torch.nn.Linear(1, 1), target_layers=[])
     activations, gradients = (
         part.float().mT.unflatten(2, model.patch_embed.grid_size)
         for part in at_target_layer(model, tokens, target_class, block)
     )
     maps = activations.new_full((len(tokens), *model.patch_embed.grid_size), torch.nan)
-    # The library takes NaN for 0, and one infinity ends its decompositions for the whole batch.
+    # The library replaces NaN by 0, and one infinite value makes its decompositions fail for the whole batch.
     whole = (activations.isfinite() & gradients.isfinite()).flatten(1).all(dim=1)
     if whole.any():
         found = engine.get_cam_image(

@@ -1,6 +1,6 @@
-"""Figures that show where a model looks: one patient's image, map and vessels, and a cell's mean maps.
+"""Figures of saliency: an image with its map and vessels, and the mean maps of a cell.
 
-Every figure is a finished picture with its captions drawn in, and says the same in words (`Figure.alt`).
+Every figure is an image that includes its captions, with an alternative text (`Figure.alt`).
 """
 
 import unicodedata
@@ -14,16 +14,16 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
 from xai.gradcam import Scaling, saliency_maps
+from xai.planes import REGIONS
 from xai.saliency import vessel_saliency
-from xai.vessels.source import REGIONS
 
-_BLOCK = 64  # pictures averaged at once: 26 MB of maps at 224x224
+_BLOCK = 64  # images per block: 26 MB of maps at 224x224
 _INK, _QUIET, _PAPER = (29, 28, 26), (93, 89, 82), (255, 255, 255)
-_LEFT_OUT = (86, 92, 100)  # a cool grey, which inferno does not have: black would read as its zero
+_LEFT_OUT = (86, 92, 100)  # a cool grey, which inferno does not contain; black would look like its zero
 _ARTERY, _VEIN, _LINE = (240, 112, 100), (116, 170, 245), (205, 212, 220)
-_MIDDLE, _ENGRAVED = (221, 81, 58), (122, 45, 32)  # inferno at 0.6, and the same under engraving
-_DENSE = 0.25  # share of the picture inside the line on mean maps
-_ENGRAVING, _DEEPEST = 1.6, 0.45  # contrast of engraved vessels, and the most that they darken a map
+_MIDDLE, _ENGRAVED = (221, 81, 58), (122, 45, 32)  # inferno at 0.6, plain and engraved
+_DENSE = 0.25  # share of the image inside the line on mean maps
+_ENGRAVING, _DEEPEST = 1.6, 0.45  # contrast of engraved vessels, and the maximum share by which they darken a map
 _PLACES = (
     ("at the upper left", "at the top", "at the upper right"),
     ("at the left", "in the centre", "at the right"),
@@ -31,7 +31,7 @@ _PLACES = (
 )
 
 _COLUMNS = 4  # tiles in a row
-# Pixels. The lettering is large for its tiles: a telephone shows four of them at less than half size.
+# Pixels. The text is large relative to the tiles, because a phone shows four of them at less than half size.
 _TILE, _GAP, _MARGIN, _LINE_HEIGHT, _SWATCH, _BAR = 224, 10, 12, 28, 14, 110
 _LARGE, _SMALL = 20, 17
 
@@ -40,7 +40,12 @@ _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """`rgb` (H, W, 3) uint8, and what it shows in words."""
+    """A figure and its alternative text.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        alt: description of the figure in words.
+    """
 
     rgb: np.ndarray
     alt: str
@@ -48,12 +53,12 @@ class Figure:
 
 @dataclass(frozen=True, eq=False)
 class MeanMap:
-    """The average map of some images.
+    """The mean map of a group of images.
 
     Attributes:
-        values: (H, W) float64, at least 0; all zero where `used` is 0.
-        used: how many images it is the average of.
-        images: how many there were; the others' maps are empty or not finite.
+        values: (H, W) float64, at least 0; all zeros if `used` is 0.
+        used: number of averaged maps.
+        images: number of images in the group; maps that are empty or not finite are not averaged.
     """
 
     values: np.ndarray
@@ -80,18 +85,19 @@ class _Key:
 def mean_maps(
     cams: np.ndarray, labels: np.ndarray, mirrored: np.ndarray, size: int, scaling: Scaling = "minmax"
 ) -> dict[str, MeanMap]:
-    """Average maps of all images, of the positives and of the negatives.
+    """Mean maps of all images, of the positives and of the negatives.
 
-    An empty map (nothing speaks for the class) has no ratio, and no part in the average; `MeanMap.used` counts.
+    An empty map (without evidence for the class) has no ratio and is left out; see `MeanMap.used`.
 
     Args:
         cams: (n, rows, columns) float, signed, as every method of `xai.methods` returns them; may be memory-mapped.
-        labels: (n,) 0 or 1.
-        mirrored: (n,) bool, the images to be flipped, so that left eyes lie on right ones.
-        size: side in pixels of the images.
+        labels: (n,) of 0/1.
+        mirrored: (n,) bool, the images to be flipped left to right, so that left eyes match right eyes.
+        size: side of the images in pixels.
+        scaling: scaling of the maps, as in `xai.gradcam.saliency_maps`.
 
     Returns:
-        `all`, `positive` and `negative`, each (size, size).
+        The mean maps `all`, `positive` and `negative`, each (size, size).
     """
     totals, used = np.zeros((2, size, size)), np.zeros(2, int)
     for first in range(0, len(cams), _BLOCK):
@@ -115,12 +121,12 @@ def mean_maps(
 
 
 def mirrored_mean(pictures: np.ndarray, rows: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """The average of images or of coverage planes.
+    """Mean of images or of coverage planes.
 
     Args:
         pictures: (N, H, W) or (N, H, W, 3); may be memory-mapped.
-        rows: (n,) which of them.
-        mirrored: (n,) bool, those to be flipped left to right.
+        rows: (n,) int, the ones to average.
+        mirrored: (n,) bool, those of `rows` to be flipped left to right.
 
     Returns:
         (H, W) or (H, W, 3) float64; zeros for no rows.
@@ -132,28 +138,36 @@ def mirrored_mean(pictures: np.ndarray, rows: np.ndarray, mirrored: np.ndarray) 
 
 
 def colours(saliency: np.ndarray, top: float) -> np.ndarray:
-    """A map (H, W) on the scale from 0 to `top`, as (H, W, 3) float in 0..255."""
-    import matplotlib  # here, so that everything else in this folder runs without it
+    """A map in the colours of inferno.
+
+    Args:
+        saliency: (H, W) float, at least 0.
+        top: value at the upper end of the colour scale, which starts at 0.
+
+    Returns:
+        (H, W, 3) float in 0..255.
+    """
+    import matplotlib  # imported here, so that the rest of this package runs without it
 
     return 255 * matplotlib.colormaps["inferno"](np.asarray(saliency, dtype=float) / (top or 1))[..., :3]
 
 
 def overlay(image: np.ndarray, saliency: np.ndarray, fov: np.ndarray, top: float) -> np.ndarray:
-    """A map in which the image's vessels are engraved: whatever is narrow and darker than its surroundings.
+    """A map with the image's vessels engraved: structures that are narrow and darker than their surroundings.
 
-    They keep more than half of the map's brightness, so as not to pass for a map that spares them. Nothing is made
-    brighter, so no bright spot of the image passes for one of the map.
+    Engraved pixels keep more than half of the map's brightness, so that the map does not seem to avoid the vessels. No
+    pixel becomes brighter, so that bright spots of the image do not look like saliency.
 
     Args:
         image: (H, W, 3) uint8.
         saliency: (H, W) float, at least 0.
-        fov: (H, W) coverage by the field of view in 0..1; nothing is engraved outside.
-        top: the value at the upper end of the colour scale.
+        fov: (H, W) float in 0..1, coverage of the field of view; nothing is engraved outside it.
+        top: value at the upper end of the colour scale.
 
     Returns:
         (H, W, 3) float in 0..255.
     """
-    green = image[..., 1].astype(float)  # where vessels have the most contrast
+    green = image[..., 1].astype(float)  # the channel in which vessels have the most contrast
     reach = len(green) / 40
     around = gaussian_filter(green * fov, reach) / np.maximum(gaussian_filter(fov, reach), 1e-6)
     contrast = (around - gaussian_filter(green, 0.6)) / np.maximum(around, 1)
@@ -169,26 +183,28 @@ def panel(
     facts: str,
     method: str = "Grad-CAM",
 ) -> Figure:
-    """One image, its map, its vessels, and its map inside and outside them, after the published study.
+    """A figure of one image, its map, its vessels, and its map inside and outside them, as in the published study.
 
-    All maps share one colour scale, from 0 to the map's highest value. A pixel that lies in a region by half has half
-    its colour, and half the grey of what is left out. A line marks the edge of the field of view.
+    All maps have the same colour scale, from 0 to the map's highest value. A pixel that is half inside a region is a
+    mixture of the region's colour and the grey of left-out pixels. A line marks the edge of the field of view.
 
     Args:
         image: (H, W, 3) uint8.
         saliency: (H, W) float, at least 0.
-        planes: (4, H, W) uint8 coverage of `REGIONS`.
-        name: of the image; shortened in the middle where it is too long.
-        facts: what stands below the name: label, score, ratio.
-        method: what made the map.
+        planes: (4, H, W) uint8 coverage of `xai.planes.REGIONS`.
+        name: name of the image, shortened in the middle if it is too long.
+        facts: the text below the name: label, score, ratio.
+        method: name of the explanation method.
 
     Raises:
         ValueError: the map is not finite, or the arrays differ in size.
     """
     if not image.shape[:2] == saliency.shape == planes.shape[1:]:
-        raise ValueError(f"{name}: image {image.shape}, map {saliency.shape}, planes {planes.shape}")
+        raise ValueError(
+            f"{name}: image {image.shape}, map {saliency.shape} and planes {planes.shape} must have the same size"
+        )
     if not np.isfinite(saliency).all():
-        raise ValueError(f"{name}: its map is not finite, so there is nothing to show")
+        raise ValueError(f"{name}: its map is not finite, so it cannot be shown")
     share = dict(zip(REGIONS, planes / 255, strict=True))
     share["non_vessel"] = 1 - share["vessel"]
     means = {key: float(value[0]) for key, value in vessel_saliency(saliency[None], planes[None]).items()}
@@ -237,15 +253,17 @@ def mean_panel(
     facts: str,
     method: str = "Grad-CAM",
 ) -> Figure:
-    """The mean maps beside the mean image, on one colour scale from 0 to the highest mean.
+    """A figure of the mean image and the mean maps, which share a colour scale from 0 to the highest mean.
 
-    A line encloses the quarter of the picture where vessels are most frequent: optic disc and arcades. Parameters that
-    are not described here are those of `panel`.
+    A line encloses the quarter of the image with the most frequent vessels: optic disc and arcades.
 
     Args:
-        maps: as `mean_maps` returns them.
-        image: (H, W, 3), 0..255, the `mirrored_mean` of the images.
-        vessels: (H, W), that of their vessels; all zero for no line.
+        maps: the mean maps from `mean_maps`.
+        image: (H, W, 3) float in 0..255, the `mirrored_mean` of the images.
+        vessels: (H, W) float, the `mirrored_mean` of their vessels; all zeros for no line.
+        name: the title, shortened in the middle if it is too long.
+        facts: the text below the title.
+        method: name of the explanation method.
     """
     top = max(float(one.values.max()) for one in maps.values())
     edge = _outline(_densest(vessels))
@@ -253,22 +271,22 @@ def mean_panel(
     def lined(picture: np.ndarray) -> np.ndarray:
         return _blend(picture, _plain(picture, _LINE), edge)
 
-    tiles, told = [_Tile("Mean image", "", lined(image))], []
+    tiles, peaks = [_Tile("Mean image", "", lined(image))], []
     for group, caption in (("all", "All"), ("positive", "Positives"), ("negative", "Negatives")):
         one = maps[group]
         n = f"n = {one.used}" if one.used == one.images else f"n = {one.used} of {one.images}"
         if one.used:
             tiles.append(_Tile(caption, n, lined(colours(one.values, top))))
-            told.append(f"{caption.lower()} ({n}): peaks {_place(one.values)}")
+            peaks.append(f"{caption.lower()} ({n}): peaks {_place(one.values)}")
         else:
             tiles.append(_Tile(caption, n, _plain(one.values, _LEFT_OUT)))
-            told.append(f"{caption.lower()} ({n}): no map")
+            peaks.append(f"{caption.lower()} ({n}): no map")
     keys = [_bar(f"Mean {method}", top)] if top else []
     if vessels.any():
         keys.append(_line("where vessels are most frequent", _LEFT_OUT, _LINE))
     if not all(one.used for one in maps.values()):
         keys.append(_Key("", _plain(_SQUARE, _LEFT_OUT), "no map"))
-    alt = f"{name}, {facts}: mean image and mean {method}; {'; '.join(told)}."
+    alt = f"{name}, {facts}: mean image and mean {method}; {'; '.join(peaks)}."
     return Figure(_compose(name, facts, tiles, keys), " ".join(alt.split()))
 
 
@@ -282,14 +300,14 @@ def _number(value: float) -> str:
 
 
 def _place(saliency: np.ndarray) -> str:
-    """In which ninth of the picture a map peaks."""
+    """The ninth of the image in which a map has its maximum."""
     height, width = saliency.shape
     row, column = divmod(int(saliency.argmax()), width)
     return _PLACES[3 * row // height][3 * column // width]
 
 
 def _blend(below: np.ndarray, above: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """`above` to the share (H, W) in 0..1, `below` for the rest."""
+    """A mixture of `above` with weight `share`, (H, W) in 0..1, and `below`."""
     return below + share[..., None] * (above - below)
 
 
@@ -298,13 +316,13 @@ def _plain(like: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def _densest(vessels: np.ndarray) -> np.ndarray:
-    """The part of the picture where vessels are most frequent, as shares of 0 and 1."""
+    """The part of the image with the most frequent vessels, as coverage of 0 and 1."""
     smooth = gaussian_filter(vessels, len(vessels) / 32)
     return (smooth > np.quantile(smooth, 1 - _DENSE)).astype(float)
 
 
 def _outline(region: np.ndarray) -> np.ndarray:
-    """A line of about two pixels along the edge of a region (H, W) of shares, as shares."""
+    """The coverage by a line of about two pixels along the edge of a region (H, W), given as coverage."""
     smooth = gaussian_filter((region >= 0.5).astype(float), 0.7)
     return 0.9 * 4 * smooth * (1 - smooth)
 
@@ -328,16 +346,16 @@ def _compose(name: str, facts: str, tiles: Sequence[_Tile], keys: Sequence[_Key]
     large, small = (ImageFont.load_default(size) for size in (_LARGE, _SMALL))
     heading, under = _font(name, _LARGE), _font(facts, _SMALL)
     room = _COLUMNS * (_TILE + _GAP) - _GAP
-    told = _wrap(facts, under, room)
+    facts_lines = _wrap(facts, under, room)
     rows = [tiles[first : first + _COLUMNS] for first in range(0, len(tiles), _COLUMNS)]
-    most = (1 + len(told) + len(keys)) * _LINE_HEIGHT + len(rows) * (_LINE_HEIGHT + _TILE + _GAP) + 3 * _MARGIN
+    most = (1 + len(facts_lines) + len(keys)) * _LINE_HEIGHT + len(rows) * (_LINE_HEIGHT + _TILE + _GAP) + 3 * _MARGIN
     canvas = Image.new("RGB", (room + 2 * _MARGIN, most), _PAPER)
     draw = ImageDraw.Draw(canvas)
     baseline = round(0.72 * _LINE_HEIGHT)
 
     y = _MARGIN
     draw.text((_MARGIN, y + baseline), _shorten(name, heading, room), _INK, heading, "ls")
-    for text in told:
+    for text in facts_lines:
         y += _LINE_HEIGHT
         draw.text((_MARGIN, y + baseline), text, _QUIET, under, "ls")
     y += _LINE_HEIGHT + _GAP // 2
@@ -365,21 +383,21 @@ def _compose(name: str, facts: str, tiles: Sequence[_Tile], keys: Sequence[_Key]
 
 
 def _paste(canvas: Image.Image, picture: np.ndarray, box: tuple[int, int, int, int]) -> None:
-    """A picture (H, W, 3) in 0..255 into x, y, width, height."""
+    """Pastes an image (H, W, 3) in 0..255, resized to the box (x, y, width, height)."""
     x, y, width, height = box
     values = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
     canvas.paste(Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC), (x, y))
 
 
 def _one_line(text: str) -> str:
-    """With accents joined to their letters; what of a file's name is no UTF-8 becomes a question mark."""
+    """The text in one line, in Unicode NFC; bytes of a file name that are not UTF-8 become question marks."""
     return unicodedata.normalize("NFC", " ".join(text.split())).encode(errors="replace").decode()
 
 
 def _font(text: str, size: int) -> _Font:
-    """Pillow's own, which has little beyond ASCII; for other letters DejaVu Sans, which comes with matplotlib.
+    """Pillow's default font for ASCII text; for other text DejaVu Sans, which is part of matplotlib.
 
-    Neither needs a file of the system's. A box stands for what DejaVu Sans lacks, Chinese for one.
+    Neither needs system fonts. Characters missing in DejaVu Sans, such as Chinese, are shown as boxes.
     """
     if text.isascii():
         return ImageFont.load_default(size)
@@ -389,7 +407,7 @@ def _font(text: str, size: int) -> _Font:
 
 
 def _shorten(text: str, font: _Font, room: float) -> str:
-    """The text with as much of its middle left out as does not fit into so many pixels."""
+    """The text, with as much of its middle left out as needed to fit into `room` pixels."""
     kept = text
     while kept and font.getlength(text) > room:
         kept = kept[: len(kept) // 2] + kept[len(kept) // 2 + 1 :]
@@ -398,7 +416,7 @@ def _shorten(text: str, font: _Font, room: float) -> str:
 
 
 def _wrap(text: str, font: _Font, room: float) -> list[str]:
-    """The text in lines of at most so many pixels, broken at spaces."""
+    """The text in lines of at most `room` pixels, broken at spaces."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word

@@ -1,7 +1,7 @@
-"""How masks lie on an image that EXIF turns: drawn on the pixels as stored, or on the upright image.
+"""Placement of masks on an image with an EXIF orientation: drawn on the stored pixels, or on the upright image.
 
-Where EXIF asks for a quarter turn, the sizes say it. Where both have one size, the image has to decide: the way is
-taken that fits it clearly better, and where none does, the mask is refused.
+With a quarter turn the sizes decide, unless both are equal. With equal sizes the placement that fits the image clearly
+better is used; if neither does, the mask is refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,13 +11,13 @@ import numpy as np
 from xai.mask import MaskError
 
 Fit = Callable[[np.ndarray], float]
-"""How well an upright (H, W) bool mask fits its image; higher is better, NaN says nothing."""
+"""Returns how well an upright (H, W) bool mask fits its image; higher is better, NaN is unknown."""
 
 TURNED = "turned with the image"
 
 
 def turn(plane: np.ndarray, orientation: int) -> np.ndarray:
-    """An (h, w) array of stored pixels, turned the way that an EXIF orientation (1 to 8) asks for."""
+    """An array (h, w) of stored pixels, rotated and mirrored by an EXIF orientation (1 to 8)."""
     if orientation >= 5:
         plane = plane.T
     rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
@@ -28,22 +28,22 @@ def turn(plane: np.ndarray, orientation: int) -> np.ndarray:
 def place(
     named: str, masks: Sequence[np.ndarray], own: bool, shape: tuple[int, int], orientation: int, fit: Fit, clear: float
 ) -> tuple[list[np.ndarray], str]:
-    """Masks that were drawn together, on the upright image.
+    """Places masks that were drawn together on the upright image.
 
     Args:
-        named: column and file of the first, for messages.
-        masks: (h, w) bool, of one shape.
-        own: whether the files have EXIF orientations of their own, and are turned already.
+        named: column and file of the first mask, for messages.
+        masks: (h, w) bool each, of the same shape.
+        own: whether the files have their own EXIF orientation, which has already been applied.
         shape: (H, W) of the upright image.
-        orientation: EXIF's, of the image, 1 to 8.
-        fit: how well the masks' union fits the image.
-        clear: how much better than the other way is clear.
+        orientation: EXIF orientation of the image, 1 to 8.
+        fit: measure of how well the masks' union fits the image.
+        clear: difference in `fit` from which one placement is clearly better.
 
     Returns:
-        (H, W) bool each; and `TURNED` where they were drawn on the image's stored pixels, else "".
+        The masks, (H, W) bool each, and `TURNED` if they were drawn on the image's stored pixels, otherwise "".
 
     Raises:
-        MaskError: of another size, or it is not clear how they lie.
+        MaskError: the masks have another size than the image, or it is not clear how they were drawn.
     """
     stored = shape[::-1] if orientation >= 5 else shape
     found = masks[0].shape
@@ -62,13 +62,13 @@ def place(
     if gain < -clear or _alike(union, turned_union):
         return list(masks), ""
     raise MaskError(
-        f"{named}: EXIF turns the image (orientation {orientation}), and it is not clear whether the mask was "
-        "drawn before or after that: save the image upright, and the mask on it"
+        f"{named}: EXIF turns the image (orientation {orientation}), and it is not clear whether the mask was drawn "
+        "before or after this: save the image upright, and a mask of the same orientation"
     )
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Dice of at least 0.98, or both empty: it hardly matters which."""
+    """Whether two masks have a Dice of at least 0.98 or are both empty, so that the choice hardly matters."""
     return bool(2 * (one & other).sum() >= 0.98 * (one.sum() + other.sum()))
 
 

@@ -1,7 +1,7 @@
-"""Where else a model looks: beside the vessels, at the optic disc, in the centre, in which quadrant.
+"""Saliency in regions other than the vessels: around them, in the optic disc, the centre and the quadrants.
 
-Every region is a coverage plane inside the field of view (FOV) like those of `xai.vessels.REGIONS`. Quadrants and
-centre share out the FOV: every part of it belongs to one of them and to no second.
+Each region is a coverage plane inside the field of view (FOV), like those of `xai.planes.REGIONS`. The quadrants and
+the centre divide the FOV without overlap.
 """
 
 from collections.abc import Sequence
@@ -10,35 +10,40 @@ import cv2
 import numpy as np
 
 from xai.division import divide_or_nan
+from xai.planes import REGIONS
 from xai.saliency import mean_inside
-from xai.vessels.source import REGIONS
 
-RING = 0.02  # of the FOV's diameter, about 0.26 mm on the retina at 45°: once and a half the widest vein
-CENTRE = 5**-0.5  # of the FOV's radius: the disc then takes a fifth of a round FOV, as does what is left of a quadrant
+RING = 0.02  # of the FOV's diameter: about 0.26 mm on the retina at 45°, 1.5 times the width of the widest vein
+CENTRE = 5**-0.5  # of the FOV's radius: the centre and the rest of each quadrant are then each a fifth of a round FOV
 
 QUADRANTS = ("upper_left", "upper_right", "lower_left", "lower_right")
 SIDED_QUADRANTS = ("superior_temporal", "superior_nasal", "inferior_temporal", "inferior_nasal")  # of a right eye
 
 
 def region_names(sided: bool, disc: bool) -> tuple[str, ...]:
-    """The names of what `other_regions` returns, with and without sides of the eyes and masks of the optic disc."""
+    """The names of the regions that `other_regions` returns.
+
+    Args:
+        sided: whether the side of the eyes is known.
+        disc: whether there are masks of the optic disc.
+    """
     return ("ring", "centre", *(SIDED_QUADRANTS if sided else QUADRANTS), *(("disc",) if disc else ()))
 
 
 def other_regions(
     planes: np.ndarray, eyes: Sequence[str | None] | None = None, disc: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Regions beyond artery and vein.
+    """Regions other than artery and vein.
 
-    - `ring`: what lies within `RING` of the FOV's diameter of a pixel that holds any vessel, less the vessels.
-    - `centre`: the disc of `CENTRE` of the FOV's radius around the middle of the FOV.
-    - four quadrants around it. Where the side of the eye is known they are superior and inferior, nasal and temporal:
-      the nose is on the right of a right eye's image. An image of unknown side then has no quadrants.
-    - `disc`: the optic disc, where a mask is given.
+    - `ring`: pixels within `RING` of the FOV's diameter of a pixel with any vessel, without the vessels.
+    - `centre`: the disc with `CENTRE` of the FOV's radius around the middle of the FOV.
+    - Four quadrants around the centre. If `eyes` are given, they are superior and inferior, nasal and temporal (the
+      nose is on the right of a right eye's image), and an image of unknown side has no quadrants.
+    - `disc`: the optic disc, if masks are given.
 
     Args:
-        planes: (B, 4, H, W) uint8 coverage of `REGIONS`.
-        eyes: "left", "right" or None of each image; None for upper and lower, left and right quadrants.
+        planes: (B, 4, H, W) uint8 coverage of `xai.planes.REGIONS`.
+        eyes: "left", "right" or None for each image; None for upper and lower, left and right quadrants.
         disc: (B, H, W) uint8 coverage of the optic disc, or None.
 
     Returns:
@@ -71,7 +76,7 @@ def other_regions(
 def region_saliency(
     maps: np.ndarray, planes: np.ndarray, eyes: Sequence[str | None] | None = None, disc: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Means inside the regions of `other_regions`, and each one's ratio to the mean over the field of view.
+    """Mean saliency in the regions of `other_regions`, and its ratio to the mean over the field of view.
 
     Args:
         maps: (B, H, W) float, at least 0.
@@ -80,8 +85,8 @@ def region_saliency(
         disc: as in `other_regions`.
 
     Returns:
-        (B,) float64 for `fov`, and for every region `<name>` and `<name>_ratio`; NaN where the region is empty, and
-        throughout for a map of zeros.
+        (B,) float64 for `fov`, and for every region `<name>` and `<name>_ratio`; NaN if the region is empty or the map
+        is all zeros.
     """
     blank = ~maps.any(axis=(1, 2))
     fov = planes[:, REGIONS.index("fov")]
@@ -93,14 +98,14 @@ def region_saliency(
 
 
 def _extent(fov: np.ndarray) -> tuple[tuple[float, float], float]:
-    """Middle (y, x) of the FOV's bounding box and half its longer side: the radius, also of a disc the frame cuts."""
+    """Middle (y, x) of the FOV's bounding box, and half its longer side as radius, even if the frame cuts the disc."""
     rows, columns = np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
     middle = ((rows[0] + rows[-1] + 1) / 2, (columns[0] + columns[-1] + 1) / 2)
     return middle, max(np.ptp(rows), np.ptp(columns)) / 2 + 0.5
 
 
 def _distance(inside: np.ndarray) -> np.ndarray:
-    """(H, W) float32: how far each pixel lies from the nearest one inside; infinite where none is."""
+    """(H, W) float32: distance of each pixel from the nearest pixel inside; infinite if there is none."""
     if not inside.any():
         return np.full(inside.shape, np.inf, dtype=np.float32)
     return cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -1,27 +1,27 @@
-"""How much of a map lies inside a region: sum(map * region) / sum(region).
+"""Mean saliency inside a region: sum(map * region) / sum(region).
 
-A region is the share of each pixel that belongs to it, not a yes or no: at 224 pixels most vessels are thinner than
-one. Where a region is empty or the map is all zero there is no answer, which is NaN, never 0 or infinity.
+A region is given as the coverage of each pixel and is not binary, because at 224 x 224 most vessels are thinner than a
+pixel. If a region is empty or a map is all zeros, the result is NaN, never 0 or infinity.
 """
 
 import numpy as np
 
 from xai.division import divide_or_nan
-from xai.vessels.source import REGIONS
+from xai.planes import REGIONS
 
 MEANS = ("artery", "vein", "vessel", "non_vessel", "non_vessel_fov")
 RATIOS = tuple(f"{region}_ratio{suffix}" for suffix in ("", "_fov") for region in ("artery", "vein", "vessel"))
 
 
 def mean_inside(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Average saliency intensity.
+    """Mean saliency inside a region.
 
     Args:
         maps: (B, H, W) float, at least 0.
-        region: (B, H, W) float in 0..1, the share of each pixel inside.
+        region: (B, H, W) float in 0..1, coverage of each pixel.
 
     Returns:
-        (B,) float64, NaN where the region is empty.
+        (B,) float64; NaN if the region is empty.
     """
     area = region.sum(axis=(1, 2), dtype=np.float64)
     inside = (maps * region).sum(axis=(1, 2), dtype=np.float64)
@@ -29,17 +29,17 @@ def mean_inside(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 
 def vessel_saliency(maps: np.ndarray, planes: np.ndarray) -> dict[str, np.ndarray]:
-    """Region means and their ratios to non-vessel.
+    """Mean saliency in arteries, veins and all vessels, and their ratios to non-vessel.
 
-    Two conventions of non-vessel: the whole picture less the vessels, as in the published study (`*_ratio`), and only
-    what lies inside the field of view (`*_ratio_fov`), which black corners cannot flatter.
+    Non-vessel is defined in two ways: the whole image without the vessels, as in the published study (`*_ratio`), and
+    the field of view without the vessels (`*_ratio_fov`), which the black corners cannot inflate.
 
     Args:
         maps: (B, H, W) float, at least 0.
-        planes: (B, 4, H, W) uint8 coverage of `REGIONS`, 255 being fully inside.
+        planes: (B, 4, H, W) uint8 coverage of `xai.planes.REGIONS`, 255 being fully inside.
 
     Returns:
-        (B,) float64 for each of `MEANS` and `RATIOS`; NaN where a region is empty, and throughout for a map of zeros.
+        (B,) float64 for each of `MEANS` and `RATIOS`; NaN if a region is empty or the map is all zeros.
     """
     coverage = {name: planes[:, index].astype(np.float32) / 255 for index, name in enumerate(REGIONS)}
     regions = {
@@ -59,14 +59,14 @@ def vessel_saliency(maps: np.ndarray, planes: np.ndarray) -> dict[str, np.ndarra
 
 
 def share_outside(maps: np.ndarray, fov: np.ndarray) -> np.ndarray:
-    """How much of a map's sum lies outside the field of view, where there is nothing to see.
+    """The share of a map's sum that lies outside the field of view, where the image has no content.
 
     Args:
         maps: (B, H, W) float, at least 0.
         fov: (B, H, W) uint8 coverage, 255 being fully inside.
 
     Returns:
-        (B,) float64 in 0..1, NaN for a map of zeros.
+        (B,) float64 in 0..1; NaN for a map of zeros.
     """
     total, inside = (
         (maps * weights).sum(axis=(1, 2), dtype=np.float64) for weights in (np.float32(1), fov / np.float32(255))
@@ -75,20 +75,31 @@ def share_outside(maps: np.ndarray, fov: np.ndarray) -> np.ndarray:
 
 
 def mean_of_ratios(ratios: np.ndarray) -> float:
-    """The average of per-image ratios (B,), the study's number: every image counts alike, those without one not.
+    """Mean of the ratios of images, as in the published study. Each image with a ratio has the same weight.
 
-    NaN where no image has a ratio. An image with next to nothing outside the region can dominate it; see
-    `ratio_of_means`.
+    An image with almost no saliency outside the region can dominate the mean; `ratio_of_means` avoids this.
+
+    Args:
+        ratios: (B,) float; NaN marks a missing ratio.
+
+    Returns:
+        The mean; NaN if no image has a ratio.
     """
     known = ratios[~np.isnan(ratios)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def ratio_of_means(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Sum of region means over sum of non-vessel means, both (B,), over the images that have both.
+    """Sum of region means divided by sum of non-vessel means, over the images with both.
 
-    Images count by the strength of their map outside the region, so no single one can take over. NaN where no image
-    has both means, or nothing lies outside.
+    Images are weighted by their saliency outside the region, so no single image can dominate the result.
+
+    Args:
+        inside: (B,) float, mean inside the region; NaN marks a missing value.
+        outside: (B,) float, mean outside; NaN marks a missing value.
+
+    Returns:
+        The ratio; NaN if no image has both means, or if the sum of the means outside is 0.
     """
     both = ~(np.isnan(inside) | np.isnan(outside))
     total = outside[both].sum()
@@ -96,14 +107,14 @@ def ratio_of_means(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def patient_means(values: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each patient's average over their images, so that a patient with more images weighs no more.
+    """Mean over the images of each patient, so that patients have equal weight whatever their number of images.
 
     Args:
-        values: (B,) float; NaN is an image without an answer and is left out.
-        patients: (B,) the patient on each image.
+        values: (B,) float; NaN marks a missing value, which is left out.
+        patients: (B,), patient of each image.
 
     Returns:
-        ids (P,), sorted, and means (P,) float64; NaN for a patient of whom no image has an answer.
+        ids (P,), sorted, and means (P,) float64; NaN for a patient without a value.
     """
     ids, patient = np.unique(patients, return_inverse=True)
     known = ~np.isnan(values)

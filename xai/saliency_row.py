@@ -1,4 +1,4 @@
-"""Everything that is measured on a signed map: one row of `saliency.parquet`."""
+"""All measures of a signed map: one row of `saliency.parquet`."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,27 @@ import numpy as np
 from torch import Tensor
 
 from xai.gradcam import Scaling, saliency_maps
+from xai.planes import REGIONS
 from xai.regions import region_names, region_saliency
 from xai.saliency import MEANS, RATIOS, share_outside, vessel_saliency
-from xai.vessels.source import REGIONS
 
 VESSEL_MEASURES = (*MEANS, *RATIOS)
-OUTSIDE = "outside_share"  # of the map, outside the field of view
+OUTSIDE = "outside_share"  # share of the map outside the field of view
 
 
 def other_scaling(scaling: Scaling) -> Scaling:
-    """The one that was not chosen."""
+    """The scaling that was not chosen."""
     return "raw" if scaling == "minmax" else "minmax"
 
 
 def measure_names(scaling: Scaling, sided: bool, disc: bool) -> tuple[str, ...]:
-    """The columns of `measure`, in order."""
+    """The columns of `measure`, in order.
+
+    Args:
+        scaling: scaling of the columns without a suffix.
+        sided: whether the side of the eyes is known.
+        disc: whether there are masks of the optic disc.
+    """
     others = region_names(sided, disc)
     again = tuple(f"{name}_{other_scaling(scaling)}" for name in VESSEL_MEASURES)
     return (
@@ -39,17 +45,17 @@ def measure(
     eyes: Sequence[str | None] | None = None,
     disc: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Region means and ratios of signed maps, vessels under both scalings.
+    """Region means and ratios of signed maps, for vessels under both scalings.
 
     Args:
         signed: (B, rows, columns), as every method of `xai.methods` returns them.
-        planes: (B, 4, H, W) uint8 coverage of `xai.vessels.REGIONS`, H equal to W.
-        scaling: of the columns without a suffix; the vessels' under the other one end in its name.
+        planes: (B, 4, H, W) uint8 coverage of `xai.planes.REGIONS`, H equal to W.
+        scaling: scaling of the columns without a suffix. The vessel columns under the other scaling end in its name.
         eyes: as in `xai.regions.other_regions`.
         disc: as in `xai.regions.other_regions`.
 
     Returns:
-        (B, columns) float64 in the order of `measure_names`; NaN where there is no answer.
+        (B, columns) float64 in the order of `measure_names`; NaN for an undefined value.
     """
     size = planes.shape[2]
     maps = saliency_maps(signed, size, scaling).cpu().numpy()

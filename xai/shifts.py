@@ -1,7 +1,7 @@
-"""Denser maps from shifted inputs: where the grid of patches lies on an image is arbitrary, so it is moved.
+"""Finer maps from shifted inputs. The position of the patch grid on an image is arbitrary, so the image is shifted.
 
-Every shift by a fraction of a patch gives a map of its own. In each of them a pixel has the value of the patch that
-covers it; their average is as fine as the shifts.
+Each shift by a fraction of a patch gives a map in which every pixel has the value of the patch that covers it. The
+average of these maps has the resolution of the shifts.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,19 @@ from torch import Tensor
 
 
 def shifted_average(explain: Callable[[Tensor], Tensor], images: Tensor, patch: int, steps: int) -> Tensor:
-    """The average of an explanation's maps over steps x steps shifts of the images.
+    """Average of the maps of an explanation method over steps x steps shifts of the images.
 
     Args:
-        explain: images -> (B, rows, columns) maps on the patch grid, signed or not; called once for each shift.
-        images: (B, 3, H, W) float, not yet normalised: what moves in from beyond the frame is 0, which is black.
+        explain: returns maps (B, rows, columns) on the patch grid, signed or not, for images; called once per shift.
+        images: (B, 3, H, W) float, not yet normalised, because pixels from beyond the frame are filled with 0 (black).
         patch: side of a patch in pixels; H and W are multiples of it.
-        steps: shifts along each axis, spread evenly over one patch and centred; 1 is no shift at all.
+        steps: number of shifts along each axis, spread evenly over one patch and centred; 1 means no shift.
 
     Returns:
-        (B, H, W) float32: of each pixel the average over the shifts that leave it in the frame.
+        (B, H, W) float32, for each pixel the average over the shifts that keep it in the frame.
 
     Raises:
-        ValueError: fewer steps than 1, or more than a patch has pixels.
+        ValueError: `steps` is below 1 or above `patch`.
     """
     total = torch.zeros_like(images[:, 0], dtype=torch.float32)
     counted = torch.zeros_like(total[:1])
@@ -39,13 +39,13 @@ def shifted_average(explain: Callable[[Tensor], Tensor], images: Tensor, patch: 
 
 
 def offsets(patch: int, steps: int) -> list[int]:
-    """The shifts along one axis in whole pixels; as `shifted_average`."""
+    """The shifts along one axis in whole pixels; arguments and errors as in `shifted_average`."""
     if not 1 <= steps <= patch:
-        raise ValueError(f"{steps} shifts of a patch of {patch} pixels; from 1 to {patch}")
-    # Halves are rounded up, all alike: two steps never fall on one pixel.
+        raise ValueError(f"{steps} shifts of a patch of {patch} pixels; choose from 1 to {patch}")
+    # All halves are rounded up, so two shifts are never equal.
     return [floor((2 * step + 1 - steps) * patch / (2 * steps) + 0.5) for step in range(steps)]
 
 
 def _moved(planes: Tensor, down: int, right: int) -> Tensor:
-    """(..., H, W) moved by whole pixels; 0 moves in."""
+    """Planes (..., H, W) shifted by whole pixels and filled with 0."""
     return F.pad(planes, (right, -right, down, -down))

@@ -1,4 +1,4 @@
-"""Checkpoint files are found in folders, checked, and read without running anything in them."""
+"""Checkpoint files are found in folders, checked, and read without running code in them."""
 
 import argparse
 import errno
@@ -70,20 +70,20 @@ def with_code_in_a_bare_pickle(path, target):
 )
 def test_pickled_code_is_refused_and_not_run(write, tmp_path):
     write(tmp_path / "a.pth", tmp_path / "was_run")
-    with pytest.raises(WeightsError, match=r"a\.pth: holds Python objects .* save its state dict as \.safetensors"):
+    with pytest.raises(WeightsError, match=r"a\.pth: contains Python objects .* save its state dict as \.safetensors"):
         read_state(tmp_path / "a.pth")
     assert not (tmp_path / "was_run").exists()
 
 
 def test_the_malicious_files_would_have_run(tmp_path):
-    """Otherwise the test above would prove nothing."""
+    """Shows that the code in the test above would run."""
     pickle.loads(pickle.dumps(Malicious(tmp_path / "was_run")))
     assert (tmp_path / "was_run").exists()
 
 
 def test_a_pickled_module_is_refused(tmp_path):
     torch.save(nn.Linear(2, 2), tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match="holds Python objects"):
+    with pytest.raises(WeightsError, match="contains Python objects"):
         read_state(tmp_path / "a.pth")
 
 
@@ -104,13 +104,13 @@ def test_a_truncated_file(file, kept, tmp_path):
     (save_file if file.endswith("safetensors") else torch.save)({"weight": torch.ones(5000)}, tmp_path / file)
     whole = (tmp_path / file).read_bytes()
     (tmp_path / file).write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(WeightsError, match=rf"{file}: not a readable checkpoint \(.*\); download it again$") as told:
+    with pytest.raises(WeightsError, match=rf"{file}: not a readable checkpoint \(.*\); download it again$") as error:
         read_state(tmp_path / file)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "empty; download it again"),
         (b"\n <!DOCTYPE html><title>Log in</title>", "a web page, not a checkpoint; download the file itself"),
@@ -120,9 +120,9 @@ def test_a_truncated_file(file, kept, tmp_path):
     ],
 )
 @pytest.mark.parametrize("file", ["a.safetensors", "a.pth"])
-def test_a_download_that_went_wrong(file, content, told, tmp_path):
+def test_a_download_that_went_wrong(file, content, message, tmp_path):
     (tmp_path / file).write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"{file}: {told}"):
+    with pytest.raises(WeightsError, match=rf"{file}: {message}"):
         read_state(tmp_path / file)
 
 
@@ -139,7 +139,7 @@ def test_a_safetensors_header_of_an_unlucky_length_is_no_web_page(tmp_path):
 @pytest.mark.parametrize(("content", "kind"), [(torch.ones(2), "Tensor"), ([torch.ones(2)], "list")])
 def test_something_other_than_a_state_dict(content, kind, tmp_path):
     torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match=rf"a\.pth: holds a {kind}, not a state dict"):
+    with pytest.raises(WeightsError, match=rf"a\.pth: contains a {kind}, not a state dict"):
         read_state(tmp_path / "a.pth")
 
 
@@ -147,7 +147,7 @@ def test_something_other_than_a_state_dict(content, kind, tmp_path):
 def test_a_dictionary_of_something_else(content, tmp_path):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(
-        WeightsError, match=r"a\.pth: holds (nothing|.*(epoch \(int|history \(list)\)); save the model's"
+        WeightsError, match=r"a\.pth: contains (nothing|.*(epoch \(int|history \(list)\)); save the model's"
     ):
         read_state(tmp_path / "a.pth")
 
@@ -175,14 +175,14 @@ def test_the_only_checkpoint_of_a_folder_is_taken(tmp_path):
 
 
 def test_a_folder_of_several_or_none(tmp_path):
-    with pytest.raises(WeightsError, match=r"model\.bin is not there, and no other checkpoint; name the file itself"):
+    with pytest.raises(WeightsError, match=r"contains no model\.bin, and no checkpoint; name the file itself"):
         find_checkpoint(tmp_path, ["model.bin"])
     place(tmp_path, "b.pth", "a.safetensors")
     with pytest.raises(
-        WeightsError, match=r"m\.bin or t\.pth is not there, but several others are: a\.safetensors, b\.pth;"
+        WeightsError, match=r"contains no m\.bin or t\.pth, but several other checkpoints: a\.safetensors, b\.pth;"
     ):
         find_checkpoint(tmp_path, ["m.bin", "t.pth"])
-    with pytest.raises(WeightsError, match=r"nothing says which file to take, but several others are"):
+    with pytest.raises(WeightsError, match=r"no expected file name, but several other checkpoints"):
         find_checkpoint(tmp_path, [])
 
 
@@ -202,21 +202,21 @@ def test_another_digest_is_refused(tmp_path):
     require_digest(tmp_path / "a.bin", digest)
     require_digest(tmp_path / "a.bin", digest.upper())
     with pytest.raises(
-        WeightsError, match=rf"its SHA-256 begins {digest[:12]}, expected was 0{{12}}; download .*`sha256:`"
+        WeightsError, match=rf"its SHA-256 begins with {digest[:12]}, not 0{{12}} as expected; download .*`sha256:`"
     ):
         require_digest(tmp_path / "a.bin", "0" * 64)
 
 
 def test_a_pickle_of_a_newer_protocol_is_not_damaged(tmp_path):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"weight": [1.0, 2.0]}, protocol=4))
-    with pytest.raises(WeightsError, match=r"a\.pkl: holds Python objects besides tensors"):
+    with pytest.raises(WeightsError, match=r"a\.pkl: contains Python objects other than tensors"):
         read_state(tmp_path / "a.pkl")
 
 
 def test_a_number_that_safetensors_does_not_know_is_not_damage(tmp_path):
     header = b'{"weight":{"dtype":"NF4","shape":[2],"data_offsets":[0,8]}}'
     (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
-    with pytest.raises(WeightsError, match=r"a\.safetensors: holds numbers of a type that is not known here"):
+    with pytest.raises(WeightsError, match=r"a\.safetensors: contains numbers of an unknown type"):
         read_state(tmp_path / "a.safetensors")
 
 
@@ -229,7 +229,7 @@ def test_a_link_to_nothing(tmp_path):
 
 
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
-    """Refused by the system: the tests may run as a user whom it refuses nothing."""
+    """Simulated, because the tests may run as a user with access to every file."""
 
     def refuse(path, *arguments, **options):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

@@ -29,7 +29,7 @@ def small(request):
 
 @pytest.fixture
 def native(small):
-    """A model at timm's own settings, 518x518, with positions that matter."""
+    """A model with timm's own settings, 518x518, and position embeddings that affect the output."""
     torch.manual_seed(0)
     model = timm.create_model(small.architecture, num_classes=0, **small.overrides).eval()
     for parameter in (model.pos_embed, model.cls_token, model.reg_token):
@@ -58,7 +58,7 @@ def test_features_at_224_are_those_of_timms_own_loading(small, native, tmp_path)
 
 
 def test_features_at_the_native_grid_are_kept(small, native, tmp_path):
-    """A picture of 518x518 through the model at 224 with its positions put back: everything else is untouched."""
+    """With its position embedding restored, the model at 224 gives the same features for an image of 518x518."""
     save_file(native.state_dict(), tmp_path / "native.safetensors")
     own = small.build(tmp_path / "native.safetensors")
     own.set_input_size(img_size=518)
@@ -69,7 +69,7 @@ def test_features_at_the_native_grid_are_kept(small, native, tmp_path):
 
 
 def test_metas_own_file_gives_the_same_model(small, native, tmp_path):
-    """Meta names the MLP's parts otherwise, keeps a mask token, and gives the class token the first position."""
+    """Meta's files use other names for the MLP, have a mask token, and a position for the class token."""
     save_file(native.state_dict(), tmp_path / "native.safetensors")
     state = {
         key.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): value

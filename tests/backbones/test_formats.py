@@ -1,4 +1,4 @@
-"""A file that is no checkpoint is recognised by its content, and the advice fits what it is."""
+"""A file that is not a checkpoint is recognised by its content, and the message names a suitable fix."""
 
 import bz2
 import gzip
@@ -57,14 +57,14 @@ INDEX = {
 }
 FOREIGN = {
     "torchscript": (torchscript, r"a TorchScript archive, not a state dict; .* save its state_dict\(\) as \.saf"),
-    "keras": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(100), r"a Keras or TensorFlow file \(HDF5\).*; take the model's"),
+    "keras": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(100), r"a Keras or TensorFlow file \(HDF5\).*; use the model's"),
     "keras zip": (lambda: zipped(config="{}", model__weights="", **{"model.weights_h5": ""}), "a Keras model"),
-    "gguf": (lambda: b"GGUF\x03\x00\x00\x00" + bytes(100), "a GGUF file.*; take the model's PyTorch weights"),
-    "flax": (lambda: msgpack.packb({"params": {"kernel": b"\x00" * 64}}), r"a Flax checkpoint \(msgpack\).*; take the"),
-    "onnx": (lambda: b"\x08\x08\x12\x07pytorch\x1a\x052.1.0" + bytes(100), "an ONNX model.*; take the model's PyTorch"),
-    "tflite": (lambda: b"\x1c\x00\x00\x00TFL3" + bytes(100), "a TensorFlow Lite model.*; take the model's PyTorch"),
-    "npz": (lambda: saved(lambda buffer: np.savez(buffer, kernel=np.ones(3))), r"NumPy arrays \(\.npz\).*; take"),
-    "npy": (lambda: saved(lambda buffer: np.save(buffer, np.ones(3))), "a NumPy array.*; take the model's PyTorch"),
+    "gguf": (lambda: b"GGUF\x03\x00\x00\x00" + bytes(100), "a GGUF file.*; use the model's PyTorch weights"),
+    "flax": (lambda: msgpack.packb({"params": {"kernel": b"\x00" * 64}}), r"a Flax checkpoint \(msgpack\).*; use the"),
+    "onnx": (lambda: b"\x08\x08\x12\x07pytorch\x1a\x052.1.0" + bytes(100), "an ONNX model.*; use the model's PyTorch"),
+    "tflite": (lambda: b"\x1c\x00\x00\x00TFL3" + bytes(100), "a TensorFlow Lite model.*; use the model's PyTorch"),
+    "npz": (lambda: saved(lambda buffer: np.savez(buffer, kernel=np.ones(3))), r"NumPy arrays \(\.npz\).*; use"),
+    "npy": (lambda: saved(lambda buffer: np.save(buffer, np.ones(3))), "a NumPy array.*; use the model's PyTorch"),
     "gzip": (lambda: gzip.compress(CHECKPOINT), "a file packed with gzip, not a checkpoint; unpack it and name"),
     "bzip2": (lambda: bz2.compress(CHECKPOINT), "a file packed with bzip2, .*; unpack it and name"),
     "xz": (lambda: lzma.compress(CHECKPOINT), "a file packed with xz, .*; unpack it and name"),
@@ -72,7 +72,7 @@ FOREIGN = {
     "tar": (lambda: tarred("weights/model.pth"), "a tar archive, not a checkpoint; unpack it and name the checkpoint"),
     "old tar": (
         lambda: tarred("sys_info", "pickle", "storages", "tensors"),
-        r"a checkpoint of PyTorch before 0\.1\.10 \(tar\).*; load it where you trust it, save its state dict as \.saf",
+        r"a checkpoint of PyTorch before 0\.1\.10 \(tar\).*; if you trust it, load it, save its state dict as \.saf",
     ),
     "zip": (lambda: zipped(README="", model__a="x"), "a zip archive of README, model/a, not a checkpoint; unpack it"),
     "index": (lambda: json.dumps(INDEX).encode(), r"the index of a checkpoint in 2 parts.*; join the parts into one"),
@@ -83,10 +83,10 @@ FOREIGN = {
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_another_kind_of_file_is_named_with_what_to_do(kind, file, tmp_path):
     """OpenAI's ViT-B-32.pt is TorchScript, and not damaged (ArrowLuo/CLIP4Clip#70, mlfoundations/open_clip#1149)."""
-    write, told = FOREIGN[kind]
+    write, message = FOREIGN[kind]
     (tmp_path / file).write_bytes(write())
     for check in (read_state, require_kind):
-        with pytest.raises(WeightsError, match=rf"{file}: {told}") as error:
+        with pytest.raises(WeightsError, match=rf"{file}: {message}") as error:
             check(tmp_path / file)
         assert "download it again" not in str(error.value)
         assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Any plain CLIP model of open_clip becomes a timm model with the same features."""
+"""Any of open_clip's plain CLIP models becomes a timm model with the same features."""
 
 import json
 
@@ -18,7 +18,7 @@ TAG = {"hf_hub": "lab/tiny/", "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """Makes a small model known to open_clip, and says where a random state of it lies."""
+    """Registers a small model in open_clip, and returns the path of a random state dict of it."""
 
     def publish(vision, quick_gelu=False, tag_quick_gelu=False):
         torch.manual_seed(0)
@@ -126,18 +126,18 @@ def test_every_published_model_is_taken_or_refused_in_one_line():
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
-        ("ViT-B-32", r"ViT-B-32 needs the tag of its weights behind a slash; there are: openai, .*laion2b_s34b_b79k, "),
-        ("ViT-B-32/laion", r"ViT-B-32 has no weights tagged 'laion'; there are: openai, .*laion2b_s34b_b79k, "),
-        ("ViT-S-32/x", "ViT-S-32 has no weights tagged 'x'; there are: none"),
+        ("ViT-B-32", r"ViT-B-32 needs the tag of its weights after a slash; known tags: openai, .*laion2b_s34b_b79k, "),
+        ("ViT-B-32/laion", r"ViT-B-32 has no weights tagged 'laion'; known tags: openai, .*laion2b_s34b_b79k, "),
+        ("ViT-S-32/x", "ViT-S-32 has no weights tagged 'x'; known tags: none"),
         ("VitB32/openai", "open_clip has no model 'VitB32'; did you mean ViT-B-32"),
         ("RN50/openai", "RN50: its image encoder is a ResNet; only plain vision transformers are supported"),
-        ("ViT-B-16-SigLIP/webli", "a model of timm's, so name that: timm:vit_base_patch16_siglip_224; only plain"),
+        ("ViT-B-16-SigLIP/webli", "a timm model; use timm:vit_base_patch16_siglip_224 instead; only plain"),
         ("convnext_base/laion400m_s13b_b51k", "its image encoder is timm's convnext_base; only plain"),
         ("coca_ViT-B-32/laion2b_s13b_b90k", "its image encoder has attentional_pool, attn_pooler_heads; only plain"),
     ],
 )
-def test_what_cannot_be_had_is_told(name, told):
-    with pytest.raises(ValueError, match=told):
+def test_an_unavailable_model_is_refused_with_the_reason(name, message):
+    with pytest.raises(ValueError, match=message):
         backbones.get(f"open_clip:{name}")

@@ -1,4 +1,4 @@
-"""Any vision transformer of timm goes by its own name."""
+"""Any of timm's vision transformers can be used by its name."""
 
 from dataclasses import replace
 
@@ -46,9 +46,9 @@ def test_an_unknown_timm_model_or_tag(architecture):
 
 @pytest.mark.parametrize("name", ["deit_tiny_distiled_patch16_224", "vit_base_patch16_radio_v2", "vit_base_r50_s16"])
 def test_what_is_suggested_can_be_had(name):
-    with pytest.raises(ValueError, match="did you mean") as told:
+    with pytest.raises(ValueError, match="did you mean") as error:
         backbones.get(f"timm:{name}")
-    suggested = str(told.value).partition("did you mean ")[2].rstrip("?").split(" or ")
+    suggested = str(error.value).partition("did you mean ")[2].rstrip("?").split(" or ")
     for suggestion in suggested:
         assert backbones.get(f"timm:{suggestion}").weights
 
@@ -68,7 +68,7 @@ def test_other_architectures_of_timm_are_refused(architecture):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "told"),
+    ("architecture", "message"),
     [
         ("vit_small_patch16_18x2_224", "its blocks are ParallelThingsBlock; only timm's Block is supported"),
         ("vit_pwee_patch16_reg1_gap_256", "its blocks are ParallelScalingBlock; only timm's Block is supported"),
@@ -78,9 +78,9 @@ def test_other_architectures_of_timm_are_refused(architecture):
         ("vitamin_small_224", "its patches come from HybridEmbed"),
     ],
 )  # fmt: skip
-def test_models_that_cannot_be_explained_or_loaded_are_refused(architecture, told):
+def test_models_that_cannot_be_explained_or_loaded_are_refused(architecture, message):
     """Blocks without norm1 have no target layer (jacobgil/pytorch-grad-cam#257, #474)."""
-    with pytest.raises(ValueError, match=rf"^timm:{architecture}: {told}"):
+    with pytest.raises(ValueError, match=rf"^timm:{architecture}: {message}"):
         backbones.get(f"timm:{architecture}")
 
 
@@ -91,7 +91,7 @@ MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit")
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_model_of_timms_is_refused_or_goes_all_the_way(part):
-    """Whatever is taken when a configuration is read can be cached, adapted and explained."""
+    """Every model that a configuration accepts can be cached, adapted and explained."""
     lora, taken = open_strategy("lora"), 0
     for architecture in timm.list_models(module=MODULES)[part::PARTS]:
         try:
@@ -112,7 +112,7 @@ def test_every_model_of_timms_is_refused_or_goes_all_the_way(part):
 
 
 def test_flexivit_is_resampled_as_timm_does(tmp_path):
-    """Its native grid is 15x15; timm resamples bilinearly what has flexi in its name."""
+    """Its native grid is 15x15; timm resamples models with "flexi" in their name bilinearly."""
     backbone = backbones.get("timm:flexivit_small")
     native = timm.create_model("flexivit_small", num_classes=0)
     torch.nn.init.normal_(native.pos_embed)

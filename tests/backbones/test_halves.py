@@ -1,4 +1,4 @@
-"""Both halves of a model give what the whole gives, wherever it is cut."""
+"""The two halves of a model together equal the whole model, at every block."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ REGISTERS = "timm:vit_giant_patch14_reg4_dinov2.lvd142m"
 
 
 def small(name):
-    """A family's model at the demo's size, also of a model that has no entry of its own."""
+    """A family's model at the demo's size, including a model without its own entry."""
     backbone = backbones.get(name)
     if name == REGISTERS:
         backbone = replace(backbone, weights=None, overrides=TINY | {"init_values": 1.0})
@@ -52,7 +52,7 @@ def test_finishing_from_any_block_equals_the_whole_model(model, images, reached)
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_gradients_are_those_of_the_whole_model(model, images, checkpointing):
-    """Also where only the class token goes through the last MLP."""
+    """Also if only the class token passes through the last MLP."""
     parameters = dict(model.named_parameters())
     with torch.enable_grad():
         expected = torch.autograd.grad(model(images)[:, 1].sum(), list(parameters.values()))

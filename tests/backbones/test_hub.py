@@ -1,4 +1,4 @@
-"""Published weights come from the hub's cache or the hub: here a small HTTP server on loopback that plays it."""
+"""Published weights come from the hub's cache or the hub, which is simulated by a small HTTP server on loopback."""
 
 import errno
 import hashlib
@@ -27,7 +27,7 @@ GATED = HubFile("lab/gated", "model.safetensors", gated=True)
 
 
 class PretendHub(BaseHTTPRequestHandler):
-    """What the hub's client needs of it, and what goes wrong, by the name of the repository."""
+    """The responses that the hub's client needs, with an error that depends on the repository's name."""
 
     protocol_version = "HTTP/1.1"
 
@@ -41,7 +41,7 @@ class PretendHub(BaseHTTPRequestHandler):
         self.answer(with_body=True)
 
     def answer(self, with_body):
-        if "/resolve/" not in self.path:  # the client asks for its own ends, too
+        if "/resolve/" not in self.path:  # the client's other requests
             return self.refuse(404)
         self.server.requests.append(f"{self.command} {self.path}")
         _, name, _, revision, file = self.path.strip("/").split("/", 4)
@@ -104,7 +104,7 @@ def server():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache; nobody's token, no proxy, and no waiting before the client tries again."""
+    """An empty cache, no token, no proxy, and no delay before the client's retries."""
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -113,7 +113,7 @@ def cache(tmp_path, monkeypatch):
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    huggingface_hub.close_session()  # the client keeps the proxy it was made with
+    huggingface_hub.close_session()  # the client keeps the proxy with which it was created
     return tmp_path / "hub"
 
 
@@ -126,7 +126,7 @@ def point_to(address, monkeypatch, scheme="http"):
 
 @pytest.fixture
 def requests(server, cache, monkeypatch):
-    """What the hub is asked for from now on."""
+    """The requests that the hub receives from now on."""
     point_to(server.server_address, monkeypatch)
     server.requests.clear()
     return server.requests
@@ -182,7 +182,7 @@ def test_a_token_with_access_opens_a_gated_repository(requests, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("file", "token", "told"),
+    ("file", "token", "message"),
     [
         (
             GATED,
@@ -209,13 +209,13 @@ def test_a_token_with_access_opens_a_gated_repository(requests, monkeypatch):
         (replace(FILE, file="b.pth"), None, "the repository has no such file at revision 'main': correct `revision:`"),
         (replace(FILE, file="b.pth", fallback="b.bin"), None, "the repository has no such file at revision 'main'"),
         (replace(FILE, revision="v9"), None, "the repository has no revision 'v9': correct `revision:`"),
-        (HubFile("lab/cut", "model.safetensors"), None, r"the download broke off \(\w+\): run the same"),
+        (HubFile("lab/cut", "model.safetensors"), None, r"the download was interrupted \(\w+\): repeat the same"),
         (
             HubFile("lab/short", "model.safetensors"),
             None,
-            r"the download broke off \(\w+\): run the same",
+            r"the download was interrupted \(\w+\): repeat the same",
         ),
-        (HubFile("lab/broken", "model.safetensors"), None, r"the hub answers with an error \(503\): try again later"),
+        (HubFile("lab/broken", "model.safetensors"), None, r"the hub returned an error \(503\): try again later"),
         (
             HubFile("lab/no-hub", "model.safetensors"),
             None,
@@ -223,11 +223,11 @@ def test_a_token_with_access_opens_a_gated_repository(requests, monkeypatch):
         ),
     ],
 )
-def test_what_goes_wrong_is_told_in_one_line_with_its_mend(file, token, told, requests, cache, monkeypatch):
+def test_an_error_is_one_line_with_its_fix(file, token, message, requests, cache, monkeypatch):
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
     by_hand = f"; or download {file.file} from huggingface.co/{file.repository} elsewhere and name it as `weights:`$"
-    with pytest.raises(WeightsError, match=rf"^{file.repository}/{file.file}: .*{told}.*{by_hand}") as error:
+    with pytest.raises(WeightsError, match=rf"^{file.repository}/{file.file}: .*{message}.*{by_hand}") as error:
         file.fetch()
     assert "\n" not in str(error.value)
     assert requests
@@ -252,44 +252,46 @@ def test_no_hub_within_reach(nobody):
     ("endpoint", "error"), [(None, "ConnectError"), ("huggingface.co", "UnsupportedProtocol")], ids=["closed", "no-url"]
 )
 def test_a_plain_failure_to_connect_is_no_broken_download(endpoint, error, nobody):
-    """As who only asks for the size meets it, without the client's own words around it."""
+    """The error of a request for metadata only, which the client does not wrap."""
     url = huggingface_hub.hf_hub_url(FILE.repository, FILE.file, endpoint=endpoint)
     with pytest.raises(huggingface_hub.errors.HTTPError) as raised:
         huggingface_hub.get_hf_file_metadata(url)
-    told = f"not in the hub's cache, and the hub cannot be reached ({error}): check the network, the proxy and HF_ENDP"
-    assert FILE.reason(raised.value).startswith(told)
+    message = (
+        f"not in the hub's cache, and the hub cannot be reached ({error}): check the network, the proxy and HF_ENDP"
+    )
+    assert FILE.reason(raised.value).startswith(message)
 
 
 def test_offline_by_choice(offline):
     assert FILE.cached() is None
-    with pytest.raises(WeightsError, match=r"not in the hub's cache, and HF_HUB_OFFLINE forbids to download it: unset"):
+    with pytest.raises(WeightsError, match=r"not in the hub's cache, and HF_HUB_OFFLINE forbids the download: unset"):
         FILE.fetch()
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [
-        (errno.ENOSPC, "no space left for it in .*hub: make some, or set HF_HOME"),
+        (errno.ENOSPC, "no space left in .*hub: free some, or set HF_HOME"),
         (errno.EACCES, "cannot be written .*"),
     ],
 )
-def test_a_disk_that_does_not_take_it(number, told, requests, monkeypatch):
-    """The failing write is the client's own, into the file that the download grows in."""
+def test_a_disk_that_does_not_take_it(number, message, requests, monkeypatch):
+    """The client fails to write to the file of the incomplete download."""
     opened = Path.open
 
     def full(path, *arguments, **options):
         if path.suffix == ".incomplete":
-            raise OSError(number, "told by the system", str(path))
+            raise OSError(number, "from the system", str(path))
         return opened(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(WeightsError, match=told):
+    with pytest.raises(WeightsError, match=message):
         FILE.fetch()
 
 
 @pytest.fixture
 def institution(tmp_path, cache, monkeypatch):
-    """The hub behind a certificate of the institution's own; where it lies."""
+    """The hub with a certificate of an institution; returns the certificate's path."""
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl, to make a certificate")
     file = tmp_path / "institution.pem"
@@ -313,7 +315,7 @@ def institution(tmp_path, cache, monkeypatch):
 def test_a_certificate_of_the_institutions_own(institution, monkeypatch):
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(WeightsError, match=r"the certificate of https://127\.0\.0\.1:\d+ is not trusted here: set"):
+    with pytest.raises(WeightsError, match=r"the certificate of https://127\.0\.0\.1:\d+ is not trusted: set"):
         FILE.fetch()
     monkeypatch.setenv("SSL_CERT_FILE", str(institution))
     huggingface_hub.close_session()
@@ -321,7 +323,7 @@ def test_a_certificate_of_the_institutions_own(institution, monkeypatch):
 
 
 def test_a_certificate_file_that_is_gone_is_not_the_cache(requests, monkeypatch):
-    """chidiwilliams/buzz#1356: the client's FileNotFoundError has an errno, but is none of writing."""
+    """chidiwilliams/buzz#1356: the client's FileNotFoundError has an errno, but not one of writing."""
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
     with pytest.raises(WeightsError, match=r"SSL_CERT_FILE names /nonexistent\.pem") as error:
         FILE.fetch()
@@ -331,7 +333,7 @@ def test_a_certificate_file_that_is_gone_is_not_the_cache(requests, monkeypatch)
 
 @pytest.fixture
 def strict_proxy(cache, monkeypatch):
-    """A proxy that lets nobody through without a password."""
+    """A proxy that requires a password."""
 
     class Proxy(BaseHTTPRequestHandler):
         def log_message(self, *_):
@@ -355,13 +357,15 @@ def strict_proxy(cache, monkeypatch):
 
 
 def test_a_proxy_that_asks_for_a_password(strict_proxy):
-    with pytest.raises(WeightsError, match=r"the proxy in HTTPS_PROXY refuses \(407 Proxy.*\): correct its"):
+    with pytest.raises(
+        WeightsError, match=r"the proxy in HTTPS_PROXY refuses the connection \(407 Proxy.*\): correct its"
+    ):
         FILE.fetch()
 
 
 @pytest.mark.parametrize("variable", ["HF_HOME", "HF_HUB_CACHE"])
 def test_a_cache_that_is_a_file(variable, requests, cache, monkeypatch):
-    """The variable that is named is the one that counts."""
+    """The message names the variable that takes effect."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, "as the test sets it")
@@ -376,7 +380,7 @@ def test_a_link_in_the_cache_whose_file_is_gone(requests, cache, monkeypatch):
     path.resolve().unlink()
     assert FILE.cached() is None
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE forbids to download it"):
+    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE forbids the download"):
         FILE.fetch()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     assert FILE.fetch().read_bytes() == CONTENT["model.safetensors"]
@@ -385,7 +389,7 @@ def test_a_link_in_the_cache_whose_file_is_gone(requests, cache, monkeypatch):
 def test_offline_by_the_other_variable(offline, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
-    with pytest.raises(WeightsError, match="TRANSFORMERS_OFFLINE forbids to download it: unset that"):
+    with pytest.raises(WeightsError, match="TRANSFORMERS_OFFLINE forbids the download: unset TRANSFORMERS_OFFLINE"):
         FILE.fetch()
 
 
@@ -394,7 +398,7 @@ def test_whatever_else_the_client_raises_is_one_line_without_its_text(requests, 
         raise LookupError("Bearer hf_granted")
 
     monkeypatch.setattr("backbones.hub.hf_hub_download", broken)
-    with pytest.raises(WeightsError, match=r"the hub's client cannot work here \(LookupError\): che") as error:
+    with pytest.raises(WeightsError, match=r"the hub's client failed \(LookupError\): che") as error:
         FILE.fetch()
     assert "hf_granted" not in str(error.value)
 

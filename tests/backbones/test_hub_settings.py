@@ -1,4 +1,4 @@
-"""Variables that keep the hub's client from working are named before the hub is asked, without the secrets in them."""
+"""Faulty variables of the hub's client are named before the hub is contacted, without the secrets in them."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ FILE = HubFile("lab/model", "model.safetensors")
 
 @pytest.fixture(autouse=True)
 def plain(tmp_path, monkeypatch):
-    """Nobody's proxy, token or certificates, an empty cache, and a hub where nothing listens."""
+    """No proxy, token or certificates, an empty cache, and a hub address without a server."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith(("SSL_CERT", "HF_", "HUGGING")):
             monkeypatch.delenv(name)
@@ -34,7 +34,7 @@ def test_plain_surroundings_have_no_fault():
 
 NO_CERTIFICATES = __file__
 FAULTS = [
-    # As GNOME's settings write it (gradio-app/gradio#4007, pdm-project/pdm#3390, danielgatis/rembg#855).
+    # As written by GNOME's settings (gradio-app/gradio#4007, pdm-project/pdm#3390, danielgatis/rembg#855).
     (
         "all_proxy",
         "socks://127.0.0.1:7890/",
@@ -46,22 +46,22 @@ FAULTS = [
     (
         "http_proxy",
         "http://anna:geheim@“proxy”:80",
-        r"http_proxy is 'http://…@“proxy”:80', with “ \(U\+201C\) in the host",
+        r"http_proxy is 'http://…@“proxy”:80', which has “ \(U\+201C\) in its host",
     ),
-    ("http_proxy", "http://pro xy:80", r"http_proxy is .*, with a space \(U\+0020\) in the host"),
-    ("HTTP_PROXY", "http://", "HTTP_PROXY is 'http://', without a host"),
+    ("http_proxy", "http://pro xy:80", r"http_proxy is .*, which has a space \(U\+0020\) in its host"),
+    ("HTTP_PROXY", "http://", "HTTP_PROXY is 'http://', which has no host"),
     (
         "HF_TOKEN",
         "“hf_geheim”",
-        r"the token in HF_TOKEN holds “ \(U\+201C\), which no token does: set HF_TOKEN to the token",
+        r"the token in HF_TOKEN contains “ \(U\+201C\), which no token does: set HF_TOKEN to the token",
     ),
-    ("HF_TOKEN", '"hf_geheim"', r'the token in HF_TOKEN holds " \(U\+0022\)'),
-    ("HF_TOKEN", "hf_ge heim", r"the token in HF_TOKEN holds a space \(U\+0020\)"),
-    ("HF_TOKEN", "hf_geheim\u00e4", r"the token in HF_TOKEN holds ä \(U\+00E4\)"),
-    ("HF_TOKEN", "hf_ge\x01heim", r"the token in HF_TOKEN holds U\+0001,"),
-    ("HF_TOKEN", "hf_geheim\u200b", r"the token in HF_TOKEN holds U\+200B,"),
-    ("HUGGING_FACE_HUB_TOKEN", "“hf_geheim”", "the token in HUGGING_FACE_HUB_TOKEN holds “"),
-    # As conda and hospitals' proxies leave it (chidiwilliams/buzz#1356).
+    ("HF_TOKEN", '"hf_geheim"', r'the token in HF_TOKEN contains " \(U\+0022\)'),
+    ("HF_TOKEN", "hf_ge heim", r"the token in HF_TOKEN contains a space \(U\+0020\)"),
+    ("HF_TOKEN", "hf_geheim\u00e4", r"the token in HF_TOKEN contains ä \(U\+00E4\)"),
+    ("HF_TOKEN", "hf_ge\x01heim", r"the token in HF_TOKEN contains U\+0001,"),
+    ("HF_TOKEN", "hf_geheim\u200b", r"the token in HF_TOKEN contains U\+200B,"),
+    ("HUGGING_FACE_HUB_TOKEN", "“hf_geheim”", "the token in HUGGING_FACE_HUB_TOKEN contains “"),
+    # As left by conda and by hospitals' proxies (chidiwilliams/buzz#1356).
     (
         "SSL_CERT_FILE",
         "/nonexistent.pem",
@@ -70,7 +70,7 @@ FAULTS = [
     (
         "SSL_CERT_FILE",
         NO_CERTIFICATES,
-        "SSL_CERT_FILE names .*, which holds no certificates: name a file of certificates",
+        "SSL_CERT_FILE names .*, which contains no certificates: name a file of certificates",
     ),
     (
         "SSL_CERT_FILE",
@@ -80,10 +80,10 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "told"), FAULTS)
-def test_a_variable_that_cannot_work_is_named(name, value, told, monkeypatch):
+@pytest.mark.parametrize(("name", "value", "message"), FAULTS)
+def test_a_variable_that_cannot_work_is_named(name, value, message, monkeypatch):
     monkeypatch.setenv(name, value)
-    with pytest.raises(WeightsError, match=rf"^lab/model/model\.safetensors: {told}") as error:
+    with pytest.raises(WeightsError, match=rf"^lab/model/model\.safetensors: {message}") as error:
         FILE.fetch()
     for part in ("\n", "geheim", "hf_ge", "anna"):
         assert part not in str(error.value)
@@ -95,7 +95,7 @@ def test_a_socks_proxy_needs_its_package(monkeypatch):
     found = hub_settings.fault()
     if importlib.util.find_spec("socksio") is None:
         assert found.startswith(
-            "all_proxy is 'socks5://127.0.0.1:7890', and a SOCKS proxy needs a package: pip install sock"
+            "all_proxy is 'socks5://127.0.0.1:7890', and a SOCKS proxy needs the package socksio: pip install sock"
         )
     else:
         assert found is None
@@ -124,9 +124,9 @@ def test_a_token_in_a_file(tmp_path, monkeypatch):
     file.write_text("hf_granted\n", encoding="utf-8")
     assert hub_settings.token_fault() is None
     file.write_text("“hf_geheim”", encoding="utf-8")
-    assert hub_settings.token_fault() == f"the token in {file} holds “ (U+201C), which no token does: log in again"
+    assert hub_settings.token_fault() == f"the token in {file} contains “ (U+201C), which no token does: log in again"
     file.write_bytes(b"\xff\xfeh\x00f\x00")
-    assert hub_settings.token_fault().startswith(f"{file} does not hold a token: ")
+    assert hub_settings.token_fault().startswith(f"{file} does not contain a token: ")
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
     assert hub_settings.token_fault() is None
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", False)

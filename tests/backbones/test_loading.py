@@ -1,4 +1,4 @@
-"""A state dict is loaded whole or refused with what does not fit."""
+"""A state dict is loaded completely, or refused with a message that names the mismatch."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_every_fault_is_named_and_nothing_is_loaded(state):
     layer = nn.Linear(3, 2)
     before = layer.weight.detach().clone()
     wrong = {"weight": torch.zeros(3, 3), "scale": torch.zeros(2)}
-    faults = r"missing: bias; unexpected: scale; of another shape: weight \(3, 3\) for \(2, 3\)$"
+    faults = r"missing: bias; unexpected: scale; of another shape: weight \(3, 3\) instead of \(2, 3\)$"
     with pytest.raises(WeightsError, match=r"^a\.pth: the checkpoint does not fit the architecture; " + faults):
         load_strictly(layer, wrong, fresh=(), source=Path("a.pth"))
     assert torch.equal(layer.weight, before)
@@ -57,7 +57,7 @@ def model(**differently):
 
 
 @pytest.mark.parametrize(
-    ("differently", "told"),
+    ("differently", "message"),
     [
         ({"patch_size": 14}, "patches of 14 pixels, the backbone patches of 16 pixels"),
         ({"patch_size": 32}, "patches of 32 pixels, the backbone patches of 16 pixels"),
@@ -66,28 +66,30 @@ def model(**differently):
         ({"depth": 1}, "a depth of 1 blocks, the backbone a depth of 2 blocks"),
     ],
 )
-def test_another_architecture_is_named_and_refused(differently, told):
-    """timm's own loader would resample a patch embedding of another patch size."""
+def test_another_architecture_is_named_and_refused(differently, message):
+    """timm's loader would resample the patch embedding for another patch size."""
     own = model()
     before = {key: value.clone() for key, value in own.state_dict().items()}
-    with pytest.raises(WeightsError, match=rf"^a\.pth: of another architecture: it has {told}; name the file that"):
+    with pytest.raises(
+        WeightsError, match=rf"^a\.pth: from another architecture: it has {message}; name the file that"
+    ):
         load_model(own, model(**differently).state_dict(), fresh=(), source=SOURCE, resampling={})
     assert all(torch.equal(value, before[key]) for key, value in own.state_dict().items())
 
 
 @pytest.mark.parametrize(
-    ("differently", "told"),
+    ("differently", "message"),
     [
-        ({"mlp_ratio": 3}, r"of another shape: blocks\.0\.mlp\.fc1\.bias \(96,\) for \(128,\)"),
+        ({"mlp_ratio": 3}, r"of another shape: blocks\.0\.mlp\.fc1\.bias \(96,\) instead of \(128,\)"),
         ({"init_values": 0.1}, r"unexpected: blocks\.0\.ls1\.gamma"),
         ({"qkv_bias": False}, r"missing: blocks\.0\.attn\.qkv\.bias, blocks\.1\.attn\.qkv\.bias$"),
-        ({"class_token": False, "global_pool": "avg"}, r"position embedding is of no square grid"),
-        ({"reg_tokens": 4}, r"position embedding is of no square grid"),
+        ({"class_token": False, "global_pool": "avg"}, r"position embedding does not fit a square grid"),
+        ({"reg_tokens": 4}, r"position embedding does not fit a square grid"),
         ({"in_chans": 1}, r"of another shape: patch_embed\.proj\.weight"),
     ],
 )
-def test_nothing_but_positions_may_change_its_shape(differently, told):
-    with pytest.raises(WeightsError, match=rf"^a\.pth: .*{told}"):
+def test_nothing_but_positions_may_change_its_shape(differently, message):
+    with pytest.raises(WeightsError, match=rf"^a\.pth: .*{message}"):
         load_model(model(), model(**differently).state_dict(), fresh=(), source=SOURCE, resampling={})
 
 
@@ -111,26 +113,26 @@ QUANTISED = torch.quantize_per_tensor(torch.ones(64, 32), 0.1, 0, torch.qint8)
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
-        (torch.ones(64, 32, dtype=torch.int8), "is of type int8; take the model's weights in float32"),
-        (torch.ones(64, 32, dtype=torch.int64), "is of type int64; take"),
-        (torch.ones(64, 32).to(torch.float8_e4m3fn), "is of type float8_e4m3fn; take"),
-        (torch.ones(64, 32, dtype=torch.complex64), "is of type complex64; take"),
-        (QUANTISED, "is of type qint8; take"),
-        (torch.ones(64, 32).to_sparse(), "is of type float32, sparse_coo; take"),
+        (torch.ones(64, 32, dtype=torch.int8), "is of type int8; use the model's weights in float32"),
+        (torch.ones(64, 32, dtype=torch.int64), "is of type int64; use"),
+        (torch.ones(64, 32).to(torch.float8_e4m3fn), "is of type float8_e4m3fn; use"),
+        (torch.ones(64, 32, dtype=torch.complex64), "is of type complex64; use"),
+        (QUANTISED, "is of type qint8; use"),
+        (torch.ones(64, 32).to_sparse(), "is of type float32, sparse_coo; use"),
         (torch.ones(64, 32, device="meta"), r"has no values; save the model's state_dict\(\) again"),
-        (torch.full((64, 32), float("nan")), "holds NaN or infinite values, .*; take another checkpoint"),
-        (torch.full((64, 32), float("inf"), dtype=torch.float16), "holds NaN or infinite values"),
-        (torch.full((64, 32), 1e300, dtype=torch.float64), "holds NaN or infinite values"),
+        (torch.full((64, 32), float("nan")), "contains NaN or infinite values, .*; use another checkpoint"),
+        (torch.full((64, 32), float("inf"), dtype=torch.float16), "contains NaN or infinite values"),
+        (torch.full((64, 32), 1e300, dtype=torch.float64), "contains NaN or infinite values"),
     ],
     ids=["int8", "int64", "float8", "complex", "quantised", "sparse", "meta", "nan", "inf", "beyond-float32"],
 )
-def test_what_would_load_as_other_numbers_is_refused_with_its_key(value, told):
+def test_what_would_load_as_other_numbers_is_refused_with_its_key(value, message):
     """`load_state_dict` casts whatever it is given."""
     own = model(mlp_ratio=2)
     state = own.state_dict() | {"blocks.1.mlp.fc1.weight": value}
-    with pytest.raises(WeightsError, match=rf"^a\.pth: blocks\.1\.mlp\.fc1\.weight {told}"):
+    with pytest.raises(WeightsError, match=rf"^a\.pth: blocks\.1\.mlp\.fc1\.weight {message}"):
         load_model(own, state, fresh=(), source=SOURCE, resampling={})
 
 
@@ -144,7 +146,7 @@ def test_other_precisions_are_brought_to_float32(dtype):
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "message"),
     [
         ("vit.encoder.layer.0.attention.attention.query.weight", "those of Hugging Face transformers, not timm's"),
         ("embeddings.cls_token", "those of Hugging Face transformers, not timm's"),
@@ -155,14 +157,14 @@ def test_other_precisions_are_brought_to_float32(dtype):
         ("base_model.model.blocks.0.attn.qkv.lora_A.weight", "an adapter's, not a whole model's"),
     ],
 )
-def test_the_layout_of_another_library_is_named(key, told):
-    with pytest.raises(WeightsError, match=rf"^a\.pth: its keys are {told} \({key}\); ") as error:
+def test_the_layout_of_another_library_is_named(key, message):
+    with pytest.raises(WeightsError, match=rf"^a\.pth: its keys are {message} \({key}\); ") as error:
         load_model(model(), {key: torch.ones(2)}, fresh=(), source=SOURCE, resampling={})
     assert "\n" not in str(error.value)
 
 
 def test_a_transformers_checkpoint_as_it_is_written():
-    """All of its keys, also those in which it agrees with others."""
+    """The message is about all keys, including those that match."""
     transformers = pytest.importorskip("transformers")
     size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     state = transformers.ViTModel(transformers.ViTConfig(**size)).state_dict()

@@ -1,4 +1,4 @@
-"""A whole CLIP model's file holds an image encoder under other names."""
+"""The file of a complete CLIP model contains an image encoder under other names."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The OpenCLIP entry against what timm publishes, and the converted model against open_clip's own."""
+"""The OpenCLIP entry compared with timm's published model, and the converted model with open_clip's own."""
 
 import open_clip
 import timm
@@ -17,7 +17,7 @@ def test_the_entry_agrees_with_timm():
 
 
 def test_the_other_tag_comes_from_open_clips_own_repository():
-    """One model, two trainings."""
+    """The same model with two pre-trainings."""
     first, second = backbones.get("openclip-vit-g14"), backbones.get("openclip-vit-g14-s34b")
     named = backbones.get("open_clip:ViT-g-14/laion2b_s34b_b88k")
     assert second.weights == named.weights
@@ -28,7 +28,7 @@ def test_the_other_tag_comes_from_open_clips_own_repository():
 
 
 def test_open_clips_own_file_gives_the_features_of_its_own_model(tmp_path):
-    """A whole CLIP model's state, at the tiny model's size and with ViT-g-14's MLP ratio."""
+    """The state dict of a complete CLIP model of the tiny model's size, with ViT-g-14's MLP ratio."""
     torch.manual_seed(0)
     ratio = open_clip.get_model_config("ViT-g-14")["vision_cfg"]["mlp_ratio"]
     visual = {"image_size": 224, "patch_size": 14, "width": WIDTH, "layers": DEPTH, "mlp_ratio": ratio}

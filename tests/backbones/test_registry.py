@@ -1,4 +1,4 @@
-"""Names lead to backbones, and what an entry says of its model is true."""
+"""Backbones are found by name, and the values in each entry agree with its model."""
 
 import pytest
 import torch
@@ -58,7 +58,7 @@ FULL_SIZE = {
 
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_a_full_size_model_has_as_many_parameters_as_its_design(name):
-    """What the entry says; that it is true of the model is tested above."""
+    """The values in the entries; a test above compares them with the models."""
     assert backbones.get(name).parameters == FULL_SIZE[name]
 
 
@@ -74,7 +74,7 @@ def test_a_full_size_model_has_as_many_parameters_as_its_design(name):
     ],
 )
 def test_a_full_size_model_runs(name, tokens):
-    """At random weights in bfloat16, 2.3 GB for the largest; on a GPU where there is one."""
+    """With random weights in bfloat16 (2.3 GB for the largest), on a GPU if there is one."""
     backbone = backbones.get(name)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = backbone.skeleton().to(torch.bfloat16).to_empty(device=device).eval()

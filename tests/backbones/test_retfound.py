@@ -1,4 +1,4 @@
-"""RETFound's published layout, at toy size, against upstream's own loading and features."""
+"""RETFound's published layout, at a small size, compared with upstream's loading and features."""
 
 import json
 from dataclasses import replace
@@ -43,7 +43,7 @@ def test_the_norm_after_pooling_starts_fresh(folder, toy):
 
 @pytest.mark.parametrize("file", ["gap_64.pth", "finetuned_checkpoint_other_head.pth"])
 def test_a_fine_tuned_encoder_loads_without_its_head(folder, toy, file):
-    """Made at 64x64; the head has two classes in one file and five in the other."""
+    """Trained at 64x64; the head has two classes in one file and five in the other."""
     stored = torch.load(folder / file, weights_only=True)["model"]
     built = toy.build(folder / file).state_dict()
     assert "fc_norm.weight" in built
@@ -82,7 +82,7 @@ def test_the_full_size_model_has_upstreams_keys_and_shapes(folder):
 
 
 def test_the_entries_lead_to_the_published_files():
-    """Each repository holds one file of its own name, behind terms that exclude commercial use."""
+    """Each repository contains one file with the repository's name, under terms that exclude commercial use."""
     files = {
         "retfound-vit-l16": "RETFound_mae_natureCFP",
         "retfound-vit-l16-meh": "RETFound_mae_meh",
@@ -105,7 +105,7 @@ def dinov2(request):
 
 
 def teacher(model):
-    """A DINOv2 training's teacher: the backbone under its prefix, beside the heads of both losses."""
+    """A teacher from DINOv2 training: the backbone under its prefix, together with the heads of both losses."""
     backbone = {f"backbone.{key}": value for key, value in model.state_dict().items()}
     heads = {f"{head}.mlp.0.weight": torch.ones(4, 32) for head in ("dino_head", "ibot_head")}
     return backbone | heads | {"backbone.mask_token": torch.zeros(1, 32), "dino_head.last_layer.weight": torch.ones(2)}
@@ -131,7 +131,7 @@ def test_features_of_a_dinov2_teacher(dinov2, native, tmp_path):
 
 
 def test_gated_parts_of_a_teacher_are_renamed(dinov2, tmp_path):
-    """Upstream's rule for models with SwiGLU, which `w12` and `w3` are the layers of."""
+    """Upstream's rule for models with SwiGLU, whose layers are `w12` and `w3`."""
     swiglu = replace(
         dinov2,
         architecture="vit_giant_patch14_dinov2.lvd142m",

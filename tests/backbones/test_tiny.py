@@ -1,4 +1,4 @@
-"""The miniatures differ from the study's models in size and starting values alone, and come with their weights."""
+"""The miniatures differ from the published models only in size and initial values, and have their weights."""
 
 import re
 
@@ -11,7 +11,7 @@ import backbones
 
 
 def blueprint(backbone):
-    """What a model is made of, sizes and numbers of blocks left aside."""
+    """The modules of a model, without their sizes and the number of blocks."""
     with torch.device("meta"):
         model = timm.create_model(backbone.architecture, img_size=224, num_classes=0, **backbone.overrides)
     parts = {(re.sub(r"blocks\.\d+", "blocks", name), type(part)) for name, part in model.named_modules()}
@@ -30,8 +30,8 @@ def test_a_tiny_model_is_built_like_the_full_one(tiny, full):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["openclip-tiny-untrained", "dinov2-tiny-untrained", "retfound-tiny-untrained"])
-def test_an_untrained_model_sees_the_picture(name):
-    """Features of different pictures differ, so that a classifier has something to learn from."""
+def test_features_of_an_untrained_model_depend_on_the_image(name):
+    """Features of different images differ, so that a classifier can learn."""
     images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     images[1, :, 60:160, 60:160] = 0
     first, second = backbones.get(name).build()(images)
@@ -48,6 +48,6 @@ def test_a_miniature_comes_with_small_weights_and_how_they_were_made(name):
     assert dtypes == {torch.float16}
     assert made["model"] == name
     assert {"photographs", "steps", "seconds", "seed", "loss", "torch"} <= made.keys()
-    told = backbones.get(name).pretraining
-    assert f"{int(made['photographs']):,} synthetic images" in told
-    assert f", {int(made['seconds']) / 60:.0f} minutes of one CPU core" in told and made["threads"] == "1"
+    pretraining = backbones.get(name).pretraining
+    assert f"{int(made['photographs']):,} synthetic images" in pretraining
+    assert f", {int(made['seconds']) / 60:.0f} minutes of one CPU core" in pretraining and made["threads"] == "1"

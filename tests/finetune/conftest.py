@@ -1,4 +1,4 @@
-"""A vision transformer that trains in moments."""
+"""A vision transformer that trains within seconds."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ import backbones
 
 @pytest.fixture(scope="session")
 def new_model() -> Callable[..., VisionTransformer]:
-    """Builds models for 32x32 pictures, 3 blocks deep; without other arguments always the same one."""
+    """Builds models for 32x32 images with 3 blocks; without other arguments, always the same model."""
 
     def build(seed: int = 0, **options: object) -> VisionTransformer:
         with torch.random.fork_rng(devices=[]):

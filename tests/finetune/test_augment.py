@@ -1,4 +1,4 @@
-"""Augmented views: a pure function of seed, row and view, and what they do to a picture."""
+"""Augmented views are a pure function of seed, row and view; their effect on an image."""
 
 import numpy as np
 import pytest
@@ -17,11 +17,11 @@ def view_of(picture, row, view, seed=0):
 
 
 def dots():
-    """A hundred views of a bright dot right of the centre -> its angle (degrees) and side (1 right, -1 left)."""
+    """The angle (degrees) and side (1 right, -1 left) of a bright dot right of the centre, in a hundred views."""
     picture = torch.zeros(1, 3, 65, 65)
     picture[..., 30:35, 52:57] = 1
     views = augment(picture.expand(len(VIEWS), -1, -1, -1), np.zeros_like(VIEWS), VIEWS, seed=0)
-    # Contrast lifts the black ground evenly; the dot is what stands out of it.
+    # A change of contrast raises the black background uniformly; the dot is brighter than it.
     weight = (views[:, 0] - views[:, 0].flatten(1).median(dim=1).values[:, None, None]).clamp(min=0).double()
     y, x = torch.meshgrid(torch.arange(65.0) - 32, torch.arange(65.0) - 32, indexing="ij")
     total = weight.sum(dim=(1, 2))
@@ -43,7 +43,7 @@ def test_view_0_is_the_image_itself():
     seed=st.integers(0, 2**32 - 1),
 )
 def test_a_view_depends_on_nothing_but_seed_row_and_view(data, seed):
-    """Not on the rest of its batch, its place in it, or anybody's random state."""
+    """It does not depend on the other images of the batch, the position in it, or the global random state."""
     rows, views = np.array(data).T
     before = torch.get_rng_state()
     together = augment(PICTURES[rows], rows, views, seed)
@@ -77,7 +77,7 @@ def test_views_are_rotated_either_way_and_not_too_far():
 
 
 def test_brightness_and_contrast_change_within_their_bounds():
-    """The middle of a picture that is dark left and bright right; the corners, which rotation blackens, aside."""
+    """The middle of an image that is dark on the left and bright on the right, without the corners."""
     picture = torch.full((3, 64, 64), 0.3)
     picture[..., 32:] = 0.5
     middle = torch.stack([view_of(picture, 0, view)[0, 28:36, 8:56] for view in VIEWS.tolist()])

@@ -1,4 +1,4 @@
-"""What a training step reads, from images and from a cache."""
+"""The inputs of a training step, from images and from a cache."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_images_are_scaled_then_normalised(pixels):
 
 
 def test_images_are_augmented_before_they_are_normalised(pixels):
-    """Augmentation fills with black and clips to 0..1, which mean nothing after normalising."""
+    """Augmentation fills with black and clips to 0..1, which would be wrong after normalisation."""
     rows, views = np.array([2, 3]), np.array([1, 4])
     batch = Images(pixels, lambda batch: batch * 2, seed=7, device=CPU).batch(rows, views)
     images = torch.from_numpy(pixels[rows].transpose(0, 3, 1, 2) / np.float32(255))
@@ -45,7 +45,7 @@ def test_images_may_lie_in_a_read_only_file(pixels, tmp_path):
 @pytest.mark.parametrize("resident", [0, 2**30])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_embeddings_are_found_through_their_table(tmp_path, monkeypatch, dtype, resident):
-    """Whether they stay in the file or come to the device whole."""
+    """Both for a cache that stays in the file and for one that is copied to the device."""
     monkeypatch.setattr("finetune.inputs.RESIDENT", resident)
     store = torch.arange(24).reshape(6, 2, 2).to(dtype)
     np.save(tmp_path / "tokens.npy", (store.view(torch.int16) if dtype == torch.bfloat16 else store).numpy())
@@ -86,7 +86,7 @@ def test_a_front_gives_what_the_cache_would(new_model, dtype):
     expected = backbones.encode_until(model, images.batch(rows, views), 2).detach()
     assert torch.equal(batch, expected.to(dtype).float())
     assert not batch.requires_grad
-    batch.requires_grad_(True)  # an inference tensor would refuse, and with it the backward pass
+    batch.requires_grad_(True)  # fails for an inference tensor, as the backward pass would
 
 
 def test_a_plan_of_some_rows_has_them_in_their_order():

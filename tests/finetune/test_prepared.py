@@ -1,4 +1,4 @@
-"""A model knows what of it is trained, and what stays as it is."""
+"""The trainable parameters of a prepared model, and the blocks that stay in eval mode."""
 
 import torch
 

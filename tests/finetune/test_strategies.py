@@ -1,4 +1,4 @@
-"""Each strategy trains exactly the parameters that its name promises."""
+"""Each strategy trains exactly the intended parameters."""
 
 import re
 
@@ -14,7 +14,7 @@ from finetune.strategies import STRATEGIES, open_strategy
 from finetune.training import Split, train
 
 FAMILIES = ["openclip-tiny", "dinov2-tiny", "retfound-tiny"]
-# By full name, as the module that is trained spells it; the tiny models have 4 blocks.
+# Full parameter names in the trained module; the tiny models have 4 blocks.
 TRAINED = {
     "classifier_only": r"head\.(weight|bias)",
     "partial": r"(blocks\.[23]|norm|fc_norm|head)\..*",
@@ -39,7 +39,7 @@ def test_exactly_the_intended_parameters_change(family, name):
     pictures = np.random.default_rng(0).integers(0, 256, (6, 224, 224, 3), dtype=np.uint8)
     inputs = Images(pictures, backbones.get(family).normalise, seed=0, device=torch.device("cpu"))
     split = Split(train=np.arange(4), val=np.array([4, 5]), labels=np.array([0, 1, 0, 1, 0, 1]))
-    # Two steps: an adapter's first matrix has no gradient until the second has left zero.
+    # Two steps, because an adapter's first matrix has no gradient while the second is zero.
     train(Prepared(module, model, 0), inputs, split, Recipe(epochs=1, batch_size=2), learning_rate=1e-3, seed=0)
 
     after = module.state_dict()
@@ -70,7 +70,7 @@ def test_how_many_blocks_stay_frozen(name, options, expected):
 
 @pytest.mark.parametrize("name", ["classifier_only", "partial"])
 def test_nothing_before_the_frozen_blocks_end_has_a_gradient(new_model, name):
-    """What is cached there stays true."""
+    """A cache of their output therefore stays valid."""
     strategy, model = open_strategy(name), new_model()
     strategy.apply(model)
     with torch.enable_grad():
@@ -79,7 +79,7 @@ def test_nothing_before_the_frozen_blocks_end_has_a_gradient(new_model, name):
 
 
 @pytest.mark.parametrize(("options", "rank"), [({}, 8), ({"rank": 2, "alpha": 4}, 2)])
-def test_lora_adds_what_the_rank_says(new_model, options, rank):
+def test_lora_adds_parameters_by_its_rank(new_model, options, rank):
     module = open_strategy("lora", **options).apply(new_model())
     trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     width, depth = 32, 3
@@ -103,12 +103,12 @@ def test_the_seed_alone_decides_what_lora_begins_with(new_model):
     assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
-def test_a_slip_of_the_pen_is_answered_with_the_nearest_name():
+def test_a_misspelt_name_is_answered_with_the_nearest_name():
     with pytest.raises(ValueError, match="strategy 'partal' is unknown; did you mean partial"):
         open_strategy("partal")
 
 
-def test_a_name_like_no_other_is_answered_with_all_of_them():
+def test_a_name_that_is_not_similar_to_any_is_answered_with_all_of_them():
     with pytest.raises(ValueError, match="known: classifier_only, partial, lora, full"):
         open_strategy("???")
 
@@ -119,33 +119,35 @@ def test_an_unknown_option_is_answered_with_the_known_ones():
 
 
 def test_partial_needs_a_block():
-    with pytest.raises(ValueError, match="blocks must be at least 1, not 0; 0 blocks is classifier_only"):
+    with pytest.raises(ValueError, match="blocks must be at least 1, not 0; for 0 use classifier_only"):
         open_strategy("partial", blocks=0)
 
 
 @pytest.mark.parametrize("blocks", [3, 4])
 def test_partial_needs_a_frozen_block(new_model, blocks):
     strategy = open_strategy("partial", blocks=blocks)
-    with pytest.raises(ValueError, match=rf"{blocks} blocks of a model of 3 blocks; use fewer, or strategy full"):
+    with pytest.raises(
+        ValueError, match=rf"blocks is {blocks}, but the model has 3 blocks; use fewer, or strategy full"
+    ):
         strategy.apply(new_model())
 
 
 @pytest.mark.parametrize(
-    ("targets", "told"),
+    ("targets", "message"),
     [
-        ("[.]*(q_proj|v_proj)", r"targets match no module of retfound-tiny; they are blocks\.0\.attn\.qkv, blocks\.0"),
-        ("", "targets match no module of retfound-tiny; they are blocks"),
+        ("[.]*(q_proj|v_proj)", r"targets match no module of retfound-tiny; modules .*: blocks\.0\.attn\.qkv, "),
+        ("", "targets match no module of retfound-tiny; modules that can be adapted: blocks"),
         ("qkv", "targets match no module of retfound-tiny"),
-        ("head", "targets match no module of retfound-tiny but the head, which is trained in any case; they are block"),
+        ("head", "targets match no module of retfound-tiny except the head, which trains in any case; modules"),
         (r"blocks\.\d+\.norm1", r"targets match blocks\.0\.norm1 of retfound-tiny, a LayerNorm, which LoRA cannot ada"),
         (r"blocks\.\d+", r"targets match blocks\.0 of retfound-tiny, a Block, which LoRA cannot adapt"),
         (".*", "targets match patch_embed of retfound-tiny, a PatchEmbed, which LoRA cannot adapt"),
     ],
 )  # fmt: skip
-def test_targets_that_adapt_nothing_are_refused(targets, told):
-    """Those of another model, for the most part (huggingface/peft#40, hiyouga/LlamaFactory#43, #1785)."""
+def test_targets_that_adapt_nothing_are_refused(targets, message):
+    """Most often, the targets are those of another model (huggingface/peft#40, hiyouga/LlamaFactory#43, #1785)."""
     backbone, strategy = backbones.get("retfound-tiny"), open_strategy("lora", targets=targets)
-    with pytest.raises(ValueError, match=f"^{told}") as error:
+    with pytest.raises(ValueError, match=f"^{message}") as error:
         strategy.require_fit(backbone)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="targets match"):
@@ -179,13 +181,13 @@ def test_other_targets_that_peft_can_adapt_are_taken(targets, adapted):
 def test_a_rank_beyond_the_matrix_is_refused(options, at):
     backbone = backbones.get("retfound-tiny")
     open_strategy("lora", rank=96, **options).require_fit(backbone)
-    with pytest.raises(ValueError, match=rf"^rank 97 is more than {at} of retfound-tiny can have: at most 96$"):
+    with pytest.raises(ValueError, match=rf"^rank 97 is too high for {at} of retfound-tiny; use at most 96$"):
         open_strategy("lora", rank=97, **options).require_fit(backbone)
 
 
 @pytest.mark.parametrize("name", ["openclip-vit-g14", "dinov2-vit-g14-reg", "retfound-vit-l16", "dinov2-tiny"])
 def test_the_attention_of_every_backbone_is_found(name):
-    """Which is why a configuration with the usual targets is read without laying out a giant."""
+    """A configuration with the default targets can therefore be checked without building the skeleton of a giant."""
     backbone = backbones.get(name)
     model = backbone.skeleton(classes=2)
     adapted = open_strategy("lora").targeted(model)
@@ -195,5 +197,5 @@ def test_the_attention_of_every_backbone_is_found(name):
 
 @pytest.mark.parametrize("rate", [float("nan"), float("inf")])
 def test_a_learning_rate_is_a_number(rate):
-    with pytest.raises(ValueError, match="learning_rate must be a number, not"):
+    with pytest.raises(ValueError, match="learning_rate must be a finite number, not"):
         open_strategy("full", learning_rate=rate)

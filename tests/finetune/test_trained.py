@@ -1,4 +1,4 @@
-"""What a trained cell leaves behind brings the same predictions back."""
+"""The saved parameters of a trial give the same predictions when they are loaded."""
 
 import re
 
@@ -33,7 +33,7 @@ def saved(request, new_model, tmp_path_factory):
 
 
 def with_another_head(new_model):
-    """A fresh model whose classifier is not the one that training began with."""
+    """A new model with another classifier than that at the start of training."""
     model = new_model()
     backbones.attach_classifier(model, classes=2, seed=99)
     return model
@@ -81,7 +81,7 @@ def test_only_what_trained_is_written(saved, new_model):
 
 def test_a_narrower_model_is_refused(saved, new_model):
     _, folder, _ = saved
-    with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* of another shape: \S+ \(.*32.*\) for"):
+    with pytest.raises(backbones.WeightsError, match=r"\.safetensors: .* of another shape: \S+ \(.*32.*\) instead of"):
         load_trained(new_model(embed_dim=16), folder, backbone="retfound-tiny")
 
 
@@ -100,7 +100,7 @@ def test_a_deeper_model_is_refused_by_an_adapter(saved, new_model):
 
 
 def test_weights_of_another_backbone_are_refused(saved, new_model):
-    """A model of another family may have the very same keys and shapes."""
+    """A model of another family may have the same keys and shapes."""
     _, folder, _ = saved
     with pytest.raises(backbones.WeightsError, match="trained on backbone retfound-tiny, not on dinov2-tiny"):
         load_trained(new_model(), folder, backbone="dinov2-tiny")

@@ -1,4 +1,4 @@
-"""The training loop learns, stops, keeps the best epoch, and comes out the same from cache or images."""
+"""The training loop learns, stops, keeps the best epoch, and gives the same result from a cache and from images."""
 
 from dataclasses import asdict, replace
 
@@ -27,7 +27,7 @@ def normalise(images):
 
 @pytest.fixture(scope="module")
 def images():
-    """Noise; the positives brighter in the middle, which flips and rotations leave where it is."""
+    """Noise, with positives brighter in the middle, which flips and rotations do not move."""
     generator = np.random.default_rng(0)
     pictures = generator.integers(60, 160, (N, 32, 32, 3))
     pictures[SPLIT.labels == 1, 8:24, 8:24] += 60
@@ -36,7 +36,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def noise():
-    """Features that say nothing of the label."""
+    """Features that are independent of the label."""
     store = torch.randn(N, 32, generator=torch.Generator().manual_seed(1))
     return Embeddings(store, np.arange(N)[:, None], CPU)
 
@@ -50,7 +50,7 @@ def constant():
 
 
 def cached(images, model, block, dtype, folder):
-    """What enters a block, for the views of the recipe, by way of the disk."""
+    """The inputs of a block for the views of the recipe, written to disk."""
     entry = plan_views(N, SPLIT.train, RECIPE.views)
     rows, views = np.nonzero(entry >= 0)
     order = np.argsort(entry[rows, views])
@@ -100,14 +100,14 @@ def test_it_ends_with_the_weights_of_the_best_epoch(new_model, images, strategy)
 
 
 def test_it_stops_when_patience_is_over(new_model, noise):
-    """At a rate of zero no epoch betters the first."""
+    """With a learning rate of 0 no epoch is better than the first."""
     recipe = replace(RECIPE, views=1, epochs=10, patience=3)
     _, history = trained(new_model(), noise, start=3, recipe=recipe, rate=0.0)
     assert [epoch.epoch for epoch in history] == [1, 2, 3, 4]
 
 
 def test_a_better_epoch_renews_patience(new_model, constant):
-    """The AUC stays at 1/2; at a low rate the loss falls epoch after epoch."""
+    """The AUC stays at 1/2, and with a low learning rate the loss falls in each epoch."""
     inputs, split = constant
     recipe = Recipe(epochs=15, batch_size=32, views=1, patience=1)
     _, history = trained(new_model(), inputs, start=3, recipe=recipe, rate=1e-4, split=split)
@@ -122,7 +122,7 @@ def test_the_same_seed_gives_the_same_training(new_model, images, strategy):
     for seed in (4, 4, 5):
         module, history = trained(new_model(), images, strategy=strategy, recipe=recipe, seed=seed)
         runs.append((without_time(history), module.state_dict()))
-        torch.rand(3)  # whatever else a process draws
+        torch.rand(3)  # other random numbers in the process
     first, again, other = runs
     assert first[0] == again[0]
     assert all(torch.equal(first[1][key], again[1][key]) for key in first[1])
@@ -154,7 +154,7 @@ def test_training_from_the_cache_equals_training_from_images(new_model, images, 
 def test_neither_accumulation_nor_checkpointing_changes_the_result(
     new_model, images, strategy, micro_batch, checkpointing
 ):
-    """Classes are uneven, so that a mean of the pieces' means would not be the mean of the batch."""
+    """Classes are unequal, so a mean of the micro-batches' means would not be the mean of the batch."""
     split = replace(SPLIT, labels=(np.arange(N) % 5 == 0).astype(int))
     whole = replace(RECIPE, epochs=2)
     pieces = replace(whole, micro_batch=micro_batch, checkpointing=checkpointing)
@@ -169,7 +169,7 @@ def test_neither_accumulation_nor_checkpointing_changes_the_result(
 
 
 class Cramped:
-    """Inputs on a device with room for `room` images at once, or four times as many with checkpointing."""
+    """Inputs on a device with memory for `room` images, or four times as many with checkpointing."""
 
     def __init__(self, inputs, room):
         self.inputs, self.room, self.sizes = inputs, room, []
@@ -185,17 +185,17 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing_else(new_mod
     recipe = replace(RECIPE, epochs=2)
     module, history = trained(new_model(), images, strategy="full", recipe=recipe, rate=1e-3)
     cramped = Cramped(images, room=3)
-    other, told = trained(new_model(), cramped, strategy="full", recipe=recipe, rate=1e-3)
+    other, reported = trained(new_model(), cramped, strategy="full", recipe=recipe, rate=1e-3)
     assert cramped.sizes[:5] == [16, 8, 8, 4, 2], "at 8, gradient checkpointing is tried before 4"
-    assert {epoch.micro_batch for epoch in told} == {2}
-    assert all(epoch.checkpointing for epoch in told)
-    assert [epoch.train_loss for epoch in told] == pytest.approx([epoch.train_loss for epoch in history], abs=1e-5)
+    assert {epoch.micro_batch for epoch in reported} == {2}
+    assert all(epoch.checkpointing for epoch in reported)
+    assert [epoch.train_loss for epoch in reported] == pytest.approx([epoch.train_loss for epoch in history], abs=1e-5)
     for key, value in module.state_dict().items():
         torch.testing.assert_close(other.state_dict()[key], value, atol=2e-4, rtol=1e-3)
 
 
-def test_where_a_single_image_does_not_fit_the_message_says_what_would_help(new_model, images):
-    with pytest.raises(torch.OutOfMemoryError, match=r"one image at a time .* take a larger GPU, a smaller backbone"):
+def test_if_a_single_image_does_not_fit_the_message_names_the_fix(new_model, images):
+    with pytest.raises(torch.OutOfMemoryError, match=r"one image at a time .* use a larger GPU, a smaller backbone"):
         trained(new_model(), Cramped(images, room=0), strategy="full")
 
 
@@ -227,7 +227,7 @@ def test_without_balance_the_score_is_the_share_of_positives(new_model, constant
 
 
 def test_earlier_blocks_move_less_by_the_layer_decay(new_model, images):
-    """AdamW's first step is as long as the learning rate, whatever the gradient."""
+    """AdamW's first step has the size of the learning rate, whatever the gradient."""
     model = new_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     module = open_strategy("full").apply(model)
@@ -246,7 +246,7 @@ def test_the_global_random_state_is_left_alone(new_model, noise):
 
 
 def test_what_is_frozen_in_front_does_not_drop_out(new_model, images):
-    """Its output is a cache's content: the same in every epoch."""
+    """Its output is the content of a cache, so it must be the same in every epoch."""
     model, modes = new_model(proj_drop_rate=0.5), []
     model.blocks[1].register_forward_hook(lambda block, *_: modes.append(block.training))
     inputs = FrozenFront(images, model, 2, torch.float16)
@@ -256,7 +256,7 @@ def test_what_is_frozen_in_front_does_not_drop_out(new_model, images):
 
 
 def test_classes_weigh_the_same_whatever_their_number(new_model, constant):
-    """The fair score is 1/2, not the positives' share of one in eight."""
+    """The score must be 1/2, not the share of positives (one in eight)."""
     inputs, split = constant
     recipe = Recipe(epochs=60, batch_size=32, views=1, patience=60)
     model = new_model()
@@ -307,17 +307,19 @@ def test_an_epoch_sees_every_image_once_in_a_new_order_and_validates_on_view_0(n
     assert orders[0] != orders[1] != sorted(orders[1])
 
 
-def test_every_epoch_is_told_as_it_ends(new_model, noise):
-    model, told = new_model(), []
+def test_every_epoch_is_reported_when_it_ends(new_model, noise):
+    model, reported = new_model(), []
     module = open_strategy("classifier_only").apply(model)
     recipe = replace(RECIPE, views=1, epochs=3)
-    history = train(Prepared(module, model, 3), noise, SPLIT, recipe, learning_rate=1e-3, seed=0, on_epoch=told.append)
-    assert told == history
+    history = train(
+        Prepared(module, model, 3), noise, SPLIT, recipe, learning_rate=1e-3, seed=0, on_epoch=reported.append
+    )
+    assert reported == history
     assert [epoch.epoch for epoch in history] == [1, 2, 3]
     assert all(epoch.seconds > 0 for epoch in history)
 
 
-def test_a_loss_that_is_no_number_ends_the_training(new_model):
+def test_a_loss_that_is_not_finite_ends_the_training(new_model):
     inputs = Embeddings(torch.full((N, 32), torch.nan), np.arange(N)[:, None], CPU)
     with pytest.raises(FloatingPointError, match=r"no longer finite in epoch 1; lower the learning rate"):
         trained(new_model(), inputs, start=3, recipe=replace(RECIPE, views=1))

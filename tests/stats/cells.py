@@ -1,9 +1,9 @@
-"""How often intervals of a rank correlation hold that of the population of cells: a table of docs/statistics.md.
+"""Coverage of intervals of a rank correlation in a population of cells: a table of docs/statistics.md.
 
     python -m tests.stats.cells [--studies 400]
 
-Every study draws cells (backbones x strategies) whose true values are bivariate normal, and errors of known covariance,
-as patients shared by all cells make them. With backbone effects half of the variance of both measures is between
+Every study draws cells (backbones x strategies) with bivariate normal true values, and errors of known covariance, as
+they arise from patients shared by all cells. With backbone effects, half of the variance of both measures is between
 backbones. An error of 1 is as large as the spread between cells.
 """
 
@@ -20,14 +20,15 @@ from stats.intervals import UNDEFINED, Interval
 
 LAYOUTS = ((2, 3), (3, 3), (4, 3))
 CORRELATIONS = (0.0, 0.5, 0.7, 0.9)
-BETWEEN_PATIENTS = 0.5  # correlation of the errors of two cells by one measure
-BETWEEN_MEASURES = 0.2  # of a cell's errors by the two measures
+BETWEEN_PATIENTS = 0.5  # correlation of the errors of two cells in one measure
+BETWEEN_MEASURES = 0.2  # correlation of a cell's errors in the two measures
 
 
 @dataclass(frozen=True)
 class Cells:
-    """backbones, strategies: of the layout; rho: of the true values; error: standard deviation of what two cells do not
-    share, the spread between cells being 1; backbone_share: of that variance.
+    """backbones, strategies: numbers in the layout; rho: correlation of the true values; error: standard deviation of
+    the errors that two cells do not share, relative to the spread between cells; backbone_share: share of the variance
+    between backbones.
     """
 
     backbones: int
@@ -55,7 +56,7 @@ class Cells:
 
 
 def draw(cells: Cells, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """What one study measures, x and y (n,)."""
+    """The measured values of one study, x and y (n,)."""
     backbone, _ = cells.layout
     backbone = np.asarray(backbone)
 
@@ -70,7 +71,7 @@ def draw(cells: Cells, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
 
 
 def disattenuated(x: np.ndarray, y: np.ndarray, error: float) -> Interval:
-    """Fisher's interval over the root of both measures' reliability (Spearman 1904), as the simple way has it."""
+    """Fisher's interval divided by the root of the product of both reliabilities (Spearman 1904): the simple method."""
     observed = float(spearman_resampled(x[np.newaxis], y[np.newaxis])[0])
     reliable = [1 - error**2 / values.var(ddof=1) for values in (x, y)]
     if min(reliable) <= 0:
@@ -80,13 +81,13 @@ def disattenuated(x: np.ndarray, y: np.ndarray, error: float) -> Interval:
 
 
 def fisher(observed: float, n: int) -> Interval:
-    """With an end where the coefficient has none: the interval is then that of a coefficient just below 1."""
+    """Fisher's interval, which for a coefficient of 1 is that of a coefficient just below 1."""
     return fisher_interval(float(np.clip(observed, -0.999, 0.999)), n)
 
 
 def coverage(cells: Cells, studies: int, draws: int = 400, seed: int = 0) -> dict[str, float]:
-    """Shares of studies: `known`, those in which `over_cells` has an interval; of these `over cells`, those whose
-    interval holds the truth; of all, `fisher` and `disattenuated` alike, undefined not held; and the mean `width`.
+    """Shares of studies: `known`, with an interval of `over_cells`; `over cells`, the coverage of these intervals;
+    `fisher` and `disattenuated`, coverage over all studies (undefined intervals do not cover); and the mean `width`.
     """
     rng, truth, n = np.random.default_rng(seed), cells.truth, cells.backbones * cells.strategies
     held, widths, fishers, simple = [], [], 0, 0
@@ -111,7 +112,7 @@ def coverage(cells: Cells, studies: int, draws: int = 400, seed: int = 0) -> dic
 
 
 def table(studies: int) -> Iterator[str]:
-    """Lines of the table; where errors are large few studies have an interval, so there are four times as many."""
+    """Lines of the table. With large errors few studies have an interval, so four times as many are simulated."""
     names = ("known", "over cells", "width", "fisher", "disattenuated")
     yield "| cells | backbone effects | error | true rho | " + " | ".join(names) + " |"
     yield "| --- " * 9 + "|"
@@ -121,10 +122,10 @@ def table(studies: int) -> Iterator[str]:
                 for rho in CORRELATIONS:
                     cells = Cells(backbones, strategies, rho, error, share)
                     found = coverage(cells, studies * (4 if error == 1 else 1))
-                    told = [f"{found[name]:.2f}" if name == "width" else f"{100 * found[name]:.1f}" for name in names]
+                    values = [f"{found[name]:.2f}" if name == "width" else f"{100 * found[name]:.1f}" for name in names]
                     yield (
                         f"| {backbones * strategies} | {'half' if share else 'none'} | {error} | {rho} | "
-                        + " | ".join(told)
+                        + " | ".join(values)
                         + " |"
                     )
 

@@ -1,10 +1,10 @@
-"""How often 95 % intervals hold the truth where a patient has two images: the tables of docs/statistics.md.
+"""Coverage of 95 % intervals for patients with two images: the tables of docs/statistics.md.
 
     python -m tests.stats.coverage [--studies 4000] [--resamples 2000] [--processes 2]
 
 Every study draws new patients from a population whose AUC, difference of two AUCs and mean ratio are known in closed
 form, and computes each interval as the leaderboard does, from the same functions. "Images" in the name of an interval
-means that each image was taken for a patient of its own.
+means that each image is treated as a separate patient.
 """
 
 import argparse
@@ -30,18 +30,19 @@ from stats.shares import effective_patients
 IMAGES = (60, 120, 300, 1000, 3000)
 NAIVE = "images, "
 THRESHOLD = 0.5  # standard deviations above the negatives' mean
-SPREADS = (0.5, 0.3)  # of the logarithms of the ratios of either model
+SPREADS = (0.5, 0.3)  # standard deviations of the log ratios of the two models
 SCALES: dict[str, Scale] = {"AUC": "logit", "F1": "logit", "Brier": "logit", "ratio": "log"}
 
 
 @dataclass(frozen=True)
 class Population:
-    """Patients with two images each, half of their number.
+    """A population of patients with two images each.
 
-    images: of a study; prevalence: how often a patient is positive, or an image where `label_per_image`; auc: of
-    the first model, the second's is 0.05 less. Each score is a label's effect plus a patient's plus an image's, both
-    normal, a patient's being `icc` of their variance; the two models' correlate by 0.5. Ratios are log-normal, with
-    standard deviations of their logarithms of 0.5 and 0.3, and correlate likewise.
+    images: number of images in a study; prevalence: share of positive patients, or of positive images if
+    `label_per_image`; auc: of the first model (that of the second is 0.05 lower). A score is the sum of effects of
+    label, patient and image; the latter two are normal, and the patient's share of their variance is `icc`. Scores of
+    the two models correlate by 0.5. Ratios are log-normal, with standard deviations of their logarithms of 0.5 and 0.3,
+    and the same correlations.
     """
 
     images: int
@@ -71,7 +72,7 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What one study draws, each (images,): patient, label, scores and ratios of two models."""
+    """The data of one study, each (images,): patient, label, scores and ratios of two models."""
 
     patients: np.ndarray
     labels: np.ndarray
@@ -82,7 +83,7 @@ class Study:
 def draw_study(population: Population, rng: np.random.Generator) -> Study:
     n, patients = population.images, np.repeat(np.arange(population.images // 2), 2)
     labels = np.zeros(n, dtype=bool)
-    while min(len(np.unique(patients[labels])), len(np.unique(patients[~labels]))) < 2:  # nobody would publish these
+    while min(len(np.unique(patients[labels])), len(np.unique(patients[~labels]))) < 2:  # would not be published
         labels = rng.random(n if population.label_per_image else n // 2) < population.prevalence
         labels = labels if population.label_per_image else labels[patients]
 
@@ -101,7 +102,7 @@ def draw_study(population: Population, rng: np.random.Generator) -> Study:
 
 
 def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, str, Interval]]:
-    """(statistic, interval, bounds) by every way of making one; without resamples, the bootstrap's are left out."""
+    """(statistic, interval, bounds) for all kinds of intervals; bootstrap intervals only with resamples."""
     for unit, ids in (("", study.patients), (NAIVE, np.arange(len(study.patients)))):
         aucs, test = delong(study.labels, study.scores, ids), delong_test(study.labels, *study.scores, ids)
         yield "AUC", f"{unit}DeLong, t", tuple(aucs.logit_t_intervals()[0])
@@ -135,7 +136,7 @@ def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, st
 
 
 def _moderated(name: str, estimate: float, of_patients: Spread, study: Study, ids: np.ndarray) -> Spread:
-    """As the leaderboard does with the variance of an AUC."""
+    """Moderates the variance of an AUC as the leaderboard does."""
     if name != "AUC":
         return of_patients
     positives, negatives = (effective_patients(ids[of_class]) for of_class in (study.labels, ~study.labels))
@@ -143,7 +144,7 @@ def _moderated(name: str, estimate: float, of_patients: Spread, study: Study, id
 
 
 def probability(score: np.ndarray | float) -> np.ndarray:
-    """Of a positive label, as a model gives it: right neither on average nor in its spread."""
+    """Probabilities of a positive label from a model that is miscalibrated on average and in spread."""
     return expit(1.5 * score - 1)
 
 
@@ -162,7 +163,7 @@ def _measured(study: Study, resamples: PatientsResamples) -> dict[str, np.ndarra
 
 @dataclass
 class Held:
-    """How an interval fared over studies: with the truth inside, below and above it; undefined is not inside."""
+    """Counts of studies with the truth inside, below and above an interval; undefined is not inside."""
 
     studies: int = 0
     inside: int = 0
@@ -203,7 +204,7 @@ def simulation_error(studies: int) -> float:
 
 
 def coverage(population: Population, studies: int, resamples: int, seed: int) -> dict[tuple[str, str], Held]:
-    """(statistic, interval) -> how it fared, over so many studies."""
+    """The counts for each (statistic, interval) over a number of studies."""
     rng, truth = np.random.default_rng(seed), population.truth
     held: dict[tuple[str, str], Held] = {}
     for _ in range(studies):
@@ -243,7 +244,7 @@ def main() -> None:
 
 
 def markdown(columns: Sequence[tuple[int, dict[tuple[str, str], Held]]]) -> Iterator[str]:
-    """Lines of a table for (images, how intervals fared): coverage in percent, in brackets mean width; undefined."""
+    """Lines of a table: coverage in per cent, mean width in brackets, and the number of undefined intervals."""
     yield "| statistic | interval | " + " | ".join(f"n = {images:,}" for images, _ in columns) + " |"
     yield "| --- | --- |" + " --- |" * len(columns)
     for name, interval in sorted(columns[0][1], key=lambda row: (row[0], row[1].startswith(NAIVE))):

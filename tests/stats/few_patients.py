@@ -1,11 +1,11 @@
-"""How often intervals hold the truth where few patients have several images each: tables of docs/statistics.md.
+"""Coverage of intervals for few patients with several images each: tables of docs/statistics.md.
 
     python -m tests.stats.few_patients [--studies 2000] [--table NAME ...]
 
-A study has patients with one to four images, whose scores and ratios correlate by 0.9 within a patient; each patient is
-positive with the probability of the prevalence, and so are all of his or her images. Scores are normal in either class,
-so that every truth is known in closed form, and risks are the true probabilities of the scores. Studies with fewer than
-three patients of a class are drawn again where an interval needs both classes.
+A study has patients with one to four images, whose scores and ratios correlate by 0.9 within a patient. The prevalence
+is the probability that a patient, and thus all images of the patient, are positive. Scores are normal in both classes,
+so all true values are known in closed form, and risks are the true probabilities given the scores. If an interval needs
+both classes, studies with fewer than three patients of a class are drawn again.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from xai.saliency import RATIOS
 
 T = Statistics()
 THRESHOLDS = np.array([0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7])
-Fared = dict[str, Held]  # name of an interval -> how it fared
+Fared = dict[str, Held]  # counts by the name of an interval
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What one study draws, each (images,): patient, label and score."""
+    """The data of one study, each (images,): patient, label and score."""
 
     patients: np.ndarray
     labels: np.ndarray
@@ -96,7 +96,7 @@ def noise(patients: np.ndarray, icc: float, rng: np.random.Generator) -> np.ndar
 
 
 def draw_study(population: Population, rng: np.random.Generator, least: int = 3) -> Study:
-    """At least so many patients of either class."""
+    """Whether there are at least so many patients of each class."""
     n = population.patients
     patients = np.repeat(np.arange(n), rng.integers(1, 5, size=n))
     positive = rng.random(n) < population.prevalence
@@ -107,7 +107,7 @@ def draw_study(population: Population, rng: np.random.Generator, least: int = 3)
 
 
 def of_predictions(population: Population, rng: np.random.Generator, held: Fared) -> None:
-    """AUC, average precision and balanced accuracy, as they are and by the spread between patients alone ("plain")."""
+    """AUC, average precision and balanced accuracy; "plain" uses only the spread between patients."""
     study = draw_study(population, rng)
     threshold = population.gap / 2
     ones = np.ones(len(study.labels))
@@ -135,7 +135,7 @@ def of_predictions(population: Population, rng: np.random.Generator, held: Fared
 
 
 def of_bands(population: Population, rng: np.random.Generator, held: Fared) -> None:
-    """Bins, net benefit and its difference to treating all, each threshold by itself; "resampled" as percentiles."""
+    """Bins, net benefit and its difference from treating all, by threshold; "resampled" uses percentiles."""
     study = draw_study(population, rng, least=0)
     risks = population.risk(study.scores)
     bins = calibration_bins(study.labels, risks, min(max(len(risks) // 40, 3), 10))
@@ -177,7 +177,7 @@ RATIO_KINDS = {
 
 
 def of_ratios(kind: str, population: Population, rng: np.random.Generator, held: Fared) -> None:
-    """Mean and geometric mean; how often the page warns stands as "warned"."""
+    """Mean and geometric mean; "warned" counts the studies in which the page shows a warning."""
     patients = np.repeat(np.arange(population.patients), rng.integers(1, 5, size=population.patients))
     made = RATIO_KINDS[kind]
     ratios = made.quantile(norm.cdf(noise(patients, population.icc, rng)))
@@ -193,11 +193,11 @@ def of_ratios(kind: str, population: Population, rng: np.random.Generator, held:
 
 
 def of_ranks(spacing: float, cells: int, population: Population, rng: np.random.Generator, held: Fared) -> None:
-    """Ranks of cells whose true AUCs are `spacing` apart, on the same patients, their noise correlated by a half.
+    """Ranks of cells whose true AUCs differ by `spacing`, on the same patients, with a correlation of noise of 0.5.
 
-    A rank is one more than the number of cells with a higher AUC. "all": every cell's set holds its rank, and, of equal
-    cells, the last place as well; "first": the set of a cell of rank 1 does; "first, resampled": the percentiles of its
-    ranks in 200 resamples do.
+    A rank is one more than the number of cells with a higher AUC. "all": every cell's set contains its rank and, for
+    equal cells, also the last rank; "first": the set of a cell of rank 1 does; "first, resampled": the percentiles of
+    its ranks in 200 resamples do.
     """
     study = draw_study(population, rng)
     areas = population.auc - spacing * np.arange(cells)
@@ -225,7 +225,7 @@ def of_ranks(spacing: float, cells: int, population: Population, rng: np.random.
 
 
 def of_f1(population: Population, rng: np.random.Generator, held: Fared) -> None:
-    """F1 at a threshold chosen on 40 other patients: of this threshold, and on average over such thresholds."""
+    """F1 at a threshold chosen on 40 other patients: for this threshold, and on average over such thresholds."""
     validation = draw_study(replace(population, patients=40), rng)
     threshold = best_f1_threshold(validation.labels, validation.scores)
     study = draw_study(population, rng)
@@ -259,7 +259,7 @@ Draw = Callable[[Population, np.random.Generator, Fared], None]
 
 
 def simulate(draw: Draw, population: Population, studies: int, seed: int = 0) -> Fared:
-    """How every interval of one kind of study fared."""
+    """The counts of every interval for one kind of study."""
     rng, held = np.random.default_rng(seed), _Missing()
     for _ in range(studies):
         draw(population, rng, held)
@@ -298,7 +298,7 @@ TABLES: dict[str, list[tuple[str, Draw, Population]]] = {
 
 
 def markdown(fared: list[tuple[str, Fared]]) -> Iterator[str]:
-    """Lines of a table: coverage in percent, with the number without interval."""
+    """Lines of a table: coverage in per cent, with the number of studies without an interval."""
     names = list(fared[0][1])
     yield "| | " + " | ".join(names) + " |"
     yield "| --- |" + " --- |" * len(names)

@@ -129,7 +129,7 @@ def test_the_order_of_the_images_does_not_matter(study):
 @pytest.mark.parametrize("most", [2, 40, 300, 70_000])
 @pytest.mark.parametrize("decimals", [1, 9])
 def test_weights_of_any_size_give_what_sample_weights_give(most, decimals):
-    """Large counts leave the one byte in which small ones are added up, and long runs of negatives fill it."""
+    """Large counts, and long runs of negatives, exceed the single byte in which small counts are summed."""
     rng = np.random.default_rng(most)
     labels = rng.random(900) < 0.03
     scores = (labels + rng.normal(size=900)).round(decimals)
@@ -188,7 +188,7 @@ def test_average_precision_needs_a_positive(label):
 
 
 def test_patients_without_an_image_left_change_nothing():
-    """Images with nulls are left out of `patient_of_image`; their patients are drawn all the same."""
+    """Images with missing values are left out of `patient_of_image`, but their patients are drawn."""
     rng = np.random.default_rng(9)
     patients, labels, scores = np.repeat(np.arange(40), 3), rng.random(120) < 0.4, rng.normal(size=120)
     resamples = draw_patients(patients, labels, resamples=30, seed=0)

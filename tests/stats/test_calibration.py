@@ -25,7 +25,7 @@ from stats.resamples import PatientsResamples, draw_patients
 
 
 def cohort(n, intercept=0.0, slope=1.0, seed=0):
-    """(labels, probabilities) of which the true calibration line is known."""
+    """(labels, probabilities) with a known calibration line."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(-1, 1.5, n)
     return (rng.random(n) < expit(intercept + slope * logits)).astype(int), expit(logits)
@@ -199,7 +199,7 @@ def test_a_bins_interval_counts_its_patients_and_always_has_width():
     for k, positive in enumerate((0, 4)):
         expected = binomtest(positive, 5).proportion_ci(0.9, method="wilson")
         assert (bands.low[k], bands.high[k]) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    with pytest.raises(ValueError, match="equally long"):
+    with pytest.raises(ValueError, match="same length"):
         calibration_bands(bins, np.arange(3))
 
 
@@ -243,10 +243,10 @@ def test_resampling_adds_chance_to_the_expected_calibration_error():
         ([0, 1], [0.1, np.nan], "NaN at position 1"),
         ([0, 1], [-0.1, 0.5], r"found -0\.1 at position 0"),
         ([0, 1], [0.1, 3], r"found 3\.0 at position 1"),
-        ([0, 1, 1], [0.1, 0.2], "equally long"),
+        ([0, 1, 1], [0.1, 0.2], "same length"),
     ],
 )
-def test_what_is_no_forecast_is_refused(measure, labels, probabilities, message):
+def test_invalid_probabilities_are_refused(measure, labels, probabilities, message):
     with pytest.raises(ValueError, match=message):
         measure(labels, probabilities)
 

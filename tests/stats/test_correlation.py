@@ -94,7 +94,7 @@ def test_random_orders_beyond_nine_points(correlate):
 
 @both
 def test_random_orders_agree_with_all_orders(correlate, monkeypatch):
-    """Over 50 seeds the p-value spreads around the exact one as its standard error says."""
+    """Over 50 seeds the p-value varies around the exact one by its standard error."""
     rng = np.random.default_rng(2)
     x, y = rng.integers(0, 5, (2, 8))
     exact = correlate(x, y)
@@ -174,7 +174,7 @@ def test_two_columns_have_no_rank_correlation(correlate):
 @both
 @pytest.mark.parametrize("shape", [(4,), (4, 3), (5, 4)])
 def test_rows_that_do_not_match_are_refused(correlate, shape):
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="same shape"):
         OVER_ROWS[correlate](np.zeros((4, 4)), np.zeros(shape))
 
 
@@ -184,7 +184,7 @@ def table(rows, columns):
 
 @both
 def test_rows_and_columns_are_exchanged_as_wholes(correlate):
-    """Against every exchange of 3 rows and 3 columns, one by one with SciPy's coefficient."""
+    """Compared with all permutations of 3 rows and 3 columns, each with SciPy's coefficient."""
     x, y = np.random.default_rng(0).normal(size=(2, 3, 3))
     found = correlate(x.ravel(), y.ravel(), layout=table(3, 3))
     values = [
@@ -207,7 +207,7 @@ def test_one_row_leaves_every_order(correlate):
 
 
 def test_an_empty_cell_stays_empty():
-    """Of a 3 x 3 table without one corner, only 2! x 2! exchanges leave the corner where it is."""
+    """In a 3 x 3 table without one corner, only 2! x 2! permutations keep the corner empty."""
     row, column = (part[1:] for part in table(3, 3))
     x = np.arange(8.0)
     found = spearman(x, x, layout=(row, column))
@@ -229,7 +229,7 @@ def test_two_points_in_one_cell_are_refused():
 
 
 def rejected(effect, layout, alpha=0.1, studies=300):
-    """How often unrelated x and y of 3 x 3 cells are called related, where rows are alike within x and within y."""
+    """False positive rate for unrelated x and y of 3 x 3 cells, with similar values within rows in both."""
     rng = np.random.default_rng(0)
     row, _ = table(3, 3)
     p_values = []

@@ -104,10 +104,11 @@ def test_the_table_has_every_interval_once():
     ids=str,
 )
 def test_intervals_over_patients_hold_and_those_over_images_do_not(population):
-    """Within a point of 95 %, and two standard errors of the simulation; the bootstrap's are in docs/statistics.md.
+    """Within one percentage point of 95 % plus two standard errors of the simulation.
 
-    F1 holds the truth too often where six patients are positive, and so does the moderated interval of an AUC with 30
-    patients or fewer of a class; ratios of 30 patients hold it half a point too seldom.
+    Coverage is too high for F1 with six positive patients, and for the moderated interval of an AUC with 30 patients or
+    fewer of a class. It is half a percentage point too low for ratios of 30 patients. docs/statistics.md has the
+    bootstrap intervals.
     """
     studies = 8000 if population.images <= 300 else 2000
     fared = coverage(population, studies, resamples=0, seed=1)

@@ -45,7 +45,7 @@ def test_certain_probabilities_are_treating_all_none_or_the_right_ones():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)).filter(any), min_size=1, max_size=6))
 def test_calibrated_probabilities_never_lose_to_treating_all_or_none(groups):
-    """Where every group's probability is its own share of positives."""
+    """If the probability of every group is its share of positives."""
     labels = np.concatenate([[1] * yes + [0] * no for yes, no in groups])
     probabilities = np.concatenate([[yes / (yes + no)] * (yes + no) for yes, no in groups])
     curve = decision_curve(labels, probabilities, THRESHOLDS)
@@ -58,7 +58,7 @@ def test_treating_all_breaks_even_at_the_prevalence():
 
 
 def by_hand(gained, lost, n, z=1.96):
-    """Interval of weight x share of the first less that of the second, by the formulas of Wilson and MOVER."""
+    """Interval of the weighted share of the first minus that of the second, by the formulas of Wilson and MOVER."""
     parts = []
     for weight, share in (gained, lost):
         score = score_interval(share, n, z)
@@ -92,7 +92,7 @@ def test_bands_are_those_of_the_shares_of_true_and_false_calls():
 
 @given(st.integers(0, 10_000))
 def test_bands_hold_the_curve_and_always_have_width(seed):
-    """Also where nobody is called, or everybody, or a class is missing."""
+    """Also if no image or every image is called positive, or a class is missing."""
     rng = np.random.default_rng(seed)
     n = int(rng.integers(2, 30))
     labels, probabilities, patients = rng.random(n) < rng.random(), rng.random(n).round(1), rng.integers(0, n, size=n)
@@ -119,9 +119,9 @@ def test_more_images_of_the_same_patients_say_no_more():
         ([0, 2], [0.1, 0.2], [0.5], "labels must be 0 or 1"),
         ([0, 1], [0.1, 1.2], [0.5], r"found 1\.2 at position 1"),
         ([0, 1], [0.1, np.nan], [0.5], "NaN at position 1"),
-        ([0, 1, 1], [0.1, 0.2], [0.5], "equally long"),
-        ([0, 1], [0.1, 0.2], [0.5, 1], "between 0 and 1"),
-        ([0, 1], [0.1, 0.2], [0, 0.5], "between 0 and 1"),
+        ([0, 1, 1], [0.1, 0.2], [0.5], "same length"),
+        ([0, 1], [0.1, 0.2], [0.5, 1], "above 0 and below 1"),
+        ([0, 1], [0.1, 0.2], [0, 0.5], "above 0 and below 1"),
         ([0, 1], [0.1, 0.2], 0.5, "one-dimensional"),
     ],
 )

@@ -34,7 +34,7 @@ def studies(draw):
 
 
 def obuchowski(patients, labels, scores):
-    """The clustered covariance written out: every pair of images, one patient after another."""
+    """The explicit clustered covariance: over all pairs of images, one patient after another."""
 
     def sums(row):
         wins = np.array([[(x > y) + (x == y) / 2 for y in row[labels == 0]] for x in row[labels == 1]])
@@ -155,7 +155,7 @@ def test_order_monotone_change_and_exchange_leave_the_test_alone(study):
     assert not (np.diag(covariance) < 0).any()
 
 
-def test_a_copy_of_every_image_tells_nothing_new():
+def test_a_copy_of_every_image_adds_no_information():
     rng = np.random.default_rng(2)
     labels = np.arange(50) % 3 == 0
     scores = labels + rng.normal(size=(2, 50))
@@ -168,8 +168,8 @@ def test_a_copy_of_every_image_tells_nothing_new():
 
 @pytest.mark.parametrize(("labels_of_patients", "naive_share"), [(True, (0, 0.7)), (False, (1.15, 2))])
 def test_the_clustered_variance_is_that_of_new_patients(labels_of_patients, naive_share):
-    """Where a patient's images share a label they tell less than they seem to; where labels differ, they tell more."""
-    # Unrelated models with the same labels are as many studies, each with its own scores.
+    """Images of a patient with one label carry less information than independent images; with two labels, more."""
+    # Unrelated models on the same labels are equivalent to separate studies, each with its own scores.
     patients, labels, scores = correlated_study(np.random.default_rng(3), 60, 1500, labels_of_patients)
     clustered = delong(labels, scores, patients)
     actual = clustered.areas.var()

@@ -29,7 +29,7 @@ def test_error_widens_the_interval_and_takes_the_estimate_away_from_nothing():
 
 
 def test_without_error_the_interval_is_that_of_a_simulated_test():
-    """For independent cells known exactly: the tails at either bound, from data simulated by other means."""
+    """For independent cells without error: the tail probabilities at both bounds, from separately simulated data."""
     x, y = drawn(Cells(3, 4, rho=0.5, error=1e-9), seed=1)
     alone = np.arange(12), np.zeros(12)
     found = over_cells(x, y, 1e-12 * np.eye(24), alone, draws=6000)
@@ -52,7 +52,7 @@ def test_cells_that_differ_by_no_more_than_their_error_are_not_known(flat, why):
 
 
 def test_what_is_known_is_decided_by_cochrans_q():
-    """Of independent errors, squares over variance against the chi-squared distribution."""
+    """With independent errors, sums of squares over variance follow the chi-squared distribution."""
     x, y = drawn(seed=4)
     q = ((x - x.mean()) ** 2).sum()
     for factor in (0.99, 1.01):
@@ -70,7 +70,7 @@ def test_error_that_all_cells_share_changes_nothing():
 
 
 def test_backbones_that_differ_much_leave_less_known():
-    """Three backbones whose cells are nearly alike are three points, not nine."""
+    """Three backbones with nearly equal cells count as three points, not nine."""
     backbone = np.repeat([-1.0, 0.2, 1.1], 3)
     x, y = backbone + 0.01 * np.arange(9), 1.3 * backbone + 0.01 * np.arange(9)[::-1]
     layout = (np.repeat([0, 1, 2], 3), np.tile([0, 1, 2], 3))
@@ -119,7 +119,7 @@ def test_what_has_no_answer():
     assert over_cells(x, y, np.full((18, 18), np.nan), NINE.layout).not_known == "error"
     with pytest.raises(ValueError, match="x has NaN"):
         over_cells([np.nan, *x[1:]], y, np.eye(18), NINE.layout)
-    with pytest.raises(ValueError, match="equally long"):
+    with pytest.raises(ValueError, match="same length"):
         over_cells(x[:8], y, np.eye(18), NINE.layout)
     with pytest.raises(ValueError, match="between 0 and 1"):
         over_cells(x, y, np.eye(18), NINE.layout, confidence=95)
@@ -136,6 +136,6 @@ def test_the_interval_holds_the_correlation_of_the_population_where_fishers_does
 @pytest.mark.parametrize("share", [0, 0.5])
 @pytest.mark.parametrize("layout", [(2, 3), (3, 3), (4, 3)])
 def test_the_interval_covers(layout, share, rho):
-    """Within a point of 95 %, and two errors of the simulation; more with six cells, whose ends are certain."""
+    """Within one percentage point of 95 % plus two standard errors of the simulation; higher with six cells."""
     found = coverage(Cells(*layout, rho, 0.3, share), studies=400)
     assert found["over cells"] > 0.94 - 2 * 0.011

@@ -1,4 +1,4 @@
-"""The populations of `tests.stats.few_patients` against large draws, and that intervals hold in them."""
+"""The populations of `tests.stats.few_patients` compared with large samples, and the coverage of intervals in them."""
 
 import math
 
@@ -59,7 +59,7 @@ def test_a_table_has_a_row_for_each_design():
 
 
 def test_few_positive_patients_do_not_make_an_auc_too_sure():
-    """Of 150 studies with about five positive patients and an AUC of 0.9; by the spread alone 89 % hold the truth."""
+    """150 studies with about five positive patients and an AUC of 0.9; the spread alone has a coverage of 89 %."""
     held = simulate(of_predictions, Population(100, 0.05, 0.9), 150)
     assert held["auc"].coverage > held["auc, plain"].coverage
     for name in ("auc", "average_precision", "balanced_accuracy"):

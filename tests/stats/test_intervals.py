@@ -106,7 +106,7 @@ def test_bca_of_two_strata_is_that_of_scipy_for_two_samples(two_samples):
 
 
 def test_strata_that_lie_apart_are_not_skewness():
-    """All positives 1, all negatives 0: a stratified resample cannot change the mean, so nothing is accelerated."""
+    """All positives 1, all negatives 0: stratified resamples do not change the mean, so there is no acceleration."""
     samples, jackknife = np.random.default_rng(5).normal(size=5000), np.where(np.arange(50) < 5, 0.08, 0.10)
     plain = bca_interval(0, samples, np.zeros(50))
     assert bca_interval(0, samples, jackknife, strata=np.arange(50) < 5) == pytest.approx(plain, abs=1e-9)
@@ -190,7 +190,7 @@ def test_students_p_value_without_spread(difference, spread, p_value):
     assert student_p_value(difference, spread) == pytest.approx(p_value, nan_ok=True)
 
 
-def test_only_a_difference_of_nothing_is_certain_without_spread():
+def test_without_spread_only_a_difference_of_0_has_an_interval():
     assert student_interval(0.0, Spread(0.0, math.nan)) == (0, 0)
     for estimate, scale in ((0.5, "identity"), (0.667, "logit"), (1.2, "log")):
         assert student_interval(estimate, Spread(0.0, math.nan), scale=scale) == UNDEFINED
@@ -208,7 +208,7 @@ def test_a_share_at_its_end_has_the_exact_interval(patients):
 
 @pytest.mark.parametrize(("share", "patients"), [(0.5, 9), (1, 0), (math.nan, 9)])
 def test_only_a_share_at_its_end_is_exact(share, patients):
-    with pytest.raises(ValueError, match="a share of 0 or 1 of at least one patient"):
+    with pytest.raises(ValueError, match="share must be 0 or 1 and patients at least 1"):
         interval_at_end(share, patients)
 
 

@@ -1,4 +1,4 @@
-"""Leaving patients out, against plain statistics of the rest, SciPy's tests, and the variance over new samples."""
+"""The jackknife compared with statistics of the other patients, SciPy's tests, and the variance over new samples."""
 
 import math
 
@@ -68,8 +68,8 @@ def test_groups_leave_everyone_out_once_and_never_two_strata_at_a_time(positive,
 
 
 @pytest.mark.parametrize("positive", [3000, 1500, 40])
-def test_groups_tell_the_same_spread(positive):
-    """Of an AUC, of a share that hangs on how many are positive, and of what lies between."""
+def test_groups_give_the_same_spread(positive):
+    """For an AUC, for a share that depends on the number of positives, and for a statistic in between."""
     rng = np.random.default_rng(0)
     labels, patients = np.arange(6000) < positive, np.arange(6000)
     scores = labels + rng.normal(size=6000)
@@ -127,7 +127,7 @@ def test_the_spread_of_an_area_is_delongs():
 
 
 def test_a_share_of_all_varies_with_how_many_positives_there_are():
-    """Everyone is called positive: what is right is the share of positives, binomial over patients."""
+    """All images are called positive, so accuracy is the share of positives, which is binomial over patients."""
     labels = np.arange(80) < 30
     found = spread(labels.mean(), mean_without_each(labels.astype(float)), labels)
     assert found.standard_error == pytest.approx(math.sqrt(30 / 80 * 50 / 80 / 79))
@@ -144,16 +144,16 @@ def test_what_does_not_know_of_strata_has_about_the_spread_of_one(patients, seed
     found, alone = spread(values.mean(), jackknife, strata), spread(values.mean(), jackknife)
     assert found.standard_error == pytest.approx(alone.standard_error, rel=3 / patients)
     share = found.degrees_of_freedom / alone.degrees_of_freedom
-    assert 0.45 < share <= 1 + 1e-12  # of all 41 041 examples: from 0.473 to 1, here and there 1 + 2e-16 by rounding
+    assert 0.45 < share <= 1 + 1e-12  # over all 41 041 examples: 0.473 to 1, sometimes 1 + 2e-16 by rounding
 
 
-def test_patients_who_bring_nothing_are_not_counted():
+def test_patients_who_do_not_change_the_statistic_are_not_counted():
     values = np.array([1.0, 1.5, 2.5, 3.0])
     found = spread(2.0, np.append(mean_without_each(values), np.full(96, 2.0)))
     assert (found.standard_error, found.degrees_of_freedom) == pytest.approx((sem(values), 3), rel=1e-12)
 
 
-def test_a_stratum_of_one_is_no_stratum():
+def test_with_a_stratum_of_one_patient_all_patients_are_one_stratum():
     values = np.array([9.0, 1, 2, 3, 4])
     lone = spread(values.mean(), mean_without_each(values), np.arange(5) < 1)
     assert (lone.standard_error, lone.degrees_of_freedom) == pytest.approx((sem(values), 4))
@@ -163,7 +163,7 @@ def test_a_stratum_of_one_is_no_stratum():
     assert math.isnan(all_hangs_on_one.standard_error)
 
 
-def test_where_nobody_matters_there_is_no_spread():
+def test_if_no_patient_changes_the_statistic_the_spread_is_0():
     for values in ([0.5, 0.5, 0.5], [0.1 + 0.2, 0.3, 0.3], np.full(70, 1 / 3)):
         still = spread(values[-1], values, np.arange(len(values)) < 2)
         assert (still.standard_error, math.isnan(still.degrees_of_freedom)) == (0, True)
@@ -186,7 +186,7 @@ def test_the_diagonal_of_the_covariance_is_the_squared_spread(patients, random):
     rng = np.random.default_rng(random.randrange(2**32))
     estimates, jackknife = rng.normal(size=3), rng.normal(size=(3, patients))
     strata = rng.integers(0, 2, patients)
-    jackknife[1, rng.random(patients) < 0.3] = estimates[1]  # who does not matter
+    jackknife[1, rng.random(patients) < 0.3] = estimates[1]  # patients who do not change the statistic
     found = covariance(estimates, jackknife, strata)
     for k in range(3):
         error = spread(estimates[k], jackknife[k], strata).standard_error

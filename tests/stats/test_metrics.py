@@ -163,7 +163,7 @@ def test_the_axis_of_a_missing_class_is_undefined():
 
 @pytest.mark.parametrize("measure", [auc, average_precision, roc_curve, f1, confusion, confusion_by_threshold])
 def test_arrays_of_different_length_are_refused(measure):
-    with pytest.raises(ValueError, match="equally long"):
+    with pytest.raises(ValueError, match="same length"):
         measure([0, 1, 1], [0, 1])
 
 

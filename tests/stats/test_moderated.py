@@ -34,13 +34,13 @@ def test_the_standard_error_lies_between_both_and_nearer_to_what_many_patients_s
         (Spread(0.1, 5), math.nan),
     ],
 )
-def test_nothing_is_made_of_a_spread_that_says_nothing(spread, expected):
+def test_an_undefined_spread_is_returned_unchanged(spread, expected):
     assert moderated(spread, expected) is spread
 
 
 @pytest.mark.parametrize("area", [0.6, 0.8, 0.9])
 def test_the_variance_of_an_auc_is_that_of_simulated_ones(area):
-    """Exponential scores, for which it is exact."""
+    """With exponential scores, for which the formula is exact."""
     rng = np.random.default_rng(0)
     labels = np.repeat([1, 0], [6, 20])
     scale = np.where(labels == 1, area / (1 - area), 1.0)

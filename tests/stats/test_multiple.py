@@ -10,7 +10,7 @@ p_lists = st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.01, 0.02, np.na
 
 @given(p_lists)
 def test_adjusted_by_definition(p_values):
-    """Of m tests, the largest (m - j + 1) times the j-th smallest p-value among those up to this one, at most 1."""
+    """The maximum of (m - j + 1) times the j-th smallest of m p-values, over all up to this one, at most 1."""
     tests = [p for p in p_values if not np.isnan(p)]
     expected = [
         np.nan
@@ -23,11 +23,11 @@ def test_adjusted_by_definition(p_values):
 
 @given(p_lists, st.sampled_from([0.01, 0.05, 0.3]))
 def test_at_most_alpha_exactly_where_the_procedure_rejects(p_values, alpha):
-    """Step down from the smallest p-value, and stop at the first that is above alpha over the tests that are left."""
+    """Step down from the smallest p-value, and stop at the first above alpha divided by the number of tests left."""
     left = sorted(p for p in p_values if not np.isnan(p))
     adjusted = holm(p_values)
     if len(left) and np.isclose(adjusted, alpha, rtol=1e-9).any():
-        return  # alpha on the boundary is a matter of rounding
+        return  # on the boundary the result depends on rounding
     while left and left[0] <= alpha / len(left):
         left.pop(0)
     assert np.count_nonzero(adjusted > alpha) == len(left)
@@ -59,6 +59,6 @@ def test_no_tests_give_no_p_values():
     ("p_values", "message"),
     [([0.1, 1.2], "found 1.2 at position 1"), ([-0.1], "found -0.1"), ([[0.1]], r"got shape \(1, 1\)")],
 )
-def test_what_is_no_p_value_is_refused(p_values, message):
+def test_invalid_p_values_are_refused(p_values, message):
     with pytest.raises(ValueError, match=message):
         holm(p_values)

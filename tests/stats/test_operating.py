@@ -46,7 +46,7 @@ def test_best_threshold_takes_the_highest_of_equals():
 
 
 def test_best_threshold_needs_a_positive():
-    with pytest.raises(ValueError, match="no positive label"):
+    with pytest.raises(ValueError, match="no label is positive"):
         best_f1_threshold([0, 0], [0.1, 0.2])
 
 
@@ -67,11 +67,11 @@ def test_thresholds_at_a_target_are_the_best_of_all(case, target):
 def test_thresholds_by_hand():
     labels = [1, 0, 1, 1, 0, 1, 1, 0, 0, 0]
     scores = [0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
-    # From 0.5 on four of five positives are called; 0.4 calls the fifth as well and costs no negative.
+    # At 0.5 four of five positives are called; 0.4 calls the fifth as well without a false positive.
     assert threshold_at_sensitivity(labels, scores, 0.8) == 0.4
     assert threshold_at_sensitivity(labels, scores, 0.6) == 0.7
     assert threshold_at_specificity(labels, scores, 0.8) == 0.7
-    # Down to 0.1 every threshold calls all positives; 0.4 calls the fewest negatives among those.
+    # All thresholds from 0.4 down to 0.1 call all positives; 0.4 has the fewest false positives.
     assert threshold_at_specificity(labels, scores, 0.1) == 0.4
 
 
@@ -82,7 +82,7 @@ def test_calling_nothing_may_be_all_that_reaches_a_specificity():
 
 @pytest.mark.parametrize("choose", [threshold_at_sensitivity, threshold_at_specificity])
 def test_a_share_given_in_decimals_is_reached_exactly(choose):
-    """4 of 5, 9 of 10: no rounding pushes the threshold one image too far."""
+    """4 of 5 and 9 of 10: rounding does not shift the threshold by one image."""
     for n in (5, 10, 20, 50):
         labels, scores = np.repeat([0, 1], n), np.tile(np.arange(n), 2) + np.repeat([0, 0.5], n)
         for target in (0.8, 0.9):
@@ -95,11 +95,11 @@ def test_a_share_given_in_decimals_is_reached_exactly(choose):
 @pytest.mark.parametrize(
     ("labels", "scores", "target", "message"),
     [
-        ([0, 0], [0.1, 0.2], 0.8, "one class only"),
-        ([1, 1], [0.1, 0.2], 0.8, "one class only"),
+        ([0, 0], [0.1, 0.2], 0.8, "only one class"),
+        ([1, 1], [0.1, 0.2], 0.8, "only one class"),
         ([0, 1], [0.1, np.nan], 0.8, "NaN at position 1"),
         ([0, 1], [0.1, np.inf], 0.8, "infinite"),
-        ([0, 1, 1], [0.1, 0.2], 0.8, "equally long"),
+        ([0, 1, 1], [0.1, 0.2], 0.8, "same length"),
         ([0, 1], [0.1, 0.2], 80, "at most 1, got 80"),
         ([0, 1], [0.1, 0.2], 0, "above 0"),
     ],
@@ -124,7 +124,7 @@ def test_resampled_tables_are_those_of_the_repeated_rows():
 
 
 def test_a_measure_is_undefined_only_where_nothing_is_in_its_denominator():
-    # Resamples: everyone; only the called positive; only the negative.
+    # Resamples: all images; only the positive that is called; only the negative.
     resamples = PatientsResamples(np.array([[1, 1], [2, 0], [0, 2]], np.uint8), np.array([0, 1]))
     tables = confusion_resampled([1, 0], [1, 0], resamples)
     np.testing.assert_array_equal(tables.sensitivity, [1, 1, np.nan])

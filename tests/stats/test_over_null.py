@@ -1,4 +1,4 @@
-"""A ratio over its null: against a slow count of pairs, and whether its interval holds the truth."""
+"""A ratio over its null, compared with a slow loop over pairs, and the coverage of its interval."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def everyone(patients):
 
 
 def pairs_of(generator, patients, effect=0.0):
-    """(n, n): the ratio of each map against each image's vessels; both lean alike, and the own has an effect."""
+    """(n, n): the ratio of each map on each image's vessels, with a common layout and an effect of the own vessels."""
     n = len(patients)
     of_patient = generator.normal(size=(2, patients.max() + 1))[:, patients]
     logs = 0.15 * (of_patient[0] + generator.normal(size=n))[:, None]
@@ -39,7 +39,7 @@ def test_everyone_once_gives_the_quotient_of_the_means():
 
 
 def test_leaving_a_patient_out_takes_their_vessels_from_the_others():
-    """To first order: as a slow count over the pairs of those who stay."""
+    """To first order, equal to a slow loop over the pairs of the remaining patients."""
     patients = np.repeat(np.arange(40), 2)
     pairs = pairs_of(np.random.default_rng(1), patients)
     left_out = over_null_resampled(*parts(pairs, patients), leave_out_patients(everyone(patients)).resamples)
@@ -68,7 +68,7 @@ def test_what_is_missing_is_left_out():
     [(25, 300), pytest.param(12, 600, marks=pytest.mark.slow), pytest.param(60, 600, marks=pytest.mark.slow)],
 )
 def test_its_interval_holds_the_truth(count, studies):
-    """Patients with one to four images, who differ much in where their vessels lie; the true effect is 1.1."""
+    """Patients with one to four images and very different positions of vessels; the true effect is 1.1."""
     held, widths = [], {"given": 0.0, "fixed": 0.0}
     for seed in range(studies):
         generator = np.random.default_rng([seed, count])

@@ -1,4 +1,4 @@
-"""A quotient whose denominator is 0, or unknown, is no answer and no warning."""
+"""A quotient with a denominator of 0 or NaN is NaN, without a warning."""
 
 import warnings
 

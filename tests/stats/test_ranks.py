@@ -30,12 +30,12 @@ def test_the_highest_is_first_equals_share_and_the_failed_have_none():
 
 
 def of_pairs(p_of_pairs):
-    """Of cells 0-1, 0-2, 0-3, 1-2, ... as a matrix."""
+    """The p-values of cells 0-1, 0-2, 0-3, 1-2, ... as a matrix."""
     return squareform(np.array(p_of_pairs))
 
 
 def test_a_cell_may_have_every_rank_that_no_difference_excludes():
-    """The first differs from all, the last from the first alone; the two in the middle are alike."""
+    """The first cell differs from all others; the others do not differ from each other."""
     p_adjusted = of_pairs([0.01, 0.01, 0.01, 0.9, 0.2, 0.3])
     np.testing.assert_array_equal(rank_sets(p_adjusted, [0.9, 0.8, 0.79, 0.7]), [[1, 1], [2, 4], [2, 4], [2, 4]])
     np.testing.assert_array_equal(rank_sets(p_adjusted[::-1, ::-1], [0.7, 0.79, 0.8, 0.9])[::-1, 1], [1, 4, 4, 4])
@@ -45,7 +45,7 @@ def test_cells_that_do_not_differ_may_have_any_rank():
     np.testing.assert_array_equal(rank_sets(np.ones((5, 5)), np.arange(5) / 10), [[1, 5]] * 5)
 
 
-def test_a_failed_cell_takes_no_rank_and_an_untested_pair_tells_none_apart():
+def test_a_failed_cell_takes_no_rank_and_an_untested_pair_does_not_differ():
     p_adjusted = of_pairs([np.nan, 0.01, 0.01, np.nan, np.nan, np.nan])
     expected = [[3, 3], [np.nan, np.nan], [1, 2], [1, 2]]
     np.testing.assert_array_equal(rank_sets(p_adjusted, [0.5, np.nan, 0.9, 0.7]), expected)
@@ -66,7 +66,7 @@ def test_the_estimated_rank_is_in_its_set_and_sets_are_ranks(comparison):
 
 
 def equal_cells(studies, cells, gap, seed):
-    """(estimates, adjusted p-values) of paired cells, all of one true value but for a `gap` between neighbours."""
+    """(estimates, adjusted p-values) of paired cells whose true values differ by `gap` between neighbours."""
     rng = np.random.default_rng(seed)
     for _ in range(studies):
         estimates = rng.normal(size=cells) - gap * np.arange(cells)
@@ -153,6 +153,6 @@ def test_letters_do_not_run_out():
         (np.ones((3, 3)), 5, "alpha must be between 0 and 1"),
     ],
 )
-def test_what_is_no_comparison_is_refused(function, p_adjusted, alpha, message):
+def test_invalid_comparisons_are_refused(function, p_adjusted, alpha, message):
     with pytest.raises(ValueError, match=message):
         function(p_adjusted, [1, 2, 3], alpha)

@@ -1,4 +1,4 @@
-"""Scores of models trained on balanced classes, as risks: against models whose true risks are known."""
+"""Risks from the scores of models trained on balanced classes, compared with known true risks."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def drawn(n: int, prevalence: float, seed: int = 0) -> tuple[np.ndarray, np.ndar
 
 @pytest.mark.parametrize("prevalence", [0.05, 0.1, 0.5, 0.8])
 def test_a_class_weighted_model_is_calibrated_again(prevalence):
-    """scikit-learn's logistic regression with balanced class weights, against the same without weights."""
+    """scikit-learn's logistic regression with balanced class weights, compared with the same without weights."""
     features, labels = drawn(40_000, prevalence)
     weighted = LogisticRegression(penalty=None, class_weight="balanced").fit(features, labels)
     plain = LogisticRegression(penalty=None).fit(features, labels)
@@ -45,7 +45,7 @@ def test_sampling_both_classes_equally_often_is_undone_alike():
 
 
 def test_what_balancing_cost_in_net_benefit_comes_back():
-    """Ten in a hundred positive: by their scores alone nearly everybody would be treated from a risk of 20 % on."""
+    """With a prevalence of 10 %, the scores alone would treat nearly everyone at a threshold of 20 %."""
     features, labels = drawn(40_000, 0.1)
     scores = LogisticRegression(penalty=None, class_weight="balanced").fit(features, labels).predict_proba(features)
     of_scores, of_risks = (

@@ -1,4 +1,4 @@
-"""Planned precision against published values, and against what simulated studies have."""
+"""Planned precision compared with published values and with simulated studies."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_the_example_of_hanley_and_mcneil():
 
 
 def test_the_standard_error_is_that_of_exponential_scores():
-    """For which the formula is exact: an area of r / (1 + r) where positives are r times as large on average."""
+    """Exponential scores, for which it is exact: the AUC is r / (1 + r) if positives are r times larger on average."""
     rng, ratio = np.random.default_rng(4), 3.0
     positives, negatives = ratio * rng.exponential(size=(4000, 20)), rng.exponential(size=(4000, 60))
     areas = (positives[:, :, None] > negatives[:, None, :]).mean(axis=(1, 2))
@@ -45,7 +45,7 @@ def test_the_standard_error_is_that_of_exponential_scores():
 @pytest.mark.parametrize(("positives", "too_wide"), [(50, 1.0), (20, 1.2)], ids=["half", "a fifth"])
 @pytest.mark.parametrize("auc", [0.75, 0.85])
 def test_the_width_is_about_that_of_delongs_interval_of_normal_scores(auc, positives, too_wide):
-    """With few positives it is on the safe side, by a fifth: exponential scores vary more among positives."""
+    """With few positives it is conservative by a fifth, because exponential scores vary more among positives."""
     rng, labels = np.random.default_rng(6), np.repeat([0, 1], [100 - positives, positives])
     gap = math.sqrt(2) * norm.ppf(auc)
     widths = [
@@ -141,12 +141,12 @@ def test_slope_and_intercept_vary_over_studies_as_planned():
     ("call", "message"),
     [
         (lambda: auc_standard_error(1.0, 10, 10), "auc must be between 0 and 1"),
-        (lambda: auc_standard_error(0.8, 0, 10), "at least one patient of each class"),
+        (lambda: auc_standard_error(0.8, 0, 10), "each class needs at least one patient"),
         (lambda: patients_for_auc_width(0.8, 0.0, 0.1), "prevalence must be between 0 and 1"),
         (lambda: patients_for_auc_width(0.8, 0.5, 0.0), "width must be between 0 and 1"),
         (lambda: patients_for_auc_width(0.8, 0.5, 1e-7), "more than 1,000,000,000 patients"),
         (lambda: binormal_predictor(0.5, 0.5), "auc must be between 0.5 and 1"),
-        (lambda: calibration_precision(0, [0.1, 0.2]), "at least one patient"),
+        (lambda: calibration_precision(0, [0.1, 0.2]), "patients must be at least 1"),
         (lambda: patients_for_slope_width(0.8, 0.5, 0), "width must be above 0"),
         (lambda: patients_for_observed_expected_width(0.5, -1), "width must be above 0"),
     ],

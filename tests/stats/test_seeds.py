@@ -13,10 +13,10 @@ from tests.stats.trainings import STUDIES, Study, rejected, total
 
 
 def coverage(n_seeds, seed_sd, studies=500, patients=60):
-    """Shares of studies whose interval holds the truth: for patients alone, and for patients and seeds.
+    """Coverage of the interval for patients alone, and of that for patients and seeds.
 
-    The statistic is a mean over patients. Each study draws patients, who deviate with variance 1 for all seeds alike
-    and 0.2 for each seed by itself, and seeds, whose effects have `seed_sd` times the standard error due to patients.
+    The statistic is a mean over patients. Each study draws patients, with a variance of 1 common to all seeds and of
+    0.2 for each seed, and seeds, whose effects have `seed_sd` times the standard error due to patients.
     """
     rng = np.random.default_rng(n_seeds)
     of_patients = rng.normal(size=(patients, studies, 1)) + np.sqrt(0.2) * rng.normal(size=(patients, studies, n_seeds))
@@ -119,7 +119,7 @@ def test_the_spread_of_seeds_is_welchs():
 
 
 def test_the_two_way_variance_is_unbiased():
-    """Of a mean of two cells' difference; the parts known, over many studies of 30 patients and 3 seeds."""
+    """For a difference of two cells with known variance components, over many studies of 30 patients and 3 seeds."""
     rng, errors, truth = np.random.default_rng(0), [], []
     for _ in range(800):
         of_patient = rng.normal(size=(2, 1, 30))
@@ -179,7 +179,7 @@ def test_the_intraclass_correlation_covers():
     for _ in range(600):
         found = repeatability(list(rng.normal(size=(9, 1)) + rng.normal(size=(9, 3))))
         held += found.low <= 0.5 <= found.high
-    assert held / 600 == pytest.approx(0.95, abs=0.027)  # three errors of the simulation
+    assert held / 600 == pytest.approx(0.95, abs=0.027)  # three standard errors of the simulation
 
 
 def test_repeatability_of_little():
@@ -188,7 +188,7 @@ def test_repeatability_of_little():
     same = repeatability([[1, 1], [2, 2]])
     assert (same.icc, same.sd_seeds) == (1, 0)
     assert math.isnan(same.low)
-    with pytest.raises(ValueError, match="one seed"):
+    with pytest.raises(ValueError, match="fewer than two seeds"):
         repeatability([[1], [2, 3]])
 
 
@@ -202,7 +202,7 @@ def test_equal_cells_seldom_differ_where_patients_alone_would_say_so():
 @pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES, ids=str)
 def test_no_more_than_five_percent_of_equal_cells_differ(study):
-    """And two errors of the simulation; of 150 studies with any difference after Holm's adjustment 8.6 %."""
+    """Plus two standard errors of the simulation: 8.6 % of 150 studies with any difference after Holm's adjustment."""
     found = rejected(study, 150)
     assert found["pairs"] < 0.06
     assert found["strategies"] < 0.08

@@ -1,4 +1,4 @@
-"""The optimism of the highest estimate, against what simulated studies have."""
+"""The optimism of the highest estimate, compared with simulated studies."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ CELLS = 9
 
 
 def studies(truth, number, seed, shared=0.7):
-    """(highest less its own true value, the estimated optimism) of studies with correlated errors of unit variance."""
+    """(highest estimate minus its true value, estimated optimism) of studies with correlated errors of variance 1."""
     rng = np.random.default_rng(seed)
 
     def errors(rows):
@@ -24,7 +24,7 @@ def studies(truth, number, seed, shared=0.7):
 
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.5], ids=["equal", "half a standard error apart", "far apart"])
 def test_on_average_it_is_what_the_highest_has_too_much(spread):
-    """Within a tenth where cells are equal; the plain bootstrap would find two thirds of it."""
+    """Within a tenth for equal cells; the plain bootstrap would give two thirds of the true value."""
     had, estimated = np.transpose(list(studies(spread * np.linspace(-1, 1, CELLS), 1500, seed=5)))
     error = 2 * had.std() / np.sqrt(len(had))
     assert estimated.mean() == pytest.approx(had.mean(), abs=error + 0.12 * had.mean())
@@ -77,5 +77,5 @@ def test_where_there_is_no_choice_there_is_no_optimism():
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="expected k estimates"):
+    with pytest.raises(ValueError, match=r"estimates must have shape \(k,\)"):
         optimism_of_highest([0.7, 0.8], np.zeros((10, 3)))

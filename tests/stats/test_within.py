@@ -37,18 +37,18 @@ def weighted_mean(parts):
     return sum(value * weight for value, weight in parts) / sum(weight for _, weight in parts) if parts else math.nan
 
 
-def labels_told(labels, scores, ratios, least):
-    """Of positives and negatives, whether enough were called right, and wrong, for a comparison."""
+def labels_with_enough_images(labels, scores, ratios, least):
+    """For positives and negatives, whether enough images were called correctly and wrongly for a comparison."""
     right = (scores >= 0.5) == labels
     groups = [~np.isnan(ratios) & (labels == label) for label in (1, 0)]
     return [min(right[group].sum(), (~right[group]).sum()) >= least for group in groups]
 
 
-def plainly(labels, scores, ratios, told):
-    """(right, wrong, auc, rho, score rho) of either label and within label, from scikit-learn and SciPy."""
+def plainly(labels, scores, ratios, enough_images):
+    """(right, wrong, auc, rho, score rho) of each label and within label, from scikit-learn and SciPy."""
     known, right = ~np.isnan(ratios), (scores >= 0.5) == labels
     found, aucs, rhos, score_rhos, counted = {}, [], [], [], np.zeros(2, dtype=int)
-    for (images, label), enough in zip({"positive": 1, "negative": 0}.items(), told, strict=True):
+    for (images, label), enough in zip({"positive": 1, "negative": 0}.items(), enough_images, strict=True):
         group = known & (labels == label)
         n_right, n_wrong = right[group].sum(), (~right[group]).sum()
         area = roc_auc_score(right[group], ratios[group]) if enough and n_right and n_wrong else math.nan
@@ -72,10 +72,10 @@ def test_estimates_and_resamples_are_those_of_the_rows(study, least):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stats.within.LEAST", least)
         associations = ratio_and_correctness(labels, scores, 0.5, ratios, resamples)
-    told = labels_told(labels, scores, ratios, least)  # on the data: no resample changes what is compared
+    enough = labels_with_enough_images(labels, scores, ratios, least)  # decided on the data, not in each resample
     assert [found.images for found in associations] == ["positive", "negative", "within label"]
-    expected = plainly(labels, scores, ratios, told)
-    drawn = [plainly(labels[rows], scores[rows], ratios[rows], told) for rows in repeated_rows(resamples)]
+    expected = plainly(labels, scores, ratios, enough)
+    drawn = [plainly(labels[rows], scores[rows], ratios[rows], enough) for rows in repeated_rows(resamples)]
     for found in associations:
         right, wrong, *values = expected[found.images]
         assert (found.n_right, found.n_wrong) == (right, wrong)
@@ -115,7 +115,7 @@ def cohort(rng, n=1200):
 
 
 def test_a_label_that_moves_score_and_ratio_confounds_neither_label():
-    """A model that errs on positives, whose ratios are lower, but at random among either label."""
+    """A model with more errors on positives, whose ratios are lower, but with random errors within each label."""
     rng = np.random.default_rng(3)
     patients, labels = cohort(rng)
     right = rng.random(len(labels)) < np.where(labels, 0.3, 0.9)
@@ -133,10 +133,10 @@ def test_a_label_that_moves_score_and_ratio_confounds_neither_label():
 
 @pytest.mark.parametrize(("explained", "sign"), [(1, 1), (0, -1)])
 def test_a_ratio_that_goes_with_the_score_cancels_in_the_mean_over_labels(explained, sign):
-    """Maps of class 1 whose ratio rises with the score, or of class 0 whose ratio falls with it.
+    """Maps of class 1 whose ratio increases with the score, or of class 0 whose ratio decreases with it.
 
-    Right positives have high scores and right negatives low ones, so the labels have 0.97 and 0.03 and their mean 0.5:
-    it hides a nearly perfect association, which the correlation with the score shows with its sign.
+    Correct calls have high scores among positives and low scores among negatives. The AUCs of the labels are therefore
+    0.97 and 0.03, and their mean of 0.5 hides a nearly perfect association. The correlation with the score shows it.
     """
     rng = np.random.default_rng(11)
     patients, labels = np.repeat(np.arange(600), 2), np.repeat(np.arange(600) % 2, 2)
@@ -157,7 +157,7 @@ def test_a_model_that_is_right_where_it_looks_at_vessels():
     rng = np.random.default_rng(5)
     patients, labels = cohort(rng, 300)
     ratios = rng.lognormal(size=len(labels))
-    of_true_class = ratios / (1 + ratios)  # the more it looks, the surer it is of what is true
+    of_true_class = ratios / (1 + ratios)  # the probability of the true class increases with the ratio
     scores = np.where(labels, of_true_class, 1 - of_true_class)
     ratios[:10] = np.nan
     found = ratio_and_correctness(labels, scores, 0.5, ratios, draw_patients(patients, labels, 50, seed=0))
@@ -168,8 +168,8 @@ def test_a_model_that_is_right_where_it_looks_at_vessels():
         np.testing.assert_allclose(of_images.rho_resampled, 1)
 
 
-def test_one_wrong_call_is_no_comparison():
-    """Nine positives right and one wrong, all negatives wrong: the chance would be what that one image makes it."""
+def test_one_wrong_call_is_not_enough_for_a_comparison():
+    """Nine positives right and one wrong, all negatives wrong: the AUC would depend on one image."""
     labels, ratios = np.repeat([1, 0], 10), np.append(np.arange(10.0), np.arange(10.0))
     scores = np.where(np.arange(20) == 3, 0.1, 0.9)
     resamples = draw_patients(np.arange(20), labels, resamples=20, seed=0)

@@ -1,10 +1,10 @@
-"""How often equal cells, trained from several seeds, are found to differ at 5 %: a table of docs/statistics.md.
+"""False positive rate at 5 % for equal cells trained from several seeds: a table of docs/statistics.md.
 
     python -m tests.stats.trainings [--studies 400]
 
-Nine cells, three backbones with three strategies. The statistic is a mean over patients of log-normal values, as a
-ratio is. A patient is alike in all cells, and differs between cells, and between the trainings of one; every training
-has an effect of its own. No two cells differ in truth.
+There are nine cells, three backbones with three strategies. The statistic is a mean over patients of log-normal values,
+like a ratio. A patient's value has a part common to all cells, a part per cell and a part per trial, and each trial has
+its own effect. The true values of all cells are equal.
 """
 
 import argparse
@@ -28,8 +28,8 @@ STRATEGIES = [
 
 @dataclass(frozen=True)
 class Study:
-    """patients; seeds of each cell; spread: of the trainings' effects, over the standard error that patients give a
-    cell; unequal: whether trainings of the first strategy vary three times as much as those of the others.
+    """patients: number of patients; seeds: of each cell; spread: standard deviation of the trials' effects, relative to
+    a cell's standard error over patients; unequal: whether trials of the first strategy vary three times as much.
     """
 
     patients: int
@@ -39,7 +39,7 @@ class Study:
 
 
 def draw(study: Study, rng: np.random.Generator) -> np.ndarray:
-    """Values of patients in each training of each cell, (9, seeds, patients)."""
+    """Values of patients in each trial of each cell, (9, seeds, patients)."""
     shape = (len(CELLS), study.seeds, study.patients)
     patient = rng.normal(size=(1, 1, study.patients))
     in_cell, in_training = rng.normal(size=(shape[0], 1, shape[2])), rng.normal(size=shape)
@@ -50,7 +50,7 @@ def draw(study: Study, rng: np.random.Generator) -> np.ndarray:
 
 
 def total(values: np.ndarray, weights: dict[int, float]) -> tuple[float, TwoWay]:
-    """A contrast of cells' means, and how it varies; the jackknife's error of a mean is its ordinary one."""
+    """A contrast of cells' means and its standard errors; for a mean the jackknife's equals the ordinary one."""
     chosen, shares = values[list(weights)], np.array(list(weights.values()))
     patients = values.shape[-1]
 
@@ -73,7 +73,7 @@ def summed(varies: TwoWay, seeds: int) -> Spread:
 
 
 def rejected(study: Study, studies: int, seed: int = 0) -> dict[str, float]:
-    """Shares of differences that are found, and of studies with any found after Holm's adjustment ("any")."""
+    """Shares of significant differences, and of studies with any after Holm's adjustment ("any")."""
     rng, found = np.random.default_rng(seed), {}
 
     def note(name: str, outside: bool) -> None:
@@ -82,7 +82,7 @@ def rejected(study: Study, studies: int, seed: int = 0) -> dict[str, float]:
     for _ in range(studies):
         values = draw(study, rng)
         for family, contrasts in (("pairs", PAIRS), ("strategies", STRATEGIES)):
-            first = 1 - 0.05 / len(contrasts)  # where Holm's procedure starts: it finds something here or nothing
+            first = 1 - 0.05 / len(contrasts)  # Holm's first step; if it rejects nothing, the procedure stops
             anything = of_one = False
             for weights in contrasts:
                 difference, varies = total(values, weights)
@@ -121,8 +121,8 @@ def table(studies: int) -> Iterator[str]:
     for study in STUDIES:
         found = rejected(study, studies)
         spread = f"{study.spread}{', unequal' if study.unequal else ''}"
-        told = " | ".join(f"{100 * found[name]:.1f}" for name in (*NAMES, *OTHERS))
-        yield f"| {study.seeds} | {study.patients} | {spread} | {told} |"
+        values = " | ".join(f"{100 * found[name]:.1f}" for name in (*NAMES, *OTHERS))
+        yield f"| {study.seeds} | {study.patients} | {spread} | {values} |"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A vision transformer of three blocks with a classifier, and two images for it; what rollouts are tested on."""
+"""A vision transformer of three blocks with a classifier, and two images, for the tests of both rollouts."""
 
 import torch
 from timm.models.vision_transformer import VisionTransformer

@@ -1,12 +1,12 @@
-"""Attention rollout against a direct loop: every block's matrix kept, (A + I) / 2 multiplied as matrices."""
+"""Attention rollout compared with a direct loop that keeps every block's matrix and multiplies (A + I) / 2."""
 
 import copy
 
 import pytest
 import torch
-from tests.xai.small_model import model_of, pictures
 
 from finetune.strategies import open_strategy
+from tests.xai.small_model import model_of, pictures
 from xai.attention_rollout import attention_rollout
 
 VARIANTS = {
@@ -46,7 +46,7 @@ def test_is_the_product_of_the_matrices(variant):
 
 
 def test_shares_of_all_tokens_add_up_to_one():
-    """What the patches lack is what the class token keeps of its own: at least its half of every skip connection."""
+    """The rest of the sum is the class token's own share: at least its half of every skip connection."""
     sums = attention_rollout(model_of(), pictures()).sum(dim=(1, 2))
     assert (sums < 1 - 0.5**3).all()
     assert (sums > 0.5).all()

@@ -1,4 +1,4 @@
-"""Picture files of every kind against what Pillow or the arrays themselves say."""
+"""Image files of every kind, compared with Pillow's result or the original arrays."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xai import picture as module
+from xai import decoding as module
 from xai.decoding import PictureError, eight_bits, open_picture, read_picture, turned, upright
 
 TURNS = {
@@ -178,7 +178,7 @@ def test_colour_of_more_than_eight_bits_keeps_its_brightness(rgb, bits, suffix):
 @pytest.mark.parametrize("maximum", [1023, 4095, 65535])
 @pytest.mark.parametrize("bands", [1, 3])
 def test_ppm_and_pgm_say_their_depth(rgb, maximum, bands):
-    """A dark picture stays dark where the header says how bright it could be."""
+    """A dark image stays dark if the header states the largest value."""
     dark = rgb[..., :bands].astype(np.uint16) // 16
     dark[0, 0] = 255 if maximum == 65535 else 0
     header = f"P{6 if bands == 3 else 5}\n80 60\n{maximum}\n".encode()
@@ -329,7 +329,7 @@ def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken():
     for width, height in ((60000, 60000), (2**31 - 1, 2**31 - 1)):
         with pytest.raises(PictureError, match=r"larger than 178 million pixels|not a readable picture"):
             read_picture(f"P6\n{width} {height}\n255\n".encode() + bytes(100))
-    with pytest.raises(PictureError, match="2000000x72 pixels: at most 32767 a side are read"):
+    with pytest.raises(PictureError, match="2000000x72 pixels: at most 32767 per side are supported"):
         read_picture(b"P6\n2000000 72\n255\n" + bytes(100))
     with pytest.raises(PictureError, match="truncated"):
         read_picture(b"P6\n9000 9000\n4095\n" + bytes(100))

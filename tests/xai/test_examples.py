@@ -1,4 +1,4 @@
-"""The images shown follow from the ratios and the patients alone."""
+"""The selected images depend only on the ratios and the patients."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from xai.examples import GROUPS, Example, choose
 
 
 def chosen(ratios, patients=None, no_vessels=None, k=1):
-    """Groups and indices, with everybody a patient of their own and all vessels found unless said otherwise."""
+    """Groups and indices; by default each image is of another patient and all vessels were detected."""
     n = len(ratios)
     patients = np.arange(n).astype(str) if patients is None else patients
     no_vessels = np.zeros(n, bool) if no_vessels is None else np.array(no_vessels)
@@ -28,7 +28,7 @@ def test_highest_middle_and_lowest():
     ]
 
 
-def test_an_example_says_where_it_stands():
+def test_an_example_has_its_rank():
     (best, median, worst) = choose(np.array([1.5, np.nan, 0.5, 2.5]), list("abcd"), np.zeros(4, bool), 1)
     assert best == Example("best", index=3, rank=1, ranked=3, ratio=2.5)
     assert median == Example("median", index=0, rank=2, ranked=3, ratio=1.5)

@@ -128,7 +128,7 @@ WHITE, GREY, BLUE = (255, 255, 255), (128, 128, 128), (90, 120, 200)
 @pytest.mark.parametrize("colour", [WHITE, GREY, BLUE])
 @pytest.mark.parametrize("centre", [(150, 200), (100, 250)])
 def test_a_surround_of_one_light_colour_is_outside(colour, centre):
-    """kohya-ss/sd-scripts#1269: what was transparent becomes white, and the whole frame field of view."""
+    """kohya-ss/sd-scripts#1269: transparent pixels became white, and the whole frame field of view."""
     fov = disc((300, 400), centre, (140, 140))
     rgb = np.where(fov[..., None], image(fov), np.array(colour, np.uint8)).astype(np.uint8)
     assert has_light_surround(rgb)
@@ -144,7 +144,7 @@ def test_a_image_on_a_white_page():
 
 
 def test_retina_that_fills_the_frame_is_no_surround():
-    """However even it is: out of focus, overexposed, or grey."""
+    """Even if it is uniform: out of focus, overexposed, or grey."""
     y, x = np.mgrid[:300, :400]
     vignette = (1 - ((y - 150) ** 2 + (x - 200) ** 2) / 250000)[..., None]
     for colour in ((180, 110, 60), (250, 190, 120), (140, 140, 140)):

@@ -1,4 +1,4 @@
-"""Grad-CAM against pytorch-grad-cam's stored outputs, and against the library itself: with LoRA, at other layers."""
+"""Grad-CAM compared with pytorch-grad-cam's stored outputs and with the library: with LoRA, and at other layers."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def model():
 
 @pytest.fixture
 def tokens(model):
-    """Three pictures, entering the last block."""
+    """The tokens of three images that enter the last block."""
     with torch.inference_mode():
         return backbones.encode_until(model, torch.rand(3, 3, 224, 224, generator=torch.manual_seed(0)), 3)
 

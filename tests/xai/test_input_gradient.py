@@ -20,7 +20,7 @@ def test_of_one_sample_without_noise_it_is_the_largest_size_over_channels():
 
 
 def test_averages_signed_gradients_over_noise_of_a_share_of_the_range():
-    """Of x cubed the gradient is 3 x^2, and its mean over noise of sd s is 3 (x^2 + s^2)."""
+    """The gradient of x cubed is 3 x^2, and its mean over noise with standard deviation s is 3 (x^2 + s^2)."""
     images = pictures()
     images[1] *= 10
     maps = smoothgrad(lambda x: (x**3).sum(dim=(1, 2, 3)), images, samples=4000, noise=0.2)
@@ -31,7 +31,7 @@ def test_averages_signed_gradients_over_noise_of_a_share_of_the_range():
 
 
 def test_gradients_that_change_sign_with_the_noise_cancel():
-    """The gradient of |x - x0| is 1 or -1, by chance where the noise is symmetric: an average of sizes would be 1."""
+    """The gradient of |x - x0| is randomly 1 or -1 under symmetric noise; a mean of absolute values would be 1."""
     images = torch.rand(1, 3, 4, 4)
     start = images.clone()
     maps = smoothgrad(lambda x: (x - start).abs().sum(dim=(1, 2, 3)), images, samples=2000, noise=0.1)
@@ -56,7 +56,7 @@ def test_no_sample_is_refused():
 
 
 def test_a_models_map_is_the_slope_of_its_logit():
-    """Against central differences in float64 at pixels of every patch."""
+    """Compared with central differences in float64 at pixels of every patch."""
     torch.manual_seed(0)
     model = VisionTransformer(img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=0)
     backbones.attach_classifier(model, 2, seed=0)

@@ -1,4 +1,4 @@
-"""Field of view and optic disc from mask files, beside the image that they belong to."""
+"""Field of view and optic disc from mask files, checked against the image that they belong to."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_no_file_gives_the_field_of_view_that_is_found_and_no_disc(rgb):
     ("mask", "reason"),
     [
         (~FOV, "marks the surround, not the retina"),
-        (np.ones_like(FOV), r"covers the whole frame, \d+% of which is black surround"),
+        (np.ones_like(FOV), r"covers the whole frame, but \d+% of the frame is black surround"),
         (np.zeros_like(FOV), "is empty"),
     ],
 )

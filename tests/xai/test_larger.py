@@ -1,4 +1,4 @@
-"""A larger model against timm's own way: the model made at that size, the state dict loaded through timm's filter."""
+"""A larger model compared with timm's: a model built at this size, with weights loaded through timm's filter."""
 
 import copy
 
@@ -67,7 +67,7 @@ def test_the_same_side_changes_nothing():
 
 @pytest.mark.parametrize("side", [0, 4, 60])
 def test_a_side_of_broken_patches_is_refused(side):
-    with pytest.raises(ValueError, match=f"{side} pixels are not a whole number of patches of 8"):
+    with pytest.raises(ValueError, match=f"{side} pixels: the side must be a multiple of the patch size \\(8"):
         larger(model_of(), side)
 
 

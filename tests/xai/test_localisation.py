@@ -1,4 +1,4 @@
-"""Pixel-wise AUC and precision against scikit-learn with weights, and on maps whose answer is known."""
+"""Pixel-wise AUC and precision compared with scikit-learn with weights, and on maps with a known result."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def random_case(seed, levels=7, binary=False):
 
 @given(st.integers(0, 10_000), st.integers(1, 80))
 def test_auc_is_scikit_learns_of_every_point_inside_and_outside(seed, levels):
-    """A pixel enters twice: as positive with the weight of its share inside, as negative with that of the rest."""
+    """Each pixel enters twice: as positive weighted by its coverage, and as negative weighted by the rest."""
     maps, regions, fov = random_case(seed, levels)
     found, _ = localised(maps, regions, fov)
     for image in range(2):
@@ -43,7 +43,7 @@ def test_of_whole_pixels_it_is_the_studys_own_auc():
 
 
 def test_precision_is_the_share_inside_of_the_highest_values():
-    """Ten pixels, the highest three: two whole ones inside, one by a half; then a tie at the edge."""
+    """Of the three highest of ten pixels, two are inside and one is half inside; then a tie at the limit."""
     maps = np.arange(10.0).reshape(1, 2, 5)
     regions = np.zeros((1, 1, 2, 5), np.uint8)
     regions.flat[[9, 8]] = 254

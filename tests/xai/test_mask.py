@@ -1,4 +1,4 @@
-"""What a mask file marks: read as the file means it, or refused with one line that names it and the fix."""
+"""Mask files are read by the stated rules, or refused with one line that names the file and the fix."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ HEIGHT, WIDTH = 90, 120
 
 
 def lines(seed: int, scale: int = 1, colour: object = 255, mode: str = "L") -> Image.Image:
-    """Some lines of a vessel's width, drawn `scale` times as large."""
+    """Some lines with the width of a vessel, enlarged by `scale`."""
     picture = Image.new(mode, (WIDTH * scale, HEIGHT * scale))
     points = np.random.default_rng(seed).integers(0, (WIDTH, HEIGHT), (8, 2, 2)) * scale
     for start, end in points.tolist():
@@ -49,7 +49,7 @@ def dice(one, two):
 
 
 def palette(*colours):
-    """Indices of 8 bits as a palette picture."""
+    """A palette image from indices of 8 bits."""
 
     def paint(indices):
         picture = Image.fromarray(indices.astype(np.uint8), "P")
@@ -155,7 +155,7 @@ def test_one_map_of_arteries_and_veins_gives_either(tmp_path, inside, other, bot
 
 
 def three(first, second, third=0):
-    """A picture of three values."""
+    """An image with three values."""
     return lambda mask, other: np.where(mask, first, np.where(other, second, third)).astype(np.uint8)
 
 
@@ -168,7 +168,7 @@ REFUSED = {
     "labels 0 1 2": (three(1, 2), "its values (0, 1, 2) look like labels of several classes"),
     "labels 0 128 255": (three(128, 255), "its grey levels (0, 128, 255) look like several classes"),
     "cup, disc, background": (three(0, 128, 255), "look like several classes"),
-    "labels 1 and 2": (lambda mask, _: mask + np.uint8(1), "which of its two values (1, 2) is inside is not clear"),
+    "labels 1 and 2": (lambda mask, _: mask + np.uint8(1), "it is not clear which of its two values (1, 2) is inside"),
     "dim": (lambda mask, other: three(100, 60)(mask, other), "its brightest value, 100, is below half of the range"),
     "12 of 16 bits": (lambda mask, other: three(100, 60)(mask, other).astype(np.uint16) * 40, "0 to 65535"),
     "not a number": (lambda mask, _: np.where(mask, np.nan, 0).astype(np.float32), "its values are not grey levels"),

@@ -1,4 +1,4 @@
-"""Every method against pytorch-grad-cam run the plain way: the whole model, images, its own hooks and scaling."""
+"""Every method compared with pytorch-grad-cam on the whole model and images, with its own hooks and scaling."""
 
 import numpy as np
 import pytest
@@ -104,7 +104,7 @@ def test_methods_start_at_their_block():
     assert open_method("layercam", block=-3).layer == "blocks[-3].norm1"
     with pytest.raises(ValueError, match="gradcam: block 12 of a model of 12 blocks; from -12 to 11"):
         open_method("gradcam", block=12).start(12)
-    with pytest.raises(ValueError, match="rollout goes through every block"):
+    with pytest.raises(ValueError, match="rollout uses every block"):
         open_method("rollout", block=3)
 
 

@@ -1,4 +1,4 @@
-"""Mean maps against a plain loop, and figures whose pixels are known by construction."""
+"""Mean maps compared with a plain loop, and figures whose pixels are known by construction."""
 
 import tracemalloc
 
@@ -26,7 +26,7 @@ def image():
 
 @pytest.fixture
 def planes():
-    """Artery above, vein below, each a band; between them a band that is an artery by half; all inside the view."""
+    """A band of artery above, a band of vein below, and between them a band with half coverage by artery."""
     planes = np.zeros((4, SIZE, SIZE), np.uint8)
     planes[0, 20:60], planes[1, 160:200], planes[0, 100:120] = 255, 255, 128
     planes[2] = np.maximum(planes[0], planes[1])
@@ -122,7 +122,7 @@ def test_colours_run_from_zero_to_the_top():
 
 
 def test_vessels_are_engraved_and_nothing_becomes_brighter():
-    """A dark line and a bright one on an even image, under an even map."""
+    """A dark and a bright line on a uniform image, under a uniform map."""
     image = np.full((SIZE, SIZE, 3), 150, np.uint8)
     image[50:54], image[150:154] = 90, 230
     saliency, fov = np.full((SIZE, SIZE), 0.7), np.ones((SIZE, SIZE))
@@ -176,7 +176,7 @@ def test_non_vessel_does_not_end_with_the_field_of_view(image, saliency, planes)
     np.testing.assert_allclose(shown[corner], colours(saliency, 2)[corner], atol=1)
 
 
-def test_the_alternative_text_tells_the_means():
+def test_the_alternative_text_names_the_means():
     planes = np.zeros((4, SIZE, SIZE), np.uint8)
     planes[0, :50], planes[2, :50], planes[3] = 255, 255, 255
     saliency = np.full((SIZE, SIZE), 0.2)
@@ -207,7 +207,7 @@ def test_a_long_name_keeps_both_ends(image, saliency, planes):
 
 
 def test_letters_of_other_languages_are_drawn(image, saliency, planes):
-    """Each of them a picture of its own: a box, or a question mark, would be the same for all."""
+    """All differ; a box or a question mark would be the same for each."""
 
     def heading(name: str) -> bytes:
         return panel(image, saliency, planes, name, "").rgb[12:40].tobytes()

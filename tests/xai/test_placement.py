@@ -1,4 +1,4 @@
-"""Masks of an image that EXIF turns: sizes decide, then the image, else nothing is guessed."""
+"""Masks of an image with an EXIF orientation: the size decides, then the image; otherwise the mask is refused."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_a_mask_with_an_orientation_of_its_own_lies_as_that_says():
         settled(STORED, (9, 6), 6, own=True)
 
 
-def test_another_size_is_told_with_both_sizes_of_the_image():
+def test_another_size_is_reported_with_both_sizes_of_the_image():
     with pytest.raises(MaskError, match=r"a\.png: the mask is 9x6 pixels, its image 30x20: save the mask"):
         settled(STORED, (20, 30), 1)
     with pytest.raises(MaskError, match=r"its image 20x30 \(30x20 as stored, before EXIF turns it\): save the mask"):

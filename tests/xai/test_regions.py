@@ -1,4 +1,4 @@
-"""Regions that share out the field of view, and what falls into them."""
+"""Regions divide the field of view, and the saliency inside them."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_ring_and_vessels_never_exceed_the_field_of_view():
 
 
 def test_planted_saliency_is_found_where_it_is():
-    """Three inside the centre, one elsewhere in the field of view: the mean over it follows from the areas."""
+    """A map of 3 in the centre and 1 elsewhere: the mean over the field of view follows from the areas."""
     planes = planes_of(ROUND, LINE)
     centre = other_regions(planes)["centre"][0] > 0
     found = region_saliency(np.where(centre, 3.0, 1.0)[None], planes)

@@ -1,13 +1,13 @@
-"""Rollout against the formula written out: whole attention matrices kept, one backward pass, matrices multiplied."""
+"""Rollout compared with the explicit formula: all attention matrices, one backward pass, and matrix products."""
 
 import copy
 
 import pytest
 import timm
 import torch
-from tests.xai.small_model import model_of, pictures
 
 from finetune.strategies import open_strategy
+from tests.xai.small_model import model_of, pictures
 from xai.rollout import rollout
 
 VARIANTS = {
@@ -109,7 +109,7 @@ def test_nothing_of_the_model_changes():
     ("options", "message"),
     [
         ({"global_pool": "max"}, "not 'max'"),
-        ({"block_fn": timm.models.vision_transformer.ParallelScalingBlock}, "not a ParallelScalingBlock's"),
+        ({"block_fn": timm.models.vision_transformer.ParallelScalingBlock}, "not ParallelScalingBlock"),
         ({"attn_layer": "diff"}, "timm's plain Block and Attention"),
     ],
 )

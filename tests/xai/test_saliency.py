@@ -1,4 +1,4 @@
-"""Means inside regions on maps whose answer is known by construction."""
+"""Means inside regions for maps with a result known by construction."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def planes_of(artery, vein, fov=None):
 
 
 def test_planted_ratio_is_exact():
-    """Twice the saliency in arteries, half in veins, one elsewhere."""
+    """A map of 2 in arteries, 0.5 in veins and 1 elsewhere."""
     artery, vein = np.zeros((8, 8)), np.zeros((8, 8))
     artery[2], vein[5] = 1, 1
     maps = np.ones((1, 8, 8))
@@ -40,8 +40,8 @@ def test_planted_ratio_is_exact():
     assert found["vessel_ratio"] == pytest.approx(1.25)
 
 
-def test_black_corners_flatter_the_whole_picture_convention():
-    """Saliency is even inside the field of view and nothing outside it: inside, vessels are like the rest."""
+def test_black_corners_inflate_the_ratio_over_the_whole_image():
+    """A map that is constant inside the field of view and 0 outside: inside, vessels equal the rest."""
     fov = np.zeros((8, 8))
     fov[2:6, 2:6] = 1
     artery = np.zeros((8, 8))
@@ -78,7 +78,7 @@ def test_saliency_only_inside_vessels_has_no_ratio():
     assert np.isnan(found["vein_ratio"]).all(), "nothing to divide by is null, not infinity"
 
 
-# 0, or large enough to be scaled without running out of numbers.
+# 0, or large enough to be scaled without underflow.
 grids = hnp.arrays(np.float64, (2, 6, 6), elements=st.just(0.0) | st.floats(1e-6, 10))
 shares = hnp.arrays(np.float64, (2, 6, 6), elements=st.sampled_from([0.0, 0.25, 1.0]))
 
@@ -121,7 +121,7 @@ def test_a_binary_region_gives_the_planted_ratio(vessel, artery, inside, outside
 
 @given(hnp.arrays(np.uint8, (6, 6), elements=st.integers(0, 255)), st.floats(0.01, 100), st.floats(0.01, 100))
 def test_shares_of_pixels_give_the_closed_form(vessel, inside, outside):
-    """A pixel with the share s of vessel shows s a + (1 - s) b; its blur towards b is in the answer, and known."""
+    """A pixel with vessel coverage s has the value s a + (1 - s) b; the result includes this known blur."""
     share = vessel / 255
     area, rest, square = share.sum(), (1 - share).sum(), (share**2).sum()
     planes = np.stack([vessel, np.zeros_like(vessel), vessel, np.full_like(vessel, 255)])[None]

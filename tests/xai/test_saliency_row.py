@@ -1,4 +1,4 @@
-"""One call gives every column, each the number that its own function gives."""
+"""One call returns all columns, each equal to the result of its own function."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_columns_are_those_of_their_functions(signed, planes, scaling, other):
 
 
 def test_scaling_changes_a_ratio_by_the_map_s_own_minimum(planes):
-    """Raw is the map itself, min-max has its minimum taken off: (inside - min) / (outside - min)."""
+    """Raw is the map itself; minmax subtracts its minimum: (inside - min) / (outside - min)."""
     signed = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(3)) + 1
     names = measure_names("raw", False, False)
     found = dict(zip(names, measure(signed, planes, "raw").T, strict=True))

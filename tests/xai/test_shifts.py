@@ -1,4 +1,4 @@
-"""Shifted averages: on explanations whose answer is known, and of Grad-CAM without a shift."""
+"""Shifted averages of explanations with a known result, and of Grad-CAM without a shift."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_without_a_shift_every_pixel_has_its_patchs_gradcam():
 
 @pytest.mark.parametrize("steps", [2, 3, 4, 8])
 def test_averages_the_values_that_cover_a_pixel(steps):
-    """Against NumPy: for every shift the patch's mean is taken straight from a padded image, pixel by pixel."""
+    """Compared with NumPy: for every shift, the patch's mean is computed from a padded image, pixel by pixel."""
     images = torch.rand(2, 3, 24, 32, generator=torch.manual_seed(0))
     maps = shifted_average(brightness, images, PATCH, steps)
     padded = np.pad(images[:, 0].numpy().astype(np.float64), ((0, 0), (PATCH, PATCH), (PATCH, PATCH)))
@@ -49,19 +49,19 @@ def test_averages_the_values_that_cover_a_pixel(steps):
                     continue
                 top = row // PATCH * PATCH - down + PATCH
                 left = column // PATCH * PATCH - right + PATCH
-                # What is moved out of the frame is black for this shift, and what moves in is, too.
+                # Pixels that are shifted into the frame are black.
                 patch = padded[image, top : top + PATCH, left : left + PATCH]
                 values.append(patch.mean())
         assert maps[image, y, x] == pytest.approx(np.mean(values), abs=1e-6)
 
 
 def test_is_finer_than_a_patch():
-    """A bright point: without shifts all of its patch is alike, with eight the highest value is at the point."""
+    """A bright point: without shifts its whole patch has one value; with eight the maximum is at the point."""
     images = torch.zeros(1, 3, 32, 32)
     images[0, :, 13, 18] = 1
     coarse, fine = (shifted_average(brightness, images, PATCH, steps)[0] for steps in (1, 8))
     assert (coarse == coarse.max()).sum() == PATCH**2
-    # Each offset is a whole number, so the pixels that share every patch with the point are itself.
+    # Offsets are whole numbers, so only the point itself shares a patch with it in every shift.
     assert (fine == fine.max()).sum() == 1
     assert fine[13, 18] == fine.max()
 
@@ -75,5 +75,5 @@ def test_offsets_are_spread_over_one_patch():
 
 @pytest.mark.parametrize("steps", [0, 9])
 def test_more_shifts_than_pixels_are_refused(steps):
-    with pytest.raises(ValueError, match=f"{steps} shifts of a patch of 8 pixels; from 1 to 8"):
+    with pytest.raises(ValueError, match=f"{steps} shifts of a patch of 8 pixels; choose from 1 to 8"):
         shifted_average(brightness, torch.zeros(1, 3, 16, 16), PATCH, steps)

@@ -1,1 +1,1 @@
-"""What a saliency ratio would be by chance, without the trained weights, and whether the model needs the vessels."""
+"""Controls: saliency ratios expected by chance, maps of random weights, and whether the model needs the vessels."""

@@ -1,7 +1,6 @@
-"""Vessel erasure: the image without its vessels, and with as much of everything else painted over.
+"""Vessel erasure: the image with its vessels inpainted, and a control image with the same area inpainted elsewhere.
 
-A model that needs the vessels loses accuracy (AUC) on the erased images, and more of it than on the controls,
-which have gone through the same painting elsewhere.
+A model that needs the vessels has a lower AUC on the erased images than on the control images.
 """
 
 from collections.abc import Iterator
@@ -11,20 +10,21 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from xai.vessels.source import REGIONS
+from xai.planes import REGIONS
 
-_REACH = 3  # px: how far around itself a painted pixel looks
-_TURNS = 24  # rotations tried for the control, each also mirrored
+_REACH = 3  # px; inpainting radius
+_TURNS = 24  # rotations tried for the control, each with and without mirroring
 
 
 @dataclass(frozen=True, eq=False)
 class Erasure:
-    """Two versions of an image, and what was painted in each.
+    """Two inpainted versions of an image.
 
     Attributes:
-        erased: (H, W, 3) uint8, without the vessels.
-        control: (H, W, 3) uint8, with its vessels, painted elsewhere.
-        vessels, elsewhere: (H, W) bool, what was painted in `erased` and in `control`; equally many pixels.
+        erased: (H, W, 3) uint8, the image without its vessels.
+        control: (H, W, 3) uint8, the image with its vessels, inpainted elsewhere.
+        vessels: (H, W) bool, the pixels inpainted in `erased`.
+        elsewhere: (H, W) bool, the pixels inpainted in `control`, of the same number.
     """
 
     erased: np.ndarray
@@ -34,26 +34,26 @@ class Erasure:
 
 
 def erase(rgb: np.ndarray, planes: np.ndarray) -> Erasure:
-    """Paint over the vessels, and as a control over equally many pixels beside them.
+    """Inpaints the vessels and, as a control, the same number of pixels outside the vessels.
 
-    Painted is every pixel that holds any vessel: at 224 pixels that is two to three times the vessels' own area, and
-    reaches past their soft edges. It is filled in from around (Telea 2004, OpenCV). The control's pixels have the shape
-    of the same vessels, turned and mirrored about the middle of the field of view to where they meet the fewest
-    vessels, less what they still meet; further positions make up the number. Pixels at the rim that the field of view
-    holds only in part stay as they are.
+    Every pixel that contains any vessel is inpainted from its surroundings (Telea 2004, OpenCV). At 224 x 224 this is
+    two to three times the area of the vessels and includes their soft edges. The control's pixels have the shape of the
+    same vessels, rotated and mirrored about the middle of the field of view to the position with the least overlap with
+    vessels. The overlap is left out, and pixels of further positions are added up to the same number. Pixels that are
+    only partly inside the field of view stay unchanged.
 
     Args:
         rgb: (H, W, 3) uint8, the crop.
-        planes: (4, H, W) uint8 coverage of `REGIONS`.
+        planes: (4, H, W) uint8 coverage of `xai.planes.REGIONS`.
 
     Raises:
-        ValueError: there is no vessel, or as many pixels are not to be had beside them.
+        ValueError: there is no vessel, or there are not enough pixels outside the vessels.
     """
     retina = planes[REGIONS.index("fov")] == 255
     vessels = retina & (planes[REGIONS.index("vessel")] > 0)
     if not vessels.any():
         raise ValueError("no vessels to erase")
-    elsewhere = _beside(vessels, retina)
+    elsewhere = _control_pixels(vessels, retina)
     return Erasure(
         erased=_paint(rgb, vessels, vessels, retina),
         control=_paint(rgb, elsewhere, vessels | elsewhere, retina),
@@ -63,15 +63,16 @@ def erase(rgb: np.ndarray, planes: np.ndarray) -> Erasure:
 
 
 def erase_all(images: np.ndarray, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`erase` for a batch.
+    """`erase` for a batch of images.
 
     Args:
         images: (B, H, W, 3) uint8.
-        planes: (B, 4, H, W) uint8 coverage of `REGIONS`.
+        planes: (B, 4, H, W) uint8 coverage of `xai.planes.REGIONS`.
 
     Returns:
-        erased and control, (B, H, W, 3) uint8, and the share of the field of view that was painted, (B,) float64: NaN
-        where `erase` has no answer. Those images come back as they were, to be left out of all three AUCs.
+        Erased and control images, each (B, H, W, 3) uint8, and the inpainted share of the field of view, (B,) float64.
+        Where `erase` is not possible, the share is NaN and the images are returned unchanged; leave them out of all
+        three AUCs.
     """
     erased, control, share = images.copy(), images.copy(), np.full(len(images), np.nan)
     for index, (rgb, regions) in enumerate(zip(images, planes, strict=True)):
@@ -84,22 +85,22 @@ def erase_all(images: np.ndarray, planes: np.ndarray) -> tuple[np.ndarray, np.nd
     return erased, control, share
 
 
-def _beside(vessels: np.ndarray, retina: np.ndarray) -> np.ndarray:
-    """(H, W) bool: as many pixels as the vessels have, in their shape, elsewhere on the retina.
+def _control_pixels(vessels: np.ndarray, retina: np.ndarray) -> np.ndarray:
+    """(H, W) bool: as many pixels as the vessels have, in the shape of the vessels, elsewhere on the retina.
 
     Raises:
-        ValueError: the vessels leave less room than they take.
+        ValueError: fewer pixels are free than the vessels cover.
     """
     wanted, free = int(vessels.sum()), retina & ~vessels
     if free.sum() < wanted:
         share = wanted / retina.sum()
-        raise ValueError(f"the vessels take {share:.0%} of the field of view: no room for a control")
+        raise ValueError(f"the vessels cover {share:.0%} of the field of view: no room for a control")
     positions = list(_turned(vessels, retina))
     taken = np.zeros_like(vessels)
     while missing := wanted - int(taken.sum()):
-        # Turned thin lines can have more pixels than they had, which is no merit.
+        # Rotated thin lines can have more pixels than before, which must not count as a better fit.
         best = free & max(positions, key=lambda shape: (shape & free).sum() / max(shape.sum(), wanted))
-        if not best.any():  # every position is used up
+        if not best.any():  # no position has free pixels left
             best = free
         taken |= _thickest(best, missing)
         free &= ~best
@@ -107,7 +108,7 @@ def _beside(vessels: np.ndarray, retina: np.ndarray) -> np.ndarray:
 
 
 def _turned(vessels: np.ndarray, retina: np.ndarray) -> Iterator[np.ndarray]:
-    """The vessels turned about the middle of the field of view, plain and mirrored."""
+    """The vessels rotated about the middle of the field of view, with and without mirroring."""
     y, x = (np.flatnonzero(retina.any(axis=axis))[[0, -1]].mean() for axis in (1, 0))
     size = vessels.shape[::-1]
     for angle in np.arange(_TURNS) * 360 / _TURNS:
@@ -118,7 +119,7 @@ def _turned(vessels: np.ndarray, retina: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _thickest(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """At most so many pixels of a mask, those deepest inside it: slivers beside vessels are left out first."""
+    """At most `pixels` pixels of a mask, those deepest inside it; slivers next to vessels are left out first."""
     if mask.sum() <= pixels:
         return mask
     depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -128,11 +129,12 @@ def _thickest(mask: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def _paint(rgb: np.ndarray, mask: np.ndarray, hidden: np.ndarray, retina: np.ndarray) -> np.ndarray:
-    """The image with a mask of the retina filled in from what of the retina is not hidden.
+    """The image with `mask` inpainted from the retina outside `hidden`.
 
-    What is hidden holds the mask, and for the control the vessels as well: they would bleed into it and look wider.
+    `hidden` contains the mask and, for the control, also the vessels, which would otherwise bleed into it and look
+    wider.
     """
     y, x = ndimage.distance_transform_edt(~retina, return_distances=False, return_indices=True)
-    continued = np.ascontiguousarray(rgb[y, x])  # the black surround would bleed in too: retina goes on in its place
+    continued = np.ascontiguousarray(rgb[y, x])  # retina is extended outwards, because black would bleed in as well
     painted = cv2.inpaint(continued, hidden[y, x].astype(np.uint8), _REACH, cv2.INPAINT_TELEA)
     return np.where(mask[..., None], painted, rgb)

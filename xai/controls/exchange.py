@@ -1,16 +1,21 @@
-"""The ratio of a map against vessels that are not its own, which a field of view of their own may cut off."""
+"""The ratio of a map on the vessels of another image, restricted to the field of view that both share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-_NOTHING = 1e-6  # of a map's sum; with less left outside the vessels there is no ratio
+_NOTHING = 1e-6  # share of a map's sum; with less outside the vessels the ratio is undefined
 
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Over the pixels that two masks share, (rows, columns) float64 each: of a map, and of the pixels themselves."""
+    """Sums over the pixels that two masks share, each (rows, columns) float64.
+
+    Attributes:
+        maps: sums of a map.
+        pixels: sums of the coverage.
+    """
 
     maps: np.ndarray
     pixels: np.ndarray
@@ -18,13 +23,13 @@ class Sums:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A block of k maps as they lie on their images, all (k, pixels) float32, masks in 0..1.
+    """A block of k maps with the masks of their own images, all (k, pixels) float32, masks in 0..1.
 
     Attributes:
-        maps: at least 0.
+        maps: the maps, at least 0.
         fov: the field of view.
-        masks: of the region whose ratio is asked for, and of `vessel`.
-        pixels: of a whole image, its corners outside the field of view included.
+        masks: masks of the region of the ratios, and of `vessel`.
+        pixels: number of pixels of an image, including the corners outside the field of view.
     """
 
     maps: np.ndarray
@@ -36,20 +41,20 @@ class Seen:
 def shared_ratios(
     seen: Seen, masks: Mapping[str, np.ndarray], fov: np.ndarray, ratios: Sequence[str]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each ratio, that of every map against every other set of vessels, and against its own, where both were seen.
+    """Ratios of every map on the vessels of every other image and on its own vessels, in the shared field of view.
 
-    A field of view leaves out vessels, so both are of the field of view that the two share: a map that fades towards
-    the rim would else have a higher ratio against vessels that are cut off. Where both fields of view are one, the
-    first is the ordinary ratio against the other vessels. Every sum is an entry of a matrix product.
+    Both ratios are computed in the field of view that the two images share. Otherwise a map that fades towards the rim
+    would have a higher ratio on vessels that are cut off there. If both fields of view are equal, the first is the
+    ordinary ratio on the other vessels. Each sum is an entry of a matrix product.
 
     Args:
-        seen: k maps.
-        masks: (c, pixels) float32, of the others, laid out as in `seen`.
-        fov: (c, pixels) float32, likewise.
-        ratios: of `xai.saliency.RATIOS`.
+        seen: k maps with their own masks.
+        masks: (c, pixels) float32 for each region, the masks of the other images, in the layout of `seen`.
+        fov: (c, pixels) float32, the fields of view of the other images.
+        ratios: some of `xai.saliency.RATIOS`.
 
     Returns:
-        other, own: (k, c) float64 each; NaN where there is no ratio.
+        For each ratio, the values on the other vessels and on the own vessels, each (k, c) float64; NaN if undefined.
     """
     shared, *of_own = _sums(seen.maps, [seen.fov, *seen.masks.values()], fov)
     own = dict(zip(seen.masks, of_own, strict=True))
@@ -67,14 +72,14 @@ def shared_ratios(
 
 
 def _sums(maps: np.ndarray, masks: Sequence[np.ndarray], other: np.ndarray) -> list[Sums]:
-    """For each mask, what it shares with the other ones."""
+    """For each mask, the sums over the pixels that it shares with the other masks."""
     found = np.concatenate([each for mask in masks for each in (maps * mask, mask)]) @ other.T
     of_maps = found.astype(np.float64).reshape(len(masks), 2, len(maps), -1)
     return [Sums(*each) for each in of_maps]
 
 
 def _ratio(vessels: Mapping[str, Sums], region: str, all_: Sums) -> np.ndarray:
-    """Mean of the map inside the region over that outside all vessels; NaN where either does not exist."""
+    """Mean of the map inside the region divided by its mean outside all vessels; NaN if either does not exist."""
     inside, vessel = vessels[region], vessels["vessel"]
     outside = all_.maps - vessel.maps
     valid = (inside.pixels > 0) & (outside > _NOTHING * all_.maps)

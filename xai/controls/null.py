@@ -1,4 +1,4 @@
-"""A cell's vessel ratios, and what they would be if its maps knew nothing of where the vessels of each eye lie."""
+"""A cell's vessel ratios and their null distribution, in which maps do not depend on the positions of the vessels."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,20 +9,20 @@ from xai.division import divide_or_nan
 from xai.saliency import mean_of_ratios
 
 FOV_RATIO = "vessel_ratio_fov"
-TESTED_RATIOS = ("vessel_ratio", FOV_RATIO)  # of `xai.saliency.RATIOS`, those that both nulls are made for
-ROUNDING = 1e-5  # relative; sums in float32 over 50,000 pixels that differ by less are ties
+TESTED_RATIOS = ("vessel_ratio", FOV_RATIO)  # those of `xai.saliency.RATIOS` that both tests use
+ROUNDING = 1e-5  # relative; float32 sums over 50,000 pixels that differ by less are ties
 
 
 @dataclass(frozen=True, eq=False)
 class Null:
-    """A cell's ratios, and what chance makes of them.
+    """A cell's ratios and their null distribution.
 
     Attributes:
-        ratios: (n,) float64, of each image against its own vessels; NaN where it has none.
-        null: (draws, n) float32, against the vessels that each draw gave it; NaN as in `ratios`.
-        expected: (n,) float64, the mean over all vessels that could be given to each image, its own aside.
-        given: (n,) float64, the mean ratio of the maps of other patients against the vessels of each image's patient;
-            NaN where a null gives an image no vessels but its own.
+        ratios: (n,) float64, ratio of each image on its own vessels; NaN if undefined.
+        null: (draws, n) float32, ratio of each image on the vessels assigned in each draw; NaN as in `ratios`.
+        expected: (n,) float64, mean ratio of each image over all vessels that can be assigned to it, except its own.
+        given: (n,) float64, mean ratio of other patients' maps on the vessels of each image's patient; NaN for a test
+            that does not exchange vessels between patients.
     """
 
     ratios: np.ndarray
@@ -37,12 +37,12 @@ class Null:
 
     @cached_property
     def draws(self) -> np.ndarray:
-        """(draws,) float64: the cell's mean ratio in each draw."""
+        """The cell's mean ratio in each draw, (draws,) float64."""
         return means(self.null)
 
     @property
     def mean(self) -> float:
-        """The cell's mean ratio by chance: of `expected`."""
+        """The cell's mean ratio expected by chance, the mean of `expected`."""
         return mean_of_ratios(self.expected)
 
     @property
@@ -52,12 +52,12 @@ class Null:
 
     @property
     def p_greater(self) -> float:
-        """How often chance gives a ratio as large: (count + 1) / (draws + 1) (Phipson & Smyth 2010)."""
+        """One-sided p-value for a ratio larger than by chance: (count + 1) / (draws + 1) (Phipson & Smyth 2010)."""
         return self._share(self.draws >= self.observed - ROUNDING * abs(self.observed))
 
     @property
     def p_two_sided(self) -> float:
-        """Twice the p-value of the side on which the observed ratio lies, at most 1."""
+        """Two-sided p-value: twice the smaller one-sided p-value, at most 1."""
         less = self._share(self.draws <= self.observed + ROUNDING * abs(self.observed))
         return min(2 * min(self.p_greater, less), 1.0)
 
@@ -66,7 +66,7 @@ class Null:
 
 
 def means(values: np.ndarray) -> np.ndarray:
-    """Means of rows, float64, over what is not NaN; NaN where a row holds nothing else."""
+    """Means of the rows of a two-dimensional array without NaN, float64; NaN for a row with only NaN."""
     known = ~np.isnan(values)
     sums, counts = values.sum(axis=1, dtype=np.float64, where=known), known.sum(axis=1)
     return divide_or_nan(sums, counts)

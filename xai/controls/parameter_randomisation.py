@@ -1,7 +1,7 @@
-"""Parameter randomisation test: how far a map moves when the trained weights are taken away, from the head down.
+"""Parameter randomisation test: the change of a map when trained weights are replaced by random ones, head first.
 
-The cascading sanity check of Adebayo et al. (2018): a map that stays as it was while the layers under it turn random
-shows the picture or the architecture, not what the model learned.
+This is the cascading sanity check of Adebayo et al. (2018). A map that stays the same while its layers become random
+depends on the image or the architecture, not on what the model has learned.
 """
 
 import copy
@@ -20,18 +20,23 @@ from xai.division import divide_or_nan
 
 
 def cascade(model: VisionTransformer, seed: int = 0) -> Iterator[tuple[int, VisionTransformer]]:
-    """The model with ever more of it re-initialised, head first.
+    """Re-initialises a model step by step, head first.
 
-    Step 1 is the classifier alone, as `backbones.attach_classifier` makes it; step 2 adds the last block and what lies
-    between it and the classifier (norm, pooling); every further step one block; step `depth + 2` the patch embedding
-    and the tokens, after which nothing trained is left. Blocks take timm's own initialisation of that model.
+    Step 1 re-initialises only the classifier, as `backbones.attach_classifier` does. Step 2 adds the last block and the
+    layers between it and the classifier (norm, pooling), and each further step one block. Step `depth + 2` adds the
+    patch embedding and the tokens, after which no trained weights are left. Blocks get timm's initialisation of this
+    model.
 
-    `model` is not touched: one copy of it is changed step by step, so use each before taking the next. LoRA adapters
-    are merged into the copy's weights, which leaves its function as it was up to rounding, and go with their block.
+    `model` is not changed. All steps change the same copy, so use each result before the next step. LoRA adapters are
+    merged into the copy's weights, which does not change its output except for rounding, and are re-initialised with
+    their block.
+
+    Args:
+        model: the network with its classifier, with or without LoRA.
+        seed: seed of the random weights, which are the same on all devices.
 
     Yields:
-        Number of parts re-initialised, 1 to depth + 2, and the model, in eval mode on the device of the given one. The
-        same seed gives the same weights on any device.
+        The number of re-initialised parts, 1 to depth + 2, and the model, in eval mode on the device of `model`.
     """
     changed = _without_adapters(copy.deepcopy(model)).eval()
     for step, names in enumerate(_parts(changed), start=1):
@@ -50,11 +55,11 @@ def _parts(model: VisionTransformer) -> list[list[str]]:
 
 
 def _reinitialise(model: VisionTransformer, name: str) -> None:
-    """Modules on the CPU, whose random numbers are the same everywhere; then back."""
+    """Re-initialises a module or token on the CPU, whose random numbers do not depend on the device."""
     part = attrgetter(name)(model)
     if part is None:
         return
-    if isinstance(part, nn.Parameter):  # as timm: positions spread like linear weights, other tokens next to zero
+    if isinstance(part, nn.Parameter):  # as in timm: positions like linear weights, other tokens close to zero
         fresh = torch.empty(part.shape)
         if name == "pos_embed":
             nn.init.trunc_normal_(fresh, std=0.02)
@@ -65,7 +70,7 @@ def _reinitialise(model: VisionTransformer, name: str) -> None:
     device = next(model.parameters()).device
     part.to("cpu")
     if name == "head":
-        part.reset_parameters()  # some of timm's initialisations set a classifier to zero, which has no gradient
+        part.reset_parameters()  # some of timm's initialisations set a classifier to 0, which gives no gradient
     else:
         initialise = get_init_weights_vit(model.weight_init_mode, needs_reset=True)
         named_apply(initialise, part, name, include_root=True)
@@ -73,7 +78,7 @@ def _reinitialise(model: VisionTransformer, name: str) -> None:
 
 
 def _without_adapters(model: VisionTransformer) -> VisionTransformer:
-    """PEFT's layers replaced by the ordinary ones they wrap, with the adapters' share added."""
+    """The model with PEFT's layers replaced by the layers that they wrap, after merging the adapters."""
     for name, module in list(model.named_modules()):
         if hasattr(module, "lora_A"):
             module.merge()
@@ -84,10 +89,17 @@ def _without_adapters(model: VisionTransformer) -> VisionTransformer:
 
 
 def others(patients: np.ndarray, most: int = 16) -> np.ndarray:
-    """Pairs of images of different patients, (pairs, 2) int: each image with `most` others at most.
+    """Pairs of images of different patients, as a reference for the similarity of unrelated maps.
 
-    Maps of different images have nothing of each other but what all maps of a model share, smoothness above all. As
-    alike as they are, a map of re-initialised weights has nothing left of the trained one.
+    Maps of different images share only properties of all maps of a model, such as smoothness. If the map of
+    re-initialised weights is only as similar to the trained map as these pairs, nothing of the trained map is left.
+
+    Args:
+        patients: (n,), patient of each image.
+        most: maximum number of other images for each image.
+
+    Returns:
+        (pairs, 2) int.
     """
     n, steps = len(patients), np.arange(1, max(2, len(patients) // 2 + 1))
     steps = steps[np.unique(np.linspace(0, len(steps) - 1, max(1, most // 2)).round().astype(int))]
@@ -98,17 +110,17 @@ def others(patients: np.ndarray, most: int = 16) -> np.ndarray:
 
 
 def rank_correlation(maps: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of two maps of each image over the patch grid, mid-ranks for ties.
+    """Spearman's rank correlation (with mid-ranks for ties) of two maps of each image over the patch grid.
 
-    A random classifier is as likely to turn a map round as not: -1 is as much the same picture as 1, and its size is
-    what counts.
+    A random classifier reverses the sign of a map with a probability of 1/2, so -1 is as similar as 1. Interpret the
+    absolute value.
 
     Args:
-        maps: (B, rows, columns) float, signed maps for example.
-        trained: (B, rows, columns) float, those to compare with.
+        maps: (B, rows, columns) float, such as signed maps.
+        trained: (B, rows, columns) float, the maps to compare with.
 
     Returns:
-        (B,) float64 in -1..1; NaN where a map is the same everywhere.
+        (B,) float64 in -1..1; NaN if one of the maps is constant.
     """
     ranks = [rankdata(each.reshape(len(each), -1), axis=1) for each in (maps, trained)]
     a, b = (each - each.mean(axis=1, keepdims=True) for each in ranks)
@@ -120,18 +132,18 @@ def structural_similarity(maps: np.ndarray, trained: np.ndarray) -> np.ndarray:
     """SSIM of two maps of each image (Wang et al. 2004: Gaussian window of 11 pixels and sigma 1.5, range 1).
 
     Args:
-        maps: (B, H, W) float in 0..1, at least 11 pixels a side: from `saliency_maps`, scaled by `minmax`.
-        trained: (B, H, W) float, those to compare with.
+        maps: (B, H, W) float in 0..1, at least 11 pixels per side, from `saliency_maps` with `minmax` scaling.
+        trained: (B, H, W) float, the maps to compare with.
 
     Returns:
-        (B,) float64, 1 for equal maps; NaN where a map is zero everywhere.
+        (B,) float64, 1 for equal maps; NaN if one of the maps is all zeros.
     """
     return np.array([_ssim(x, y) if x.any() and y.any() else np.nan for x, y in zip(maps, trained, strict=True)])
 
 
 def _ssim(x: np.ndarray, y: np.ndarray) -> float:
     x, y = x.astype(np.float64), y.astype(np.float64)
-    # Windows that reach beyond the picture are left out.
+    # Windows that extend beyond the image are left out.
     local = (cv2.GaussianBlur(each, (11, 11), 1.5)[5:-5, 5:-5] for each in (x, y, x * x, y * y, x * y))
     mean_x, mean_y, square_x, square_y, product = local
     means, squared_means = mean_x * mean_y, mean_x**2 + mean_y**2
@@ -141,7 +153,14 @@ def _ssim(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def mean_sd(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over images (B,), NaN left out; NaN where fewer than one, or two, remain."""
+    """Mean and standard deviation (ddof 1) over images.
+
+    Args:
+        values: (B,) float; NaN is left out.
+
+    Returns:
+        The mean, NaN without a value, and the standard deviation, NaN with fewer than two values.
+    """
     known = values[~np.isnan(values)]
     return (
         float(known.mean()) if len(known) else float("nan"),

@@ -1,7 +1,7 @@
-"""How an eye lies on its image: on which side its nose is, and where its optic disc.
+"""The pose of an eye on its image: its side and the position of its optic disc.
 
-The nulls of the vessel ratio give one image the vessels of another place, so both must be laid out alike: as a right
-eye, with the optic discs on one spot.
+The tests of the vessel ratio apply vessels of other images or positions to a map. Both must therefore be aligned: as
+right eyes, with their optic discs at the same position.
 """
 
 from collections.abc import Sequence
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xai.vessels.source import REGIONS
+from xai.planes import REGIONS
 
 _SIDES = {"left": -1, "right": 1}
-_OFF_CENTRE = 0.25  # radii of the field of view; nearer to the middle a disc does not show the side of its eye
+_OFF_CENTRE = 0.25  # in radii of the field of view; a disc closer to the middle does not show the side of its eye
 
 
 @dataclass(frozen=True, eq=False)
 class Poses:
-    """The poses of n images, H x W pixels.
+    """The poses of n images of H x W pixels.
 
     Attributes:
-        side: (n,) int, 1 for a right eye, -1 for a left one, 0 where that is not known.
-        pole: (n, 2) float64, row and column of the middle of the optic disc on the image as a right eye's; of the
-            field of view where no disc is known.
+        side: (n,) int, 1 for a right eye, -1 for a left eye, 0 if unknown.
+        pole: (n, 2) float64, row and column of the middle of the optic disc (or of the field of view if the disc is
+            unknown) after left eyes have been mirrored.
         disc: (n,) bool, whether the image has a mask of its disc.
     """
 
@@ -31,22 +31,30 @@ class Poses:
     disc: np.ndarray
 
     def as_right(self, images: np.ndarray, which: slice) -> np.ndarray:
-        """Those of n images (k, H, W) with left eyes mirrored."""
+        """Mirrors left eyes.
+
+        Args:
+            images: (k, H, W), some of the n images.
+            which: their positions among the n images.
+
+        Returns:
+            (k, H, W).
+        """
         flipped = (self.side[which] < 0)[:, None, None]
         return np.where(flipped, images[..., ::-1], images) if flipped.any() else images
 
 
 def find_poses(planes: np.ndarray, eyes: Sequence[str | None] | None, disc: np.ndarray | None) -> Poses:
-    """The poses of images.
+    """Determines the poses of images.
 
-    Where the side of an eye is not given, a disc away from the middle shows it: the nose is on the right of a right
-    eye's image. Where some images have a disc and others have none, the others take the mean place of the discs of
-    their side.
+    If the side of an eye is not given, it follows from a disc away from the middle, because the nose is on the right of
+    a right eye's image. Images without a mask of the disc get the mean position of the discs of their side, if there
+    are any.
 
     Args:
-        planes: (n, 4, H, W) uint8 coverage of `REGIONS`; may be memory-mapped.
-        eyes: "left", "right" or None of each image.
-        disc: (n, H, W) uint8 coverage of the optic disc, zeros where there is none; or None.
+        planes: (n, 4, H, W) uint8 coverage of `xai.planes.REGIONS`; may be memory-mapped.
+        eyes: "left", "right" or None for each image; None if no side is known.
+        disc: (n, H, W) uint8 coverage of the optic disc, zeros for an image without a mask; None if there are no masks.
     """
     n, width = len(planes), planes.shape[3]
     side = np.zeros(n, int) if eyes is None else np.array([_SIDES.get(eye or "", 0) for eye in eyes])
@@ -68,7 +76,7 @@ def find_poses(planes: np.ndarray, eyes: Sequence[str | None] | None, disc: np.n
 
 
 def _middle(fov: np.ndarray) -> tuple[np.ndarray, float]:
-    """Middle (row, column) of the field of view's bounding box and its radius; of the image where it is empty."""
+    """Middle (row, column) and radius of the field of view's bounding box, or of the image if it is empty."""
     rows, columns = np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
     if not len(rows):
         return (np.array(fov.shape) - 1) / 2, max(fov.shape) / 2

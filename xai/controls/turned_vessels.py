@@ -1,7 +1,7 @@
-"""Turned-tree test: the ratios that the same maps have against the eye's own vessels, turned about the optic disc.
+"""Turned-tree test: the ratios of the same maps on the eye's own vessels, rotated about the optic disc.
 
-A map of the optic disc alone, where vessels converge, has as high a ratio against the turned tree as against the tree
-as it lies. What exceeds this null is bound to where the vessels run.
+A map that highlights only the optic disc, where vessels converge, has the same ratio on the rotated vessels as on the
+original ones. A ratio above this null distribution depends on the course of the vessels.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ import numpy as np
 from xai.controls.exchange import Seen, shared_ratios
 from xai.controls.null import TESTED_RATIOS, Null, means
 from xai.controls.pose import Poses, find_poses
+from xai.planes import REGIONS
 from xai.saliency import vessel_saliency
-from xai.vessels.source import REGIONS
 
-_ANGLES = 24  # with their mirror images a group of 48 positions, the first of them as the tree lies
+_ANGLES = 24  # with mirroring, a group of 48 positions; the first is the original position
 
 
 def turned_vessels(
@@ -28,22 +28,37 @@ def turned_vessels(
     disc: np.ndarray | None = None,
     ratios: Sequence[str] = TESTED_RATIOS,
 ) -> dict[str, Null]:
-    """Compare maps with the eye's own vessels, turned about the optic disc.
+    """Null distribution of the ratios on the eye's own vessels, rotated about the optic disc.
 
-    A draw turns the trees of each patient by an angle of its own, one of 24, and mirrors every second, all by chance:
-    these positions are a group with the tree as it lies, so the test is exact where maps have no direction around the
-    disc (randomization test; Hemerik & Goeman 2018). A patient's images are turned together, left eyes in mirror
-    image. `Null.expected` leaves out the position as it lies.
+    In each draw the vessels of each patient are rotated by one of 24 random angles and mirrored with probability 1/2.
+    These positions form a group that includes the original one, so the test is exact if maps have no direction around
+    the disc (randomisation test, Hemerik & Goeman 2018). All images of a patient are rotated together, with left eyes
+    mirrored. `Null.expected` excludes the original position.
 
-    Images without a mask of the optic disc are turned about the place that `find_poses` gives them: without any mask
-    the middle of the field of view. Where the turned field of view leaves out some of the map's own, the null is the
-    ratio against the turned tree on what both cover, plus how much less the tree as it lies has there than on the
-    whole: in `expected` for each image, in draws on average over all images, which varies less.
+    Images without a mask of the optic disc are rotated about the position from `find_poses`, which is the middle of the
+    field of view if there are no masks. If the rotated field of view does not cover the map's own, the ratio is
+    computed where both overlap, and the difference of the ratios on the original vessels between the whole map and the
+    overlap is added. `expected` uses this difference for each image; the draws use its mean over all images, which
+    varies less.
 
-    Args, raises: as `xai.controls.vessel_permutation.vessel_permutation`; one patient with vessels is enough.
+    Args:
+        maps: (n, H, W) float, at least 0: the maps of a cell's test images.
+        planes: (n, 4, H, W) uint8 coverage of `xai.planes.REGIONS`; may be memory-mapped.
+        patients: (n,), patient of each image; one patient with vessels is enough.
+        draws: number of draws.
+        seed: seed of the draws.
+        eyes: "left", "right" or None for each image; None if no side is known.
+        disc: (n, H, W) uint8 coverage of the optic disc, zeros for an image without a mask; None if there are no masks.
+        ratios: some of `xai.saliency.RATIOS`.
+
+    Returns:
+        The null distribution of each ratio.
+
+    Raises:
+        ValueError: `draws` is below 1, or no image has one of the ratios.
     """
     if draws < 1:
-        raise ValueError(f"turned vessels: draws must be at least 1, got {draws}")
+        raise ValueError(f"turned-tree test: draws must be at least 1, got {draws}")
     patient = np.unique(np.asarray(patients), return_inverse=True)[1]
     poses = find_poses(planes, eyes, disc)
     observed = np.full((len(ratios), len(maps)), np.nan)
@@ -56,7 +71,7 @@ def turned_vessels(
             turned[:, index], own[:, index] = _against_turned(maps, planes, poses, index, ratios)
     for ratio, values in zip(ratios, observed, strict=True):
         if np.isnan(values).all():
-            raise ValueError(f"turned vessels: no image has a {ratio}")
+            raise ValueError(f"turned-tree test: no image has a {ratio}")
     rng = np.random.default_rng(seed)
     position = rng.integers(2 * _ANGLES, size=(draws, patient.max() + 1))[:, patient]
     nulls = {}
@@ -72,9 +87,9 @@ def turned_vessels(
 def _against_turned(
     maps: np.ndarray, planes: np.ndarray, poses: Poses, index: int, ratios: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(ratios, positions) each: of one image against the turned tree, and against its own where both were seen.
+    """Ratios of an image on the rotated vessels and on its own vessels, in the shared field of view.
 
-    In the first position the tree is as it lies.
+    Each (ratios, positions); the first position is the original one.
     """
     one = slice(index, index + 1)
     names = list(dict.fromkeys([*(ratio.partition("_ratio")[0] for ratio in ratios), "vessel", "fov"]))
@@ -90,7 +105,7 @@ def _against_turned(
 
 
 def _turn(planes: np.ndarray, pole: np.ndarray, position: int) -> np.ndarray:
-    """Planes (H, W, k) uint8 turned about a pole (row, column); positions from `_ANGLES` on are mirrored as well."""
+    """Planes (H, W, k) uint8 rotated about a pole (row, column); from position `_ANGLES` on they are also mirrored."""
     if position == 0:
         return planes
     y, x = map(float, pole)

@@ -1,8 +1,8 @@
-"""Vessel permutation test: the ratios that the same maps have against the vessels of other patients.
+"""Vessel permutation test: the ratios of the same maps on the vessels of other patients.
 
-Retinal vessels lie alike in all eyes: they converge at the optic disc and spare the fovea. A map that favours the disc
-has a ratio above 1 against anybody's vessels. What exceeds the null is bound to this eye's own vessels, as far as the
-map resolves them.
+Retinal vessels have a similar layout in all eyes: they converge at the optic disc and spare the fovea. A map that
+highlights the disc therefore has a ratio above 1 on the vessels of any patient. A ratio above the null distribution
+depends on the vessels of this eye, as far as the map resolves them.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from xai.controls.exchange import Seen, shared_ratios
 from xai.controls.null import TESTED_RATIOS, Null, means
 from xai.controls.pose import Poses, find_poses
 from xai.division import divide_or_nan
+from xai.planes import REGIONS
 from xai.saliency import vessel_saliency
-from xai.vessels.source import REGIONS
 
-_FEW = 5  # patients; those of a number of images that fewer have exchange vessels with others, too
-_BLOCK = 128  # images worked on at once: 26 MB of float32 at 224x224, and about ten times that in all
+_FEW = 5  # patients; groups of patients with the same number of images are joined with others if they are smaller
+_BLOCK = 128  # images per block: 26 MB of float32 at 224x224, and about ten times as much in total
 
 
 def vessel_permutation(
@@ -31,30 +31,35 @@ def vessel_permutation(
     disc: np.ndarray | None = None,
     ratios: Sequence[str] = TESTED_RATIOS,
 ) -> dict[str, Null]:
-    """Compare maps with the vessels of other patients.
+    """Null distribution of the ratios on the vessels of other patients.
 
-    A draw is a random permutation of the patients who have vessels: each patient's maps get one patient's vessels, and
-    all vessels are used once. All permutations are drawn from, those that leave some patients as they are included:
-    only the whole group gives an exact test (Hemerik & Goeman 2018; Southworth et al. 2009 on subsets of it). A
-    patient's images change vessels together, each for an image of the other patient of the same side where there is
-    one, and no two for the same image where there are enough. `Null.expected` is over other patients alone.
+    Each draw is a random permutation of the patients with vessels: the maps of each patient get the vessels of one
+    patient, and all vessels are used once. All permutations may be drawn, including those that leave patients in their
+    place, because only the whole group gives an exact test (Hemerik & Goeman 2018; Southworth et al. 2009 for subsets).
+    All images of a patient get vessels of the same other patient, of an image of the same side if there is one, and of
+    different images if there are enough. `Null.expected` is the mean over other patients only.
 
-    Vessels are laid on a map as a right eye's on a right eye's, shifted by whole pixels so that the optic discs
-    coincide; images without a mask of the disc keep their place in the field of view (`find_poses` says where only
-    some lack it). Where a side is not known, vessels are mirrored by chance. Where the other field of view, so
-    shifted, leaves out some of the map's own, both vessels are compared on what it covers: the null is the image's
-    ratio, plus the ratio against the other vessels there, less that against its own there.
+    Before vessels are applied to a map, left eyes are mirrored and the vessels are shifted by whole pixels until the
+    optic discs coincide. Images without a mask of the disc are aligned by their field of view (see `find_poses` for
+    cohorts in which only some have a mask). If a side is unknown, vessels are mirrored with probability 1/2. If the
+    shifted field of view does not cover the map's own, both sets of vessels are compared where they overlap: the value
+    is the image's ratio plus the ratio on the other vessels in the overlap minus that on its own vessels there.
 
     Args:
-        maps: (n, H, W) float, at least 0: of one cell's test images.
-        planes: (n, 4, H, W) uint8 coverage of `REGIONS`; may be memory-mapped.
-        patients: (n,) the patient of each image.
-        eyes: "left", "right" or None of each image.
-        disc: (n, H, W) uint8 coverage of the optic disc, zeros where there is none; or None.
-        ratios: some of `xai.saliency.RATIOS`, of one region.
+        maps: (n, H, W) float, at least 0: the maps of a cell's test images.
+        planes: (n, 4, H, W) uint8 coverage of `xai.planes.REGIONS`; may be memory-mapped.
+        patients: (n,), patient of each image.
+        draws: number of draws.
+        seed: seed of the draws.
+        eyes: "left", "right" or None for each image; None if no side is known.
+        disc: (n, H, W) uint8 coverage of the optic disc, zeros for an image without a mask; None if there are no masks.
+        ratios: some of `xai.saliency.RATIOS`, all of the same region.
+
+    Returns:
+        The null distribution of each ratio.
 
     Raises:
-        ValueError: fewer than two patients have vessels, no image has such a ratio, or there are no draws.
+        ValueError: `draws` is below 1, fewer than two patients have vessels, or no image has one of the ratios.
     """
     if draws < 1:
         raise ValueError(f"vessel permutation test: draws must be at least 1, got {draws}")
@@ -72,7 +77,7 @@ def vessel_permutation(
         if np.isnan(values).all():
             raise ValueError(f"vessel permutation test: no image has a {ratio}")
     poses = find_poses(planes, eyes, disc)
-    # A patient's images with vessels, left eyes first, so that exchanged patients exchange the same sides.
+    # The images with vessels of each patient, left eyes first, so that vessels are exchanged between the same sides.
     by_side = np.argsort(poses.side, kind="stable")
     of_patients = [by_side[(patient[by_side] == one) & has_region[by_side]] for one in range(patient.max() + 1)]
     of_patients = [images for images in of_patients if len(images)]
@@ -83,7 +88,7 @@ def vessel_permutation(
 
 @dataclass(frozen=True, eq=False)
 class _Given:
-    """Which vessels each draw gives to each image, (draws, n): the image that they are of, and if they are mirrored."""
+    """The vessels of each image in each draw, each (draws, n): the image they come from, and whether to mirror them."""
 
     image: np.ndarray
     mirrored: np.ndarray
@@ -94,19 +99,19 @@ def _null(
 ) -> Null:
     has_vessels = np.zeros(len(observed), bool)
     has_vessels[np.concatenate(blocks)] = True
-    # 1. What each image is given by each other patient on average, and each patient gives.
+    # 1. The mean ratio of each image on the vessels of each other patient.
     either_way = means(pairs.reshape(len(pairs), -1).T).reshape(pairs.shape[1:])
     by_patient = _by_patient(np.where(np.outer(poses.side, poses.side), pairs[0], either_way), patient, has_vessels)
     by_patient[np.isnan(observed)] = np.nan
     by_patient[np.arange(len(patient)), patient] = np.nan
-    # 2. What the draws give.
+    # 2. The ratios in the draws.
     null = pairs[given.mirrored.astype(np.intp), np.arange(len(patient)), given.image]
     null[:, np.isnan(observed)] = np.nan
     return Null(observed, null, means(by_patient), means(by_patient.T)[patient])
 
 
 def _by_patient(pairs: np.ndarray, patient: np.ndarray, has_vessels: np.ndarray) -> np.ndarray:
-    """(n, patients) float64: the mean ratio of each map against the vessels of a patient's images."""
+    """Mean ratio of each map on the vessels of each patient's images, (n, patients) float64."""
     order = np.argsort(patient, kind="stable")
     starts = np.searchsorted(patient[order], np.arange(patient.max() + 1))
     known = ~np.isnan(pairs) & has_vessels
@@ -117,7 +122,7 @@ def _by_patient(pairs: np.ndarray, patient: np.ndarray, has_vessels: np.ndarray)
 
 
 def _draw(blocks: list[np.ndarray], sides: np.ndarray, draws: int, rng: np.random.Generator) -> _Given:
-    """Random permutations of patients, among those with as many images."""
+    """Random permutations of patients within groups of patients with the same number of images."""
     counts = np.array([len(images) for images in blocks])
     table = np.zeros((len(blocks), counts.max()), dtype=np.intp)
     for one, images in enumerate(blocks):
@@ -126,7 +131,7 @@ def _draw(blocks: list[np.ndarray], sides: np.ndarray, draws: int, rng: np.rando
     for group in _groups(counts):
         others = rng.permuted(np.tile(group, (draws, 1)), axis=1)
         for one, other in zip(group, others.T, strict=True):
-            # Of another number of images, one after the other from any of them on.
+            # With another number of images, they are used in order from a random one on.
             start = np.where(counts[other] == counts[one], 0, rng.integers(1 << 30, size=draws))
             for place, own in enumerate(blocks[one]):
                 image[:, own] = table[other, (start + place) % counts[other]]
@@ -135,7 +140,7 @@ def _draw(blocks: list[np.ndarray], sides: np.ndarray, draws: int, rng: np.rando
 
 
 def _groups(counts: np.ndarray) -> list[np.ndarray]:
-    """Blocks with as many images; a number that fewer than `_FEW` have is joined with the next."""
+    """Groups of patients by number of images; a group of fewer than `_FEW` patients is joined with the next."""
     groups: list[np.ndarray] = []
     waiting = np.array([], dtype=np.intp)
     for count in np.unique(counts):
@@ -157,9 +162,9 @@ def _pair_ratios(
     observed: dict[str, np.ndarray],
     blocks: list[slice],
 ) -> dict[str, np.ndarray]:
-    """By ratio, (1 or 2, n, n) float32: the null of map i against the vessels of image j, as they are and mirrored.
+    """For each ratio, the values (1 or 2, n, n) float32 of map i on the vessels of image j, unmirrored and mirrored.
 
-    Where all sides are known, no mirrored pair is drawn, and none is computed.
+    Mirrored pairs are computed only if a side is unknown, because otherwise they are never drawn.
     """
     ways, n = (1 if poses.side.all() else 2), len(maps)
     found = {ratio: np.empty((ways, n, n), dtype=np.float32) for ratio in observed}
@@ -184,7 +189,7 @@ def _pair_ratios(
 
 
 class _Canvas:
-    """Room for images that are shifted by whole pixels until the poles of their poses coincide."""
+    """A canvas for images that are shifted by whole pixels until the poles of their poses coincide."""
 
     def __init__(self, poses: Poses, shape: tuple[int, ...]) -> None:
         height, width = shape
@@ -197,7 +202,7 @@ class _Canvas:
         self.shape = tuple(np.array([height, width]) + np.max(self.corners, axis=(0, 1)))
 
     def lay(self, images: np.ndarray, which: slice, full: float = 1, mirrored: bool = False) -> np.ndarray:
-        """(k, pixels of the canvas) float32: some of images (n, H, W) over `full`, zero around them."""
+        """Some of the images (n, H, W), divided by `full`, on the canvas: (k, pixels) float32, 0 around the images."""
         as_right = self.poses.as_right(images[which], which)
         laid = np.zeros((len(as_right), *self.shape), dtype=np.float32)
         for place, image, (top, left) in zip(laid, as_right, self.corners[mirrored][which], strict=True):

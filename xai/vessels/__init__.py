@@ -1,8 +1,8 @@
-"""Artery and vein masks of images, from a choice of sources. A new source is one file and one line here."""
+"""Artery and vein masks of images from several sources. To add a source, write a module and import it here."""
 
+from xai.planes import REGIONS
 from xai.vessels import automorph_results, bfnet, masks, wnet  # noqa: F401 (importing a source registers it)
 from xai.vessels.source import (
-    REGIONS,
     ChecksImages,
     FundusImage,
     VesselMasks,

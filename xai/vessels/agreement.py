@@ -1,12 +1,12 @@
-"""How well vessel masks agree with an expert's: pixel by pixel, and as the coverage that saliency is measured in.
+"""Agreement of vessel masks with an expert's masks: by pixels, and as the coverage that saliency measures use.
 
-Crossings and vessels of undecided type are where conventions differ; ours is that of `xai.vessels.regions` wherever it
-can be. A pixel is *undecided* where a mask calls it uncertain, or artery and vein at once. To the vessel tree it counts
-like any other vessel. To artery and vein alone:
+Conventions differ for crossings and vessels of undecided type; this module follows `xai.vessels.regions` as far as
+possible. A pixel is *undecided* if a mask marks it as uncertain, or as both artery and vein. For the agreement of all
+vessels it counts like any other vessel pixel. For arteries and veins separately:
 
-* undecided for the expert: left out, as there is no truth to hold a mask against;
-* undecided for the mask: counted as artery and as vein, as in the study, so right for one and wrong for the other;
-* the confusion of artery and vein is counted where both have decided.
+* Pixels undecided by the expert are left out, because the true class is unknown.
+* Pixels undecided in the mask count as artery and as vein, as in a study: right for one and wrong for the other.
+* The confusion of arteries and veins is counted where both have decided.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,12 @@ from xai.vessels.source import VesselMasks
 
 @dataclass(frozen=True)
 class Overlap:
-    """0 to 1 each; NaN where nothing is there to be shared out.
+    """Overlap of two masks, each value in 0..1; NaN for a denominator of 0.
 
-    Dice: 2 * both / (mask + expert), also called F1; sensitivity: both / expert; precision: both / mask.
+    Attributes:
+        dice: 2 * both / (mask + expert), also called F1.
+        sensitivity: both / expert.
+        precision: both / mask.
     """
 
     dice: float
@@ -30,10 +33,15 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of masks with an expert's. The shares of confusion are 0 to 1, NaN where there is no such pixel.
+    """Agreement of masks with an expert's. All shares are in 0..1, and NaN without such pixels.
 
-    artery_as_vein: of the expert's artery that the mask found to be vessel and decided, the share it called vein;
-    vein_as_artery: the reverse; accuracy: of both together, the share that has the right name.
+    Attributes:
+        vessel: overlap of all vessels.
+        artery: overlap of arteries.
+        vein: overlap of veins.
+        artery_as_vein: share of vein among those of the expert's artery pixels that are decided vessel in the mask.
+        vein_as_artery: share of artery among those of the expert's vein pixels that are decided vessel in the mask.
+        accuracy: share of the right class among the pixels of both groups.
     """
 
     vessel: Overlap
@@ -45,16 +53,22 @@ class Agreement:
 
 
 def agreement(found: VesselMasks, expert: VesselMasks, fov: np.ndarray) -> Agreement:
-    """Pixel by pixel at the image's resolution, inside the field of view (H, W) bool alone."""
+    """Agreement by pixels at the image's resolution, inside the field of view.
+
+    Args:
+        found: the masks to assess.
+        expert: the expert's masks.
+        fov: (H, W) bool, the field of view.
+    """
     masked, truth = _Classes.of(found, fov), _Classes.of(expert, fov)
-    told = ~truth.undecided
+    decided = ~truth.undecided
     artery_right, vein_right = _count(truth.artery, masked.artery), _count(truth.vein, masked.vein)
     artery_wrong, vein_wrong = _count(truth.artery, masked.vein), _count(truth.vein, masked.artery)
     right = artery_right + vein_right
     return Agreement(
         vessel=overlap(masked.vessel, truth.vessel),
-        artery=overlap((masked.artery | masked.undecided) & told, truth.artery),
-        vein=overlap((masked.vein | masked.undecided) & told, truth.vein),
+        artery=overlap((masked.artery | masked.undecided) & decided, truth.artery),
+        vein=overlap((masked.vein | masked.undecided) & decided, truth.vein),
         artery_as_vein=_share(artery_wrong, artery_right + artery_wrong),
         vein_as_artery=_share(vein_wrong, vein_right + vein_wrong),
         accuracy=_share(right, right + artery_wrong + vein_wrong),
@@ -62,17 +76,19 @@ def agreement(found: VesselMasks, expert: VesselMasks, fov: np.ndarray) -> Agree
 
 
 def overlap(mask: np.ndarray, expert: np.ndarray) -> Overlap:
-    """Of two bool arrays of one shape."""
+    """Overlap of two bool arrays of the same shape, the mask and the expert's."""
     both, masked, true = _count(mask, expert), _count(mask, mask), _count(expert, expert)
     return Overlap(_share(2 * both, masked + true), _share(both, true), _share(both, masked))
 
 
 @dataclass(frozen=True)
 class CoverageAgreement:
-    """Of one region's coverage, over the pixels that the field of view touches.
+    """Agreement of the coverage of a region, over all pixels that overlap with the field of view.
 
-    error: mean absolute difference, 0 to 1; correlation: Pearson's, NaN where either is the same everywhere;
-    bias: (mask's area - expert's) / expert's, 0.1 being a tenth too much; NaN where the expert has none.
+    Attributes:
+        error: mean absolute difference, in 0..1.
+        correlation: Pearson's correlation; NaN if one of the two is constant.
+        bias: (mask's area - expert's area) / expert's area; NaN if the expert's area is 0.
     """
 
     error: float
@@ -81,10 +97,19 @@ class CoverageAgreement:
 
 
 def coverage_agreement(found: np.ndarray, expert: np.ndarray, fov: np.ndarray) -> CoverageAgreement:
-    """Of two (H, W) uint8 planes of `xai.vessels.regions`, inside the third, its field of view."""
+    """Agreement of the coverage of a region.
+
+    Args:
+        found: (H, W) uint8, a plane of `xai.vessels.regions`.
+        expert: (H, W) uint8, the expert's plane.
+        fov: (H, W) uint8, the plane of the field of view.
+
+    Raises:
+        ValueError: the field of view is empty.
+    """
     one, other = (plane[fov > 0] / 255 for plane in (found, expert))
     if not one.size:
-        raise ValueError("the field of view is empty: nothing to compare coverage in")
+        raise ValueError("the field of view is empty: coverage cannot be compared")
     same = one.std() == 0 or other.std() == 0
     return CoverageAgreement(
         error=float(np.abs(one - other).mean()),
@@ -95,7 +120,7 @@ def coverage_agreement(found: np.ndarray, expert: np.ndarray, fov: np.ndarray) -
 
 @dataclass(frozen=True)
 class _Classes:
-    """(n,) bool each, of the pixels in the field of view: artery, vein and undecided share the vessels out."""
+    """Artery, vein and undecided pixels in the field of view, (n,) bool each, without overlap."""
 
     artery: np.ndarray
     vein: np.ndarray

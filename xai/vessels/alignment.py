@@ -1,10 +1,11 @@
-"""Whether vessel masks lie on the image's vessels, as they are and turned or mirrored.
+"""Alignment of vessel masks with the vessels of their image, as given and after rotation or mirroring.
 
-Vessels are darker than the retina around them, most of all in the green channel. The measure is the correlation, inside
-the field of view, of the masks with how much darker the image is than its surround (in local standard deviations,
-cut off at 3). On the experts' masks of 23 images (HRF, LES-AV) it is 0.35 to 0.76, and at most 0.05 for the same
-masks turned by 180 degrees or mirrored, which were all found. On W-Net's masks (weights for DRIVE) of the 127 of 140
-ODIR images on which it finds vessels it is 0.17 to 0.70, and at most 0.09 turned (by a quarter, too) or mirrored.
+Vessels are darker than the surrounding retina, most clearly in the green channel. The measure is the correlation inside
+the field of view between the masks and the local darkness: how much darker a pixel is than its surroundings, in local
+standard deviations, cut off at 3. For experts' masks of 23 images (HRF, LES-AV) it is 0.35 to 0.76. For the same masks
+rotated by 180 degrees or mirrored it is at most 0.05, and all of these were detected. For W-Net's masks (weights for
+DRIVE) of the 127 of 140 ODIR images with detected vessels, it is 0.17 to 0.70, and at most 0.09 after rotation
+(including a quarter turn) or mirroring.
 """
 
 from dataclasses import dataclass
@@ -12,18 +13,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-SIDE = 384  # px, the longer side at which masks and image are compared: thin vessels are still seen, shifts are not
-CLEAR = 0.1  # a correlation that is higher by this much is a better fit, not chance
-_AROUND = 0.03  # of the longer side: the standard deviation of what counts as a pixel's surround
-_EVEN = 1e-4  # standard deviation of what is the same everywhere but for rounding; images have about 1
-_RIM = 5  # px inside the field of view that are left out: the camera's edge is no vessel
+SIDE = 384  # px, longer side at which masks and image are compared: thin vessels are visible, small shifts are not
+CLEAR = 0.1  # difference of correlations that shows a better fit and is not due to chance
+_AROUND = 0.03  # of the longer side: standard deviation of the Gaussian that defines a pixel's surroundings
+_EVEN = 1e-4  # standard deviation below which an array is constant except for rounding; images have about 1
+_RIM = 5  # px at the rim of the field of view that are left out, because the camera's edge is not a vessel
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Correlation, -1 to 1, of masks with dark lines of the image: as they are, and at best turned or mirrored.
+    """Correlation of masks with the dark lines of the image, in [-1, 1]; NaN without vessels or for a uniform image.
 
-    NaN where there is nothing to correlate: no vessel, or an even image.
+    Attributes:
+        upright: correlation of the masks as given.
+        turned: highest correlation of the masks after rotation or mirroring.
     """
 
     upright: float
@@ -31,7 +34,13 @@ class Alignment:
 
 
 def alignment(rgb: np.ndarray, fov: np.ndarray, vessel: np.ndarray) -> Alignment:
-    """Of an (H, W) bool mask with its (H, W, 3) uint8 image, inside the (H, W) bool field of view."""
+    """Alignment of a mask with its image, inside the field of view.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        fov: (H, W) bool, the field of view.
+        vessel: (H, W) bool, the mask of all vessels.
+    """
     dark, inner = _darkness(rgb, fov)
     small = _reduced(vessel)
     upright, *turned = (_correlation(dark, way, inner) for way in _ways(small))
@@ -39,19 +48,28 @@ def alignment(rgb: np.ndarray, fov: np.ndarray, vessel: np.ndarray) -> Alignment
 
 
 def on_vessels(rgb: np.ndarray, fov: np.ndarray, vessel: np.ndarray) -> float:
-    """The correlation of the mask as it is; NaN where there is nothing to correlate."""
+    """Correlation of a mask with the dark lines of its image, without rotation or mirroring.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        fov: (H, W) bool, the field of view.
+        vessel: (H, W) bool, the mask of all vessels.
+
+    Returns:
+        A value in [-1, 1]; NaN without vessels or for a uniform image.
+    """
     dark, inner = _darkness(rgb, fov)
     return _correlation(dark, _reduced(vessel), inner)
 
 
 def _ways(plane: np.ndarray) -> list[np.ndarray]:
-    """The plane, and the plane turned and mirrored in every way that keeps its shape."""
+    """The plane itself, then rotated and mirrored in every way that keeps its shape."""
     ways = [plane, plane[:, ::-1], plane[::-1], plane[::-1, ::-1]]
     return [*ways, *(way.T for way in ways)] if plane.shape[0] == plane.shape[1] else ways
 
 
 def _darkness(rgb: np.ndarray, fov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(h, w) float32: how much darker than its surround; and (h, w) bool: where that can be said."""
+    """Local darkness, (h, w) float32, and the pixels for which it is defined, (h, w) bool."""
     green, inside = _reduced(rgb[..., 1]), _reduced(fov) > 0.99
     sigma = _AROUND * max(green.shape)
     weight = np.maximum(_blurred(inside.astype(np.float32), sigma), 1e-6)
@@ -63,7 +81,7 @@ def _darkness(rgb: np.ndarray, fov: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _reduced(plane: np.ndarray) -> np.ndarray:
-    """(h, w) float32 by area averaging, so that thin vessels keep their share."""
+    """The plane at reduced size, (h, w) float32, by area averaging so that thin vessels keep their area."""
     height, width = plane.shape
     scale = min(1, SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -15,21 +15,21 @@ from xai.vessels.source import FundusImage, VesselMasks, vessel_source
 
 _COLOURS = {BACKGROUND: (0, 0, 0), ARTERY: (255, 0, 0), VEIN: (0, 0, 255), UNCERTAIN: (0, 255, 0)}
 _UNASSIGNED = 255
-_SAME = 1.5  # grey levels on average; JPEG at quality 75 changes 1.2, another eye 30, a shift by 2 pixels 1.6
+_SAME = 1.5  # mean difference in grey levels; JPEG at quality 75: 1.2, another eye: 30, a shift by 2 pixels: 1.6
 
 Circle = tuple[int, int, int]  # row, column, radius
 
 
 class AutomorphResults:
-    """Reads `M2/artery_vein/raw` and puts each map back where `M0/crop_info.csv` says it was cut out.
+    """Reads maps in `M2/artery_vein/raw` and places them on the images by the crops in `M0/crop_info.csv`.
 
-    An image's results are found by its file name up to the first dot, as AutoMorph names them.
+    The map of an image has the image's file name up to the first dot, as AutoMorph names its files.
 
     Args:
-        folder: `Results`, with `M0/images` where it is still there, to check that the images are the same.
+        folder: the folder `Results`. If it contains `M0/images`, the images are checked to be the same.
 
     Raises:
-        ValueError: no such folder, or its `crop_info.csv` cannot be used.
+        ValueError: the folder does not exist, or its `crop_info.csv` cannot be used.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,8 +38,8 @@ class AutomorphResults:
         self.maps = folder / "M2" / "artery_vein" / "raw"
         for needed in (crop_info, self.maps):
             if not needed.exists():
-                raise ValueError(f"{needed}: not there: name the Results folder of a finished AutoMorph run")
-        # Where the file system does not tell upper from lower case, neither do the names of its maps.
+                raise ValueError(f"{needed}: does not exist: name the Results folder of a finished AutoMorph run")
+        # If the file system ignores case, so do the names of the maps.
         self._folds_case = (folder / "m0" / "CROP_INFO.csv").exists()
         self.circles = _read_circles(crop_info)
         self.provenance = {
@@ -49,18 +49,22 @@ class AutomorphResults:
         }
 
     def check(self, test: Sequence[str], others: Sequence[str]) -> None:
-        """See before a run that each image to segment has a map of its own.
+        """Checks before a run that each image to segment has its own map.
 
-        An image that is not segmented may have given the map, too. Where AutoMorph's crop is there, it shows later
-        whose map it is; where it is not, nothing does.
+        A map may also belong to another image of the cohort. If AutoMorph's crop exists, `segment` detects this from
+        the crop; otherwise only this check does.
+
+        Args:
+            test: the images to segment, as named in the manifest.
+            others: the other images of the cohort.
 
         Raises:
-            ValueError: two images share a map, or none has one.
+            ValueError: two images share a map, or no image has one.
         """
         if test and not any(_name(image) in self.circles for image in test):
             raise ValueError(
                 f"none of the {len(test)} test images is in AutoMorph's crop_info.csv (the first, {test[0]}, would be "
-                f"{_name(test[0])}): name the Results folder of a run on these images"
+                f"{_name(test[0])}): name the Results folder of an AutoMorph run on these images"
             )
         owners: dict[str, str] = {}
         for image in test:
@@ -74,18 +78,18 @@ class AutomorphResults:
         owner = owners.get(self._key(image))
         if owner is not None:
             raise ValueError(
-                f"{owner} and {image} share AutoMorph's map {_name(image)}, which is named by what a file's name has "
-                "before its first dot: rename one of them and run AutoMorph on it anew"
+                f"{owner} and {image} share AutoMorph's map {_name(image)}, because their file names are equal before "
+                "the first dot: rename one of them and run AutoMorph on it again"
             )
 
     def _key(self, image: str) -> str:
         return _name(image).casefold() if self._folds_case else _name(image)
 
     def segment(self, images: Sequence[FundusImage]) -> list[VesselMasks]:
-        """AutoMorph's map of each image, at the image's size.
+        """The masks of each image from AutoMorph's map, at the image's size.
 
         Raises:
-            ValueError: there is no result for an image, it cannot be read, or it belongs to another image.
+            ValueError: there is no map for an image, it cannot be read, or it belongs to another image.
         """
         return [self._masks(image) for image in images]
 
@@ -95,19 +99,19 @@ class AutomorphResults:
         circles = self.circles.get(name, [])
         if len(circles) != 1:
             raise ValueError(
-                f"{file}: {len(circles)} rows for {name} in AutoMorph's crop_info.csv where one is needed: "
-                "run its M0 anew on images whose names differ before the first dot"
+                f"{file}: {len(circles)} rows for {name} in AutoMorph's crop_info.csv, but one is needed: "
+                "run its M0 again on images whose names differ before the first dot"
             )
         path = self.maps / name
         if not path.is_file():
             raise ValueError(
-                f"{file}: no {path}: AutoMorph leaves out images that its M1 finds of poor quality; "
-                "leave it out too, or use another source"
+                f"{file}: no {path}: AutoMorph leaves out images that its M1 grades as poor quality; "
+                "leave this image out too, or use another source"
             )
         try:
             crop = Crop(*circles[0], (image.rgb.shape[0], image.rgb.shape[1]))
         except ValueError as error:
-            raise ValueError(f"{file}: {error}: crop_info.csv is of another image") from error
+            raise ValueError(f"{file}: {error}: crop_info.csv belongs to another image") from error
         picture = _read_picture(path, crop.side, file)
         self._require_same_image(name, image, crop)
         return to_masks(_to_labels(picture, path), crop)
@@ -120,14 +124,14 @@ class AutomorphResults:
         difference = np.abs(crop.apply(image.rgb) - theirs).mean()
         if difference > _SAME:
             raise ValueError(
-                f"{file}: not what AutoMorph saw: its crop {path} differs by {difference:.0f} grey levels on average; "
-                "give both the same images"
+                f"{file}: not the image that AutoMorph processed: its crop {path} differs by {difference:.0f} grey "
+                "levels on average; use the same images in both"
             )
 
 
 @vessel_source("automorph_results")
 def open_automorph_results(weights: Path | None, size: int | None, device: str) -> AutomorphResults:
-    """The results in the folder that `weights` names; they have their size."""
+    """The source for the Results folder `weights`; `size` and `device` are not used."""
     if weights is None:
         raise ValueError(
             "vessel source 'automorph_results' needs weights: name the Results folder of a finished AutoMorph run"
@@ -136,30 +140,30 @@ def open_automorph_results(weights: Path | None, size: int | None, device: str) 
 
 
 def _name(image: str) -> str:
-    """Of an image's map and crop, as AutoMorph names them."""
+    """AutoMorph's file name of an image's map and crop."""
     return f"{Path(image).name.split('.')[0]}.png"
 
 
 def _read_circles(path: Path) -> dict[str, list[Circle]]:
-    """The circles in `crop_info.csv` by file name. What it calls `centre_w` is the row, `centre_h` the column."""
+    """The circles in `crop_info.csv` by file name. Its column `centre_w` is the row and `centre_h` the column."""
     circles = defaultdict(list)
     text = _decoded(path)
-    separator = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write another one
+    separator = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets may use another one
     lines = csv.DictReader(text.splitlines(), delimiter=separator)
     try:
         for row in lines:
             circle = _whole(row["centre_w"]), _whole(row["centre_h"]), _whole(row["radius"])
-            circles[PureWindowsPath(row["Name"].strip()).name].append(circle)  # of a path, the file's name alone
+            circles[PureWindowsPath(row["Name"].strip()).name].append(circle)  # the file name of a path
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, csv.Error) as error:
         raise ValueError(
             f"{path}: line {lines.line_num} has no Name with whole numbers centre_w, centre_h and radius: "
-            "take the file as AutoMorph wrote it"
+            "use the file as AutoMorph wrote it"
         ) from error
     return dict(circles)
 
 
 def _decoded(path: Path) -> str:
-    """The file's text: UTF-8 as AutoMorph writes it, or what spreadsheets make of it."""
+    """The file's text: UTF-8 as AutoMorph writes it, or an encoding used by spreadsheets."""
     data = path.read_bytes()
     marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
@@ -167,14 +171,14 @@ def _decoded(path: Path) -> str:
             return data.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise ValueError(f"{path}: cannot be read as text: take the file as AutoMorph wrote it")
+    raise ValueError(f"{path}: cannot be read as text: use the file as AutoMorph wrote it")
 
 
 def _whole(text: str) -> int:
-    """Of "40", or of "40.0" as tables with a gap are written."""
+    """The integer in "40" or in "40.0", which is written in tables with missing values."""
     number = float(text)
     if not number.is_integer():
-        raise ValueError(f"{text} is no whole number")
+        raise ValueError(f"{text} is not a whole number")
     return int(number)
 
 
@@ -188,7 +192,7 @@ def _read_picture(path: Path, side: int, image: str) -> np.ndarray:
         height, width = picture.shape[:2]
         raise ValueError(
             f"{path}: {width}x{height} pixels, but by crop_info.csv the crop of {image} has {side}x{side}: "
-            "the results are of another image or size"
+            "the results belong to another image or size"
         )
     return picture
 
@@ -203,6 +207,6 @@ def _to_labels(picture: np.ndarray, path: Path) -> np.ndarray:
         colour = tuple(picture[unassigned][0].tolist())
         raise ValueError(
             f"{path}: {unassigned.sum()} pixels have colours that AutoMorph does not use, such as {colour}: "
-            "take the file as AutoMorph wrote it"
+            "use the file as AutoMorph wrote it"
         )
     return labels

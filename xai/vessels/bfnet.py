@@ -19,10 +19,10 @@ from xai.vessels.source import FundusImage, VesselMasks, vessel_source
 
 _CLASSES = 4  # background, artery, vein, uncertain
 _TRAINED_SIZE = 720
-_STEP = 16  # four times halved, without padding
+_STEP = 16  # halved four times, without padding
 _FILES = {"main": "CP_best_F1_all", "artery": "CP_best_F1_A", "vein": "CP_best_F1_V"}
 _SUFFIXES = (".safetensors", ".pth")
-_TRAINING_ONLY = ("S1.", "S2.", "S3.")  # heads on the decoder's inner steps, for deep supervision
+_TRAINING_ONLY = ("S1.", "S2.", "S3.")  # heads of the decoder for deep supervision
 
 
 def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
@@ -48,7 +48,7 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    """Doubles the deeper map's size and adds two mixtures with the encoder's map: of channel pairs, and convolved."""
+    """Doubles the deeper map's size and adds two combinations with the encoder's map: channel pairs and convolved."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class _UNet(nn.Module):
         self.outc = nn.ModuleDict({"conv": nn.Conv2d(filters, _CLASSES, 1)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) -> (B, filters, H, W), what `outc` turns into logits."""
+        """(B, 3, H, W) to (B, filters, H, W), the input of `outc`."""
         maps = [self.inc(x)]
         for down in (self.down1, self.down2, self.down3, self.down4):
             maps.append(down(maps[-1]))
@@ -83,27 +83,35 @@ class _UNet(nn.Module):
 
 
 class BFNet(nn.Module):
-    """One member: a network for arteries, one for veins, and a main one that decides on the average of all three."""
+    """One member: networks for arteries and for veins, and a main one that classifies the average of all three."""
 
     def __init__(self, filters: int) -> None:
         super().__init__()
         self.main, self.artery, self.vein = (_UNet(filters) for _ in _FILES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) float32 of `network_input`, H and W multiples of 16 -> (B, 4, H, W) logits."""
+        """Class logits.
+
+        Args:
+            x: (B, 3, H, W) float32 from `xai.vessels.automorph.network_input`, H and W multiples of 16.
+
+        Returns:
+            (B, 4, H, W): background, artery, vein, uncertain.
+        """
         return self.main.outc["conv"]((self.artery(x) + self.main(x) + self.vein(x)) / len(_FILES))
 
 
 class BFNetSource:
-    """Segments with every member found below a folder.
+    """Segments images with an ensemble of all members below a folder.
 
     Args:
-        weights: folder with a folder for each member, at any depth, that holds `CP_best_F1_all`, `CP_best_F1_A` and
-            `CP_best_F1_V`, each `.safetensors` or `.pth`: AutoMorph's M2_Artery_vein/ALL-AV has eight.
-        size: side in pixels of the network's input, a multiple of 16; None for 720, which it was trained at.
+        weights: a folder with one folder per member, at any depth. Each contains `CP_best_F1_all`, `CP_best_F1_A` and
+            `CP_best_F1_V`, as `.safetensors` or `.pth`. AutoMorph's M2_Artery_vein/ALL-AV has eight members.
+        size: side of the network's input in pixels, a multiple of 16; None for 720, the size in training.
+        device: torch device.
 
     Raises:
-        ValueError: no member there, a file that is missing or no BF-Net's, or `size` is no multiple of 16.
+        ValueError: there is no member, a file is missing or is not a BF-Net's, or `size` is not a multiple of 16.
     """
 
     def __init__(self, weights: Path, size: int | None = None, device: str = "cpu") -> None:
@@ -124,10 +132,13 @@ class BFNetSource:
         }
 
     def segment(self, images: Sequence[FundusImage]) -> list[VesselMasks]:
-        """AutoMorph's map of each image, at the image's size.
+        """The masks of each image, at the image's size.
 
-        The masks' `disagreement` is the members' standard deviation of the probability of the class chosen, averaged
+        Their `disagreement` is the standard deviation over members of the probability of the chosen class, averaged
         over the vessels.
+
+        Raises:
+            ValueError: AutoMorph's crop or the network's input cannot be computed for an image.
         """
         if not images:
             return []
@@ -145,18 +156,18 @@ class BFNetSource:
 
     @torch.inference_mode()
     def probabilities(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The members' mean softmax and its standard deviation over them.
+        """Mean and standard deviation over members of the class probabilities.
 
         Args:
-            inputs: (B, 3, H, W) float32 of `network_input`.
+            inputs: (B, 3, H, W) float32 from `xai.vessels.automorph.network_input`.
 
         Returns:
-            (B, 4, H, W) float32 each: background, artery, vein, uncertain.
+            Mean and standard deviation, each (B, 4, H, W) float32: background, artery, vein, uncertain.
         """
         pictures = torch.from_numpy(inputs).to(self.device)
-        # A CPU gains nothing from a batch, which takes the memory of all its pictures at once.
+        # On a CPU a batch is not faster, and needs more memory.
         batches = pictures.split(1 if self.device.type == "cpu" else len(pictures))
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # the input's range asks for all of float32
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # the input's range needs full float32
             results = [self._ensemble(batch) for batch in batches]
         mean, deviation = (torch.cat(parts).cpu().numpy() for parts in zip(*results, strict=True))
         return mean, deviation
@@ -166,7 +177,7 @@ class BFNetSource:
         return votes.mean(dim=0), votes.std(dim=0, correction=0)
 
     def _disagreement(self, labels: np.ndarray, deviation: np.ndarray) -> float | None:
-        """None where nothing can disagree: a single member, or no vessels."""
+        """The mean standard deviation over the vessels; None for a single member or without vessels."""
         vessel = labels != BACKGROUND
         if len(self.members) < 2 or not vessel.any():
             return None
@@ -176,7 +187,7 @@ class BFNetSource:
 
 @vessel_source("bfnet")
 def open_bfnet(weights: Path | None, size: int | None, device: str) -> BFNetSource:
-    """BF-Net from the folder of its members, at `size` or 720."""
+    """The source for the members below the folder `weights`, with inputs of `size` or 720 pixels."""
     if weights is None:
         raise ValueError(
             "vessel source 'bfnet' needs weights: name the folder of its members (M2_Artery_vein/ALL-AV in AutoMorph)"
@@ -185,10 +196,10 @@ def open_bfnet(weights: Path | None, size: int | None, device: str) -> BFNetSour
 
 
 def find_members(folder: Path) -> list[Path]:
-    """The folders below that hold a member's files, in alphabetical order.
+    """The folders of members below a folder, in alphabetical order.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no member.
     """
     found = sorted({file.parent for suffix in _SUFFIXES for file in folder.rglob(f"{_FILES['main']}{suffix}")})
     if not found:
@@ -199,10 +210,10 @@ def find_members(folder: Path) -> list[Path]:
 
 
 def load_member(folder: Path) -> BFNet:
-    """A member in eval mode, as wide as its files say.
+    """Loads a member in eval mode. Its width follows from its files.
 
     Raises:
-        ValueError: a file is missing or unreadable, or its names and shapes are not exactly those of a BF-Net.
+        ValueError: a file is missing or unreadable, or its keys and shapes are not exactly those of a BF-Net.
     """
     files = _files(folder)
     try:
@@ -237,7 +248,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _digest(folders: Sequence[Path]) -> str:
-    """SHA-256 of all members' files one after the other."""
+    """Hex SHA-256 digest of the concatenated files of all members."""
     digest = hashlib.sha256()
     for folder in folders:
         for file in _files(folder).values():

@@ -1,4 +1,4 @@
-"""Vessel source "masks": artery and vein masks drawn or computed elsewhere, named in the manifest."""
+"""Vessel source "masks": existing artery and vein masks, named in the manifest."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,17 +15,17 @@ COLUMNS = ("artery_mask", "vein_mask")
 
 
 class MaskFiles:
-    """Reads the files in the columns `artery_mask` and `vein_mask`; what they mark is said in `xai.mask`."""
+    """Reads the files in the columns `artery_mask` and `vein_mask`, by the rules in `xai.mask`."""
 
     def __init__(self) -> None:
         self.provenance = {"name": "masks", "inside": READING}
 
     def segment(self, images: Sequence[FundusImage]) -> list[VesselMasks]:
-        """The masks of each image; a crossing is a pixel of both, so nothing is uncertain.
+        """The masks of each image. A crossing belongs to both masks, so no pixel is uncertain.
 
         Raises:
-            ValueError: a row names no mask, a file cannot be read or is not clear, has another size than the
-                image or marks most of it, or both files mark the same pixels.
+            ValueError: a row names no mask, a file cannot be read or is ambiguous, has another size than the image or
+                covers most of it, or both files mark the same pixels.
         """
         return [_masks(image) for image in images]
 
@@ -49,7 +49,7 @@ def _masks(image: FundusImage) -> VesselMasks:
 def _placed(
     image: FundusImage, read: Sequence[tuple[np.ndarray, bool]], named: Sequence[str]
 ) -> tuple[list[np.ndarray], str]:
-    """Both masks on the upright image: drawn together where they have one shape."""
+    """Both masks on the upright image. Masks of the same shape are assumed to be drawn together."""
 
     def fit(vessel: np.ndarray) -> float:
         return on_vessels(image.rgb, image.fov, vessel)
@@ -74,5 +74,5 @@ def _path(image: FundusImage, column: str) -> Path:
 
 @vessel_source("masks")
 def open_masks(weights: Path | None, size: int | None, device: str) -> MaskFiles:
-    """Masks are read as they are: no weights, size or device."""
+    """The source for mask files; weights, size and device are not used."""
     return MaskFiles()

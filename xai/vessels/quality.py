@@ -1,56 +1,59 @@
-"""Quality flags: segmentations that say little about the vessels, to be counted and reported, not averaged in silence.
+"""Quality flags for segmentations that are probably wrong. Flagged images are counted and reported.
 
-The limits come from the experts' masks of 23 images (HRF, LES-AV), none of which is flagged, and from W-Net's
-masks of 193 ODIR images, looked at one by one near each limit.
+The limits are based on experts' masks of 23 images (HRF, LES-AV), none of which is flagged, and on W-Net's masks of 193
+ODIR images, which were inspected one by one near each limit.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from xai.planes import REGIONS
 from xai.vessels.alignment import CLEAR, Alignment
-from xai.vessels.source import REGIONS
 
 FLAGS = (
     "no_vessels", "few_vessels", "many_vessels", "artery_vein_unbalanced", "artery_like_vein", "masks_turned",
     "masks_misplaced", "small_fov",
 )  # fmt: skip
-# Shares of the field of view that are vessel. Experts: 0.060 to 0.136. ODIR: median 0.052; 13 images, most of them
-# hazy or badly exposed, have 0.003 or less, which is nothing or loose fragments, and the next has 0.006; from about
-# 0.025 on, which a quarter do not reach, the main arcades are there.
+# Share of the field of view covered by vessels. Experts: 0.060 to 0.136. ODIR: median 0.052. 13 ODIR images, most of
+# them hazy or badly exposed, have 0.003 or less, which is nothing or loose fragments; the next has 0.006. From about
+# 0.025 (reached by three quarters) the main arcades are visible.
 NO_VESSELS = 0.005
 FEW_VESSELS = 0.025
-# A quarter more than the most that W-Net's weights for DRIVE, which paint vessels wide, find on 140 ODIR images
-# (0.144); experts: 0.136.
+# A quarter above the maximum of W-Net's weights for DRIVE, which draw vessels too wide, on 140 ODIR images (0.144);
+# experts: 0.136.
 MANY_VESSELS = 0.18
-# Artery / (artery + vein). Experts: 0.35 to 0.51. ODIR: 90 % within 0.18 and 0.53; beyond these limits whole trees are
-# called by the other's name.
+# Artery / (artery + vein). Experts: 0.35 to 0.51. ODIR: 90 % between 0.18 and 0.53. Beyond these limits arteries and
+# veins are confused for whole vessel trees.
 ARTERY_SHARE = (0.2, 0.6)
-# Dice of artery and vein, which share crossings and vessels of undecided type. Experts: up to 0.15.
+# Dice of artery and vein, which share crossings and vessels of undecided type. Experts: at most 0.15.
 ARTERY_LIKE_VEIN = 0.5
-# Correlation of the masks with dark lines of the image. Experts: 0.35 and more; W-Net on ODIR, images with
-# vessels: 0.17 and more; one patient's masks on another's image: at most 0.12, in 99 % below 0.09.
+# Correlation of the masks with dark lines of the image. Experts: at least 0.35; W-Net on ODIR images with vessels: at
+# least 0.17; one patient's masks on another patient's image: at most 0.12, and in 99 % below 0.09.
 ON_VESSELS = 0.12
-# Share of the picture that is field of view: 0.785 for a whole disc, 0.65 for HRF's, cut off above and below by the
-# frame; the least in ODIR is 0.67.
+# Share of the image covered by the field of view: 0.785 for a complete disc, 0.65 in HRF, where the frame cuts the disc
+# off above and below; the minimum in ODIR is 0.67.
 SMALL_FOV = 0.5
 
 
 def quality_flags(planes: np.ndarray, alignments: Sequence[Alignment | None] = ()) -> list[tuple[str, ...]]:
-    """What is wrong with each segmentation, in the order of `FLAGS`; nothing for a good one.
+    """The quality flags of each segmentation.
+
+    - `no_vessels`, `few_vessels`: vessels cover less than `NO_VESSELS`, or `FEW_VESSELS`, of the field of view.
+    - `many_vessels`: vessels cover more than `MANY_VESSELS` of the field of view.
+    - `artery_vein_unbalanced`: artery / (artery + vein) is outside `ARTERY_SHARE`.
+    - `artery_like_vein`: the Dice coefficient of artery and vein is above `ARTERY_LIKE_VEIN`.
+    - `masks_turned`: rotated or mirrored masks have a correlation with the image's vessels that is higher by more than
+      `CLEAR`.
+    - `masks_misplaced`: the correlation of the masks with the image's dark lines is below `ON_VESSELS`.
+    - `small_fov`: the field of view covers less than `SMALL_FOV` of the image.
 
     Args:
-        planes: (B, 4, H, W) uint8 coverage of `REGIONS`, 255 being fully inside.
-        alignments: with the image, one per segmentation, None where it was not measured; nothing for none.
+        planes: (B, 4, H, W) uint8 coverage of `xai.planes.REGIONS`, 255 being fully inside.
+        alignments: alignment of each segmentation with its image, None where not measured; empty for no alignments.
 
     Returns:
-        `no_vessels` and `few_vessels`: vessels cover less than `NO_VESSELS`, or `FEW_VESSELS`, of the field of view.
-        `many_vessels`: they cover more than `MANY_VESSELS`.
-        `artery_vein_unbalanced`: the artery's share of artery plus vein lies outside `ARTERY_SHARE`.
-        `artery_like_vein`: the Dice coefficient of artery and vein is above `ARTERY_LIKE_VEIN`.
-        `masks_turned`: turned or mirrored, they lie on the image's vessels better, by more than `CLEAR`.
-        `masks_misplaced`: their correlation with the image's dark lines is below `ON_VESSELS`.
-        `small_fov`: the field of view covers less than `SMALL_FOV` of the picture.
+        For each segmentation, its flags in the order of `FLAGS`; empty if there is no problem.
     """
     areas = planes.sum(axis=(2, 3), dtype=np.float64) / 255
     artery, vein, vessel, fov = (areas[:, REGIONS.index(name)] for name in ("artery", "vein", "vessel", "fov"))
@@ -78,5 +81,5 @@ def quality_flags(planes: np.ndarray, alignments: Sequence[Alignment | None] = (
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """0 where there is no whole."""
+    """part / whole; 0 where `whole` is 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

@@ -1,4 +1,4 @@
-"""What a vessel source is: images in, artery and vein masks out. New sources register themselves by name."""
+"""Vessel sources: the interface from images to artery and vein masks, and the registry of sources by name."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,17 @@ import numpy as np
 
 from xai.crop import Square, coverage
 
-REGIONS = ("artery", "vein", "vessel", "fov")
-
 
 @dataclass(frozen=True)
 class FundusImage:
-    """An image at full resolution: `rgb` (H, W, 3) uint8, `fov` (H, W) bool, and its row of the manifest.
+    """An image at full resolution.
 
-    The row gives `image` and, where the manifest has them, the paths of mask files (absolute, or None). Orientation:
-    EXIF's, 1 to 8, that `rgb` has been turned by; 1 where the file stores it upright.
+    Attributes:
+        rgb: (H, W, 3) uint8, upright.
+        fov: (H, W) bool, the field of view.
+        row: the image's row of the manifest: `image` and, if the manifest has them, the paths of mask files (absolute,
+            or None).
+        orientation: EXIF orientation, 1 to 8, by which `rgb` has been rotated; 1 if the file stores it upright.
     """
 
     rgb: np.ndarray
@@ -29,10 +31,15 @@ class FundusImage:
 
 @dataclass(frozen=True)
 class VesselMasks:
-    """(H, W) bool each, at the image's resolution. Uncertain: vessel, but artery, vein or both is undecided.
+    """The vessel masks of an image, at the image's resolution.
 
-    Disagreement: how far apart an ensemble's members are, 0 (agreed) to 0.5; None for sources that are no ensemble.
-    Note: what was done to the masks that a reader should know; "" for nothing.
+    Attributes:
+        artery: (H, W) bool.
+        vein: (H, W) bool.
+        uncertain: (H, W) bool, vessel pixels that may be artery, vein or both.
+        disagreement: disagreement of an ensemble's members, 0 (all agree) to 0.5; None for a source that is not an
+            ensemble.
+        note: a change to the masks that a reader should know of, or "".
     """
 
     artery: np.ndarray
@@ -43,23 +50,41 @@ class VesselMasks:
 
 
 class VesselSource(Protocol):
-    """Segments images. `provenance` says what made the masks (name, size, SHA-256 of weights), and under
-    `caution`, where there is one, what a reader of any number made from them must know."""
+    """The interface of a vessel source.
+
+    Attributes:
+        provenance: the origin of the masks (name, size, SHA-256 of weights) and, optionally under `caution`, a warning
+            for the interpretation of results from these masks.
+    """
 
     provenance: dict[str, str]
 
     def segment(self, images: Sequence[FundusImage]) -> list[VesselMasks]:
-        """One result per image, in order. Raises ValueError where an image has no usable masks."""
+        """Segments images.
+
+        Returns:
+            One result per image, in the same order.
+
+        Raises:
+            ValueError: an image has no usable masks.
+        """
         ...
 
 
 @runtime_checkable
 class ChecksImages(Protocol):
-    """A vessel source that can see before a run that images will not get masks of their own."""
+    """A vessel source that can check before a run that each image has its own masks."""
 
     def check(self, test: Sequence[str], others: Sequence[str]) -> None:
-        """Raises ValueError, in one line, for the images to segment and the cohort's others, as the manifest names
-        them."""
+        """Checks the images of a cohort.
+
+        Args:
+            test: the images to segment, as named in the manifest.
+            others: the other images of the cohort.
+
+        Raises:
+            ValueError: an image does not have its own masks; the message is one line.
+        """
         ...
 
 
@@ -69,7 +94,14 @@ _FACTORIES: dict[str, Factory] = {}
 
 
 def vessel_source(name: str) -> Callable[[Factory], Factory]:
-    """Register a factory `(weights, size, device) -> VesselSource` under the name that users type."""
+    """Decorator that registers a factory `(weights, size, device) -> VesselSource`.
+
+    Args:
+        name: the name of the source in a configuration.
+
+    Raises:
+        ValueError: the name is already registered.
+    """
 
     def register(factory: Factory) -> Factory:
         if name in _FACTORIES:
@@ -86,15 +118,16 @@ def source_names() -> list[str]:
 
 
 def open_source(name: str, weights: Path | None = None, size: int | None = None, device: str = "cpu") -> VesselSource:
-    """The vessel source of that name.
+    """The vessel source of a name.
 
     Args:
-        weights: file or folder the source needs; None for a source that needs none.
-        size: side in pixels at which a network sees the image; None for the side it was trained at.
-        device: torch device, for sources that are networks.
+        name: one of `source_names()`.
+        weights: file or folder that the source needs; None for a source without weights.
+        size: side of a network's input in pixels; None for the size in training.
+        device: torch device of a network.
 
     Raises:
-        ValueError: no source of that name; weights missing or not those of the source.
+        ValueError: there is no source of this name, or the weights are missing or do not belong to the source.
     """
     if name not in _FACTORIES:
         close = get_close_matches(name, _FACTORIES, n=1)
@@ -104,13 +137,19 @@ def open_source(name: str, weights: Path | None = None, size: int | None = None,
 
 
 def regions(masks: VesselMasks, fov: np.ndarray, square: Square, size: int) -> np.ndarray:
-    """The regions of an image on its square crop, as coverage planes in the order of `REGIONS`.
+    """The regions of an image on its square crop, as coverage planes in the order of `xai.planes.REGIONS`.
 
-    Uncertain pixels (in AutoMorph mostly crossings) count as artery and as vein, and once in the union. Vessels count
-    inside the field of view alone, so artery and vein never exceed vessel, nor vessel the field of view.
+    Uncertain pixels (in AutoMorph mostly crossings) count as artery and as vein, and once in the union. Vessels outside
+    the field of view do not count, so artery and vein never exceed vessel, and vessel never exceeds the field of view.
+
+    Args:
+        masks: the vessel masks.
+        fov: (H, W) bool, the field of view.
+        square: the square crop.
+        size: side of the planes in pixels.
 
     Returns:
-        (4, size, size) uint8, 0 to 255 for a share of 0 to 1.
+        (4, size, size) uint8, 0 to 255 for a coverage of 0 to 1.
     """
     artery = (masks.artery | masks.uncertain) & fov
     vein = (masks.vein | masks.uncertain) & fov
@@ -118,14 +157,14 @@ def regions(masks: VesselMasks, fov: np.ndarray, square: Square, size: int) -> n
 
 
 def binary(planes: np.ndarray) -> np.ndarray:
-    """Coverage as yes or no, as in the published study: all of a pixel of which at least half lies inside, else none.
+    """Binary coverage, as in the published study: a pixel is fully inside if at least half of it is, otherwise outside.
 
-    Vessels much thinner than a pixel vanish.
+    Vessels that are much thinner than a pixel vanish.
 
     Args:
         planes: uint8 of any shape, as `regions` returns them.
 
     Returns:
-        The same shape, uint8 of 0 and 255.
+        uint8 of 0 and 255, in the same shape.
     """
     return np.where(planes >= 128, 255, 0).astype(np.uint8)

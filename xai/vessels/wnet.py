@@ -1,4 +1,4 @@
-"""Vessel source "wnet": the W-Net of lwnet for arteries and veins.
+"""Vessel source "wnet": lwnet's W-Net for arteries and veins.
 
 Galdran et al., "State-of-the-art retinal vessel segmentation with minimalistic models", Scientific Reports 2022;
 weights and processing: GitHub agaldran/lwnet (MIT), the weights as safetensors under upstream's names.
@@ -18,17 +18,17 @@ from backbones.checkpoint import sha256
 from xai.crop import bounding_box
 from xai.vessels.source import FundusImage, VesselMasks, vessel_source
 
-# Of arteries drawn by experts, on 23 images, it called between 2 and 38 % vein (docs/vessels.md).
-CAUTION = "W-Net often takes arteries for veins: trust the vessel ratio before those of artery and vein."
+# On 23 images W-Net classified 2 to 38 % of the experts' artery pixels as vein (docs/vessels.md).
+CAUTION = "W-Net often classifies arteries as veins: rely on the vessel ratio rather than on those of artery and vein."
 
 _CHANNELS = (8, 16, 32, 64)
 _CLASSES = 4  # background, uncertain, artery, vein
-_STEP = 8  # three times halved, without padding
+_STEP = 8  # halved three times, without padding
 _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
 class _Block(nn.Module):
-    """Two times convolution, ReLU, BatchNorm (in that order), plus a linear shortcut."""
+    """Twice convolution, ReLU and BatchNorm (in this order), plus a linear shortcut."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 
 class _Up(nn.Module):
-    """Doubles the deeper map's size, joins the encoder's map of that size (deeper first), and mixes both."""
+    """Doubles the deeper map's size, concatenates the encoder's map of this size, and convolves both."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _UNet(nn.Module):
 
 
 class WNet(nn.Module):
-    """Two U-Nets in a row; the second sees the picture and the first one's raw logits."""
+    """Two U-Nets in sequence; the second one's input is the image and the first one's logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,21 +84,30 @@ class WNet(nn.Module):
         self.unet2 = _UNet(3 + _CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) float in 0..1, H and W multiples of 8 -> (B, 4, H, W) logits."""
+        """Class logits.
+
+        Args:
+            x: (B, 3, H, W) float in 0..1, H and W multiples of 8.
+
+        Returns:
+            (B, 4, H, W): background, uncertain, artery, vein.
+        """
         return self.unet2(torch.cat([x, self.unet1(x)], dim=1))
 
 
 class WNetSource:
-    """Segments with a W-Net of lwnet. The uncertain class is shared out, so no pixel comes back as uncertain.
+    """Segments images with one of lwnet's W-Nets. The uncertain class is divided between artery and vein.
 
     Args:
-        weights: `.safetensors` file with upstream's names.
-        size: side in pixels of the network's input, a multiple of 8; None for the one the weights were trained at, or
-            the field of view's own where that is smaller: on enlarged images arteries are taken for veins.
-        flips: average over the four mirror images, as upstream does; a quarter of the time without.
+        weights: `.safetensors` file with upstream's keys.
+        size: side of the network's input in pixels, a multiple of 8. None for the size in training, or the size of the
+            field of view if this is smaller, because on enlarged images arteries are classified as veins.
+        device: torch device.
+        flips: average over the four mirror images, as upstream does; without, it takes a quarter of the time.
 
     Raises:
-        ValueError: the file is not a W-Net's, or `size` is None and the file does not tell it, or no multiple of 8.
+        ValueError: the file is not a W-Net's, `size` is None and the file does not state the size in training, or
+            `size` is not a multiple of 8.
     """
 
     def __init__(self, weights: Path, size: int | None = None, device: str = "cpu", flips: bool = True) -> None:
@@ -106,7 +115,7 @@ class WNetSource:
         self.may_enlarge = size is not None
         size = trained_size if size is None else size
         if size is None:
-            raise ValueError(f"{weights}: the file does not tell the size it was trained at (im_size): give a size")
+            raise ValueError(f"{weights}: the file does not state the size in training (im_size): give a size")
         if size < _STEP or size % _STEP:
             raise ValueError(f"W-Net needs a size that is a multiple of {_STEP}, not {size}")
         self.size = size
@@ -123,7 +132,7 @@ class WNetSource:
         }
 
     def segment(self, images: Sequence[FundusImage]) -> list[VesselMasks]:
-        """Artery and vein of each image, inside its field of view."""
+        """The masks of each image, inside its field of view. No pixel is uncertain."""
         return [self._masks(image) for image in images]
 
     def _masks(self, image: FundusImage) -> VesselMasks:
@@ -131,7 +140,7 @@ class WNetSource:
         return to_masks(maps, image.fov)
 
     def _size(self, fov: np.ndarray) -> int:
-        """The input's side for an image with that field of view."""
+        """Side of the input for an image with this field of view."""
         if self.may_enlarge:
             return self.size
         longest = max(side.stop - side.start for side in bounding_box(fov))
@@ -139,7 +148,14 @@ class WNetSource:
 
     @torch.inference_mode()
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
-        """(B, S, S, 3) uint8 -> (B, 3, S, S) float32 of background, artery, vein; uncertain goes half to either."""
+        """Class probabilities; those of the uncertain class are divided equally between artery and vein.
+
+        Args:
+            inputs: (B, S, S, 3) uint8.
+
+        Returns:
+            (B, 3, S, S) float32: background, artery, vein.
+        """
         pictures = torch.tensor(inputs, device=self.device).permute(0, 3, 1, 2).float() / 255
         background, uncertain, artery, vein = self._average(pictures).unbind(dim=1)
         return torch.stack([background, artery + uncertain / 2, vein + uncertain / 2], dim=1).cpu().numpy()
@@ -155,7 +171,7 @@ class WNetSource:
 
 @vessel_source("wnet")
 def open_wnet(weights: Path | None, size: int | None, device: str) -> WNetSource:
-    """W-Net from its weights file, at `size` or the size it was trained at."""
+    """The source for a W-Net's weights file, with inputs of `size` or the size in training."""
     if weights is None:
         raise ValueError(
             "vessel source 'wnet' needs weights: name the .safetensors file of a W-Net (GitHub agaldran/lwnet)"
@@ -164,10 +180,14 @@ def open_wnet(weights: Path | None, size: int | None, device: str) -> WNetSource
 
 
 def load_wnet(weights: Path) -> tuple[WNet, int | None]:
-    """The network in eval mode, and the side in pixels it was trained at where the file's metadata tell it (`im_size`).
+    """Loads a W-Net.
+
+    Returns:
+        The network in eval mode, and the side of its training images in pixels, or None if the file's metadata do not
+        state it (`im_size`).
 
     Raises:
-        ValueError: not a safetensors file, or its names and shapes are not exactly those of a W-Net.
+        ValueError: the file is not safetensors, or its keys and shapes are not exactly those of a W-Net.
     """
     try:
         with safe_open(weights, "pt") as file:
@@ -193,15 +213,21 @@ def _few(tensors: list[tuple[str, tuple[int, ...]]]) -> str:
 
 
 def network_input(image: FundusImage, size: int) -> np.ndarray:
-    """The field of view's bounding box as (size, size, 3) uint8, its aspect ratio not kept (Pillow bilinear)."""
+    """The bounding box of the field of view, resized to (size, size, 3) uint8 without keeping its aspect ratio.
+
+    Pillow's bilinear interpolation is used.
+    """
     box = Image.fromarray(image.rgb[bounding_box(image.fov)])
     return np.asarray(box.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def to_masks(probabilities: np.ndarray, fov: np.ndarray) -> VesselMasks:
-    """The most probable class of each pixel inside the (H, W) field of view, from (3, S, S) maps of its bounding box.
+    """The most probable class of each pixel inside the field of view.
 
-    The maps (background, artery, vein; they sum to 1) are brought to the box's size with cubic splines.
+    Args:
+        probabilities: (3, S, S) maps of background, artery and vein on the bounding box of the field of view, which add
+            up to 1. They are resized to the box with cubic splines.
+        fov: (H, W) bool, the field of view.
     """
     box = bounding_box(fov)
     inside = fov[box]
@@ -214,19 +240,19 @@ def to_masks(probabilities: np.ndarray, fov: np.ndarray) -> VesselMasks:
 
 
 def _resize_spline(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Cubic-spline resize of an (h, w) float map, equal to scikit-image's `resize(order=3)` without its clipping.
+    """Cubic-spline resize of a map (h, w), equal to scikit-image's `resize(order=3)` without its clipping.
 
-    As the resize is separable, two sparse products replace an evaluation point by point: several times faster.
+    The resize is separable, so it is computed as two sparse products, several times faster than point by point.
     """
     factors = np.divide(plane.shape, shape)
-    smooth = ndimage.gaussian_filter(plane, np.maximum(0, (factors - 1) / 2), mode="mirror")  # only where it shrinks
+    smooth = ndimage.gaussian_filter(plane, np.maximum(0, (factors - 1) / 2), mode="mirror")  # only if it shrinks
     coefficients = ndimage.spline_filter(smooth, order=3, output=np.float32, mode="mirror")
     rows, columns = map(_spline_weights, plane.shape, shape)
     return (columns @ (rows @ coefficients).T).T
 
 
 def _spline_weights(length: int, resized: int) -> sparse.csr_array:
-    """(resized, length): the cubic B-splines around each new pixel's centre, mirrored at the ends."""
+    """Weights (resized, length) of the cubic B-splines around each new pixel's centre, mirrored at the ends."""
     position = (np.arange(resized) + 0.5) * length / resized - 0.5
     first = np.floor(position).astype(int)
     t = position - first

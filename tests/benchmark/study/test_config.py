@@ -170,7 +170,7 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"strategies": ["lorra"]}, "strategies.0: strategy 'lorra' is unknown; did you mean lora?"),
         ({"strategies": [{"name": "lora", "rnak": 4}]}, "strategies.0: strategy lora: no option rnak; known: learnin"),
         ({"strategies": [{"name": "partial", "blocks": "two"}]}, "strategies.0: blocks: Input should be a valid inte"),
-        ({"strategies": [{"name": "partial", "blocks": 4}]}, "strategies: on openclip-tiny, partial: 4 blocks of "),
+        ({"strategies": [{"name": "partial", "blocks": 4}]}, "strategies: on openclip-tiny, partial: blocks is 4, bu"),
         ({"strategies": ["lora", {"name": "lora", "rank": 2}]}, "strategies: lora is listed twice"),
         ({"backbones": ["openclip-tiny", "openclip-tiny"]}, "backbones: openclip-tiny is listed twice"),
         ({"seeds": [1, 1]}, "seeds: the same seed is listed twice"),
@@ -179,7 +179,7 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"backbones": [{"name": "dinov2-tiny", "revision": "v1"}]}, "backbones.0: dinov2-tiny has no weights on the"),
         ({"strategies": [{"name": "lora", "rank": 0}]}, "strategies.0: lora: rank must be at least 1, not 0"),
         ({"strategies": [{"name": "full", "layer_decay": 2}]}, "strategies.0: full: layer_decay is above 0 and at mo"),
-        ({"strategies": [{"name": "lora", "learning_rate": -1}]}, "strategies.0: lora: learning_rate must not be neg"),
+        ({"strategies": [{"name": "lora", "learning_rate": -1}]}, "strategies.0: lora: learning_rate must be at leas"),
         ({"training": {"micro_batch": 64}}, "training: micro_batch (64) is larger than batch_size (32)"),
         ({"training": {"balance": "sample"}}, "training.balance: Input should be 'weights', 'sampling' or 'none'"),
         ({"embeddings": {"dtype": "int8"}}, "embeddings.dtype: Input should be 'float16' or 'bfloat16'"),
@@ -189,13 +189,13 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"strategies": ["full", {"name": "lora", "targets": "q_proj"}]}, "strategies.1: targets match no module of o"),
         ({"strategies": [{"name": "lora", "targets": "("}]}, "strategies.0: lora: targets '(' is not a regular expres"),
         ({"strategies": [{"name": "lora", "targets": 5}]}, "strategies.0: targets: Input should be a valid string"),
-        ({"strategies": [{"name": "lora", "rank": 97}]}, "strategies.0: rank 97 is more than the attention of opencli"),
+        ({"strategies": [{"name": "lora", "rank": 97}]}, "strategies.0: rank 97 is too high for the attention of open"),
         ({"strategies": [{"name": "full", "learning_rate": float("inf")}]}, "strategies.0: full: learning_rate mu"),
         ({"strategies": [{"name": "full", "learning_rate": 0}], "search": {}}, "strategies.0: a search needs a learni"),
         ({"training": {"weight_decay": float("nan")}}, "training.weight_decay: Input should be a finite number"),
         ({"embeddings": {"max_gib": float("inf")}}, "embeddings.max_gib: Input should be a finite number"),
         ({"backbones": ["timm:vit_pwee_patch16_reg1_gap_256"]}, "backbones.0: timm:vit_pwee_patch16_reg1_gap_256: its"),
-        ({"backbones": ["timm:test_vit3"], "explain": {"method": "rollout"}}, "explain: on timm:test_vit3, rollout kn"),
+        ({"backbones": ["timm:test_vit3"], "explain": {"method": "rollout"}}, "explain: on timm:test_vit3, rollout su"),
         ({"cohort": {"manifest": "a", "patient_pattern": "(a{99999999999})"}}, "cohort.patient_pattern: '(a{999999999"),
     ],
 )  # fmt: skip
@@ -206,8 +206,9 @@ def test_a_fault_is_one_line_that_names_the_key(refusal, change, message):
 def test_targets_of_another_model_are_refused_before_anything_runs(refusal):
     """huggingface/peft#40, hiyouga/LlamaFactory#43, #1785."""
     study = STUDY | {"backbones": ["retfound-tiny"], "strategies": [{"name": "lora", "targets": "[.]*(q_proj|v_proj)"}]}
-    message = "strategies.0: targets match no module of retfound-tiny; they are blocks.0.attn.qkv, blocks.0.attn.proj, "
-    assert only(refusal(study)).startswith(message)
+    refused = only(refusal(study))
+    assert refused.startswith("strategies.0: targets match no module of retfound-tiny; ")
+    assert ": blocks.0.attn.qkv, blocks.0.attn.proj, " in refused
 
 
 def test_targets_must_fit_every_backbone(refusal):

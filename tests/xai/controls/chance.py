@@ -1,11 +1,11 @@
-"""What the two nulls of the vessel ratio detect, on synthetic eyes: the table of docs/controls.md.
+"""Power and coverage of the two tests of the vessel ratio on synthetic eyes: the table of docs/controls.md.
 
     python -m tests.xai.controls.chance [--studies 200] [--patients 12]
 
-Every study takes other patients from a pool of synthetic eyes, one to four images each, and draws maps of one kind on a
-16x16 grid: what the kind says, times a smooth random field that a patient's images share for nine tenths of its
-variance. Printed is how often p is at most 0.05, and how often the interval of ratio over null holds its true value,
-the ratio of the means over all studies.
+Every study draws patients with one to four images from a pool of synthetic eyes, and maps of one kind on a 16x16 grid:
+the pattern of the kind times a smooth random field, nine tenths of whose variance a patient's images share. The table
+shows how often p is at most 0.05, and how often the interval of ratio over null contains the true value, which is the
+ratio of the means over all studies.
 """
 
 import argparse
@@ -93,12 +93,12 @@ def of_disc(pool: Pool, image: int) -> np.ndarray:
 
 
 def of_layout(pool: Pool, image: int) -> np.ndarray:
-    """Bright in the same place of every field of view, between its middle and the disc."""
+    """Bright at the same position in every field of view, between its middle and the disc."""
     return 0.05 + on_grid(around(np.array([SIDE / 2, 0.62 * SIDE])))
 
 
 def of_arcades(pool: Pool, image: int) -> np.ndarray:
-    """Where other eyes have vessels; of this one nothing but where its disc lies."""
+    """Bright where other eyes have vessels; depends on this eye only through the position of its disc."""
     moved = ndimage.shift(pool.density, pool.centres[image] - pool.centres.mean(axis=0), order=1, mode="nearest")
     return 0.01 + on_grid(moved)
 
@@ -163,7 +163,7 @@ def _field(rng: np.random.Generator) -> np.ndarray:
 
 
 def with_replacement(study: Study, seed: int) -> float:
-    """The p-value where every patient gets those of any other, independently, as they lie in the field of view."""
+    """The p-value if each patient independently gets the vessels of any other patient, without alignment."""
     ratios = {RATIO: vessel_saliency(study.maps, study.planes)[RATIO]}
     poses = find_poses(study.planes, study.eyes, None)
     (pairs,) = exchanged._pair_ratios(

@@ -1,4 +1,4 @@
-"""Small images of random vessels, and the nulls of the vessel ratio one pair at a time."""
+"""Small images of random vessels, and the null distribution of the vessel ratio computed pair by pair."""
 
 import numpy as np
 
@@ -23,9 +23,10 @@ def cohort(patients, images=2, seed=0, fov=None):
 
 
 def by_hand(one, own, other, ratio):
-    """The null of one map against other planes, both binary at the rim: where both fields of view are, other less own.
+    """The null value of one map on the planes of another image, in the shared field of view, minus that on its own.
 
-    The whole-picture convention counts the corners of the map's own field of view, and nothing of what is not shared.
+    Both fields of view are binary. The convention of the whole image also counts the corners outside the map's own
+    field of view, but no pixels inside it that are not shared.
     """
     shared = (own[3] > 0) & (other[3] > 0)
     counted = shared if ratio.endswith("_fov") else shared | (own[3] == 0)

@@ -36,7 +36,7 @@ def real(shared, name):
 
 
 def check(rgb, planes):
-    """What holds of any image; returns what was made of it."""
+    """Checks the properties that hold for every image, and returns the result."""
     before = rgb.copy()
     found = erase(rgb, planes)
     retina, vessel = planes[3] == 255, planes[2] > 0
@@ -101,7 +101,7 @@ def test_vessels_at_the_rim_are_not_painted_black():
 
 
 def test_the_control_looks_for_the_emptiest_place():
-    """Vessels in one half leave the other half free for all of their shape."""
+    """Vessels in one half leave the other half free for a control of the same shape."""
     vessel = np.zeros((64, 64), np.uint8)
     vessel[8:56:8, 4:28] = 255
     planes = np.stack([vessel, np.zeros_like(vessel), vessel, np.full_like(vessel, 255)])
@@ -131,5 +131,5 @@ def test_what_cannot_be_erased():
     planes[:3] = 0
     with pytest.raises(ValueError, match="no vessels to erase"):
         erase(rgb, planes)
-    with pytest.raises(ValueError, match=r"take 100% of the field of view: no room for a control"):
+    with pytest.raises(ValueError, match=r"cover 100% of the field of view: no room for a control"):
         erase(rgb, np.full_like(planes, 255))

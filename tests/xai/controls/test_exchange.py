@@ -1,4 +1,4 @@
-"""The ratio of a map against foreign vessels, whose field of view is another."""
+"""The ratio of a map on the vessels of another image with another field of view."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_both_vessels_are_compared_where_both_were_seen(ratio):
 
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_ones_own_vessels_give_the_ordinary_ratio(ratio):
-    """At a rim that the field of view holds in part as well."""
+    """Also at a rim whose pixels are only partly inside the field of view."""
     maps, planes, _ = cohort(2, images=1)
     planes[:, :, 0] = np.minimum(planes[:, :, 0], 100)
     np.testing.assert_allclose(np.diag(nulls(maps, planes, ratio)), vessel_saliency(maps, planes)[ratio], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The p-values and means of a null made by hand."""
+"""The p-values and means of a null distribution that is given by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The cascade takes everything that was learned, in order, and nothing of the original; the similarities are right."""
+"""The cascade re-initialises all trained weights in order and leaves the original unchanged; similarities are right."""
 
 import copy
 
@@ -20,7 +20,7 @@ DEPTH = 4
 
 
 def trained(name, strategy="full"):
-    """A tiny model whose every parameter has moved from where it began."""
+    """A tiny model in which every parameter differs from its initial value."""
     model = backbones.get(name).build()
     backbones.attach_classifier(model, 2, seed=0)
     open_strategy(strategy).apply(model)
@@ -32,7 +32,7 @@ def trained(name, strategy="full"):
 
 
 def part_of(key):
-    """The step at which a parameter of a plain model goes."""
+    """The step at which a parameter of a plain model is re-initialised."""
     if key.startswith("head."):
         return 1
     if key.startswith("blocks."):
@@ -92,7 +92,7 @@ def test_adapters_are_merged_and_go_with_their_block():
 
 
 def test_a_classifier_is_never_zero():
-    """timm's "jax" initialisation would make it so, and no map has a gradient then."""
+    """With timm's "jax" initialisation it would be zero, and no map would have a gradient."""
     model = trained("openclip-tiny")
     assert model.weight_init_mode == "jax"
     _, changed = next(cascade(model))
@@ -150,7 +150,7 @@ def test_pairs_of_other_images_are_of_different_patients():
 
 
 def test_unrelated_smooth_maps_are_as_alike_as_maps_of_other_images():
-    """Smooth fields: a cascade that left nothing and maps of other images have one rank correlation, far from 0."""
+    """Smooth fields: after a full cascade the rank correlation equals that of unrelated images, and is not near 0."""
     generator = np.random.default_rng(0)
     fields = ndimage.gaussian_filter(generator.normal(size=(2, 60, 24, 24)), (0, 0, 3, 3))[..., 4:-4, 4:-4]
     cascaded = abs(rank_correlation(*fields))

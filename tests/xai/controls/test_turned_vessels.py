@@ -65,7 +65,7 @@ def test_by_chance_leaves_out_the_tree_as_it_lies():
 
 
 def test_a_round_map_has_its_own_ratio_by_chance():
-    """Around a disc off the middle, although the field of view cuts the turned tree off."""
+    """Around a disc away from the middle, although the field of view cuts off part of the rotated vessels."""
     y, x = np.mgrid[:112, :112]
     pool = chance.draw_pool(12)
     for image in range(0, 12, 2):

@@ -1,4 +1,4 @@
-"""The vessel permutation test: pairs against the ordinary ratio, draws against their own rules, p-values that hold."""
+"""The vessel permutation test: pairs compared with the ordinary ratio, the rules of the draws, and valid p-values."""
 
 import time
 
@@ -34,7 +34,7 @@ def test_every_draw_is_the_ordinary_ratio_against_one_patients_vessels(ratio):
             by_hand(maps[i], own, planes[j] if (j - i) % 2 == 0 else planes[j][..., ::-1], ratio)
             for j in np.flatnonzero(patients != patients[i])
         ]
-        # A left eye's field of view is mirrored with it, so that of the other side is not quite the own one.
+        # A left eye's field of view is mirrored too, so fields of view of different sides are not exactly equal.
         assert found.expected[i] == pytest.approx(np.mean(others), abs=0.15)
     assert found.observed == pytest.approx(found.ratios.mean())
     np.testing.assert_allclose(found.draws, found.null.mean(axis=1), rtol=1e-6)
@@ -42,7 +42,7 @@ def test_every_draw_is_the_ordinary_ratio_against_one_patients_vessels(ratio):
 
 
 def test_a_draw_permutes_the_patients():
-    """Each patient's vessels cover rows of their own, so that a ratio tells whose they were."""
+    """Each patient's vessels cover different rows, so a ratio shows whose vessels were used."""
     maps, planes, patients = cohort(6)
     maps[:] = np.linspace(5, 1, SIDE)[:, None]
     planes[:, :3] = 0
@@ -56,13 +56,13 @@ def test_a_draw_permutes_the_patients():
     kept = (given == np.arange(6)).sum(axis=1)
     assert {0, 1, 2} <= set(kept), "those that keep some patients belong to the group"
     assert kept.mean() == pytest.approx(1, abs=0.25)
-    # By chance means by others.
+    # The expectation by chance is over other patients only.
     np.testing.assert_allclose(found.expected[::2], (ratios.sum() - ratios) / 5, rtol=1e-5)
     np.testing.assert_allclose(found.given[::2], ratios, rtol=1e-5)  # all maps are alike
 
 
 def test_patients_are_exchanged_among_those_with_as_many_images():
-    """Five with one image, five with two; the vessels' rows tell how many images their patient has."""
+    """Five patients with one image and five with two; the rows of the vessels show the number of images."""
     maps, planes, _ = cohort(15, images=1)
     patients = np.array([*range(5), *np.repeat(np.arange(5, 10), 2)])
     maps[:] = np.linspace(5, 1, SIDE)[:, None]
@@ -125,7 +125,7 @@ def test_saliency_in_ones_own_vessels_stands_out_and_elsewhere_not():
 
 
 def test_maps_alike_everywhere_are_no_evidence():
-    """Every ratio is one: ties count against the finding, and rounding does not break them."""
+    """Every ratio is 1: ties count as at least as extreme, and rounding does not break ties."""
     _, planes, patients = cohort(5)
     found = one_null(np.full((10, SIDE, SIDE), 0.3), planes, patients, draws=50)
     assert found.observed == pytest.approx(1)
@@ -141,7 +141,7 @@ def test_three_patients_cannot_be_significant():
 
 
 def leaning_alike(generator, patients, images):
-    """Maps that know nothing of the vessels; both lean the same way in all eyes, and a patient's eyes are alike."""
+    """Maps that do not depend on the vessels, with a common layout of both in all eyes and similar eyes per patient."""
 
     def field(*shape):
         return 15 * ndimage.gaussian_filter(generator.normal(size=(*shape, SIDE, SIDE)), (0,) * len(shape) + (4, 4))
@@ -170,7 +170,7 @@ def test_p_values_are_right_where_maps_know_nothing_of_the_vessels(images):
 
 
 def test_permuting_has_the_power_that_drawing_with_replacement_lacks():
-    """Patients differ in how far their vessels lie where all maps are bright: drawn freely, that swamps the rest."""
+    """Patients differ in how much their vessels overlap with what all maps highlight, which dominates free draws."""
     with_replacement, permuted = [], []
     for seed in range(20):
         generator = np.random.default_rng(seed)

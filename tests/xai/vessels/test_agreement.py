@@ -55,9 +55,9 @@ def test_overlap_is_scikit_learns(drawn):
     found, expert, fov = drawn
     result = agreement(masks(found), masks(expert), fov)
     close(result.vessel, scores(found[fov] != NONE, expert[fov] != NONE))
-    told = fov & (expert != CROSSING)
-    close(result.artery, scores(np.isin(found[told], (ARTERY, CROSSING)), expert[told] == ARTERY))
-    close(result.vein, scores(np.isin(found[told], (VEIN, CROSSING)), expert[told] == VEIN))
+    decided = fov & (expert != CROSSING)
+    close(result.artery, scores(np.isin(found[decided], (ARTERY, CROSSING)), expert[decided] == ARTERY))
+    close(result.vein, scores(np.isin(found[decided], (VEIN, CROSSING)), expert[decided] == VEIN))
 
 
 def test_confusion_is_scikit_learns(drawn):

@@ -1,4 +1,4 @@
-"""Masks on the image's vessels, turned, and on another eye."""
+"""Masks on the image's own vessels, rotated masks, and masks on another eye."""
 
 from itertools import pairwise
 

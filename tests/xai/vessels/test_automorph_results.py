@@ -95,14 +95,16 @@ def test_vessels_of_a_real_run_are_dark_where_they_lie_and_nowhere_near(real):
 def test_another_image_of_the_same_size_is_refused(results, rgb):
     source = open_source("automorph_results", results)
     for other in (rgb[:, ::-1], np.roll(rgb, 2, axis=1)):
-        with pytest.raises(ValueError, match=r"eye\.jpg: not what AutoMorph saw: .* differs by \d+ grey levels"):
+        with pytest.raises(
+            ValueError, match=r"eye\.jpg: not the image that AutoMorph processed: .* differs by \d+ grey levels"
+        ):
             source.segment([fundus(np.ascontiguousarray(other))])
 
 
 def test_a_real_image_out_of_place_is_refused(real):
     example, rgb, _ = real
     source = open_source("automorph_results", example / "Results")
-    with pytest.raises(ValueError, match="not what AutoMorph saw"):
+    with pytest.raises(ValueError, match="not the image that AutoMorph processed"):
         source.segment([fundus(np.roll(rgb, 3, axis=0), "1.png")])
 
 
@@ -123,7 +125,7 @@ def test_a_image_that_m0_did_not_see_is_named(results, rgb):
         open_source("automorph_results", results).segment([fundus(rgb, "other.jpg")])
 
 
-def test_two_images_of_one_name_are_not_told_apart(results, rgb):
+def test_two_images_of_one_name_are_refused(results, rgb):
     with (results / "M0" / "crop_info.csv").open("a") as file:
         file.write("eye.png,41,55,36,0.1,78.9\n")
     with pytest.raises(ValueError, match=r"eye\.jpg: 2 rows for eye\.png"):
@@ -164,7 +166,7 @@ def test_a_map_of_another_size_is_refused(results, rgb):
 
 
 def test_a_circle_outside_the_image_is_refused(results, rgb):
-    with pytest.raises(ValueError, match=r"eye\.jpg: a circle .* row 40, .* 110x30 pixels: crop_info\.csv is of"):
+    with pytest.raises(ValueError, match=r"eye\.jpg: a circle .* row 40, .* 110x30 pixels: crop_info\.csv belongs to"):
         open_source("automorph_results", results).segment([fundus(rgb[:30])])
 
 
@@ -258,7 +260,7 @@ def test_another_table_under_that_name_is_refused(results):
 
 
 def test_another_folder_is_refused(results):
-    with pytest.raises(ValueError, match=r"M0.crop_info\.csv: not there: name the Results folder"):
+    with pytest.raises(ValueError, match=r"M0.crop_info\.csv: does not exist: name the Results folder"):
         open_source("automorph_results", results / "M2")
 
 

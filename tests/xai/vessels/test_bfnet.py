@@ -24,7 +24,7 @@ def fixtures(shared):
 
 @pytest.fixture(scope="module")
 def ensemble(fixtures, tmp_path_factory):
-    """The reference members as AutoMorph lays out its own, two of three as .pth."""
+    """The reference members in AutoMorph's layout, two of three as .pth."""
     root = tmp_path_factory.mktemp("M2_Artery_vein") / "ALL-AV"
     for member, seed in enumerate((28, 30, 32)):
         folder = root / f"20210724_ALL-AV_randomseed_{seed}" / "Discriminator_unet"
@@ -86,7 +86,7 @@ def test_the_ensembles_mean_and_deviation_are_upstreams(ensemble, fixtures, size
 
 
 class Stub(nn.Module):
-    """Says artery where green is low, vein where blue is, uncertain where both are, nothing outside the disc."""
+    """Predicts artery where green is low, vein where blue is low, uncertain where both are, background outside."""
 
     def forward(self, x):
         red, green, blue = (x < -0.5 * x.abs().amax(dim=(2, 3), keepdim=True)).unbind(dim=1)
@@ -182,14 +182,14 @@ def test_another_size_is_a_multiple_of_16(member, size):
         open_source("bfnet", member, size)
 
 
-def test_provenance_says_which_members(ensemble):
+def test_provenance_names_the_members(ensemble):
     provenance = open_source("bfnet", ensemble).provenance
     assert provenance["name"] == "bfnet"
     assert (provenance["weights"], provenance["members"], provenance["size"]) == ("ALL-AV", "3", "720")
     assert provenance["folders"].startswith("20210724_ALL-AV_randomseed_28/Discriminator_unet, ")
 
 
-def test_provenance_tells_changed_weights(member, editable):
+def test_provenance_changes_with_the_weights(member, editable):
     before = open_source("bfnet", editable).provenance
     assert before["members"] == "1"
     assert before["sha256"] == open_source("bfnet", member).provenance["sha256"]
@@ -235,19 +235,19 @@ def truncate(state):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (rename, r"missing: outc\.conv\.bias; unexpected: other"),
-        (widen, r"another shape: up4\.add\.activation\.0\.weight \(3,\) for \(2,\)"),
+        (widen, r"another shape: up4\.add\.activation\.0\.weight \(3,\) instead of \(2,\)"),
         (truncate, r"inc\.double_conv\.0\.weight is missing"),
     ],
 )
-def test_another_networks_weights_are_refused_with_the_names(editable, change, told):
+def test_another_networks_weights_are_refused_with_the_names(editable, change, message):
     file = editable / "CP_best_F1_all.safetensors"
     state = load_tensors(file)
     change(state)
     save_file(state, file)
-    with pytest.raises(ValueError, match=rf"CP_best_F1_all\.safetensors: .*{told}"):
+    with pytest.raises(ValueError, match=rf"CP_best_F1_all\.safetensors: .*{message}"):
         open_source("bfnet", editable)
 
 

@@ -45,7 +45,7 @@ def test_one_map_of_both_named_twice_is_read_as_two_masks(drawn):
 
 @pytest.mark.parametrize("same", ["file", "pixels"])
 def test_one_mask_under_both_names_is_refused(drawn, same):
-    """Artery and vein ratios would be equal, and nothing would say so."""
+    """Artery and vein ratios would silently be equal."""
     row, artery, _ = drawn
     Image.fromarray(artery).save(row["vein_mask"])
     row = row | ({"vein_mask": row["artery_mask"]} if same == "file" else {})

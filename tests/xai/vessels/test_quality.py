@@ -76,7 +76,7 @@ def test_pixels_partly_vessel_count_by_their_share():
 
 @pytest.mark.parametrize("name", ["hrf_01_dr", "lesav_304", "lesav_12"])
 def test_experts_masks_are_not_flagged(shared, name):
-    """The images of least vessel, least artery and most artery among 23."""
+    """The images with the fewest vessels, the lowest and the highest share of arteries among 23."""
     folder = shared / "data" / "av_gt"
     artery, uncertain, vein = (np.asarray(Image.open(folder / "av" / f"{name}.png")) > 0).transpose(2, 0, 1)
     fov = np.asarray(Image.open(folder / "fov" / f"{name}.png")) > 0
@@ -95,7 +95,7 @@ def test_experts_masks_are_not_flagged(shared, name):
     ],
 )
 def test_arteries_that_are_nearly_the_veins(shared_pixels, flags):
-    """Of 400 pixels of each, that share is in both."""
+    """Artery and vein have 400 pixels each, of which this share is in both."""
     case = planes(vessel=0)
     both = round(400 * shared_pixels)
     case[0, :4] = 255

@@ -64,7 +64,7 @@ def test_regions_are_nested(seed, size):
 
 
 def test_binary_takes_a_pixel_of_which_half_is_vessel_and_loses_a_thin_one():
-    """A vessel one full-resolution pixel wide in output pixels of 2 is half of them; of 4, a quarter."""
+    """A vessel one pixel wide covers half of output pixels that are 2 pixels wide, and a quarter of those with 4."""
     fov = np.ones((16, 16), dtype=bool)
     artery = np.zeros_like(fov)
     artery[:, 4] = True

@@ -173,7 +173,7 @@ def test_provenance_names_the_weights(wnet_av):
     assert source.provenance["weights"] == "wnet_hrf.safetensors"
     assert source.provenance["size"] == "1024 or the image's"
     assert len(source.provenance["sha256"]) == 64
-    assert "vessel ratio" in source.provenance["caution"], "arteries and veins are confused: the reader is told"
+    assert "vessel ratio" in source.provenance["caution"], "a reader must know that arteries and veins are confused"
 
 
 def test_weights_are_needed():
