@@ -221,8 +221,8 @@ def test_memory_that_is_short_is_said_before_the_start(tmp_path: Path, monkeypat
     """ray-project/ray#51946: other programs hold it, and Ray would end its workers for ever."""
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.0001")
     said = refused(tmp_path / "ray.log")
-    assert said.startswith("memory of this machine is short: ")
-    assert re.search(r"it is held by \S.* GiB, ", said), "who takes it"
+    assert said.startswith("this machine is short of memory: ")
+    assert re.search(r"the largest processes are \S.* GiB, ", said), "who takes it"
 
 
 def test_workers_that_would_end_at_once_are_said_before_the_start(
@@ -253,7 +253,7 @@ def test_a_start_that_came_too_late_is_tried_again(
     monkeypatch.setattr(ray, "init", init)
     log_file = tmp_path / "ray.log"
     if slow_starts == 3:
-        assert "this machine is too busy for it now" in refused(log_file)
+        assert "this machine is too busy now" in refused(log_file)
     else:
         with connect(None, log_file=log_file, cpus=1) as cluster:
             assert cluster.cpus == 1
@@ -364,6 +364,6 @@ def test_memory_that_stays_short_is_said_and_ends_the_study(tmp_path: Path, acto
     script.write_text(textwrap.dedent(SHORT.format(root=str(ROOT), actors=actors)), encoding="utf-8")
     environment = os.environ | {"RAY_memory_usage_threshold": "0.001", "RETINA_BENCHMARK_PATIENCE": "0.5"}
     done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert "said: waiting: memory of this machine is short, and Ray ends workers and starts them again" in done.stdout
+    assert "said: waiting: this machine is short of memory, and Ray ends workers and starts them again" in done.stdout
     (ended,) = (line for line in done.stdout.splitlines() if line.startswith("ended:"))
     assert re.search(r"this machine's is held by \S.* GiB.*--resume", ended)

@@ -104,11 +104,11 @@ def test_workers_that_end_again_and_again_end_the_stream(step, monkeypatch):
     """ray-project/ray#44744: "infinite retries remaining", and nothing on the screen."""
     monkeypatch.setenv(PATIENCE, "0.1")
     said, before = [], signal.getsignal(signal.SIGUSR2)
-    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: workers end by themselves") as caught:
+    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: workers end unexpectedly") as caught:
         list(stream([{"number": 1}], [step], 1, on_wait=said.append))
     assert "\n" not in str(caught.value)
     # On a busy machine no worker may have started when it first looks.
-    assert any(line.startswith("waiting: workers end by themselves and are started again") for line in said)
+    assert any(line.startswith("waiting: workers end unexpectedly and are started again") for line in said)
     assert signal.getsignal(signal.SIGUSR2) == before
     assert list(stream([{"number": 2}], [Each(same)], 1)) == [{"number": 2}], "Ray is as before"
 

@@ -131,10 +131,10 @@ def test_ctrl_c_is_not_swallowed(tmp_path):
 def test_trials_that_can_never_run_end_with_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv(PATIENCE, "0.1")
     said = []
-    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: no node of 1 has 1 CPUs and 1 GPUs") as caught:
+    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: none of 1 nodes has the 1 CPUs and 1 GPUs") as caught:
         run_trials(["one"], work, cpus=1, gpus=1, storage=tmp_path, on_report=print, on_end=print, on_wait=said.append)
     assert "\n" not in str(caught.value)
-    assert [line.partition(",")[0] for line in said] == ["waiting: no node of 1 has 1 CPUs and 1 GPUs"]
+    assert [line.partition(",")[0] for line in said] == ["waiting: none of 1 nodes has the 1 CPUs and 1 GPUs that resources in the configuration request"]
 
 
 def take_long(name, report):

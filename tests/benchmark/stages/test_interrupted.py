@@ -141,7 +141,7 @@ def test_a_second_start_is_one_line_and_the_first_ends_in_order(folder):
         second = ended(*command(folder / "study.yaml", out, *options))
         assert second.returncode == 1
         (line,) = second.stderr.splitlines()
-        assert line.startswith(f"error: {out} is in use by process {first.pid} on ")
+        assert line.startswith(f"error: {out} has been in use by process {first.pid} on ")
     until(lambda: any(out.glob("embeddings/*/*.npy")), first)
     for _ in range(2):  # as `timeout` does: to its child, and to the group
         first.send_signal(signal.SIGTERM)

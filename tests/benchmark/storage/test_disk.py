@@ -75,7 +75,7 @@ def test_a_file_that_may_not_be_so_large_is_one_line_for_every_writer(tmp_path):
     said, left = written_under("ulimit -f 3000", tmp_path)
     for name, line in said.items():
         assert line.startswith(f"{tmp_path / name}: File too large: "), name
-        assert "raise the largest size of a file (`ulimit -f`" in line
+        assert "raise the file size limit (`ulimit -f`" in line
     assert left == []
 
 

@@ -65,13 +65,13 @@ def test_a_claimed_directory_holds_the_configuration_and_room_for_the_log(direct
 
 def test_a_directory_in_use_is_refused_without_resume(directory, study):
     directory.claim(study, resume=False)
-    with pytest.raises(UserError, match=r"holds a run already: add --resume .* or choose another --out"):
+    with pytest.raises(UserError, match=r"already holds a run: add --resume .* or choose another --out"):
         directory.claim(study, resume=False)
     directory.claim(study, resume=True)
 
 
 def test_there_must_be_something_to_resume(directory, study):
-    with pytest.raises(UserError, match="no run to resume; leave --resume out"):
+    with pytest.raises(UserError, match="no run to resume; omit --resume"):
         directory.claim(study, resume=True)
     assert not directory.path.exists()
 
@@ -85,7 +85,7 @@ def test_an_empty_folder_may_be_claimed_either_way(directory, study):
 def test_a_path_that_cannot_be_a_folder_is_one_line(tmp_path, study):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "x"):
-        with pytest.raises(UserError, match=r"cannot be made a run directory .*; choose another --out"):
+        with pytest.raises(UserError, match=r"cannot be used as a run directory .*; choose another --out"):
             RunDirectory(path).claim(study, resume=False)
 
 
@@ -107,7 +107,7 @@ MIXING = {
 
 @pytest.mark.parametrize("section", MIXING)
 def test_what_was_computed_from_may_not_change(finished, study, section):
-    with pytest.raises(UserError, match=f"started with another {section}; choose another --out, or restore"):
+    with pytest.raises(UserError, match=f"started with different values of {section}; restore them, or choose another"):
         finished.claim(changed(study, section, **MIXING[section]), resume=True)
     assert yaml.safe_load(finished.study.read_text(encoding="utf-8")) == study
 
@@ -126,7 +126,7 @@ def test_a_run_of_a_version_with_fewer_settings_is_continued(finished, study):
     before = yaml.safe_load(finished.study.read_text(encoding="utf-8"))
     del before["cohort"]["positive"], before["statistics"]
     finished.study.write_text(yaml.safe_dump(before), encoding="utf-8")
-    with pytest.raises(UserError, match="started with another cohort"):
+    with pytest.raises(UserError, match="started with different values of cohort"):
         finished.claim(changed(study, "cohort", positive="AMD"), resume=True)
     finished.claim(study, resume=True)
 

@@ -100,10 +100,10 @@ def test_a_run_in_use_is_refused_and_left_alone(directory):
         directory.claim(STUDY, resume=False)
         before = sorted(directory.path.rglob("*"))
         for resume in (False, True):
-            with pytest.raises(UserError, match="is in use by process"), started(directory, STUDY, resume=resume):
+            with pytest.raises(UserError, match="has been in use by process"), started(directory, STUDY, resume=resume):
                 pass
         assert sorted(directory.path.rglob("*")) == before
-    with pytest.raises(UserError, match="holds a run already"), started(directory, STUDY, resume=False):
+    with pytest.raises(UserError, match="already holds a run"), started(directory, STUDY, resume=False):
         pass
     with started(directory, STUDY, resume=True):
         pass
@@ -142,7 +142,7 @@ def test_what_cannot_be_a_folder_is_one_line(tmp_path, out):
     (tmp_path / "loop").symlink_to("loop")
     before = sorted(tmp_path.iterdir())
     run = started(RunDirectory(tmp_path / out), STUDY, resume=False)
-    with pytest.raises(UserError, match=r"cannot be made a run directory \(.+\); choose another --out") as caught, run:
+    with pytest.raises(UserError, match=r"cannot be used as a run directory \(.+\); choose another --out") as caught, run:
         pass
     assert len(str(caught.value).splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
