@@ -131,10 +131,11 @@ def test_ctrl_c_is_not_swallowed(tmp_path):
 def test_trials_that_can_never_run_end_with_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv(PATIENCE, "0.1")
     said = []
-    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: none of 1 nodes has the 1 CPUs and 1 GPUs") as caught:
+    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: none of 1 nodes has the 1 CPUs and") as caught:
         run_trials(["one"], work, cpus=1, gpus=1, storage=tmp_path, on_report=print, on_end=print, on_wait=said.append)
     assert "\n" not in str(caught.value)
-    assert [line.partition(",")[0] for line in said] == ["waiting: none of 1 nodes has the 1 CPUs and 1 GPUs that resources in the configuration request"]
+    assert len(said) == 1
+    assert said[0].startswith("waiting: none of 1 nodes has the 1 CPUs and 1 GPUs")
 
 
 def take_long(name, report):
@@ -173,5 +174,5 @@ def test_a_trial_that_memory_ends_says_so(tmp_path):
         on_report=print,
         on_end=lambda name, error: ended.append(error),
     )
-    assert ended[0].startswith("memory of its machine was short")
+    assert ended[0].startswith("its machine was short of memory")
     assert "resources.batch_size" in ended[0]

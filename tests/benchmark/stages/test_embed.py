@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_said(run_with):
     embed(run)
     assert held(run) == ["block4.npy", "entry.npy"]
     assert (
-        "dinov2-tiny is explained from images or an earlier block: what enters block 3 of it for the test images does "
+        "dinov2-tiny is explained from images or an earlier block: the test images' input of its block 3 does "
         "not fit into embeddings.max_gib (0.0001)"
     ) in said(run)
 
@@ -178,7 +178,7 @@ def test_tokens_beyond_the_type_cost_explanations_time_and_nothing_else(run_with
     embed(run)
     assert held(run) == ["block2.npy", "block4.npy", "entry.npy"]
     assert len(run.trials()) == 3
-    reason = "what enters block 3 does not fit into float16; set embeddings.dtype to bfloat16"
+    reason = "the input of block 3 exceeds the range of float16; set embeddings.dtype to bfloat16"
     assert f"dinov2-tiny is explained from images or an earlier block: dinov2-tiny: {reason}" in said(run)
 
 
@@ -187,4 +187,4 @@ def test_tokens_beyond_the_type_that_training_needs_fail_the_trials(run_with, mo
     run = run_with()
     embed(run)
     assert not run.trials()
-    assert "what enters block 2 does not fit into float16" in said(run)
+    assert "the input of block 2 exceeds the range of float16" in said(run)

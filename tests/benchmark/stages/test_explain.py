@@ -80,8 +80,8 @@ def test_tokens_that_are_not_finite_cost_one_image_its_map_and_no_other(run_with
     tokens[2, 17, 5] = np.nan
     write_array(cache.test(3), tokens)
     explain(run)
-    told = run.reporter.console.file.getvalue()
-    assert "no map of 1 test images, whose tokens are not finite; the first: 2.png" in told
+    printed = run.reporter.console.file.getvalue()
+    assert "no map for 1 test images, whose tokens are not finite; the first: 2.png" in printed
     found = pl.read_parquet(folder_of(run).saliency)
     measures = found.drop("image", "patient_id")
     assert all(value is None for value in measures.row(2))

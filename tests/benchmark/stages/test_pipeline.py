@@ -219,16 +219,16 @@ def two_cpus(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("resources", "told"),
+    ("resources", "needs"),
     [
         ({"cpus": 999}, "999 CPUs, but this machine has 2 CPUs and 0 GPUs: lower resources.cpus in the configuration"),
         ({"gpus": 0.5}, "0.5 GPUs, but this machine has 2 CPUs and 0 GPUs: lower resources.gpus in the configuration"),
         ({"cpus": 3, "gpus": 1}, "3 CPUs and 1 GPUs, but .*: lower resources.cpus and resources.gpus in the"),
     ],
 )
-def test_what_this_machine_will_never_have_is_refused(resources, told, two_cpus, manifest, weights, tmp_path):
+def test_what_this_machine_will_never_have_is_refused(resources, needs, two_cpus, manifest, weights, tmp_path):
     two_cpus(is_local=True)
-    with pytest.raises(UserError, match=f"^a trial asks for {told}"):
+    with pytest.raises(UserError, match=f"^a trial needs {needs}"):
         run_study(study_of(manifest, weights, resources=resources), tmp_path / "run")
 
 

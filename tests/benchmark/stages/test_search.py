@@ -133,7 +133,7 @@ def test_what_is_found_is_kept(searched):
     assert len(kept) == 2
     search(again)
     assert kept == {path: path.stat().st_mtime_ns for path in again.directory.path.glob("search/*")}
-    assert "every cell has its learning rate" in again.reporter.console.file.getvalue()
+    assert "every cell has a learning rate" in again.reporter.console.file.getvalue()
 
 
 def test_no_search_no_line(tmp_path):

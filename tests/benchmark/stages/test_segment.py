@@ -228,7 +228,7 @@ def test_a_study_without_any_mask_ends_here_and_continues_once_they_are_correcte
     run, images = run
     write_parquet(run.directory.cohort, images)
     rewrite(row["artery_mask"], lambda pixels: 255 - pixels)
-    with pytest.raises(UserError, match=r"none of 8 test images has vessel masks .* 0\.png: .* --resume"):
+    with pytest.raises(UserError, match=r"none of 8 test images has usable vessel masks; .* 0\.png: .* --resume"):
         stage.segment(run)
     assert run.directory.completed("segment") is None
     assert pl.read_parquet(run.directory.vessels)["error"].count() == 8

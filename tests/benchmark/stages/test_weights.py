@@ -101,7 +101,7 @@ def test_a_run_does_not_go_on_with_other_weights(run_with, file):
     trial.record.write_text("{}")
     weights(run)  # the same file is no change
     save_file(backbones.get("retfound-tiny-untrained").build(seed=6).state_dict(), file)
-    with pytest.raises(UserError, match="began with other weights of retfound-tiny"):
+    with pytest.raises(UserError, match="began with other weights for retfound-tiny"):
         weights(run)
 
 

@@ -71,11 +71,11 @@ def test_a_second_run_is_refused_with_the_first_ones_process(path, other):
     began = json.loads(path.read_text())["since"]
     with pytest.raises(UserError) as caught, hold(path):
         pass
-    told = str(caught.value)
-    assert told.startswith(f"{path.parent} has been in use by process {other.pid} on {os.uname().nodename} since {began}: ")
-    assert f"`kill {other.pid}`" in told
-    assert "choose another --out" in told
-    assert len(told.splitlines()) == 1
+    message, host = str(caught.value), os.uname().nodename
+    assert message.startswith(f"{path.parent} has been in use by process {other.pid} on {host} since {began}: ")
+    assert f"`kill {other.pid}`" in message
+    assert "choose another --out" in message
+    assert len(message.splitlines()) == 1
     other.communicate()
     assert other.returncode == 0, "the first one goes on and ends"
 
@@ -110,10 +110,10 @@ def test_of_another_machine_only_the_age_counts(path, elsewhere):
     left_behind(path, age=60, pid=1, **elsewhere)
     with pytest.raises(UserError) as caught, hold(path):
         pass
-    told = str(caught.value)
-    assert f"in use by process 1 on {elsewhere.get('host', os.uname().nodename)}" in told
-    assert "last sign of life 60 s ago" in told or "last sign of life 61 s ago" in told
-    assert f"delete {path} (it is ignored after 10 minutes without a sign of life)" in told
+    message = str(caught.value)
+    assert f"in use by process 1 on {elsewhere.get('host', os.uname().nodename)}" in message
+    assert "last sign of life 60 s ago" in message or "last sign of life 61 s ago" in message
+    assert f"delete {path} (it is ignored after 10 minutes without a sign of life)" in message
     left_behind(path, age=601, pid=1, **elsewhere)
     with hold(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()

@@ -142,7 +142,10 @@ def test_what_cannot_be_a_folder_is_one_line(tmp_path, out):
     (tmp_path / "loop").symlink_to("loop")
     before = sorted(tmp_path.iterdir())
     run = started(RunDirectory(tmp_path / out), STUDY, resume=False)
-    with pytest.raises(UserError, match=r"cannot be used as a run directory \(.+\); choose another --out") as caught, run:
+    with (
+        pytest.raises(UserError, match=r"cannot be used as a run directory \(.+\); choose another --out") as caught,
+        run,
+    ):
         pass
     assert len(str(caught.value).splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
