@@ -92,7 +92,7 @@ def find_other_class(explained: Explained) -> None:
 def _by_chance(
     explained: Explained, signed: Tensor, ratios: Sequence[str], tests: dict[str, Callable[..., dict[str, Null]]]
 ) -> tuple[dict[str, dict[str, Any]], pl.DataFrame]:
-    """The contents of `TrialDirectory.vessel_permutation` and `TrialDirectory.chance` for the maps of all test images."""
+    """The content of `TrialDirectory.vessel_permutation` and `TrialDirectory.chance`, from maps of all test images."""
     settings, directory = explained.study.explain, explained.directory
     maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
     planes = settings.masks(open_array(directory.regions))
