@@ -183,10 +183,10 @@ def test_what_is_no_finished_run_is_refused_with_one_line(first, tmp_path):
     started = write_run(tmp_path / "started", {"lora": 1.0})
     RunDirectory(started).cohort.unlink()
     for path, told in (
-        (empty, "no run directory (it has no study.yaml); name what --out named"),
+        (empty, "not a run directory (it has no study.yaml); give the folder passed to --out"),
         (tmp_path / "nothing", "no run directory"),
         (started, "the run has no images yet; finish it with --resume"),
-        (unfinished, "no cell of the run is finished; go on with --resume"),
+        (unfinished, "no trial of the run is finished; continue it with --resume"),
     ):
         for pair in ([first, path], [path, first]):
             with pytest.raises(UserError) as caught:
