@@ -136,5 +136,5 @@ def test_a_cohort_of_images_is_refused(runs):
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no run is there"):
+    with pytest.raises(UserError, match="not a run directory"):
         open_study(RunDirectory(tmp_path))

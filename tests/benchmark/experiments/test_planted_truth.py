@@ -154,7 +154,7 @@ def test_every_trial_with_results_is_read(trials, files):
     assert len(trials) == len(files) == 2 * (4 * len(STRENGTHS) - 1), "one of each run failed"
     assert {trial.seed for trial in trials} == set(range(len(STRENGTHS)))
     assert 0 < sum(trial.predicts for trial in trials) < len(trials)
-    asked = {name: sum(trial.findings[name].says != "no answer" for trial in trials) for name in MEASURES}
+    asked = {name: sum(trial.findings[name].verdict != "no answer" for trial in trials) for name in MEASURES}
     assert asked == dict.fromkeys(MEASURES, len(trials) - 2) | {"ratio": len(trials)}, "one of each has no control"
 
 
@@ -317,7 +317,8 @@ def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
         write_parquet(run.leaderboard("parquet"), build(run, trials_of(study), study.statistics).trials)
     trials = [trial for signal in SIGNALS for trial in read_trials(tmp_path / signal)]
     assert len(trials) == 4
-    assert {finding.says for trial in trials for finding in trial.findings.values()} <= {"above", "below", "not shown"}
+    verdicts = {finding.verdict for trial in trials for finding in trial.findings.values()}
+    assert verdicts <= {"above", "below", "not shown"}
     for trial in trials:
         folder = tmp_path / trial.signal / "trials" / f"{trial.backbone}-{trial.strategy}-s{trial.seed}"
         table = pl.read_parquet(folder / "parameter_randomisation.parquet").drop_nulls()
