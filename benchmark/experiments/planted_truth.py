@@ -150,7 +150,7 @@ def erasure(source: _Source) -> Finding:
 
 
 def dependence(source: _Source) -> Finding:
-    """The page's rule, not adjusted for other trials: without vessels the AUC falls, and more than under the control."""
+    """The page's rule, not adjusted for other trials: without vessels the AUC falls more than under the control."""
     p_value, drops = source.row["depends_p"], [source.row[name] for name in ("auc_drop_erased", DIFFERENCE)]
     if p_value is None:
         return Finding("no answer", math.nan)

@@ -1,4 +1,4 @@
-"""A path is a file's name, never a pattern; a text is a text, never a formula."""
+"""A path is never read as a pattern, and a text is never read as a formula."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmark.tables import csv_text, read_csv, read_parquet
 
-# A download beside an older one (pola-rs/polars#10106), folders named `[id]` (pola-rs/polars#19801), shell patterns.
+# A download next to an older one (pola-rs/polars#10106), folders named `[id]` (pola-rs/polars#19801), shell patterns.
 ODD_NAMES = ["cohort[1]", "r[1-9]", "what?", "all*", "{a,b}", "50 %", "a#b", "~", "$HOME", "file:x", "ö Ω"]
 
 

@@ -77,7 +77,7 @@ def test_the_range_is_that_of_numbers_that_round_to_those_printed(recomputed, pa
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_no_order_behind_the_figures_has_a_lower_p_value(recomputed, pair):
-    """Given which are tied, p falls as rho moves away from 0: the furthest of each pattern of ties is enough."""
+    """For given ties, p falls as rho moves away from 0: the furthest rho of each pattern of ties is enough."""
     x, y = orders(pair)
     furthest = {}
     for index, rho in enumerate(np.abs(spearman_resampled(x, y))):
@@ -90,7 +90,7 @@ def test_no_order_behind_the_figures_has_a_lower_p_value(recomputed, pair):
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_where_the_published_figure_can_be_found_as_a_coefficient(pair):
-    """Only of F1 with the artery ratio, and there only where two unrounded F1 are tied."""
+    """Only for F1 with the artery ratio, and there only if two unrounded F1 are tied."""
     x, y = orders(pair)
     rho = spearman_resampled(x, y)
     tied = np.array([len(set(order)) < 9 for order in x])

@@ -1,4 +1,4 @@
-"""One run at a time in a folder, whatever became of the one before."""
+"""One run at a time in a folder, however the previous run ended."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_a_second_run_is_refused_with_the_first_ones_process(path, other):
     assert "choose another --out" in message
     assert len(message.splitlines()) == 1
     other.communicate()
-    assert other.returncode == 0, "the first one goes on and ends"
+    assert other.returncode == 0, "the first one continues and ends"
 
 
 def test_the_lock_is_gone_with_its_block(path):
@@ -120,7 +120,7 @@ def test_of_another_machine_only_the_age_counts(path, elsewhere):
 
 
 def test_a_lock_that_says_nothing_counts_for_a_moment(path):
-    """Its holder is about to write, or the disk was full."""
+    """Its holder is about to write it, or the disk was full."""
     path.touch()
     with pytest.raises(UserError, match="another run is starting here"), hold(path):
         pass

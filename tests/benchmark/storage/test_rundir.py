@@ -1,4 +1,4 @@
-"""Who may use a run directory, and files that are whole or not there."""
+"""When a run directory may be used, and files that are complete or absent."""
 
 import json
 from copy import deepcopy
@@ -44,7 +44,7 @@ def directory(tmp_path) -> RunDirectory:
 
 @pytest.fixture
 def finished(directory, study) -> RunDirectory:
-    """A run of which the trial `TRIAL` is complete."""
+    """A run whose trial `TRIAL` is complete."""
     directory.claim(study, resume=False)
     directory.complete("prepare", images=3)
     directory.complete("segment")
@@ -113,8 +113,8 @@ def test_what_was_computed_from_may_not_change(finished, study, section):
 
 
 @pytest.mark.parametrize("section", MIXING)
-def test_what_nothing_was_computed_from_may_be_mended(directory, study, section):
-    """A manifest that was refused, for example: the run goes on once it is right."""
+def test_what_nothing_was_computed_from_may_be_corrected(directory, study, section):
+    """For example a manifest that was refused: the run continues once it is correct."""
     directory.claim(study, resume=False)
     now = changed(study, section, **MIXING[section])
     directory.claim(now, resume=True)
@@ -122,7 +122,7 @@ def test_what_nothing_was_computed_from_may_be_mended(directory, study, section)
 
 
 def test_a_run_of_a_version_with_fewer_settings_is_continued(finished, study):
-    """What an earlier version could not write has its default; another value is a change."""
+    """A setting that the earlier version did not have counts as its default; another value is a change."""
     before = yaml.safe_load(finished.study.read_text(encoding="utf-8"))
     del before["cohort"]["positive"], before["statistics"]
     finished.study.write_text(yaml.safe_dump(before), encoding="utf-8")
@@ -133,7 +133,7 @@ def test_a_run_of_a_version_with_fewer_settings_is_continued(finished, study):
 
 def test_every_change_is_named(finished, study):
     now = changed(changed(study, "cohort", max_rejected=0.5), "training", epochs=99)
-    with pytest.raises(UserError, match="another cohort, training;"):
+    with pytest.raises(UserError, match="different values of cohort, training;"):
         finished.claim(now, resume=True)
 
 
@@ -148,7 +148,7 @@ def test_trials_statistics_and_resources_may_change(finished, study):
 def test_a_strategy_that_was_computed_with_may_not_change(finished, study):
     now = deepcopy(study)
     now["strategies"][0] = {"name": "lora", "rank": 2}
-    with pytest.raises(UserError, match=r"another strategies\.lora;"):
+    with pytest.raises(UserError, match=r"different values of strategies\.lora;"):
         finished.claim(now, resume=True)
 
 
@@ -177,7 +177,7 @@ def test_a_backbone_of_any_name_has_folders_of_its_own(directory):
 
 
 class Unwritable:
-    """Breaks off in the middle of writing, as a full disk would."""
+    """Fails in the middle of writing, as on a full disk."""
 
     def __str__(self) -> str:
         raise OSError("no space left on device")
@@ -227,7 +227,7 @@ def test_arrays_come_back_as_they_were_written(tmp_path):
 
 
 def test_paths_in_the_folder_move_with_it(tmp_path):
-    """Files of a synthetic cohort lie there; a moved run finds them, and others where they are."""
+    """A moved run finds the files of its synthetic cohort in its folder, and other files where they are."""
     before, after = RunDirectory(tmp_path / "a [1]"), RunDirectory(tmp_path / "b")
     none = [None, None]
     table = pl.DataFrame(
@@ -267,14 +267,14 @@ def test_a_folder_of_any_name_is_that_folder(tmp_path, study, name):
     write_parquet(directory.cohort, pl.DataFrame({"image": [name]}))
     assert read_parquet(directory.cohort)["image"].to_list() == [name]
     write_array(directory.embeddings("x").entry, np.zeros((1, 1), np.int64))
-    with pytest.raises(UserError, match="another training"):
+    with pytest.raises(UserError, match="different values of training"):
         directory.claim(changed(study, "training", epochs=99), resume=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted({"r1", name})
     assert not any((tmp_path / "r1").iterdir())
 
 
 def test_a_name_that_is_no_text_can_be_written(tmp_path):
-    """A byte of a file's name that is not UTF-8."""
+    """A file name with a byte that is not UTF-8."""
     write_text(tmp_path / "page.html", "name: \udcff\n")
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == "name: \\udcff\n"
     write_json(tmp_path / "a.json", {"name": "\udcff"})
