@@ -67,7 +67,7 @@ def ended(tmp_path_factory) -> Iterator[Ended]:
     one_eye_of_twelve_patients(work / "my data")
     (work / "my study.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
     before = written(clone)
-    for path in (*clone.rglob("*"), clone):  # nobody but the administrator can write here
+    for path in (*clone.rglob("*"), clone):  # only the administrator can write here
         path.chmod(path.stat().st_mode & ~0o222)
 
     def run(python: list[str], study: Path, data: Path, out: Path, cwd: Path, umask: int, variables: dict[str, str]):

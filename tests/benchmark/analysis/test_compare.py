@@ -67,7 +67,7 @@ def test_the_same_patients_are_paired(first, tmp_path):
     assert (row["p_value"], row["method"]) == (pytest.approx(expected.p_value), "DeLong, clustered by patient")
     ratio = only(table, measure="vessel_ratio", strategy="lora")
     assert ratio["difference"] == pytest.approx(0.3, abs=1e-9)
-    assert (ratio["low"], ratio["p_value"]) == (None, None), "both runs scatter alike, so nobody changes the difference"
+    assert (ratio["low"], ratio["p_value"]) == (None, None), "no patient changes the difference"
 
 
 def test_values_and_intervals_are_those_of_the_runs_own_leaderboards(first, tmp_path):

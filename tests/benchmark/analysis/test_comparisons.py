@@ -221,7 +221,7 @@ def test_over_seeds(seeds):
     assert table.select("backbone", "strategy", "n_seeds", "method").unique().rows() == [
         ("model", "lora", 3, "patients and seeds")
     ]
-    # A label of which too few were called wrong is not compared.
+    # A label with too few wrong calls is not compared.
     known = [name for name in MEASURES if not np.isnan([of_seed.values[name] for of_seed in estimates[:3]]).any()]
     assert table["measure"].to_list() == known and set(MEASURES) - set(known) <= {"right_by_ratio_negative"}
     for row in table.to_dicts():
