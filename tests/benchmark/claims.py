@@ -1,9 +1,9 @@
-"""How often a study makes a false claim, and by how much its highest AUC is too high.
+"""How often a study claims what is not so, and how much too high its highest AUC is.
 
     python -m tests.benchmark.claims
 
 Studies have nine cells and patients with one to four images, whose scores correlate by 0.9; the scores of two cells
-correlate by 0.5. Patients are positive at random.
+correlate by 0.5. A patient is positive or not, by chance.
 """
 
 import argparse
@@ -34,7 +34,7 @@ MARGIN = SETTINGS.equivalence_margin
 
 @dataclass(frozen=True)
 class Design:
-    """patients: number of patients in a study; prevalence: probability that one is positive."""
+    """patients: of a study; prevalence: how often one is positive."""
 
     patients: int
     prevalence: float
@@ -62,20 +62,20 @@ class Drawn:
         return math.sqrt(WITHIN) * of_patients[self.patients] + math.sqrt(1 - WITHIN) * of_images
 
     def scores(self, aucs: Sequence[float]) -> list[np.ndarray]:
-        """The scores of models with these AUCs."""
+        """Of models with these AUCs."""
         shared = self.noise()
         own = [math.sqrt(BETWEEN) * shared + math.sqrt(1 - BETWEEN) * self.noise() for _ in aucs]
         return [math.sqrt(2) * norm.ppf(auc) * self.labels + noise for auc, noise in zip(aucs, own, strict=True)]
 
     def erased(self, aucs: Sequence[float]) -> list[np.ndarray]:
-        """The scores of one model on the images, without vessels, and on the control: shared and separate noise."""
+        """Of one model on the images, without vessels, and on the control: one noise, and some of each."""
         shared = self.noise()
         own = [math.sqrt(0.8) * shared + math.sqrt(0.2) * self.noise() for _ in aucs]
         return [math.sqrt(2) * norm.ppf(auc) * self.labels + noise for auc, noise in zip(aucs, own, strict=True)]
 
 
 def guessing(design: Design, rng: np.random.Generator) -> tuple[bool, bool]:
-    """Whether any of nine cells that guess is claimed to predict: by its own interval, and adjusted for nine."""
+    """Whether any of nine cells that guess is said to predict: by its own interval, and adjusted for nine."""
     drawn = Drawn.of(design, rng)
     resamples, rows, alone = draw_patients(drawn.patients, drawn.labels, 1, 0), [], False
     patients = [effective_patients(drawn.patients[of_class]) for of_class in (drawn.labels, ~drawn.labels)]
@@ -95,9 +95,9 @@ def guessing(design: Design, rng: np.random.Generator) -> tuple[bool, bool]:
 
 
 def independent(aucs: tuple[float, float, float]) -> Callable[[Design, np.random.Generator], tuple[bool, bool]]:
-    """Whether any of nine cells is claimed to depend on vessels: by the difference alone, and by both drops adjusted.
+    """Whether any of nine cells is said to depend on vessels, by the difference alone, and by both drops adjusted.
 
-    aucs: each cell's AUC on the images, without vessels, and on the control.
+    aucs: of every cell on the images, without vessels, and on the control.
     """
 
     def study(design: Design, rng: np.random.Generator) -> tuple[bool, bool]:
@@ -123,7 +123,7 @@ def independent(aucs: tuple[float, float, float]) -> Callable[[Design, np.random
 
 
 def at_the_margin(design: Design, rng: np.random.Generator) -> tuple[bool, bool]:
-    """Whether two AUCs that differ by the margin are claimed equivalent, and whether two equal ones are (power)."""
+    """Whether two AUCs that differ by the margin are said to be equivalent; and two that are equal, which is power."""
     claims = []
     for second in (0.80 - MARGIN, 0.80):
         drawn = Drawn.of(design, rng)
@@ -133,7 +133,7 @@ def at_the_margin(design: Design, rng: np.random.Generator) -> tuple[bool, bool]
 
 
 def highest(aucs: Sequence[float]) -> Callable[[Design, np.random.Generator], tuple[float, float]]:
-    """By how much the highest of nine AUCs exceeds its cell's true AUC: uncorrected and corrected."""
+    """By how much the highest of nine AUCs is above the true one of its cell: as it is, and corrected."""
 
     def study(design: Design, rng: np.random.Generator) -> tuple[float, float]:
         drawn = Drawn.of(design, rng)
@@ -169,11 +169,11 @@ STUDIES: dict[str, tuple[Study, list[Design]]] = {
 
 
 def rates(name: str, design: Design, studies: int, seed: int) -> np.ndarray:
-    """Means (2,) of the results of `studies` studies, and their simulation errors (2,): (2, 2)."""
+    """Means of what each of so many studies says, (2,), and their simulation errors, (2,): (2, 2)."""
     rng = np.random.default_rng(seed)
     study, _ = STUDIES[name]
-    results = np.array([study(design, rng) for _ in range(studies)], dtype=np.float64)
-    return np.stack([results.mean(axis=0), results.std(axis=0) / math.sqrt(studies)])
+    told = np.array([study(design, rng) for _ in range(studies)], dtype=np.float64)
+    return np.stack([told.mean(axis=0), told.std(axis=0) / math.sqrt(studies)])
 
 
 def main() -> None:
@@ -193,13 +193,13 @@ def main() -> None:
 
 
 def markdown(results: Iterator[tuple[str, Design, np.ndarray]]) -> Iterator[str]:
-    """Lines of a table: both results in percent (highest AUC: in thousandths), with simulation errors."""
+    """Lines of a table: both of what studies say in percent (highest AUC: in thousandths), with simulation errors."""
     yield "| claim | patients | positive | first | second |"
     yield "| --- | --- | --- | --- | --- |"
     for name, design, (means, errors) in results:
         scale = 1000 if name.startswith("highest") else 100
-        texts = [f"{scale * mean:.1f} ({scale * error:.1f})" for mean, error in zip(means, errors, strict=True)]
-        yield f"| {name} | {design.patients} | {100 * design.prevalence:g} % | {texts[0]} | {texts[1]} |"
+        told = [f"{scale * mean:.1f} ({scale * error:.1f})" for mean, error in zip(means, errors, strict=True)]
+        yield f"| {name} | {design.patients} | {100 * design.prevalence:g} % | {told[0]} | {told[1]} |"
 
 
 if __name__ == "__main__":

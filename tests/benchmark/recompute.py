@@ -19,7 +19,7 @@ def recomputed(trial):
     test = predictions.filter(pl.col("split") == "test")
     candidates = sorted(validation["score"].unique(), reverse=True)
     scored = [(f1_score(validation["label"], validation["score"] >= t), t) for t in candidates]
-    threshold = max(scored, key=lambda pair: pair[0])[1]  # with ties the first, which is the highest threshold
+    threshold = max(scored, key=lambda pair: pair[0])[1]  # the first of equals: the highest threshold
     saliency = pl.read_parquet(trial / "saliency.parquet")
     ratios = {}
     for region in ("artery", "vein", "vessel"):
@@ -27,7 +27,7 @@ def recomputed(trial):
             per_image = saliency[region] / saliency[f"non_vessel{suffix}"]
             ratios[f"{region}_ratio{suffix}"] = per_image.drop_nulls().drop_nans().mean()
     chance = {}
-    if (trial / "vessel_permutation.parquet").is_file():  # every trial with several patients who have vessels
+    if (trial / "vessel_permutation.parquet").is_file():  # every cell of several patients with vessels
         by_image = pl.read_parquet(trial / "vessel_permutation.parquet").drop_nulls("vessel_ratio_fov")
         for null in ("null", "turned"):
             mean = by_image[f"vessel_ratio_fov_{null}"].mean()
@@ -45,7 +45,7 @@ def recomputed(trial):
     within = _within(test, saliency, called)
     trained = pl.read_parquet(trial.parent.parent / "cohort.parquet").filter(pl.col("split") == "train")["label"]
     odds = test["score"] / (1 - test["score"]) * trained.sum() / (len(trained) - trained.sum())
-    risk = odds / (1 + odds)  # classes had equal weight in training
+    risk = odds / (1 + odds)  # classes were weighted alike in training
     return {
         "auc": roc_auc_score(test["label"], test["score"]),
         "average_precision": average_precision_score(test["label"], test["score"]),
@@ -68,7 +68,7 @@ def recomputed(trial):
 
 
 def _within(test, saliency, called):
-    """Per label: the probability that a correctly called image has a higher vessel ratio, and the counts of calls."""
+    """Of either label, the chance that an image called right has a higher vessel ratio, and how many were called so."""
     joined = test.with_columns(right=called == (test["label"] == 1)).join(
         saliency.select("image", ratio=pl.col("vessel") / pl.col("non_vessel")), on="image"
     )

@@ -10,7 +10,7 @@ from tests.benchmark import page_content
 
 
 def leaderboard(**changes):
-    """One trial that predicts, whose measures all name the vessels."""
+    """One cell that predicts, whose measures all name the vessels."""
     row = page_content.trials().row(0, named=True) | changes
     return pl.DataFrame([row], schema=LEADERBOARD)
 

@@ -1,4 +1,4 @@
-"""The files that the report stage writes into a run directory made by hand; the page has separate tests."""
+"""The files that the report stage leaves in a run directory made by hand; the page has tests of its own."""
 
 import csv
 import dataclasses
@@ -92,7 +92,7 @@ def test_columns_of_every_csv_are_in_the_order_of_the_schema(run, name):
         heading, *rows = csv.reader(file)
     assert heading == list(COLUMNS[name])
     assert rows
-    assert not {value for row in rows for value in row} & {"NaN", "nan"}, "a missing value is empty"
+    assert not {value for row in rows for value in row} & {"NaN", "nan"}, "what does not exist is empty"
 
 
 def test_only_a_synthetic_study_is_compared_with_its_truth(run, tmp_path, monkeypatch):
@@ -115,9 +115,9 @@ def test_only_a_synthetic_study_is_compared_with_its_truth(run, tmp_path, monkey
     assert len(rows) == len(shown[0].trials) == 4
     planted = read_results(directory.path).planted
     assert (planted.signal, planted.best_auc) == ("periphery", 0.95)
-    expected = [[trial.strategy, str(trial.seed), trial.verdicts["ratio"]] for trial in planted.trials]
+    told = [[trial.strategy, str(trial.seed), trial.verdicts["ratio"]] for trial in planted.trials]
     names = ("strategy", "seed", "ratio_verdict")
-    assert [[row[heading.index(name)] for name in names] for row in rows] == expected
+    assert [[row[heading.index(name)] for name in names] for row in rows] == told
 
 
 def test_csv_and_parquet_are_the_same_table(run):
