@@ -110,7 +110,7 @@ def test_another_drawing_is_refused(runs):
     study = study_of("periphery")
     reseeded = replace(study.cohort.synthetic, seed=4)
     changed = study.model_copy(update={"cohort": study.cohort.model_copy(update={"synthetic": reseeded})})
-    with pytest.raises(UserError, match=r"drawn differently today, by \d+ of 255 levels: use the run's version"):
+    with pytest.raises(UserError, match=r"drawn differently by this version, by \d+ of 255 levels: use the run's version"):
         read_truth(changed, runs["periphery"], side=32)
 
 
@@ -125,7 +125,7 @@ def test_other_spots_alone_are_refused(runs, tmp_path):
     planted = truth.planted[place] > 0
     image[planted] = np.where(image[planted] > 127, image[planted] - 40, image[planted] + 40)
     write_array(run.images, images)
-    with pytest.raises(UserError, match="drawn differently today, by 4"):
+    with pytest.raises(UserError, match="drawn differently by this version, by 4"):
         read_truth(study, run, side=32)
 
 

@@ -88,7 +88,7 @@ def test_what_is_there_is_kept_and_images_are_painted_before_the_first_erasure(r
     assert "complete" in screen.getvalue()
 
 
-def test_a_control_that_fails_is_told_and_tried_again_and_its_trial_stands(run_with, computed):
+def test_a_control_that_fails_is_reported_and_tried_again_and_its_trial_is_kept(run_with, computed):
     computed.broken.add(("lora", "parameter_randomisation"))
     run, screen = run_with()
     control(run)
