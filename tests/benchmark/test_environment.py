@@ -1,4 +1,4 @@
-"""Variables that make a library's import fail are named in one line, whichever command is run."""
+"""Variables that a library fails on while it is imported are named in one line, whatever is to be run."""
 
 import os
 import subprocess
@@ -19,22 +19,22 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "message"), FAULTS)
-def test_a_variable_is_named(name, value, message, monkeypatch):
+@pytest.mark.parametrize(("name", "value", "told"), FAULTS)
+def test_a_variable_is_named(name, value, told, monkeypatch):
     for other, *_ in FAULTS:
         monkeypatch.delenv(other, raising=False)
     require_readable()
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as error:
         require_readable()
-    assert str(error.value).startswith(message)
+    assert str(error.value).startswith(told)
 
 
 @pytest.mark.parametrize("command", [["--dry-run"], ["doctor"]])
 def test_the_command_ends_in_one_line(command):
-    name, value, message = FAULTS[0]
+    name, value, told = FAULTS[0]
     run = [sys.executable, str(ROOT / "run_benchmark.py"), *command]
     done = subprocess.run(run, env=os.environ | {name: value}, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: {message}")
+    assert line.startswith(f"error: {told}")

@@ -1,4 +1,4 @@
-"""Which errors are reported in one line, however deeply they are nested."""
+"""Which errors are one line for a patient, however deep they lie."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from benchmark.errors import DiskFull, UserError, named, out_of_space, stop_when
 
 
 def wrapped_by_ray(error: Exception) -> Exception:
-    """An error as Ray Tune raises it for an exception in a callback."""
+    """As Ray Tune hands on what a callback raised."""
     outer = type("TuneError", (Exception,), {"__module__": "ray.tune.error"})
     try:
         try:

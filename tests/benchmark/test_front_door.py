@@ -1,4 +1,4 @@
-"""What `import benchmark` provides; tests/test_wheel.py runs its example."""
+"""What `import benchmark` gives; its example runs in tests/test_wheel.py."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The paths of the project's files; tests/test_wheel.py checks those of an installation."""
+"""Where the project's files are; tests/test_wheel.py asks the same of an installation."""
 
 import pytest
 
