@@ -110,7 +110,7 @@ def test_another_drawing_is_refused(runs):
     study = study_of("periphery")
     reseeded = replace(study.cohort.synthetic, seed=4)
     changed = study.model_copy(update={"cohort": study.cohort.model_copy(update={"synthetic": reseeded})})
-    with pytest.raises(UserError, match=r"drawn differently by this version, by \d+ of 255 levels: use the version that"):
+    with pytest.raises(UserError, match=r"drawn differently by this version, by \d+ of 255 levels: use the version"):
         read_truth(changed, runs["periphery"], side=32)
 
 
