@@ -1,4 +1,4 @@
-"""The walls between the folders."""
+"""The import rules between the folders."""
 
 import ast
 import re
@@ -20,8 +20,8 @@ MAY_IMPORT = {
     "xai": {"xai", "backbones"},
     "benchmark": {"benchmark", "finetune", "xai", "backbones", "stats"},
 }
-# The wings of benchmark/, each of which knows those before it. Files next to the wings know no wing, but for the two
-# doors that lead into the house: what Python imports, and the command line.
+# The wings of benchmark/; each may import those before it. Files next to the wings may import no wing, except for the
+# two entry points: the package itself and the command line.
 DOORS = ("__init__.py", "command.py")
 WINGS = (
     "synthetic", "study", "storage", "trial", "analysis", "report", "scheduling", "stages", "preflight", "experiments",
@@ -29,7 +29,7 @@ WINGS = (
 
 
 def imported(file: Path) -> set[str]:
-    """The first parts of all modules that a file imports, wherever in it."""
+    """The top-level names of all modules that a file imports, at any level of nesting."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -47,7 +47,7 @@ def test_imports_point_one_way(package):
 
 
 def wings_of(file: Path) -> set[str]:
-    """The wings of benchmark/ from which a file imports, wherever in it."""
+    """The wings of benchmark/ from which a file imports, at any level of nesting."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -62,13 +62,13 @@ def test_every_wing_is_listed():
 
 
 def outside() -> list[Path]:
-    """The files next to the wings that are not doors."""
+    """The files next to the wings that are not entry points."""
     return [file for file in (ROOT / "benchmark").glob("*.py") if file.name not in DOORS]
 
 
 @pytest.mark.parametrize("wing", ["", *WINGS])
 def test_a_wing_imports_those_before_it(wing):
-    """The scheduling wing knows none: it runs what it is given."""
+    """The scheduling wing imports no other: it runs the functions that it is given."""
     files = list((ROOT / "benchmark" / wing).rglob("*.py")) if wing else outside()
     known = set(WINGS[: WINGS.index(wing) + 1]) if wing else set()
     known = {wing} if wing == "scheduling" else known
@@ -87,7 +87,7 @@ def test_ray_is_imported_in_the_scheduling_wing_and_nowhere_else():
 
 @pytest.mark.parametrize(("folders", "extras"), [(tuple(MAY_IMPORT), ()), (("tests",), ("dev",))])
 def test_what_is_imported_is_declared(folders, extras):
-    """Not what another package happens to bring today."""
+    """Imports must not rely on what another package happens to install."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = project["dependencies"] + [each for extra in extras for each in project["optional-dependencies"][extra]]
     declared = {canonicalize_name(Requirement(each).name) for each in declared}
@@ -102,7 +102,7 @@ def test_what_is_imported_is_declared(folders, extras):
 
 @pytest.mark.parametrize("package", ["backbones", "finetune", "xai", "stats"])
 def test_importable_without_ray_polars_pydantic_and_matplotlib(package):
-    """On a GPU machine that has torch, timm, peft, numpy, scipy and scikit-learn alone."""
+    """As on a GPU machine with only torch, timm, peft, numpy, scipy and scikit-learn."""
     modules = [
         ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for file in (ROOT / package).rglob("*.py")
@@ -125,7 +125,7 @@ for name in {modules}: importlib.import_module(name)
     ids=["tables", "pictures"],
 )
 def test_files_of_a_kind_are_opened_in_one_place(call, only):
-    """Where paths are never patterns, texts never formulas, and what a decoder raises is one kind of error."""
+    """There, paths are never patterns, texts are never formulas, and decoder errors are all of one kind."""
     calling = {
         str(file.relative_to(ROOT))
         for package in MAY_IMPORT

@@ -1,4 +1,4 @@
-"""The command where users run it: a folder with spaces, another language, a second study next to it, little room."""
+"""The command in users' environments: a folder with spaces, another language, a second study, a narrow screen."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ("backbones", "benchmark", "finetune", "stats", "xai", "configs", "run_benchmark.py", "pyproject.toml")
 STUDY = {
     "name": "tiny",
-    "cohort": {"synthetic": {"patients": 10}},  # --data takes its place
+    "cohort": {"synthetic": {"patients": 10}},  # replaced by --data
     "backbones": ["dinov2-tiny"],
     "strategies": ["classifier_only", {"name": "lora", "rank": 2}],
     "training": {"epochs": 1, "batch_size": 8, "views": 1},
@@ -40,12 +40,12 @@ ODD = {
     "TZ": "Pacific/Chatham",  # 12 hours and 45 minutes ahead
 }
 PLAIN = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "TZ": "UTC", "COLUMNS": "80"}
-# What holds times, or paths of the run directory itself.
+# Files that contain times, or paths of the run directory itself.
 OF_THE_RUN = {"results.json", "run.json", "trial.json", "history.csv", "leaderboard.html"}
 
 
 class Ended(NamedTuple):
-    """Two runs of one study at the same time: what they printed, where they are, and what they found and left."""
+    """Two simultaneous runs of one study: their output, their folder, and the clone's files before and after."""
 
     odd: subprocess.CompletedProcess[str]
     plain: subprocess.CompletedProcess[str]
@@ -67,7 +67,7 @@ def ended(tmp_path_factory) -> Iterator[Ended]:
     one_eye_of_twelve_patients(work / "my data")
     (work / "my study.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
     before = written(clone)
-    for path in (*clone.rglob("*"), clone):  # nobody but the administrator can write here
+    for path in (*clone.rglob("*"), clone):  # only the administrator can write here
         path.chmod(path.stat().st_mode & ~0o222)
 
     def run(python: list[str], study: Path, data: Path, out: Path, cwd: Path, umask: int, variables: dict[str, str]):
@@ -93,7 +93,7 @@ def one_eye_of_twelve_patients(folder: Path) -> None:
 
 
 def written(folder: Path) -> dict[str, int]:
-    """When each file below was last written."""
+    """The time at which each file below the folder was last written."""
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
@@ -105,7 +105,7 @@ def test_both_runs_finish(ended):
 
 
 def test_every_number_is_the_same_in_both(ended):
-    """Neither depends on the language, the time zone, the order of sets, asserts, the folder or the other run."""
+    """Numbers do not depend on language, time zone, the order of sets, asserts, the folder or the other run."""
     odd, plain = (results(ended.folder / name) for name in ("odd", "plain"))
     assert {"leaderboard.csv", "predictions.parquet", "saliency.parquet", "cohort.parquet"} <= {p.name for p in plain}
     assert odd.keys() == plain.keys()
@@ -116,7 +116,7 @@ def test_every_number_is_the_same_in_both(ended):
 
 
 def results(run: Path) -> dict[Path, bytes]:
-    """What is in the files of a run directory that hold nothing of the run itself."""
+    """The content of the files in a run directory that do not describe the run itself."""
     files = [path for path in run.rglob("*") if path.is_file() and path.name not in OF_THE_RUN]
     return {path.relative_to(run): path.read_bytes() for path in files if path.relative_to(run).parts[0] != "logs"}
 

@@ -1,1 +1,1 @@
-"""Numbers: measures of each cell, comparisons between cells, and the leaderboard."""
+"""Numbers: measures of each trial, comparisons between cells, and the leaderboard."""

@@ -1,4 +1,4 @@
-"""Several runs side by side, with paired differences where their test patients are the same."""
+"""Comparison of several runs, with paired differences if their test patients are the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,16 +58,16 @@ class _Run:
 
 
 def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
-    """Every later run (b) less the first (a), cell by cell; columns as `SCHEMA`.
+    """Every later run (b) minus the first (a), trial by trial; columns as `SCHEMA`.
 
-    Each value has its interval over patients, and how many images are behind it: of a ratio, those that have one. The
-    difference of a ratio is over the `n_images` that have it in both runs, so it may not be b less a. A cell that only
-    one run has, or runs with other test images, patients or labels, have no difference: values stand side by side.
-    p-values are adjusted for all pairs of a measure by Holm's method. The first run's statistics (method, confidence,
-    resamples) are used.
+    Each value has its interval over patients and its number of images; for a ratio, only images that have one count.
+    The difference of a ratio is computed on the `n_images` that have it in both runs, so it can deviate from b minus a.
+    There is no difference if only one run has the trial, or if the runs' test images, patients or labels differ; the
+    two values are then reported without it. p-values are adjusted for all pairs of a measure by Holm's method. The
+    first run's statistics (method, confidence, resamples) are used.
 
     Raises:
-        UserError: fewer than two runs, one twice, or one that is no finished run.
+        UserError: fewer than two runs, a duplicate, or a run that is not finished.
     """
     if len(paths) < 2 or len({path.resolve() for path in paths}) < len(paths):
         raise UserError("compare needs two or more different run directories")
@@ -89,7 +89,7 @@ def compare_runs(paths: Sequence[Path]) -> pl.DataFrame:
 def _study(path: Path) -> Any:
     file = RunDirectory(path).study
     if not file.is_file():
-        raise UserError(f"{path}: no run directory (it has no {file.name}); name what --out named")
+        raise UserError(f"{path}: not a run directory (it has no {file.name}); give the folder passed to --out")
     return load_study(file)
 
 
@@ -97,23 +97,23 @@ def _read(path: Path, settings: Statistics) -> _Run:
     study, directory = _study(path), RunDirectory(path)
     if not directory.cohort.is_file():
         raise UserError(f"{path}: the run has no images yet; finish it with --resume")
-    # In order of their names, so that two runs of the same patients have them in the same order.
+    # Sorted by name, so that two runs with the same patients have them in the same order.
     cohort = read_parquet(directory.cohort)
     test = of_split(cohort, "test").sort("image")
     resamples = draw_patients(
         test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed
     )
     tested = {}
-    for cell in trials_of(study):
-        folder = directory.trial(cell)
+    for trial in trials_of(study):
+        folder = directory.trial(trial)
         if failure(folder) is None:
             saliency, threshold = read_saliency(folder, test), read_thresholds(folder)["best_f1"]
-            key = (cell.backbone.name, cell.strategy.name, cell.seed)
+            key = (trial.backbone.name, trial.strategy.name, trial.seed)
             risk = read_risk(folder, cohort, settings.risk, study.training.balance)
             tested[key] = read_tested(folder, test, saliency, threshold, risk)
     if not tested:
-        raise UserError(f"{path}: no cell of the run is finished; go on with --resume")
-    estimates = {key: estimate_trial(of_cell, resamples, settings) for key, of_cell in tested.items()}
+        raise UserError(f"{path}: no trial of the run is finished; continue it with --resume")
+    estimates = {key: estimate_trial(of_trial, resamples, settings) for key, of_trial in tested.items()}
     return _Run(str(path), digest(test, study.cohort.synthetic), test, resamples, tested, estimates)
 
 
@@ -139,7 +139,7 @@ def _rows(first: _Run, other: _Run, key: TrialKey, paired: bool, settings: Stati
 
 
 def _value(run: _Run, key: TrialKey, measure: str, side: str) -> dict[str, Any]:
-    """The columns of one side; nothing where the run has no such cell."""
+    """The columns of one side; empty if the run does not have this trial."""
     if key not in run.estimates:
         return {}
     estimates, tested = run.estimates[key], run.tested[key]

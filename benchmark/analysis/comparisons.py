@@ -1,6 +1,6 @@
-"""Cells compared: paired differences, ranks, seeds of one cell, and prediction against explanation.
+"""Comparisons of trials and cells: paired differences, ranks, seeds of a cell, performance against explainability.
 
-All cells share one set of resamples of patients, so their differences are paired.
+All trials share one set of resamples of patients, so their differences are paired.
 """
 
 import itertools
@@ -48,7 +48,7 @@ PAIRED: dict[IntervalMethod, str] = {
     "bca": "BCa bootstrap over patients, p from its standard error",
 }
 DELONG = "DeLong, clustered by patient"
-# What a pair of cells is shown to be. Where neither is shown, a difference is neither shown nor ruled out.
+# The verdict on a pair of trials. "not known": a difference is neither shown nor ruled out.
 DIFFERS, EQUIVALENT, DIFFERS_WITHIN, NOT_KNOWN = "differs", "equivalent", "differs within the margin", "not known"
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     "measure": pl.String,
@@ -91,7 +91,7 @@ CORRELATION_SCHEMA: dict[str, type[pl.DataType]] = {
     "n_predicting": pl.Int64,
     "method": pl.String,
 }
-FEWEST_CELLS = 6  # of what a correlation says of other cells: fewer have too few orders to tell anything from chance
+FEWEST_CELLS = 6  # for inference about other cells: fewer have too few permutations for a significant correlation
 _TESTS: dict[Coefficient, Callable[..., RankCorrelation]] = {"spearman": spearman, "kendall": kendall}
 
 
@@ -102,14 +102,14 @@ def compare(
     resamples: PatientsResamples,
     settings: Statistics,
 ) -> pl.DataFrame:
-    """Every pair of cells by each of `COMPARED`, columns as `COMPARISON_SCHEMA`.
+    """Every pair of trials by each of `COMPARED`, columns as `COMPARISON_SCHEMA`.
 
-    Of AUCs, intervals and p-values are DeLong's for patients with several images (Student's t); of the others, those of
-    `benchmark.analysis.measures.difference`. Holm's method adjusts for all pairs. Two AUCs are equivalent where two
-    one-sided tests show that they differ by less than the margin (Schuirmann 1987), by DeLong's variance and adjusted
-    likewise.
+    For AUCs, intervals and p-values are DeLong's for patients with several images (Student's t); for other measures,
+    those of `benchmark.analysis.measures.difference`. Holm's method adjusts for all pairs. Two AUCs are equivalent if
+    two one-sided tests show that they differ by less than the margin (Schuirmann 1987); these tests use DeLong's
+    variance and the same adjustment.
     """
-    cells = list(zip(tested, estimates, strict=True))
+    trials = list(zip(tested, estimates, strict=True))
     rows: list[dict[str, Any]] = []
     for measure in COMPARED:
         of_measure = []
@@ -121,7 +121,8 @@ def compare(
                 found = Difference(test.difference, test.t_interval(settings.confidence), test.p_value, n)
                 p_equivalent, method = test.equivalence_p_value(settings.equivalence_margin), DELONG
             else:
-                found, method = difference(cells[a], cells[b], measure, resamples, settings), PAIRED[settings.interval]
+                found = difference(trials[a], trials[b], measure, resamples, settings)
+                method = PAIRED[settings.interval]
             of_measure.append(
                 {"measure": measure}
                 | _named(keys[a], "a")
@@ -145,7 +146,7 @@ def _adjusted(rows: list[dict[str, Any]], confidence: float) -> list[dict[str, A
 
 
 def verdict(differs: bool, equivalent: bool) -> str:
-    """What two tests show of a pair: that it differs, and that it differs by less than the margin."""
+    """The verdict from two tests of a pair: whether it differs, and whether it differs by less than the margin."""
     if differs:
         return DIFFERS_WITHIN if equivalent else DIFFERS
     return EQUIVALENT if equivalent else NOT_KNOWN
@@ -154,7 +155,7 @@ def verdict(differs: bool, equivalent: bool) -> str:
 def ranked(
     keys: Sequence[TrialKey], estimates: Sequence[Estimates], comparisons: pl.DataFrame, confidence: float
 ) -> list[dict[str, Any]]:
-    """Of every cell: rank by AUC with its confidence set, letters of the groups that do not differ, tied_best."""
+    """For every trial: rank by AUC with its confidence set, letters of the groups that do not differ, tied_best."""
     if not keys:
         return []
     areas = [estimate.values["auc"] for estimate in estimates]
@@ -169,7 +170,7 @@ def ranked(
 
 
 def tied_best(done: pl.DataFrame, comparisons: pl.DataFrame, measure: str, alpha: float) -> list[bool]:
-    """Whether each row of a leaderboard has the highest value of one of `COMPARED`, or cannot be told from it."""
+    """Whether each row of a leaderboard has the highest value of one of `COMPARED`, or does not differ from it."""
     values = done[measure].fill_null(np.nan).to_numpy()
     if not len(values):
         return []
@@ -178,7 +179,7 @@ def tied_best(done: pl.DataFrame, comparisons: pl.DataFrame, measure: str, alpha
 
 
 def _p_values(keys: Sequence[TrialKey], comparisons: pl.DataFrame, measure: str) -> np.ndarray:
-    """Adjusted p-values of all pairs (k, k), 1 on the diagonal, NaN where there is none."""
+    """Adjusted p-values of all pairs (k, k), 1 on the diagonal, NaN for an undefined one."""
     place = {key: index for index, key in enumerate(keys)}
     p_values = np.eye(len(keys))
     for row in comparisons.filter(measure=measure).to_dicts():
@@ -215,20 +216,20 @@ def over_all_seeds(keys: Sequence[TrialKey], estimates: Sequence[Estimates], set
 
 
 def correlate(keys: Sequence[TrialKey], estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
-    """Performance against explainability over cells, columns as `CORRELATION_SCHEMA`; the study's own comes first.
+    """Performance against explainability over cells, columns as `CORRELATION_SCHEMA`; the published pair comes first.
 
-    A cell is a backbone with a strategy. Its seeds are averaged, for they are repetitions and not further cells.
-    estimate: of these cells on these patients. patients_low, patients_high: other patients, these cells. corrected,
-    low, high: other cells, without the error that patients (and seeds, where there are several) add to their values;
-    not_known: why there are none. p-values, for other cells, exchange backbones and strategies as wholes. Below
-    `FEWEST_CELLS` nothing is said of other cells.
+    A cell is a backbone with a strategy. Its seeds are averaged, because they are repetitions and not further cells.
+    estimate: for these cells and these patients. patients_low, patients_high: interval for other patients and these
+    cells. corrected, low, high: for other cells, without the error that patients (and seeds, if there are several) add
+    to the values; not_known: the reason if they are undefined. p-values are for other cells and permute whole backbones
+    and whole strategies. With fewer than `FEWEST_CELLS` cells, there is no inference about other cells.
     """
     rows: list[dict[str, Any]] = []
     cells = [
         _OverSeeds.of(pair, [e for key, e in zip(keys, estimates, strict=True) if key[:2] == pair], settings)
         for pair in dict.fromkeys(key[:2] for key in keys)
     ]
-    above = holm([cell.p_above_chance for cell in cells]).tolist()  # NaN is not shown
+    above = holm([cell.p_above_chance for cell in cells]).tolist()  # NaN: not above chance
     predicting = {
         cell.pair for cell, p in zip(cells, above, strict=True) if p <= 1 - settings.confidence and cell.above_chance
     }
@@ -280,16 +281,16 @@ def _not_known(others: OverCells, performance: str, explainability: str) -> str 
         return None
     if others.not_known in ("x", "y", "both"):
         which = {"x": (performance,), "y": (explainability,), "both": (performance, explainability)}[others.not_known]
-        said = " or ".join({"auc": "AUC", "f1": "F1"}.get(name, name.replace("_", " ")) for name in which)
-        return f"cells are not shown to differ in {said} by more than its error"
+        measures = " or ".join({"auc": "AUC", "f1": "F1"}.get(name, name.replace("_", " ")) for name in which)
+        return f"cells are not shown to differ in {measures} by more than its error"
     return "the error of a cell is undefined"
 
 
 @dataclass(frozen=True, eq=False)
 class _OverSeeds:
-    """Means over the seeds of a backbone with a strategy; the two-sided p-value of its mean AUC against chance.
+    """Means over the seeds of a cell, and the two-sided p-value of its mean AUC against chance.
 
-    of_seeds, without: of each measure what every seed had, (seeds,), and the same without each group, (seeds, groups).
+    of_seeds, without: each measure's value for every seed, (seeds,), and the same without each group, (seeds, groups).
     """
 
     pair: tuple[str, str]
@@ -320,7 +321,7 @@ class _OverSeeds:
 
 
 def _errors(cells: Sequence[_OverSeeds], measures: tuple[str, str]) -> np.ndarray:
-    """Covariance (2k, 2k) of the errors of two measures' means over seeds: of patients, and of seeds where known."""
+    """Covariance (2k, 2k) of the errors of two measures' means over seeds: from patients, and from seeds if known."""
     strata, patients = cells[0].groups.strata, cells[0].groups.patients
     means = [cell.values[measure] for measure in measures for cell in cells]
     without = [cell.without[measure].mean(axis=0) for measure in measures for cell in cells]
@@ -344,5 +345,5 @@ def _named(key: TrialKey, side: str) -> dict[str, Any]:
 
 
 def frame(rows: list[dict[str, Any]], schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
-    """A table in which what is undefined is null."""
+    """A table in which undefined values are null."""
     return pl.DataFrame(rows, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))

@@ -1,7 +1,7 @@
-"""Strategies and backbones compared on average, and cells over their seeds: means, differences, letters.
+"""Average comparisons of strategies and of backbones, and of cells over their seeds: means, differences, letters.
 
-Of several seeds, intervals and p-values are for other patients and other trainings; of one, for other patients and
-these trained models.
+With several seeds, intervals and p-values are for other patients and other trainings; with one seed, for other patients
+and these trained models.
 """
 
 import itertools
@@ -25,7 +25,7 @@ Pair = tuple[str, str]  # backbone, strategy
 Family = Literal["cells", "strategies", "backbones"]
 TRAINED = "other patients, these trained models"
 TRAININGS = "other patients, other trainings"
-_MOST_LEVELS = 12  # of the smaller side of the layout, of which every subset is tried
+_MOST_LEVELS = 12  # levels to compare, up to which every subset is tried
 
 AVERAGES_SCHEMA: dict[str, type[pl.DataType]] = {
     "family": pl.String,
@@ -70,7 +70,7 @@ REPEATABILITY_SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class _Level:
-    """What is compared: the mean over some cells, and what it is called by (None: averaged over)."""
+    """A mean over some cells that is compared with others, and its name (None: averaged over)."""
 
     backbone: str | None
     strategy: str | None
@@ -79,9 +79,10 @@ class _Level:
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """A measure of cells: values, cell -> (seeds,); left_out, cell -> (seeds, groups); of_seeds: several of each.
+    """A measure of cells.
 
-    expected: cell -> the variance of such a statistic of so many patients, where one moderates its spread.
+    values: cell -> (seeds,); left_out: cell -> jackknife values (seeds, groups); of_seeds: cells have several seeds.
+    expected: cell -> the variance of such a statistic with this number of patients, for measures moderated by it.
     """
 
     measure: str
@@ -93,18 +94,18 @@ class _Cells:
     of_seeds: bool
 
     def total(self, weights: dict[Pair, float]) -> tuple[float, TwoWay]:
-        """A weighted sum of cells' means over seeds, and how it varies with patients and with seeds."""
+        """A weighted sum of cells' means over seeds, and its variation over patients and over seeds."""
         value = sum(weight * float(self.values[cell].mean()) for cell, weight in weights.items())
         left_out = sum(weight * self.left_out[cell].mean(axis=0) for cell, weight in weights.items())
         patients = self._spread(value, np.asarray(left_out))
         if not self.of_seeds:
             return value, TwoWay(patients, Spread(0.0, np.nan), patients)
-        # Nothing is taken off for one cell alone, as in `stats.seeds.over_seeds`.
+        # For a single cell nothing is subtracted, as in `stats.seeds.over_seeds`.
         shared = [self._of_each_seed(cell) if len(weights) > 1 else [0.0, 0.0] for cell in weights]
         return value, two_way(patients, [self.values[cell] for cell in weights], list(weights.values()), shared)
 
     def mean(self, cells: Sequence[Pair]) -> tuple[float, TwoWay]:
-        """Of cells alike; of the mean of an AUC, as of one AUC, the spread over patients is moderated."""
+        """The unweighted mean over cells; for an AUC, the spread over patients is moderated, as for a single AUC."""
         value, varies = self.total({cell: 1 / len(cells) for cell in cells})
         if not all(cell in self.expected for cell in cells):
             return value, varies
@@ -116,11 +117,11 @@ class _Cells:
         return sum(len(self.values[cell]) for cell in cells)
 
     def _of_each_seed(self, cell: Pair) -> list[float]:
-        """The variance over patients of each seed's value less the mean of all."""
+        """The variance over patients of each seed's value minus the mean over seeds."""
         own, without = self.values[cell] - self.values[cell].mean(), self.left_out[cell]
         each = zip(own, without - without.mean(axis=0), strict=True)
         errors = [self._spread(float(value), left_out).standard_error for value, left_out in each]
-        return [0.0 if np.isnan(error) else error**2 for error in errors]  # undefined: nothing is taken off
+        return [0.0 if np.isnan(error) else error**2 for error in errors]  # undefined: nothing is subtracted
 
     def _spread(self, value: float, left_out: np.ndarray) -> Spread:
         return spread(value, left_out, self.strata, self.patients)
@@ -131,11 +132,12 @@ def average(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Means with letters, columns as `AVERAGES_SCHEMA`, and differences of pairs, columns as `CONTRASTS_SCHEMA`.
 
-    Families, each by every of `COMPARED`: strategies, averaged over the backbones that have all of them; backbones,
-    averaged over strategies likewise; cells, averaged over seeds, where there are several. What is averaged over is
-    fixed: the intervals are not for other backbones or strategies. Where some cells have several seeds, a cell with
-    one counts as missing. Intervals are Student's t over patients, whatever `statistics.interval` is; p-values are
-    adjusted within family and measure (Holm), and levels that share a letter do not differ.
+    There are three families, each for every measure in `COMPARED`: strategies, averaged over the backbones that have
+    all of them; backbones, averaged over strategies in the same way; and cells, averaged over seeds if there are
+    several. The levels averaged over are fixed: the intervals do not generalise to other backbones or strategies. If
+    some cells have several seeds, cells with one seed count as missing. Intervals are Student's t over patients,
+    whatever `statistics.interval` is. p-values are adjusted within family and measure (Holm), and levels that share a
+    letter do not differ significantly.
     """
     averages: list[dict[str, Any]] = []
     contrasts: list[dict[str, Any]] = []
@@ -161,7 +163,7 @@ def average(
 
 
 def repeat(keys: Sequence[TrialKey], estimates: Sequence[Estimates], settings: Statistics) -> pl.DataFrame:
-    """The intraclass correlation of each of `COMPARED` over cells of several seeds; `REPEATABILITY_SCHEMA`."""
+    """The intraclass correlation of each of `COMPARED` over cells with several seeds; `REPEATABILITY_SCHEMA`."""
     rows = []
     for measure in COMPARED:
         several = (
@@ -186,7 +188,7 @@ def repeat(keys: Sequence[TrialKey], estimates: Sequence[Estimates], settings: S
 
 
 def _measured(keys: Sequence[TrialKey], estimates: Sequence[Estimates], measure: str) -> _Cells:
-    """The cells that have the measure in every seed; where some have several seeds, those alone."""
+    """The cells that have the measure in every seed; if some have several seeds, only those."""
     values: dict[Pair, list[float]] = {}
     left_out: dict[Pair, list[np.ndarray]] = {}
     expected: dict[Pair, list[float]] = {}
@@ -213,7 +215,7 @@ def _measured(keys: Sequence[TrialKey], estimates: Sequence[Estimates], measure:
 
 
 def _families(cells: _Cells) -> Iterator[tuple[Family, list[_Level]]]:
-    """What is compared, two levels or more of each."""
+    """Each family with its levels, at least two."""
     there = list(cells.values)
     strategies, averaged = complete([(strategy, backbone) for backbone, strategy in there])
     if strategies:
@@ -226,10 +228,10 @@ def _families(cells: _Cells) -> Iterator[tuple[Family, list[_Level]]]:
 
 
 def complete(there: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Two or more levels to compare, and two or more to average over, such that every combination is there.
+    """Two or more levels to compare, and two or more to average over, such that every combination exists.
 
-    there: (compared, averaged over) of each cell. The choice with the most cells, of these the one that compares most;
-    two empty lists where there is none.
+    there: (compared, averaged over) of each cell. Returns the choice with the most cells, and among those the one that
+    compares the most levels; two empty lists if there is none.
     """
     compared, averaged = (list(dict.fromkeys(cell[side] for cell in there)) for side in (0, 1))
     having = {level: {cell[1] for cell in there if cell[0] == level} for level in compared}
@@ -245,7 +247,7 @@ def complete(there: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
 def _compared(
     cells: _Cells, levels: Sequence[_Level], settings: Statistics
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the levels' means and of their differences, in pairs."""
+    """Rows of the levels' means and of their pairwise differences."""
     means = [_mean(cells, level, settings) for level in levels]
     pairs = list(itertools.combinations(range(len(levels)), 2))
     differences = [_difference(cells, levels[a], levels[b], settings) for a, b in pairs]

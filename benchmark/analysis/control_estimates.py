@@ -1,4 +1,4 @@
-"""What the controls of a cell add to its row of the leaderboard, read from the files that they left in its folder."""
+"""The columns that a trial's controls add to its row of the leaderboard, read from the files in its folder."""
 
 import json
 from collections.abc import Callable
@@ -30,14 +30,14 @@ def _columns_of(control: Control) -> dict[str, type[pl.DataType]]:
     return columns | dict.fromkeys(control.counts, pl.Int64)
 
 
-# Of the leaderboard, in the order of the controls.
+# Columns of the leaderboard, in the order of the controls.
 SCHEMA = {column: kind for control in CONTROLS.values() for column, kind in _columns_of(control).items()}
 
 
 def read_controls(
     folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
 ) -> Columns:
-    """The columns of every control that was computed, and the evidence that rests on one alone."""
+    """The columns of every control that was computed, and the evidence that is based on a single control."""
     found: Columns = {}
     for name in CONTROLS:
         found |= READERS[name](folder, test, resamples, settings)
@@ -47,7 +47,7 @@ def read_controls(
 def read_vessel_permutation(
     folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
 ) -> Columns:
-    """The ratios by chance, and what the cell's own are over them, with intervals."""
+    """The ratios by chance, and the trial's ratios divided by them, with intervals."""
     found: Columns = {}
     if folder.vessel_permutation.is_file():
         for name, null in json.loads(folder.vessel_permutation.read_text(encoding="utf-8")).items():
@@ -55,7 +55,7 @@ def read_vessel_permutation(
             found |= {f"{name}_null": null.get("null"), f"{name}_null_p": null.get("p_value")}
             found |= {f"{name}_turned": turned.get("null"), f"{name}_turned_p": turned.get("p_value")}
             found["n_disc"] = null.get("n_disc", turned.get("n_disc"))
-    if not folder.chance.is_file():  # by an earlier version
+    if not folder.chance.is_file():  # written by an earlier version
         return found
     by_image = _by_image(folder.chance, test)
     nulls = {measure: measure.partition("_over_")[::2] for measure in VESSEL_PERMUTATION.estimates}
@@ -79,7 +79,7 @@ def read_vessel_permutation(
 def read_other_class(
     folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
 ) -> Columns:
-    """The ratio of the maps of the class that is not explained, and what it is over the one by chance."""
+    """The ratio of the maps of the class that is not explained, and this ratio divided by the one by chance."""
     found: Columns = {}
     name = f"{FOV_RATIO}_other"
     if folder.other_class.is_file():
@@ -103,7 +103,7 @@ def read_other_class(
 def read_parameter_randomisation(
     folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
 ) -> Columns:
-    """How like the maps of a model with random weights are; without intervals."""
+    """Similarity of the maps to those of a model with random weights; without intervals."""
     if not folder.parameter_randomisation.is_file():
         return {}
     null = json.loads(folder.parameter_randomisation.read_text(encoding="utf-8"))
@@ -118,7 +118,7 @@ def read_parameter_randomisation(
 def read_erasure(
     folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
 ) -> Columns:
-    """The AUC without vessels and its drops, over the images that could be erased, and what they show."""
+    """The AUC without vessels and its drops, over the images that could be erased, and the evidence from them."""
     if not folder.erasure.is_file():
         return {}
     scores = test.select("image", "label").join(
@@ -154,7 +154,7 @@ def read_erasure(
     }
 
 
-# By the name of the control; no columns where it was not computed.
+# By the name of the control; a control that was not computed adds no columns.
 READERS: dict[str, Reader] = {
     "vessel_permutation": read_vessel_permutation,
     "other_class": read_other_class,
@@ -164,7 +164,7 @@ READERS: dict[str, Reader] = {
 
 
 def _by_image(file: Path, test: pl.DataFrame) -> dict[str, np.ndarray]:
-    """A file's numbers in the order of the test images, NaN where an image has none."""
+    """A file's numbers in the order of the test images, NaN if an image has none."""
     joined = test.select("image").join(read_parquet(file), on="image", how="left", maintain_order="left")
     return {
         name: joined[name].cast(pl.Float64).fill_null(np.nan).to_numpy()

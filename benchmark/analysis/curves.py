@@ -1,4 +1,4 @@
-"""The points of each cell's ROC, calibration and decision curve, in one long table."""
+"""The points of each trial's ROC, calibration and decision curves, in one long table."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from stats.calibration import calibration_bands, calibration_bins
 from stats.decision import decision_bands, decision_curve
 from stats.metrics import roc_curve
 
-TREAT_ALL = "treat all"  # stands where a cell has its backbone
+TREAT_ALL = "treat all"  # in the column `backbone`
 THRESHOLDS = np.arange(1, 100) / 100
-_IMAGES_A_BIN = 40  # of a calibration curve: fewer make intervals so wide that nothing can be read off them
+_IMAGES_A_BIN = 40  # of a calibration curve: with fewer, the intervals are too wide to interpret
 _FEWEST_BINS, _MOST_BINS = 3, 10
 SCHEMA: dict[str, type[pl.DataType]] = {
     "backbone": pl.String,
@@ -28,15 +28,15 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def curve_rows(tested: Tested, patients: np.ndarray, confidence: float) -> list[dict[str, Any]]:
-    """Rows of `SCHEMA` without the cell: ROC, calibration, decision, decision_difference.
+    """Rows of `SCHEMA` without the columns that name the trial: ROC, calibration, decision, decision_difference.
 
     `x` and `y` are 1 - specificity and sensitivity; a bin's mean risk and share of positives, over `n` images;
-    threshold risk and net benefit; threshold risk and net benefit less that of treating everyone. `low` and `high` are
-    an interval over patients at each point by itself. A bin of the calibration curve holds about 40 images, or more
-    where that made more than 10 bins, or fewer where it made less than 3; the ECE has bins of its own.
+    threshold risk and net benefit; threshold risk and net benefit minus that of treating everyone. `low` and `high` are
+    a pointwise interval over patients. A bin of the calibration curve has about 40 images; it has more if there would
+    be more than 10 bins, and fewer if there would be fewer than 3. The ECE has separate bins.
 
     Args:
-        patients: (n,), the patient on each image, by any id.
+        patients: (n,), the patient of each image, by any id.
     """
     labels, risks = tested.labels, tested.risks
     rows = [{"curve": "roc", "x": x, "y": y} for x, y in zip(*roc_curve(labels, tested.scores), strict=True)]
@@ -62,7 +62,7 @@ def curve_rows(tested: Tested, patients: np.ndarray, confidence: float) -> list[
 
 
 def treat_all_rows(labels: np.ndarray) -> list[dict[str, Any]]:
-    """The net benefit of acting on everyone, which no model enters; that of acting on no one is 0."""
+    """The net benefit of treating everyone, which does not depend on a model; that of treating no one is 0."""
     benefit = decision_curve(labels, np.ones(len(labels)), THRESHOLDS).treat_all
     return [
         {"backbone": TREAT_ALL, "strategy": "", "seed": 0, "curve": "decision", "x": x, "y": y, "n": len(labels)}

@@ -1,7 +1,7 @@
-"""What is shown of each cell, with p-values adjusted for the number of cells.
+"""What is shown for each trial, with p-values adjusted for the number of trials.
 
-Of nine cells that guess, some cell has an interval of the AUC above 0.5 in one of eight studies. What a page says of
-some of its cells therefore rests on p-values that Holm's method adjusts for all finished trials.
+If nine trials only guess, at least one of them has an AUC interval above 0.5 in one of eight studies. Claims about
+single trials are therefore based on p-values that Holm's method adjusts for all finished trials.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import polars as pl
 from benchmark.analysis.measures import CHANCE
 from stats.multiple import holm
 
-# Column of a p-value -> the column of the same, adjusted for all cells that have one.
+# Column of a p-value -> column of that p-value adjusted for all trials that have one.
 ADJUSTED = {
     "auc_p": "auc_p_holm",
     "depends_p": "depends_p_holm",
@@ -38,15 +38,17 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def depends_p(drops: Sequence[tuple[float, float]], erased_reversed: bool) -> float:
-    """p-value of all of several drops of the AUC being above 0, from each drop with its two-sided p-value.
+    """p-value that all of several drops of the AUC are above 0, from each drop with its two-sided p-value.
 
-    The model depends on the vessels where its AUC falls without them *and* falls more than under the control: an
-    intersection-union test (Berger 1982), whose p-value is the largest of the tests it joins. It is twice the one-sided
-    p-value, so it is at most 0.05 only where the 95 % intervals of all drops lie above 0. NaN where one is undefined.
+    A model depends on the vessels if its AUC falls without them *and* falls more than under the control. This is an
+    intersection-union test (Berger 1982), whose p-value is the largest of the tests that it joins. It is twice the
+    one-sided p-value, so it is at most 0.05 only if the 95 % intervals of all drops lie above 0. NaN if one of the
+    p-values is undefined.
 
     Args:
-        drops: each of the AUC, with its p-value.
-        erased_reversed: `erased_reversed`; then it is 1. What is lost with the vessels cannot take an AUC below chance.
+        drops: each drop of the AUC, with its p-value.
+        erased_reversed: result of `erased_reversed`; if True, the p-value is 1, because the loss of the vessels alone
+            cannot bring an AUC below chance.
     """
     if any(np.isnan(p) for _, p in drops):
         return np.nan
@@ -56,28 +58,28 @@ def depends_p(drops: Sequence[tuple[float, float]], erased_reversed: bool) -> fl
 
 
 def erased_reversed(erased_high: float) -> bool:
-    """Whether a model ranks patients the wrong way round on images without vessels.
+    """Whether a model ranks patients in reverse on images without vessels.
 
-    A model that has lost what it went by guesses, and a guess has an AUC of 0.5. Below that the painted images
-    mislead it, as any images may that are unlike those it learned from (Hooker et al. 2019), and its fall says
-    nothing about what it needs.
+    A model without the information that it used can only guess, which has an AUC of 0.5. If the AUC is below 0.5, the
+    painted images mislead the model, as any images can that differ from its training images (Hooker et al. 2019). The
+    drop of the AUC then does not show what the model needs.
 
     Args:
-        erased_high: upper end of the interval of the AUC without vessels; False where it is NaN.
+        erased_high: upper bound of the interval of the AUC without vessels; the result is False if it is NaN.
     """
     return erased_high < CHANCE
 
 
 def with_evidence(rows: Sequence[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:
-    """Rows of finished cells with adjusted p-values, and what they show at a level of 1 - confidence.
+    """Rows of finished trials with adjusted p-values, and what they show at a level of 1 - confidence.
 
     Args:
         rows: with `auc`, and with those of `ADJUSTED` that were computed.
 
     Returns:
-        The rows with further columns of `SCHEMA`: `predicts`, the AUC is above chance; `depends`, on the vessels;
-        `above_null`, the vessel ratio is above that with other patients' vessels; `other_above_null`, that of the maps
-        of the other class is. Null where there is no p-value.
+        The rows with further columns of `SCHEMA`. `predicts`: the AUC is above chance; `depends`: the model depends on
+        the vessels; `above_null`: the vessel ratio is above that with other patients' vessels; `other_above_null`: the
+        same for the maps of the other class. Null if there is no p-value.
     """
     found = [dict(row) for row in rows]
     for name, adjusted in ADJUSTED.items():

@@ -1,4 +1,4 @@
-"""From what the trials left behind to one row a cell, with intervals over the same patients for all of them."""
+"""The leaderboard: one row per trial from the trial's files, with intervals over the same patients for all trials."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -98,19 +98,20 @@ OPERATING_SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """What the report computes, a frame for each file.
+    """What the report computes, one frame per file.
 
     Attributes:
         trials: one row per trial, best AUC first, failed ones last; columns as `SCHEMA`.
-        operating: what each cell does at thresholds chosen on validation; `OPERATING_SCHEMA`.
+        operating: each trial's measures at thresholds chosen on validation images; `OPERATING_SCHEMA`.
         curves: ROC, calibration and decision curves; `benchmark.analysis.curves.SCHEMA`.
-        ratios: each cell's under every convention; `benchmark.analysis.ratios.SCHEMA`.
-        comparisons: every pair of cells; `benchmark.analysis.comparisons.COMPARISON_SCHEMA`.
+        ratios: each trial's ratios under every convention; `benchmark.analysis.ratios.SCHEMA`.
+        comparisons: every pair of trials; `benchmark.analysis.comparisons.COMPARISON_SCHEMA`.
         seeds: cells with several seeds; `benchmark.analysis.comparisons.SEEDS_SCHEMA`.
         correlation: performance against explainability over cells; `benchmark.analysis.comparisons.CORRELATION_SCHEMA`.
-        averages: strategies over backbones, backbones over strategies, cells over seeds; and
-        contrasts: their differences; `benchmark.analysis.contrasts.AVERAGES_SCHEMA` and `CONTRASTS_SCHEMA`.
-        repeatability: how alike trainings of one cell are; `benchmark.analysis.contrasts.REPEATABILITY_SCHEMA`.
+        averages: strategies over backbones, backbones over strategies, cells over seeds;
+            `benchmark.analysis.contrasts.AVERAGES_SCHEMA`.
+        contrasts: their differences; `benchmark.analysis.contrasts.CONTRASTS_SCHEMA`.
+        repeatability: agreement between trainings of one cell; `benchmark.analysis.contrasts.REPEATABILITY_SCHEMA`.
     """
 
     trials: pl.DataFrame
@@ -136,11 +137,11 @@ def build(
     scaling: Scaling = "minmax",
     balance: Balance = "weights",
 ) -> Leaderboard:
-    """Read every trial and compute its row; a cell without complete results is shown with the reason.
+    """Read every trial and compute its row; a trial without complete results has the reason in its row.
 
     Args:
-        scaling: of the maps behind the columns of `saliency.parquet` without a suffix.
-        balance: of the classes in training (`finetune.recipe.Recipe`).
+        scaling: the scaling of the maps from which the columns of `saliency.parquet` without a suffix were computed.
+        balance: how training balanced the classes (`finetune.recipe.Recipe`).
     """
     cohort = read_parquet(directory.cohort)
     test = of_split(cohort, "test")
@@ -207,17 +208,17 @@ def build(
 
 
 def failure(folder: TrialDirectory) -> str | None:
-    """Why a cell has no complete results; None where it has."""
+    """Why a trial has no complete results; None if it has."""
     if folder.failure.is_file():
         return folder.failure.read_text(encoding="utf-8").strip()
     return None if folder.saliency.is_file() else "not finished"
 
 
-# Joined by name below: resamples know images by their place in the cohort.
+# The functions below join by image name, because resamples identify images by their position in the cohort.
 
 
 def read_saliency(folder: TrialDirectory, test: pl.DataFrame) -> pl.DataFrame:
-    """A cell's saliency in the order of the test images."""
+    """A trial's saliency in the order of the test images."""
     saliency = read_parquet(folder.saliency).drop("patient_id")
     return test.select("image", "patient_id").join(saliency, on="image", how="left", maintain_order="left")
 
@@ -229,14 +230,14 @@ def read_doubtful(directory: RunDirectory, test: pl.DataFrame) -> np.ndarray:
 
 
 def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
-    """Each of `OPERATING_POINTS`, chosen on validation."""
+    """The threshold of each of `OPERATING_POINTS`, chosen on validation images."""
     validation = of_split(read_parquet(folder.predictions), "val")
     labels, scores = validation["label"].to_numpy(), validation["score"].to_numpy()
     return {point: float(choose(labels, scores)) for point, choose in OPERATING_POINTS.items()}
 
 
 def read_risk(folder: TrialDirectory, cohort: pl.DataFrame, method: RiskMethod, balance: Balance) -> Risk:
-    """How a cell's scores become risks; where validation allows no line, the balance of the classes alone is undone."""
+    """How a trial's scores become risks; if no line can be fitted on validation images, only balancing is undone."""
     if method == "recalibrated":
         validation = of_split(read_parquet(folder.predictions), "val")
         fitted = recalibrate(validation["label"].to_numpy(), validation["score"].to_numpy())
@@ -251,12 +252,12 @@ def read_risk(folder: TrialDirectory, cohort: pl.DataFrame, method: RiskMethod, 
 def read_tested(
     folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFrame, threshold: float, risk: Risk
 ) -> Tested:
-    """A cell's scores, risks and ratios in the order of the test images."""
+    """A trial's scores, risks and ratios in the order of the test images."""
     predictions = read_parquet(folder.predictions).select("image", "score")
     joined = test.select("image").join(predictions, on="image", how="left", maintain_order="left")
     scores = joined["score"].to_numpy()
     if OUTSIDE not in saliency.columns:
-        raise UserError(f"{folder.saliency}: written by an earlier version (no {OUTSIDE}); delete it, then --resume")
+        raise UserError(f"{folder.saliency}: written by an earlier version (no {OUTSIDE}); delete it and use --resume")
     values = {name: saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (*RATIOS, OUTSIDE)}
     outside = values.pop(OUTSIDE)
     return Tested(test["label"].to_numpy(), scores, threshold, values, outside, risk)
@@ -318,7 +319,7 @@ def _operating(
 
 
 def _with_corrected_highest(rows: list[dict[str, Any]], estimates: Sequence[Estimates]) -> list[dict[str, Any]]:
-    """The highest AUC of several is too high by having been chosen: the row with it also has it corrected for that."""
+    """Add the corrected AUC to the row with the highest AUC, which is too high because it was selected."""
     aucs = np.array([estimate.values["auc"] for estimate in estimates])
     if len(aucs) < 2 or np.isnan(aucs).all():
         return rows

@@ -1,7 +1,7 @@
-"""What a cell is measured by: every measure is one function of its test images and of resamples of patients.
+"""The measures of a trial: each is one function of its test images and of resamples of patients.
 
-The estimate is the measure where everyone is drawn once, its spread comes from leaving out one patient at a time and
-its bootstrap from resamples: all of it from the same function, so that no two can differ.
+The same function gives the estimate (every patient drawn once), its spread (one patient left out at a time) and its
+bootstrap distribution (resamples), so that they cannot be inconsistent.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,16 +37,16 @@ from stats.within import ratio_and_correctness
 from xai.saliency import RATIOS
 from xai.saliency_row import OUTSIDE
 
-CHANCE = 0.5  # AUC of guesses
+CHANCE = 0.5  # AUC of random guesses
 Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where undefined
-# discrimination: at no threshold; call: at one; risk: of probabilities; ratio: vessel ratios; map: of the whole map;
-# within: whether the vessel ratio goes with right calls and with scores, within a cell.
+# discrimination: without a threshold; call: at one threshold; risk: of probabilities; ratio: vessel ratios; map: of the
+# whole map; within: association of the vessel ratio with correct calls and with scores, within a trial.
 Group = Literal["discrimination", "call", "risk", "ratio", "map", "within"]
 CountsImages = Callable[[Mapping[str, Any]], int]
 
 
 def _of(*columns: str) -> CountsImages:
-    """The sum of some of the leaderboard's columns; an empty one counts as 0."""
+    """The sum of some columns of the leaderboard; an empty value counts as 0."""
     return lambda row: sum(row[column] or 0 for column in columns)
 
 
@@ -57,8 +57,8 @@ _ALL = _of("n_images")
 class Measure:
     """One column of the leaderboard, with its interval.
 
-    scale: of Student's interval, None where the measure has no interval; images: from a row of the leaderboard to how
-    many images the measure is of.
+    scale: the scale of Student's interval, None if the measure has no interval; images: from a row of the leaderboard
+    to the number of images on which the measure is computed.
     """
 
     name: str
@@ -82,11 +82,11 @@ MEASURES: dict[str, Measure] = {
         Measure("brier", "risk", "logit"),
         Measure("calibration_intercept", "risk", "identity"),
         Measure("calibration_slope", "risk", "identity"),
-        # A resample adds its own chance distances to those of the data: all of them lie above the estimate.
+        # No interval: resampling adds random deviations to those of the data, so all resamples lie above the estimate.
         Measure("ece", "risk", None),
         *(Measure(name, "ratio", "log", _of("n_ratio")) for name in RATIOS),
         Measure(OUTSIDE, "map", "logit", _of("n_map")),
-        # The first two are means over labels in which an association with the score cancels.
+        # The first two are means over the labels, in which an association with the score cancels out.
         Measure("right_by_ratio", "within", "logit", _of("n_right", "n_wrong")),
         Measure("right_by_ratio_rho", "within", "atanh", _of("n_ratio")),
         Measure("right_by_ratio_positive", "within", "logit", _of("n_right_positive", "n_wrong_positive")),
@@ -97,7 +97,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def names_of(*groups: Group) -> tuple[str, ...]:
-    """The measures of some groups, in the order of the columns."""
+    """The measures of these groups, in the order of the columns."""
     return tuple(name for name, measure in MEASURES.items() if measure.group in groups)
 
 
@@ -107,19 +107,19 @@ def bounded(names: Iterable[str]) -> dict[str, type[pl.DataType]]:
 
 
 CALLS = names_of("call")
-# What ranks and correlations over cells take from every resample, whatever makes the intervals.
+# Measures that ranks and correlations over cells need from every resample, whatever method makes the intervals.
 RESAMPLED = ("auc", "f1", *names_of("ratio"))
 SCALES: dict[str, Scale] = {name: each.scale for name, each in MEASURES.items() if each.scale is not None}
 
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """One cell on the test images, all arrays in the order of the resampled images.
+    """One trial on the test images, all arrays in the order of the resampled images.
 
-    labels (n,) of 0/1; scores (n,), the model's output, by which images are ranked and called; threshold:
-    `score >= threshold` is called positive, chosen on validation; ratios: each of `xai.saliency.RATIOS` (n,), outside
-    (n,): how much of the map lies outside the field of view; NaN where an image has none; risk: what makes a
-    probability of a score.
+    labels (n,): 0 or 1; scores (n,): the model's output, by which images are ranked and called; threshold:
+    `score >= threshold` is called positive, chosen on validation images; ratios: each of `xai.saliency.RATIOS` (n,);
+    outside (n,): share of the map outside the field of view; ratios and outside are NaN for images without a value;
+    risk: converts scores to probabilities.
     """
 
     labels: np.ndarray
@@ -131,17 +131,17 @@ class Tested:
 
     @property
     def risks(self) -> np.ndarray:
-        """(n,): the probability of a positive label that the scores stand for."""
+        """(n,): the probability of a positive label that corresponds to each score."""
         return self.risk.of(self.scores)
 
     def behind(self, threshold: float) -> dict[str, np.ndarray]:
-        """The images that a measure is a share of, (n,) bool, for those of `CALLS` that are a share of some alone."""
+        """The images in the denominator, (n,) bool, for each of `CALLS` that is a share of only some images."""
         positive, called = self.labels == 1, self.scores >= threshold
         return {"sensitivity": positive, "specificity": ~positive, "ppv": called, "npv": ~called}
 
 
 def measured(tested: Tested, resamples: PatientsResamples) -> Resampled:
-    """Each of `MEASURES` in every resample."""
+    """The value of each of `MEASURES` in every resample."""
     labels, scores = tested.labels, tested.scores
     calibration = calibration_resampled(labels, tested.risks, resamples)
     positive, negative, within = ratio_and_correctness(
@@ -166,18 +166,19 @@ def measured(tested: Tested, resamples: PatientsResamples) -> Resampled:
 
 
 def calls(tested: Tested, threshold: float, resamples: PatientsResamples) -> Resampled:
-    """Each of `CALLS` at a threshold, in every resample."""
+    """The value of each of `CALLS` at a threshold, in every resample."""
     table: Confusion[np.ndarray] = confusion_resampled(tested.labels, tested.scores >= threshold, resamples)
     return {name: getattr(table, name) for name in CALLS}
 
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """Measures of one cell: what they are, how they vary with the patients, and their intervals.
+    """Measures of one trial: their estimates, their variation over patients, and their intervals.
 
     values: measure -> estimate, NaN where undefined; left_out: measure -> its jackknife values, (groups,), without each
-    of `groups` in turn; samples: measure -> (resamples,), of those that were resampled; intervals: measure -> bounds;
-    expected: measure -> the variance of such a statistic of so many patients, for those that are moderated by it.
+    of `groups` in turn; samples: measure -> (resamples,), for measures that were resampled; intervals: measure ->
+    bounds; expected: measure -> the variance of such a statistic with this number of patients, for measures that are
+    moderated by it.
     """
 
     values: dict[str, float]
@@ -197,7 +198,7 @@ class Estimates:
 
 
 def estimate_trial(tested: Tested, resamples: PatientsResamples, settings: Statistics) -> Estimates:
-    """Each of `MEASURES` of one cell, with samples of `RESAMPLED` at least."""
+    """Estimates of `MEASURES` for one trial, with samples of at least `RESAMPLED`."""
     found = estimate(
         partial(measured, tested), resamples, settings, SCALES, partial(expected_variances, tested, resamples)
     )
@@ -211,13 +212,13 @@ def estimate_trial(tested: Tested, resamples: PatientsResamples, settings: Stati
 
 
 def estimate_calls(tested: Tested, threshold: float, resamples: PatientsResamples, settings: Statistics) -> Estimates:
-    """Each of `CALLS` at a threshold."""
+    """Estimates of `CALLS` at a threshold."""
     found = estimate(partial(calls, tested, threshold), resamples, settings, SCALES)
     return _of_shares(found, tested, threshold, resamples, settings)
 
 
 def expected_variances(tested: Tested, resamples: PatientsResamples, values: Mapping[str, float]) -> dict[str, float]:
-    """The variances of AUC and average precision that few positive patients make the spread between them miss."""
+    """Expected variances of AUC and average precision; with few positive patients the jackknife's are too small."""
     positive = tested.labels == 1
     if positive.all() or not positive.any():
         return {}
@@ -231,10 +232,10 @@ def expected_variances(tested: Tested, resamples: PatientsResamples, values: Map
 def _of_shares(
     found: Estimates, tested: Tested, threshold: float, resamples: PatientsResamples, settings: Statistics
 ) -> Estimates:
-    """Where a share is 0 or 1 nobody's absence changes it, and how many patients it is of decides.
+    """Replace the intervals of shares of 0 or 1, where leaving out a patient changes nothing.
 
-    Balanced accuracy has the interval that those of sensitivity and specificity make, so that one of 5 of 5 patients
-    counts in it as five patients.
+    Their interval depends only on the number of patients. The interval of balanced accuracy combines those of
+    sensitivity and specificity, so that a share of 5 of 5 patients enters it with the uncertainty of five patients.
     """
     if settings.interval != "t":
         return found
@@ -254,7 +255,7 @@ def _of_balanced_accuracy(found: Estimates, intervals: Mapping[str, Interval]) -
     (a, of_a), (b, of_b) = ((found.values[name], intervals[name]) for name in names)
     errors = [_spread(found.values[name], found.left_out[name], found.groups).standard_error for name in names]
     both = _spread(a + b, found.left_out[names[0]] + found.left_out[names[1]], found.groups).standard_error
-    # Not 0 where some patients have images of both classes.
+    # The correlation is not 0 if some patients have images of both classes.
     product = 2 * errors[0] * errors[1]
     correlation = float(np.clip((both**2 - errors[0] ** 2 - errors[1] ** 2) / product, -1, 1)) if product > 0 else 0.0
     low, high = of_sum(a, of_a, b, of_b, correlation)
@@ -268,11 +269,10 @@ def estimate(
     scales: Mapping[str, Scale],
     expected: Callable[[Mapping[str, float]], dict[str, float]] = lambda _: {},
 ) -> Estimates:
-    """The measures of a function of resamples, on the data itself and with intervals over patients.
+    """The measures that a function of resamples computes: estimates on the data, and intervals over patients.
 
-    scales: of Student's interval, by measure; one without a scale has no interval. expected: from the values to the
-    variances that moderate their spread, of those that have one. Resamples are used where the bootstrap makes the
-    intervals.
+    scales: the scale of Student's interval, by measure; a measure without a scale has no interval. expected: from the
+    estimates to the variances that moderate their spread, by measure. Resamples are drawn only for bootstrap intervals.
     """
     everyone = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
     once = measure(PatientsResamples(everyone, resamples.patient_of_image, resamples.strata))
@@ -292,7 +292,7 @@ def estimate(
 
 @dataclass(frozen=True)
 class Difference:
-    """One cell's measure less another's on the same `n_images`, its interval, and its two-sided p-value."""
+    """One trial's measure minus another's on the same `n_images`, its interval, and its two-sided p-value."""
 
     value: float
     interval: Interval
@@ -307,7 +307,7 @@ def difference(
     resamples: PatientsResamples,
     settings: Statistics,
 ) -> Difference:
-    """Trial a less cell b by one of `RESAMPLED`; of a ratio over the images that have it in both."""
+    """Trial a minus trial b by one of `RESAMPLED`; for a ratio, over the images that have it in both."""
     (tested_a, of_a), (tested_b, of_b) = a, b
     n = len(tested_a.labels)
     value, left_out, samples = (
@@ -328,14 +328,14 @@ def difference(
 
 
 def standard_error(found: Estimates, measure: str) -> float:
-    """Of a measure over patients, by the jackknife; NaN where it has none."""
+    """The standard error of a measure over patients, by the jackknife; NaN if it is undefined."""
     return _spread(found.values[measure], found.left_out[measure], found.groups).standard_error
 
 
 def p_above_chance(several: Sequence[Estimates], settings: Statistics) -> float:
-    """Two-sided p-value of an AUC against `CHANCE`, by what makes its interval; NaN where it has none.
+    """Two-sided p-value of an AUC against `CHANCE`, by the same method as its interval; NaN if it is undefined.
 
-    Of several cells on the same patients, such as the seeds of one, of their mean AUC.
+    For several trials on the same patients, such as the seeds of a cell, it is that of their mean AUC.
     """
     value, samples, left_out, expected = _mean(several, "auc")
     return _p_value(value, samples, left_out, several[0].groups, settings, CHANCE, "logit", expected)
@@ -347,7 +347,7 @@ def p_of_drop(found: Estimates, name: str, settings: Statistics) -> float:
 
 
 def interval_of_mean(several: Sequence[Estimates], measure: str, settings: Statistics) -> Interval:
-    """Of the mean of a measure over cells on the same patients, such as the seeds of one."""
+    """The interval of the mean of a measure over trials on the same patients, such as the seeds of a cell."""
     value, samples, left_out, expected = _mean(several, measure)
     return _interval(value, samples, left_out, several[0].groups, settings, SCALES[measure], expected)
 
@@ -357,7 +357,7 @@ def _mean(several: Sequence[Estimates], measure: str) -> tuple[float, np.ndarray
     value = float(np.mean([each.values[measure] for each in several]))
     left_out = np.mean([each.left_out[measure] for each in several], axis=0)
     sampled = [each.samples[measure] for each in several if measure in each.samples]
-    # Of a mean at most the mean of the variances, which it is where the cells agree on every patient.
+    # The variance of a mean is at most the mean of the variances, and equals it if the trials agree on every patient.
     expected = [each.expected[measure] for each in several if measure in each.expected]
     return (
         value,
@@ -378,7 +378,7 @@ def _interval(
 ) -> Interval:
     if settings.interval == "t":
         return student_interval(value, _spread(value, left_out, groups, expected), settings.confidence, scale)
-    assert samples is not None, "the bootstrap's intervals are of what was resampled"
+    assert samples is not None, "bootstrap intervals need resampled values"
     if settings.interval == "percentile":
         return percentile_interval(samples, settings.confidence)
     return bca_interval(value, samples, left_out, settings.confidence, strata=groups.strata)
@@ -394,14 +394,14 @@ def _p_value(
     scale: Scale = "identity",
     expected: float | None = None,
 ) -> float:
-    """Of a value against a null value: as its interval by Student's t, else from the bootstrap's standard error."""
+    """p-value of a value against a null value: by Student's t, or from the bootstrap's standard error."""
     if settings.interval == "t":
         return student_p_value(value, _spread(value, left_out, groups, expected), null, scale)
-    assert samples is not None, "the bootstrap's p-values are of what was resampled"
+    assert samples is not None, "bootstrap p-values need resampled values"
     return bootstrap_p_value(value, samples, null, scale)
 
 
 def _spread(value: float, left_out: np.ndarray, groups: LeftOut, expected: float | None = None) -> Spread:
-    """Over patients; moderated by the variance that is expected of such a statistic, where one is known."""
+    """The spread over patients; moderated by the variance that is expected of such a statistic, if known."""
     of_patients = spread(value, left_out, groups.strata, groups.patients)
     return of_patients if expected is None else moderated(of_patients, expected)

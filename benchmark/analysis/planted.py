@@ -1,7 +1,7 @@
-"""A synthetic study compared with its truth: where the signal was planted, and where each measure places it.
+"""A synthetic study compared with its ground truth: where the signal was planted, and where each measure finds it.
 
-Each measure is read as on a real cohort, whose truth nobody knows. It can name the vessels, point elsewhere or show
-neither; a test of the vessels alone cannot point elsewhere, since a p-value above the level shows nothing.
+Each measure is read as on a real cohort, where the truth is unknown. Its verdict is the vessels, elsewhere, or not
+shown; a test of the vessels alone cannot give "elsewhere", because a p-value above the level shows nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from benchmark.synthetic.population import Signal
 Verdict = Literal["vessels", "not shown", "elsewhere"]
 Outcome = Literal["right", "missed", "wrong"]
 
-# Not to see a signal in the vessels is a lack of power; to see none there is right where there is none.
+# Missing a signal in the vessels is a lack of power; finding none there is right if there is none.
 OUTCOMES: dict[Signal, dict[Verdict, Outcome]] = {
     "vessels": {"vessels": "right", "not shown": "missed", "elsewhere": "wrong"},
     "periphery": {"vessels": "wrong", "not shown": "right", "elsewhere": "right"},
@@ -28,12 +28,12 @@ OUTCOMES: dict[Signal, dict[Verdict, Outcome]] = {
 
 @dataclass(frozen=True)
 class Indicator:
-    """A measure that says whether a model uses the vessels.
+    """A measure of whether a model uses the vessels.
 
-    name: of its columns, `<name>_verdict` and `<name>_outcome`.
-    called: what it is called in a sentence.
-    read: a row of the leaderboard -> its verdict; None where it was not computed or is not defined.
-    numbers: columns of the leaderboard that the verdict rests on.
+    name: prefix of its columns, `<name>_verdict` and `<name>_outcome`.
+    called: its name in a sentence.
+    read: a row of the leaderboard -> its verdict; None if the measure was not computed or is undefined.
+    numbers: columns of the leaderboard on which the verdict is based.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Indicator:
 
 
 def _of_test(column: str) -> Callable[[Mapping[str, Any]], Verdict | None]:
-    """Of what a test shows of the vessels (`benchmark.analysis.evidence`), adjusted for the number of cells."""
+    """The verdict of a test on the vessels (`benchmark.analysis.evidence`), adjusted for the number of trials."""
 
     def read(row: Mapping[str, Any]) -> Verdict | None:
         shown = row[column]
@@ -96,9 +96,9 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """What was planted, and what each measure says of it.
+    """What was planted, and each measure's verdict on it.
 
-    trials: one row per finished trial, in the order of the leaderboard; columns as `SCHEMA`. An outcome is null where
+    trials: one row per finished trial, in the order of the leaderboard; columns as `SCHEMA`. An outcome is null if
         there is nothing to judge: no verdict, an AUC that is not shown to be above 0.5, or no signal at all.
     """
 
@@ -111,19 +111,19 @@ class Planted:
 
 
 def _has_signal(cohort: SyntheticCohort) -> bool:
-    """Whether the images say anything about the label."""
+    """Whether the images contain information about the label."""
     return cohort.best_auc > CHANCE and cohort.effect > 0
 
 
 def compare_with_truth(cells: pl.DataFrame, cohort: SyntheticCohort) -> Planted:
-    """Read every measure of every finished cell of a leaderboard, and compare it with what was drawn.
+    """Read every measure of every finished trial of a leaderboard, and compare it with what was drawn.
 
     Args:
         cells: columns as `benchmark.analysis.leaderboard.SCHEMA`.
     """
     rows = []
     for row in cells.filter(status=OK).to_dicts():
-        judged = row["predicts"] is True and _has_signal(cohort)  # what was not learned cannot be used
+        judged = row["predicts"] is True and _has_signal(cohort)  # a model cannot use what it has not learned
         found = {name: row[name] for name in SCHEMA if name in row}
         found |= {"signal": cohort.signal, "effect": cohort.effect, "best_auc": cohort.best_auc}
         for indicator in INDICATORS:

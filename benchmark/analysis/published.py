@@ -1,9 +1,9 @@
-"""The published study's nine cells, and what its printed tables say about performance against explainability.
+"""The published study's nine cells, and the relation of performance to explainability in its printed tables.
 
-The figures lie in `reference_data/`, whose README names their source. They are printed to two decimals, so equal
-figures may hide either order; different figures cannot, since rounding never turns two numbers round. The orders that
-the unrounded numbers can have are thus all ways to order each group of equal figures, ties included: few enough to try
-every one, which makes the range of a rank correlation exact.
+The figures are in `reference_data/`; its README names their source. They are printed to two decimals. The unrounded
+numbers behind equal figures can have either order; those behind different figures cannot, because rounding never
+reverses an order. The possible orders of the unrounded numbers are thus all ways to order each group of equal figures,
+including ties. There are few enough to try all of them, so the range of a rank correlation is exact.
 """
 
 from itertools import product
@@ -60,25 +60,25 @@ def performance() -> pl.DataFrame:
 
 def explainability() -> pl.DataFrame:
     """Ratios of the nine cells with their 95 % bounds, columns `EXPLAINABILITY_SCHEMA`."""
-    # The file calls a ratio by its region alone; on the leaderboard that would be the mean inside it.
+    # The file names a ratio by its region alone, which on the leaderboard would be the mean inside that region.
     names = {name.replace("_ratio", ""): name for name in EXPLAINABILITY_SCHEMA}
     schema = {printed: EXPLAINABILITY_SCHEMA[name] for printed, name in names.items()}
     return read_csv(_DATA / "snuh_2025_explainability.csv", schema=schema).rename(names)
 
 
 def cells() -> pl.DataFrame:
-    """Both tables in one, nine rows in the published order."""
+    """Both tables joined, nine rows in the published order."""
     return performance().join(explainability(), on=["model", "strategy"], validate="1:1", maintain_order="left")
 
 
 def recomputed() -> pl.DataFrame:
     """Spearman's rho of each measure of performance with each ratio over the nine cells, columns `RECOMPUTED_SCHEMA`.
 
-    rho, low, high, p_value: of the printed figures; the interval is Fisher's (Bonett & Wright 2000), for other cells, p
-    exact over all orders with ties. How patients and trainings make the figures err together is not printed, so their
-    error is not taken out, as `stats.error_in_cells` would: rho is nearer 0 than that of the true values. rho_lowest,
-    rho_highest: the least and the greatest of any numbers that round to those printed. p_lowest: p_value at the one of
-    the two further from 0.
+    rho, low, high, p_value: from the printed figures. The interval is Fisher's (Bonett & Wright 2000), for other cells;
+    p is exact over all orders with ties. The joint error of the figures over patients and trainings is not printed, so
+    it is not removed as `stats.error_in_cells` would do: rho is nearer 0 than that of the true values. rho_lowest,
+    rho_highest: the range over all numbers that round to those printed. p_lowest: p_value at the end of this range that
+    is further from 0.
     """
     return pl.DataFrame(
         [_recompute(cells(), measure, ratio) for measure, ratio in product(PERFORMANCE, EXPLAINABILITY)],
@@ -87,45 +87,45 @@ def recomputed() -> pl.DataFrame:
 
 
 def summary() -> list[str]:
-    """What can be recomputed from the printed tables and what cannot, line by line."""
+    """The lines of text about what can be recomputed from the printed tables and what cannot."""
     found, table = recomputed(), cells()
     of_auc, of_artery = pl.col("performance") == "auc", pl.col("explainability") == "artery_ratio"
     pearson = np.corrcoef(table["auc"].to_numpy(), table["vessel_ratio"].to_numpy())[0, 1]
     return [
-        "The published study (Seoul National University, 2025): do cells that predict better look at vessels more?",
+        "The published study (Seoul National University, 2025): do cells that predict better highlight vessels more?",
         "",
-        "Spearman's rho over its nine cells (model x strategy), recomputed from the two printed tables, and the exact",
-        "permutation p-value. In brackets the least and the greatest rho of any numbers that round to those printed,",
-        "and the p-value of the one further from 0.",
+        "Spearman's rho over its nine cells (model x strategy), recomputed from the two printed tables, with the exact",
+        "permutation p-value. Brackets: the lowest and the highest rho of all numbers that round to those printed, and",
+        "the p-value of the one that is further from 0.",
         "",
         *(_line(row) for row in found.iter_rows(named=True)),
         "",
         "For other cells (backbones, strategies) the 95 % interval of rho, by Fisher's transformation of the printed",
-        f"figures (Bonett & Wright 2000), is {_interval(found)} for AUC with the vessel ratio. It takes the figures as",
-        "exact: how patients and trainings make them err together is not printed. Such error brings rho towards 0, so",
-        "the interval is about a weakened relation. The p-values, too, are about other cells, none about patients.",
+        f"figures (Bonett & Wright 2000), is {_interval(found)} for AUC with the vessel ratio. It treats the figures",
+        "as exact, because their joint error over patients and trainings is not printed. Such error moves rho towards",
+        "0, so the interval is for a weakened relation. The p-values also generalise to other cells, not to patients.",
         "",
-        "What comes out: no significant relation. With all that rounding can hide,",
-        f"{_possible(found)}: the study's conclusion stands.",
-        "Nine cells can show little, though: p < 0.05 takes a rho of 0.70 or more, of either sign (without ties).",
+        "What comes out: no significant relation. For all numbers that round to those printed,",
+        f"{_possible(found)}: this confirms the study's conclusion.",
+        "However, nine cells have little power: p < 0.05 needs a rho of 0.70 or more, of either sign (without ties).",
         "",
-        "What does not: the one figure printed for the relation, \"Spearman's rank test, correlation coefficient",
-        f'p = {PUBLISHED_FIGURE}". No pair of printed columns gives it, as rho or as p, and rounding hardly can:',
+        "What does not come out: the figure printed for the relation, \"Spearman's rank test, correlation coefficient",
+        f'p = {PUBLISHED_FIGURE}". No pair of printed columns gives it, as rho or as p, and rounding can hardly do so:',
         f"- AUC with any ratio: {_possible(found.filter(of_auc))}.",
         f"- F1 with the vessel or the vein ratio: {_possible(found.filter(~of_auc, ~of_artery))}.",
         f"- F1 with the artery ratio: {_possible(found.filter(~of_auc, of_artery))}.",
-        f"  A rho of {PUBLISHED_FIGURE} needs two unrounded F1 that are exactly equal; next to it are 0.333 and 0.35.",
+        f"  A rho of {PUBLISHED_FIGURE} needs two exactly equal unrounded F1; otherwise 0.333 and 0.35 are nearest.",
         "Pearson's correlation of AUC with the vessel ratio, another statistic,",
         f"is {pearson:.3f} as printed and can be {PUBLISHED_FIGURE} within rounding.",
-        "The figure may come from there; the tables cannot tell.",
+        "This may be the origin of the figure; the tables do not show whether it is.",
     ]
 
 
 def orders_behind(printed: np.ndarray) -> np.ndarray:
-    """Every order, ties included, of numbers that round to those printed (n,): ranks (orders, n), whole numbers.
+    """Every order, including ties, of numbers that round to those printed (n,): ranks (orders, n), whole numbers.
 
-    There are 1, 3, 13, 75, … ways to order a group of 1, 2, 3, 4, … equal figures, and every way of one group goes with
-    every way of the others: meant for few ties.
+    There are 1, 3, 13, 75, … ways to order a group of 1, 2, 3, 4, … equal figures, and the groups combine freely, so
+    this is only for few ties.
     """
     levels = np.unique(printed, return_inverse=True)[1]
     groups = [np.flatnonzero(levels == level) for level in range(levels.max() + 1)]
@@ -139,7 +139,7 @@ def orders_behind(printed: np.ndarray) -> np.ndarray:
 
 
 def _weak_orders(size: int) -> list[tuple[int, ...]]:
-    """Every way to rank so many items with ties: the places 0, 1, … that each takes, with none left empty."""
+    """Every way to rank `size` items with ties: the places 0, 1, … of the items, with no place left empty."""
     return [places for places in product(range(size), repeat=size) if len(set(places)) == max(places) + 1]
 
 

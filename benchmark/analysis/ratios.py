@@ -1,11 +1,12 @@
-"""Every ratio of a cell under every convention, since the choice of one should not decide what is found.
+"""Every ratio of a trial under every convention, so that the choice of a convention does not decide the result.
 
-`against` is what a region is held to: `non_vessel` (all of the picture that is not vessel, as in the published study),
-`non_vessel_fov` (the same within the field of view), or `fov` (the whole of it) for regions beyond artery and vein.
-`images` are `all`, or, where some vessel masks look wrong (`xai.vessels.quality`), the `unflagged` ones.
-`average` is over `images` (mean of their ratios: the study's), over `patients` (mean of each one's mean), of `sums`
-(sum of the images' means inside over that outside, which no single image can carry away), or `geometric` (of the images
-with a ratio above 0: the exponential of the mean logarithm, whose interval holds where few ratios are very high).
+`against` is the reference of a region: `non_vessel` (all of the image that is not vessel, as in the published study),
+`non_vessel_fov` (the same within the field of view), or `fov` (the whole field of view) for regions other than vessels.
+`images` are `all`, or the `unflagged` ones if some vessel masks look wrong (`xai.vessels.quality`).
+`average` is over `images` (mean of their ratios, as in the published study), over `patients` (mean of the patients'
+means), of `sums` (sum of the images' means inside divided by the sum of those outside, which no single image can
+dominate), or `geometric` (exponential of the mean logarithm over images with a ratio above 0; its interval remains
+valid if a few ratios are very high).
 """
 
 from functools import partial
@@ -44,12 +45,12 @@ _ON_LOG: dict[str, Scale] = dict.fromkeys(("images", "patients", "sums", "geomet
 def ratio_rows(
     saliency: pl.DataFrame, resamples: PatientsResamples, scaling: Scaling, settings: Statistics, doubtful: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Rows of `SCHEMA` without the cell.
+    """Rows of `SCHEMA` without the columns that name the trial.
 
     Args:
         saliency: the columns of `xai.saliency_row` and `patient_id`, images in the order of the resamples.
-        scaling: the study's.
-        doubtful: (images,) bool, those whose vessel masks are flagged.
+        scaling: the study's scaling.
+        doubtful: (images,) bool, images whose vessel masks are flagged.
     """
     patients = saliency["patient_id"].to_numpy()
     rows = []
@@ -86,7 +87,7 @@ def _averages(ratios: np.ndarray, inside: np.ndarray, outside: np.ndarray, resam
 
 
 def _conventions(columns: list[str], scaling: Scaling, some_doubtful: bool) -> list[tuple[str, str, str, str, str]]:
-    """(region, against, scaling, suffix of its columns, images): vessels every way, then where else it looks."""
+    """(region, against, scaling, suffix of its columns, images): vessels in every way, then the other regions."""
     other = other_scaling(scaling)
     ways = [(scaling, "", "all"), *([(scaling, "", "unflagged")] if some_doubtful else []), (other, f"_{other}", "all")]
     vessels: list[tuple[str, str, str, str, str]] = [

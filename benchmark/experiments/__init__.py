@@ -1,1 +1,1 @@
-"""Programs that reproduce the tables of the documentation, and the miniature models that the demo uses."""
+"""Programs that reproduce the tables of the documentation, and that make the demo's miniature models."""

@@ -1,4 +1,4 @@
-"""The ways to make a map that `benchmark.experiments.cam_resolution` compares: a record each."""
+"""The methods for making maps that `benchmark.experiments.cam_resolution` compares: one record each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ STEPS = 4  # shifts along each axis
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained trial's model, and what its images go through. Images are (B, 3, side, side) float in 0..1."""
+    """A trained trial's model and the normalisation of its images, which are (B, 3, side, side) float in 0..1."""
 
     model: VisionTransformer
     normalise: Callable[[Tensor], Tensor]
@@ -41,7 +41,7 @@ class TrainedModel:
         """Signed maps (B, rows, columns) of a method of `xai.methods`.
 
         Args:
-            depth: of the block that is the target layer, from 0 (the first) to 1 (the last).
+            depth: depth of the target block, from 0 (the first) to 1 (the last).
         """
         blocks = len(self.model.blocks)
         block = -1 if depth == 1 else int(depth * blocks)
@@ -65,7 +65,7 @@ class MapMethod:
     Attributes:
         name: in tables and after --methods.
         maps: (model, images) -> (B, IMAGE_SIZE, IMAGE_SIZE) float, at least 0.
-        cost: what it computes per image, in passes through the model.
+        cost: its computation per image, in passes through the model.
     """
 
     name: str
@@ -109,7 +109,7 @@ def _gradient(samples: int, noise: float) -> Callable[[TrainedModel, Images], Te
     return maps
 
 
-BASELINE = "Grad-CAM"  # of the last block: the study's own
+BASELINE = "Grad-CAM"  # of the last block: the published study's method
 MAPS = (
     MapMethod(BASELINE, _of_block("gradcam", 1), "1 forward, 1 backward of the last block"),
     MapMethod(f"Grad-CAM, {LARGE} pixels", _magnified("gradcam", 1), "the same with 4 times the patches"),

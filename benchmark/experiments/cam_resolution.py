@@ -1,23 +1,25 @@
-"""What a denser map gives: maps of trained models compared with where a synthetic cohort's signal was planted.
+"""Comparison of denser maps: maps of trained models against the planted signal of a synthetic cohort.
 
     python -m benchmark.experiments.cam_resolution RUN [RUN ...] [--out FOLDER] [--patients N] [--methods NAME ...]
 
-Takes finished runs on synthetic cohorts. For each trained trial and each of `MAPS` it makes a map of every test image
-and measures how well the map's values tell the planted signal from the rest of the field of view: the arteries where
-the signal is in the vessels, the visible spots where it is in the periphery. Prints Markdown; with --out it also writes
-`cam_resolution.csv`, one row per trial, method and image, and a picture of the maps per trial.
+The input is finished runs on synthetic cohorts. For each trained trial and each of `MAPS`, the program makes a map of
+every test image and measures how well the map separates the planted signal from the rest of the field of view. The
+signal is the arteries if it was planted in the vessels, and the visible spots if it was planted in the periphery. The
+output is Markdown; with --out the program also writes `cam_resolution.csv`, one row per trial, method and image, and an
+image of the maps per trial.
 
-What is measured, per image:
+Measures per image:
 
-- AUC of the planted signal: the chance that a random point inside has a higher value than one outside (0.5: chance).
+- AUC of the planted signal: the probability that a random point inside has a higher value than one outside (chance:
+  0.5).
 - AUC of vessels: the same for all arteries and veins.
-- precision: how much of the 1 % of the field of view with the highest values is planted signal.
+- precision: share of planted signal in the 1 % of the field of view with the highest values.
 
-All maps are of the study's target class, and negative values are set to 0, as in the study. A map of zeros has an AUC
-of 0.5 and is counted as blank; an image on which nothing is planted has no value and is left out.
-Means are over images, their intervals over patients (jackknife, Student's t); differences to Grad-CAM are of the same
-images, with p-values after Holm over the methods of a table. Only trials that predict better than chance say what a
-method can do: without any the summary is over all, and says so.
+Unless the method's name says otherwise, maps are of the study's target class with negative values set to 0, as in the
+study. A map of zeros has an AUC of 0.5 and is counted as blank; an image without planted signal is left out.
+Means are over images, and their intervals are over patients (jackknife, Student's t). Differences from Grad-CAM use the
+same images, and their p-values are adjusted (Holm) over the methods of a table. Only trials that predict better than
+chance show what a method can do: without any, the summary covers all trials and states this.
 """
 
 import argparse
@@ -48,27 +50,27 @@ from stats.resamples import PatientsResamples, draw_patients
 from xai.localisation import localised
 from xai.panels import colours
 
-TOP = 0.01  # of the field of view, for the precision
+TOP = 0.01  # share of the field of view, for the precision
 BATCH = 8
-PICTURED = 4  # images per trial in its picture
-HEADER = 20  # pixels, for the names above its columns
+PICTURED = 4  # images per trial in the image of its maps
+HEADER = 20  # pixels, for the names above the columns of that image
 MEASURES = ("auc_planted", "auc_vessel", "precision", "chance")
 
 
 def trained_trials(study: Study, directory: RunDirectory) -> list[Trial]:
-    """Every trial that has been trained to its end."""
+    """Every trial whose training is complete."""
     folders = {trial: directory.trial(trial) for trial in trials_of(study)}
     return [trial for trial, folder in folders.items() if folder.record.is_file() and not folder.failure.is_file()]
 
 
 def open_model(study: Study, directory: RunDirectory, trial: Trial, device: torch.device) -> TrainedModel:
-    """A trained trial as its run explains it."""
+    """A trained trial's model, ready to be explained as in its run."""
     model = trained_model(trial, directory).requires_grad_(False).to(device)
     return TrainedModel(model, trial.backbone.open().normalise, study.explain.target_class)
 
 
 def batches(truth: Truth, device: torch.device) -> Iterator[tuple[slice, Images]]:
-    """The test images in order."""
+    """The test images in order, in batches."""
     for first in range(0, len(truth.small), BATCH):
         part = slice(first, first + BATCH)
         small, large = (
@@ -87,7 +89,7 @@ class Made:
 
 
 def make_maps(trained: TrainedModel, method: MapMethod, truth: Truth) -> Made:
-    """One method's maps; time is the median over batches, of processor time where the device is the CPU."""
+    """One method's maps; the time is the median over batches, in processor time if the device is the CPU."""
     device = next(trained.model.parameters()).device
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     maps, took = np.zeros(truth.fov.shape, np.float32), []
@@ -102,9 +104,9 @@ def make_maps(trained: TrainedModel, method: MapMethod, truth: Truth) -> Made:
 
 
 def measure(made: Made, truth: Truth) -> pl.DataFrame:
-    """One row per image: image, patient_id, label, blank, and each of `MEASURES`, NaN where nothing is planted.
+    """One row per image: image, patient_id, label, blank, and each of `MEASURES`, NaN without planted signal.
 
-    `chance` is the precision of a map that knows nothing: the planted share of the field of view.
+    `chance` is the precision of an uninformative map: the planted share of the field of view.
     """
     regions = np.stack([truth.planted, truth.vessel], axis=1)
     auc, precision = localised(made.maps, regions, truth.fov, TOP)
@@ -124,7 +126,7 @@ def measure(made: Made, truth: Truth) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval of 95 % over patients, its p-value against 0, and from how many images."""
+    """A value with its 95 % interval over patients, its p-value against 0, and its number of images."""
 
     value: float
     low: float
@@ -140,7 +142,7 @@ class Estimate:
 def estimate(
     measured: Callable[[PatientsResamples], np.ndarray], patients: Sequence[str], labels: np.ndarray, scale: Scale
 ) -> Estimate:
-    """A statistic of images in the order of `patients`, with its spread from leaving out one patient at a time."""
+    """A statistic of images in the order of `patients`; its spread is from leaving out one patient at a time."""
     drawn = draw_patients(patients, labels, resamples=1, seed=0)
     left_out = leave_out_patients(drawn)
     everyone = replace(drawn, counts=np.ones_like(drawn.counts))
@@ -151,7 +153,7 @@ def estimate(
 
 
 def mean_of(table: pl.DataFrame, column: str) -> Estimate:
-    """The mean of a column over images, those without a value left out; the unit of sampling is the patient."""
+    """The mean of a column over images that have a value; the unit of sampling is the patient."""
     known = table.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
     if known.is_empty():
         return Estimate(np.nan, np.nan, np.nan, np.nan, 0)
@@ -160,8 +162,11 @@ def mean_of(table: pl.DataFrame, column: str) -> Estimate:
 
 
 def auc_of(table: pl.DataFrame, score: str) -> Estimate:
-    """Of a score of the test images. At 0 or 1, where no patient makes a difference, the interval is that of a share of
-    as many patients as the rarer class has."""
+    """The AUC of a score of the test images.
+
+    For an AUC of 0 or 1, leaving out a patient changes nothing, so the interval is that of a share with as many
+    patients as the rarer class has.
+    """
     values, labels = table[score].to_numpy(), table["label"].to_numpy()
     patients = table["patient_id"].to_list()
     found = estimate(lambda drawn: auc_resampled(labels, values, drawn), patients, labels, "logit")
@@ -173,19 +178,19 @@ def auc_of(table: pl.DataFrame, score: str) -> Estimate:
 
 
 def better_than_chance(auc: Estimate) -> bool:
-    """Whether a test AUC's interval lies above 0.5; one without an interval is not."""
+    """Whether a test AUC's interval lies above 0.5; False without an interval."""
     return auc.low > 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One trial.
+    """The measurements of one trial.
 
     Attributes:
-        run, name: of its run directory, and of itself.
+        run, name: names of its run directory and of the trial.
         signal: where it was planted.
-        auc, auc_large: of its predictions on the test images, and of the same model's on images of `LARGE` pixels.
-        table: `measure`'s rows of every method, with the columns `method`, and `patient`: who in which cohort.
+        auc, auc_large: AUC of its predictions on the test images, and of the same model's on images of `LARGE` pixels.
+        table: `measure`'s rows for every method, with the columns `method` and `patient` (cohort and patient).
         milliseconds: per image, by method.
     """
 
@@ -201,7 +206,7 @@ class Measured:
 def measure_run(
     directory: RunDirectory, methods: Sequence[MapMethod], patients: int | None, out: Path | None
 ) -> Iterator[Measured]:
-    """Each trained trial of a run; with `out` its picture is written there."""
+    """The measurements of each trained trial of a run; with `out`, an image of its maps is written there."""
     study = open_study(directory)
     truth = read_truth(study, directory, LARGE, patients)
     device = worker_device(study.resources)
@@ -229,7 +234,7 @@ def measure_run(
 
 @torch.inference_mode()
 def _scores(trained: TrainedModel, truth: Truth, device: torch.device) -> list[pl.Series]:
-    """The explained class's logit less the other's, at both sizes."""
+    """Difference between the two classes' logits, at both sizes."""
     found: dict[str, list[Tensor]] = {"small": [], "large": []}
     for _, images in batches(truth, device):
         with backbones.autocast(device):
@@ -242,8 +247,10 @@ def _scores(trained: TrainedModel, truth: Truth, device: torch.device) -> list[p
 
 
 def picture(made: dict[str, Made], truth: Truth) -> np.ndarray:
-    """Images of positives, their planted signal, and every method's maps, each scaled to its own highest value: one
-    row per image under the columns' names, (H, W, 3) uint8."""
+    """Positive images, their planted signal, and every method's maps: one row per image, (H, W, 3) uint8.
+
+    Each map is scaled to its own maximum; a header names the columns.
+    """
     positives = np.flatnonzero(truth.table["label"].to_numpy() == 1)[:PICTURED]
     rows = []
     for place in positives:
@@ -271,10 +278,10 @@ COLUMNS = (
 
 
 def markdown(table: pl.DataFrame, milliseconds: dict[str, float]) -> str:
-    """The table of methods over the images of one trial or several.
+    """The table of methods over the images of one or several trials.
 
     Args:
-        table: `Measured.table`, with a column `trial` that tells the rows of an image apart.
+        table: `Measured.table`, with a column `trial` that identifies the trial of each row.
         milliseconds: per image, by method.
     """
     names = table["method"].unique(maintain_order=True).to_list()
@@ -300,7 +307,7 @@ def markdown(table: pl.DataFrame, milliseconds: dict[str, float]) -> str:
 
 
 def _less_baseline(table: pl.DataFrame, name: str) -> pl.DataFrame:
-    """One row per trial and image: `difference`, the method's AUC of the planted signal less the baseline's."""
+    """One row per trial and image: `difference`, the method's AUC of the planted signal minus the baseline's."""
     of_baseline = table.filter(pl.col("method") == BASELINE).select("trial", "image", baseline="auc_planted")
     paired = table.filter(pl.col("method") == name).join(of_baseline, on=["trial", "image"], maintain_order="left")
     return paired.with_columns(difference=pl.col("auc_planted") - pl.col("baseline"))
@@ -310,12 +317,10 @@ def summary(trials: Sequence[Measured], signal: str) -> str:
     """The table over all trials of a signal that predict better than chance, and each method's range over them."""
     of_signal = [trial for trial in trials if trial.signal == signal]
     chosen = [trial for trial in of_signal if better_than_chance(trial.auc)]
-    told = f"{len(chosen)} of {len(of_signal)} trials, those that predict better than chance"
+    scope = f"the {len(chosen)} of {len(of_signal)} trials that predict better than chance"
     if not chosen:
-        chosen, told = (
-            of_signal,
-            f"all {len(of_signal)} trials; none predicts better than chance, so draw no conclusion",
-        )
+        chosen = of_signal
+        scope = f"all {len(of_signal)} trials; none predicts better than chance, so draw no conclusion"
     table = together(chosen)
     names = table["method"].unique(maintain_order=True).to_list()
     times = {name: float(np.mean([trial.milliseconds[name] for trial in chosen])) for name in names}
@@ -328,12 +333,12 @@ def summary(trials: Sequence[Measured], signal: str) -> str:
         if len(values):
             above = f"{(values > 0).sum()} of {len(values)}"
             ranges.append(f"| {name} | {values.min():.3f}, {values.max():.3f} | {above} |")
-    heading = f"## Signal: {signal}\n\nOver {told}."
+    heading = f"## Signal: {signal}\n\nOver {scope}."
     return "\n\n".join([heading, markdown(table, times), "\n".join(ranges)])
 
 
 def together(trials: Sequence[Measured]) -> pl.DataFrame:
-    """The rows of several trials, told apart by `run` and `trial`, which names the run as well."""
+    """The rows of several trials, with the columns `run` and `trial`, which includes the name of the run."""
     return pl.concat(
         trial.table.with_columns(run=pl.lit(trial.run), trial=pl.lit(f"{trial.run}/{trial.name}")) for trial in trials
     )
@@ -355,10 +360,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    options.add_argument("--out", type=Path, help="folder for cam_resolution.csv and pictures")
-    options.add_argument("--patients", type=int, help="the first N of each test set alone")
+    options.add_argument("--out", type=Path, help="folder for cam_resolution.csv and the images of the maps")
+    options.add_argument("--patients", type=int, help="use only the first N patients of each test set")
     names = [method.name for method in MAPS]
-    options.add_argument("--methods", nargs="+", choices=names, default=names, help=f"{BASELINE} is always among them")
+    options.add_argument("--methods", nargs="+", choices=names, default=names, help=f"{BASELINE} is always included")
     chosen = options.parse_args(arguments)
     methods = [method for method in MAPS if method.name in (BASELINE, *chosen.methods)]
     if chosen.out is not None:

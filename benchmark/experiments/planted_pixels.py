@@ -1,4 +1,4 @@
-"""Which pixels of a synthetic study's test images show its signal."""
+"""The pixels of a synthetic study's test images that show its signal."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +19,18 @@ from xai.crop import Square, coverage, crop_image
 from xai.vessels import REGIONS
 
 WITHOUT_SPOTS = -10.0  # a severity at which no spot shows
-# Of 255 levels, by which a pixel must differ to belong to a spot. In sharp images 384 pixels high, 2 levels make
-# the area 1.2 times as large, 8 levels 0.8 times.
+# Levels (of 255) by which a pixel must differ to belong to a spot. In sharp images 384 pixels high, 2 levels make the
+# area 1.2 times as large, 8 levels 0.8 times.
 VISIBLE = 4
-SAME_DRAWING = 8  # of 255 levels, mean over a crop or its spots: JPEG differs by 1 to 3, another drawing by more
+SAME_DRAWING = 8  # levels (of 255), mean over a crop or its spots: JPEG differs by 1 to 3, another drawing by more
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Test images of a run and what is planted in them.
+    """Test images of a run and the signal planted in them.
 
     Attributes:
-        cohort: what the images were drawn from; runs on the same one have the same patients.
+        cohort: the cohort from which the images were drawn; runs on the same cohort have the same patients.
         table: one row per image: image, patient_id, label, row.
         small, large: (n, side, side, 3) uint8.
         planted, vessel, fov: (n, IMAGE_SIZE, IMAGE_SIZE) uint8 coverage.
@@ -49,22 +49,24 @@ def open_study(directory: RunDirectory) -> Study:
     """The configuration that a run was started with.
 
     Raises:
-        UserError: no run is there.
+        UserError: the folder does not hold a run.
     """
     if not directory.study.is_file():
-        raise UserError(f"{directory.path}: no run is there; name the folder of a finished run")
+        raise UserError(f"{directory.path}: not a run directory; give the folder of a finished run")
     return Study.model_validate(yaml.safe_load(directory.study.read_text(encoding="utf-8")))
 
 
 def read_truth(study: Study, directory: RunDirectory, side: int, patients: int | None = None) -> Truth:
-    """The test images of a run, of its first `patients` alone where a number is given.
+    """The test images of a run; only those of its first `patients` if a number is given.
 
     Raises:
-        UserError: the cohort is not synthetic, or today's program draws it differently.
+        UserError: the cohort is not synthetic, or this version of the program draws it differently.
     """
     cohort = study.cohort.synthetic
     if cohort is None:
-        raise UserError(f"{directory.path}: the cohort is not synthetic, so nobody knows where its signal is")
+        raise UserError(
+            f"{directory.path}: the cohort is not synthetic, so the place of its signal is unknown; give another run"
+        )
     test = of_split(directory.outward(read_parquet(directory.cohort)), "test")
     kept = pl.Series(test["patient_id"].unique(maintain_order=True)[:patients])
     chosen = test["patient_id"].is_in(kept.implode()).to_numpy()
@@ -79,8 +81,8 @@ def read_truth(study: Study, directory: RunDirectory, side: int, patients: int |
 def visible_spots(cohort: SyntheticCohort, row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """An image of the plan drawn again, (H, W, 3) uint8, and the pixels (H, W) bool where its spots show.
 
-    The same eye is drawn at a severity without spots. Every random draw is the same at every severity, so the two
-    differ in the spots and where the optics blur them, and camera noise cancels; JPEG is not involved.
+    The same eye is also drawn at a severity without spots. Every random draw is the same at every severity, so the two
+    images differ only in the spots and their blur, and camera noise cancels out. JPEG is not involved.
     """
     who = {key: row[key] for key in ("patient_id", "eye", "low_quality")}
     shown = draw_eye(cohort, severity=row["severity"], **who).rgb
@@ -101,7 +103,8 @@ def _planted_spots(cohort: SyntheticCohort, test: pl.DataFrame, small: np.ndarra
         largest = max(off.mean(), inside.mean() if inside.size else 0)
         if largest > SAME_DRAWING:
             raise UserError(
-                f"{row['image']} is drawn differently today, by {largest:.0f} of 255 levels: use the run's version"
+                f"{row['image']} is drawn differently by this version, by {largest:.0f} of 255 levels: use the version "
+                "that made the run"
             )
     return planes
 

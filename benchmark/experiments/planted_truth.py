@@ -2,9 +2,9 @@
 
     python -m benchmark.experiments.planted_truth runs/planted-vessels runs/planted-periphery
 
-A measure that compares a model's maps or its AUC with some control should say "vessels" of the models with the signal
-in the vessels and not of the others. Every trial (a cell with one seed) is asked; what a trial says of itself comes
-from its own test patients, as on the page of its run. Runs of one signal are told apart by how strongly severity shows.
+A measure that compares a model's maps or its AUC with a control should name the vessels for models whose signal is in
+the vessels, and not for the others. Every trial (a cell with one seed) is evaluated on its own test patients, as on the
+page of its run. Runs with the same signal are distinguished by how strongly severity shows (their effect).
 """
 
 import json
@@ -41,20 +41,20 @@ SIGNALS = ("vessels", "periphery")
 RATIO, DIFFERENCE = "vessel_ratio_fov", "auc_drop_difference"
 EDGES = (0.0, 0.6, 0.7, 0.8, 1.0)  # of the bands of AUC
 RESAMPLES = 2000  # of cells
-TRUSTED = 0.8  # of the trials of either run are right about the place
+TRUSTED = 0.8  # share of the trials of each run for which a trusted measure is right
 
-Says = Literal["above", "below", "not shown", "no answer"]
+Verdict = Literal["above", "below", "not shown", "no answer"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a measure found in a trial: whether it is shown to be above or below its reference, and how far it lies.
+    """A measure's result for a trial: whether it is shown to be above or below its reference, and its score.
 
-    "above" names the vessels. score: the higher, the more it speaks for the vessels; NaN where there is none. Equal
-    differences of AUCs may differ in their last digits, hence it is rounded.
+    verdict: "above" names the vessels. score: higher values favour the vessels; NaN if undefined. It is rounded because
+    equal differences of AUCs may differ in their last digits.
     """
 
-    says: Says
+    verdict: Verdict
     score: float
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class TrialFindings:
-    """A trained model. predicts: its AUC is above 0.5, adjusted for the number of its run's trials, as on the page."""
+    """A trained model. predicts: its AUC is above 0.5, adjusted for the number of trials in its run, as on the page."""
 
     signal: str
     effect: float
@@ -79,13 +79,13 @@ class TrialFindings:
         return f"{self.backbone}, {self.strategy}, effect {self.effect:g}"
 
     def right(self, measure: str) -> bool:
-        """Whether a measure says "vessels" exactly where the signal is in the vessels."""
-        return (self.findings[measure].says == "above") == (self.signal == "vessels")
+        """Whether a measure names the vessels if the signal is in the vessels, and not otherwise."""
+        return (self.findings[measure].verdict == "above") == (self.signal == "vessels")
 
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """What a trial left: its row of the leaderboard, its files, and the test images of its study."""
+    """A trial's results: its row of the leaderboard, its files, and the test images of its study."""
 
     row: Mapping[str, Any]
     folder: TrialDirectory
@@ -93,7 +93,7 @@ class _Source:
     settings: Statistics
 
 
-# 1. What each measure says of a trial.
+# 1. The finding of each measure for a trial.
 
 
 def ratio(source: _Source) -> Finding:
@@ -102,30 +102,31 @@ def ratio(source: _Source) -> Finding:
 
 
 def permutation(source: _Source) -> Finding:
-    """The same compared with other patients' vessels; score: how many standard deviations of the null it lies above."""
+    """The same ratio compared with other patients' vessels; score: standard deviations of the null above its mean."""
     return _by_permutation(source.folder.vessel_permutation, 1 - source.settings.confidence)
 
 
 def other_class(source: _Source) -> Finding:
-    """The same of the maps of the class that is not explained."""
+    """The permutation test for the maps of the class that is not explained."""
     return _by_permutation(source.folder.other_class, 1 - source.settings.confidence)
 
 
 def either_class(source: _Source) -> Finding:
-    """Above where the maps of either class are, each at half the level (Bonferroni); score: the higher of the two."""
+    """Above if the maps of either class are, each at half the level (Bonferroni); score: the higher of the two."""
     level = (1 - source.settings.confidence) / 2
     both = [_by_permutation(file, level) for file in (source.folder.vessel_permutation, source.folder.other_class)]
-    if any(found.says == "no answer" for found in both):
+    if any(found.verdict == "no answer" for found in both):
         return Finding("no answer", math.nan)
-    said = {found.says for found in both}
-    shown: Says = next((says for says in ("above", "below") if says in said), "not shown")
+    found_by = {found.verdict for found in both}
+    shown: Verdict = next((verdict for verdict in ("above", "below") if verdict in found_by), "not shown")
     return Finding(shown, max(found.score for found in both))
 
 
 def randomisation(source: _Source) -> Finding:
-    """The same over that of the model with random weights, by its interval over patients: above or below 1.
+    """The ratio divided by that of the model with random weights, by its interval over patients: above or below 1.
 
-    Of the images of that test; of random weights the mean over its seeds, which the interval takes as they are.
+    Computed on the images of that control. The ratio with random weights is the mean over seeds, which the interval
+    treats as fixed.
     """
     if not source.folder.randomised.is_file():
         return Finding("no answer", math.nan)
@@ -144,12 +145,12 @@ def randomisation(source: _Source) -> Finding:
 
 
 def erasure(source: _Source) -> Finding:
-    """AUC of the control less that without vessels, by its interval over patients: above or below 0."""
+    """AUC of the control minus that without vessels, by its interval over patients: above or below 0."""
     return _by_interval(*_bounded(source.row, DIFFERENCE), reference=0)
 
 
 def dependence(source: _Source) -> Finding:
-    """The page's rule, not adjusted for other trials: without vessels the AUC falls, more than under the control."""
+    """The page's rule, not adjusted for other trials: without vessels the AUC falls more than under the control."""
     p_value, drops = source.row["depends_p"], [source.row[name] for name in ("auc_drop_erased", DIFFERENCE)]
     if p_value is None:
         return Finding("no answer", math.nan)
@@ -199,10 +200,10 @@ def read_trials(path: Path) -> list[TrialFindings]:
     """
     directory = RunDirectory(path)
     if not directory.leaderboard("parquet").is_file():
-        raise UserError(f"{path}: no leaderboard.parquet; give the directory of a finished run")
+        raise UserError(f"{path}: has no leaderboard.parquet; give the directory of a finished run")
     study = load_study(directory.study)
     if study.cohort.synthetic is None:
-        raise UserError(f"{path}: the cohort is not synthetic, so nobody knows where its signal is")
+        raise UserError(f"{path}: the cohort is not synthetic, so the place of its signal is unknown; give another run")
     board = read_parquet(directory.leaderboard("parquet")).filter(status=OK)
     by_cell = {tuple(row[name] for name in TRIAL): row for row in board.iter_rows(named=True)}
     test = of_split(read_parquet(directory.cohort), "test").select("image", "label")
@@ -225,7 +226,7 @@ def _read_trial(cohort: SyntheticCohort, cell: Trial, source: _Source) -> TrialF
 
 
 def groups(trials: Sequence[TrialFindings]) -> dict[str, list[TrialFindings]]:
-    """All trials, those that are shown to predict, and those of each band of AUC."""
+    """All trials, those that are shown to predict, and those in each band of AUC."""
     bands = {
         f"AUC {low:g} to {high:g}": [trial for trial in trials if low <= trial.auc < high or trial.auc == high == 1]
         for low, high in pairwise(EDGES)
@@ -235,10 +236,10 @@ def groups(trials: Sequence[TrialFindings]) -> dict[str, list[TrialFindings]]:
 
 @dataclass(frozen=True)
 class Share:
-    """How many of n trials a measure is right about, and of how many cells these are.
+    """The number of trials, out of n, for which a measure is right, and the number of cells of these n.
 
-    of_trials: Wilson's interval as if all trials were independent; of_cells: as if the seeds of a cell all agreed,
-    which is wide enough whether they do or not (`stats.shares`).
+    of_trials: Wilson's interval as if all trials were independent; of_cells: as if all seeds of a cell agreed, which is
+    wide enough in any case (`stats.shares`).
     """
 
     right: int
@@ -249,8 +250,8 @@ class Share:
 
 
 def share_right(trials: Sequence[TrialFindings], measure: str) -> Share:
-    """Over the trials of which the measure has an answer."""
-    asked = [trial for trial in trials if trial.findings[measure].says != "no answer"]
+    """The share over the trials for which the measure has an answer."""
+    asked = [trial for trial in trials if trial.findings[measure].verdict != "no answer"]
     right, cells = sum(trial.right(measure) for trial in asked), [trial.cell for trial in asked]
     if not asked:
         return Share(0, 0, 0, UNDEFINED, UNDEFINED)
@@ -262,8 +263,10 @@ def share_right(trials: Sequence[TrialFindings], measure: str) -> Share:
 
 
 def area(trials: Sequence[TrialFindings], measure: str) -> tuple[float, Interval]:
-    """How well a measure's score tells trials with the signal in the vessels from the others: area under the ROC curve,
-    with an interval over resampled cells, each with its trials of both runs."""
+    """How well a measure's score separates trials with the signal in the vessels from the others.
+
+    Area under the ROC curve, with an interval over resampled cells, each with its trials of both runs.
+    """
     scored = [trial for trial in trials if not math.isnan(trial.findings[measure].score)]
     vessels = np.array([trial.signal == "vessels" for trial in scored], dtype=int)
     if len(set(vessels)) < 2:
@@ -273,10 +276,10 @@ def area(trials: Sequence[TrialFindings], measure: str) -> tuple[float, Interval
 
 
 def correlation(trials: Sequence[TrialFindings], measure: str, means: bool) -> tuple[float, Interval, int]:
-    """Spearman's rho of the AUC with a measure's score, with an interval over resampled cells; number of points.
+    """Spearman's rho of the AUC with a measure's score, its interval over resampled cells, and the number of points.
 
     Args:
-        means: over the cells' means over seeds, else over trials.
+        means: a point is a cell's mean over seeds; otherwise it is a trial.
     """
     scored = [trial for trial in trials if not math.isnan(trial.findings[measure].score)]
     if not scored:
@@ -297,9 +300,9 @@ def correlation(trials: Sequence[TrialFindings], measure: str, means: bool) -> t
 
 
 def lowest_trusted(trials: Sequence[TrialFindings], measure: str) -> float:
-    """The AUC from which on a measure is right about at least `TRUSTED` of the trials of either run, in every band.
+    """The lowest AUC from which a measure is right for at least `TRUSTED` of the trials of each run, in every band.
 
-    NaN where it is not in the highest band, or where that has no trials of one of the runs.
+    NaN if it is not in the highest band, or if that band has no trials of one of the runs.
     """
     lowest = math.nan
     for low, band in zip(reversed(EDGES[:-1]), reversed(groups(trials).values()), strict=False):
@@ -311,17 +314,17 @@ def lowest_trusted(trials: Sequence[TrialFindings], measure: str) -> float:
 
 
 def _spearman(values: np.ndarray) -> np.ndarray:
-    """(k, n, 2) -> (k,): of the last axis' two."""
+    """(k, n, 2) -> (k,): rho between the two columns of the last axis."""
     return spearman_resampled(values[..., 0], values[..., 1])
 
 
 def _resampled(trials: Sequence[TrialFindings]) -> PatientsResamples:
-    """Resamples of cells: the trials of one are alike, as the images of a patient are."""
+    """Resamples of cells: the trials of a cell are correlated, as the images of a patient are."""
     return draw_patients([trial.cell for trial in trials], np.zeros(len(trials), dtype=int), RESAMPLES, seed=0)
 
 
 def _interval(samples: np.ndarray) -> Interval:
-    """Of 95 %; none where all samples are equal, which shows no certainty but too few cells."""
+    """95 % interval; none if all samples are equal, which shows too few cells, not certainty."""
     known = samples[~np.isnan(samples)]
     return percentile_interval(samples) if len(known) and np.ptp(known) > 0 else UNDEFINED
 
@@ -337,7 +340,7 @@ def cell_rows(trials: Sequence[TrialFindings]) -> Iterator[list[str]]:
             name: [trial.findings[name].score for trial in seeds if not math.isnan(trial.findings[name].score)]
             for name in ("ratio", "erasure difference")
         }
-        said = [trial.findings["ratio, permutation test"].says for trial in seeds]
+        verdicts = [trial.findings["ratio, permutation test"].verdict for trial in seeds]
         yield [
             signal,
             cell,
@@ -345,13 +348,13 @@ def cell_rows(trials: Sequence[TrialFindings]) -> Iterator[list[str]]:
             str(sum(trial.predicts for trial in seeds)),
             _median_range([trial.auc for trial in seeds]),
             _mean_range(scores["ratio"], 2),
-            " / ".join(str(said.count(says)) for says in ("above", "below", "not shown")),
+            " / ".join(str(verdicts.count(verdict)) for verdict in ("above", "below", "not shown")),
             _mean_range(scores["erasure difference"], 3),
         ]
 
 
 def right_rows(trials: Sequence[TrialFindings]) -> Iterator[list[str]]:
-    """One row per measure and group of trials: right about the vessels, right about the periphery, area."""
+    """One row per measure and group of trials: right for the vessels, right for the periphery, area."""
     for measure in MEASURES:
         for group, members in groups(trials).items():
             shares = [
@@ -434,12 +437,12 @@ def main(runs: Sequence[Path]) -> None:
     """Print the tables of some runs.
 
     Raises:
-        UserError: a run is not as `read_trials` needs it, or one of the signals is missing.
+        UserError: a run cannot be read (see `read_trials`), or one of the signals is missing.
     """
     trials = [trial for run in runs for trial in read_trials(run)]
     missing = [signal for signal in SIGNALS if signal not in {trial.signal for trial in trials}]
     if missing:
-        raise UserError(f"no run has its signal in the {missing[0]}: give one of each")
+        raise UserError(f"no run has its signal in the {missing[0]}: give at least one run per signal")
     trials.sort(key=lambda trial: SIGNALS.index(trial.signal))
     print(tables(trials))
 

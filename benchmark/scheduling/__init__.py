@@ -1,1 +1,1 @@
-"""Where it runs: everything that imports Ray."""
+"""Where a study runs: everything that imports Ray."""

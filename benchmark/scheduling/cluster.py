@@ -1,6 +1,6 @@
-"""The one door to Ray: a private instance on this machine, or a cluster that already runs.
+"""The connection to Ray: a private instance on this machine, or a cluster that already runs.
 
-What Ray prints, and how the workers get this project's code, is settled here and nowhere else. Docs: docs/cluster.md.
+This is the only module that decides what Ray prints and how the workers get this project's code. Docs: docs/cluster.md.
 """
 
 import logging
@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 import ray
-import ray.data  # sets up its own logger on import, so it has to come before the loggers are turned to the log file
+import ray.data  # sets up its own logger on import, so import it before the loggers are redirected to the log file
 from ray._common.utils import get_system_memory
 from ray._private import services
 from ray._private import state as ray_state
@@ -40,21 +40,21 @@ from benchmark.shipped import ROOT
 
 PACKAGES = ("backbones", "benchmark", "finetune", "stats", "xai")
 
-# Ray reads these while it runs, so they work however early Ray was imported.
+# Ray reads these while it runs, so they take effect even though Ray is already imported.
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with RunConfig(verbose=0) the older Tune reporter is silent; the newer still prints
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no second copy of every metric as CSV, JSON and TensorBoard events
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
-LASTING_SECONDS = 180.0  # after the last death of a worker it counts as over; Ray waits longer before every new try
-END_SECONDS = 10.0  # of a worker after its Ray, before it is killed
-ANSWER_SECONDS = 5.0  # of a running head node; Ray itself would try for a quarter of an hour
-DISK_STORE = 500_000_000  # bytes of the object store where there is no shared memory for it
-STARTS = 3  # tries of a Ray of our own
-# What Ray says where its own processes did not start within its fixed 15 to 30 seconds (ray-project/ray#65983).
+LASTING_SECONDS = 180.0  # after a worker's last death, the trouble counts as over; Ray waits longer before each retry
+END_SECONDS = 10.0  # for a worker to end after its Ray has ended; then it is killed
+ANSWER_SECONDS = 5.0  # for a running head node to answer; Ray itself would try for a quarter of an hour
+DISK_STORE = 500_000_000  # bytes of the object store on disk if there is no shared memory
+STARTS = 3  # attempts to start a private Ray
+# Ray's message when its own processes do not start within its fixed 15 to 30 seconds (ray-project/ray#65983).
 TOO_LATE = re.compile("Timed out waiting for file|timed out during startup|Timed out after .* waiting for node")
-START_SECONDS = 120.0  # of one Python that imports Ray, on a busy machine or from a slow disk
+START_SECONDS = 120.0  # for one Python to import Ray, on a busy machine or from a slow disk
 GPU_QUERY_SECONDS = 60.0  # the first task on a node also unpacks the project's code there
 
 HOW_TO_START = (
@@ -63,23 +63,23 @@ HOW_TO_START = (
 )
 HOW_TO_SHARE_TOKEN = (
     "copy the head's ~/.ray/auth_token to this machine's, "
-    "or give its text in RAY_AUTH_TOKEN together with RAY_AUTH_MODE=token"
+    "or set RAY_AUTH_TOKEN to its content and RAY_AUTH_MODE to token"
 )
 
 
 class RayNotStarted(UserError, RuntimeError):  # noqa: N818 - reads as what happened
-    """Ray does not start on this machine; the message is one line that says why and what to do."""
+    """Ray does not start on this machine; the message is one line with the reason and the fix."""
 
 
 class ClusterNotFound(UserError, RuntimeError):  # noqa: N818 - reads as what happened
-    """No cluster could be joined; the message is one line that says why and what to do."""
+    """No cluster could be joined; the message is one line with the reason and the fix."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What there is to work with, counted once at the start; an autoscaler may add nodes later.
+    """The available resources, counted once at the start; an autoscaler may add nodes later.
 
-    `gpu_memory` is the smallest GPU's, in GiB, and None without a GPU or where `nvidia-smi` can't be asked.
+    `gpu_memory` is that of the smallest GPU in GiB; None without a GPU or if `nvidia-smi` cannot be run.
     `accelerators` are Ray's names ("H100", "A10G"), sorted.
     """
 
@@ -95,15 +95,15 @@ class Cluster:
 def connect(address: str | None, *, log_file: Path, cpus: int | None = None) -> Iterator[Cluster]:
     """Ray for the length of a `with` block.
 
-    `address` None starts a private Ray on this machine with `cpus` CPUs (default: all) that joins no other and ends
-    with the block. "auto" and "HOST:PORT" join a running cluster, of which this machine must be a node, send it this
-    project's packages, and leave it running.
+    `address` None starts a private Ray on this machine with `cpus` CPUs (default: all); it joins no other Ray and ends
+    with the block. "auto" and "HOST:PORT" join a running cluster and leave it running; this machine must be one of its
+    nodes, and this project's packages are sent to the cluster.
 
-    Ray's loggers write to `log_file` (appended). The workers' own output arrives on this process's stdout and stderr:
-    who wants a clean screen points file descriptors 1 and 2 at the same file, opened for appending, around this block.
+    Ray's loggers write to `log_file` (appended). The workers' own output arrives on this process's stdout and stderr.
+    To keep the screen clean, point file descriptors 1 and 2 at the same file, opened for appending, around this block.
 
-    Raises ClusterNotFound when there is no cluster at `address`, or it refuses this machine; RayNotStarted, or another
-    UserError that names the variable or the folder, when Ray cannot start here.
+    Raises ClusterNotFound if there is no cluster at `address` or it refuses this machine; RayNotStarted, or another
+    UserError that names the variable or the folder, if Ray cannot start here.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -111,7 +111,7 @@ def connect(address: str | None, *, log_file: Path, cpus: int | None = None) -> 
         stack.enter_context(_loggers_to(log_file))
         stack.enter_context(_without_bars_and_limits())
         with _native_messages_to(log_file):
-            # Registered first: an interrupted start must be cleaned up too, and a shutdown without a start is harmless.
+            # Registered first, because an interrupted start must be cleaned up too; without a start it does no harm.
             stack.callback(_disconnect)
             if address is None:
                 stack.enter_context(_own_token())
@@ -123,13 +123,13 @@ def connect(address: str | None, *, log_file: Path, cpus: int | None = None) -> 
 
 @contextmanager
 def _own_token() -> Iterator[None]:
-    """A token in memory for a Ray of our own, which nobody joins: the home need not exist, nor be writable.
+    """A token in memory for a private Ray, which no other process joins: the home need not exist or be writable.
 
-    Ray would write one to ~/.ray/auth_token, and refuses to start where that, or RAY_AUTH_TOKEN_PATH, cannot be read.
-    The process keeps the token for what Ray still has to close behind the block.
+    Ray would write a token to ~/.ray/auth_token, and it does not start if that file, or RAY_AUTH_TOKEN_PATH, cannot be
+    read. The process keeps the token because Ray still closes connections after the block.
     """
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-        yield  # the user's own, or none
+        yield  # the user's own token, or no authentication
         return
     with _environment({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
         _read_token_anew()
@@ -137,28 +137,28 @@ def _own_token() -> Iterator[None]:
 
 
 def _read_token_anew() -> None:
-    """Ray reads mode and token once per process, and an earlier block may have had its own."""
+    """Make Ray read mode and token again: it reads them once per process, and an earlier block may have set others."""
     token_setup.Config.initialize("")
     token_setup.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _start_local(cpus: int | None) -> None:
-    """A Ray of our own. Its object store stays at Ray's default: 30 % of memory, less where /dev/shm is small."""
+    """Start a private Ray. Its object store has Ray's default size: 30 % of memory, less if /dev/shm is small."""
     folder = temporary_folder()
     search_path = _search_path()
     fault = python_fault(sys.executable) or python_fault(ray.__file__) or short_memory() or _stillborn(search_path)
     if fault:
         raise RayNotStarted(fault)
     if folder.passed_over:
-        logging.getLogger("ray").warning("Ray's temporary folder is %s, for %s", folder.path, folder.passed_over)
+        logging.getLogger("ray").warning("Ray's temporary folder is %s, because %s", folder.path, folder.passed_over)
     options: dict[str, object] = {}
     if not Path("/dev/shm").is_dir() and sys.platform == "linux":
         options |= {"_plasma_directory": str(folder.path), "object_store_memory": DISK_STORE}
     quoted = shlex.quote(sys.executable)
     if quoted != sys.executable:
-        # Workers with a runtime environment, trials among them, start through `bash -c` with this as it is.
+        # Workers with a runtime environment, including trials, start through `bash -c`, which needs the quotes.
         options["runtime_env"] = {"py_executable": quoted}
-    with _environment({"PYTHONPATH": search_path}):  # workers inherit the environment of this moment
+    with _environment({"PYTHONPATH": search_path}):  # workers inherit the current environment
         for tries_left in reversed(range(STARTS)):
             began = time.time()
             try:
@@ -171,25 +171,25 @@ def _start_local(cpus: int | None) -> None:
                     **options,
                 )
                 return
-            except Exception as error:  # Ray raises its own, those of the system, and bare ones
+            except Exception as error:  # Ray raises its own errors, system errors and plain exceptions
                 reason = _reason_in_logs(folder.path, began) or _one_line(error) or type(error).__name__
                 too_late = bool(TOO_LATE.search(f"{reason} {error}"))
-                _disconnect()  # what did start of it
+                _disconnect()  # the part that did start
                 if too_late and tries_left:
-                    logging.getLogger("ray").warning("Ray did not start in time, trying again: %s", reason)
+                    logging.getLogger("ray").warning("Ray did not start in time; trying again: %s", reason)
                     continue
-                busy = "this machine is too busy for it now (wait, or end other programs): " if too_late else ""
+                busy = "this machine is too busy now (wait, or close other programs): " if too_late else ""
                 raise RayNotStarted(
                     f"Ray does not start on this machine: {busy}{reason}; its logs are in "
-                    f"{folder.path}/session_latest/logs, and doctor says what this machine lacks"
+                    f"{folder.path}/session_latest/logs; run doctor to check this machine"
                 ) from error
 
 
 def _search_path() -> str:
-    """What workers on this machine have to find besides the environment's own packages, as PYTHONPATH.
+    """PYTHONPATH for the workers on this machine: what they need in addition to the environment's own packages.
 
-    The folder of a checkout; without it they find the project only where the driver's script lies there, too. That of
-    an installation they search anyway, and named here it would come before Python's own library.
+    In a checkout this is its folder; without it, workers find the project only if the driver's script is in the same
+    folder. An installation is not named: workers search it anyway, and here it would come before Python's own library.
     """
     installed = str(ROOT) in (*site.getsitepackages(), site.getusersitepackages())
     return os.pathsep.join(filter(None, ["" if installed else str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -198,8 +198,8 @@ def _search_path() -> str:
 class _AsHere(JobConfig):
     """Workers search no folder that this process does not search.
 
-    Ray lets them search the folder where the command was typed, and before all others: a `stats.py` of the user's, or
-    another version of this project, would be taken for the installed one.
+    By default, Ray makes them search the current folder first. A `stats.py` of the user's, or another version of this
+    project, would then be imported in place of the installed package.
     """
 
     _py_driver_sys_path: list[str]
@@ -210,7 +210,7 @@ class _AsHere(JobConfig):
 
 
 def _stillborn(search_path: str) -> str | None:
-    """Why a worker would end at its start; Ray starts another then, for ever, and does not return."""
+    """Why a worker would fail at its start; Ray would then start another one forever and not return."""
     command = [sys.executable, "-c", "import ray"]
     try:
         subprocess.run(
@@ -228,25 +228,25 @@ def _stillborn(search_path: str) -> str | None:
     else:
         return None
     return (
-        f"Ray's workers cannot start: `{shlex.join(command)}` ends with {reason[:300]}: look at PYTHONPATH and at the "
+        f"Ray's workers cannot start: `{shlex.join(command)}` ends with {reason[:300]}: check PYTHONPATH and the "
         "limits of this shell (`ulimit -a`)"
     )
 
 
 def short_memory() -> str | None:
-    """Why Ray would end whatever it starts on this machine, and what to do; None where memory is not short."""
+    """Why Ray would end whatever it starts on this machine, and the fix; None if there is enough memory."""
     threshold, used, total = memory_threshold(), get_used_memory(), get_system_memory()
     if threshold is None or used <= threshold * total:
         return None
     return (
-        f"memory of this machine is short: {used / total:.0%} of {total / 2**30:.1f} GiB is in use, and Ray ends "
-        f"workers above {threshold:.0%}; it is held by {largest_processes()}: close what is not needed, or take a "
+        f"this machine is short of memory: {used / total:.0%} of {total / 2**30:.1f} GiB is in use, and Ray ends "
+        f"workers above {threshold:.0%}; the largest processes are {largest_processes()}: close programs, or use a "
         "machine with more memory"
     )
 
 
 def _reason_in_logs(folder: Path, since: float) -> str | None:
-    """What Ray's own processes wrote last about an error, in the session that began after `since`."""
+    """The last error that Ray's own processes logged in the session that began after `since`."""
     sessions = [session for session in folder.glob("session_2*") if session.stat().st_mtime >= since - 1]
     for session in sorted(sessions, key=lambda path: path.stat().st_mtime, reverse=True):
         for name in ("gcs_server.err", "raylet.err", "gcs_server.out", "raylet.out"):
@@ -262,20 +262,20 @@ def _reason_in_logs(folder: Path, since: float) -> str | None:
 def _join(address: str) -> None:
     if shlex.quote(sys.executable) != sys.executable:
         raise ClusterNotFound(
-            f"the workers of a cluster cannot be started with {sys.executable}, for a special character in its "
-            "path: make the virtual environment in a folder without, on every node"
+            f"the workers of a cluster cannot be started with {sys.executable}, because its path has a special "
+            "character: on every node, create the virtual environment in a folder without special characters"
         )
     _read_token_anew()
     found = _running_head(address)
     runtime_env = {"py_modules": [str(ROOT / package) for package in PACKAGES], "excludes": ["__pycache__"]}
     try:
         ray.init(address=found, runtime_env=runtime_env, job_config=_AsHere())
-    except (RayError, ConnectionError, RuntimeError) as error:  # another Ray or Python version, for one
+    except (RayError, ConnectionError, RuntimeError) as error:  # for example another Ray or Python version
         raise ClusterNotFound(f"the Ray cluster at {found} can't be joined: {_one_line(error)}") from None
 
 
 def _running_head(address: str) -> str:
-    """The head's "IP:PORT", after asking it what `ray.init` would only find out after minutes of silent retries."""
+    """The head's "IP:PORT", after checks that fail within seconds where `ray.init` would retry silently for minutes."""
     try:
         found = services.canonicalize_bootstrap_address(address)
         host, _, port = found.rpartition(":")
@@ -284,57 +284,59 @@ def _running_head(address: str) -> str:
         raise ClusterNotFound(
             f"{address!r} is not a cluster's address: write auto or HOST:PORT, as in 10.0.0.5:6379"
         ) from None
-    except OSError:  # ConnectionError and an unknown host are among them
+    except OSError:  # including ConnectionError and an unknown host
         where = "on this machine" if address == "auto" else f"at {address}"
         raise ClusterNotFound(f"no Ray cluster runs {where}: {HOW_TO_START}") from None
     try:
-        # Ray sends the token by itself only where it found the cluster itself; a named cluster wants it just as well.
+        # Ray sends the token by default only to a cluster that it found itself; a named cluster needs it as well.
         token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         token_setup.ensure_token_if_auth_enabled(create_token_if_missing=False)
         nodes = services.GcsClient(address=found).get_all_node_info(timeout=ANSWER_SECONDS)
     except AuthenticationError:
-        raise ClusterNotFound(f"the Ray cluster at {found} wants its token: {HOW_TO_SHARE_TOKEN}") from None
+        raise ClusterNotFound(f"the Ray cluster at {found} requires its token: {HOW_TO_SHARE_TOKEN}") from None
     except RayError as error:
-        raise ClusterNotFound(f"what answers at {found} is no Ray head ({_one_line(error)}): {HOW_TO_START}") from None
+        raise ClusterNotFound(
+            f"the program at {found} is not a Ray head ({_one_line(error)}): {HOW_TO_START}"
+        ) from None
     if not {node_id.hex() for node_id in nodes} & set(services.find_node_ids()):
         raise ClusterNotFound(
-            f"this machine is no node of the Ray cluster at {found}: run `ray start --address={found}` here, "
+            f"this machine is not a node of the Ray cluster at {found}: run `ray start --address={found}` here, "
             "or start the study on the head (`ray attach ray_cluster.yaml`)"
         )
     return found
 
 
 def watch(cpus: float, gpus: float, say: Callable[[str], None], *, must_run: bool = False) -> Watch:
-    """A watch over work on the Ray that is connected; see `Trouble` and `Watch`."""
+    """Watch work on the connected Ray; see `Trouble` and `Watch`."""
     return Watch(Trouble(cpus, gpus, must_run=must_run), say, patience(_is_local()))
 
 
 def _is_local() -> bool:
-    """Whether the Ray that is connected is this process's own."""
+    """Whether the connected Ray is this process's own."""
     return bool(ray_worker.global_worker.node.is_head())
 
 
 def require_own_processes() -> None:
-    """See that the processes of a Ray of our own run; seconds after their end Ray ends this one, too, without a word.
+    """Check that the processes of a private Ray run; if they end, Ray silently ends this process seconds later.
 
     Raises:
         UserError: one of them has ended.
     """
     dead = {kind for kind, _ in ray_worker.global_worker.node.dead_processes()} if _is_local() else set()
-    ended = sorted(dead & {"gcs_server", "raylet"})  # without the others it works
+    ended = sorted(dead & {"gcs_server", "raylet"})  # the other processes are not needed
     if ended:
         raise UserError(
-            f"Ray's own {' and '.join(ended)} ended, as where memory is short, or where somebody stopped it: continue "
-            "with --resume"
+            f"Ray's own {' and '.join(ended)} ended; memory may have run out, or somebody stopped it: continue with "
+            "--resume"
         )
 
 
 class Trouble:
-    """Looks for what keeps work from being done, on all nodes; one line, or None where it simply takes long.
+    """Finds what keeps work from progressing, on all nodes; one line, or None if the work is simply slow.
 
     Args:
-        wanted: CPUs and GPUs of the piece of work that asks for most.
-        must_run: whether work that takes resources is itself to be explained, for the caller knows that none runs.
+        cpus, gpus: what the most demanding piece of work requests.
+        must_run: the caller knows that none of its work runs, so resources in use need an explanation, too.
     """
 
     def __init__(self, cpus: float, gpus: float, *, must_run: bool = False) -> None:
@@ -342,10 +344,10 @@ class Trouble:
         self._must_run = must_run
         self._known: set[bytes] = set()
         self._events, self._grew = 0, 0.0
-        self._asked = time.monotonic()  # first, since the last result
+        self._asked = time.monotonic()  # when the first question after the last result was asked
 
     def __call__(self, fresh: bool) -> str | None:
-        """`fresh`: results have come, so what happened before does not count any more."""
+        """`fresh`: results have come since the last call, so earlier events no longer count."""
         require_own_processes()
         nodes = [node for node in ray.nodes() if node["Alive"]]
         deaths, unborn = _deaths(), _unborn()
@@ -353,11 +355,11 @@ class Trouble:
             self._known = deaths.keys() | unborn.keys()
             self._events, self._asked = 0, time.monotonic()
         new = [death for key, death in deaths.items() if key not in self._known]
-        words = [said for key, said in unborn.items() if key not in self._known]
+        words = [line for key, line in unborn.items() if key not in self._known]
         if len(new) + len(words) > self._events:
             self._events, self._grew = len(new) + len(words), time.monotonic()
         if self._events > 1 and time.monotonic() - self._grew < LASTING_SECONDS:
-            return _told(new, words)
+            return _described(new, words)
         return self._unmet(nodes)
 
     def _unmet(self, nodes: list[dict[str, Any]]) -> str | None:
@@ -365,35 +367,35 @@ class Trouble:
         if not any(
             all(node["Resources"].get(kind, 0) >= count for kind, count in self._wanted.items()) for node in nodes
         ):
-            return f"no node of {len(nodes)} has {asked}, as resources in the configuration ask for"
+            return f"none of {len(nodes)} nodes has the {asked} that resources in the configuration request"
         total, free = ray.cluster_resources(), ray.available_resources()
         used = {kind: total.get(kind, 0) - free.get(kind, 0) for kind in self._wanted}
         starting = time.monotonic() - self._asked < START_SECONDS
         if any(used.values()) and (starting or not self._must_run):
             return None
-        told = ", ".join(f"{used[kind]:g} of {total[kind]:g} {kind}s" for kind in self._wanted if total.get(kind))
-        return f"no work has started that asks for {asked}; in use are {told}"
+        in_use = ", ".join(f"{used[kind]:g} of {total[kind]:g} {kind}s" for kind in self._wanted if total.get(kind))
+        return f"no work has started that requests {asked}; {in_use} are in use"
 
 
-def _told(deaths: list[tuple[int, str]], words: list[str]) -> str:
-    """Deaths of workers, and last words of those that did not become one, in one line."""
+def _described(deaths: list[tuple[int, str]], words: list[str]) -> str:
+    """Deaths of workers, and the last output of processes that failed to become workers, in one line."""
     starved = [why for kind, why in deaths if kind == common_pb2.NODE_OUT_OF_MEMORY]
     if starved:
         node = re.search(r"IP: ([^,\s]+)", starved[-1])
-        where = "of this machine" if _is_local() or not node else f"of node {node[1]}"
+        where = "this machine" if _is_local() or not node else f"node {node[1]}"
         return (
-            f"memory {where} is short, and Ray ends workers and starts them again; {len(starved)} so far; this "
-            f"machine's is held by {largest_processes()}: close other programs, or lower resources.batch_size"
+            f"{where} is short of memory, and Ray ends workers and starts them again; {len(starved)} so far; the "
+            f"largest processes here are {largest_processes()}: close other programs, or lower resources.batch_size"
         )
     if deaths:
         last = _line(deaths[-1][1])[:200]
-        return f"workers end by themselves and are started again; {len(deaths)} so far, the last: {last}"
-    return f"workers do not start; {len(words)} so far, the last one's words: {words[-1][:200]}"
+        return f"workers end unexpectedly and are started again; {len(deaths)} so far, the last: {last}"
+    return f"workers do not start; {len(words)} so far, last output: {words[-1][:200]}"
 
 
 def _deaths() -> dict[bytes, tuple[int, str]]:
-    """Kind and reason of every worker's death that was not meant, by the worker's id."""
-    accessor = ray_state.state._connect_and_get_accessor()  # the public list asks a dashboard that does not run
+    """Kind and reason of every unintended death of a worker, by the worker's id."""
+    accessor = ray_state.state._connect_and_get_accessor()  # the public list needs the dashboard, which does not run
     workers = [gcs_pb2.WorkerTableData.FromString(raw) for raw in accessor.get_worker_table()]
     meant = (common_pb2.INTENDED_SYSTEM_EXIT, common_pb2.INTENDED_USER_EXIT)
     return {
@@ -404,7 +406,7 @@ def _deaths() -> dict[bytes, tuple[int, str]]:
 
 
 def _unborn() -> dict[bytes, str]:
-    """What processes of this node said that never became workers, by Ray's own line about each."""
+    """The last output of this node's processes that never became workers, by Ray's own line about each."""
     log = Path(ray_worker.global_worker.node.get_logs_dir_path()) / "raylet.err"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     said = [line for line in lines if line.strip() and not line.startswith(("[", " "))]
@@ -418,19 +420,19 @@ def _unborn() -> dict[bytes, str]:
 def _disconnect() -> None:
     started = _started()
     ray.shutdown(wait_for_processes=True)
-    # Ray waits for the processes it started itself, and not for the workers that those have started.
+    # Ray waits for the processes that it started itself, but not for the workers that those have started.
     _, survivors = psutil.wait_procs(started, timeout=END_SECONDS)
     for survivor in survivors:
         with suppress(psutil.Error):
             survivor.kill()
     psutil.wait_procs(survivors, timeout=END_SECONDS)
-    # The workers' last lines went through Python's buffers; they must leave before the caller gives the screen back.
+    # Flush the workers' last lines from Python's buffers before the caller restores the screen.
     sys.stdout.flush()
     sys.stderr.flush()
 
 
 def _started() -> list[psutil.Process]:
-    """All processes of a Ray of our own, workers among them."""
+    """All processes of a private Ray, including workers."""
     if not ray.is_initialized() or not _is_local():
         return []
     started = []
@@ -465,7 +467,7 @@ def _smallest_gpu(node_ids: list[str]) -> float | None:
 
 
 def _gpu_memory() -> float | None:
-    """GiB of the smallest GPU of the machine this runs on, asked without making a CUDA context."""
+    """Memory in GiB of the smallest GPU of this machine, without creating a CUDA context."""
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
@@ -490,7 +492,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _loggers_to(log_file: Path) -> Iterator[None]:
-    """Ray Data's logger doesn't pass its records on to Ray's; those of Tune and Train do."""
+    """Redirect both loggers: Ray Data's does not pass its records on to Ray's; those of Tune and Train do."""
     file = logging.FileHandler(log_file, encoding="utf-8")
     file.setLevel(logging.INFO)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -508,7 +510,7 @@ def _loggers_to(log_file: Path) -> Iterator[None]:
 
 @contextmanager
 def _without_bars_and_limits() -> Iterator[None]:
-    """Ray Data draws nothing, and does not end a block that takes half an hour: a `Watch` tells slow from stuck."""
+    """Ray Data draws no bars and does not end a block that takes half an hour: a `Watch` detects stuck work."""
     context = ray.data.DataContext.get_current()
     before = context.enable_progress_bars, context.execution_no_progress_timeout_s
     context.enable_progress_bars, context.execution_no_progress_timeout_s = False, -1
@@ -520,7 +522,7 @@ def _without_bars_and_limits() -> Iterator[None]:
 
 @contextmanager
 def _native_messages_to(log_file: Path) -> Iterator[None]:
-    """File descriptor 2 points at `log_file` for a while: there, past any logger, Ray's C++ part tells of refusals."""
+    """File descriptor 2 points at `log_file` for a while: Ray's C++ part reports refusals there, not to a logger."""
     sys.stderr.flush()
     screen = os.dup(2)
     with log_file.open("ab") as file:

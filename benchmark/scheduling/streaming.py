@@ -1,7 +1,7 @@
-"""Ray Data, once: rows flow through steps on the cluster, and results come back as they are ready.
+"""The use of Ray Data: rows pass through steps on the cluster, and results come back as they are ready.
 
 A step is a plain function of a row, or a class that is built once per actor and called with a list of rows. Neither
-knows of Ray. A step that meets a bad row says so in its result; it does not raise, for that would end the stream.
+depends on Ray. A step reports a bad row in its result; it must not raise, because that would end the stream.
 """
 
 import math
@@ -31,7 +31,7 @@ from benchmark.errors import UserError
 from benchmark.scheduling.cluster import watch
 from benchmark.scheduling.waiting import Watch
 
-# Values are numbers, strings or numpy arrays of any shape. There is no None: Ray would turn it into another type.
+# Values are numbers, strings or numpy arrays of any shape. None is not allowed: Ray would convert it to another type.
 Row = dict[str, Any]
 
 
@@ -54,7 +54,7 @@ class Batched:
     gpus: float | None = 0
 
 
-# What the machines do to the work, in contrast to what is wrong with the work.
+# Failures of the machines, in contrast to errors in the work itself.
 BROKEN = (
     ActorDiedError,
     NodeDiedError,
@@ -72,21 +72,21 @@ def stream(
     batch_size: int,
     on_wait: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Row]:
-    """Send rows through the steps; yields the rows that come out, in no particular order.
+    """Send rows through the steps; yields the resulting rows in no particular order.
 
-    Rows travel in blocks of `batch_size`, which is also what a batched step gets at once; memory holds a few blocks,
-    however many rows there are.
+    Rows are sent in blocks of `batch_size`, which is also the number that a batched step gets at once. Memory holds
+    only a few blocks, whatever the number of rows.
 
     Args:
-        on_wait: receives a line where nothing comes out and something is in the way; called from another thread.
+        on_wait: receives a line if no results come and the cause is known; called from another thread.
 
     Raises:
-        UserError: something stayed in the way for as long as `benchmark.scheduling.waiting.patience` allows, or Ray
+        UserError: work was blocked for as long as `benchmark.scheduling.waiting.patience` allows, or Ray
             itself failed.
     """
     if not rows:
         return
-    ray.data.DataContext.get_current().raise_original_map_exception = True  # what a step raised, not a text about it
+    ray.data.DataContext.get_current().raise_original_map_exception = True  # not a text about it
     dataset = ray.data.from_items(list(rows), override_num_blocks=math.ceil(len(rows) / batch_size))
     for step in steps:
         if isinstance(step, Each):
@@ -109,14 +109,14 @@ def stream(
 
 
 class _Stuck(KeyboardInterrupt):
-    """Ends a wait inside Ray, which passes on no other kind of exception."""
+    """Ends a wait inside Ray, which does not pass on other kinds of exceptions."""
 
 
 class _Guard(AbstractContextManager["_Guard"]):
-    """Looks at a watch from a thread of its own, and ends the main thread's wait for a row when patience is exhausted.
+    """Checks a watch in a separate thread, and ends the main thread's wait for a row when patience is exhausted.
 
-    The rows stay with the main thread, so that Ray cleans up as after Ctrl-C. Called in another thread, where Python
-    takes no signals, it says what is in the way and ends nothing.
+    The main thread iterates over the rows, so that Ray cleans up as after Ctrl-C. If it is created in another thread,
+    where Python delivers no signals, it only reports what blocks the work and ends nothing.
     """
 
     SIGNAL = signal.SIGUSR2
@@ -158,7 +158,7 @@ class _Guard(AbstractContextManager["_Guard"]):
         except BROKEN as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"Ray failed during this step ({reason}); --resume continues from what is complete"
+                f"Ray failed during this step ({reason}); continue with --resume, which keeps what is complete"
             ) from error
         return row
 

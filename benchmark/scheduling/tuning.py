@@ -1,4 +1,4 @@
-"""Ray Tune, once: every piece of work is a trial, and a trial that fails leaves the others alone."""
+"""The use of Ray Tune: every piece of work is a trial, and a failed trial does not affect the others."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,18 +26,17 @@ def run_trials(
     scheduler: TrialScheduler | None = None,
     on_wait: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run `work(name, report)` for every name, as many at a time as the cluster holds, roughly in this order.
+    """Run `work(name, report)` for every name, as many at a time as the cluster can hold, roughly in this order.
 
     Args:
-        work: a plain function; what it reports reaches `on_report` on this side while it runs.
-        storage: where Ray Tune keeps its books.
-        on_end: told of each trial that ends, and of the last line of its error where it failed.
-        scheduler: may end trials early, which is no failure; None lets each run to its end.
-        on_wait: receives a line where no trial runs and something is in the way.
+        work: a plain function; its reports are passed to `on_report` in this process while it runs.
+        storage: where Ray Tune keeps its files.
+        on_end: called with the name of each trial that ends, and the last line of its error if it failed.
+        scheduler: may end trials early, which is not a failure; None lets each trial run to its end.
+        on_wait: receives a line if no trial runs and the cause is known.
 
     Raises:
-        UserError: no trial ran for as long as `benchmark.scheduling.waiting.patience` allows, and something is in the
-            way.
+        UserError: no trial ran for as long as `benchmark.scheduling.waiting.patience` allows, and the cause is known.
         KeyboardInterrupt: Ctrl-C ended the run before every trial had ended.
     """
 
@@ -53,18 +52,18 @@ def run_trials(
     )
     tuner.fit()
     if listener.ended != set(names):
-        raise KeyboardInterrupt  # Ray Tune takes the signal for itself and returns what it has
+        raise KeyboardInterrupt  # Ray Tune handles the signal itself and returns what it has
 
 
 class GroupedASHA(FIFOScheduler):
-    """ASHA (asynchronous successive halving, Li et al. 2020) within groups of trials, each on its own.
+    """ASHA (asynchronous successive halving, Li et al. 2020), run separately within each group of trials.
 
-    Trials report `epoch`, from 1, and `val_auc`. At each rung (`grace` epochs, and those times every power of
-    `reduction`) a trial is ended that is not among the best 1 / `reduction` of those of its group that have come there.
+    Trials report `epoch`, from 1, and `val_auc`. At each rung (`grace` epochs, and `grace` times every power of
+    `reduction`), a trial ends unless it is among the best 1 / `reduction` of its group's trials that reached this rung.
 
     Args:
         groups: the group of every trial, by the trial's name.
-        epochs: after which a trial is ended in any case, at least `grace`.
+        epochs: after which every trial ends, at least `grace`.
     """
 
     def __init__(self, groups: Mapping[str, str], *, epochs: int, grace: int, reduction: int) -> None:
@@ -108,14 +107,14 @@ class _Listener(tune.Callback):
         self.ended: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Ray Tune stores its callbacks with its books; a live display cannot be stored
+        return {}  # Ray Tune stores its callbacks in its files; a live display cannot be stored
 
     def end(self, name: str, error: str | None) -> None:
         self.on_end(name, None if error is None else _last_line(error))
         self.ended.add(name)
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        """Ray Tune comes by ten times a second; a trial that runs is progress, however long it takes."""
+        """Ray Tune calls this ten times a second; a running trial counts as progress, however long it takes."""
         if any(trial.status == trial.RUNNING for trial in trials):
             require_own_processes()
             self.watch.came()
@@ -132,7 +131,7 @@ class _Listener(tune.Callback):
         self.end(trial.config["name"], Path(trial.error_file).read_text(encoding="utf-8", errors="replace"))
 
     def on_experiment_end(self, trials: list, **info: Any) -> None:
-        # Ray Tune calls nobody when a trial fails because the process it was to reuse would not let go of the last one.
+        # Ray Tune calls no callback when a trial fails because the process to be reused did not release the last trial.
         for trial in trials:
             if trial.status == trial.ERROR and trial.config["name"] not in self.ended:
                 self.on_trial_error(0, trials, trial)
@@ -141,7 +140,7 @@ class _Listener(tune.Callback):
 def _last_line(error: str) -> str:
     if "ray.exceptions.OutOfMemoryError" in error:
         return (
-            "memory of its machine was short, and Ray ended it: close other programs, lower resources.batch_size or "
-            "training.batch_size, or run fewer trials at once (resources.cpus); --resume tries it again"
+            "its machine was short of memory, and Ray ended it: close other programs, lower resources.batch_size or "
+            "training.batch_size, or run fewer trials at once (resources.cpus), then try again with --resume"
         )
     return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "no reason given")

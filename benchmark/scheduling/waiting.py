@@ -1,6 +1,6 @@
-"""Nothing waits without saying for what, nor for ever: a watch over work that gives no result.
+"""Every wait reports its cause and ends after a limit: a watch over work that gives no result.
 
-Knows nothing of Ray: what is in the way is asked of a function, `benchmark.scheduling.cluster.trouble` in a run.
+This module does not depend on Ray: a function reports what blocks the work (`benchmark.scheduling.cluster.Trouble`).
 """
 
 import math
@@ -11,17 +11,17 @@ from collections.abc import Callable
 from benchmark.errors import UserError
 
 PATIENCE = "RETINA_BENCHMARK_PATIENCE"  # minutes
-LOCAL_MINUTES, CLUSTER_MINUTES = 10.0, 120.0  # a cluster may have to start nodes, or be at work for others
-QUIET_SECONDS = 10.0  # without a result before anybody asks why
+LOCAL_MINUTES, CLUSTER_MINUTES = 10.0, 120.0  # a cluster may have to start nodes, or be busy with other work
+QUIET_SECONDS = 10.0  # without a result before the watch looks for a cause
 LOOK_SECONDS = 5.0  # between two looks
-REPEAT_SECONDS = 120.0  # before the same is said again
+REPEAT_SECONDS = 120.0  # before the same line is repeated
 
 
 def patience(is_local: bool) -> float:
     """Seconds that a study waits while nothing runs or everything fails, from the environment or the default.
 
     Raises:
-        UserError: the variable holds no positive number.
+        UserError: the variable is not a positive number.
     """
     text = os.environ.get(PATIENCE)
     if not text:
@@ -36,11 +36,11 @@ def patience(is_local: bool) -> float:
 
 
 class Watch:
-    """Watches work from the outside: ask it to `look` again and again, and report results with `came`.
+    """Watches work from the outside: call `look` repeatedly, and report results with `came`.
 
     Args:
-        trouble: what is in the way, one line without a full stop, or None where the work is simply slow; it is called
-            with True where results have come since the last call, and raises a UserError where no waiting helps.
+        trouble: returns what blocks the work in one line without a full stop, or None if the work is simply slow. It is
+            called with True if results have come since the last call, and raises a UserError if waiting cannot help.
         say: receives the line to show.
         patience: seconds that trouble may last without a result.
     """
@@ -55,16 +55,16 @@ class Watch:
     ) -> None:
         self._trouble, self._say, self._patience, self._clock = trouble, say, patience, clock
         self._last_result = self._last_look = clock()
-        self._began: float | None = None  # the trouble that lasts
+        self._began: float | None = None  # when the present trouble began
         self._said: tuple[str, float] = ("", -math.inf)
         self._fresh = True
 
     def came(self) -> None:
-        """A result came: whatever was in the way is not."""
+        """A result came: the work is not blocked any more."""
         self._last_result, self._began, self._fresh = self._clock(), None, True
 
     def look(self) -> str | None:
-        """Say what is in the way, where something is; returns the line to end with once patience is exhausted."""
+        """Report what blocks the work, if anything does; returns the line to end with once patience is exhausted."""
         now = self._clock()
         quiet = min(QUIET_SECONDS, self._patience / 2)
         if now - self._last_result < quiet or now - self._last_look < min(LOOK_SECONDS, quiet):
@@ -72,7 +72,7 @@ class Watch:
         self._last_look = now
         try:
             found = self._trouble(self._fresh)
-        except UserError as error:  # no use to wait
+        except UserError as error:  # waiting cannot help
             return str(error)
         self._fresh = False
         if found is None:
@@ -83,9 +83,9 @@ class Watch:
         if now - self._began >= self._patience:
             minutes = f"{self._patience / 60:.3g} minutes"
             return (
-                f"no progress for {minutes}: {found}; then continue with --resume ({PATIENCE} sets the minutes to wait)"
+                f"no progress for {minutes}: {found}; fix this, then use --resume ({PATIENCE} sets the minutes to wait)"
             )
-        kind = found.partition(";")[0]  # figures behind it may change with every look
+        kind = found.partition(";")[0]  # the figures after it may change with every look
         if kind != self._said[0] or now - self._said[1] >= REPEAT_SECONDS:
             self._said = (kind, now)
             self._say(f"waiting: {found}")

@@ -1,1 +1,1 @@
-"""In which order: the stages; each reads what the stage before left in the run directory and writes its own part."""
+"""The stages, in order: each reads from the run directory what earlier stages left, and adds its own part."""

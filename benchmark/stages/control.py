@@ -1,4 +1,4 @@
-"""control: what every trial's saliency is held against, so that a ratio says something."""
+"""control: the controls with which every trial's saliency is compared, so that its ratios can be interpreted."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ BLOCK = 16
 
 
 def control(run: Run) -> None:
-    """Add to every explained trial the controls that the study asks for and that it lacks."""
+    """Add the missing controls that the study asks for to every explained trial."""
     wanted = [name for name in CONTROLS if getattr(run.study.controls, name)]
     waiting = [
         (trial, name)
@@ -35,7 +35,7 @@ def control(run: Run) -> None:
     for trial, name in waiting:
         run.directory.trial(trial).control_failure(name).unlink(missing_ok=True)
     if not waiting:
-        run.reporter.skip("control", "complete" if wanted else "no control is asked for")
+        run.reporter.skip("control", "complete" if wanted else "the study asks for no control")
         return
     if any(CONTROLS[name].needs_erased for _, name in waiting) and not run.directory.painted.is_file():
         reason = _erase(run)
@@ -56,18 +56,18 @@ def control(run: Run) -> None:
 
 
 def _fail(run: Run, trial: Trial, name: str, reason: str) -> None:
-    """Note why a control could not be computed; the trial's own numbers stand."""
+    """Record why a control could not be computed; the trial's own numbers remain valid."""
     stop_when_full(reason)
     write_text(run.directory.trial(trial).control_failure(name), reason + "\n")
-    told = f"{trial.name}: {CONTROLS[name].title} failed: {reason}"
-    run.reporter.console.print(f"[red]✗[/] {escape(told)}")
+    message = f"{trial.name}: {CONTROLS[name].title} failed: {reason}"
+    run.reporter.console.print(f"[red]✗[/] {escape(message)}")
 
 
 def _erase(run: Run) -> str:
-    """Fill `erased.npy` and `erased.parquet`, once a study: the images are the same for every trial.
+    """Fill `erased.npy` and `erased.parquet`, once per study: the images are the same for every trial.
 
     Returns:
-        The first reason why an image could not be erased, in which case `erased.parquet` is not written; else nothing.
+        The reason for the first image that failed, in which case `erased.parquet` is not written; else "".
     """
     test = of_split(read_parquet(run.directory.cohort), "test").select("row", "image")
     store = create_array(run.directory.erased, (len(test), 2, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
@@ -88,8 +88,11 @@ def _erase(run: Run) -> str:
 
 
 def erase_row(directory: RunDirectory, row: Row) -> Row:
-    """Streaming step: a test image -> (2, 224, 224, 3) uint8, without its vessels and painted elsewhere; the share of
-    the field of view that was painted, NaN where it has no vessels to erase; the reason in `error` where that fails."""
+    """Streaming step: a test image -> its two erased versions, and the share of the field of view painted over.
+
+    `versions` (2, 224, 224, 3) uint8: without its vessels, and painted over elsewhere. `share` is NaN if there are no
+    vessels to erase. If the step fails, the reason is in `error`.
+    """
     try:
         image = open_array(directory.images)[row["row"]]
         planes = open_array(directory.regions)[row["position"]]

@@ -1,6 +1,6 @@
-"""embed: the frozen front of every backbone, run once over all images and their augmented views.
+"""embed: the frozen blocks of every backbone, run once over all images and their augmented views.
 
-The same pass keeps what explanations of the test images begin with."""
+The same pass keeps the block inputs from which explanations of the test images start."""
 
 import shutil
 
@@ -26,7 +26,7 @@ from finetune.inputs import Images, batches, plan_rows, plan_views
 
 
 def embed(run: Run) -> None:
-    """Fill `embeddings/`; what is there already is kept, and what is beyond the budget left out."""
+    """Fill `embeddings/`; existing files are kept, and what exceeds the budget is left out."""
     cohort = read_parquet(run.directory.cohort)
     train, test = (of_split(cohort, split)["row"].to_numpy() for split in ("train", "test"))
     images = len(open_array(run.directory.images))
@@ -39,7 +39,7 @@ def embed(run: Run) -> None:
     if not wanted:
         run.reporter.skip("embed", "complete, or every strategy trains the whole model")
         return
-    # Where each block goes, and which entry of it is which view of which row.
+    # The file of each block, and the index in it of each view of each row.
     targets = {
         (choice.name, block): (run.directory.embeddings(choice.name).block(block), entry)
         for choice in wanted
@@ -52,7 +52,8 @@ def embed(run: Run) -> None:
     rows, views = np.nonzero(entry >= 0)
     tested = np.isin(rows, test)
     size = run.study.resources.batch_size
-    # Backbone after backbone, so that an actor builds each model once; test images apart, for they may go further.
+    # One backbone after another, so that an actor builds each model once; test images separately, because they may
+    # pass through more blocks.
     units: list[Row] = [
         {"backbone": index, "test": part is tested, "rows": rows[part][batch], "views": views[part][batch]}
         for index, choice in enumerate(wanted)
@@ -99,7 +100,7 @@ def embed(run: Run) -> None:
 
 
 def _missing(run: Run, plan: CachePlan) -> CachePlan:
-    """What of the plan is not on disk, and has a trial that will read it."""
+    """The part of the plan that is not on disk yet and that some trial will read."""
     trials = run.trials()
     waiting = [trial for trial in trials if not run.directory.trial(trial).saliency.is_file()]
     every, test = {}, {}
@@ -118,26 +119,26 @@ def _missing(run: Run, plan: CachePlan) -> CachePlan:
 
 
 def _say_what_is_left_out(run: Run, plan: CachePlan) -> None:
-    beyond = f"not fit into embeddings.max_gib ({run.study.embeddings.max_gib:g}) and nine tenths of the free disk"
+    beyond = f"not fit into embeddings.max_gib ({run.study.embeddings.max_gib:g}) and nine tenths of free disk space"
     for trial in run.trials():
         if trains_from_images(trial, plan):
             run.reporter.console.print(f"{escape(trial.name)} trains from images: its embeddings do {beyond}")
     for name in {trial.backbone.name: None for trial in run.trials()}:
         for block in set(explained_fronts(run.study, name)) - set(plan.blocks(name)):
             run.reporter.console.print(
-                f"{escape(name)} is explained from images or an earlier block: what enters block {block} of it for the "
-                f"test images does {beyond}"
+                f"{escape(name)} is explained from images or an earlier block: the test images' input of its block "
+                f"{block} does {beyond}"
             )
 
 
-WHOLE = -1  # in place of a block: the trouble is that of all of them
+WHOLE = -1  # in place of a block: all blocks of the backbone failed
 
 
 class EmbedWorker(Worker[tuple[VisionTransformer, Images]]):
     """Streaming step: a backbone, `rows` and `views` -> for each block its `values`, (views, -1) float16 or int16.
 
-    `test_blocks` are those that are kept of `test` units alone. One that does not fit into the type is an error of its
-    own, for nothing but time hangs on it.
+    `test_blocks` are kept for `test` units only. If one of them does not fit into the type, only that block fails,
+    because without it explanations only take longer.
     """
 
     def __init__(
@@ -172,7 +173,7 @@ class EmbedWorker(Worker[tuple[VisionTransformer, Images]]):
             stored, error = values.to(dtype).cpu(), ""
             if not torch.isfinite(stored).all():
                 error = (
-                    f"{self.choices[index].name}: what enters block {block} does not fit into "
+                    f"{self.choices[index].name}: the input of block {block} exceeds the range of "
                     f"{self.study.embeddings.dtype}; set embeddings.dtype to bfloat16"
                 )
                 if block in self.blocks[index]:

@@ -1,4 +1,4 @@
-"""explain: Grad-CAM of every test image under every trained trial, and what of it falls inside the vessels."""
+"""explain: Grad-CAM of every test image for every trained trial, and its share inside the vessels."""
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,7 @@ from xai.saliency_row import measure, measure_names
 
 
 def explain(run: Run) -> None:
-    """Add `cam.npy`, `saliency.parquet` and `mean_cam.png` to every trained trial that lacks them."""
+    """Add `cam.npy`, `saliency.parquet` and `mean_cam.png` to every trained trial without them."""
     waiting = [trial for trial in run.trials() if not run.directory.trial(trial).saliency.is_file()]
     if not waiting:
         run.reporter.skip("explain", "every trial is explained")
@@ -32,7 +32,7 @@ def explain(run: Run) -> None:
     test = of_split(read_parquet(run.directory.cohort), "test")
     eyes = test["eye"].to_list() if test["eye"].count() else None
     size = run.study.resources.batch_size
-    # Trial after trial, so that an actor loads each model once or twice.
+    # One trial after another, so that an actor loads each model only once or twice.
     units = [
         {"trial": index, "positions": np.arange(len(test))[part]}
         for index in range(len(waiting))
@@ -56,7 +56,7 @@ def explain(run: Run) -> None:
             stage.advance(len(positions))
             stage.say(trial.name)
             if result["error"]:
-                if not run.directory.trial(trial).failure.is_file():  # said once, however many batches fail
+                if not run.directory.trial(trial).failure.is_file():  # reported once, even if several batches fail
                     run.fail(trial, f"explain: {result['error']}")
                 continue
             cams.setdefault(index, np.zeros((len(test), *result["grid"]), np.float32))
@@ -74,7 +74,7 @@ def _finish(run: Run, trial: Trial, test: pl.DataFrame, cams: np.ndarray, measur
     poisoned = not_finite(torch.from_numpy(cams))
     if poisoned:
         run.reporter.console.print(
-            f"{escape(trial.name)}: no map of {len(poisoned)} test images, whose tokens are not finite; the first: "
+            f"{escape(trial.name)}: no map for {len(poisoned)} test images, whose tokens are not finite; the first: "
             f"{escape(test['image'][poisoned[0]])}"
         )
     draw_figures(run.study, run.directory, trial, test, cams, measures)
@@ -82,7 +82,7 @@ def _finish(run: Run, trial: Trial, test: pl.DataFrame, cams: np.ndarray, measur
 
 
 class ExplainWorker(Worker[tuple[VisionTransformer, Entering]]):
-    """Streaming step: a trial and `positions` among the test images -> signed maps on the patch grid, and measures."""
+    """Streaming step: a trial and `positions` in the test images -> signed maps on the patch grid, and measures."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The whole study: stages, one after another."""
+"""The whole study: its stages, one after another."""
 
 from pathlib import Path
 
@@ -29,14 +29,14 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
     """Run or resume a study and return its leaderboard; trials that failed before are tried again.
 
     Args:
-        out: the run directory; on a cluster, on a file system that every node sees under the same path.
+        out: the run directory; on a cluster, on a file system that every node mounts under the same path.
         cluster: address of a running Ray cluster (`auto` finds one on this machine); None starts Ray here.
 
     Raises:
-        benchmark.errors.UserError: something in the input or the surroundings that the user can fix.
+        benchmark.errors.UserError: a problem with the input or the environment that the user can fix.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP.
     """
-    # What is missing or faulty is said before anything is started or written.
+    # Report what is missing or faulty before anything is started or written.
     source = open_vessels(study)
     remarks = []
     if study.cohort.manifest is not None:
@@ -58,7 +58,7 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
             directory.trial(trial).failure.unlink(missing_ok=True)
         for remark in remarks:
             console.print(escape(remark))
-        # Ray Data starves where Ray Tune holds every CPU: one stage at a time.
+        # One stage at a time: Ray Data would wait forever while Ray Tune holds every CPU.
         searching = (search,) if study.search else ()
         stages = (weights, prepare, segment, embed, *searching, train, explain, control)
         study = _with_gpus(study, connected)
@@ -70,16 +70,16 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
 
 
 def unmet(needed: Resources, cluster: Cluster) -> dict[str, str]:
-    """What a trial asks for beyond all that a cluster has, by key of the configuration; Ray would wait for it."""
+    """Resources that a trial needs and a cluster lacks, by configuration key; Ray would wait for them forever."""
     asked = {"CPUs": (needed.cpus, cluster.cpus), "GPUs": (needed.gpus or 0, cluster.gpus)}
     return {f"resources.{what.lower()}": f"{count:g} {what}" for what, (count, there) in asked.items() if count > there}
 
 
 def _refuse_to_wait(needed: Resources, cluster: Cluster) -> None:
     short = unmet(needed, cluster)
-    if short and cluster.is_local:  # another may grow
+    if short and cluster.is_local:  # a cluster may grow
         raise UserError(
-            f"a trial asks for {' and '.join(short.values())}, but this machine has {cluster.cpus} CPUs and "
+            f"a trial needs {' and '.join(short.values())}, but this machine has {cluster.cpus} CPUs and "
             f"{cluster.gpus} GPUs: lower {' and '.join(short)} in the configuration"
         )
 

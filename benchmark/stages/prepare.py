@@ -1,4 +1,4 @@
-"""prepare: manifest and image files -> splits by patient, and one memory-mapped array of square crops."""
+"""prepare: manifest and image files -> splits by patient, and a memory-mapped array of square crops."""
 
 from dataclasses import asdict
 from functools import partial
@@ -29,7 +29,7 @@ def prepare(run: Run) -> None:
         return
     settings = run.study.cohort
     manifest = _draw(run) if settings.synthetic is not None else settings.manifest
-    assert manifest is not None  # Cohort has one of the two
+    assert manifest is not None  # a cohort has one of the two
     opened = open_cohort(run.study, manifest)
     opened.refuse_conflicts()
     cohort = opened.images.with_columns(pl.int_range(pl.len()).alias("row"))
@@ -56,7 +56,7 @@ def prepare(run: Run) -> None:
         image, reason = rejected.select("image", "reason").row(0)
         raise UserError(
             f"{len(rejected)} of {len(cohort)} images cannot be used, more than cohort.max_rejected "
-            f"({settings.max_rejected:.0%}) allows; the first: {image}: {reason}; all: {run.directory.rejected}"
+            f"({settings.max_rejected:.0%}) allows; the first: {image}: {reason}; full list: {run.directory.rejected}"
         )
     found = row | {"digest": pl.String} | dict.fromkeys(PLACE, pl.Int32)
     accepted = cohort.join(pl.DataFrame(places, schema=found), on="row").sort("row")
@@ -81,7 +81,7 @@ def _draw(run: Run) -> Path:
     assert cohort is not None
     rows = synthetic.plan(cohort)
     with run.reporter.stage("draw", len(rows), "images") as stage:
-        # A plain SyntheticCohort, not the configuration's checked one: drawing then imports neither.
+        # A plain SyntheticCohort, not the configuration's validated subclass: drawing then needs no configuration code.
         plain = synthetic.SyntheticCohort(**asdict(cohort))
         draw = Each(partial(synthetic.write_eye, plain, folder=run.directory.synthetic))
         with writing(run.directory.synthetic):

@@ -1,4 +1,4 @@
-"""What every stage is given."""
+"""The arguments that every stage shares."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,35 +17,35 @@ from benchmark.study.trials import Trial, trials_of
 
 @dataclass(frozen=True)
 class Run:
-    """One study on its way through the stages."""
+    """One study while its stages run."""
 
     study: Study
     directory: RunDirectory
     cluster: Cluster
     reporter: Reporter
 
-    def actors(self, beside: int = 0) -> int:
-        """How many actors fit on the cluster, leaving CPUs for `beside` tasks that feed them."""
+    def actors(self, feeding: int = 0) -> int:
+        """How many actors fit on the cluster if `feeding` CPUs are left for the tasks that feed them."""
         needed = self.study.resources
-        by_cpu = (self.cluster.cpus - beside) // needed.cpus
+        by_cpu = (self.cluster.cpus - feeding) // needed.cpus
         by_gpu = self.cluster.gpus // needed.gpus if needed.gpus else by_cpu
         return max(1, int(min(by_cpu, by_gpu)))
 
     def batched(
-        self, worker: Callable[..., Callable[[list[Row]], list[Row]]], options: Mapping[str, Any], beside: int = 0
+        self, worker: Callable[..., Callable[[list[Row]], list[Row]]], options: Mapping[str, Any], feeding: int = 0
     ) -> Batched:
-        """A streaming step with as many actors as `actors` says, each with the study's resources."""
-        return Batched(worker, options, self.actors(beside), self.study.resources.cpus, self.study.resources.gpus)
+        """A streaming step with `actors(feeding)` actors, each with the study's resources."""
+        return Batched(worker, options, self.actors(feeding), self.study.resources.cpus, self.study.resources.gpus)
 
     def trials(self) -> list[Trial]:
-        """Trials that have not failed."""
+        """The trials that have not failed."""
         return [trial for trial in trials_of(self.study) if not self.directory.trial(trial).failure.is_file()]
 
     def fail(self, trial: Trial, reason: str) -> None:
-        """Note why a trial failed; it takes no further part.
+        """Record why a trial failed; later stages skip it.
 
         Raises:
-            benchmark.errors.DiskFull: it failed for want of space, and so would every other.
+            benchmark.errors.DiskFull: the disk is full, so every other trial would fail, too.
         """
         stop_when_full(reason)
         write_text(self.directory.trial(trial).failure, reason + "\n")

@@ -1,4 +1,4 @@
-"""search: a learning rate for every cell of backbone and strategy, where the study asks for one; by Ray Tune."""
+"""search: a learning rate for every cell (backbone x strategy), if the study asks for it; by Ray Tune."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from finetune.training import Epoch
 
 @dataclass
 class Candidate:
-    """A learning rate tried for a cell, and how far it came; AUC and loss are those of the best epoch so far."""
+    """A learning rate tried for a cell, and its progress; AUC and loss are those of the best epoch so far."""
 
     trial: Trial
     learning_rate: float
@@ -31,17 +31,17 @@ class Candidate:
 
 
 def learning_rates(own: float, search: Search) -> list[float]:
-    """The candidates around a strategy's own rate, ascending, evenly spaced on a logarithmic scale, to six digits."""
+    """Candidates around a strategy's default rate, ascending, evenly spaced on a logarithmic scale, to six digits."""
     rates = np.geomspace(own / search.span, own * search.span, search.candidates)
     return [float(f"{rate:.6g}") for rate in rates]
 
 
 def search(run: Run) -> None:
-    """Fill `search/`, a table for every cell, with the study's first seed; cells that have theirs are kept.
+    """Fill `search/`, one table per cell, using the study's first seed; existing tables are kept.
 
-    Every cell has the same budget: as many candidates, as many epochs, the same rungs. A candidate that fails is noted
-    in its table; where all of a cell's fail, the cell's trials do. The candidates are a study's own, but which of them
-    ASHA ends early may depend on timing where several devices work.
+    Every cell has the same budget: the same number of candidates and epochs, and the same rungs. A failed candidate is
+    recorded in the table; if all candidates of a cell fail, the cell's trials fail. The study determines the
+    candidates, but with several devices, which of them ASHA ends early may depend on timing.
     """
     settings = run.study.search
     if settings is None:
@@ -52,13 +52,13 @@ def search(run: Run) -> None:
         if trial.seed == run.study.seeds[0] and not run.directory.search(trial).is_file()
     ]
     if not waiting:
-        run.reporter.skip("search", "every cell has its learning rate")
+        run.reporter.skip("search", "every cell has a learning rate")
         return
     candidates: dict[str, Candidate] = {}
     for trial in waiting:
         own = trial.strategy.open().learning_rate
-        # Nearest to the strategy's own first: on one device, ASHA holds every rate against those before it, and the
-        # sooner a good one has run, the sooner it ends a bad one.
+        # Nearest to the strategy's default first: on one device, ASHA compares every rate with those before it, so the
+        # earlier a good rate has run, the earlier a bad one ends.
         for rate in sorted(learning_rates(own, settings), key=lambda rate: abs(math.log(rate / own))):
             candidates[f"{trial.cell}-{len(candidates)}"] = Candidate(trial, rate)
     epochs = run.study.training.epochs
@@ -99,8 +99,8 @@ def search(run: Run) -> None:
 def _work(study: Study, directory: RunDirectory, candidates: dict[str, Candidate], name: str, report: Report) -> None:
     best = (-math.inf, -math.inf)
 
-    # The best so far and not the last: training keeps the best epoch's weights, so this is what the candidate would be
-    # recorded with if it ended here. As it never falls, no rate ends early that is better than all that go on.
+    # Report the best epoch so far, not the last: training keeps the best epoch's weights, so a candidate that ended
+    # here would have this AUC. As it never falls, a rate that is better than all that continue does not end early.
     def on_epoch(epoch: Epoch) -> None:
         nonlocal best
         best = max(best, (epoch.val_auc, -epoch.val_loss))
@@ -110,7 +110,7 @@ def _work(study: Study, directory: RunDirectory, candidates: dict[str, Candidate
 
 
 def _conclude(run: Run, trial: Trial, candidates: list[Candidate]) -> None:
-    """Write the cell's table, or fail its trials; without a table, a run that is resumed tries again."""
+    """Write the cell's table, or fail its trials; without a table, a resumed run tries again."""
     candidates = sorted(candidates, key=lambda tried: tried.learning_rate)
     if all(tried.error for tried in candidates):
         lowest = candidates[0]

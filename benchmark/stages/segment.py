@@ -1,4 +1,4 @@
-"""segment: test images at full resolution -> the share of every crop pixel that is artery, vein, vessel, FOV."""
+"""segment: test images at full resolution -> the share of each crop pixel inside artery, vein, vessel and FOV."""
 
 from pathlib import Path
 
@@ -22,11 +22,11 @@ from xai.vessels import ChecksImages, FundusImage, VesselSource, open_source, re
 from xai.vessels.alignment import Alignment, alignment
 from xai.vessels.quality import quality_flags
 
-BLOCK = 4  # images at full resolution travel in a block
+BLOCK = 4  # images per block, at full resolution
 
 
 def open_vessels(study: Study) -> VesselSource:
-    """The study's vessel source on the CPU, to see that it can be had.
+    """The study's vessel source on the CPU, opened to check that it is available.
 
     Raises:
         UserError: no such source, or its weights are missing or do not fit.
@@ -39,10 +39,10 @@ def open_vessels(study: Study) -> VesselSource:
 
 
 def require_own_masks(source: VesselSource, cohort: pl.DataFrame) -> None:
-    """See before a run that the cohort's test images can get masks of their own.
+    """Check before a run that the source has a separate mask for each test image of the cohort.
 
     Raises:
-        UserError: two of them would share one, or all belong to another cohort.
+        UserError: two images would share a mask, or all masks belong to another cohort.
     """
     if not isinstance(source, ChecksImages):
         return
@@ -55,10 +55,10 @@ def require_own_masks(source: VesselSource, cohort: pl.DataFrame) -> None:
 
 
 def segment(run: Run) -> None:
-    """Fill `vessels/`, once a study.
+    """Fill `vessels/`, once per study.
 
     Raises:
-        UserError: no test image has vessel masks that can be used.
+        UserError: no test image has usable vessel masks.
     """
     if run.directory.completed("segment") is not None:
         run.reporter.skip("segment", "complete")
@@ -66,7 +66,7 @@ def segment(run: Run) -> None:
     cohort = run.directory.outward(read_parquet(run.directory.cohort))
     test = of_split(cohort, "test").with_row_index("position")
     planes = create_array(run.directory.regions, (len(test), 4, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    discs = None  # where no image has a mask of it
+    discs = None  # if no image has a disc mask
     if test["disc_mask"].count():
         discs = create_array(run.directory.disc, (len(test), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     rows = test.select(
@@ -75,11 +75,11 @@ def segment(run: Run) -> None:
     settings = run.study.vessels
     provenance = open_vessels(run.study).provenance
     needed = run.study.resources
-    # Without a GPU, reading asks for what an actor asks for, and Ray Data fuses the two: no task waits for a CPU that
-    # the actors hold. With one, reading runs beside the actors.
+    # Without a GPU, reading requests the same resources as an actor, and Ray Data fuses the two: no task waits for a
+    # CPU that the actors hold. With a GPU, reading runs in parallel with the actors.
     loading = Each(load_row, cpus=1 if needed.gpus else needed.cpus)
     options = {"source": settings.source, "weights": settings.weights, "size": settings.size, "resources": needed}
-    segmenting = run.batched(SegmentWorker, options, beside=1 if needed.gpus else 0)
+    segmenting = run.batched(SegmentWorker, options, feeding=1 if needed.gpus else 0)
     found = []
     with run.reporter.stage("segment", len(rows), "images") as stage:
         for result in stream(rows, [loading, segmenting], BLOCK, on_wait=stage.note):
@@ -95,19 +95,19 @@ def segment(run: Run) -> None:
     vessels = test.select("position", "image").join(_table(found), on="position").sort("position")
     write_parquet(run.directory.vessels, vessels)
     failed = vessels.drop_nulls("error")
-    if len(failed) == len(vessels):  # nothing could be averaged, and hours of training would only lead to that
+    if len(failed) == len(vessels):  # stop before hours of training: there would be no ratio to average
         first = failed.row(0, named=True)
         raise UserError(
-            f"none of {len(vessels)} test images has vessel masks that can be used; the first: {first['image']}: "
+            f"none of {len(vessels)} test images has usable vessel masks; the first: {first['image']}: "
             f"{first['error']}; correct the masks, then continue with --resume"
         )
     run.directory.complete("segment", source=provenance, failed=len(failed))
 
 
 def load_row(row: Row) -> Row:
-    """Streaming step: the image, its field of view and optic disc; the reason in `error` where that fails.
+    """Streaming step: the image, its field of view and optic disc; if reading fails, the reason is in `error`.
 
-    A disc that cannot be read costs the image its disc alone; the reason is in `disc_error`.
+    If only the disc mask cannot be read, only the disc is left out; the reason is in `disc_error`.
     """
     path = Path(row["path"])
     try:
@@ -142,7 +142,7 @@ class SegmentWorker:
             try:
                 (masks,) = self.source.segment([image])
                 square = Square(int(row["top"]), int(row["left"]), int(row["side"]))
-                # At once: an image with a reason has no masks.
+                # All are assigned together: an image with an error has no masks.
                 planes, disc, fit = (
                     regions(masks, image.fov, square, IMAGE_SIZE),
                     coverage(row["disc"] & image.fov, square, IMAGE_SIZE),
@@ -151,9 +151,9 @@ class SegmentWorker:
                 disagreement, note = masks.disagreement, masks.note
             except OF_ONE_ROW as fault:
                 error = one_line(fault)
-        told = np.nan if disagreement is None else disagreement
+        disagreement = np.nan if disagreement is None else disagreement
         return {
-            "position": row["position"], "planes": planes, "disc": disc, "disagreement": told,
+            "position": row["position"], "planes": planes, "disc": disc, "disagreement": disagreement,
             "on_vessels": fit.upright, "on_vessels_turned": fit.turned,
             "note": note, "error": error, "disc_error": str(row["disc_error"]),
         }  # fmt: skip

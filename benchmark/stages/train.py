@@ -12,9 +12,9 @@ from benchmark.trial.fit import train_trial
 
 
 def train(run: Run) -> None:
-    """Fill `trials/<trial>/` with weights, history and predictions; trials that are complete are kept.
+    """Fill `trials/<trial>/` with weights, history and predictions; complete trials are kept.
 
-    A trial that fails gets the reason in its `failed.txt`. One that failed before is tried again.
+    If a trial fails, the reason is written to its `failed.txt`. A trial that failed in an earlier run is tried again.
     """
     waiting = {trial.name: trial for trial in run.trials() if not run.directory.trial(trial).record.is_file()}
     if not waiting:

@@ -1,4 +1,4 @@
-"""weights: every backbone's file, found or downloaded once, before anything is computed from it."""
+"""weights: each backbone's file, found or downloaded once, before anything is computed from it."""
 
 import backbones
 from benchmark.errors import UserError
@@ -8,10 +8,10 @@ from benchmark.trial.weight_files import find_weights, read_records
 
 
 def weights(run: Run) -> None:
-    """Fill `weights.json`; a backbone whose weights are not to be had fails its trials, and the others go on.
+    """Fill `weights.json`; if a backbone's weights are not available, its trials fail and the others continue.
 
     Raises:
-        UserError: the run began with other weights of a backbone.
+        UserError: the run began with other weights for a backbone.
     """
     records = read_records(run.directory)
     with run.reporter.stage("weights", len(run.study.backbones), "backbones") as stage:
@@ -28,8 +28,8 @@ def weights(run: Run) -> None:
             before = records.get(choice.name, found)
             if (found and found["sha256"]) != (before and before["sha256"]) and run.directory.uses(choice.name):
                 raise UserError(
-                    f"the run began with other weights of {choice.name} ({before and before['path']}, SHA-256 "
-                    f"{before and before['sha256']}); name those again, or choose another --out"
+                    f"the run began with other weights for {choice.name} ({before and before['path']}, SHA-256 "
+                    f"{before and before['sha256']}); use those weights again, or choose another --out"
                 )
             records[choice.name] = found
             stage.advance()

@@ -1,4 +1,4 @@
-"""What the streaming steps that load a model have in common."""
+"""The common part of the streaming steps that load a model."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
@@ -10,10 +10,10 @@ Loaded = TypeVar("Loaded")
 
 
 class Worker(ABC, Generic[Loaded]):
-    """A streaming step over units of work, of which many in a row need the same model.
+    """A streaming step over units of work, many of which in a row need the same model.
 
-    What goes wrong with a unit becomes a row with the reason in `error`, for one model's trouble is not the others'.
-    The rows of the others have an empty `error`, where they say nothing else.
+    An error in a unit becomes a row with the reason in `error`, so that the other models are not affected. In other
+    rows, `error` is empty unless the step sets it.
     """
 
     _key: Any = None
@@ -30,18 +30,18 @@ class Worker(ABC, Generic[Loaded]):
 
     def _of(self, key: Any) -> Loaded:
         if self._loaded is None or key != self._key:
-            self._loaded = None  # two would be in memory at once, and the old one stays out where loading fails
+            self._loaded = None  # free memory before loading; if loading fails, the old model is not used either
             self._loaded = self.load(key)
             self._key = key
         return self._loaded
 
     @abstractmethod
     def key(self, unit: Row) -> Any:
-        """What is loaded for the unit; kept while it is the same."""
+        """Identifies what is loaded for the unit; it is kept as long as the key is the same."""
 
     @abstractmethod
     def load(self, key: Any) -> Loaded:
-        """The model, and what else its units need."""
+        """The model, and whatever else its units need."""
 
     @abstractmethod
     def work(self, loaded: Loaded, unit: Row) -> list[Row]:
@@ -49,4 +49,4 @@ class Worker(ABC, Generic[Loaded]):
 
     @abstractmethod
     def failed(self, unit: Row) -> Row:
-        """The row of a unit that came to nothing, with the columns of the others."""
+        """The row of a unit that failed, with the same columns as other rows."""

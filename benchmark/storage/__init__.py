@@ -1,1 +1,1 @@
-"""Files: the run directory, tables, the lock, and what a disk refuses."""
+"""Files: the run directory, its lock, the start of a run, and writing to disk."""

@@ -1,7 +1,7 @@
-"""What a file system refuses, as one line; and arrays whose writing never ends in a bus error.
+"""Failed writes reported in one line, and arrays that can be written without a bus error.
 
-A write through a memory map to a full disk kills the process (SIGBUS). So the blocks of an array are reserved when it
-is made, and its rows are written by ordinary calls, which report what fails on any file system.
+A write through a memory map to a full disk kills the process (SIGBUS). An array's blocks are therefore reserved when it
+is created, and its rows are written with ordinary calls, which report failures on any file system.
 """
 
 import errno
@@ -25,7 +25,7 @@ _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A draft that becomes the file when the block ends well: a reader never meets half a file.
+    """A draft that becomes the file if the block succeeds: a reader never sees half a file.
 
     Raises:
         WriteError: as `writing`.
@@ -44,20 +44,20 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turn what writing `path` raises into one line.
+    """Turn an error raised while writing `path` into one line.
 
     Args:
-        needed: how many bytes the file takes, where that is known.
+        needed: size of the file in bytes, if known.
 
     Raises:
-        WriteError: the file could not be written; `DiskFull` where it is for want of space.
+        WriteError: the file could not be written; `DiskFull` if space ran out.
     """
     try:
         yield
     except WriteError:
         raise
     except (OSError, PolarsError, SafetensorError) as error:
-        raised = getattr(error, "cause", None) or error  # in another process: Ray's error holds it
+        raised = getattr(error, "cause", None) or error  # raised in another process, Ray's error wraps it
         raise _refused(path, raised, needed) from error
 
 
@@ -69,7 +69,7 @@ def _refused(path: Path, error: Exception, needed: int | None) -> WriteError:
         return WriteError(f"{path}: cannot be written ({reason}); make it writable, or choose another --out")
     size = "" if needed is None else f"{needed / MIB:,.1f} MiB are needed, "
     if number == errno.EFBIG:
-        limit = "raise the largest size of a file (`ulimit -f`, or a limit of the file system) and add --resume"
+        limit = "raise the file size limit (`ulimit -f`, or that of the file system) and add --resume"
         return DiskFull(f"{path}: {os.strerror(number)}: {size}{limit}, or choose another --out")
     return DiskFull(f"{path}: {os.strerror(number)}: {size}{_free(path)}; {MORE_SPACE}")
 
@@ -78,14 +78,14 @@ def _free(path: Path) -> str:
     try:
         return f"{shutil.disk_usage(path.parent).free / MIB:,.1f} MiB are free"
     except OSError:
-        return "free space is not known"
+        return "free space is unknown"
 
 
 class ArrayFile:
     """A new `.npy` that is filled part by part: `file[row] = values`, `file[rows] = values`. Rows not written are zero.
 
     Raises:
-        WriteError: the file cannot be made or written; `DiskFull` where its space cannot be reserved.
+        WriteError: the file cannot be created or written; `DiskFull` if its space cannot be reserved.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
@@ -100,10 +100,10 @@ class ArrayFile:
                 header = {"descr": descr, "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(self._file, header)
                 self._begin = self._file.tell()
-                reserve(self._file.fileno(), self._begin + max(size, 1))  # no byte at all cannot be mapped
+                reserve(self._file.fileno(), self._begin + max(size, 1))  # an empty file cannot be mapped
         except WriteError:
             with suppress(OSError):
-                path.unlink()  # part of the space may have been taken
+                path.unlink()  # part of the space may have been reserved
             raise
 
     def __len__(self) -> int:
@@ -115,7 +115,7 @@ class ArrayFile:
             raise IndexError(f"{self.path}: rows {chosen.min()} to {chosen.max()} of {len(self)}")
         table = np.broadcast_to(np.asarray(values, self.dtype), (chosen.size, *self.shape[1:]))
         for part in np.split(np.arange(chosen.size), np.flatnonzero(np.diff(chosen) != 1) + 1):
-            if part.size:  # rows that lie behind each other in one call
+            if part.size:  # consecutive rows in one call
                 content = np.ascontiguousarray(table[part[0] : part[-1] + 1])
                 self._write(content.reshape(-1).view(np.uint8).data, self._begin + int(chosen[part[0]]) * self._row)
 
@@ -126,16 +126,16 @@ class ArrayFile:
                 content, place = content[written:], place + written
 
     def flush(self) -> None:
-        """Return when all is on the disk; network file systems report only now that it is full."""
+        """Return when everything is on disk; network file systems report a full disk only now."""
         with writing(self.path):
             os.fsync(self._file.fileno())
 
 
 def reserve(descriptor: int, size: int) -> None:
-    """Give a file the disk space of `size` bytes, all zero, now: a sparse one would find out later.
+    """Reserve disk space of `size` bytes, all zero, for a file now: a sparse file would fail later.
 
     Raises:
-        OSError: there is not so much.
+        OSError: there is not enough space.
     """
     if hasattr(os, "posix_fallocate"):
         try:
@@ -144,6 +144,6 @@ def reserve(descriptor: int, size: int) -> None:
         except OSError as error:
             if error.errno not in _CANNOT_RESERVE:
                 raise
-    zeros, place = bytes(MIB), os.fstat(descriptor).st_size  # what is there, the header, stays
+    zeros, place = bytes(MIB), os.fstat(descriptor).st_size  # the header is kept
     while place < size:
         place += os.pwrite(descriptor, zeros[: size - place], place)

@@ -1,9 +1,9 @@
-"""One run at a time in a folder: a lock that names who holds it, and that is taken over when that process has ended.
+"""One run at a time in a folder: a lock that names its holder; the next run takes it over if the holder has ended.
 
-The lock is a file with the holder's host and process. On the same host the process itself is looked up, by its number
-and by when it began, since numbers are used again. Of another host (or another container, whose processes have numbers
-of their own) nothing is known but the file's time, which its holder renews every half minute: after ten minutes without
-a sign of life the lock counts for nothing.
+The lock is a file with the holder's host and process. On the same host, the process is looked up by its number and its
+start time, because systems reuse process numbers. For another host (or another container, which numbers its processes
+separately), only the file's modification time is known. The holder renews it every half minute; after ten minutes
+without a sign of life the lock is ignored.
 """
 
 import json
@@ -29,7 +29,7 @@ except ImportError:  # not on every system
 BEAT_SECONDS = 30.0
 SILENT_SECONDS = 600.0
 ATTEMPTS = 100
-BEING_WRITTEN_SECONDS = 10.0  # a lock without content: its holder made it a moment ago, or ended at that moment
+BEING_WRITTEN_SECONDS = 10.0  # a lock without content: its holder has just created it, or ended while creating it
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Holder:
     """The process that holds a lock.
 
     Attributes:
-        began: when the process began, in a form that its system alone understands.
-        numbering: within what a process number means one process: this start of this machine, this container.
+        began: when the process began, in a format specific to its system.
+        numbering: the scope in which a process number is unique: this boot of this machine, this container.
         since: when it took the lock, local time.
-        token: no two locks have the same.
+        token: unique to this lock.
     """
 
     host: str
@@ -59,11 +59,11 @@ class Holder:
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock `path` while the block runs; its folder must be there.
+    """Hold the lock `path` while the block runs; its folder must exist.
 
     Raises:
         UserError: another process holds it.
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
     holder = Holder.this()
     _take(path, holder)
@@ -77,11 +77,11 @@ def hold(path: Path) -> Iterator[None]:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process of this machine began, as the system says it; None where there is none, or it has ended."""
+    """When a process of this machine began, in the system's own format; None if no such process runs."""
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").is_file():
         try:
-            fields = stat.read_bytes().rpartition(b")")[2].split()  # the name before it may hold anything
+            fields = stat.read_bytes().rpartition(b")")[2].split()  # the name before it may contain any character
         except OSError:
             return None
         return None if fields[0] in b"ZX" else fields[19].decode()  # state; ticks since the machine started
@@ -90,7 +90,7 @@ def process_start(pid: int) -> str | None:
 
 
 def _numbering() -> str:
-    """What of this machine gives processes their numbers; "" where the system does not say."""
+    """The scope in which process numbers of this machine are unique; "" if the system does not report it."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -100,11 +100,11 @@ def _numbering() -> str:
 def _take(path: Path, holder: Holder) -> None:
     for _ in range(ATTEMPTS):
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)  # one of many starts gets it
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)  # succeeds for only one process
         except FileExistsError:
             if _taken_over(path, holder):
                 return
-            continue  # it was released a moment ago
+            continue  # it has just been released
         try:
             _fill(descriptor, holder)
         except OSError:
@@ -113,14 +113,14 @@ def _take(path: Path, holder: Holder) -> None:
         finally:
             os.close(descriptor)
         return
-    raise UserError(f"{path}: comes and goes; delete it, or choose another --out")
+    raise UserError(f"{path}: keeps appearing and disappearing; delete it, or choose another --out")
 
 
 def _taken_over(path: Path, holder: Holder) -> bool:
-    """Write ourselves into a lock that counts for nothing; False where it has gone.
+    """Take over a lock whose holder has ended; False if the lock no longer exists.
 
     Raises:
-        UserError: it counts.
+        UserError: the holder still runs.
     """
     with _alone(path, os.O_RDWR) as descriptor:
         if descriptor is None:
@@ -134,7 +134,7 @@ def _taken_over(path: Path, holder: Holder) -> bool:
 
 @contextmanager
 def _alone(path: Path, mode: int) -> Iterator[int | None]:
-    """The lock's file, open, while no other process of this kind looks at it; None where it has gone."""
+    """The open lock file, locked against other processes that inspect it; None if the file no longer exists."""
     try:
         descriptor = os.open(path, mode)
     except FileNotFoundError:
@@ -142,7 +142,7 @@ def _alone(path: Path, mode: int) -> Iterator[int | None]:
         return
     try:
         if fcntl is not None:
-            with suppress(OSError):  # a file system without such locks
+            with suppress(OSError):  # the file system does not support such locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             there = os.path.samestat(os.fstat(descriptor), path.stat())
@@ -154,7 +154,7 @@ def _alone(path: Path, mode: int) -> Iterator[int | None]:
 
 
 def _read(descriptor: int) -> Holder | None:
-    """Who holds the lock; None where it does not say."""
+    """The lock's holder; None if the file does not contain one."""
     try:
         return Holder(**json.loads(os.pread(descriptor, 2**16, 0)))
     except (ValueError, TypeError):
@@ -169,7 +169,7 @@ def _fill(descriptor: int, holder: Holder) -> None:
 
 
 def _age(path: Path, descriptor: int) -> float:
-    """Seconds since the last sign of life, by the clock that times files: that of another machine may be wrong."""
+    """Seconds since the last sign of life, by the file system's clock: this machine's clock may differ from it."""
     probe = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         probe.touch()
@@ -189,7 +189,7 @@ def _counts(holder: Holder | None, age: float) -> bool:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether there is a process that the system does not show to this user."""
+    """Whether the process exists but the system hides it from this user."""
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -205,18 +205,18 @@ def _is_of_this_machine(holder: Holder) -> bool:
 
 def _in_use(path: Path, holder: Holder | None, age: float) -> str:
     if holder is None:
-        return f"{path.parent}: another run starts here at this moment; wait for it, or choose another --out"
-    told = f"{path.parent} is in use by process {holder.pid} on {holder.host} since {holder.since}"
+        return f"{path.parent}: another run is starting here; wait until it has ended, or choose another --out"
+    in_use = f"{path.parent} has been in use by process {holder.pid} on {holder.host} since {holder.since}"
     if _is_of_this_machine(holder):
-        return f"{told}: wait until it has ended, end it with `kill {holder.pid}`, or choose another --out"
+        return f"{in_use}: wait until it has ended, end it with `kill {holder.pid}`, or choose another --out"
     return (
-        f"{told}, last sign of life {max(0, round(age))} s ago: wait until it has ended, or choose another --out; if "
-        f"it was lost, delete {path} (after {SILENT_SECONDS / 60:.0f} minutes without a sign of life it is ignored)"
+        f"{in_use}, last sign of life {max(0, round(age))} s ago: wait until it has ended, or choose another --out; if "
+        f"it crashed, delete {path} (it is ignored after {SILENT_SECONDS / 60:.0f} minutes without a sign of life)"
     )
 
 
 def _beat(path: Path, holder: Holder, ended: threading.Event) -> None:
-    """Renew the file's time until the run has ended, or the lock is another's."""
+    """Renew the file's time until the run has ended, or another process holds the lock."""
     while not ended.wait(BEAT_SECONDS):
         with suppress(OSError), _alone(path, os.O_RDONLY) as descriptor:
             if descriptor is None or _read(descriptor) != holder:

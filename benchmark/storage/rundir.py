@@ -1,37 +1,37 @@
-"""The run directory: every file name and format of a study is decided here, and nowhere else.
+"""The run directory: every file name and format of a study is defined here, and nowhere else.
 
     study.yaml                     the configuration the run was started with
     run.json                       `benchmark.report.provenance.RunRecord`: versions, machine, seconds per stage
-    .lock                          the process that works here, while one does
-    logs/run.log                   everything that is not for the screen
-    synthetic/                     the synthetic cohort, where there is one
-    cohort.parquet                 one row an accepted image; `row` is its place in images.npy; paths of files in this
+    .lock                          the process that currently works here
+    logs/run.log                   everything that is not shown on the screen
+    synthetic/                     the synthetic cohort, if the study has one
+    cohort.parquet                 one row per accepted image; `row` is its index in images.npy; paths of files in this
                                    folder are relative to it, others absolute
     rejected.csv                   images left out, with the reason
-    repeated.csv                   images whose pixels are those of an image listed before
+    repeated.csv                   images with the same pixels as an image listed earlier
     images.npy                     (n, 224, 224, 3) uint8
     vessels/regions.npy            (test images, 4, 224, 224) uint8, share of a pixel inside artery, vein, vessel, fov
-    vessels/vessels.parquet        one row a test image, in the same order: vessel fractions, quality flags,
-                                   correlation with dark lines, or why it has no masks or no disc
-    vessels/disc.npy               (test images, 224, 224) uint8, share of a pixel inside the optic disc; only where the
-                                   manifest names masks of it
+    vessels/vessels.parquet        one row per test image, in the same order: vessel fractions, quality flags,
+                                   correlation with dark lines, or the reason why it has no masks or no disc
+    vessels/disc.npy               (test images, 224, 224) uint8, share of a pixel inside the optic disc; only if the
+                                   manifest names disc masks
     vessels/erased.npy             (test images, 2, 224, 224, 3) uint8: without the vessels, and the control
-    vessels/erased.parquet         image, share of the field of view that was painted; null: no answer
-    weights.json                   which weights file each backbone has: path, SHA-256, revision
-    embeddings/<backbone>/         block<k>.npy: what enters block k, of every image and view, as entry.npy has them;
-                                   test<k>.npy: the same of the test images alone, in the order of the test rows
-    search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC each reached
+    vessels/erased.parquet         image, share of the field of view that was painted over; null: no answer
+    weights.json                   the weights file of each backbone: path, SHA-256, revision
+    embeddings/<backbone>/         block<k>.npy: the input of block k for every image and view, indexed by entry.npy;
+                                   test<k>.npy: the same for the test images only, in the order of the test rows
+    search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC that each reached
     trials/<trial>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
                                    mean_cam.png, figures/; vessel_permutation.json, vessel_permutation.parquet,
                                    other_class.json, other_class.parquet, parameter_randomisation.json,
                                    parameter_randomisation.parquet, erasure.parquet; failed.txt where it failed
     leaderboard.csv|parquet|html|tex, results.json; mean_image.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
-    repeatability.csv; planted.csv of a synthetic cohort
+    repeatability.csv; planted.csv for a synthetic cohort
 
-prepare and segment are complete when their marker `.<stage>.json` exists, an embedding when its `block<k>.npy` or
-`test<k>.npy` does, a trial when its `trial.json` does, its explanation when its `saliency.parquet` does, erased
-images when their `erased.parquet` does, a control when its file does: each is written last.
+Each step writes one file last, and is complete when that file exists: `.<stage>.json` for prepare and segment,
+`block<k>.npy` or `test<k>.npy` for an embedding, `trial.json` for a trial, `saliency.parquet` for its explanation,
+`erased.parquet` for the erased images, and the control's own file for a control.
 """
 
 import json
@@ -62,12 +62,12 @@ from benchmark.study.manifest import FILES
 from benchmark.study.trials import Trial, safe
 from benchmark.tables import csv_text
 
-_PATHS = ("path", *FILES)  # the columns of a cohort that name files
+_PATHS = ("path", *FILES)  # the columns of the cohort table that contain paths
 
 
 @dataclass(frozen=True)
 class TrialDirectory:
-    """What one trial leaves behind."""
+    """The files of one trial."""
 
     path: Path
 
@@ -96,7 +96,7 @@ class TrialDirectory:
 
     @property
     def figures(self) -> Path:
-        """What is in the folder: file, group, image, label, score, ratio and its rank, description."""
+        """List of the figures: file, group, image, label, score, ratio and its rank, description."""
         return self.path / "figures" / "figures.csv"
 
     def figure(self, name: str) -> Path:
@@ -105,96 +105,96 @@ class TrialDirectory:
 
     @property
     def vessel_permutation(self) -> Path:
-        """By ratio: what it is against the vessels of other patients, and `turned`: against the own ones turned; or the
-        reason why it has no answer."""
+        """Per ratio: the test against other patients' vessels, and `turned`, the test against the eye's own vessels
+        rotated; or the reason why there is no answer."""
         return self._control(VESSEL_PERMUTATION, "json")
 
     @property
     def chance(self) -> Path:
-        """image, patient_id; of each ratio what it is, and its mean by chance: `_null` against other patients' vessels,
-        `_turned` against the own ones turned; `_given`: of other patients' maps against these vessels."""
+        """image, patient_id; each ratio's observed value and its means by chance: `_null` with other patients' vessels,
+        `_turned` with the eye's own vessels rotated, `_given` for other patients' maps on these vessels."""
         return self._control(VESSEL_PERMUTATION, "parquet")
 
     @property
     def other_class(self) -> Path:
-        """The same of the maps of the other class, without `turned`."""
+        """The same for the maps of the other class, without `turned`."""
         return self._control(OTHER_CLASS, "json")
 
     @property
     def other_class_chance(self) -> Path:
-        """The same of the maps of the other class, without `_turned`."""
+        """The same for the maps of the other class, without `_turned`."""
         return self._control(OTHER_CLASS, "parquet")
 
     @property
     def parameter_randomisation(self) -> Path:
-        """How like the trained model's the maps are after each step of re-initialisation, and maps of other images."""
+        """Similarity of the maps to the trained model's after each step of re-initialisation, and between images."""
         return self._control(PARAMETER_RANDOMISATION, "json")
 
     @property
     def randomised(self) -> Path:
-        """image, patient_id; of each ratio what it is, and its mean over the models with random weights (`_random`)."""
+        """image, patient_id; each ratio's observed value and its mean over models with random weights (`_random`)."""
         return self._control(PARAMETER_RANDOMISATION, "parquet")
 
     @property
     def erasure(self) -> Path:
-        """image, patient_id, label; score of the image, erased, and control; share painted. Null: no answer."""
+        """image, patient_id, label; score of the image, erased, and control; share painted over. Null: no answer."""
         return self._control(ERASURE, "parquet")
 
     def control(self, name: str) -> Path:
-        """What the control of that name found, the file that it writes last."""
+        """The result of the control of that name: the file that it writes last."""
         return self._control(CONTROLS[name], CONTROLS[name].written_last)
 
     def _control(self, control: Control, suffix: str) -> Path:
         return self.path / f"{control.name}.{suffix}"
 
     def control_failure(self, name: str) -> Path:
-        """Why that control could not be computed, where it could not."""
+        """The reason why that control failed, if it did."""
         return self.path / f"{name}.failed.txt"
 
     @property
     def record(self) -> Path:
-        """How the trial was trained; written last, so its presence says that training is complete."""
+        """How the trial was trained; written last, so training is complete if it exists."""
         return self.path / "trial.json"
 
     @property
     def failure(self) -> Path:
-        """Why the trial failed, where it did."""
+        """The reason why the trial failed, if it did."""
         return self.path / "failed.txt"
 
 
 @dataclass(frozen=True)
 class EmbeddingDirectory:
-    """What one backbone's frozen front made of every image and view."""
+    """The outputs of one backbone's frozen blocks for every image and view."""
 
     path: Path
 
     @property
     def entry(self) -> Path:
-        """(images, views) int64: which entry of `block` is that view, -1 where there is none; there with any cache."""
+        """(images, views) int64: index of that view in `block`, -1 if there is none; exists with any cache."""
         return self.path / "entry.npy"
 
     def block(self, block: int) -> Path:
-        """(entries, ...) float16, or bfloat16 as int16: what enters the block; there only when complete."""
+        """(entries, ...) float16, or bfloat16 as int16: the input of the block; exists only when complete."""
         return self.path / f"block{block}.npy"
 
     def test(self, block: int) -> Path:
-        """(test images, ...): the same of the test images alone, where `block` would be more than is needed."""
+        """(test images, ...): the same for the test images only, when nothing needs `block` for all images."""
         return self.path / f"test{block}.npy"
 
     @staticmethod
     def draft(file: Path) -> Path:
-        """One of them while it is being written."""
+        """The name of such a file while it is being written."""
         return file.with_suffix(f"{DRAFT}.npy")
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """One study's folder. On a cluster it lies on a file system that every node sees under the same path."""
+    """One study's folder. On a cluster it must be on a file system that every node mounts under the same path."""
 
     path: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(os.path.realpath(self.path)))  # a loop of links is met later
+        object.__setattr__(self, "path", Path(os.path.realpath(self.path)))  # a loop of links fails later
 
     @property
     def log(self) -> Path:
@@ -202,7 +202,7 @@ class RunDirectory:
 
     @property
     def lock(self) -> Path:
-        """Which process works in the folder, while one does (`benchmark.storage.lock`)."""
+        """The process that currently works in the folder (`benchmark.storage.lock`)."""
         return self.path / ".lock"
 
     @property
@@ -232,7 +232,7 @@ class RunDirectory:
 
     @property
     def repeated(self) -> Path:
-        """image, patient_id, label, split; same_as, its_patient_id, its_label: the first image of the same pixels."""
+        """image, patient_id, label, split; same_as, its_patient_id, its_label: the first image with the same pixels."""
         return self.path / "repeated.csv"
 
     @property
@@ -261,17 +261,17 @@ class RunDirectory:
 
     @property
     def tune(self) -> Path:
-        """Ray Tune's own bookkeeping."""
+        """Ray Tune's own files."""
         return self.path / "logs" / "tune"
 
     @property
     def weights(self) -> Path:
-        """By backbone, what identifies its weights: path, sha256, revision; null for an untrained one."""
+        """Per backbone, what identifies its weights: path, sha256, revision; null for an untrained one."""
         return self.path / "weights.json"
 
     def search(self, trial: Trial) -> Path:
-        """learning_rate, epochs, val_auc and val_loss of the best epoch (null where it failed), error; a row a
-        candidate, written when all have ended."""
+        """One row per candidate: learning_rate, epochs, val_auc and val_loss of the best epoch (null if it failed),
+        error. Written when all candidates have ended."""
         return self.path / "search" / f"{trial.cell}.csv"
 
     def embeddings(self, backbone: str) -> EmbeddingDirectory:
@@ -279,16 +279,16 @@ class RunDirectory:
 
     @property
     def embedded_bytes(self) -> int:
-        """What the embeddings take on disk."""
+        """Size of the embeddings on disk."""
         return sum(file.stat().st_size for file in self.path.glob("embeddings/*/*.npy"))
 
     def uses(self, backbone: str) -> bool:
-        """Whether anything was computed from the weights of a backbone."""
+        """Whether anything has been computed from a backbone's weights."""
         name = safe(backbone)
         return self._any(f"embeddings/{name}/entry.npy", f"search/{name}-*.csv", f"trials/{name}-*/trial.json")
 
     def _any(self, *traces: str) -> bool:
-        """Whether a file of one of these patterns is there."""
+        """Whether a file matches one of these patterns."""
         return any(any(self.path.glob(trace)) for trace in traces)
 
     def trial(self, trial: Trial) -> TrialDirectory:
@@ -302,25 +302,25 @@ class RunDirectory:
         return self.path / "mean_image.png"
 
     def table(self, name: str) -> Path:
-        """One of the report's tables beside the leaderboard, such as `ratios`."""
+        """One of the report's tables other than the leaderboard, such as `ratios`."""
         return self.path / f"{name}.csv"
 
     @property
     def results(self) -> Path:
-        """Every number with what it rests on; `benchmark.report.results.Results`."""
+        """Every number with its sample size and method; `benchmark.report.results.Results`."""
         return self.path / "results.json"
 
     def inward(self, table: pl.DataFrame) -> pl.DataFrame:
-        """A cohort's table with paths below this folder as they are seen from it: the folder may be moved."""
+        """A cohort's table with paths below this folder made relative to it, so that the folder can be moved."""
         return table.with_columns(pl.col(_PATHS).str.strip_prefix(f"{self.path}/"))
 
     def outward(self, table: pl.DataFrame) -> pl.DataFrame:
-        """The same with absolute paths again."""
+        """A cohort's table with those paths made absolute again."""
         path = pl.col(_PATHS)
         return table.with_columns(pl.when(path.str.starts_with("/")).then(path).otherwise(f"{self.path}/" + path))
 
     def completed(self, part: str) -> dict[str, Any] | None:
-        """What a finished stage noted of itself, or None where it has not finished."""
+        """The notes that a finished stage left, or None if it has not finished."""
         marker = self.path / f".{part}.json"
         return json.loads(marker.read_text()) if marker.is_file() else None
 
@@ -329,30 +329,30 @@ class RunDirectory:
         write_json(self.path / f".{part}.json", notes)
 
     def check(self, configuration: dict[str, Any], resume: bool) -> None:
-        """See whether the folder may become this study's, or is; nothing is written.
+        """Check that the folder can be used for this study; nothing is written.
 
         Raises:
-            UserError: a run is there already and is not to be resumed, or its configuration was another.
+            UserError: the folder holds a run that is not to be resumed, or that has another configuration.
         """
         if self.study.is_file():
             if not resume:
                 raise UserError(
-                    f"{self.path} holds a run already: add --resume to go on with it, or choose another --out"
+                    f"{self.path} already holds a run: add --resume to continue it, or choose another --out"
                 )
             changed = self._changes(yaml.safe_load(self.study.read_text(encoding="utf-8")), configuration)
             if changed:
                 raise UserError(
-                    f"{self.path} was started with another {', '.join(changed)}; "
-                    "choose another --out, or restore what changed"
+                    f"{self.path}: the run was started with different values of {', '.join(changed)}; "
+                    "restore them, or choose another --out"
                 )
         elif resume and not self.path.is_dir():
-            raise UserError(f"{self.path}: no run to resume; leave --resume out to start one")
+            raise UserError(f"{self.path}: no run to resume; omit --resume to start one")
 
     def claim(self, configuration: dict[str, Any], resume: bool) -> None:
-        """Make the folder this study's, or check that it is.
+        """Set the folder up for this study.
 
         Raises:
-            UserError: as `check`; or the folder cannot be made.
+            UserError: as `check`; or the folder cannot be created.
         """
         self.check(configuration, resume)
         try:
@@ -365,16 +365,15 @@ class RunDirectory:
             raise unusable(self.path, error) from error
 
     def remove_drafts(self) -> None:
-        """Delete what a run that was killed left half written; it may take much of the disk."""
+        """Delete the half-written files of a run that was killed; they can be large."""
         for draft in (*self.path.rglob(f"*{DRAFT}"), *self.path.glob(f"embeddings/*/*{DRAFT}.npy")):
             draft.unlink(missing_ok=True)
 
     def _changes(self, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         """Keys whose change would mix two studies.
 
-        Trials may be added, statistics and resources chosen anew, and whatever nothing has been computed from yet may
-        be
-        mended: a manifest that was refused, for one. stages/weights.py looks after backbones.
+        Trials may be added, and statistics and resources may change. So may any setting from which nothing has been
+        computed yet, such as a manifest that was refused. Backbones are checked in stages/weights.py.
         """
         before = _with_defaults(before)
         used = {
@@ -399,7 +398,8 @@ class RunDirectory:
         return changed
 
 
-# Decides what fits or what is done, not what comes out: who ran out of memory or disk may change it and go on.
+# These settings decide what fits or what is computed, not the results: a user who ran out of memory or disk may change
+# them and continue.
 _WITHOUT_EFFECT = {
     "training": {"micro_batch", "checkpointing"},
     "embeddings": {"max_gib"},
@@ -408,15 +408,15 @@ _WITHOUT_EFFECT = {
 
 
 def _with_defaults(configuration: dict[str, Any]) -> dict[str, Any]:
-    """A configuration that an earlier version wrote, with the keys that it did not have at their defaults."""
+    """A configuration written by an earlier version, with the keys that it lacks set to their defaults."""
     try:
         return Study.model_validate(configuration).dump()
-    except ValidationError:  # it has keys, or backbones, that this version does not know
+    except ValidationError:  # it has keys or backbones that are unknown to this version
         return configuration
 
 
 def _numbers(configuration: dict[str, Any], section: str) -> Any:
-    """A section without the keys that its results do not depend on."""
+    """A section without the keys that do not affect its results."""
     values = configuration.get(section)
     if section not in _WITHOUT_EFFECT or values is None:
         return values
@@ -424,13 +424,13 @@ def _numbers(configuration: dict[str, Any], section: str) -> Any:
 
 
 def unusable(path: Path, error: OSError) -> UserError:
-    """Why a path cannot be a run directory."""
+    """The error for a path that cannot be a run directory."""
     reason = error.strerror or str(error)
-    return UserError(f"{path}: cannot be made a run directory ({reason}); choose another --out")
+    return UserError(f"{path}: cannot be used as a run directory ({reason}); choose another --out")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Whole or not at all; what of a file's name is no UTF-8 becomes an escape."""
+    """Whole or not at all; bytes of file names that are not UTF-8 are escaped."""
     with whole(path) as draft:
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
@@ -466,10 +466,10 @@ def write_array(path: Path, values: np.ndarray) -> None:
 
 
 def create_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> ArrayFile:
-    """A new `.npy`, all zero, to be filled row by row; its place on the disk is taken at once.
+    """A new `.npy`, all zero, to be filled row by row; its disk space is reserved at once.
 
     Raises:
-        benchmark.storage.disk.DiskFull: there is not so much space.
+        benchmark.storage.disk.DiskFull: there is not enough space.
     """
     return ArrayFile(path, shape, dtype)
 

@@ -1,4 +1,4 @@
-"""From the start of a run to its end: its folder is locked, and a start that fails leaves nothing in it."""
+"""A run's folder is locked while the run lasts, and a start that fails leaves nothing in it."""
 
 import math
 import shutil
@@ -22,23 +22,23 @@ AGAIN_SECONDS = 5.0
 
 @contextmanager
 def started(directory: RunDirectory, configuration: dict[str, Any], resume: bool) -> Iterator[None]:
-    """The folder, made where it is missing, for this process alone while the block runs.
+    """Lock the folder for this process while the block runs; create it if it is missing.
 
-    A block that fails before it has claimed the folder leaves it as it was; its log is kept elsewhere. A `UserError`
-    comes out as it is, whatever Ray wrapped it in; another error leaves its traceback in the log. Where the log is, is
-    a note of the error.
+    If the block fails before it has claimed the folder, the folder is left as it was and the log is moved elsewhere. A
+    `UserError` is raised unwrapped, even if Ray has wrapped it; for any other error the traceback is written to the
+    log. A note on the error gives the path of the log.
 
     Raises:
-        UserError: the folder is another run's, is in use, or cannot be made.
-        KeyboardInterrupt: SIGTERM or SIGHUP ended the block; it says which.
+        UserError: the folder belongs to another run, is in use, or cannot be created.
+        KeyboardInterrupt: SIGTERM or SIGHUP ended the block; its message is the signal's name.
     """
     try:
         there = directory.path.is_dir()
-    except OSError as error:  # a name that is too long
+    except OSError as error:  # for example a name that is too long
         raise unusable(directory.path, error) from error
     if not there:
         directory.check(configuration, resume)
-    # What is there of a run is looked at, and taken away, by the one that holds the lock.
+    # Only the holder of the lock reads or deletes what is left of an earlier run.
     with _signals_restored(), _no_empty_folders(directory.log.parent), _locked(directory), _log_kept(directory):
         directory.check(configuration, resume)
         try:
@@ -66,7 +66,7 @@ def _locked(directory: RunDirectory) -> Iterator[None]:
 
 @contextmanager
 def _no_empty_folders(innermost: Path) -> Iterator[None]:
-    """Take away again what was made of the way there, where the block fails and leaves nothing in it."""
+    """If the block fails, delete the folders that it created on the path to `innermost`, unless they hold files."""
     made = [path for path in (innermost, *innermost.parents) if not path.exists()]
     try:
         yield
@@ -79,7 +79,7 @@ def _no_empty_folders(innermost: Path) -> Iterator[None]:
 
 @contextmanager
 def _log_kept(directory: RunDirectory) -> Iterator[None]:
-    """Note where the log is with an error that it explains; before the folder is claimed, it does not stay there."""
+    """Add the path of the log to an error that the log explains; move the log if the folder is not claimed yet."""
     log, kept = directory.log, None
     had_log = log.is_file()
     try:
@@ -97,7 +97,7 @@ def _log_kept(directory: RunDirectory) -> Iterator[None]:
 
 
 def _moved_away(log: Path) -> Path | None:
-    """The log of a run that never began, in the folder of temporary files; None where nothing is in it."""
+    """Move the log of a run that never began into the folder for temporary files; None if the log is empty."""
     with suppress(OSError):
         if not log.stat().st_size:
             log.unlink()
@@ -124,7 +124,7 @@ def _signals_restored() -> Iterator[None]:
 def end_in_order() -> None:
     """Let a scheduler's or `kill`'s SIGTERM, and the SIGHUP of a lost terminal, end the run as Ctrl-C does.
 
-    To be called again after Ray has started, which puts a handler of its own in the place of this one.
+    Call this again after Ray has started, because Ray replaces the handler with its own.
     """
     if threading.current_thread() is threading.main_thread():
         for number in _ENDING:
@@ -136,7 +136,7 @@ _last_end = -math.inf
 
 
 def _end(number: int, frame: Any) -> None:
-    """`timeout` and schedulers send a signal twice, and the second would end the tidying up after the first."""
+    """`timeout` and schedulers send a signal twice, and the second would interrupt the cleanup after the first."""
     global _last_end
     if time.monotonic() - _last_end > AGAIN_SECONDS:
         _last_end = time.monotonic()

@@ -1,4 +1,4 @@
-"""A cohort of synthetic fundus images; its label shows in the vessels or away from them, with a known strength."""
+"""A cohort of synthetic fundus images whose label shows in the vessels or away from them, with a known strength."""
 
 from benchmark.synthetic.eye import Eye, draw_eye
 from benchmark.synthetic.population import Patient, SyntheticCohort, draw_patients, plan

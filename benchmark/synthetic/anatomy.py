@@ -1,4 +1,4 @@
-"""The anatomy of a synthetic fundus: where disc, fovea and vessels lie.
+"""The anatomy of a synthetic fundus: the positions of disc, fovea and vessels.
 
 Lengths are in radii of the field of view and positions are `(x, y)` from its centre, y down, always laid out as a right
 eye: disc (nasal) at positive x. One unit is about 22.5 degrees, as in a 45 degree image.
@@ -36,7 +36,7 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class Kind:
-    """What sets arteries and veins apart: an arcade's calibre at the disc, how wide it swings, where it emerges."""
+    """The difference between arteries and veins: an arcade's calibre at the disc, its swing, and where it emerges."""
 
     calibre: float
     swing: float
@@ -56,7 +56,7 @@ class Vessels:
 
 
 def draw_landmarks(rng: np.random.Generator) -> Landmarks:
-    """A macula-centred image, as far as the gaze was steady."""
+    """The landmarks of a macula-centred image, with random deviations of the gaze."""
     fovea = np.array([-0.10, 0.03]) + np.clip(rng.normal(0.0, 0.04, 2), -0.1, 0.1)
     frame = Landmarks(fovea, fovea, turn=rng.normal(0.0, 0.05), scale=rng.normal(1.0, 0.03))
     disc = frame.place(np.array([1.0, rng.normal(-0.10, 0.03)]))
@@ -82,7 +82,7 @@ def wave(
 ) -> list[Vessels]:
     """The tree displaced by a smooth random field (RMS `amplitude`), so that branches stay with their parents.
 
-    The field is a sum of transverse plane waves: each bends sideways the vessels along it. It fades out at the disc.
+    The field is a sum of transverse plane waves: each bends the vessels along it sideways. It fades out at the disc.
     """
     heading, phase = rng.uniform(0, 2 * np.pi, (2, 14))
     across = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
@@ -153,7 +153,7 @@ def _courses(
 ) -> np.ndarray:
     """Quadratic Bezier curves (..., steps, 2) that leave `root` along `away`, the parent heading along `parent`.
 
-    Around the macula branches converge on the fovea; elsewhere they turn to run outwards beside their parent.
+    Around the macula branches converge on the fovea; elsewhere they turn to run outwards along their parent.
     """
     from_fovea = root - landmarks.fovea
     distance = np.linalg.norm(from_fovea, axis=-1, keepdims=True)
@@ -173,7 +173,7 @@ def _courses(
 
 
 class _Territory:
-    """The ground a tree has taken: vessels of one kind branch and end, but do not cross each other."""
+    """The area that a tree occupies: vessels of one kind branch and end, but do not cross each other."""
 
     CELLS, REACH = 220, 1.5
 
@@ -191,9 +191,9 @@ class _Territory:
         self.taken[self._cells(points)] = True
 
     def settle(self, proposed: Vessels, root: int = 4, shortest: int = 7) -> Vessels:
-        """Let vessels take free ground in turn, each up to where it meets another, the disc or the fovea.
+        """Let vessels occupy free area in turn, each up to where it meets another vessel, the disc or the fovea.
 
-        The first `root` points lie beside the parent; what is left with fewer than `shortest` does not grow.
+        The first `root` points lie next to the parent; a vessel left with fewer than `shortest` points does not grow.
         """
         steps = proposed.points.shape[1]
         cells = self._cells(proposed.points)
@@ -208,7 +208,7 @@ class _Territory:
                 self.taken[cells[i, :end]] = True
                 kept.append(i)
                 free.append(end)
-        # Each survivor gets its full number of points again, along the part that it kept.
+        # Each remaining vessel gets its full number of points again, along the part that it kept.
         at = np.linspace(0.0, np.array(free, float) - 1, steps, axis=-1)
         below = np.minimum(at.astype(int), steps - 2)
         row = np.array(kept, int)[:, None]

@@ -15,7 +15,7 @@ HEALTHY = 0.0  # the shown severity of arteries that do not carry the signal
 
 @dataclass(frozen=True)
 class Traits:
-    """What a photographer could note of an eye; `severity` is as shown, by the arteries or by the spots."""
+    """What a photographer could note about an eye; `severity` is as shown by the arteries or by the spots."""
 
     signal: Signal
     severity: float
@@ -39,9 +39,9 @@ class Eye:
 
 
 def shown(severity: float, effect: float) -> float:
-    """Severity as the image shows it: `effect` times as far from 1, the middle of a usual cohort.
+    """Severity as the image shows it: `effect` times as far from 1, the middle of a typical cohort.
 
-    It runs flat towards -3 and 5, so that no effect draws an impossible eye.
+    It levels off towards -3 and 5, so that no effect draws an impossible eye.
     """
     return float(1 + 4 * np.tanh(effect * (severity - 1) / 4))
 
@@ -52,7 +52,7 @@ def narrowing(shown: float) -> float:
 
 
 def tortuosity(shown: float) -> float:
-    """RMS amplitude of the arteries' waves in radii of the field of view, from 0 up."""
+    """RMS amplitude of the arteries' waves in radii of the field of view, at least 0."""
     return 0.0042 * float(np.logaddexp(0.0, 0.9 * shown))
 
 
@@ -62,7 +62,7 @@ def wiring(shown: float) -> float:
 
 
 def nicking(shown: float) -> float:
-    """Share of a vein's blood that is lost to sight where an artery crosses it, in [0, 1]."""
+    """Share of a vein's blood that is hidden where an artery crosses it, in [0, 1]."""
     return float(np.clip(shown / 5, 0, 1))
 
 
@@ -76,7 +76,7 @@ def draw_eye(cohort: SyntheticCohort, patient_id: str, eye: EyeSide, severity: f
     """Draw one eye of one patient.
 
     The same arguments give the same pixels, whatever was drawn before. Every random draw is the same at every severity,
-    so severity changes nothing but what `cohort.signal` names, as strongly as `cohort.effect` says.
+    so severity changes only what `cohort.signal` names, with the strength `cohort.effect`.
     """
     patient = [cohort.seed, *patient_id.encode()]
     shared = np.random.default_rng([*patient, 0])
@@ -124,7 +124,7 @@ def draw_eye(cohort: SyntheticCohort, patient_id: str, eye: EyeSide, severity: f
 
 
 def _quality(rng: np.random.Generator, low: bool) -> render.Quality:
-    """An exposure; a low one suffers from one or two of: defocus, haze, too little light, uneven light."""
+    """An exposure; one of low quality has one or two of: defocus, haze, too little light, uneven light."""
     faults = rng.permutation(4) < rng.integers(1, 3) if low else np.zeros(4, bool)
     blur, haze, dim, uneven = faults
     strength = rng.uniform(0, 1, 4).tolist()  # plain floats leave float32 images in float32

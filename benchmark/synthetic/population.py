@@ -1,10 +1,10 @@
-"""Who is in the synthetic cohort: patients with a label, the severity behind it, and the images taken of them.
+"""The patients of the synthetic cohort: their labels, the severity on which the label depends, and their images.
 
-The label's signal has a set strength. A patient's severity is Normal(0, 1) without the condition and Normal(d, 1) with
-it; the image shows the severity and knows nothing else of the label. The best any classifier can do is to read the
-severity, and its area under the ROC curve is then Phi(d / sqrt(2)), so d = sqrt(2) * Phi^-1(best_auc). Both eyes share
-the severity: the bound holds per image as well as per patient. How clearly an image shows the severity is
-another matter (`effect`), and leaves the bound as it is.
+The label's signal has a known strength. A patient's severity is Normal(0, 1) without the condition and Normal(d, 1)
+with it; the image shows the severity and contains no other information about the label. The best possible classifier
+reads the severity, and its area under the ROC curve is Phi(d / sqrt(2)), so d = sqrt(2) * Phi^-1(best_auc). Both eyes
+share the severity: the bound holds per image as well as per patient. How clearly an image shows the severity is a
+separate setting (`effect`), which does not change the bound.
 """
 
 import math
@@ -27,8 +27,8 @@ class SyntheticCohort:
         image_size: height of an image in pixels; the width is 1.15 times that.
         signal: where severity shows: "vessels" (arteries narrow, wind, reflect more light and nick the veins they
             cross) or "periphery" (spots away from the vessels).
-        effect: how strongly severity shows: 0 not at all, 2 twice as strongly as 1. Already 1 exaggerates: no sign in
-            the retina of patients is known that separates the sick from the healthy so well.
+        effect: how strongly severity shows: 0 not at all, 2 twice as strongly as 1. Even 1 is an exaggeration: no known
+            retinal sign separates patients with and without the condition so well.
         best_auc: area under the ROC curve of the best possible classifier, in [0.5, 1).
         positives: share of patients with label 1; exactly `round(patients * positives)` of them.
         low_quality: share of images that are blurred, hazy, dark or unevenly lit.
@@ -70,7 +70,7 @@ class SyntheticCohort:
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient: `label` 0 or 1, and the `severity` that images show, in standard deviations of the healthy."""
+    """One patient: `label` 0 or 1, and the `severity` that images show, in standard deviations of label 0."""
 
     patient_id: str
     label: int
@@ -78,7 +78,7 @@ class Patient:
 
 
 def draw_patients(cohort: SyntheticCohort) -> list[Patient]:
-    """Everybody in the cohort, in the order of their identifiers."""
+    """All patients of the cohort, in the order of their identifiers."""
     rng = np.random.default_rng([cohort.seed, 0])
     label = rng.permutation(np.arange(cohort.patients) < round(cohort.patients * cohort.positives)).astype(int)
     shift = np.sqrt(2) * norm.ppf(cohort.best_auc)
@@ -88,7 +88,7 @@ def draw_patients(cohort: SyntheticCohort) -> list[Patient]:
 
 
 def plan(cohort: SyntheticCohort) -> list[dict[str, Any]]:
-    """The manifest: one row per image, each of which can be drawn on its own.
+    """The manifest: one row per image; each image can be drawn separately.
 
     Keys: image, label, patient_id, eye, severity, low_quality, artery_mask, vein_mask, disc_mask, fov_mask. Paths are
     relative to the cohort's folder. Exactly `round(low_quality * images)` rows are of low quality, whatever their

@@ -1,7 +1,7 @@
 """From the anatomy of an eye to its image: vessel masks, the colours of a fundus, optics and camera.
 
 Arrays are images of height H and width W in right-eye layout. Colour is kept as optical density, float32 (3, H, W) for
-red, green and blue: the negative logarithm of the light that comes back, in which pigment, blood and shading add up.
+red, green and blue: the negative logarithm of the reflected light, in which pigment, blood and shading add up.
 """
 
 import math
@@ -16,9 +16,9 @@ from benchmark.synthetic.anatomy import DISC_RADIUS, Landmarks, Vessels
 
 FRAME_ASPECT = 1.15  # width to height of the camera's frame
 SUPERSAMPLING = 3
-SUBPIXEL_BITS = 4  # of the fixed-point coordinates OpenCV draws at
+SUBPIXEL_BITS = 4  # of the fixed-point coordinates that OpenCV draws at
 
-# A vessel across: (share of its width, relative thickness of blood there), from the outside in.
+# A vessel's cross-section: (share of its width, relative thickness of blood there), from the outside in.
 Profile = list[tuple[float, float]]
 NICK = 0.012  # how far from a crossing a vein is nicked, in radii of the field of view
 VEIN_PROFILE: Profile = [(1.0, 0.72), (0.62, 1.0)]
@@ -53,7 +53,7 @@ class Frame:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height), the order that OpenCV wants."""
+        """(width, height), the order that OpenCV expects."""
         return self.width, self.height
 
     @cached_property
@@ -87,7 +87,7 @@ class Frame:
         return self.from_centre <= 1
 
     def halved(self) -> "Frame":
-        """The same picture at half the resolution."""
+        """The same frame at half the resolution."""
         scale = (self.height // 2) / self.height
         return Frame(self.height // 2, (self.centre[0] * scale, self.centre[1] * scale), self.radius * scale)
 
@@ -101,7 +101,7 @@ class DrawnTree:
 
 
 def artery_profile(wiring: float) -> Profile:
-    """An artery across: light that its wall reflects makes a pale line along its axis, wider in a thicker wall.
+    """The cross-section of an artery: its wall reflects light as a pale line along the axis, wider for a thicker wall.
 
     `wiring` in [0, 1]: 0 a healthy wall, whose line takes a quarter of the width; 1 silver wiring, where the line takes
     most of it and little blood shows through.
@@ -110,9 +110,9 @@ def artery_profile(wiring: float) -> Profile:
 
 
 def nicked(frame: Frame, veins: DrawnTree, arteries: DrawnTree, nicking: float) -> DrawnTree:
-    """Veins that lose the share `nicking` of their blood to sight beside the arteries that cross them.
+    """Veins with the share `nicking` of their blood hidden next to the arteries that cross them.
 
-    The mask stays: the vein is there, and an expert would draw it through the crossing.
+    The mask does not change: the vein exists there, and an expert would draw it through the crossing.
     """
     apart = (~(veins.mask & arteries.mask)).astype(np.uint8)
     if apart.all():
@@ -222,7 +222,7 @@ def _tinted_fundus(rng: np.random.Generator, frame: Frame, landmarks: Landmarks,
 
 
 def _paint_disc(rng: np.random.Generator, frame: Frame, landmarks: Landmarks, density: np.ndarray) -> np.ndarray:
-    """Lay the optic disc over the fundus: a pink rim, widest on the nasal side, and a pale cup. Returns where."""
+    """Paint the optic disc: a pink rim, widest on the nasal side, and a pale cup. Returns its mask."""
     window, x, y = frame.window(landmarks.disc, 1.8 * DISC_RADIUS)
     u, v = x / DISC_RADIUS, y / DISC_RADIUS
     width, height, slant = rng.normal(0.95, 0.03), rng.normal(1.06, 0.03), rng.normal(0.0, 0.12)
@@ -301,7 +301,7 @@ def image(
 
 
 def _layer(values: np.ndarray, tint: np.ndarray) -> np.ndarray:
-    """A tint (3,) spread as the values (H, W) say: density (3, H, W)."""
+    """A tint (3,) scaled by values (H, W): density (3, H, W)."""
     return np.multiply.outer(tint, values.astype(np.float32))
 
 

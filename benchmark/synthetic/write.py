@@ -16,9 +16,9 @@ README = """\
 Synthetic fundus images, drawn by a computer program. Nobody's eye is shown, and nothing here is medical evidence.
 
 cohort.csv names one image per row, with its label (0 or 1) and the exact masks (255 inside) of arteries, veins,
-optic disc and field of view; a crossing belongs to arteries and veins. `severity` is what the label shows by: it is the
-score of the best possible classifier, and no model may train on it. `low_quality` marks blurred, hazy, dark or uneven
-pictures.
+optic disc and field of view; a crossing belongs to arteries and veins. `severity` is how the label shows in the image:
+it is the score of the best possible classifier, and no model may train on it. `low_quality` marks blurred, hazy, dark
+or unevenly lit images.
 """
 
 
@@ -35,7 +35,7 @@ def write_eye(cohort: SyntheticCohort, row: dict[str, Any], folder: Path) -> dic
 
 
 def write_manifest(rows: list[dict[str, Any]], folder: Path) -> Path:
-    """Write `cohort.csv`, one line per row of the plan, and a README beside it; returns the path of the CSV."""
+    """Write `cohort.csv`, one line per row of the plan, and a README next to it; returns the path of the CSV."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.txt").write_text(README, encoding="utf-8")
     manifest = folder / "cohort.csv"

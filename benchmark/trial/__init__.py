@@ -1,1 +1,1 @@
-"""Work on one model: training it, its controls, figures, weights, cache and device."""
+"""Work on one model: its training, controls, figures, weights, cache and device."""

@@ -1,4 +1,4 @@
-"""The controls of one explained trial: functions that know nothing of scheduling; docs/controls.md has the why."""
+"""The controls of one explained trial: functions that do not depend on scheduling; docs/controls.md explains them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ from xai.division import divide_or_nan
 from xai.gradcam import saliency_maps
 from xai.saliency import vessel_saliency
 
-_STEPS = 10  # at most so many depths of re-initialisation are looked at, the first ones and the last among them
+_STEPS = 10  # maximum number of depths of re-initialisation, including the first ones and the last
 
 
 @dataclass(frozen=True, eq=False)
 class Explained:
-    """A trial with its maps, and what its controls need."""
+    """A trial with its maps and the data that its controls need."""
 
     study: Study
     directory: RunDirectory
@@ -44,7 +44,7 @@ class Explained:
 
     @cached_property
     def test(self) -> pl.DataFrame:
-        """The test images, in the order of `cam.npy` and of the vessels."""
+        """The test images, in the order of `cam.npy` and of the vessel masks."""
         return of_split(read_parquet(self.directory.cohort), "test")
 
     @cached_property
@@ -53,19 +53,18 @@ class Explained:
 
     @cached_property
     def model(self) -> VisionTransformer:
-        """The trained model on the device, with nothing left to train."""
+        """The trained model on the device, without gradients for its parameters."""
         return trained_model(self.trial, self.directory).requires_grad_(False).to(self.device)
 
     def images(self, store: np.ndarray) -> Images:
-        """Images (n, 224, 224, 3) uint8 as the model takes them, unaugmented for view 0."""
+        """Images (n, 224, 224, 3) uint8 as inputs of the model, unaugmented for view 0."""
         return Images(store, self.trial.backbone.open().normalise, 0, self.device)
 
 
 def find_vessel_permutation(explained: Explained) -> None:
-    """Write `vessel_permutation.json` and `vessel_permutation.parquet`: the trial's ratios next to those that its maps
-    have by chance.
+    """Write `vessel_permutation.json` and `vessel_permutation.parquet`: the trial's ratios next to those by chance.
 
-    That is against other patients' vessels, and against the eye's own, turned.
+    Chance means the same maps with other patients' vessels, and with the eye's own vessels, rotated.
     """
     folder = explained.directory.trial(explained.trial)
     signed = torch.from_numpy(np.load(folder.cams))
@@ -79,7 +78,7 @@ def find_vessel_permutation(explained: Explained) -> None:
 def find_other_class(explained: Explained) -> None:
     """Write `other_class.json` and `other_class.parquet`: the ratio of the maps of the class that is not explained.
 
-    Next to it the one that these maps have by chance, against other patients' vessels.
+    The files also have the ratio that these maps have by chance, with other patients' vessels.
     """
     folder = explained.directory.trial(explained.trial)
     signed = _signed_maps(
@@ -93,7 +92,7 @@ def find_other_class(explained: Explained) -> None:
 def _by_chance(
     explained: Explained, signed: Tensor, ratios: Sequence[str], tests: dict[str, Callable[..., dict[str, Null]]]
 ) -> tuple[dict[str, dict[str, Any]], pl.DataFrame]:
-    """What `TrialDirectory.vessel_permutation` and `TrialDirectory.chance` hold, of signed maps of all test images."""
+    """The content of `TrialDirectory.vessel_permutation` and `TrialDirectory.chance`, from maps of all test images."""
     settings, directory = explained.study.explain, explained.directory
     maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
     planes = settings.masks(open_array(directory.regions))
@@ -104,7 +103,7 @@ def _by_chance(
     for name, test in tests.items():
         try:
             nulls = test(maps, planes, patients, explained.study.controls.draws, 0, eyes, disc, ratios)
-        except ValueError as error:  # a map of nothing, or one patient with vessels: no answer, and why
+        except ValueError as error:  # for example blank maps, or one patient with vessels: keep the reason
             for ratio in ratios:
                 found[ratio] |= {"reason": str(error)} if name == "exchanged" else {name: {"reason": str(error)}}
             continue
@@ -116,13 +115,13 @@ def _by_chance(
             )
             known = np.isfinite(null.ratios)
             counts = {"n_images": int(known.sum()), "n_disc": 0 if disc is None else int(_any(disc)[known].sum())}
-            told = _told_null(null) | counts
-            found[ratio] |= told if name == "exchanged" else {name: told}
+            numbers = _numbers(null) | counts
+            found[ratio] |= numbers if name == "exchanged" else {name: numbers}
     columns = [pl.Series(name, of).fill_nan(None) for name, of in of_images.items()]
     return found, explained.test.select("image", "patient_id").with_columns(columns)
 
 
-def _told_null(null: Null) -> dict[str, Any]:
+def _numbers(null: Null) -> dict[str, Any]:
     return {
         "ratio": null.observed,
         "null": null.mean,
@@ -134,14 +133,16 @@ def _told_null(null: Null) -> dict[str, Any]:
 
 
 def _any(masks: np.ndarray) -> np.ndarray:
-    """(n,) bool: which of (n, H, W) hold anything, read one by one."""
+    """(n,) bool: which of the masks (n, H, W) are not empty, read one by one."""
     return np.array([mask.any() for mask in masks])
 
 
 def find_parameter_randomisation(explained: Explained) -> None:
-    """Write `parameter_randomisation.json`: how like the trained model's the maps stay while its weights are
-    re-initialised, and how like its maps of other patients' images are; and `parameter_randomisation.parquet`: the
-    ratios of trained and random weights.
+    """Write `parameter_randomisation.json` and `parameter_randomisation.parquet`.
+
+    The first has the similarity of the maps to the trained model's at each step of re-initialisation, and the
+    similarity between the trained model's maps of different patients' images. The second has the ratios with trained
+    and with random weights.
     """
     settings = explained.study.controls
     rows = explained.test["row"].to_numpy()
@@ -156,7 +157,7 @@ def find_parameter_randomisation(explained: Explained) -> None:
         for step, model in cascade(explained.model, seed):
             if step in likeness:
                 signed = _signed_maps(explained, model, rows[spread], target_class)
-                # A random classifier is as likely to turn a map round as not.
+                # The absolute value, because a random classifier is equally likely to reverse the sign of a map.
                 likeness[step][seed, 0] = abs(rank_correlation(signed.numpy(), trained.numpy()))
                 stretched = (saliency_maps(maps, IMAGE_SIZE, "minmax").numpy() for maps in (signed, trained))
                 likeness[step][seed, 1] = structural_similarity(*stretched)
@@ -173,7 +174,7 @@ def find_parameter_randomisation(explained: Explained) -> None:
     )
     table = []
     for step, found in likeness.items():
-        row: dict[str, Any] = {"step": step, "reinitialised": _told(step, depth)}
+        row: dict[str, Any] = {"step": step, "reinitialised": _reinitialised(step, depth)}
         for name, values in zip(("rank_correlation", "ssim"), found.swapaxes(0, 1), strict=True):
             row[name], row[f"{name}_sd"] = map(_number, mean_sd(_mean_of_seeds(values)))
         table.append(row)
@@ -189,7 +190,7 @@ def find_parameter_randomisation(explained: Explained) -> None:
 
 
 def _ratios(explained: Explained, signed: Tensor, spread: np.ndarray) -> dict[str, np.ndarray]:
-    """Each of `TESTED_RATIOS` (n,) of the signed maps of some test images; NaN where one has none."""
+    """Each of `TESTED_RATIOS` (n,) for the signed maps of some test images; NaN if an image has none."""
     settings = explained.study.explain
     maps = saliency_maps(signed, IMAGE_SIZE, settings.scaling).numpy()
     found = vessel_saliency(maps, settings.masks(open_array(explained.directory.regions)[spread]))
@@ -197,7 +198,7 @@ def _ratios(explained: Explained, signed: Tensor, spread: np.ndarray) -> dict[st
 
 
 def _other_images(trained: Tensor, test: pl.DataFrame) -> dict[str, Any]:
-    """How alike the trained model's maps of different patients' images are, left eyes mirrored."""
+    """Similarity between the trained model's maps of different patients' images, left eyes mirrored."""
     left = (test["eye"] == "left").fill_null(False).to_numpy()
     signed = trained.clone()
     signed[left] = signed[left].flip(-1)
@@ -215,7 +216,7 @@ def _other_images(trained: Tensor, test: pl.DataFrame) -> dict[str, Any]:
 
 
 def find_erasure(explained: Explained) -> None:
-    """Write `erasure.parquet`: the score of every image, without its vessels, and painted elsewhere."""
+    """Write `erasure.parquet`: the score of each image as it is, without its vessels, and painted over elsewhere."""
     rows, size = explained.test["row"].to_numpy(), explained.study.resources.batch_size
     erased = open_array(explained.directory.erased)
     versions = {"score": (open_array(explained.directory.images), rows)} | {
@@ -244,7 +245,7 @@ COMPUTE: dict[str, Callable[[Explained], None]] = {
 
 
 def _signed_maps(explained: Explained, model: VisionTransformer, rows: np.ndarray, target_class: int) -> Tensor:
-    """(len(rows), rows, columns) float32 on the CPU; from images, for every block may have changed."""
+    """(len(rows), rows, columns) float32 on the CPU; computed from images, because any block may have changed."""
     method = explained.study.explain.open()
     images = explained.images(open_array(explained.directory.images))
     parts = []
@@ -259,13 +260,14 @@ def _signed_maps(explained: Explained, model: VisionTransformer, rows: np.ndarra
 
 
 def depths(last: int) -> list[int]:
-    """Depths to look at: all of a shallow model; of a deep one 1, 2, 3 and others spread evenly up to the last."""
+    """The depths to compute: all in a shallow model; in a deep one 1, 2, 3 and others spread evenly up to the last."""
     if last <= _STEPS:
         return list(range(1, last + 1))
     return [1, 2, *np.linspace(3, last, _STEPS - 2).round().astype(int).tolist()]
 
 
-def _told(step: int, depth: int) -> str:
+def _reinitialised(step: int, depth: int) -> str:
+    """The re-initialised part of the model, in words."""
     if step == depth + 2:
         return "everything"
     blocks = {1: "", 2: " and last block"}.get(step, f" and last {step - 1} blocks")
@@ -273,7 +275,7 @@ def _told(step: int, depth: int) -> str:
 
 
 def _mean_of_seeds(values: np.ndarray) -> np.ndarray:
-    """(seeds, n) -> (n,), over the seeds that have a value; NaN where none has."""
+    """(seeds, n) -> (n,), the mean over the seeds that have a value; NaN if none has."""
     known = np.isfinite(values)
     total = np.where(known, values, 0).sum(axis=0)
     return divide_or_nan(total, known.sum(axis=0))

@@ -1,7 +1,7 @@
-"""What a trial takes: parameters that train, memory, time, disk. Estimates; nothing of a study is run for them.
+"""Estimates of what a trial needs: trainable parameters, memory, time and disk, without running any of the study.
 
-Memory is that of a training step on tensors without data, so it follows the architecture and the code that trains; time
-is that of one block, measured on this machine.
+Memory is that of a training step on tensors without data, so it follows the architecture and the training code. Time is
+extrapolated from one block, measured on this machine.
 """
 
 import math
@@ -33,9 +33,9 @@ from benchmark.trial.cache import CachePlan, entry_shape, explained_from, plan_c
 from finetune.footprint import Footprint
 
 GIB = 2**30
-PROCESS = 0.7 * GIB  # of a trial before its first tensor: Python with PyTorch and Ray, or the context on a GPU
-USABLE = 0.9  # of a GPU: the allocator loses some to fragmentation, and kernels take workspace
-BESIDE_OBJECTS = 0.7  # of main memory: Ray's object store may take 30 %
+PROCESS = 0.7 * GIB  # a trial's memory before its first tensor: Python with PyTorch and Ray, or the context on a GPU
+USABLE = 0.9  # share of a GPU's memory: the allocator loses some to fragmentation, and kernels need workspace
+BESIDE_OBJECTS = 0.7  # share of main memory for trials: Ray's object store may take 30 %
 
 Sizes = Mapping[str, int]  # split -> images
 
@@ -45,11 +45,11 @@ class Machine:
     """Where trials run.
 
     Attributes:
-        device: of PyTorch.
-        name: the GPU's, or `CPU`.
-        trials: how many run at once.
-        threads: of each on the CPU.
-        memory: bytes that each may take, of the GPU or else of main memory.
+        device: PyTorch's device.
+        name: the GPU's name, or `CPU`.
+        trials: number of trials that run at once.
+        threads: CPU threads per trial.
+        memory: bytes available to each trial, on the GPU or else in main memory.
         half: whether models compute in bfloat16.
     """
 
@@ -63,13 +63,13 @@ class Machine:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a trial takes on one device.
+    """What a trial needs on one device.
 
     Attributes:
-        trainable: parameters.
+        trainable: number of trainable parameters.
         memory: bytes, with the recipe's micro batch.
-        epoch: seconds.
-        seconds: of all epochs, and of Grad-CAM.
+        epoch: seconds per epoch.
+        seconds: for all epochs and Grad-CAM.
     """
 
     trainable: int
@@ -79,7 +79,7 @@ class Cost:
 
 
 def this_machine(study: Study) -> Machine:
-    """The GPUs that PyTorch sees here, else the CPU."""
+    """The GPUs that PyTorch sees here, or else the CPU."""
     needed, cpus = study.resources, os.cpu_count() or 1
     at_once = min(max(1, cpus // needed.cpus), len(trials_of(study)))
     if needed.gpus == 0 or not torch.cuda.is_available():
@@ -101,7 +101,7 @@ def on_gpus(study: Study, gpus: int, name: str, memory: float, at_most: int) -> 
 
 
 def main_memory() -> float:
-    """Bytes of this machine's main memory, or of what its container may take."""
+    """Bytes of this machine's main memory, or its container's limit if that is lower."""
     physical = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     limit = Path("/sys/fs/cgroup/memory.max")  # of a container, with cgroups of version 2
     allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
@@ -114,7 +114,7 @@ def cost_of(study: Study, trial: Trial, sizes: Sizes, cached: CachePlan, machine
     parameters = _parameters(trial.backbone.name, trial.strategy)
     start = trial.strategy.open().frozen_blocks(backbone.depth)
     front, trained = start if trains_from_images(trial, cached) else 0, backbone.depth - start
-    # A backward pass takes a forward pass for the gradients of what enters, and another for those of what trains.
+    # A backward pass costs one forward pass for the gradients of the inputs, and another for those of the parameters.
     passes = 2 + parameters.share + recipe.checkpointing
     block = block_seconds(trial.backbone.name, machine.device, machine.threads)
     explained = backbone.depth - explained_from(study, trial, cached.blocks(trial.backbone.name))
@@ -130,8 +130,8 @@ def cost_of(study: Study, trial: Trial, sizes: Sizes, cached: CachePlan, machine
 def memory(trial: Trial, micro_batch: int, checkpointing: bool, machine: Machine) -> float:
     """Bytes on the device at the peak of a trial's training.
 
-    These are the process, the model in float32, AdamW's two moments of what trains, and the step itself; on a CPU also
-    the best epoch's weights.
+    These are the process, the model in float32, AdamW's two moments of the trainable parameters, and the step itself;
+    on a CPU also the best epoch's weights.
     """
     parameters = _parameters(trial.backbone.name, trial.strategy)
     step = step_bytes(trial.backbone.name, trial.strategy, micro_batch, checkpointing, machine.half)
@@ -140,7 +140,7 @@ def memory(trial: Trial, micro_batch: int, checkpointing: bool, machine: Machine
 
 
 def footprint_on(study: Study, trial: Trial, machine: Machine) -> Footprint | None:
-    """What training shrinks to on a machine; None where not even one image at a time fits."""
+    """The footprint to which training shrinks on a machine; None if not even one image at a time fits."""
     footprint = Footprint(study.training.micro_batch or study.training.batch_size, study.training.checkpointing)
 
     def attempt() -> None:
@@ -158,8 +158,8 @@ def footprint_on(study: Study, trial: Trial, machine: Machine) -> Footprint | No
 def step_bytes(backbone: str, strategy: StrategyChoice, batch: int, checkpointing: bool, half: bool) -> float:
     """Bytes alive at the peak of one forward and backward pass: activations, gradients and casts, no parameters.
 
-    Where the blocks that are trained through are of one kind, three and four of them tell of all: from the third on
-    memory grows evenly.
+    If all blocks in the backward pass are of one kind, the result is extrapolated from three and four blocks: from the
+    third block on, memory grows linearly.
 
     Args:
         half: bfloat16 autocast.
@@ -177,7 +177,7 @@ def step_bytes(backbone: str, strategy: StrategyChoice, batch: int, checkpointin
 
 
 def _peak(backbone: str, strategy: StrategyChoice, trained: int, batch: int, checkpointing: bool, half: bool) -> int:
-    """The step of a trial of which only `trained` of the blocks that it trains are left."""
+    """Peak bytes of a trial's step with only `trained` of the blocks that it trains."""
     module, model, start = deepcopy(_assembled(backbone, strategy))
     shape = (batch, *entry_shape(backbone, start)) if start else (batch, 3, IMAGE_SIZE, IMAGE_SIZE)
     if trained:
@@ -196,7 +196,7 @@ def _peak(backbone: str, strategy: StrategyChoice, trained: int, batch: int, che
 
 
 class _Alive(TorchDispatchMode):
-    """Counts the bytes of all tensors that are alive, but for a module's own; `peak` is the most there ever were."""
+    """Counts the bytes of all live tensors except a module's own; `peak` is the maximum so far."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ def block_seconds(name: str, device: torch.device, threads: int) -> float:
     backbone = backbones.get(name)
     block = backbone.skeleton().blocks[0].to_empty(device=device).eval()
     for parameter in block.parameters():
-        nn.init.normal_(parameter, std=0.02)  # what memory happens to hold may be denormal, and slow
+        nn.init.normal_(parameter, std=0.02)  # uninitialised memory may hold denormal numbers, which are slow
     tokens = torch.randn(8 if device.type == "cuda" else 2, backbone.tokens, backbone.width, device=device)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -251,7 +251,7 @@ def _seconds(block: nn.Module, tokens: Tensor) -> float:
 
 
 def embedding_seconds(study: Study, sizes: Sizes, cached: CachePlan, machine: Machine) -> float:
-    """Of the one pass over all images and views that fills the cache, on one device."""
+    """Seconds for the one pass over all images and views that fills the cache, on one device."""
     total = 0.0
     for name, blocks in cached.every.items():
         last = max(blocks, default=0)
@@ -262,13 +262,13 @@ def embedding_seconds(study: Study, sizes: Sizes, cached: CachePlan, machine: Ma
 
 
 def cached_blocks(study: Study, sizes: Sizes, out: Path) -> CachePlan:
-    """The blocks for whose inputs the run directory has room, within the configuration's budget."""
+    """The blocks whose inputs fit into the run directory within the configuration's budget."""
     free = free_bytes(out) + RunDirectory(out).embedded_bytes
     return plan_cache(study, sum(sizes.values()), sizes["train"], sizes["test"], free)
 
 
 def disk_bytes(study: Study, sizes: Sizes, cached: CachePlan) -> dict[str, float]:
-    """Bytes that the parts of a run directory take."""
+    """Bytes of each part of a run directory."""
     embeddings = sum(
         2 * entries * math.prod(entry_shape(name, block))
         for entries, part in ((_entries(study, sizes), cached.every), (sizes["test"], cached.test))
@@ -285,12 +285,12 @@ def disk_bytes(study: Study, sizes: Sizes, cached: CachePlan) -> dict[str, float
 
 
 def free_bytes(path: Path) -> float:
-    """Free space on the disk where a folder lies, or would lie."""
+    """Free bytes on the disk of a folder that exists or is to be created."""
     return shutil.disk_usage(existing_parent(path)).free
 
 
 def existing_parent(path: Path) -> Path:
-    """The folder itself, or the nearest above it that is there."""
+    """The folder itself, or its nearest parent that exists."""
     path = path.resolve()
     while not path.is_dir():
         path = path.parent
@@ -298,13 +298,13 @@ def existing_parent(path: Path) -> Path:
 
 
 def _entries(study: Study, sizes: Sizes) -> int:
-    """Images and augmented views."""
+    """Number of images and augmented views."""
     return sum(sizes.values()) + sizes["train"] * (study.training.views - 1)
 
 
 @cache
 def _assembled(backbone: str, strategy: StrategyChoice) -> tuple[nn.Module, VisionTransformer, int]:
-    """A trial on the meta device: what trains, the model inside, and the block where it begins to train."""
+    """A trial on the meta device: the module to train, the model inside it, and its first trained block."""
     model = backbones.get(backbone).skeleton(classes=2)
     opened = strategy.open()
     return opened.apply(model), model, opened.frozen_blocks(len(model.blocks))
@@ -312,7 +312,7 @@ def _assembled(backbone: str, strategy: StrategyChoice) -> tuple[nn.Module, Visi
 
 @dataclass(frozen=True)
 class _Parameters:
-    """How many a trial has, how many of them train, and which share of those in the blocks it trains through."""
+    """Numbers of all and of trainable parameters, and the trainable share in the blocks of the backward pass."""
 
     whole: int
     trainable: int

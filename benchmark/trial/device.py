@@ -1,4 +1,4 @@
-"""Where a worker computes."""
+"""The device on which a worker computes."""
 
 import os
 
@@ -6,19 +6,19 @@ import torch
 
 from benchmark.study.config import Resources
 
-CPU_BATCH = 8  # of 32 images each takes about a tenth longer (ViT-S), for fewer activations stay in the cache
+CPU_BATCH = 8  # with 32, an image takes about a tenth longer (ViT-S), because fewer activations stay in the CPU cache
 
 
 def forward_batch(device: torch.device, batch_size: int) -> int:
-    """How many of a batch of images go through a model at once where nothing is learned: on a CPU few, all on a GPU."""
+    """How many images of a batch pass through a model at once without training: few on a CPU, all on a GPU."""
     return min(batch_size, CPU_BATCH) if device.type == "cpu" else batch_size
 
 
 def worker_device(resources: Resources) -> torch.device:
-    """The device of this worker process: the GPU it was granted, else the CPU; also sets its number of threads, and
-    has everything computed in an order that is the same every time.
+    """The device of this worker process: the GPU that it was granted, or else the CPU.
 
-    What was granted decides, not what can be seen: a Ray worker that asked for no GPU sees them all the same.
+    This also sets the number of threads and makes computation deterministic. The resources that were granted decide,
+    not the visible devices: a Ray worker that requested no GPU can still see them.
     """
     torch.set_num_threads(resources.cpus)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic

@@ -1,4 +1,4 @@
-"""The pictures of an explained trial: mean maps, and panels of images chosen by rule."""
+"""The figures of an explained trial: mean maps, and panels of images chosen by rule."""
 
 from dataclasses import asdict
 from typing import Any
@@ -33,14 +33,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def method_name(name: str) -> str:
-    """A method of `xai.methods` as figures and pages call it."""
+    """The display name of a method of `xai.methods`."""
     return _NAMES.get(name, name)
 
 
 def draw_figures(
     study: Study, directory: RunDirectory, trial: Trial, test: pl.DataFrame, cams: np.ndarray, saliency: pl.DataFrame
 ) -> None:
-    """Write `mean_cam.png`, and into `figures/` the mean panel, the panels of the examples, and the list of all.
+    """Write `mean_cam.png` and, into `figures/`, the mean panel, the example panels and their list.
 
     Args:
         test: the cohort's test images.
@@ -59,8 +59,8 @@ def draw_figures(
     image = mirrored_mean(images, rows, mirrored)
     vessels = mirrored_mean(regions[:, 2], np.arange(len(test)), mirrored)
     title = f"{trial.backbone.name}, {trial.strategy.name}, seed {trial.seed}"
-    told = "mean over the test images with a map, left eyes mirrored onto right ones"
-    figure = mean_panel(means, image, vessels, title, told, method)
+    caption = "mean over the test images with a map, left eyes mirrored onto right ones"
+    figure = mean_panel(means, image, vessels, title, caption, method)
     write_image(folder.figure("mean"), figure.rgb)
     listed = [{"file": folder.figure("mean").name, "group": "mean", "alt": figure.alt}]
 
@@ -84,7 +84,7 @@ def draw_figures(
             saliency_maps(signed, IMAGE_SIZE, settings.scaling)[0].numpy(),
             settings.masks(regions[place]),
             facts["image"],
-            _told(facts),
+            _caption(facts),
             method,
         )
         write_image(file, figure.rgb)
@@ -92,6 +92,8 @@ def draw_figures(
     write_csv(folder.figures, pl.DataFrame(listed, schema=SCHEMA))
 
 
-def _told(facts: dict[str, Any]) -> str:
-    told = "label {label}, score {score:.3f}, vessel ratio {vessel_ratio:.2f} (rank {rank} of {ranked})".format(**facts)
-    return told + ("" if not facts["flags"] else f"; {facts['flags'].replace('_', ' ')}")
+def _caption(facts: dict[str, Any]) -> str:
+    caption = "label {label}, score {score:.3f}, vessel ratio {vessel_ratio:.2f} (rank {rank} of {ranked})".format(
+        **facts
+    )
+    return caption + ("" if not facts["flags"] else f"; {facts['flags'].replace('_', ' ')}")

@@ -1,4 +1,4 @@
-"""One trial trained, and one trained trial read back: plain functions that know nothing of scheduling."""
+"""Training of one trial, and reading of a trained one: plain functions that do not depend on scheduling."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ from finetune.prepared import Prepared
 from finetune.trained import load_trained, save_trained
 from finetune.training import Epoch, Split, positive_score, predict_logits, train
 
-# Rows of test images -> what enters the block where an explanation begins, on the model's device.
+# Rows of test images -> the input of the block where an explanation begins, on the model's device.
 Entering = Callable[[np.ndarray], Tensor]
 
 
@@ -65,7 +65,7 @@ def fit(
 
 
 def train_trial(study: Study, directory: RunDirectory, trial: Trial, on_epoch: Callable[[Epoch], None]) -> None:
-    """Train a trial and write its weights, history and predictions into its trial directory."""
+    """Train a trial and write its weights, history and predictions into its directory."""
     folder = directory.trial(trial)
     folder.path.mkdir(parents=True, exist_ok=True)
     learning_rate = chosen_learning_rate(study, directory, trial)
@@ -99,7 +99,7 @@ def train_trial(study: Study, directory: RunDirectory, trial: Trial, on_epoch: C
 
 
 def chosen_learning_rate(study: Study, directory: RunDirectory, trial: Trial) -> float:
-    """The strategy's own; where the study searches, the one with the best epoch: validation AUC, then loss."""
+    """The strategy's default; if the study searches, the candidate with the best epoch by validation AUC, then loss."""
     if study.search is None:
         return trial.strategy.open().learning_rate
     tried = read_csv(directory.search(trial)).drop_nulls("val_auc")
@@ -108,7 +108,7 @@ def chosen_learning_rate(study: Study, directory: RunDirectory, trial: Trial) ->
 
 
 def trained_model(trial: Trial, directory: RunDirectory) -> VisionTransformer:
-    """The trial's model with what it learned, in eval mode, on the CPU."""
+    """The trial's trained model, in eval mode, on the CPU."""
     return load_trained(new_model(trial, directory), directory.trial(trial).path, backbone=trial.backbone.name)
 
 
@@ -120,10 +120,11 @@ def new_model(trial: Trial, directory: RunDirectory) -> VisionTransformer:
 
 
 def explained_inputs(study: Study, directory: RunDirectory, trial: Trial, model: VisionTransformer) -> Entering:
-    """From test images to what enters the block where the study's explanation begins.
+    """From test images to the input of the block where the study's explanation begins.
 
-    The way there is from the last block that `explained_from` finds on disk, rounded to the cache's type, else from
-    images; `model` is the trial's trained one, and what of it comes before a cached block is never run.
+    The computation starts at the block that `explained_from` chooses from those on disk, whose inputs are rounded to
+    the cache's type, or else at the images. `model` is the trial's trained model; its blocks before a cached block are
+    never run.
     """
     device = next(model.parameters()).device
     start = study.explain.open().start(len(model.blocks))
@@ -156,7 +157,7 @@ def explained_inputs(study: Study, directory: RunDirectory, trial: Trial, model:
 
 
 def _inputs(study: Study, directory: RunDirectory, trial: Trial, model: VisionTransformer, start: int) -> Inputs:
-    """Cached embeddings where the budget allowed them, else images; both give the same numbers."""
+    """Cached embeddings if the budget allowed them, or else images; both give the same numbers."""
     device = next(model.parameters()).device
     normalise = trial.backbone.open().normalise
     images = Images(open_array(directory.images), normalise, study.training.view_seed, device)

@@ -1,4 +1,4 @@
-"""Which weights file each backbone of a run has: found once, recorded, and checked by every worker that loads it."""
+"""The weights file of each backbone in a run: found once, recorded, and checked by every worker that loads it."""
 
 import json
 from typing import Any
@@ -14,12 +14,13 @@ Record = dict[str, Any]
 
 
 def find_weights(choice: BackboneChoice) -> Record | None:
-    """`path`, `sha256`, and for a file from the hub its `repository`, `file` and `revision` (a commit); None for an
-    untrained backbone. Downloads what neither the disk nor the hub's cache has.
+    """`path`, `sha256`, and for a file from the hub its `repository`, `file` and `revision` (a commit).
+
+    Downloads the file if it is neither on disk nor in the hub's cache. None for an untrained backbone.
 
     Raises:
-        backbones.WeightsError: not to be had, of a kind that holds no weights, or of another digest than the
-            configuration gives.
+        backbones.WeightsError: the file is not available, is of a kind that has no weights, or does not have the
+            digest that the configuration gives.
     """
     backbone = choice.open()
     path = backbone.locate(choice.weights)
@@ -29,7 +30,7 @@ def find_weights(choice: BackboneChoice) -> Record | None:
     record: Record = {"path": str(path), "sha256": backbones.sha256(path)}
     if choice.sha256 not in (None, record["sha256"]):
         raise backbones.WeightsError(
-            f"{path} has SHA-256 {record['sha256']}, the configuration asks for {choice.sha256}; "
+            f"{path} has SHA-256 {record['sha256']}, but the configuration requires {choice.sha256}; "
             "download it again, or correct `sha256:` of the backbone"
         )
     if choice.weights is None and backbone.weights is not None:
@@ -39,17 +40,17 @@ def find_weights(choice: BackboneChoice) -> Record | None:
 
 
 def read_records(directory: RunDirectory) -> dict[str, Record | None]:
-    """What the run has noted so far, by backbone; None for an untrained one."""
+    """The records of the run so far, by backbone; None for an untrained one."""
     return json.loads(directory.weights.read_text(encoding="utf-8")) if directory.weights.is_file() else {}
 
 
 def build_model(choice: BackboneChoice, directory: RunDirectory) -> VisionTransformer:
-    """The backbone with the very weights that the run recorded.
+    """The backbone with exactly the weights that the run recorded.
 
-    A node of a cluster that keeps a hub cache of its own fetches the recorded commit.
+    On a cluster, a node with a separate hub cache downloads the recorded commit.
 
     Raises:
-        backbones.WeightsError: not to be had here, or not the file that was recorded.
+        backbones.WeightsError: the file is not available here, or is not the recorded one.
     """
     backbone, record = choice.open(), read_records(directory)[choice.name]
     if record is None:

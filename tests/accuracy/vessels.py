@@ -1,21 +1,21 @@
-"""Vessel masks beside an expert's: Dice, sensitivity, confusion of artery and vein, coverage at 224; per image.
+"""Vessel masks compared with an expert's: Dice, sensitivity, confusion of artery and vein, coverage at 224; per image.
 
     python -m tests.accuracy.vessels PHOTOGRAPHS... [--source wnet] [--weights wnet_hrf.safetensors] [--size 1024]
         [--masks FOLDER] [--middle 0.75] [--reduce-to 512] [--seen 'hrf_*'] [--overlays FOLDER] [--threads 1]
 
-Beside the images' folder lie `av/`, the expert's map of each under the same name (.png: red artery, blue vein,
+Next to the images' folder are `av/`, the expert's map of each image under the same name (.png: red artery, blue vein,
 green a crossing or undecided, black none), and, if known, `fov/`, its field of view. Masks are made as in a run, with
-the field of view found on the image; they are counted inside the one given, where there is one. What is counted is
-said in `xai/vessels/agreement.py`. Errors and bias of coverage are the vessels'; bias is of their area.
+the field of view found on the image; they are evaluated inside the given field of view, if there is one. The measures
+are defined in `xai/vessels/agreement.py`. Errors and bias of coverage are for vessels; bias is relative to their area.
 
 `--masks`, for source `masks`: the folder that holds `artery/` and `vein/` with a .png for each image.
 
-`--middle` blackens all but the middle disc of the field of view, of that share of its width, as a camera of a smaller
-angle takes it: 0.75 turns HRF's 60 degrees into 45.
-`--reduce-to` makes the images smaller first, to that longer side, as JPEG of quality 90; the masks are
-enlarged again (nearest pixel) and held against the expert's at full size.
-`--seen` names images that the weights were trained or chosen on: they get a * and are left out of the means.
-`--overlays` writes a picture for each: the expert's vessels; the mask's; the difference.
+`--middle` blackens the image except a central disc with that share of the field of view's width, as if it came from a
+camera with a smaller angle: 0.75 turns HRF's 60 degrees into 45.
+`--reduce-to` first reduces the images to that longer side, as JPEG of quality 90; the masks are enlarged again (nearest
+pixel) and compared with the expert's at full size.
+`--seen` names images on which the weights were trained or chosen: they get a * and are left out of the means.
+`--overlays` writes an overlay for each image: the expert's vessels; the mask's; the difference.
 
 Means are given for each data set (names up to the first _) and for all.
 """
@@ -61,7 +61,7 @@ def read_truth(path, rgb):
 
 
 def narrow(rgb, truth, share):
-    """The middle disc of the image on black, and what the expert drew there."""
+    """The central disc of the image on black, and the expert's vessels in it."""
     rows, columns = bounding_box(truth.fov)
     height, width = truth.fov.shape
     radius = share * (columns.stop - columns.start) / 2
@@ -74,7 +74,7 @@ def narrow(rgb, truth, share):
 
 
 def reduce(rgb, side):
-    """The image as a data set of small pictures would bring it."""
+    """The image as it would be in a data set of small images."""
     picture, file = Image.fromarray(rgb), io.BytesIO()
     picture.thumbnail((side, side), Image.Resampling.BICUBIC)
     picture.save(file, "JPEG", quality=90)
@@ -86,7 +86,7 @@ def enlarge(mask, shape):
 
 
 def segment(source, rgb, row, shape):
-    """The masks as a run makes them and the field of view it finds, enlarged to `shape`."""
+    """The masks as in a run, and the field of view that it finds, enlarged to `shape`."""
     fov = find_fov(rgb)
     (masks,) = source.segment([FundusImage(rgb, fov, row)])
     artery, vein, uncertain, fov = (enlarge(mask, shape) for mask in (masks.artery, masks.vein, masks.uncertain, fov))
@@ -94,7 +94,7 @@ def segment(source, rgb, row, shape):
 
 
 def measure(masks, truth, found_fov):
-    """The numbers of a row."""
+    """The numbers of one row."""
     pixels = agreement(masks, truth.masks, truth.fov)
     square = square_around(found_fov)
     planes, expected = (regions(one, truth.fov, square, IMAGE_SIZE) for one in (masks, truth.masks))
@@ -147,8 +147,8 @@ def main():
     torch.set_num_threads(chosen.threads)
     source = open_source(chosen.source, chosen.weights, chosen.size, chosen.device)
 
-    told = ", ".join(f"{key} {value[:24]}" for key, value in source.provenance.items())
-    print(f"{told}; images' middle {chosen.middle}, longer side {chosen.reduce_to or 'as it is'}; "
+    provenance = ", ".join(f"{key} {value[:24]}" for key, value in source.provenance.items())
+    print(f"{provenance}; images' middle {chosen.middle}, longer side {chosen.reduce_to or 'as it is'}; "
           f"{chosen.device}, {chosen.threads} threads, torch {torch.__version__}\n{HEAD}")  # fmt: skip
     unseen = {}
     for path in sorted(chosen.images):

@@ -1,4 +1,4 @@
-"""Ray for the tests of the scheduling code: a token of its own, and a cluster of two nodes on this machine."""
+"""Ray for the tests of the scheduling code: a separate token, and a cluster of two nodes on this machine."""
 
 import os
 import secrets
@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-# Ray reads its token once per process. Set here, before Ray is imported, every node and driver of the tests shares it
-# and the one in the user's home is neither read nor written.
+# Ray reads its token once per process. It is set before Ray is imported, so every node and driver of the tests shares
+# it, and the token in the user's home is neither read nor written.
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
@@ -38,7 +38,7 @@ def two_nodes() -> Iterator[str]:
 
 @contextmanager
 def _node(*options: str) -> Iterator[None]:
-    """One node, with a temporary folder of its own: short, for the paths of Unix sockets end at 107 bytes."""
+    """One node with its own temporary folder, whose path is short because Unix socket paths have at most 107 bytes."""
     folder = Path(tempfile.mkdtemp(prefix="r"))
     common = ["--num-cpus=1", "--object-store-memory=200000000", f"--temp-dir={folder}", "--block"]
     # Both nodes would choose from the same fixed ranges.

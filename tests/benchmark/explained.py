@@ -50,7 +50,7 @@ def draw():
 
 
 def write_trained(study, path):
-    """The directory as it is after training; patients have two images each, a left and a right eye."""
+    """The directory as after training; patients have two images each, of a left and a right eye."""
     run = RunDirectory(path)
     images, planes = draw()
     count = len(SPLITS)
@@ -82,7 +82,7 @@ def write_trained(study, path):
 
 
 def write_explained(study, run):
-    """The trained directory as it is before the controls: erased images, and the maps of every trial."""
+    """The trained directory as before the controls: with erased images and the maps of every trial."""
     images, planes = np.load(run.images), np.load(run.regions)
     test = pl.read_parquet(run.cohort).filter(pl.col("split") == "test")
     erased, elsewhere, painted = erase_all(images[:N], planes)

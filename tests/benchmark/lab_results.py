@@ -11,7 +11,7 @@ MACHINE = Machine(nodes=1, cpus=2, gpus=0, accelerators=[], processor=None, memo
 def results_of(study="carotid", cohort="lab_a.csv", patients="ab", weights=None, notices=(), **aucs):
     """A run whose cells are `backbone__strategy=AUC`; None: the cell failed.
 
-    patients: begins the digest of whom it tested; weights, notices: as of `Results`.
+    patients: the first part of the digest of the test patients; weights, notices: as in `Results`.
     """
     cells = []
     for name, auc in aucs.items():

@@ -1,4 +1,4 @@
-"""One training step, and what it takes, in a process of its own; run as a program, of resident memory."""
+"""One training step and its memory, in a separate process; as a program, it measures resident memory."""
 
 import gc
 import json
@@ -15,12 +15,12 @@ from torch.profiler import ProfilerActivity, profile
 import backbones
 from finetune.strategies import open_strategy
 
-# oneDNN's kernels for newer processors work in other buffers, in bfloat16 by up to half of what a step takes.
+# oneDNN's kernels for newer processors use other buffers, which in bfloat16 take up to half of a step's memory.
 ON_ANY_PROCESSOR = {"ONEDNN_MAX_CPU_ISA": "AVX2"}  # to be set before torch is imported
 
 
 def prepare(name: str, strategy: str, batch: int, checkpointing: bool, half: bool) -> tuple[Tensor, Callable[[], None]]:
-    """The inputs, and the step on them: forward and backward, through what the strategy trains through."""
+    """The inputs and the step on them: forward and backward through the blocks in the strategy's backward pass."""
     backbone, opened = backbones.get(name), open_strategy(strategy)
     model = backbone.skeleton(classes=2).to_empty(device="cpu")
     for parameter in model.parameters():
@@ -40,7 +40,7 @@ def prepare(name: str, strategy: str, batch: int, checkpointing: bool, half: boo
 
 
 def allocated(*case: str | int) -> int:
-    """The most that PyTorch's allocator holds for one step, as its profiler records it, and the inputs."""
+    """Peak bytes of PyTorch's allocator in one step, as its profiler records them, and bytes of the inputs."""
     inputs, step = prepare(*case)  # type: ignore[arg-type]
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         step()
@@ -54,7 +54,7 @@ def allocated(*case: str | int) -> int:
 
 
 def resident_rise(name: str, strategy: str, batch: int, checkpointing: bool, half: bool) -> int:
-    """Bytes by which the process's resident memory rises at most in one step, and those of the inputs."""
+    """Peak rise in bytes of the process's resident memory in one step, and bytes of the inputs."""
     inputs, step = prepare(name, strategy, batch, checkpointing, half)
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before = _resident("VmRSS")
@@ -71,5 +71,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     cases = json.loads(sys.argv[1])
     for name, strategy, _, *rest in cases:
-        resident_rise(name, strategy, 1, *rest)  # what it imports and prepares is no part of it
+        resident_rise(name, strategy, 1, *rest)  # imports and preparation are not part of it
     print(json.dumps([resident_rise(*case) for case in cases]))

@@ -1,4 +1,4 @@
-"""Trials without training: scores and ratios made by hand, as arrays or as the run directory that a study leaves."""
+"""Trials without training: scores and ratios made by hand, as arrays or as the run directory of a study."""
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ LABELS = np.repeat(np.arange(50) % 2, 2)
 def make_tested(strength: float = 1.0, ratio: float = 1.2, seed: int = 0) -> Tested:
     """Two images of each of `PATIENTS`: scores follow the label with a strength, ratios scatter around `ratio`.
 
-    Six images have no ratios. The same seed draws the same scatter, so that trials differ by what is planted alone.
+    Six images have no ratios. The same seed draws the same scatter, so that trials differ only in what is planted.
     """
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=50)[PATIENTS] + rng.normal(size=100)
@@ -54,7 +54,7 @@ def write_cohort(directory: RunDirectory) -> RunDirectory:
 def write_trial(directory: RunDirectory, which: Trial, strength: float, ratio: float, seed: int = 0) -> TrialDirectory:
     """A trial whose scores follow the label with a strength, and whose ratios scatter around `ratio`.
 
-    The first five test images have no ratios. Predictions are in an order of their own, as a trial may leave them.
+    The first five test images have no ratios. Predictions are in another order, as a trial may write them.
     """
     rng = np.random.default_rng(seed)
     cohort = pl.read_parquet(directory.cohort)

@@ -1,4 +1,4 @@
-"""Fuzzing of the reader of images: every damaged file is a result, or a line of rejected.csv with the reason.
+"""Fuzzing of the image reader: every damaged file gives a result, or a line of rejected.csv with the reason.
 
     python -m tests.fuzz.images --minutes 10 [--seed N] [--jobs N]
 
@@ -29,7 +29,7 @@ _NUMBERS = (0, 1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 32, 64, 255, 256, 4095, 3276
 
 
 def check(path: Path) -> str:
-    """Reads one file as the study does; raises where what comes back is neither a result nor a reason."""
+    """Reads one file as a study does; raises if the outcome is neither a result nor a reason."""
     result = crop_row({"row": 1, "path": str(path), "fov_mask": ""})
     error, crop = result["error"], result["crop"]
     assert crop.shape == (IMAGE_SIZE, IMAGE_SIZE, 3) and crop.dtype == np.uint8, "a crop of another kind"
@@ -51,7 +51,7 @@ def eye() -> np.ndarray:
 
 
 def seeds() -> list[Seed]:
-    """Valid files of every format that is read."""
+    """Valid files of every supported format."""
     made = [Seed(name, data) for name, data in (*_pictures(), *_by_hand())]
     for name, kind in (("exif.jpg", "JPEG"), ("exif.png", "PNG"), ("exif.webp", "WEBP")):
         made.append(Seed(name, _encoded(Image.fromarray(eye()), kind), partial(_with_exif, kind)))
@@ -110,12 +110,12 @@ def _encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     if "append_images" in options:
         options["append_images"] = [frame.copy() for frame in options["append_images"]]
-    picture.copy().save(file, kind, **options)  # copies: a JPEG encoder leaves settings that others stumble over
+    picture.copy().save(file, kind, **options)  # copies: a JPEG encoder leaves settings that break others
     return file.getvalue()
 
 
 def _by_hand() -> Iterator[tuple[str, bytes]]:
-    """Of 16 bits a channel, which Pillow does not write."""
+    """Files with 16 bits per channel, which Pillow does not write."""
     import cv2
 
     deep = np.dstack([eye()[..., ::-1], eye().max(axis=2)]).astype(np.uint16) << 4
@@ -128,7 +128,7 @@ def _by_hand() -> Iterator[tuple[str, bytes]]:
 
 
 def _with_exif(kind: str, rng: random.Random) -> bytes:
-    """A picture that is sound, with a damaged or absurd EXIF block."""
+    """A valid image with a damaged or absurd EXIF block."""
     tags = [274, 282, 283, 296, 256, 257, 306, 34665, 34853, 40965, 700, 37500, rng.randrange(65536)]
     entries = []
     for tag in sorted(rng.sample(tags, rng.randint(1, 6))):
@@ -174,9 +174,9 @@ def dataset(pixels: np.ndarray | bytes, syntax: str = "1.2.840.10008.1.2.1", **a
     """A DICOM image of one right eye.
 
     Args:
-        pixels: what is stored, or one frame that is compressed already.
+        pixels: the stored pixels, or one frame that is already compressed.
         syntax: UID of the transfer syntax.
-        attributes: by keyword, in place of those of an RGB image of 8 bits a sample.
+        attributes: by keyword, replacing those of an RGB image with 8 bits per sample.
     """
     from pydicom import encaps, uid
     from pydicom.dataset import Dataset, FileMetaDataset
@@ -213,7 +213,7 @@ def _dicom_bytes(made: Any) -> bytes:
 
 
 def _changed(made: Any, rng: random.Random) -> bytes:
-    """The file with other values of a few attributes, some of them absent."""
+    """The file with a few attributes changed or removed."""
     changed = {element.keyword: element for element in made}
     keywords = ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation",
                 "PlanarConfiguration", "NumberOfFrames", "PhotometricInterpretation", "PatientOrientation", "PixelData",

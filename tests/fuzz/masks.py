@@ -1,4 +1,4 @@
-"""Damaged mask files through the reader and the step that segments: masks, or one line that says why not.
+"""Damaged mask files through the reader and the segmentation step: masks, or one line with the reason.
 
     python -m tests.fuzz.masks --minutes 10
 
@@ -31,7 +31,7 @@ _HEADER = "Name,centre_w,centre_h,radius,Scale,Scale_resolution\n"
 
 
 def check(path: Path) -> str:
-    """What comes of a file: as a mask of each kind, as AutoMorph's map, or as its table where it is a CSV."""
+    """The outcome of a file: as a mask of each kind, as AutoMorph's map, or, for a CSV, as its table."""
     if path.suffix == ".csv":
         return _table(path)
     try:
@@ -125,7 +125,7 @@ def _results() -> AutomorphResults:
 
 
 def seeds() -> list[Seed]:
-    """Valid masks in every form that is read, and one of AutoMorph's tables."""
+    """Valid masks in every supported form, and one of AutoMorph's tables."""
     mask = np.asarray(Image.open(_folder() / "artery.png"))
     other = np.asarray(Image.open(_folder() / "vein.png"))
     grey = Image.fromarray(mask)

@@ -19,16 +19,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 Check = Callable[[Path], str]
-"""Reads one file; returns what it came to (a result's name, or a reason) and raises where it must not."""
+"""Reads one file; returns the outcome (a result's name, or a reason) and raises on a wrong outcome."""
 
-SECONDS = 60  # that reading one small file may take, on a busy machine: it may promise 100 million pixels
-MEMORY = 6 << 30  # bytes of address space for one reader, its libraries included
+SECONDS = 60  # to read one small file on a busy machine: its header may claim 100 million pixels
+MEMORY = 6 << 30  # bytes of address space for one reader, including its libraries
 _EDGES = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 
 
 @dataclass(frozen=True)
 class Seed:
-    """A valid file to start from. `rework`, where there is one, damages it with knowledge of its format."""
+    """A valid file to start from. `rework`, if given, damages it with knowledge of its format."""
 
     name: str
     data: bytes
@@ -46,7 +46,7 @@ def _damaged(seed: Seed, rng: random.Random, others: Sequence[bytes]) -> bytes:
     if seed.rework is not None and rng.random() < 0.5:
         try:
             return seed.rework(rng)
-        except Exception:  # libraries refuse to write much of what a damaged file can hold
+        except Exception:  # libraries refuse to write much of what a damaged file can contain
             return mutate(seed.data, rng, others)
     return mutate(seed.data, rng, others)
 
@@ -66,7 +66,7 @@ def _set(data: bytes, rng: random.Random, _: Sequence[bytes]) -> bytes:
 
 
 def _number(data: bytes, rng: random.Random, _: Sequence[bytes]) -> bytes:
-    """A field of one, two or four bytes becomes a number at an edge of its type."""
+    """Replace a field of one, two or four bytes by a number at the limits of its type."""
     form = rng.choice(("B", "<H", ">H", "<I", ">I"))
     size = struct.calcsize(form)
     at = _place(data, rng)
@@ -89,7 +89,7 @@ def _repeat(data: bytes, rng: random.Random, _: Sequence[bytes]) -> bytes:
 
 
 def _splice(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
-    """A piece of another file, or of this one, over a place of this one."""
+    """Overwrite part of this file with a piece of another file, or of itself."""
     other = rng.choice(others) if others else data
     start = rng.randrange(max(1, len(other)))
     piece = other[start : start + rng.choice((2, 4, 12, 64, 512))]
@@ -101,7 +101,7 @@ _CHANGES = (_flip, _flip, _set, _number, _number, _number, _truncate, _delete, _
 
 
 def failure(check: Check, path: Path) -> str | None:
-    """What is wrong with how `check` reads that file, in a process of its own; None where nothing is."""
+    """The error when `check` reads that file in a separate process; None if there is none."""
     reader = _Reader(check)
     try:
         return reader.read(path)[0]
@@ -112,19 +112,19 @@ def failure(check: Check, path: Path) -> str | None:
 def fuzz(
     check: Check, seeds: Sequence[Seed], store: Path, minutes: float, seed: int, jobs: int = 2, stop_after: int = 20
 ) -> int:
-    """Reads damaged files for some minutes and prints what came of them.
+    """Reads damaged files for some minutes and prints the outcomes.
 
     Args:
         check: a function of a module (it is imported in other processes).
         seeds: valid files.
-        store: where files that fail are kept, one for each way to fail.
-        minutes: how long.
-        seed: of the damage; every job has a sequence of its own.
-        jobs: processes that read at the same time.
-        stop_after: so many different failures.
+        store: where files that fail are kept, one for each kind of failure.
+        minutes: duration.
+        seed: seed of the damage; every job has a separate sequence.
+        jobs: number of processes that read at the same time.
+        stop_after: number of different failures after which to stop.
 
     Returns:
-        0, or 1 where a file was neither read nor refused with a reason.
+        0, or 1 if a file was neither read nor refused with a reason.
     """
     session = _Session(check, seeds, store, time.monotonic() + 60 * minutes, stop_after)
     with ThreadPoolExecutor(jobs) as pool:
@@ -173,7 +173,7 @@ class _Session:
 
 
 class _Reader:
-    """A process that reads files one after another, started again after a crash or a hang."""
+    """A process that reads files one after another and is restarted after a crash or a hang."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
@@ -190,7 +190,7 @@ class _Reader:
         self._pipe.recv()
 
     def read(self, path: Path) -> tuple[str | None, str]:
-        """What is wrong, or None; and what it came to, with numbers and names left out."""
+        """The error, or None; and the outcome, without numbers and names."""
         self._pipe.send(path)
         try:
             if self._pipe.poll(SECONDS):

@@ -1,4 +1,4 @@
-"""Files that the fuzzer found or may find: every one is read or refused with a reason, in a process of its own."""
+"""Files that the fuzzer found or may find: every one is read or refused with a reason, in a separate process."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_a_file_that_failed_once(path):
 
 
 def test_every_seed_is_a_image(tmp_path):
-    """Else the fuzzer would try refusals alone."""
+    """Otherwise the fuzzer would only test refusals."""
     for seed in seeds():
         (tmp_path / seed.name).write_bytes(seed.data)
         assert check(tmp_path / seed.name) == "read", seed.name

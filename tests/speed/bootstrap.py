@@ -2,17 +2,17 @@
 
     python -m tests.speed.bootstrap [--patients 1500] [--cells 9] [--resamples 10000] [--prevalence 0.2] [--rounds 5]
 
-A patient has two images, of one label and with correlated scores; patients are resampled, positive and negative ones
-apart. This project draws once for all cells and then computes every cell's AUCs; all of it is timed, on one core. The
-loop calls `roc_auc_score` on the repeated rows of each resample and cell; the draws it is given for nothing.
-`scipy.stats.bootstrap(vectorized=True)` draws positive and negative patients as two samples, anew for each cell, and
+A patient has two images with the same label and correlated scores. Patients are resampled, separately for positive and
+negative ones. This project draws once for all cells and then computes every cell's AUCs; all of this is timed, on one
+core. The loop calls `roc_auc_score` on the repeated rows of each resample and cell; its draws are not timed.
+`scipy.stats.bootstrap(vectorized=True)` draws positive and negative patients as two samples, again for each cell, and
 its statistic ranks the images of all resamples at once. The latter two would take minutes, and SciPy gigabytes: they
 run on fewer resamples, which the table names, and their seconds are scaled to all.
 
-They take turns. The table gives medians and, in brackets, the range. `times` is the median of the ratios within a turn,
-so that what else the machine does falls on all alike; `of CPU` is the same by processor time, which other programs
-disturb less. The difference is the largest from this project's AUCs: scikit-learn's in the same resamples, and SciPy's
-statistic on the whole cohort.
+The methods take turns. The table gives medians and, in brackets, the range. `times` is the median of the ratios within
+a turn, so that other load on the machine affects all methods equally; `of CPU` is the same by processor time, which
+other programs disturb less. The difference is the largest from this project's AUCs: scikit-learn's in the same
+resamples, and SciPy's statistic on the whole cohort.
 """
 
 import argparse

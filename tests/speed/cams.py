@@ -1,19 +1,20 @@
-"""Grad-CAM maps a second: this project's, from images and from a trial's cache, beside pytorch-grad-cam.
+"""Grad-CAM maps per second: this project, from images and from a trial's cache, compared with pytorch-grad-cam.
 
     python -m tests.speed.cams [--model vit_small_patch16_224] [--batches 1 8 32] [--rounds 7] [--threads 1]
 
-pytorch-grad-cam is used as its README says: the whole model, target layer `blocks[-1].norm1`, tokens reshaped to a
-grid, made once and called for every batch. Its images are normalised and on the device before the clock starts, and
-its model's parameters require gradients, as a loaded model's do; where none does, it fails. This project's maps are
-those of a classifier-only trial in a run directory, by the functions that the explain stage calls: from its
-pixels, and then from the tokens that the embed stage keeps in float16, read from the file each time. All three
-explain the same pictures (random) with the same model (random weights) and end with maps at the pictures' size, scaled,
-in main memory. They take turns.
+pytorch-grad-cam is used as in its README: the whole model, target layer `blocks[-1].norm1`, tokens reshaped to a grid,
+created once and called for every batch. Its images are normalised and on the device before the clock starts, and its
+model's parameters require gradients, as those of a loaded model do; without any, it fails. This project's maps are
+those of a classifier-only trial in a run directory, made by the functions that the explain stage calls: first from
+images, and then from the tokens that the embed stage keeps in float16, read from the file each time. All three explain
+the same random images with the same model (random weights), and end with scaled maps of the images' size in main
+memory. They take turns.
 
-The table gives medians and, in brackets, the range. `times` is the median of the ratios within a turn, so that what
-else the machine does falls on all alike; `of CPU` is the same by processor time, which other programs disturb less. The
-differences are the largest of any pixel, of 1: from images with the library, and from the cache with from images; the
-last column is the least rank correlation, over a picture's pixels, of the latter two.
+The table gives medians and, in brackets, the range. `times` is the median of the ratios within a turn, so that other
+load on the machine affects all methods equally; `of CPU` is the same by processor time, which other programs disturb
+less. The differences are the largest of any pixel (maps are in 0..1): maps from images against the library, and maps
+from the cache against those from images; the last column is the lowest rank correlation, over an image's pixels, of the
+latter pair.
 """
 
 import argparse
@@ -47,7 +48,7 @@ SIDE = 224
 
 
 def by_library(model):
-    """Images -> (B, 224, 224), the way of the library's README."""
+    """Images -> (B, 224, 224), as in the library's README."""
 
     def to_grid(tokens):
         return tokens[:, model.num_prefix_tokens :].unflatten(1, model.patch_embed.grid_size).permute(0, 3, 1, 2)
@@ -57,8 +58,8 @@ def by_library(model):
 
 
 def new_trial(directory, name, pixels, threads):
-    """A study of one trial, whose classifier did not train; its images are test images, its weights random."""
-    # timm's default initialisation leaves the class token almost blind to the picture; this one does not.
+    """A study with one trial and an untrained classifier; its images are test images, its weights are random."""
+    # With timm's default initialisation, the class token hardly depends on the image; with this one it does.
     backbone = replace(backbones.get(f"timm:{name}"), weights=None, overrides={"weight_init": "jax"})
     weights = directory.path / "model.safetensors"
     save_file(backbone.build().state_dict(), weights)

@@ -1,9 +1,9 @@
-"""Seconds an epoch: this project's training beside a plain timm + PEFT loop without caches.
+"""Seconds per epoch: this project's training compared with a plain timm + PEFT loop without caches.
 
     python -m tests.speed.epochs [--images 160] [--epochs 3] [--model vit_small_patch16_224] [--strategies lora]
 
-Both loops train the same model (random weights) on the same pictures, already cropped and in memory, with AdamW, the
-same batch and augmentation of the same kind, and validate after every epoch. They take turns, strategy by strategy; the
+Both loops train the same model (random weights) on the same images, already cropped and in memory, with AdamW, the same
+batch size and the same kind of augmentation, and validate after every epoch. They take turns, strategy by strategy; the
 table gives medians and, in brackets, the range.
 """
 
@@ -33,7 +33,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def plain_epochs(architecture, strategy, pictures, split, normalise, batch_size):
-    """The loop one writes by hand: every picture through the whole model, every epoch; yields seconds."""
+    """A plain training loop: every image passes through the whole model in every epoch; yields seconds."""
     model = timm.create_model(architecture, num_classes=2)
     if strategy == "lora":
         targets = open_strategy("lora").targets
@@ -75,7 +75,7 @@ def plain_epochs(architecture, strategy, pictures, split, normalise, batch_size)
 
 
 def own_epochs(backbone, strategy, images, split, batch_size, folder):
-    """This project's way: first the seconds of the one pass that fills the cache (0 without), then those of epochs."""
+    """This project's training: yields the seconds of the pass that fills the cache (0 without), then of each epoch."""
     chosen = open_strategy(strategy)
     start, recipe = chosen.frozen_blocks(backbone.depth), Recipe(batch_size=batch_size, views=4)
     inputs, passed = images, 0.0
@@ -98,7 +98,7 @@ def own_epochs(backbone, strategy, images, split, batch_size, folder):
         model = backbone.build().to(DEVICE)
         backbones.attach_classifier(model, classes=2, seed=0)
         module = chosen.apply(model.to(DEVICE)).to(DEVICE)
-        # An epoch of milliseconds is the median of several: the first also sets up the optimizer.
+        # An epoch of milliseconds is the median of several, because the first also sets up the optimizer.
         epochs = 15 if start == backbone.depth else 1
         repeated = replace(recipe, epochs=epochs, patience=epochs)
         history = train(Prepared(module, model, start), inputs, split, repeated, 1e-4, 0, chosen.layer_decay)

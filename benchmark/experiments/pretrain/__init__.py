@@ -1,1 +1,1 @@
-"""Pre-training of the miniature foundation models, each in the way of its family, on synthetic images."""
+"""Pre-training of the miniature foundation models, each with its family's method, on synthetic images."""

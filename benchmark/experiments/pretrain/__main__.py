@@ -5,8 +5,8 @@
     python -m benchmark.experiments.pretrain openclip-tiny
     python -m benchmark.experiments.pretrain openclip-tiny --without-vessels --out runs/wordless.safetensors
 
-The file is float16, with how it was made in its header. The same command on the same machine, with the same number of
-threads, gives the same file.
+The weights are stored as float16, and the file's header records how they were made. The same command on the same
+machine with the same number of threads gives the same file.
 """
 
 import time
@@ -31,19 +31,19 @@ METHODS = {
 
 @click.command(help=__doc__)
 @click.argument("name", type=click.Choice(list(METHODS)))
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write; else where the project ships it.")
-@click.option("--patients", default=1400, show_default=True, help="How many patients to draw, with two eyes each.")
-@click.option("--steps", type=int, help="Another number of training steps than the recipe's.")
+@click.option("--out", type=click.Path(path_type=Path), help="Output file; by default the file that the project ships.")
+@click.option("--patients", default=1400, show_default=True, help="Number of patients to draw, with two eyes each.")
+@click.option("--steps", type=int, help="Number of training steps, if not the recipe's.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--threads", default=2, show_default=True, help="Of the drawing and of PyTorch.")
-@click.option("--without-vessels", is_flag=True, help="openclip-tiny: captions that do not mention the arteries.")
+@click.option("--threads", default=2, show_default=True, help="Number of threads for drawing and for PyTorch.")
+@click.option("--without-vessels", is_flag=True, help="openclip-tiny only: leave the arteries out of the captions.")
 def main(
     name: str, out: Path | None, patients: int, steps: int | None, seed: int, threads: int, without_vessels: bool
 ) -> None:
     if without_vessels and name != "openclip-tiny":
-        raise click.UsageError(f"--without-vessels is about captions, and {name} reads none")
+        raise click.UsageError(f"--without-vessels concerns captions, and {name} uses none: omit it")
     if without_vessels and out is None:
-        raise click.UsageError("--without-vessels makes a variant: name its file with --out")
+        raise click.UsageError("--without-vessels makes a variant: give its file with --out")
     torch.set_num_threads(threads)
     started = time.perf_counter()
     drawn = draw_images(cohorts(patients), threads)

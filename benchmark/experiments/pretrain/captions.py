@@ -1,4 +1,4 @@
-"""What a photographer would note of a photograph, in varied words."""
+"""Captions: what a photographer would note about an image, in varied words."""
 
 import numpy as np
 
@@ -44,7 +44,7 @@ SPOTS: tuple[Words, ...] = (
 
 
 def caption(traits: Traits, side: str, rng: np.random.Generator, vessels: bool = True) -> str:
-    """One caption, in lower-case English; most parts are left out now and then, as clinicians do.
+    """One caption, in lower-case English; most parts are left out at random, as in clinical notes.
 
     Args:
         vessels: whether arteries are mentioned at all.

@@ -1,12 +1,12 @@
 """`openclip-tiny`: contrastive image-text pre-training (CLIP, Radford et al. 2021), with parts of open_clip.
 
-Captions say what a photographer would note, among it how wide and how winding the arteries are and how many spots there
-are. So this model has read words about what the study's label depends on, though never the label. `vessels=False`
-leaves the arteries out of the captions.
+Captions state what a photographer would note, including how wide and how winding the arteries are and how many spots
+there are. This model has therefore read words about the features on which the study's label depends, but never the
+label. `vessels=False` leaves the arteries out of the captions.
 
-Contrast alone learned sides, colours and exposures and saw no vessel in the time that there is. So patches are to tell
-their fine structure as well, a second loss on the image encoder as in SLIP (Mu et al. 2022). Half of the patches are
-left out of every step, which then takes half of the time (FLIP, Li et al. 2023).
+In the available time, the contrastive loss alone learned sides, colours and exposures, but no vessels. The patches
+therefore also predict their fine structure, a second loss on the image encoder as in SLIP (Mu et al. 2022). Half of the
+patches are left out of every step, which halves its time (FLIP, Li et al. 2023).
 """
 
 from dataclasses import replace
@@ -46,8 +46,8 @@ class Pair(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32))
 
     def forward(self, inputs: Tensor, seen: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Unit vectors of images and of texts (B, SHARED), the scale of their products, and the structure that the
-        patches `seen` (B, k), int, hold (B, k, FEATURES). The others are left out.
+        """Unit vectors of images and of texts (B, SHARED), the scale of their products, and the predicted structure
+        (B, k, FEATURES) of the patches `seen` (B, k), int. The other patches are left out.
         """
         model = self.model
         tokens = model._pos_embed(model.patch_embed(inputs))
@@ -60,7 +60,7 @@ class Pair(nn.Module):
 
 
 def _standard(width: int) -> nn.BatchNorm1d:
-    """To mean 0 and variance 1 within a batch: a new model gives nearly one vector for all, and does so for long."""
+    """Scale to mean 0 and variance 1 within a batch: a new model gives nearly the same vector for all images."""
     return nn.BatchNorm1d(width, affine=False)
 
 

@@ -1,14 +1,14 @@
 """`dinov2-tiny`: self-distillation without labels (DINO, Caron et al. 2021; DINOv2, Oquab et al. 2024).
 
-A student sees crops, large and small; a teacher, the moving average of the student, sees the large ones. The student's
-class token is to say of every crop what the teacher's says of the others, as a distribution over prototypes that
-Sinkhorn's iterations keep in use evenly. In the large crops some of the student's patches are hidden, as in iBOT (Zhou
-et al. 2022). There the patches are to say what the teacher's say; here they are to tell their fine structure, seen or
-hidden: with a teacher that knows no vessel yet, no student learned to see one in the time that there is.
+A student sees large and small crops; a teacher, the moving average of the student, sees only the large ones. For every
+crop, the student's class token predicts the teacher's output for the other crops, as a distribution over prototypes
+that Sinkhorn's iterations keep in even use. In the large crops, some of the student's patches are hidden, as in iBOT
+(Zhou et al. 2022). In iBOT the patches predict the teacher's patches; here they predict their own fine structure,
+whether seen or hidden. With a teacher that had not learned vessels yet, no student learned them in the available time.
 
-Two choices are those of fundus images. A crop is a window of whole patches and is never enlarged: the calibre of
-vessels is what distinguishes eyes, and a small window is a few vessels. And the two large crops are of the two eyes of
-one patient, which share calibre and disease but neither layout nor exposure.
+Two choices are specific to fundus images. First, a crop is a window of whole patches and is never enlarged, because
+eyes differ in the calibre of their vessels, and a small window contains only a few vessels. Second, the two large crops
+are from the two eyes of one patient, which share calibre and disease but neither layout nor exposure.
 """
 
 import copy
@@ -30,7 +30,7 @@ from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_pat
 LARGE, SMALL, SMALL_CROPS = 10, 5, 3  # patches along a side; small crops of each eye
 PROTOTYPES, BOTTLENECK, HIDDEN_WIDTH = 256, 48, 192
 STUDENT_TEMPERATURE, TEACHER_TEMPERATURE = 0.1, 0.05
-MOMENTUM = (0.99, 1.0)  # of the moving average, from the first step to the last
+MOMENTUM = (0.99, 1.0)  # of the moving average, at the first and the last step
 HIDDEN = 0.3  # share of a large crop's patches
 PATCH_LOSS = 2.0
 SCHEDULE = Schedule(steps=1400, batch=32, rate=2e-3)
@@ -94,7 +94,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class Windows:
-    """One window of whole patches per image: what is in it, and where that lies."""
+    """One window of whole patches per image: selects its patches and their positions."""
 
     def __init__(self, grid: Sequence[int], side: int, count: int, generator: torch.Generator) -> None:
         top = torch.randint(grid[0] - side + 1, (count, 1, 1), generator=generator)
@@ -127,7 +127,7 @@ def pretrain(
     structure = Structure.of(drawn.images, grid)
 
     def view(rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """The model's input, and the structure of its patches and which of it counts (B, patches, FEATURES)."""
+        """The model's input, the structure of its patches, and the mask of what counts (B, patches, FEATURES)."""
         batch, target, count = flipped(generator, pixels(drawn.images, rows), *structure.take(rows))
         grain = 0.03 * torch.rand(len(batch), 1, 1, 1, generator=generator)
         noisy = recoloured(batch, generator, strength=0.4) + grain * torch.randn(batch.shape, generator=generator)

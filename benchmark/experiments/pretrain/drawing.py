@@ -1,4 +1,4 @@
-"""The images that the miniature models are pre-trained on: synthetic, of seeds that no study uses, unlabelled."""
+"""The images on which the miniature models are pre-trained: synthetic, unlabelled, from seeds that no study uses."""
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ EFFECT = 2.0
 
 @dataclass(frozen=True)
 class DrawnImages:
-    """Crops as a study makes them: `images` uint8 (n, 224, 224, 3), and of each its `sides` and `traits`."""
+    """Crops as in a study: `images` uint8 (n, 224, 224, 3), and the `sides` and `traits` of each."""
 
     images: np.ndarray
     sides: list[str]
@@ -29,9 +29,9 @@ class DrawnImages:
 
 
 def cohorts(patients: int) -> list[SyntheticCohort]:
-    """Half of the patients with signs of severity in their arteries, half with spots of the periphery.
+    """Half of the patients show severity in their arteries, the other half as spots in the periphery.
 
-    Severity varies as in a study. The label that goes with it is drawn and left unread.
+    Severity varies as in a study. Its label is drawn but not used.
     """
     return [
         SyntheticCohort(patients // 2, image_size=384, signal="vessels", effect=EFFECT, best_auc=0.95, seed=SEED),
@@ -40,7 +40,7 @@ def cohorts(patients: int) -> list[SyntheticCohort]:
 
 
 def draw_images(drawn: list[SyntheticCohort], processes: int) -> DrawnImages:
-    """Every image of the cohorts, in their order, whatever the number of processes."""
+    """Every image of the cohorts, in the same order for any number of processes."""
     rows = [(cohort, row) for cohort in drawn for row in plan(cohort)]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         done = list(pool.map(_draw, *zip(*rows, strict=True), chunksize=16))

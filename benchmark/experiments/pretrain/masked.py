@@ -1,7 +1,7 @@
 """`retfound-tiny`: masked auto-encoding (He et al. 2022) of fine structure.
 
-Three quarters of the patches are hidden. The encoder sees the rest; a light decoder, thrown away afterwards, predicts
-the fine structure of all patches from it, of those that were seen as well.
+Three quarters of the patches are hidden, and the encoder sees the rest. From its output, a light decoder, which is
+discarded afterwards, predicts the fine structure of all patches, including those that were seen.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ SCHEDULE = Schedule(steps=1600, batch=64, rate=2e-3)
 
 
 class Autoencoder(nn.Module):
-    """The model as encoder, and the decoder that is thrown away."""
+    """The model as encoder, and the decoder that is discarded afterwards."""
 
     def __init__(self, model: VisionTransformer) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Autoencoder(nn.Module):
         self.predict = nn.Sequential(nn.LayerNorm(DECODER_WIDTH), nn.Linear(DECODER_WIDTH, FEATURES))
 
     def forward(self, inputs: Tensor, seen: Tensor) -> Tensor:
-        """Predicted structure (B, patches, FEATURES) from the patches `seen` (B, k), int, alone."""
+        """Predicted structure (B, patches, FEATURES) from only the patches `seen` (B, k), int."""
         model = self.model
         prefix = model.num_prefix_tokens
         tokens = model.norm_pre(model._pos_embed(model.patch_embed(inputs)))

@@ -1,10 +1,10 @@
-"""What a model's features tell of severity before any fine-tuning: a linear probe on patients of another seed.
+"""How well a model's features predict the label before fine-tuning: a linear probe on patients of another seed.
 
     python -m benchmark.experiments.pretrain.probe retfound-tiny retfound-tiny-untrained
     python -m benchmark.experiments.pretrain.probe openclip-tiny openclip-tiny=runs/wordless.safetensors
 
-Logistic regression on half of the patients, in eight random halvings; its AUC on the other half, from the features that
-a classifier reads and from the mean and spread of the patches' tokens.
+Logistic regression is fitted on half of the patients, in eight random splits, and its AUC is computed on the other
+half. Its inputs are the features that a classifier uses, or the mean and standard deviation of the patch tokens.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from benchmark.experiments.pretrain.schedule import pixels
 from benchmark.synthetic import SyntheticCohort, plan
 
 PATIENTS, HALVINGS = 300, 8
-STRENGTHS = np.logspace(-5, 0, 6)  # of the regression's weights, chosen within the patients that it learns from
+STRENGTHS = np.logspace(-5, 0, 6)  # inverse regularisation, chosen by cross-validation within the training half
 
 
 def opened(name: str) -> backbones.Backbone:
@@ -50,7 +50,7 @@ def features(backbone: backbones.Backbone, images: np.ndarray) -> tuple[np.ndarr
 
 
 def auc(values: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over halvings of the AUC on the patients that the regression has not seen."""
+    """Mean and standard deviation, over the splits, of the AUC on patients not used for fitting."""
     names, found = np.unique(patients), []
     for seed in range(HALVINGS):
         learned = np.isin(patients, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
@@ -71,14 +71,14 @@ def main(names: list[str], threads: int) -> None:
         labels, patients = (np.array([row[key] for row in rows]) for key in ("label", "patient_id"))
         best = roc_auc_score(labels, [row["severity"] for row in rows])
         for name in names:
-            told = (auc(values, labels, patients) for values in features(opened(name), images))
-            pooled, spread = (f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in told)
+            aucs = (auc(values, labels, patients) for values in features(opened(name), images))
+            pooled, spread = (f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in aucs)
             print(f"| {name} | {signal} | {pooled} | {spread} | {best:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", metavar="NAME", help="of backbones, or NAME=FILE with a file of weights")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a backbone, or NAME=FILE with a weights file")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     main(given.names, given.threads)

@@ -1,4 +1,4 @@
-"""What the three pre-trainings share: batches of flipped, recoloured images, and a loop with its schedule."""
+"""The common part of the three pre-trainings: batches of flipped, recoloured images, and the training loop."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Loss = Callable[[int, np.ndarray], Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: `steps` of `batch` images; the `rate` warms up over a tenth of them, then falls."""
+    """`steps` of `batch` images; the learning `rate` warms up over the first tenth of them, then falls."""
 
     steps: int
     batch: int
@@ -35,8 +35,8 @@ class Schedule:
         """Train `module`; returns the loss of every step.
 
         Args:
-            images: how many images there are; every epoch takes them in a new order.
-            loss: of a step (from 0) and the rows of its images, with the gradient to descend.
+            images: number of images; every epoch takes them in a new order.
+            loss: from a step (from 0) and the rows of its images to the loss to minimise.
             after: called after every step.
         """
         optimizer = self.optimizer(module.parameters())
@@ -68,9 +68,9 @@ def pixels(images: np.ndarray, rows: np.ndarray) -> Tensor:
 
 
 def recoloured(batch: Tensor, generator: torch.Generator, strength: float) -> Tensor:
-    """Every image (B, 3, H, W) with a brightness, contrast and cast of its own, within +-`strength`.
+    """Every image (B, 3, H, W) with random brightness, contrast and colour cast, within +-`strength`.
 
-    A model that is to tell vessels cannot fall back on a patient's complexion then.
+    A model that is to learn vessels can then not rely on a patient's complexion.
     """
 
     def factor(*shape: int) -> Tensor:
@@ -83,7 +83,7 @@ def recoloured(batch: Tensor, generator: torch.Generator, strength: float) -> Te
 
 
 def flipped(generator: torch.Generator, *maps: Tensor) -> tuple[Tensor, ...]:
-    """Maps (B, C, H, W) of the same images, mirrored alike: left to right, upside down, both or neither."""
+    """Maps (B, C, H, W) of the same images, flipped in the same way: horizontally, vertically, both or neither."""
     for axis in (2, 3):
         mirror = torch.rand(len(maps[0]), generator=generator).view(-1, 1, 1, 1) < 0.5
         maps = tuple(torch.where(mirror, values.flip(axis), values) for values in maps)

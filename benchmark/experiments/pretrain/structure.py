@@ -1,7 +1,7 @@
-"""Fine structure: what a patch holds of dark and bright lines and edges. It is the target that patches are to predict.
+"""Fine structure: the dark and bright lines and edges in a patch, which are the target of the patch losses.
 
-Pixels are a poor target on a fundus image: nearly all of their variance is shading and colour, and a vessel is one
-to three pixels wide. MaskFeat (Wei et al. 2022) predicts gradients instead; here it is differences of Gaussians.
+Pixels are a poor target on a fundus image: nearly all of their variance is shading and colour, and a vessel is only one
+to three pixels wide. MaskFeat (Wei et al. 2022) predicts gradients instead; here, differences of Gaussians are used.
 """
 
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ class Structure:
         return cls(((maps - maps[count].mean(0)) / maps[count].std(0)).astype(np.float16), count)
 
     def take(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Of some images: the maps (B, 12, parts, parts) and which count, 1 or 0 (B, 1, parts, parts)."""
+        """For some images: the maps (B, 12, parts, parts), and 1 or 0 for parts that count (B, 1, parts, parts)."""
         maps = torch.from_numpy(self.maps[rows]).permute(0, 3, 1, 2).float()
         return maps, torch.from_numpy(self.count[rows])[:, None].float()
 
 
 def fine_structure(image: np.ndarray, parts: int) -> np.ndarray:
-    """(parts, parts, 12) float32: per part of an image (H, W, 3) uint8 the log mean of either sign of three differences
-    of Gaussians, in red and green.
+    """(parts, parts, 12) float32: for each part of an image (H, W, 3) uint8, the log mean of the positive and of the
+    negative values of three differences of Gaussians, in red and green.
     """
     bands: list[np.ndarray] = []
     fine: np.ndarray = image[..., :2].astype(np.float32) / 255
@@ -54,7 +54,7 @@ def fine_structure(image: np.ndarray, parts: int) -> np.ndarray:
 
 
 def inside(image: np.ndarray, parts: int) -> np.ndarray:
-    """(parts, parts) bool: parts well inside the field of view; the contrast of its rim is the camera's."""
+    """(parts, parts) bool: parts well inside the field of view, because its rim is an edge made by the camera."""
     lit = cv2.resize((image.max(2) > 25).astype(np.float32), (parts, parts), interpolation=cv2.INTER_AREA)
     return cv2.erode(lit, np.ones((3, 3))) > 0.95
 
@@ -66,7 +66,7 @@ def by_patch(maps: Tensor) -> Tensor:
 
 
 def structure_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean smooth L1 distance of the predicted structure from the true one, where `weight` is 1.
+    """Mean smooth L1 distance between predicted and true structure, where `weight` is 1.
 
     All three are (B, patches, FEATURES).
     """

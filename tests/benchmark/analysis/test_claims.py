@@ -1,4 +1,4 @@
-"""How often studies claim what is not so; the table is in docs/statistics.md."""
+"""How often studies make false claims; the table is in docs/statistics.md."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_scores_have_their_aucs_and_correlate_as_said():
 
 
 def test_few_studies_say_falsely_that_a_cell_predicts():
-    """By their own intervals one of nine would, in a tenth of the studies or more."""
+    """By unadjusted intervals, at least one of nine would be claimed in a tenth of the studies or more."""
     alone, adjusted = rates("predicts", Design(40, 0.5), studies=120, seed=3)[0]
     assert alone > 0.08
     assert adjusted <= LEVEL + 3 * np.sqrt(LEVEL * (1 - LEVEL) / 120)
@@ -41,13 +41,13 @@ def test_two_aucs_at_the_margin_are_seldom_called_equivalent_and_two_equal_ones_
 
 
 def test_the_table_has_every_study():
-    told = [
+    results = [
         (name, design, np.array([[0.1, 0.02], [0.01, 0.003]]))
         for name, (_, designs) in STUDIES.items()
         for design in designs
     ]
-    lines = list(markdown(iter(told)))
-    assert len(lines) == 2 + len(told)
+    lines = list(markdown(iter(results)))
+    assert len(lines) == 2 + len(results)
     assert lines[2] == "| predicts | 40 | 20 % | 10.0 (1.0) | 2.0 (0.3) |"
     assert CELLS == 9
 

@@ -1,4 +1,4 @@
-"""Runs side by side: paired where they tested the same patients, and only there."""
+"""Comparison of runs: paired if they tested the same patients, and only then."""
 
 import shutil
 
@@ -19,7 +19,7 @@ from tests.benchmark.trials import change, one_trial, write_cohort, write_trial
 
 
 def write_run(path, strengths, ratio=1.2, seed=0, **statistics):
-    """A run with a trained cell for each strategy -> strength; None: a cell that is not finished."""
+    """A run with a trained trial for each strategy -> strength; None: a trial that is not finished."""
     directory = RunDirectory(path)
     study = Study.model_validate(
         {
@@ -67,7 +67,7 @@ def test_the_same_patients_are_paired(first, tmp_path):
     assert (row["p_value"], row["method"]) == (pytest.approx(expected.p_value), "DeLong, clustered by patient")
     ratio = only(table, measure="vessel_ratio", strategy="lora")
     assert ratio["difference"] == pytest.approx(0.3, abs=1e-9)
-    assert (ratio["low"], ratio["p_value"]) == (None, None), "both runs scatter alike, so nobody changes the difference"
+    assert (ratio["low"], ratio["p_value"]) == (None, None), "no patient changes the difference"
 
 
 def test_values_and_intervals_are_those_of_the_runs_own_leaderboards(first, tmp_path):
@@ -81,7 +81,7 @@ def test_values_and_intervals_are_those_of_the_runs_own_leaderboards(first, tmp_
 
 
 def test_n_counts_the_images_behind_a_number(first, tmp_path):
-    """Of 80 test images five have no ratio, and in the second run five more have no vein."""
+    """Five of 80 test images have no ratio, and in the second run five more have no vein."""
     second = write_run(tmp_path / "second", {"lora": 1.0})
     without = pl.when(pl.int_range(pl.len()) < 10).then(None).otherwise("vein_ratio")
     change(RunDirectory(second).trial(one_trial("lora")).saliency, without.alias("vein_ratio"))
@@ -124,7 +124,7 @@ def test_other_patients_labels_or_images_are_not_paired(first, tmp_path, what):
     assert table["method"].unique().to_list() == ["other test patients"]
     assert table.select("difference", "low", "high", "p_value", "p_holm").null_count().row(0) == (len(table),) * 5
     alone = table.select("a", "a_low", "a_high", "n_a", "b", "b_low", "b_high", "n_b")
-    assert alone.null_count().row(0) == (0,) * 8, "what a reader has instead of a difference"
+    assert alone.null_count().row(0) == (0,) * 8, "the reader sees this instead of a difference"
     row = only(table, measure="auc", strategy="lora")
     assert (row["a"] == row["b"]) == (what != "label")
 
@@ -184,14 +184,14 @@ def test_what_is_no_finished_run_is_refused_with_one_line(first, tmp_path):
     empty.mkdir()
     started = write_run(tmp_path / "started", {"lora": 1.0})
     RunDirectory(started).cohort.unlink()
-    for path, told in (
-        (empty, "no run directory (it has no study.yaml); name what --out named"),
-        (tmp_path / "nothing", "no run directory"),
+    for path, message in (
+        (empty, "not a run directory (it has no study.yaml); give the folder passed to --out"),
+        (tmp_path / "nothing", "not a run directory"),
         (started, "the run has no images yet; finish it with --resume"),
-        (unfinished, "no cell of the run is finished; go on with --resume"),
+        (unfinished, "no trial of the run is finished; continue it with --resume"),
     ):
         for pair in ([first, path], [path, first]):
             with pytest.raises(UserError) as caught:
                 compare_runs(pair)
-            assert str(caught.value).startswith(f"{path}: {told}")
+            assert str(caught.value).startswith(f"{path}: {message}")
             assert len(str(caught.value).splitlines()) == 1

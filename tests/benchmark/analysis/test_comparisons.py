@@ -1,4 +1,4 @@
-"""Cells held against each other, planted equal or far apart."""
+"""Comparisons of cells that were made equal or far apart."""
 
 import itertools
 from dataclasses import replace
@@ -62,7 +62,7 @@ def pairs(three):
 
 
 def planted(values, noise=1e-4, seed=0):
-    """Estimates with these values, measure -> value, that vary by the noise over 50 resamples."""
+    """Estimates with these values, measure -> value, that vary with the noise over 50 resamples."""
     rng = np.random.default_rng(seed)
     values = dict.fromkeys(MEASURES, 0.5) | values
     samples = {name: value + noise * rng.normal(size=50) for name, value in values.items()}
@@ -181,7 +181,7 @@ def test_cells_too_close_to_tell_apart_share_a_letter():
 
 
 def test_tied_with_the_best_by_any_measure(pairs):
-    """As rows of a leaderboard, whose order is another than that of the pairs."""
+    """For rows of a leaderboard in another order than the pairs."""
     done = pl.DataFrame(
         {
             "backbone": "model",
@@ -221,7 +221,7 @@ def test_over_seeds(seeds):
     assert table.select("backbone", "strategy", "n_seeds", "method").unique().rows() == [
         ("model", "lora", 3, "patients and seeds")
     ]
-    # A label of which too few were called wrong is not compared.
+    # A label with too few wrong calls is not compared.
     known = [name for name in MEASURES if not np.isnan([of_seed.values[name] for of_seed in estimates[:3]]).any()]
     assert table["measure"].to_list() == known and set(MEASURES) - set(known) <= {"right_by_ratio_negative"}
     for row in table.to_dicts():
@@ -232,7 +232,7 @@ def test_over_seeds(seeds):
             continue
         of_patients = np.mean([of_seed.samples[row["measure"]] for of_seed in estimates[:3]], axis=0)
         low, high = percentile_interval(of_patients)
-        assert row["low"] < low < high < row["high"], "seeds add to what patients do"
+        assert row["low"] < low < high < row["high"], "seeds add to the variance over patients"
 
 
 def test_a_measure_that_a_seed_lacks_has_no_mean(seeds):
@@ -267,7 +267,7 @@ def test_correlation_over_planted_cells():
         assert [rising[name] for name in numbers] == [1, 1, 1, pytest.approx(2 / 12), 6, 4, within]
         assert [falling[name] for name in numbers] == [-1, -1, -1, pytest.approx(2 / 12), 6, 4, within]
         assert rising["low"] == pytest.approx(-falling["high"], abs=0.1)
-        assert -0.5 < rising["low"] < 0.5, "six cells say little of others, however sure their own values are"
+        assert -0.5 < rising["low"] < 0.5, "six cells show little about others, however precise their own values are"
         assert (rising["high"], rising["not_known"]) == (1, None)
         flat = found["f1", "vein_ratio", coefficient]
         assert [flat[name] for name in numbers] == [None, None, None, None, 6, 4, "undefined"]
@@ -283,7 +283,7 @@ def test_the_patients_interval_of_a_correlation_is_over_patients():
 
 
 def test_cells_that_differ_by_no_more_than_their_error_have_no_interval_over_cells():
-    """Nine cells alike in truth, whose noise over patients gives them any correlation."""
+    """Nine truly equal cells, whose noise over patients can produce any correlation."""
     cells = [planted({"auc": 0.7, "vessel_ratio": 1 + k}, noise=0.01, seed=k) for k in range(9)]
     noise = np.random.default_rng(5).normal(size=9)
     alike = [replace(c, values=c.values | {"auc": 0.7 + 0.05 * e}) for c, e in zip(cells, noise, strict=True)]
@@ -317,7 +317,7 @@ def test_cells_without_ratios_are_left_out_of_their_correlation():
 
 
 def test_seeds_are_not_cells():
-    """Four untrained models with two seeds each had given eight cells and a p-value of 0.046."""
+    """Four untrained models with two seeds each were counted as eight cells and gave a p-value of 0.046."""
     pairs = keys_of(range(6), strategies=3)
     keys = [(*pair[:2], seed) for pair in pairs for seed in (0, 1)]
     cells = [
@@ -379,7 +379,7 @@ def test_of_several_pairs_both_tests_are_adjusted():
 
 
 def test_cells_that_predict_are_counted_after_adjustment_for_all():
-    """Of nine cells that learned little, more than one interval lies above 0.5 than adjusted p-values show."""
+    """Of nine cells that learned little, more have an interval above 0.5 than a significant adjusted p-value."""
     keys = [(f"model{i}", "lora", 0) for i in range(9)]
     tested = [make_tested(strength=strength, seed=7) for strength in np.linspace(-0.1, 0.75, 9)]
     settings = Statistics()

@@ -1,4 +1,4 @@
-"""Strategies and backbones on average, and cells over their seeds, planted equal or far apart."""
+"""Averages of strategies and backbones, and of cells over their seeds, made equal or far apart."""
 
 from dataclasses import replace
 
@@ -92,7 +92,7 @@ def test_a_mean_is_that_of_the_cells_and_a_difference_that_of_the_means(thrice):
 
 
 def test_with_one_seed_a_difference_of_averages_is_paired_over_patients(once):
-    """By another way: the mean of two strategies' differences, one per backbone, leaving out each patient."""
+    """Computed differently: the mean of two differences between strategies, one per backbone, by jackknife."""
     _, tested, estimates = once
     _, contrasts = averaged(once)
     row = contrasts.filter(family="strategies", measure="auc", strategy_a="partial", strategy_b="lora").row(
@@ -112,7 +112,7 @@ def test_with_one_seed_a_difference_of_averages_is_paired_over_patients(once):
 
 
 def test_several_seeds_widen_what_one_had(once, thrice):
-    """The same patients; other trainings add to the interval."""
+    """With the same patients, other trainings widen the interval."""
     _, contrasts = averaged(thrice)
     assert (contrasts["error_trainings"] > 0).all()
     of_auc = contrasts.filter(family="strategies", measure="auc").to_dicts()
@@ -130,7 +130,7 @@ def test_planted_strategies_are_found_and_equal_backbones_are_not(thrice):
 
 
 def test_trainings_that_differ_are_not_taken_for_cells_that_do():
-    """Two cells whose seeds differ by far more than the cells: found by patients alone, and not over seeds."""
+    """Two cells whose seeds differ far more than the cells: significant over patients alone, but not over seeds."""
     keys = [("a", strategy, seed) for strategy in ("partial", "lora") for seed in (0, 1)]
     tested = [make_tested(ratio=ratio, seed=seed) for seed, ratio in enumerate((1.0, 3.0, 1.3, 3.4))]
     estimates = [estimate_trial(of_cell, RESAMPLES, SETTINGS) for of_cell in tested]

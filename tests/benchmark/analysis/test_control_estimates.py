@@ -1,4 +1,4 @@
-"""What is read of the controls; tests/benchmark/analysis/test_leaderboard.py has the numbers."""
+"""Reading the controls' files; tests/benchmark/analysis/test_leaderboard.py checks the numbers."""
 
 import numpy as np
 import polars as pl

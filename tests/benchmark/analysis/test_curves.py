@@ -18,7 +18,7 @@ TESTED = make_tested()
 
 @pytest.fixture(scope="module")
 def curves():
-    """Of one cell, by the name of the curve."""
+    """The curves of one trial, by name."""
     table = pl.DataFrame(curve_rows(TESTED, PATIENTS, 0.9), schema=SCHEMA)
     return {str(name): of_curve for (name,), of_curve in table.group_by("curve", maintain_order=True)}
 
@@ -32,7 +32,7 @@ def test_curves_in_the_columns_of_the_schema(curves):
 
 
 def test_roc(curves):
-    """No two scores are tied, so scikit-learn's corners are the same, but that it keeps the first score."""
+    """No two scores are tied, so scikit-learn's corners are the same, except that it keeps the first score."""
     fpr, tpr, thresholds = metrics.roc_curve(LABELS, TESTED.scores)
     assert thresholds[1] == TESTED.scores.max()
     fpr, tpr = np.delete([fpr, tpr], 1, axis=1)
@@ -63,7 +63,7 @@ def test_a_bin_of_the_calibration_curve_holds_about_forty_images(images, bins):
 
 
 def test_calibration_intervals_count_patients(curves):
-    """Each bin's is Wilson's, of as many images as the patients in it carry (Kish)."""
+    """Each bin has Wilson's interval for the effective number of images of its patients (Kish)."""
     bin_of_image = np.digitize(np.argsort(np.argsort(TESTED.scores)), [33, 66])
     for k, row in enumerate(curves["calibration"].to_dicts()):
         images = np.unique(PATIENTS[bin_of_image == k], return_counts=True)[1]
@@ -73,7 +73,7 @@ def test_calibration_intervals_count_patients(curves):
 
 
 def test_no_band_is_without_width(curves):
-    """Also where nobody is called positive, and in a bin without a positive."""
+    """Also if no patient is called positive, and in a bin without positives."""
     for name in ("calibration", "decision", "decision_difference"):
         assert (curves[name]["high"] - curves[name]["low"]).min() > 0, name
     nobody = replace(TESTED, scores=np.full(100, 0.02))
@@ -104,7 +104,7 @@ def test_decision_differences_are_from_treating_everyone(curves):
 
 
 def test_decision_intervals_are_over_patients(curves):
-    """Fifty patients, whose two images are taken to agree."""
+    """Fifty patients, whose two images are assumed to agree."""
     bands = decision_bands(LABELS, TESTED.scores, THRESHOLDS, PATIENTS, 0.9)
     for name, band in (("decision", bands.model), ("decision_difference", bands.difference)):
         np.testing.assert_allclose(curves[name].select("low", "high").to_numpy(), np.transpose(band), atol=1e-12)

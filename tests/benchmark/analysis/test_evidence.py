@@ -1,4 +1,4 @@
-"""What is said of some of several cells, from p-values that are adjusted for all of them."""
+"""Claims about some of several trials, from p-values adjusted for all of them."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def rows(p_values, auc=0.6, **others):
 
 
 def test_a_cell_of_nine_needs_a_ninth_of_the_level():
-    """An interval above 0.5 (p of 0.03) shows nothing of the best of nine cells."""
+    """An interval above 0.5 (p of 0.03) is no evidence for the best of nine cells."""
     found = with_evidence(rows([0.03, *np.linspace(0.2, 0.9, 8)]), 0.95)
     assert found[0]["auc_p_holm"] == pytest.approx(0.27)
     assert not any(row["predicts"] for row in found)
@@ -53,12 +53,12 @@ def test_to_depend_both_drops_are_above_0(erased, p_erased, difference, p_differ
 
 
 def test_an_auc_that_does_not_fall_without_vessels_is_not_said_to_need_them():
-    """It rises on the control, so that the difference alone is far above 0."""
+    """The AUC rises on the control, so the difference alone is far above 0."""
     assert depends_p([(-0.001, 0.9), (0.08, 1e-5)], erased_reversed=False) == 1
     assert np.isnan(depends_p([(0.1, np.nan), (0.08, 1e-5)], erased_reversed=False))
 
 
 def test_a_model_that_ranks_the_wrong_way_round_without_vessels_is_not_said_to_need_them():
-    """Both drops are large, but to lose the vessels takes an AUC to 0.5, not below it."""
+    """Both drops are large, but the loss of the vessels brings an AUC to 0.5, not below it."""
     assert [erased_reversed(high) for high in (0.49, 0.5, 0.7, np.nan)] == [True, False, False, False]
     assert depends_p([(0.6, 1e-9), (0.58, 1e-9)], erased_reversed=True) == 1

@@ -1,4 +1,4 @@
-"""Every measure of a cell against the plain statistic, scikit-learn, and resamples written out row by row."""
+"""Every measure of a trial against the plain statistic, scikit-learn, and resamples written out row by row."""
 
 from dataclasses import replace
 
@@ -54,14 +54,14 @@ def percentile(tested, resamples):
 
 
 def of_rows(tested, rows):
-    """The estimates of some images, each as often as it is listed, with each image a patient of its own."""
+    """The estimates on some images, each as often as it is listed, with every image as a separate patient."""
     ratios = {name: values[rows] for name, values in tested.ratios.items()}
     some = replace(
         tested, labels=tested.labels[rows], scores=tested.scores[rows], ratios=ratios, outside=tested.outside[rows]
     )
     once = PatientsResamples(np.ones((1, len(rows)), dtype=np.uint8), np.arange(len(rows)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stats.within.LEAST", 1)  # which labels are compared is told by all of the data
+        patch.setattr("stats.within.LEAST", 1)  # the labels to compare are determined on all of the data
         return {name: float(value[0]) for name, value in measured(some, once).items()}
 
 
@@ -133,7 +133,7 @@ def left_out(tested):
 
 
 def with_expected(of_patients, name, value):
-    """What 25 patients of either class are expected to show counts as four degrees of freedom."""
+    """The expected variance with 25 patients of each class counts as four degrees of freedom."""
     q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
     of_auc = (value * (1 - value) + 24 * (q1 - value**2) + 24 * (q2 - value**2)) / 25**2
     expected = of_auc if name == "auc" else value * (1 - value) / 25
@@ -143,7 +143,7 @@ def with_expected(of_patients, name, value):
 
 
 def balanced_interval(found):
-    """From the distances of sensitivity and specificity to their own bounds; no patient has images of both classes."""
+    """From the distances of sensitivity and specificity to their bounds; no patient has images of both classes."""
     low, high = (
         np.hypot(*(found.intervals[name][side] - found.values[name] for name in ("sensitivity", "specificity"))) / 2
         for side in (0, 1)
@@ -221,7 +221,7 @@ def test_a_difference_is_paired(tested, resamples, left_out, settings):
 
 @pytest.mark.parametrize("settings", [T, PERCENTILE], ids=lambda settings: settings.interval)
 def test_the_interval_of_a_mean_over_cells(tested, resamples, settings):
-    """Of a cell with itself it is its own; of a cell with its mirror image, whose errors cancel, it is narrower."""
+    """For a cell with itself it is the same; for a cell with its mirror image, whose errors cancel, it is narrower."""
     one = estimate_trial(tested, resamples, settings)
     assert interval_of_mean([one, one], "auc", settings) == pytest.approx(one.intervals["auc"], abs=1e-12)
     other = estimate_trial(replace(tested, scores=tested.scores[::-1]), resamples, settings)
@@ -241,7 +241,7 @@ def test_a_cell_without_any_ratio_is_still_measured(tested, resamples, method):
 
 @pytest.mark.parametrize(("settings", "of_none"), [(PERCENTILE, (0, 0)), (T, (0, 1 - 0.05 ** (1 / 25)))])
 def test_calls_at_a_threshold_of_infinity(tested, resamples, settings, of_none):
-    """Resamples of a sensitivity of 0 are all 0; exactly, it is that of 25 patients of whom none was found."""
+    """All resamples of a sensitivity of 0 are 0; the exact interval is that of 0 of 25 patients."""
     found = estimate_calls(tested, np.inf, resamples, settings)
     assert tuple(found.values) == CALLS
     assert (found.values["sensitivity"], found.values["specificity"], found.values["npv"]) == (0, 1, 0.5)
@@ -278,13 +278,13 @@ def test_an_auc_of_1_has_no_p_value(tested, resamples):
 
 
 def of_scores(labels, scores):
-    """A cell whose ratios do not matter."""
+    """A trial whose ratios do not matter."""
     ones = np.ones(len(labels))
     return replace(make_tested(), labels=labels, scores=scores, ratios=dict.fromkeys(RATIOS, ones), outside=ones)
 
 
 def test_balanced_accuracy_counts_a_sensitivity_of_five_of_five_as_five_patients():
-    """At a sensitivity of 1 it may lie as far below as the exact bound of five patients allows."""
+    """With a sensitivity of 1, its lower bound follows the exact bound of five patients."""
     labels = np.repeat([1, 0], [10, 60])
     patients = np.arange(70) // 2
     scores = np.where(labels == 1, 0.9, np.where(np.arange(70) % 6 == 0, 0.8, 0.1))
@@ -299,7 +299,7 @@ def test_balanced_accuracy_counts_a_sensitivity_of_five_of_five_as_five_patients
 
 
 def test_patients_with_images_of_both_classes_correlate_sensitivity_and_specificity():
-    """Each patient has one image of either class and both are called alike, so that one is right and one wrong."""
+    """Each patient has one image of each class, and both get the same call, so one is right and one is wrong."""
     labels, patients = np.tile([1, 0], 20), np.repeat(np.arange(20), 2)
     scores = np.where(patients < 8, 0.9, 0.1)
     tested = of_scores(labels, scores)

@@ -1,4 +1,4 @@
-"""Verdicts made by hand, compared with either truth."""
+"""Verdicts made by hand, compared with each truth."""
 
 import polars as pl
 import pytest
@@ -30,7 +30,7 @@ def found(signal="vessels", best_auc=0.9, effect=1.0, **changes):
     [(True, "vessels", "right", "wrong"), (False, "not shown", "missed", "right"), (None, None, None, None)],
 )
 def test_a_test_names_the_vessels_or_shows_nothing(name, column, shown, verdict, of_vessels, of_periphery):
-    """Not to show a signal that is in the vessels is a miss, no contradiction; elsewhere it is right."""
+    """Not showing a signal that is in the vessels is a miss, not a contradiction; if it is elsewhere, it is right."""
     assert found("vessels", **{column: shown})[name] == (verdict, of_vessels)
     assert found("periphery", **{column: shown})[name] == (verdict, of_periphery)
 
@@ -54,7 +54,7 @@ def test_the_interval_of_the_ratio_can_also_point_elsewhere(low, high, verdict, 
 @pytest.mark.parametrize("signal", OUTCOMES)
 @pytest.mark.parametrize("cell", [{"predicts": False}, {"predicts": None}, {"best_auc": 0.5}, {"effect": 0}])
 def test_what_was_not_learned_is_shown_and_not_judged(signal, cell):
-    """Nor is anything where nothing was planted."""
+    """Nothing is judged if nothing was planted either."""
     assert set(found(signal, **cell).values()) == {("vessels", None)}
 
 

@@ -20,7 +20,7 @@ def columns(pair):
 
 
 def orders(pair):
-    """Every order of the one beside every order of the other, (pairings, 9) each."""
+    """Every order of the one with every order of the other, (pairings, 9) each."""
     x, y = map(reference.orders_behind, columns(pair))
     return np.repeat(x, len(y), axis=0), np.tile(y, (len(x), 1))
 
@@ -77,7 +77,7 @@ def test_the_range_is_that_of_numbers_that_round_to_those_printed(recomputed, pa
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_no_order_behind_the_figures_has_a_lower_p_value(recomputed, pair):
-    """Given which are tied, p falls as rho moves away from 0: the furthest of each pattern of ties is enough."""
+    """For given ties, p falls as rho moves away from 0: the furthest rho of each pattern of ties is enough."""
     x, y = orders(pair)
     furthest = {}
     for index, rho in enumerate(np.abs(spearman_resampled(x, y))):
@@ -90,7 +90,7 @@ def test_no_order_behind_the_figures_has_a_lower_p_value(recomputed, pair):
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_where_the_published_figure_can_be_found_as_a_coefficient(pair):
-    """Only of F1 with the artery ratio, and there only where two unrounded F1 are tied."""
+    """Only for F1 with the artery ratio, and there only if two unrounded F1 are tied."""
     x, y = orders(pair)
     rho = spearman_resampled(x, y)
     tied = np.array([len(set(order)) < 9 for order in x])
@@ -129,10 +129,10 @@ def test_the_summary_tells_every_number_and_both_verdicts(recomputed):
     lines = reference.summary()
     assert max(map(len, lines)) <= 110
     for row in recomputed.values():
-        told = [row["rho"], row["p_value"], row["rho_lowest"], row["rho_highest"], row["p_lowest"]]
-        assert any(all(f"{value:.3f}" in line for value in told) for line in lines)
+        numbers = [row["rho"], row["p_value"], row["rho_lowest"], row["rho_highest"], row["p_lowest"]]
+        assert any(all(f"{value:.3f}" in line for value in numbers) for line in lines)
     text = " ".join(lines)
-    assert "p at least 0.359: the study's conclusion stands" in text
+    assert "p at least 0.359: this confirms the study's conclusion" in text
     assert "p = 0.343" in text and "is 0.332 as printed" in text
 
 
@@ -141,5 +141,5 @@ def test_the_interval_over_other_cells_is_fishers_and_said_to_ignore_error(recom
     margin = 1.959964 * np.sqrt((1 + row["rho"] ** 2 / 2) / 6)
     expected = tuple(np.tanh(np.arctanh(row["rho"]) + side) for side in (-margin, margin))
     assert (row["low"], row["high"]) == pytest.approx(expected)
-    told = " ".join(reference.summary())
-    assert f"is {row['low']:.2f} to {row['high']:.2f} for AUC with the vessel ratio. It takes the figures" in told
+    text = " ".join(reference.summary())
+    assert f"is {row['low']:.2f} to {row['high']:.2f} for AUC with the vessel ratio. It treats the figures" in text

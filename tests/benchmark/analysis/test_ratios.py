@@ -1,4 +1,4 @@
-"""A cell's ratios under every convention, from a table of saliency made by hand."""
+"""A trial's ratios under every convention, from a saliency table made by hand."""
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ NONE = np.zeros(5, dtype=bool)
 
 @pytest.fixture
 def saliency():
-    """Means drawn at random, ratios as they follow from them; the last image has no vessels."""
+    """Random means and the ratios that follow from them; the last image has no vessels."""
     rng = np.random.default_rng(4)
     table = {name: rng.uniform(0.2, 1.0, 5) for name in measure_names("minmax", True, True) if "ratio" not in name}
     for suffix in ("", "_raw"):
@@ -101,7 +101,7 @@ def test_doubtful_masks_can_be_left_out(saliency):
 
 
 def test_intervals_are_over_patients(saliency):
-    """With a resample that holds patient b alone, every average is b's own ratio."""
+    """In a resample with only patient b, every average is b's ratio."""
     only_b = PatientsResamples(np.tile([0, 1, 0], (100, 1)), np.array([0, 0, 0, 1, 2]))
     own = saliency["vessel"][3] / saliency["non_vessel"][3]
     by_resamples = Statistics(interval="percentile")

@@ -1,4 +1,4 @@
-"""A run directory on a small synthetic cohort as it is after training, made without Ray; its classifiers are random."""
+"""A run directory on a small synthetic cohort, as after training, made without Ray; its classifiers are random."""
 
 import numpy as np
 import polars as pl

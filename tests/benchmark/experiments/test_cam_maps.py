@@ -1,4 +1,4 @@
-"""Every record of the comparison on one small model; those that are built from parts, against the parts."""
+"""Every method of the comparison on one small model; those that combine parts are compared with the parts."""
 
 import copy
 
@@ -86,7 +86,7 @@ def test_layercam_of_a_block_is_the_librarys(images, name, block):
 
 
 def test_shifts_resolve_more_than_a_patch(images):
-    """Of Grad-CAM alone all of a patch is one value or on the way to the next; of 4 x 4 shifts it has 16."""
+    """In plain Grad-CAM, a patch has one value or values interpolated to the next; with 4 x 4 shifts it has 16."""
     maps = maps_of("Grad-CAM, 4x4 shifts", model_of(target_class=0), images)
     maps = maps + maps_of("Grad-CAM, 4x4 shifts", model_of(target_class=1), images)  # whatever the sign
     patch = maps[0, 112:126, 112:126]

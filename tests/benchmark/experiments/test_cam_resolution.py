@@ -1,4 +1,4 @@
-"""The measures on maps whose answer is known, the statistics against SciPy, and the program from end to end."""
+"""The measures on maps with a known answer, the statistics against SciPy, and the program from end to end."""
 
 import numpy as np
 import polars as pl
@@ -76,7 +76,7 @@ def test_a_map_of_the_arteries_themselves_is_right_everywhere(truth):
     table = measure(Made(truth.planted / 255.0, 0.0), truth)
     assert (table["auc_planted"] > 0.97).all()
     assert (table["precision"] > 0.95).all()
-    assert (table["auc_vessel"] < table["auc_planted"]).all(), "veins are not found by it"
+    assert (table["auc_vessel"] < table["auc_planted"]).all(), "it does not find veins"
     inverted = measure(Made(1 - truth.planted / 255.0, 0.0), truth)
     np.testing.assert_allclose(inverted["auc_planted"], 1 - table["auc_planted"])
 
@@ -102,7 +102,7 @@ def test_an_image_without_spots_has_no_value(runs):
 
 
 def test_the_mean_over_images_has_students_interval_over_patients():
-    """Two images of each of nine patients: of the patients' means, by SciPy."""
+    """Nine patients with two images each: SciPy's interval of the patients' means."""
     rng = np.random.default_rng(0)
     values = rng.normal(0.6, 0.1, 18)
     found = mean_of(rows(values, [f"p{place // 2}" for place in range(18)]), "auc_planted")
@@ -163,7 +163,7 @@ def test_the_range_over_trials_is_that_of_their_means():
 
 
 def test_patients_of_the_same_cohort_are_the_same_in_all_trials():
-    """Two trials that agree say no more of patients than one: the interval is as wide."""
+    """Two trials that agree have no more information about patients than one: the interval is as wide."""
     values = np.random.default_rng(3).uniform(0.4, 0.9, 10)
     one, two = measured("a", 0.8, values), measured("b", 0.8, values)
     once, twice = (mean_of(together(trials).filter(method="other"), "auc_planted") for trials in ([one], [one, two]))
@@ -180,7 +180,7 @@ def test_better_than_chance_is_an_interval_above_a_half(auc, low, expected):
 
 @pytest.mark.parametrize(("positives", "expected"), [(5, False), (6, True)])
 def test_a_perfect_auc_of_few_patients_is_not_better_than_chance(positives, expected):
-    """By the exact interval of a share of 1: 0.025 ** (1 / n), two images of a patient being one trial."""
+    """By the exact interval of a share of 1: 0.025 ** (1 / n), where n counts patients, not images."""
     labels = np.repeat([0, 1], [20, 2 * positives])
     patients = [f"p{place // 2}" for place in range(len(labels))]
     found = auc_of(pl.DataFrame({"patient_id": patients, "label": labels, "score": labels * 2.0}), "score")

@@ -1,4 +1,4 @@
-"""Where the signal is, against the masks that were drawn and against what is known of how spots are placed."""
+"""The place of the signal, compared with the masks that were drawn and with the rules for placing spots."""
 
 import shutil
 from dataclasses import replace
@@ -47,7 +47,7 @@ def test_in_the_periphery_it_is_the_spots(runs):
         _, spots = visible_spots(cohort, row)
         inside = truth.planted[place] > 127
         assert inside.any() == spots.any()
-        # Near the rim and off the vessels: by the fundus's geometry in the crop, which the eye fills.
+        # Near the rim and off the vessels, by the geometry of the fundus, which fills the crop.
         y, x = np.nonzero(inside)
         distance = np.hypot(x + 0.5 - 112, y + 0.5 - 112) / 112
         assert np.all((distance > 0.55) & (distance < 1.02))
@@ -110,12 +110,12 @@ def test_another_drawing_is_refused(runs):
     study = study_of("periphery")
     reseeded = replace(study.cohort.synthetic, seed=4)
     changed = study.model_copy(update={"cohort": study.cohort.model_copy(update={"synthetic": reseeded})})
-    with pytest.raises(UserError, match=r"drawn differently today, by \d+ of 255 levels: use the run's version"):
+    with pytest.raises(UserError, match=r"drawn differently by this version, by \d+ of 255 levels: use the version"):
         read_truth(changed, runs["periphery"], side=32)
 
 
 def test_other_spots_alone_are_refused(runs, tmp_path):
-    """Where everything else agrees: a difference at a thousandth of the pixels counts, if those are the spots."""
+    """Even if everything else agrees: a difference in a thousandth of the pixels counts if those are the spots."""
     study, run = study_of("periphery"), RunDirectory(tmp_path)
     shutil.copytree(runs["periphery"].path, tmp_path, dirs_exist_ok=True)
     truth = read_truth(study, run, side=32)
@@ -125,7 +125,7 @@ def test_other_spots_alone_are_refused(runs, tmp_path):
     planted = truth.planted[place] > 0
     image[planted] = np.where(image[planted] > 127, image[planted] - 40, image[planted] + 40)
     write_array(run.images, images)
-    with pytest.raises(UserError, match="drawn differently today, by 4"):
+    with pytest.raises(UserError, match="drawn differently by this version, by 4"):
         read_truth(study, run, side=32)
 
 
@@ -136,5 +136,5 @@ def test_a_cohort_of_images_is_refused(runs):
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no run is there"):
+    with pytest.raises(UserError, match="not a run directory"):
         open_study(RunDirectory(tmp_path))

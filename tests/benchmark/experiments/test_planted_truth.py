@@ -1,4 +1,4 @@
-"""The tables of planted truth against the same numbers from the runs' files, computed by other means."""
+"""The tables of planted truth, compared with the same numbers computed from the runs' files by other means."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ from benchmark.trial.compute_controls import COMPUTE
 from tests.benchmark import explained
 from tests.benchmark.trials import write_cohort, write_trial
 
-# Of each seed: how strongly scores follow the label. The first learns nothing.
+# For each seed, how strongly scores follow the label. The first learns nothing.
 STRENGTHS = (0.0, 0.6, 1.0, 2.5)
 TOLERANCE = 0.06  # of bounds between some resamples and all
 
@@ -51,9 +51,9 @@ def study_of(signal, **changes):
 
 
 def write_run(path, signal, rng):
-    """Trials as the stages leave them, whose maps and erasure say where the signal is, more so for higher AUCs.
+    """Trials as the stages write them; maps and erasure show where the signal is, more clearly for higher AUCs.
 
-    One without any control, one that failed.
+    One trial has no controls, and one has failed.
     """
     directory, study = write_cohort(RunDirectory(path)), study_of(signal)
     write_text(directory.study, study.model_dump_json())
@@ -96,7 +96,7 @@ def trials(runs):
 
 @pytest.fixture(scope="module")
 def files(runs):
-    """By signal, backbone, strategy, seed: what the files say, with the claims as a reader of a page makes them."""
+    """By signal, backbone, strategy and seed: the files' numbers, with the claims that a reader of a page makes."""
     found = []
     for signal, path in runs.items():
         for row in pl.read_parquet(path / "leaderboard.parquet").filter(status="ok").iter_rows(named=True):
@@ -130,7 +130,7 @@ def files(runs):
 
 
 def bootstrap_ratio(table):
-    """Whether patients' resampled ratio of the means lies above 1, and the ratio."""
+    """Whether the ratio of the means, resampled over patients, lies above 1, and the ratio."""
     rng = np.random.default_rng(0)
     by_patient = table.group_by("patient_id", maintain_order=True).agg(pl.col("^vessel.*$").sum())
     sums = by_patient.select("vessel_ratio_fov", "vessel_ratio_fov_random").to_numpy()
@@ -140,7 +140,7 @@ def bootstrap_ratio(table):
 
 
 def chosen(files, group):
-    """Trials of a group."""
+    """The trials of a group."""
     low, high = {"all": (0, 1), "AUC above 0.5": (0, 1)}.get(group) or map(float, group[4:].split(" to "))
     return [
         row
@@ -154,13 +154,13 @@ def test_every_trial_with_results_is_read(trials, files):
     assert len(trials) == len(files) == 2 * (4 * len(STRENGTHS) - 1), "one of each run failed"
     assert {trial.seed for trial in trials} == set(range(len(STRENGTHS)))
     assert 0 < sum(trial.predicts for trial in trials) < len(trials)
-    asked = {name: sum(trial.findings[name].says != "no answer" for trial in trials) for name in MEASURES}
+    asked = {name: sum(trial.findings[name].verdict != "no answer" for trial in trials) for name in MEASURES}
     assert asked == dict.fromkeys(MEASURES, len(trials) - 2) | {"ratio": len(trials)}, "one of each has no control"
 
 
 @pytest.mark.parametrize("measure", MEASURES)
 def test_how_often_a_measure_is_right(trials, files, measure):
-    """Vessels named where the signal is in them, not named where it is not; Wilson's interval as of SciPy."""
+    """Vessels are named if the signal is in them, and not otherwise; Wilson's interval as in SciPy."""
     counted = 0
     for group, members in groups(trials).items():
         for signal in SIGNALS:
@@ -179,7 +179,7 @@ def test_how_often_a_measure_is_right(trials, files, measure):
 
 
 def test_an_interval_over_cells_is_that_of_as_many_trials(trials):
-    """Of four cells with three trials each, a half right."""
+    """Four cells with three trials each, half of them right."""
     ratio = [trial for trial in trials if trial.signal == "vessels" and trial.seed in (0, 1, 2)]
     found = share_right(ratio, "ratio")
     assert (found.n, found.cells) == (12, 4)
@@ -190,7 +190,7 @@ def test_an_interval_over_cells_is_that_of_as_many_trials(trials):
 
 
 def resampled_cells(rows, statistic):
-    """95 % of a statistic over all 256 ways to draw four cells with replacement, each with its rows."""
+    """95 % interval of a statistic over all 256 ways to draw four cells with replacement, each with its rows."""
     of_cells = [[row for row in rows if row["cell"] == cell] for cell in sorted({row["cell"] for row in rows})]
     every = itertools.product(of_cells, repeat=len(of_cells))
     values = [statistic([row for of_cell in drawn for row in of_cell]) for drawn in every]
@@ -254,7 +254,7 @@ def test_the_auc_from_which_a_measure_can_be_trusted(trials, files):
             lowest = low
         found[measure] = lowest_trusted(trials, measure)
         assert found[measure] == pytest.approx(lowest, nan_ok=True), measure
-    assert 0 < found["ratio"] < 1, "a ratio that is high where nothing was learned is not trusted there"
+    assert 0 < found["ratio"] < 1, "a ratio that is high although nothing was learned is not trusted"
     of_one = [trial for trial in trials if trial.signal == "vessels"]
     assert np.isnan(lowest_trusted(of_one, "ratio")), "nothing is known of the other study"
 
@@ -303,7 +303,7 @@ def test_a_missing_signal_and_unfinished_or_real_runs_are_refused(runs, tmp_path
 
 
 def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
-    """Of an untrained model's two seeds, in either run; no Ray."""
+    """For two seeds of an untrained model, in each run; without Ray."""
     for signal in SIGNALS:
         cohort = {"synthetic": {"patients": 10, "signal": signal}}
         study = explained.study_of(
@@ -317,7 +317,8 @@ def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
         write_parquet(run.leaderboard("parquet"), build(run, trials_of(study), study.statistics).trials)
     trials = [trial for signal in SIGNALS for trial in read_trials(tmp_path / signal)]
     assert len(trials) == 4
-    assert {finding.says for trial in trials for finding in trial.findings.values()} <= {"above", "below", "not shown"}
+    verdicts = {finding.verdict for trial in trials for finding in trial.findings.values()}
+    assert verdicts <= {"above", "below", "not shown"}
     for trial in trials:
         folder = tmp_path / trial.signal / "trials" / f"{trial.backbone}-{trial.strategy}-s{trial.seed}"
         table = pl.read_parquet(folder / "parameter_randomisation.parquet").drop_nulls()

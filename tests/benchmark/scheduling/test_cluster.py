@@ -1,4 +1,4 @@
-"""Joining, refusing and leaving Ray; two real nodes on this machine for the cluster's part."""
+"""Joining and leaving Ray, and refusals; the cluster tests use two real nodes on this machine."""
 
 import os
 import re
@@ -50,7 +50,7 @@ DRIVER = """
 def drive(
     address: str | None, folder: Path, python: str = sys.executable, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess:
-    """A driver in a process of its own, started far from the repository; an empty variable is left out."""
+    """A driver in a separate process, started outside the repository; an empty variable is left out."""
     script = folder / "driver.py"
     script.write_text(textwrap.dedent(DRIVER.format(root=str(ROOT), address=address)), encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", *environment)}
@@ -118,7 +118,7 @@ def test_local_is_silent_and_ends_with_its_block(tmp_path: Path, capfd: pytest.C
         ours = set(psutil.Process().children(recursive=True)) - others
         raise KeyboardInterrupt
     assert ours
-    _, left = psutil.wait_procs(ours, timeout=300)  # those that were orphaned are still to be reaped by the system
+    _, left = psutil.wait_procs(ours, timeout=300)  # the system has yet to reap the orphaned ones
     assert not left
     assert not ray.is_initialized()
     assert tuple(capfd.readouterr()) == ("", "")
@@ -191,12 +191,12 @@ def test_local_starts_where_neither_home_nor_tmpdir_can_be_used(tmp_path: Path, 
     assert done.returncode == 0, done.stderr
     assert "stats True" in done.stdout
     log = (tmp_path / "ray.log").read_text(encoding="utf-8")
-    assert ("TMPDIR" in environment) == (f"TMPDIR={tmp_path / LONG} is" in log), "what is not used is named"
+    assert ("TMPDIR" in environment) == (f"TMPDIR={tmp_path / LONG} is" in log), "the folder that is not used is named"
 
 
 @pytest.mark.parametrize("name", ["School Stuff", 'a"b $HOME & (é)'])
 def test_a_python_in_a_path_that_a_shell_splits(tmp_path: Path, name: str) -> None:
-    """ray-project/ray#5288: workers were started through bash, without quotes, again and again."""
+    """ray-project/ray#5288: workers were started repeatedly through bash, without quotes."""
     (tmp_path / name).symlink_to(sys.prefix)
     done = drive(None, tmp_path, str(tmp_path / name / "bin" / "python"))
     assert done.returncode == 0, done.stderr
@@ -204,7 +204,7 @@ def test_a_python_in_a_path_that_a_shell_splits(tmp_path: Path, name: str) -> No
 
 
 def refused(log_file: Path) -> str:
-    """What a Ray of our own says that does not start."""
+    """The message of a private Ray that does not start."""
     with pytest.raises(RayNotStarted) as caught, connect(None, log_file=log_file):
         pass
     assert not ray.is_initialized()
@@ -218,17 +218,17 @@ def test_a_python_that_ray_cannot_start_is_refused(tmp_path: Path, monkeypatch: 
 
 
 def test_memory_that_is_short_is_said_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ray-project/ray#51946: other programs hold it, and Ray would end its workers for ever."""
+    """ray-project/ray#51946: other programs use the memory, and Ray would end its workers forever."""
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.0001")
     said = refused(tmp_path / "ray.log")
-    assert said.startswith("memory of this machine is short: ")
-    assert re.search(r"it is held by \S.* GiB, ", said), "who takes it"
+    assert said.startswith("this machine is short of memory: ")
+    assert re.search(r"the largest processes are \S.* GiB, ", said), "the largest processes are named"
 
 
 def test_workers_that_would_end_at_once_are_said_before_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ray starts them again and again, and never returns."""
+    """Ray starts them repeatedly and never returns."""
     broken = "import sys\nif sys.orig_argv[1:2] == ['-c']: raise SystemExit('libbroken.so: cannot open')\n"
     (tmp_path / "sitecustomize.py").write_text(broken, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -253,7 +253,7 @@ def test_a_start_that_came_too_late_is_tried_again(
     monkeypatch.setattr(ray, "init", init)
     log_file = tmp_path / "ray.log"
     if slow_starts == 3:
-        assert "this machine is too busy for it now" in refused(log_file)
+        assert "this machine is too busy now" in refused(log_file)
     else:
         with connect(None, log_file=log_file, cpus=1) as cluster:
             assert cluster.cpus == 1
@@ -282,7 +282,7 @@ if any("dashboard/agent.py" in argument for argument in sys.orig_argv):
 
 
 def test_what_ray_raises_at_the_start_is_one_line(tmp_path: Path) -> None:
-    """Here that a machine cannot have -1 CPUs."""
+    """Here: a machine cannot have -1 CPUs."""
     with (
         pytest.raises(RayNotStarted, match=r"^Ray does not start on this machine: .*its logs are in") as caught,
         connect(None, log_file=tmp_path / "ray.log", cpus=-1),
@@ -326,7 +326,7 @@ ENDED = """
 @pytest.mark.slow
 @pytest.mark.parametrize("by_tune", [False, True], ids=["data", "tune"])
 def test_a_raylet_that_ends_is_one_line(tmp_path: Path, by_tune: bool) -> None:
-    """Ray ends its driver some seconds later, past Python: the screen said nothing."""
+    """Ray ends its driver some seconds later without a Python exception: nothing was shown on the screen."""
     script = tmp_path / "driver.py"
     text = ENDED.format(root=str(ROOT), name="raylet", by_tune=by_tune)
     script.write_text(textwrap.dedent(text), encoding="utf-8")
@@ -364,6 +364,6 @@ def test_memory_that_stays_short_is_said_and_ends_the_study(tmp_path: Path, acto
     script.write_text(textwrap.dedent(SHORT.format(root=str(ROOT), actors=actors)), encoding="utf-8")
     environment = os.environ | {"RAY_memory_usage_threshold": "0.001", "RETINA_BENCHMARK_PATIENCE": "0.5"}
     done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert "said: waiting: memory of this machine is short, and Ray ends workers and starts them again" in done.stdout
+    assert "said: waiting: this machine is short of memory, and Ray ends workers and starts them again" in done.stdout
     (ended,) = (line for line in done.stdout.splitlines() if line.startswith("ended:"))
     assert re.search(r"this machine's is held by \S.* GiB.*--resume", ended)

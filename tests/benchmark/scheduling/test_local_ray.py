@@ -1,4 +1,4 @@
-"""Which folder, which Python and which memory a Ray of our own takes."""
+"""The folder, the Python and the memory that a private Ray uses."""
 
 import os
 import subprocess
@@ -43,8 +43,8 @@ def test_the_folder_that_is_named_is_taken(short, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("x" * 81, "bytes too long for the path of a socket"),
-        ("é" * 35, "bytes too long for the path of a socket"),
+        ("x" * 81, "bytes too long for a socket's path"),
+        ("é" * 35, "bytes too long for a socket's path"),
         ("it's", "a quote or a backslash"),
         ("file", "cannot be"),
     ],
@@ -69,7 +69,7 @@ def test_the_longest_path_that_fits_is_taken(short, monkeypatch):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting asks for root")
 def test_full_folders_are_one_line():
-    # Mounted once all is imported: Python or the project may lie in one of the folders that are covered.
+    # Mounted after all imports: Python or the project may lie in one of the folders that are hidden by the mounts.
     script = """
 import subprocess
 from benchmark.scheduling.local_ray import temporary_folder

@@ -1,4 +1,4 @@
-"""Rows through real Ray Data on a Ray of its own."""
+"""Rows through real Ray Data on a private Ray."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def square(row):
 
 
 class Summing:
-    """Notes its process and how many rows it got at once, and doubles the number of rows where asked to."""
+    """Records its process and how many rows it got at once, and doubles the number of rows on request."""
 
     def __init__(self, twice: bool) -> None:
         self.twice = twice
@@ -104,11 +104,11 @@ def test_workers_that_end_again_and_again_end_the_stream(step, monkeypatch):
     """ray-project/ray#44744: "infinite retries remaining", and nothing on the screen."""
     monkeypatch.setenv(PATIENCE, "0.1")
     said, before = [], signal.getsignal(signal.SIGUSR2)
-    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: workers end by themselves") as caught:
+    with pytest.raises(UserError, match=r"^no progress for 0\.1 minutes: workers end unexpectedly") as caught:
         list(stream([{"number": 1}], [step], 1, on_wait=said.append))
     assert "\n" not in str(caught.value)
-    # On a busy machine no worker may have started when it first looks.
-    assert any(line.startswith("waiting: workers end by themselves and are started again") for line in said)
+    # On a busy machine, no worker may have started at the first look.
+    assert any(line.startswith("waiting: workers end unexpectedly and are started again") for line in said)
     assert signal.getsignal(signal.SIGUSR2) == before
     assert list(stream([{"number": 2}], [Each(same)], 1)) == [{"number": 2}], "Ray is as before"
 
@@ -118,14 +118,14 @@ def image(row):
 
 
 class Masking:
-    """What segmentation does to an image of 12 MB: 200 kB remain."""
+    """As in segmentation, an image of 12 MB is reduced to 200 kB."""
 
     def __call__(self, rows):
         return [{"number": row["number"], "planes": row["rgb"][:224, :224].repeat(2, axis=2)} for row in rows]
 
 
 def peak_memory(images):
-    """Most bytes that this process and all that it started (Ray's object store among them) held while streaming."""
+    """Peak bytes of this process and all processes that it started (including Ray's object store) while streaming."""
     ended, most = threading.Event(), [0]
 
     def watch():
@@ -155,7 +155,7 @@ def peak_memory(images):
 
 @pytest.mark.slow
 def test_memory_is_flat_as_images_grow_in_number():
-    """240 images more are 2.9 GB more to read; they may not take a tenth of that more memory."""
+    """240 more images are 2.9 GB more to read; memory may not grow by a tenth of that."""
     peak_memory(20)  # what workers load once
     few, many = peak_memory(40), peak_memory(280)
     assert many - few < 0.1 * 240 * 12e6, (few / 2**20, many / 2**20)

@@ -1,4 +1,4 @@
-"""When a watch speaks, when it ends, and when it keeps quiet; time is told by hand."""
+"""When a watch reports, when it ends, and when it is silent; the tests set the clock."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def clock() -> Clock:
 
 
 def look_until(watch: Watch, clock: Clock, end: float) -> str | None:
-    """Look once a second, as a run does; the first verdict, at the time that the clock then shows."""
+    """Look once per second, as a run does; returns the first verdict, leaving the clock at its time."""
     while clock.now < end:
         clock.now += 1
         if (verdict := watch.look()) is not None:
@@ -32,7 +32,7 @@ def test_what_is_in_the_way_is_said_and_ends_after_patience(clock):
     watch = Watch(lambda fresh: "memory is short; 3 times", said.append, 600, clock=clock)
     verdict = look_until(watch, clock, 5000)
     assert said[0] == "waiting: memory is short; 3 times"
-    assert len(said) < 10, "not with every look"
+    assert len(said) < 10, "not at every look"
     assert 600 <= clock.now < 630
     assert verdict.startswith("no progress for 10 minutes: memory is short; 3 times")
     assert PATIENCE in verdict

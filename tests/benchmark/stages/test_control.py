@@ -1,4 +1,4 @@
-"""Which controls are computed and when, with a stand-in for Ray Data and for the controls themselves."""
+"""Which controls are computed and when, with stand-ins for Ray Data and for the controls themselves."""
 
 import io
 from types import SimpleNamespace
@@ -22,13 +22,13 @@ CLUSTER = Cluster(nodes=1, cpus=2, gpus=0, gpu_memory=None, accelerators=(), is_
 
 @pytest.fixture
 def computed(monkeypatch):
-    """`order`: what was computed; what is in `broken` fails; `unpainted`: why the images could not be erased."""
-    told = SimpleNamespace(order=[], broken=set(), unpainted="")
+    """`order`: the controls computed; `broken`: the controls that fail; `unpainted`: why images could not be erased."""
+    log = SimpleNamespace(order=[], broken=set(), unpainted="")
 
     def computing(name):
         def compute(explained):
-            told.order.append((explained.trial.strategy.name, name))
-            if told.order[-1] in told.broken:
+            log.order.append((explained.trial.strategy.name, name))
+            if log.order[-1] in log.broken:
                 raise RuntimeError("CUDA out of memory\nsecond line")
             explained.directory.trial(explained.trial).control(name).write_text("{}")
 
@@ -42,8 +42,8 @@ def computed(monkeypatch):
 
     monkeypatch.setattr(stage, "COMPUTE", {name: computing(name) for name in CONTROLS})
     monkeypatch.setattr(stage, "stream", stream)
-    monkeypatch.setattr(stage, "_erase", lambda run: told.order.append("images") or told.unpainted)
-    return told
+    monkeypatch.setattr(stage, "_erase", lambda run: log.order.append("images") or log.unpainted)
+    return log
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_what_is_there_is_kept_and_images_are_painted_before_the_first_erasure(r
     assert "complete" in screen.getvalue()
 
 
-def test_a_control_that_fails_is_told_and_tried_again_and_its_trial_stands(run_with, computed):
+def test_a_control_that_fails_is_reported_and_tried_again_and_its_trial_is_kept(run_with, computed):
     computed.broken.add(("lora", "parameter_randomisation"))
     run, screen = run_with()
     control(run)

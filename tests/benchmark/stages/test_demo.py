@@ -1,4 +1,4 @@
-"""The demo and its counterpart: what the documentation says of them (docs/demo.md) is what they show."""
+"""The demo and its counterpart give the results that the documentation reports (docs/demo.md)."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(6000)]
 
 
 def trials_of(name: str, directory: Path) -> pl.DataFrame:
-    """The run's leaderboard beside its `planted.csv`, one row per trial."""
+    """The run's leaderboard joined with its `planted.csv`, one row per trial."""
     run_study(load_study(CONFIGS / f"{name}.yaml"), directory)
     run = RunDirectory(directory)
     board, planted = (pl.read_csv(run.table(table)) for table in ("leaderboard", "planted"))
@@ -43,7 +43,7 @@ def test_with_the_signal_elsewhere_no_model_is_said_to_need_the_vessels(tmp_path
     assert trials["auc"].max() >= 0.80 and trials["predicts"].all()
     assert not trials["depends"].any()
     assert set(trials["erasure_outcome"]) == {"right"}
-    # Some AUCs fall all the same, to below chance: those models are misled.
+    # Some AUCs still fall, to below chance: those models are misled by the painted images.
     misled = trials.filter("erased_reversed")
     assert len(misled) and (misled["auc_drop_difference_low"] > 0).all()
-    assert (trials["permutation_outcome"] == "wrong").any(), "a ratio above chance where no signal is"
+    assert (trials["permutation_outcome"] == "wrong").any(), "above chance without a signal"

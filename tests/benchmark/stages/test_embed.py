@@ -1,4 +1,4 @@
-"""What the pass leaves on disk, with a stand-in for Ray Data; under Ray it runs in test_pipeline.py."""
+"""The files of the embedding pass, with a stand-in for Ray Data; test_pipeline.py runs it under Ray."""
 
 import io
 
@@ -48,7 +48,7 @@ def passes(monkeypatch):
 
 @pytest.fixture
 def run_with(tmp_path, passes):
-    """Images and splits of a run, and its configuration."""
+    """A run with its images, splits and configuration."""
     directory = RunDirectory(tmp_path)
     write_array(directory.images, np.random.default_rng(0).integers(0, 255, (8, 224, 224, 3), dtype=np.uint8))
     write_parquet(directory.cohort, pl.DataFrame({"row": list(ROWS), "split": list(ROWS.values())}))
@@ -79,7 +79,7 @@ def held(run):
 
 
 def explain_all(run):
-    """As if the explain stage had been here."""
+    """As after the explain stage."""
     for trial in trials_of(run.study):
         write_parquet(run.directory.trial(trial).saliency, pl.DataFrame({"image": ["a"]}))
 
@@ -105,11 +105,11 @@ def test_one_pass_keeps_what_training_and_explanations_read(run_with, passes):
     test = open_array(folder.test(3))
     assert test.dtype == np.float16
     np.testing.assert_allclose(test, whole[3][TEST], rtol=HALF_STEP, atol=2e-3)
-    assert np.abs(test[0] - test[1].astype(np.float32)).max() > 0.1, "rows that all agree would prove nothing"
+    assert np.abs(test[0] - test[1].astype(np.float32)).max() > 0.1, "with equal rows the test would show nothing"
 
 
 def test_a_run_embedded_without_it_has_the_test_images_embedded_again(run_with, passes):
-    """As one that an earlier version began, or one whose target layer was changed before anything was explained."""
+    """For example a run that an earlier version began, or whose target layer was changed before the explanations."""
     embed(run_with(explain={"block": 1}))
     assert held(run_with()) == ["block2.npy", "block4.npy", "entry.npy", "test1.npy"]
     passes.clear()
@@ -143,7 +143,7 @@ def test_strategies_that_train_the_whole_model_leave_nothing_to_keep(run_with, p
 
 
 def test_the_test_images_are_kept_alone_where_the_others_do_not_fit(run_with, passes):
-    """257 tokens of 96 in float16: 144,375 bytes more for three than there is room for eleven."""
+    """257 tokens of width 96 in float16: three test images fit into the budget, eleven do not."""
     run = run_with(strategies=[{"name": "partial", "blocks": 1}], embeddings={"max_gib": 3.5 * 257 * 96 * 2 / 2**30})
     embed(run)
     assert held(run) == ["entry.npy", "test3.npy"]
@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_said(run_with):
     embed(run)
     assert held(run) == ["block4.npy", "entry.npy"]
     assert (
-        "dinov2-tiny is explained from images or an earlier block: what enters block 3 of it for the test images does "
+        "dinov2-tiny is explained from images or an earlier block: the test images' input of its block 3 does "
         "not fit into embeddings.max_gib (0.0001)"
     ) in said(run)
 
@@ -178,7 +178,7 @@ def test_tokens_beyond_the_type_cost_explanations_time_and_nothing_else(run_with
     embed(run)
     assert held(run) == ["block2.npy", "block4.npy", "entry.npy"]
     assert len(run.trials()) == 3
-    reason = "what enters block 3 does not fit into float16; set embeddings.dtype to bfloat16"
+    reason = "the input of block 3 exceeds the range of float16; set embeddings.dtype to bfloat16"
     assert f"dinov2-tiny is explained from images or an earlier block: dinov2-tiny: {reason}" in said(run)
 
 
@@ -187,4 +187,4 @@ def test_tokens_beyond_the_type_that_training_needs_fail_the_trials(run_with, mo
     run = run_with()
     embed(run)
     assert not run.trials()
-    assert "what enters block 2 does not fit into float16" in said(run)
+    assert "the input of block 2 exceeds the range of float16" in said(run)

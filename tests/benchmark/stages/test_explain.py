@@ -1,4 +1,4 @@
-"""What the stage leaves of a trial, with a stand-in for Ray Data; under Ray it runs in test_pipeline.py."""
+"""The files that the stage writes for a trial, with a stand-in for Ray Data; test_pipeline.py runs it under Ray."""
 
 import io
 
@@ -63,7 +63,7 @@ def test_every_test_image_has_its_measures_and_its_place(run_with):
 
 
 def test_tokens_that_are_not_finite_cost_one_image_its_map_and_no_other(run_with):
-    """A cache with one poisoned entry, as a broken disk would leave it."""
+    """A cache with one invalid entry, as after a disk error."""
     run = run_with()
     [trial] = trials_of(run.study)
     model = trained_model(trial, run.directory)
@@ -80,8 +80,8 @@ def test_tokens_that_are_not_finite_cost_one_image_its_map_and_no_other(run_with
     tokens[2, 17, 5] = np.nan
     write_array(cache.test(3), tokens)
     explain(run)
-    told = run.reporter.console.file.getvalue()
-    assert "no map of 1 test images, whose tokens are not finite; the first: 2.png" in told
+    printed = run.reporter.console.file.getvalue()
+    assert "no map for 1 test images, whose tokens are not finite; the first: 2.png" in printed
     found = pl.read_parquet(folder_of(run).saliency)
     measures = found.drop("image", "patient_id")
     assert all(value is None for value in measures.row(2))
@@ -103,7 +103,7 @@ def test_binary_coverage_rounds_the_masks(run_with):
 
 
 def test_figures_are_chosen_by_rank_from_different_patients_and_listed(run_with):
-    """Five patients, the last of whom has an image without vessels: at most five panels."""
+    """Five patients, the last with an image without vessels: at most five panels."""
     run = run_with(examples=2)
     explain(run)
     listed = pl.read_csv(folder_of(run).figures)

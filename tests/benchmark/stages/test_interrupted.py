@@ -1,4 +1,4 @@
-"""Runs of the command line that are killed, moved, started twice, or live on a small disk: they end as others do."""
+"""Runs of the command line that are killed, moved, started twice, or have a small disk end as other runs do."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def numbers(run: Path) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def whole(folder) -> Path:
-    """An uninterrupted run in a folder with an odd name, next to one that a pattern would find, on an odd terminal."""
+    """An uninterrupted run on an odd terminal, in a folder with an odd name, next to one that a pattern matches."""
     (folder / "my run x #1 100%").mkdir()
     out = folder / "my run [x] #1 100%"
     result = ended(*command(folder / "drawn.yaml", out), PYTHONIOENCODING="latin-1", COLUMNS="40")
@@ -115,7 +115,7 @@ def test_a_run_that_is_killed_in_every_stage_and_moved_ends_as_others_do(whole, 
         ("report", lambda run: (run / "leaderboard.csv").is_file()),
     ]
     for number, (stage, state) in enumerate(stages):
-        if number:  # moved after each kill, so that no path of before is of use
+        if number:  # moved after each kill, so that earlier paths are invalid
             moved = folder / f"killed-{number}"
             run.rename(moved)
             run = moved
@@ -141,7 +141,7 @@ def test_a_second_start_is_one_line_and_the_first_ends_in_order(folder):
         second = ended(*command(folder / "study.yaml", out, *options))
         assert second.returncode == 1
         (line,) = second.stderr.splitlines()
-        assert line.startswith(f"error: {out} is in use by process {first.pid} on ")
+        assert line.startswith(f"error: {out} has been in use by process {first.pid} on ")
     until(lambda: any(out.glob("embeddings/*/*.npy")), first)
     for _ in range(2):  # as `timeout` does: to its child, and to the group
         first.send_signal(signal.SIGTERM)
@@ -153,7 +153,7 @@ def test_a_second_start_is_one_line_and_the_first_ends_in_order(folder):
 
 
 def in_small_places(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A shell with mounts of its own, which end with it; `$RUN` is the command line."""
+    """A shell with separate mounts, which end with it; `$RUN` is the command line."""
     run = f'"{sys.executable}" "{ROOT}/run_benchmark.py" --config "{folder}/study.yaml"'
     return ended("unshare", "-m", "bash", "-c", script.replace("$RUN", run), DISK=str(folder / "disk"), **environment)
 
@@ -161,7 +161,7 @@ def in_small_places(script: str, folder: Path, **environment: str) -> subprocess
 @mounting
 @pytest.mark.parametrize(("size", "file"), [("2m", "/images.npy:"), ("3000k", "/vessels/regions.npy:"), ("3500k", "")])
 def test_a_full_disk_is_one_line_and_resumes_after_space_was_made(folder, whole, size, file):
-    """numpy/numpy#21964, bloomberg/memray#116: it was a bus error."""
+    """numpy/numpy#21964, bloomberg/memray#116: this was a bus error."""
     (folder / "disk").mkdir(exist_ok=True)
     script = f"""
 mount -t tmpfs -o size={size} tmpfs "$DISK" || exit 99
@@ -182,7 +182,7 @@ cat "$DISK/run/leaderboard.csv" > "$DISK.csv"
 
 @mounting
 def test_the_shared_memory_of_a_container_is_enough(folder, whole):
-    """Docker gives 64 MiB."""
+    """Docker's default is 64 MiB."""
     out = folder / "container"
     script = f'mount -t tmpfs -o size=64m tmpfs /dev/shm && $RUN --out "{out}"'
     result = in_small_places(script, folder)

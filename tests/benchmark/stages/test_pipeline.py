@@ -1,4 +1,4 @@
-"""The whole way on a tiny study: a manifest with a broken file, a backbone without weights, then mended and resumed."""
+"""All stages on a tiny study: a manifest with a damaged file and a backbone without weights, then fixed and resumed."""
 
 import json
 import os
@@ -74,13 +74,13 @@ def first(folder, manifest, weights):
 
 @pytest.fixture(scope="module")
 def resumed(folder, manifest, weights, first):
-    """The same after the weights have been put where the configuration says."""
+    """The same run, resumed after the weights have been put where the configuration expects them."""
     save_file(backbones.get("retfound-tiny-untrained").build(seed=5).state_dict(), weights)
     directory = RunDirectory(folder / "run")
     kept = {path: path.stat().st_mtime_ns for path in directory.path.glob("trials/dinov2*/*")}
     images = directory.images.stat().st_mtime_ns
     board = run_study(study_of(manifest, weights), folder / "run", resume=True)
-    assert kept == {path: path.stat().st_mtime_ns for path in kept}, "what was complete is not done again"
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}, "complete parts are not computed again"
     assert images == directory.images.stat().st_mtime_ns
     return board
 
@@ -130,7 +130,7 @@ def test_resuming_completes_the_study(resumed, folder, manifest, weights):
 
 
 def test_every_number_comes_out_again_from_the_parquet_files(resumed, folder):
-    """By code that shares nothing with stats/ and xai/."""
+    """By code that is independent of stats/ and xai/."""
     directory = RunDirectory(folder / "run")
     table = pl.read_csv(directory.leaderboard("csv"))
     for row in table.iter_rows(named=True):
@@ -182,7 +182,7 @@ def test_every_trial_has_its_controls_figures_and_conventions(resumed, folder, m
 
 
 def test_ratios_come_out_again_from_the_maps(resumed, folder):
-    """saliency.parquet from the stored maps and coverage planes, one image at a time with OpenCV's resize."""
+    """saliency.parquet recomputed from the stored maps and coverage planes, per image, with OpenCV's resize."""
     directory = RunDirectory(folder / "run")
     planes = np.load(directory.regions) / 255.0
     compared = 0
@@ -205,7 +205,7 @@ def test_ratios_come_out_again_from_the_maps(resumed, folder):
 
 @pytest.fixture
 def two_cpus(monkeypatch):
-    """A Ray of two CPUs that is never started, and a first stage that only says that it began."""
+    """A Ray with two CPUs that is never started, and a first stage that only reports that it began."""
 
     def weights(run):
         raise NotImplementedError("the first stage began")
@@ -219,21 +219,21 @@ def two_cpus(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("resources", "told"),
+    ("resources", "needs"),
     [
         ({"cpus": 999}, "999 CPUs, but this machine has 2 CPUs and 0 GPUs: lower resources.cpus in the configuration"),
         ({"gpus": 0.5}, "0.5 GPUs, but this machine has 2 CPUs and 0 GPUs: lower resources.gpus in the configuration"),
         ({"cpus": 3, "gpus": 1}, "3 CPUs and 1 GPUs, but .*: lower resources.cpus and resources.gpus in the"),
     ],
 )
-def test_what_this_machine_will_never_have_is_refused(resources, told, two_cpus, manifest, weights, tmp_path):
+def test_what_this_machine_will_never_have_is_refused(resources, needs, two_cpus, manifest, weights, tmp_path):
     two_cpus(is_local=True)
-    with pytest.raises(UserError, match=f"^a trial asks for {told}"):
+    with pytest.raises(UserError, match=f"^a trial needs {needs}"):
         run_study(study_of(manifest, weights, resources=resources), tmp_path / "run")
 
 
 def test_a_copy_under_another_patient_is_refused_before_anything_is_written(manifest, weights, tmp_path):
-    """JunkangZhang/RetinalSegReg#4: one image under two numbers."""
+    """JunkangZhang/RetinalSegReg#4: one image under two patient numbers."""
     table = pl.read_csv(manifest, infer_schema=False)
     original, copy = manifest.parent / table["image"][0], manifest.parent / "images" / "copy.jpg"
     copy.write_bytes(original.read_bytes())

@@ -1,4 +1,4 @@
-"""What the stage makes of images, with a stand-in for Ray Data; under Ray it runs in test_pipeline.py."""
+"""What the stage computes from images, with a stand-in for Ray Data; test_pipeline.py runs it under Ray."""
 
 import io
 from pathlib import Path
@@ -27,7 +27,7 @@ SPLITS = ["train"] * 10 + ["val"] * 4 + ["test"] * 4
 
 @pytest.fixture
 def images(tmp_path) -> Path:
-    """A folder with an eye of each of 18 patients, no two alike."""
+    """A folder with one eye of each of 18 patients; no two images are equal."""
     folder = tmp_path / "images"
     folder.mkdir()
     for patient in range(PATIENTS):
@@ -44,7 +44,7 @@ def retina(patient: int) -> np.ndarray:
 
 @pytest.fixture
 def run(tmp_path, images, monkeypatch):
-    """Prepares the folder's images, each of a patient of its own; more rows can be given."""
+    """Prepares the folder's images, each from a different patient; more rows can be given."""
 
     def stream(rows, steps, batch_size, on_wait):
         (step,) = steps
@@ -85,7 +85,7 @@ def test_images_of_their_own(run):
 
 
 def store_as(folder: Path, kind: str, name: str) -> str:
-    """The image of patient 0 under another name, stored in another way."""
+    """The image of patient 0 under another name and in another format."""
     path = folder / name
     if kind == "turned":
         exif = Image.Exif()
@@ -102,8 +102,9 @@ def store_as(folder: Path, kind: str, name: str) -> str:
 
 @pytest.mark.parametrize("kind", ["TIFF", "BMP", "turned", "dicom"])
 def test_one_picture_in_two_splits_is_refused(run, images, kind):
-    """JunkangZhang/RetinalSegReg#4: a training image under another number and label in test. Byte copies are found
-    in the manifest; these differ in every byte.
+    """JunkangZhang/RetinalSegReg#4: a training image under another number and label in the test split.
+
+    Byte copies are found in the manifest; these files differ in their bytes.
     """
     name = store_as(images, kind, "other.png")
     with pytest.raises(UserError) as caught:

@@ -1,4 +1,4 @@
-"""The search for learning rates: a stand-in for training under real Ray Tune, and one tiny study in earnest."""
+"""The search for learning rates: a stand-in for training under real Ray Tune, and one tiny real study."""
 
 import io
 import math
@@ -40,7 +40,7 @@ def test_three_rates_over_a_span_of_ten():
 
 
 def test_a_candidate_reports_the_best_epoch_so_far(monkeypatch):
-    """Training keeps the best epoch's weights, so that is what a candidate is worth."""
+    """Training keeps the best epoch's weights, so a candidate is judged by its best epoch."""
 
     def fit(study, directory, trial, learning_rate, on_epoch):
         losses = [0.6, 0.5, 0.1, 0.4, 0.3]
@@ -86,7 +86,7 @@ def table(run, trial):
 
 
 def learn(study, directory, candidates, name, report):
-    """In place of training: the lower the rate the better, and even dinov2's worst is better than retfound's best."""
+    """A stand-in for training: lower rates are better, and dinov2's worst is better than retfound's best."""
     tried = candidates[name]
     relative = round(math.log10(tried.learning_rate / tried.trial.strategy.open().learning_rate))
     level = {"dinov2-tiny": 0.8, "retfound-tiny": 0.4}[tried.trial.backbone.name]
@@ -106,7 +106,7 @@ def searched(cluster, tmp_path_factory):
 
 
 def test_a_cell_is_judged_by_itself(searched):
-    """The own rate is tried first and runs to its end; a better one does too, a worse one ends at the grace."""
+    """The default rate runs first and to its end; so does a better one; a worse one ends after the grace period."""
     dinov2, retfound = (table(searched, trial) for trial in trials_of(searched.study) if trial.seed == 3)
     assert dinov2["epochs"].to_list() == [9, 9, 2]
     assert dinov2["val_auc"].to_list() == pytest.approx([0.909, 0.809, 0.702])
@@ -133,7 +133,7 @@ def test_what_is_found_is_kept(searched):
     assert len(kept) == 2
     search(again)
     assert kept == {path: path.stat().st_mtime_ns for path in again.directory.path.glob("search/*")}
-    assert "every cell has its learning rate" in again.reporter.console.file.getvalue()
+    assert "every cell has a learning rate" in again.reporter.console.file.getvalue()
 
 
 def test_no_search_no_line(tmp_path):
@@ -164,7 +164,7 @@ def test_a_cell_without_a_rate_fails_its_trials_alone(tmp_path, monkeypatch):
         reason = run.directory.trial(trial).failure.read_text()
         assert reason.startswith("search: every learning rate failed")
         assert "no rate will do" in reason
-    run.directory.trial(trials_of(run.study)[0]).failure.unlink()  # as a run that is resumed does
+    run.directory.trial(trials_of(run.study)[0]).failure.unlink()  # as a resumed run does
     tried_again = []
     monkeypatch.setattr(stage, "run_trials", lambda names, work, **options: tried_again.extend(names))
     search(run)
@@ -188,7 +188,7 @@ def test_ctrl_c_keeps_the_cells_that_are_complete(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_study_in_earnest(cluster, tmp_path):
-    """Images in which the label shows as brightness; the best rate's AUC comes out again when it is trained alone."""
+    """The label shows as brightness; training with the best rate alone gives the same AUC again."""
     study = study_of(
         backbones=["dinov2-tiny"],
         strategies=["classifier_only", {"name": "partial", "blocks": 1}],

@@ -33,7 +33,7 @@ def eye():
 
 @pytest.fixture
 def row(tmp_path, eye):
-    """The row of that eye's image, its four masks written as PNG."""
+    """The row of that eye's image, with its four masks written as PNG."""
     Image.fromarray(eye.rgb).save(tmp_path / "eye.png")
     for mask in MASKS:
         Image.fromarray(getattr(eye, mask).astype(np.uint8) * 255).save(tmp_path / f"{mask}.png")
@@ -60,7 +60,7 @@ def rewrite(path, change):
 
 
 def second_chunk_damaged(path):
-    """A PNG of several data chunks, the name of the second damaged."""
+    """A PNG with several data chunks; the name of the second is damaged."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("PIL.ImageFile.MAXBLOCK", 4096)
         Image.open(path).save(path, compress_level=0)
@@ -219,16 +219,16 @@ def test_reasons_flags_and_notes_are_kept_and_counted(run, tmp_path, eye):
     assert not open_array(run.directory.regions)[1].any()
     assert run.directory.completed("segment")["failed"] == 1
     assert "half of the range" in run.directory.completed("segment")["source"]["inside"]
-    told = vessel_facts(vessels)
-    assert (told["test images without masks"], told["flagged masks turned"]) == ("1", "1 of 8")
-    assert told["optic discs left out"].startswith("1 of 8, the first: disc_mask ")
+    facts = vessel_facts(vessels)
+    assert (facts["test images without masks"], facts["flagged masks turned"]) == ("1", "1 of 8")
+    assert facts["optic discs left out"].startswith("1 of 8, the first: disc_mask ")
 
 
 def test_a_study_without_any_mask_ends_here_and_continues_once_they_are_corrected(run, eye, row):
     run, images = run
     write_parquet(run.directory.cohort, images)
     rewrite(row["artery_mask"], lambda pixels: 255 - pixels)
-    with pytest.raises(UserError, match=r"none of 8 test images has vessel masks .* 0\.png: .* --resume"):
+    with pytest.raises(UserError, match=r"none of 8 test images has usable vessel masks; .* 0\.png: .* --resume"):
         stage.segment(run)
     assert run.directory.completed("segment") is None
     assert pl.read_parquet(run.directory.vessels)["error"].count() == 8

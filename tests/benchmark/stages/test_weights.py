@@ -1,4 +1,4 @@
-"""Weights are found once, recorded, and stay the same for the length of a run."""
+"""Weights are found once, recorded, and stay the same during a run."""
 
 import dataclasses
 import io
@@ -99,9 +99,9 @@ def test_a_run_does_not_go_on_with_other_weights(run_with, file):
     trial = run.directory.trial(trials_of(run.study)[2])
     trial.path.mkdir(parents=True)
     trial.record.write_text("{}")
-    weights(run)  # the same file is no change
+    weights(run)  # the same file is not a change
     save_file(backbones.get("retfound-tiny-untrained").build(seed=6).state_dict(), file)
-    with pytest.raises(UserError, match="began with other weights of retfound-tiny"):
+    with pytest.raises(UserError, match="began with other weights for retfound-tiny"):
         weights(run)
 
 

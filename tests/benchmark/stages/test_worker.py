@@ -1,4 +1,4 @@
-"""What goes wrong with one row of a stream is that row's, whichever step meets it: raising would end the stream."""
+"""An error in one row of a stream stays in that row, whichever step raises it: otherwise it would end the stream."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ ERRORS = {
 
 @pytest.fixture(params=ERRORS.values(), ids=ERRORS)
 def spoil(request, monkeypatch):
-    """Have a function raise the error at its first call, and say how the error reads."""
+    """Make a function raise the error at its first call; returns the error as text."""
 
     def spoil(where, name):
         work, left = getattr(where, name), [request.param]
@@ -70,7 +70,7 @@ def eye(tmp_path_factory):
 
 
 def first_fails(results, reason):
-    """One row for each unit, with the same columns, and the reason in the first alone."""
+    """One row for each unit, with the same columns, and a reason only in the first."""
     first, second = results
     assert reason in first["error"] and "\n" not in first["error"]
     assert second["error"] == ""

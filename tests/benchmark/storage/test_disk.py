@@ -1,4 +1,5 @@
-"""Full and refusing disks. Limits are real: a process's largest size of a file and, for root, a small tmpfs."""
+"""Disks that are full or not writable. The limits are real: the file size limit of a process and, for root, a small
+tmpfs."""
 
 import json
 import os
@@ -48,7 +49,7 @@ CAN_MOUNT = os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], capt
 
 
 def written_under(limit: str, folder: Path) -> tuple[dict[str, str], list[str]]:
-    """What every writer says below a limit that a shell sets first, and what they left in the folder."""
+    """What every writer reports under a limit that a shell has set, and what it leaves in the folder."""
     command = f'{limit} && exec "$0" -c "$1" "$2"'
     if limit.startswith("mount"):
         command = f'exec unshare -m bash -c \'{command}\' "$0" "$1" "$2"'
@@ -71,11 +72,11 @@ def test_a_full_disk_is_one_line_for_every_writer_and_leaves_no_half_file(tmp_pa
 
 
 def test_a_file_that_may_not_be_so_large_is_one_line_for_every_writer(tmp_path):
-    """As a quota or the limit of a batch system."""
+    """As with a quota or the limit of a batch system."""
     said, left = written_under("ulimit -f 3000", tmp_path)
     for name, line in said.items():
         assert line.startswith(f"{tmp_path / name}: File too large: "), name
-        assert "raise the largest size of a file (`ulimit -f`" in line
+        assert "raise the file size limit (`ulimit -f`" in line
     assert left == []
 
 
@@ -91,8 +92,8 @@ def test_what_another_library_says_of_a_full_disk_is_understood(tmp_path):
 def test_another_refusal_names_the_reason(tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "x"
-    told = r"file/x: cannot be written \(Not a directory\); make it writable"
-    with pytest.raises(WriteError, match=told) as caught, writing(path):
+    message = r"file/x: cannot be written \(Not a directory\); make it writable"
+    with pytest.raises(WriteError, match=message) as caught, writing(path):
         path.write_text("")
     assert not isinstance(caught.value, DiskFull)
 

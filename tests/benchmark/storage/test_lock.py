@@ -1,4 +1,4 @@
-"""One run at a time in a folder, whatever became of the one before."""
+"""One run at a time in a folder, however the previous run ended."""
 
 import json
 import os
@@ -71,13 +71,13 @@ def test_a_second_run_is_refused_with_the_first_ones_process(path, other):
     began = json.loads(path.read_text())["since"]
     with pytest.raises(UserError) as caught, hold(path):
         pass
-    told = str(caught.value)
-    assert told.startswith(f"{path.parent} is in use by process {other.pid} on {os.uname().nodename} since {began}: ")
-    assert f"`kill {other.pid}`" in told
-    assert "choose another --out" in told
-    assert len(told.splitlines()) == 1
+    message, host = str(caught.value), os.uname().nodename
+    assert message.startswith(f"{path.parent} has been in use by process {other.pid} on {host} since {began}: ")
+    assert f"`kill {other.pid}`" in message
+    assert "choose another --out" in message
+    assert len(message.splitlines()) == 1
     other.communicate()
-    assert other.returncode == 0, "the first one goes on and ends"
+    assert other.returncode == 0, "the first one continues and ends"
 
 
 def test_the_lock_is_gone_with_its_block(path):
@@ -110,19 +110,19 @@ def test_of_another_machine_only_the_age_counts(path, elsewhere):
     left_behind(path, age=60, pid=1, **elsewhere)
     with pytest.raises(UserError) as caught, hold(path):
         pass
-    told = str(caught.value)
-    assert f"in use by process 1 on {elsewhere.get('host', os.uname().nodename)}" in told
-    assert "last sign of life 60 s ago" in told or "last sign of life 61 s ago" in told
-    assert f"delete {path} (after 10 minutes without a sign of life it is ignored)" in told
+    message = str(caught.value)
+    assert f"in use by process 1 on {elsewhere.get('host', os.uname().nodename)}" in message
+    assert "last sign of life 60 s ago" in message or "last sign of life 61 s ago" in message
+    assert f"delete {path} (it is ignored after 10 minutes without a sign of life)" in message
     left_behind(path, age=601, pid=1, **elsewhere)
     with hold(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
 def test_a_lock_that_says_nothing_counts_for_a_moment(path):
-    """Its holder is about to write, or the disk was full."""
+    """Its holder is about to write it, or the disk was full."""
     path.touch()
-    with pytest.raises(UserError, match="another run starts here at this moment"), hold(path):
+    with pytest.raises(UserError, match="another run is starting here"), hold(path):
         pass
     os.utime(path, (time.time() - 60,) * 2)
     with hold(path):
@@ -171,7 +171,7 @@ def test_of_many_starts_at_the_same_moment_one_holds(path, stale):
 
 def test_a_link_to_nothing_in_its_place_is_one_line(path):
     path.symlink_to("nowhere")
-    with pytest.raises(UserError, match="comes and goes; delete it"), hold(path):
+    with pytest.raises(UserError, match="keeps appearing and disappearing; delete it"), hold(path):
         pass
 
 

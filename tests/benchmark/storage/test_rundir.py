@@ -1,4 +1,4 @@
-"""Who may use a run directory, and files that are whole or not there."""
+"""When a run directory may be used, and files that are complete or absent."""
 
 import json
 from copy import deepcopy
@@ -44,7 +44,7 @@ def directory(tmp_path) -> RunDirectory:
 
 @pytest.fixture
 def finished(directory, study) -> RunDirectory:
-    """A run of which the trial `TRIAL` is complete."""
+    """A run whose trial `TRIAL` is complete."""
     directory.claim(study, resume=False)
     directory.complete("prepare", images=3)
     directory.complete("segment")
@@ -65,13 +65,13 @@ def test_a_claimed_directory_holds_the_configuration_and_room_for_the_log(direct
 
 def test_a_directory_in_use_is_refused_without_resume(directory, study):
     directory.claim(study, resume=False)
-    with pytest.raises(UserError, match=r"holds a run already: add --resume .* or choose another --out"):
+    with pytest.raises(UserError, match=r"already holds a run: add --resume .* or choose another --out"):
         directory.claim(study, resume=False)
     directory.claim(study, resume=True)
 
 
 def test_there_must_be_something_to_resume(directory, study):
-    with pytest.raises(UserError, match="no run to resume; leave --resume out"):
+    with pytest.raises(UserError, match="no run to resume; omit --resume"):
         directory.claim(study, resume=True)
     assert not directory.path.exists()
 
@@ -85,7 +85,7 @@ def test_an_empty_folder_may_be_claimed_either_way(directory, study):
 def test_a_path_that_cannot_be_a_folder_is_one_line(tmp_path, study):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "x"):
-        with pytest.raises(UserError, match=r"cannot be made a run directory .*; choose another --out"):
+        with pytest.raises(UserError, match=r"cannot be used as a run directory .*; choose another --out"):
             RunDirectory(path).claim(study, resume=False)
 
 
@@ -107,14 +107,14 @@ MIXING = {
 
 @pytest.mark.parametrize("section", MIXING)
 def test_what_was_computed_from_may_not_change(finished, study, section):
-    with pytest.raises(UserError, match=f"started with another {section}; choose another --out, or restore"):
+    with pytest.raises(UserError, match=f"started with different values of {section}; restore them, or choose another"):
         finished.claim(changed(study, section, **MIXING[section]), resume=True)
     assert yaml.safe_load(finished.study.read_text(encoding="utf-8")) == study
 
 
 @pytest.mark.parametrize("section", MIXING)
-def test_what_nothing_was_computed_from_may_be_mended(directory, study, section):
-    """A manifest that was refused, for example: the run goes on once it is right."""
+def test_what_nothing_was_computed_from_may_be_corrected(directory, study, section):
+    """For example a manifest that was refused: the run continues once it is correct."""
     directory.claim(study, resume=False)
     now = changed(study, section, **MIXING[section])
     directory.claim(now, resume=True)
@@ -122,18 +122,18 @@ def test_what_nothing_was_computed_from_may_be_mended(directory, study, section)
 
 
 def test_a_run_of_a_version_with_fewer_settings_is_continued(finished, study):
-    """What an earlier version could not write has its default; another value is a change."""
+    """A setting that the earlier version did not have counts as its default; another value is a change."""
     before = yaml.safe_load(finished.study.read_text(encoding="utf-8"))
     del before["cohort"]["positive"], before["statistics"]
     finished.study.write_text(yaml.safe_dump(before), encoding="utf-8")
-    with pytest.raises(UserError, match="started with another cohort"):
+    with pytest.raises(UserError, match="started with different values of cohort"):
         finished.claim(changed(study, "cohort", positive="AMD"), resume=True)
     finished.claim(study, resume=True)
 
 
 def test_every_change_is_named(finished, study):
     now = changed(changed(study, "cohort", max_rejected=0.5), "training", epochs=99)
-    with pytest.raises(UserError, match="another cohort, training;"):
+    with pytest.raises(UserError, match="different values of cohort, training;"):
         finished.claim(now, resume=True)
 
 
@@ -148,7 +148,7 @@ def test_trials_statistics_and_resources_may_change(finished, study):
 def test_a_strategy_that_was_computed_with_may_not_change(finished, study):
     now = deepcopy(study)
     now["strategies"][0] = {"name": "lora", "rank": 2}
-    with pytest.raises(UserError, match=r"another strategies\.lora;"):
+    with pytest.raises(UserError, match=r"different values of strategies\.lora;"):
         finished.claim(now, resume=True)
 
 
@@ -177,7 +177,7 @@ def test_a_backbone_of_any_name_has_folders_of_its_own(directory):
 
 
 class Unwritable:
-    """Breaks off in the middle of writing, as a full disk would."""
+    """Fails in the middle of writing, as on a full disk."""
 
     def __str__(self) -> str:
         raise OSError("no space left on device")
@@ -227,7 +227,7 @@ def test_arrays_come_back_as_they_were_written(tmp_path):
 
 
 def test_paths_in_the_folder_move_with_it(tmp_path):
-    """Files of a synthetic cohort lie there; a moved run finds them, and others where they are."""
+    """A moved run finds the files of its synthetic cohort in its folder, and other files where they are."""
     before, after = RunDirectory(tmp_path / "a [1]"), RunDirectory(tmp_path / "b")
     none = [None, None]
     table = pl.DataFrame(
@@ -267,14 +267,14 @@ def test_a_folder_of_any_name_is_that_folder(tmp_path, study, name):
     write_parquet(directory.cohort, pl.DataFrame({"image": [name]}))
     assert read_parquet(directory.cohort)["image"].to_list() == [name]
     write_array(directory.embeddings("x").entry, np.zeros((1, 1), np.int64))
-    with pytest.raises(UserError, match="another training"):
+    with pytest.raises(UserError, match="different values of training"):
         directory.claim(changed(study, "training", epochs=99), resume=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted({"r1", name})
     assert not any((tmp_path / "r1").iterdir())
 
 
 def test_a_name_that_is_no_text_can_be_written(tmp_path):
-    """A byte of a file's name that is not UTF-8."""
+    """A file name with a byte that is not UTF-8."""
     write_text(tmp_path / "page.html", "name: \udcff\n")
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == "name: \\udcff\n"
     write_json(tmp_path / "a.json", {"name": "\udcff"})

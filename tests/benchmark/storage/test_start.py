@@ -1,4 +1,4 @@
-"""What a start leaves behind that fails, is ended, or finds another run."""
+"""What a start leaves behind if it fails, is ended, or finds another run."""
 
 import errno
 import signal
@@ -48,7 +48,7 @@ def directory(tmp_path) -> RunDirectory:
 
 
 def fails(directory: RunDirectory, error: BaseException, claim: bool, log: str = "") -> BaseException:
-    """The error as it comes out of a start with that error inside."""
+    """The error that a start raises if its block raises this error."""
     with pytest.raises(type(error)) as caught, started(directory, STUDY, resume=False):
         with directory.log.open("a") as file:
             file.write(log)
@@ -92,7 +92,7 @@ def test_a_fault_of_the_program_leaves_its_traceback_in_the_log(directory):
     assert directory.log.read_text().endswith("ValueError: a slip\n")
     again = RunDirectory(directory.path.with_name("y"))
     assert not hasattr(fails(again, UserError("a fault of the input"), claim=True), "__notes__")
-    assert again.log.read_text() == "", "a line says it all"
+    assert again.log.read_text() == "", "one line is enough"
 
 
 def test_a_run_in_use_is_refused_and_left_alone(directory):
@@ -100,17 +100,17 @@ def test_a_run_in_use_is_refused_and_left_alone(directory):
         directory.claim(STUDY, resume=False)
         before = sorted(directory.path.rglob("*"))
         for resume in (False, True):
-            with pytest.raises(UserError, match="is in use by process"), started(directory, STUDY, resume=resume):
+            with pytest.raises(UserError, match="has been in use by process"), started(directory, STUDY, resume=resume):
                 pass
         assert sorted(directory.path.rglob("*")) == before
-    with pytest.raises(UserError, match="holds a run already"), started(directory, STUDY, resume=False):
+    with pytest.raises(UserError, match="already holds a run"), started(directory, STUDY, resume=False):
         pass
     with started(directory, STUDY, resume=True):
         pass
 
 
 def test_the_log_of_a_run_that_starts_is_left_alone(directory):
-    """Before it has claimed the folder; the log may not be there yet when the second one looks."""
+    """Before it has claimed the folder; the log may not exist yet when the second one looks."""
     with started(directory, STUDY, resume=False):
         for made in (False, True):
             if made:
@@ -123,9 +123,9 @@ def test_the_log_of_a_run_that_starts_is_left_alone(directory):
 
 
 def test_a_full_disk_that_ray_met_names_the_folder(directory):
-    """Ray Tune writes its books there, and its error names no file."""
-    told = rf"^{directory.path}: No space left on device; make space and add --resume"
-    with pytest.raises(DiskFull, match=told), started(directory, STUDY, resume=False):
+    """Ray Tune writes its files there, and its error names no file."""
+    message = rf"^{directory.path}: No space left on device; make space and add --resume"
+    with pytest.raises(DiskFull, match=message), started(directory, STUDY, resume=False):
         directory.claim(STUDY, resume=False)
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -142,7 +142,10 @@ def test_what_cannot_be_a_folder_is_one_line(tmp_path, out):
     (tmp_path / "loop").symlink_to("loop")
     before = sorted(tmp_path.iterdir())
     run = started(RunDirectory(tmp_path / out), STUDY, resume=False)
-    with pytest.raises(UserError, match=r"cannot be made a run directory \(.+\); choose another --out") as caught, run:
+    with (
+        pytest.raises(UserError, match=r"cannot be used as a run directory \(.+\); choose another --out") as caught,
+        run,
+    ):
         pass
     assert len(str(caught.value).splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
@@ -150,7 +153,7 @@ def test_what_cannot_be_a_folder_is_one_line(tmp_path, out):
 
 @pytest.fixture(params=["SIGTERM", "SIGHUP"])
 def name(request) -> Iterator[str]:
-    """Of a signal that ends a process which is started now, also where the tests themselves run under nohup."""
+    """The name of a signal that ends a new process, even if the tests themselves run under nohup."""
     number = getattr(signal, request.param)
     before = signal.signal(number, signal.SIG_DFL)
     yield request.param

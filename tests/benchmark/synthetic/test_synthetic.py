@@ -1,4 +1,4 @@
-"""The synthetic cohort: reproducible, of the set strength, and with its signal where the configuration says."""
+"""The synthetic cohort is reproducible, with the set strength, and its signal is where the configuration puts it."""
 
 import csv
 from dataclasses import replace
@@ -72,9 +72,9 @@ def test_the_disc_is_pale_round_and_on_the_nasal_side():
         assert sign * (columns.mean() - middle) > 0.3 * 112
         assert np.ptp(rows) == pytest.approx(np.ptp(columns), rel=0.25)
         off_vessels = ~(drawn.artery | drawn.vein)
-        beside = (_dilated(drawn.disc, 12) & ~_dilated(drawn.disc, 4)) & off_vessels
+        around = (_dilated(drawn.disc, 12) & ~_dilated(drawn.disc, 4)) & off_vessels
         green = drawn.rgb[..., 1].astype(float)
-        assert green[drawn.disc & off_vessels].mean() > green[beside].mean() + 20
+        assert green[drawn.disc & off_vessels].mean() > green[around].mean() + 20
 
 
 def test_masks_lie_in_the_field_of_view_and_on_dark_vessels():
@@ -114,7 +114,7 @@ def test_the_disc_is_nasal(eye, nasal):
 
 def test_severity_in_vessels_changes_nothing_away_from_the_arteries():
     cohort = replace(SMALL, image_size=320)
-    # A vein is nicked up to 4 pixels from its crossing, and blur carries that on.
+    # A vein is nicked up to 4 pixels from its crossing, and blur spreads the nick.
     for low_quality, reach_of_blur in ((False, 7), (True, 15)):
         mild, severe = (draw_eye(cohort, "p0002", "left", s, low_quality) for s in (-2.0, 3.0))
         assert np.array_equal(mild.vein, severe.vein)
@@ -160,7 +160,7 @@ def test_severe_arteries_reflect_and_nick_the_veins_they_cross():
     near = _dilated(severe.vein & severe.artery, 3) & severe.vein & ~_dilated(mild.artery | severe.artery, 1)
     green = [eye.rgb[..., 1].astype(float) for eye in (mild, severe)]
     assert near.sum() > 100
-    assert (green[1] > green[0])[near].mean() > 0.85  # less blood to be seen
+    assert (green[1] > green[0])[near].mean() > 0.85  # less visible blood
     healthy, silver = artery_profile(0.0), artery_profile(1.0)
     assert silver[-1][0] > 2 * healthy[-1][0]  # the pale line is wider
     assert silver[-1][1] < healthy[-1][1]

@@ -1,4 +1,4 @@
-"""Which caches the disk budget allows, and what is read from them."""
+"""Which caches fit into the disk budget, and what is read from them."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_strategies_that_train_the_whole_model_have_no_cache():
     assert frozen_fronts(study_of(100), "dinov2-vit-g14") == [38, 40]
 
 
-# 1,000 images, 700 of them for training with 4 views: 3,100 entries. RETFound's tokens take 197 * 1024 * 2 bytes an
+# 1,000 images, 700 of them for training with 4 views: 3,100 entries. RETFound's tokens take 197 * 1024 * 2 bytes per
 # entry, 1.16 GiB together, DINOv2's 257 * 1536 * 2 bytes, 2.28 GiB; pooled features 16 MiB together. Those of the 200
 # test images, entering the last block, take 0.075 and 0.147 GiB.
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_the_test_images_alone_may_fit_where_all_do_not():
     ],
 )
 def test_where_an_explanation_starts(strategy, explain, cached, begin):
-    """Never behind what was trained, never behind the method's own block."""
+    """Never after the first trained block, never after the method's first block."""
     study = study_of(100, backbones=["retfound-vit-l16"], explain=explain)
     (trial,) = (trial for trial in trials_of(study) if trial.strategy.name == strategy)
     assert explained_from(study, trial, cached) == begin

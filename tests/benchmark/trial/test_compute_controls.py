@@ -1,4 +1,4 @@
-"""The controls of a trial in a run directory made by hand, without Ray; under Ray they run in test_pipeline.py."""
+"""The controls of a trial in a run directory made by hand, without Ray; test_pipeline.py runs them under Ray."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ def explained(tmp_path):
 
 
 def read(explained, name):
-    """The control's JSON, which is plain: NaN would be refused."""
+    """The control's JSON, read strictly: NaN would be refused."""
 
     def refuse(constant):
         raise AssertionError(f"{constant} in JSON")
@@ -90,7 +90,7 @@ def test_one_patient_with_vessels_has_nobody_to_exchange_them_with(explained):
     write_array(explained.directory.regions, planes)
     found = read(explained, "vessel_permutation")["vessel_ratio"]
     assert "fewer than two patients have a mask of vessel" in found["reason"]
-    assert 0 < found["turned"]["p_value"] <= 1, "but can be turned"
+    assert 0 < found["turned"]["p_value"] <= 1, "but its vessels can be rotated"
     row = build(explained.directory, [explained.trial], Statistics(resamples=100)).trials.row(0, named=True)
     assert (row["vessel_ratio_null"], row["vessel_ratio_over_null"]) == (None, None)
     assert row["vessel_ratio_turned"] == found["turned"]["null"]
@@ -98,7 +98,7 @@ def test_one_patient_with_vessels_has_nobody_to_exchange_them_with(explained):
 
 @pytest.mark.parametrize("explained_class", [0, 1])
 def test_maps_of_the_other_class_are_compared_with_chance(tmp_path, explained_class):
-    """Made once more here, of the class that the study does not explain."""
+    """The maps are made again here, for the class that the study does not explain."""
     study = study_of(controls={"draws": 20}, explain={"target_class": explained_class})
     [explained] = write_explained(study, write_trained(study, tmp_path))
     found = read(explained, "other_class")["vessel_ratio_fov"]
@@ -149,7 +149,7 @@ def test_the_parameter_randomisation_moves_away_and_leaves_the_model_alone(expla
 
 
 def test_maps_of_other_images_are_the_parameter_randomisation_baseline(explained):
-    """Every pair of the four images but those of one patient; left eyes are mirrored."""
+    """Every pair of the four images except pairs of the same patient; left eyes are mirrored."""
     found = read(explained, "parameter_randomisation")["other_images"]
     spread = [0, 3, 6, 9]
     cams = np.load(explained.directory.trial(explained.trial).cams)[spread]
@@ -161,7 +161,7 @@ def test_maps_of_other_images_are_the_parameter_randomisation_baseline(explained
 
 
 def test_the_ratio_of_random_weights_is_that_of_the_last_step(explained):
-    """Of each image the mean over seeds, from maps made once more here, next to the trained model's ratio."""
+    """For each image the mean over seeds, from maps made again here, next to the trained model's ratio."""
     read(explained, "parameter_randomisation")
     folder, spread = explained.directory.trial(explained.trial), [0, 3, 6, 9]
     found = pl.read_parquet(folder.randomised)

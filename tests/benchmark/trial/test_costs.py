@@ -1,4 +1,4 @@
-"""Estimates, held against what PyTorch and the system measure, against arithmetic, and against each other."""
+"""Estimates compared with measurements by PyTorch and the system, with arithmetic, and with each other."""
 
 import itertools
 import json
@@ -46,7 +46,7 @@ FULL, PARTIAL, LORA, CLASSIFIER = (StrategyChoice(name=name) for name in ("full"
 
 @pytest.fixture(scope="module")
 def apart():
-    """A process of its own, in which torch works alike on every processor."""
+    """A separate process, in which torch behaves the same on every processor."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ON_ANY_PROCESSOR.items():
             patch.setenv(name, value)
@@ -83,7 +83,7 @@ def test_memory_of_a_step_is_what_the_system_measures():
         ("openclip-tiny", "partial", 16, True, True),
         ("timm:vit_tiny_patch16_224", "lora", 8, False, True),
     ]
-    # The C library would keep what is freed; so it goes back to the system at once.
+    # The C library would keep freed memory; with this it returns it to the system at once.
     environment = os.environ | ON_ANY_PROCESSOR | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     command = [sys.executable, "-m", "tests.benchmark.training_step", json.dumps(cases)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
@@ -92,7 +92,7 @@ def test_memory_of_a_step_is_what_the_system_measures():
 
 
 def test_blocks_that_differ_are_not_extrapolated():
-    """Adapters in the last block alone: nothing before it is kept."""
+    """Adapters only in the last block: no activations before it are kept."""
     last = StrategyChoice(name="lora", targets=r"blocks\.3\.attn\.qkv")
     assert step_bytes("dinov2-tiny", last, 8, False, False) < 0.5 * step_bytes("dinov2-tiny", LORA, 8, False, False)
 

@@ -40,7 +40,7 @@ def study_of(backbone="dinov2-tiny", strategy="partial", **changes):
 
 @pytest.fixture
 def directory(tmp_path):
-    """28 pictures of noise, positives brighter; the untrained models' weights noted."""
+    """28 images of noise, positives brighter; the untrained models' weights are recorded."""
     run = RunDirectory(tmp_path)
     labels = np.arange(28) % 2
     pixels = np.random.default_rng(0).integers(0, 180, (28, 224, 224, 3))
@@ -81,16 +81,16 @@ def embed(study, run):
 def test_without_a_cache_a_trial_trains_from_images_to_the_same_predictions(directory, backbone, strategy, dtype):
     study = study_of(backbone, strategy, embeddings={"dtype": dtype})
     [trial] = trials_of(study)
-    told = {}
+    scores = {}
     for inputs in ("images", "embeddings"):
         if inputs == "embeddings":
             embed(study, directory)
         train_trial(study, directory, trial, on_epoch=lambda epoch: None)
         noted = json.loads(directory.trial(trial).record.read_text())
         assert noted["inputs"] == inputs
-        told[inputs] = pl.read_parquet(directory.trial(trial).predictions)["score"].to_numpy()
-    assert np.std(told["images"]) > 1e-3, "predictions that all agree would prove nothing"
-    np.testing.assert_allclose(told["embeddings"], told["images"], atol=1e-4)
+        scores[inputs] = pl.read_parquet(directory.trial(trial).predictions)["score"].to_numpy()
+    assert np.std(scores["images"]) > 1e-3, "with equal predictions the test would show nothing"
+    np.testing.assert_allclose(scores["embeddings"], scores["images"], atol=1e-4)
 
 
 @pytest.mark.parametrize("strategy", ["classifier_only", "partial", "lora", "full"])
@@ -113,7 +113,7 @@ TEST = np.arange(24, 28)
 
 
 def keep_test_tokens(study, run, block):
-    """As the stage does, of the test images alone."""
+    """As the stage does, for the test images only."""
     [choice] = study.backbones
     unit = {"backbone": 0, "test": True, "rows": TEST, "views": np.zeros_like(TEST)}
     [result] = EmbedWorker(study, run, [choice], [[]], [[block]])([unit])
@@ -160,12 +160,12 @@ def test_maps_from_the_cache_are_those_from_images(directory, backbone, strategy
     expected = explain(study, directory, trial)
     if cache == "every":
         embed(study, directory)
-    if cache == "test" or blocks == 2:  # then the untrained backbone's, behind what this trial trained
+    if cache == "test" or blocks == 2:  # then the untrained backbone's, after the blocks that this trial trained
         keep_test_tokens(study, directory, block=3)
-    write_array(directory.images, np.zeros((28, 224, 224, 3), np.uint8))  # none of them is read any more
+    write_array(directory.images, np.zeros((28, 224, 224, 3), np.uint8))  # none of them is read now
     found = explain(study, directory, trial)
     maps, plain = (saliency_maps(signed, 224).numpy() for signed in (found, expected))
-    assert plain.std() > 0.05, "flat maps would prove nothing"
+    assert plain.std() > 0.05, "with constant maps the test would show nothing"
     np.testing.assert_allclose(maps, plain, atol=1e-3 if dtype == "float16" else 1e-2)
     for one, other in zip(found, expected, strict=True):
         assert spearmanr(one.flatten(), other.flatten()).statistic > (0.9999 if dtype == "float16" else 0.999)
@@ -187,7 +187,7 @@ def test_a_trial_that_trains_the_whole_model_is_explained_from_images(directory,
     "explanation", [{"block": 1}, {"block": 2}, {"method": "rollout"}, {"method": "input_gradient"}]
 )
 def test_a_cache_of_another_block_is_not_taken_for_this_one(directory, explanation):
-    """It helps where it lies before, and is left where it lies behind."""
+    """An earlier block is used; a later one is not."""
     study = study_of("retfound-tiny", "classifier_only", explain=explanation)
     [trial] = trials_of(study)
     pretend_training(directory, trial)
@@ -226,5 +226,5 @@ def test_the_learning_rate_is_the_searched_one_where_the_study_searches(director
     )
     searching = study_of(search={"candidates": 5})
     assert chosen_learning_rate(searching, directory, trial) == 0.01, (
-        "of equal AUCs the lowest loss, never a failed one"
+        "with equal AUCs the lowest loss, never a failed candidate"
     )

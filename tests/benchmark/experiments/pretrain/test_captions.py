@@ -1,4 +1,4 @@
-"""Captions say what was drawn, in varied words, and nothing of the label."""
+"""Captions describe what was drawn, in varied words, and do not contain the label."""
 
 from dataclasses import replace
 

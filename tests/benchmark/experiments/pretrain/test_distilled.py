@@ -1,4 +1,4 @@
-"""Self-distillation: what the teacher's assignments, the windows and the hidden patches are."""
+"""Self-distillation: the teacher's assignments, the windows and the hidden patches."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The images that miniature models are pre-trained on: those of a study, but of seeds that none has."""
+"""The images for pre-training the miniature models: drawn as in a study, but from seeds that no study uses."""
 
 from pathlib import Path
 

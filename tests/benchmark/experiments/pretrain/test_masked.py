@@ -1,4 +1,4 @@
-"""Masked auto-encoding: what is predicted, from what."""
+"""Masked auto-encoding: what is predicted, and from which patches."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A linear probe finds what is in the features, and nothing where there is nothing."""
+"""A linear probe finds the information in the features, and nothing if there is none."""
 
 import numpy as np
 import torch

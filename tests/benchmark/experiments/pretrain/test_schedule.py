@@ -1,4 +1,4 @@
-"""What the three pre-trainings share."""
+"""The common part of the three pre-trainings."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Fine structure: found where it lies, gathered by patch."""
+"""Fine structure is found in the right place and gathered by patch."""
 
 import numpy as np
 import torch

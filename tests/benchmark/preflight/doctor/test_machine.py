@@ -82,7 +82,7 @@ def test_memory_that_others_hold(monkeypatch, case, statuses):
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.0001")
     for check in (machine.check_free_memory, machine.check_ray):
         (finding,) = check(case())
-        assert (finding.status, "memory of this machine is short" in finding.detail) == (FAIL, True)
+        assert (finding.status, "this machine is short of memory" in finding.detail) == (FAIL, True)
 
 
 def test_few_open_files(statuses):
