@@ -31,8 +31,8 @@ def pytest_runtest_setup() -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference outputs and images beside the checkout; tests that need it skip without it."""
+    """The folder of reference outputs and images next to the checkout; tests that need it skip without it."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        pytest.skip("needs the reference folder ../shared beside the checkout")
+        pytest.skip("needs the reference folder ../shared next to the checkout")
     return folder

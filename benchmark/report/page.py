@@ -29,7 +29,7 @@ from benchmark.report.charts.scatter import scatter
 from benchmark.report.charts.spans import Span
 from benchmark.report.conclusions import cautions, conclusions, planted_found, risk_stated
 from benchmark.report.readable import NOTHING, p_stated, p_value
-from benchmark.study.folder import told_left_out
+from benchmark.study.folder import left_out_text
 from benchmark.study.trials import safe
 from benchmark.tables import csv_text
 from finetune.strategies import STRATEGIES
@@ -178,7 +178,7 @@ def render(content: PageContent) -> str:
         rule=RULE,
         cohort=content.cohort.to_dicts(),
         left_out=content.left_out.head(LEFT_OUT_SHOWN).to_dicts(),
-        files_left_out=told_left_out(content.files_left_out) if content.files_left_out else "",
+        files_left_out=left_out_text(content.files_left_out) if content.files_left_out else "",
     )
 
 

@@ -79,12 +79,12 @@ def _read(folder: Path, positive: str | None) -> Folder:
     if not listed:
         raise UserError(
             f"{folder}: no image in the folders train|val|test/{'|'.join(names)}/"
-            + (f" ({told_left_out(left_out)})" if left_out else "")
+            + (f" ({left_out_text(left_out)})" if left_out else "")
         )
     return Folder(listed, named, dict(sorted(left_out.items())))
 
 
-def told_left_out(left_out: Mapping[str, int]) -> str:
+def left_out_text(left_out: Mapping[str, int]) -> str:
     """Describe how many files of a folder cohort are left out, and why."""
     total = sum(left_out.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())

@@ -11,7 +11,7 @@ from benchmark.errors import UserError
 from benchmark.study import faults
 from benchmark.study.classes import Classes, in_order, with_positive
 from benchmark.study.copies import grouped, look_up
-from benchmark.study.folder import SPLITS, Folder, read_folder, told_left_out
+from benchmark.study.folder import SPLITS, Folder, read_folder, left_out_text
 from benchmark.study.images import IMAGE_SUFFIXES
 from benchmark.study.listing import FILES, OPTIONAL, REQUIRED, is_named_dicom, read_listing, those
 from benchmark.study.spellings import means_nothing, shown, spelling_of
@@ -52,7 +52,7 @@ class Manifest:
             advice = f"; if this is the wrong way round, add --positive {shown(self.classes.negative)}"
             lines.append(f"Classes: {self.classes}{advice if self.classes.doubtful else ''}")
         if self.left_out:
-            lines.append(f"Folders: {told_left_out(self.left_out)}")
+            lines.append(f"Folders: {left_out_text(self.left_out)}")
         if self.copies:
             lines.append(f"Copies of another image of the same patient: {self.copies}; they count as images")
         return lines

@@ -52,7 +52,7 @@ def read_test(directory, which):
 
 
 def turned(split):
-    """Labels of one split the other way round."""
+    """Labels of one split, exchanged."""
     return pl.when(pl.col("split") == split).then(1 - pl.col("label")).otherwise(pl.col("label")).alias("label")
 
 
@@ -77,7 +77,7 @@ def test_rows_columns_and_order(directory):
         assert best[f"{name}_low"] <= best[name] <= best[f"{name}_high"]
     assert best["auc_high"] <= 1
     failed = board.trials.filter(strategy="lora").drop("backbone", "strategy", "seed", "status")
-    assert set(failed.row(0)) == {None}, "a failed cell has no number"
+    assert set(failed.row(0)) == {None}, "a failed trial has no numbers"
 
 
 def test_the_columns_of_every_table_are_those_of_its_schema_with_and_without_cells(directory, tmp_path):
@@ -92,7 +92,7 @@ def test_the_columns_of_every_table_are_those_of_its_schema_with_and_without_cel
 
 
 def test_no_table_holds_nan(directory):
-    """polars writes NaN into a CSV, and sorts it above every number."""
+    """polars writes NaN into a CSV and sorts it above every number."""
     which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     change(folder.saliency, pl.lit(None, dtype=pl.Float64).alias("artery_ratio"))
@@ -103,7 +103,7 @@ def test_no_table_holds_nan(directory):
 
 
 def test_a_picture_of_the_groups(directory):
-    """Two equal cells and one far behind, whatever their order."""
+    """Two equal cells and one that is far worse, in any order."""
     cells = [one_trial("classifier_only"), one_trial("partial"), one_trial("lora")]
     for which, strength in zip(cells, (0.1, 4, 4), strict=True):
         write_trial(directory, which, strength, ratio=1.2)
@@ -144,7 +144,7 @@ def test_delongs_interval_is_over_patients(directory):
 
 
 def test_interval_is_over_patients_not_images(directory):
-    """Two identical images a patient carry one patient's information: the interval must not shrink."""
+    """Two identical images per patient have one patient's information: the interval must not shrink."""
     which = one_trial("lora")
     cohort = pl.read_parquet(directory.cohort)
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
@@ -186,7 +186,7 @@ def test_the_method_moves_the_intervals_and_nothing_else(directory):
 
 
 def test_skewness_is_that_of_the_patients_who_have_ratios(directory):
-    """Each of 40 patients with two images but the first two, who have none, and the third, who has one."""
+    """40 patients with two images each, except the first two, who have none, and the third, who has one."""
     which = one_trial("lora")
     write_trial(directory, which, strength=1.0, ratio=1.2)
     row = only_row(directory, which)
@@ -267,7 +267,7 @@ def test_curves_of_every_cell_and_of_treating_all(directory):
 
 
 def test_controls_that_were_made(directory):
-    """Erasure over the images that could be erased, here all but those of two patients."""
+    """Erasure over the images that could be erased, here all except those of two patients."""
     which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     assert only_row(directory, which)["n_erased"] is None
@@ -318,7 +318,7 @@ def test_controls_that_were_made(directory):
 
 
 def test_a_cell_depends_on_vessels_only_where_its_auc_falls(directory):
-    """A control on which the AUC rises makes the difference large, though nothing is lost without vessels."""
+    """A control on which the AUC rises makes the difference large, although the AUC does not fall without vessels."""
     which = one_trial("lora")
     folder = write_trial(directory, which, strength=0.5, ratio=1.2)
     scores = pl.read_parquet(folder.predictions).filter(split="test")
@@ -419,7 +419,7 @@ def test_two_cells_have_no_rank_correlation_worth_a_number(directory):
     ],
 )
 def test_risks_are_scores_without_the_balancing_of_training(directory, balance, method, line):
-    """One in four training images is positive; calls and ranks are of the scores."""
+    """One in four training images is positive; calls and ranks use the scores."""
     which = one_trial("lora")
     folder = write_trial(directory, which, strength=1.0, ratio=1.2)
     _add_training(directory)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.study.folder import read_folder, told_left_out
+from benchmark.study.folder import read_folder, left_out_text
 
 
 def made(root, *files):
@@ -27,7 +27,7 @@ def test_what_torchvision_takes_is_taken(tmp_path):
             (os.path.relpath(path, tmp_path), label) for path, label in datasets.ImageFolder(tmp_path / split).samples
         }
         assert {(p.image, p.label) for p in found.listed if p.split == split} == theirs
-    assert told_left_out(found.left_out) == "3 files left out: 3 with the ending .txt"
+    assert left_out_text(found.left_out) == "3 files left out: 3 with the ending .txt"
 
 
 def test_classes_of_another_case_in_a_split_are_shown(tmp_path):
