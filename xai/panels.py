@@ -20,7 +20,8 @@ from xai.saliency import vessel_saliency
 _BLOCK = 64  # images per block: 26 MB of maps at 224x224
 _INK, _QUIET, _PAPER = (29, 28, 26), (93, 89, 82), (255, 255, 255)
 _LEFT_OUT = (86, 92, 100)  # a cool grey, which inferno does not contain; black would look like its zero
-_ARTERY, _VEIN, _LINE = (240, 112, 100), (116, 170, 245), (205, 212, 220)
+ARTERY_COLOUR, VEIN_COLOUR = (240, 112, 100), (116, 170, 245)
+_LINE = (205, 212, 220)
 _MIDDLE, _ENGRAVED = (221, 81, 58), (122, 45, 32)  # inferno at 0.6, plain and engraved
 _DENSE = 0.25  # share of the image inside the line on mean maps
 _ENGRAVING, _DEEPEST = 1.6, 0.45  # contrast of engraved vessels, and the maximum share by which they darken a map
@@ -219,8 +220,8 @@ def panel(
     tiles = [
         _Tile("Original", "", image),
         _Tile(method, "", _blend(overlay(image, saliency, share["fov"], top), _plain(heat, _LINE), edge)),
-        _Tile("Artery mask", artery, inside("artery", _plain(heat, _ARTERY))),
-        _Tile("Vein mask", vein, inside("vein", _plain(heat, _VEIN))),
+        _Tile("Artery mask", artery, inside("artery", _plain(heat, ARTERY_COLOUR))),
+        _Tile("Vein mask", vein, inside("vein", _plain(heat, VEIN_COLOUR))),
         *(
             _Tile(caption, _mean(means[region]), inside(region, heat))
             for region, caption in (

@@ -24,7 +24,9 @@
     trials/<trial>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
                                    mean_cam.png, figures/; vessel_permutation.json, vessel_permutation.parquet,
                                    other_class.json, other_class.parquet, parameter_randomisation.json,
-                                   parameter_randomisation.parquet, erasure.parquet; failed.txt where it failed
+                                   parameter_randomisation.parquet, erasure.parquet; failed.txt where it failed;
+                                   index.html, browser.js: its page, and what the page's image browser reads
+    browser/                       images/ and masks/ of the test images, which all image browsers share
     leaderboard.csv|parquet|html|tex, results.json; mean_image.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
     repeatability.csv; planted.csv for a synthetic cohort
@@ -152,6 +154,16 @@ class TrialDirectory:
         return self.path / f"{name}.failed.txt"
 
     @property
+    def page(self) -> Path:
+        """The trial in detail; what it loads lies in the run directory."""
+        return self.path / "index.html"
+
+    @property
+    def browser(self) -> Path:
+        """What the page's image browser reads: values and maps of the test images, as a script."""
+        return self.path / "browser.js"
+
+    @property
     def record(self) -> Path:
         """How the trial was trained; written last, so training is complete if it exists."""
         return self.path / "trial.json"
@@ -246,6 +258,11 @@ class RunDirectory:
     @property
     def vessels(self) -> Path:
         return self.path / "vessels" / "vessels.parquet"
+
+    @property
+    def browser(self) -> Path:
+        """`images/` and `masks/` of the test images, for the image browsers of all trials."""
+        return self.path / "browser"
 
     @property
     def disc(self) -> Path:

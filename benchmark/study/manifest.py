@@ -11,7 +11,7 @@ from benchmark.errors import UserError
 from benchmark.study import faults
 from benchmark.study.classes import Classes, in_order, with_positive
 from benchmark.study.copies import grouped, look_up
-from benchmark.study.folder import SPLITS, Folder, read_folder, left_out_text
+from benchmark.study.folder import SPLITS, Folder, left_out_text, read_folder
 from benchmark.study.images import IMAGE_SUFFIXES
 from benchmark.study.listing import FILES, OPTIONAL, REQUIRED, is_named_dicom, read_listing, those
 from benchmark.study.spellings import means_nothing, shown, spelling_of

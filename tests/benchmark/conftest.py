@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.benchmark.chromium import browser  # noqa: F401 (a fixture)
+
 # Ray reads its token once per process. It is set before Ray is imported, so every node and driver of the tests shares
 # it, and the token in the user's home is neither read nor written.
 os.environ["RAY_AUTH_MODE"] = "token"

@@ -1,48 +1,22 @@
 """leaderboard.html and the page over several runs, as displayed by headless Chromium."""
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from benchmark.report import overview
 from benchmark.report.page import render
+from tests.benchmark.chromium import PATIENCE, RULES
 from tests.benchmark.lab_results import results_of
 from tests.benchmark.page_content import ATTACK, STRATEGIES, attacked, content_in, full_content_in
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--no-sandbox",  # in a container the tests run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PHONE, TABLET, DESK = 390, 820, 1440
 PAPER = 688  # A4 between its margins of 14 mm, in CSS pixels
-PATIENCE = 300_000  # milliseconds until a state must be reached; Playwright's 5 to 30 s are too short
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 Visit = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        missing = f"needs a browser, one of {', '.join(PROGRAMS)}: apt-get install chromium"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=FLAGS, timeout=PATIENCE)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.study.folder import read_folder, left_out_text
+from benchmark.study.folder import left_out_text, read_folder
 
 
 def made(root, *files):
