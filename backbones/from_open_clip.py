@@ -12,8 +12,8 @@ from timm.layers import LayerNorm
 
 from backbones.backbone import Backbone
 from backbones.loading import State
+from backbones.naming import did_you_mean
 from backbones.open_clip_layout import image_encoder, published_by_open_clip
-from backbones.spelling import did_you_mean
 
 PREFIX = "open_clip:"
 # timm's CLIP encoder; all options in which CLIP models differ are overridden.

@@ -10,7 +10,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 
 from backbones.backbone import Backbone
 from backbones.hub import HubFile
-from backbones.spelling import did_you_mean
+from backbones.naming import did_you_mean
 
 PREFIX = "timm:"
 

@@ -2,9 +2,9 @@
 
 from backbones import from_open_clip, from_timm
 from backbones.backbone import Backbone
-from backbones.spelling import did_you_mean
+from backbones.naming import Registry
 
-_BACKBONES: dict[str, Backbone] = {}
+_BACKBONES: Registry[Backbone] = Registry("backbone")
 _SOURCES = {from_timm.PREFIX: from_timm.from_timm, from_open_clip.PREFIX: from_open_clip.from_open_clip}
 
 
@@ -14,10 +14,7 @@ def register(backbone: Backbone) -> Backbone:
     Raises:
         ValueError: the name is already registered.
     """
-    if backbone.name in _BACKBONES:
-        raise ValueError(f"backbone {backbone.name} is registered twice; give one of them another name")
-    _BACKBONES[backbone.name] = backbone
-    return backbone
+    return _BACKBONES.register(backbone.name, backbone)
 
 
 def names() -> list[str]:
@@ -36,13 +33,11 @@ def get(name: str) -> Backbone:
         ValueError: the name is unknown (the message names similar ones), or the model is not a plain vision
             transformer.
     """
-    if name in _BACKBONES:
-        return _BACKBONES[name]
     for prefix, source in _SOURCES.items():
         if name.startswith(prefix):
             return source(name.removeprefix(prefix))
-    hint = did_you_mean(name, names(), f"known: {', '.join(names())}")
-    raise ValueError(
-        f"backbone {name!r} is unknown; {hint} "
-        "(timm:<model> and open_clip:<model>/<tag> name any of their vision transformers)"
-    )
+    try:
+        return _BACKBONES.find(name)
+    except ValueError as error:
+        others = "timm:<model> and open_clip:<model>/<tag> name any of their vision transformers"
+        raise ValueError(f"{error} ({others})") from None

@@ -1,10 +1,9 @@
 """Fine-tuning strategies: each selects the parameters of a model that train.
 
 A strategy is a dataclass whose fields are its options. `STRATEGIES` maps the names in a configuration to the classes.
-To add a strategy, write a class and add an entry.
+To add a strategy, write a class and register it.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from torch import nn
 
 from backbones import Backbone
 from backbones.loading import listed
+from backbones.naming import Registry
 
 
 class Strategy(Protocol):
@@ -250,9 +250,9 @@ class Full:
         return model.requires_grad_(True)
 
 
-STRATEGIES: dict[str, type[ClassifierOnly | Partial | Lora | Full]] = {
-    kind.name: kind for kind in (ClassifierOnly, Partial, Lora, Full)
-}
+STRATEGIES: Registry[type[ClassifierOnly | Partial | Lora | Full]] = Registry("strategy")
+for _kind in (ClassifierOnly, Partial, Lora, Full):
+    STRATEGIES.register(_kind.name, _kind)
 
 
 def open_strategy(name: str, **options: Any) -> Strategy:
@@ -265,11 +265,7 @@ def open_strategy(name: str, **options: Any) -> Strategy:
     Raises:
         ValueError: the name or an option is unknown (the message lists the known ones), or a value is out of range.
     """
-    if name not in STRATEGIES:
-        near = difflib.get_close_matches(name, STRATEGIES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(STRATEGIES)}"
-        raise ValueError(f"strategy {name!r} is unknown; {hint}")
-    kind = STRATEGIES[name]
+    kind = STRATEGIES.find(name)
     known = [field.name for field in fields(kind)]
     unknown = sorted(set(options) - set(known))
     if unknown:

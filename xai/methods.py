@@ -17,7 +17,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from backbones.spelling import did_you_mean
+from backbones.naming import Registry
 from xai.gradcam import at_target_layer, gradcam
 from xai.input_gradient import input_gradient
 from xai.rollout import rollout
@@ -39,7 +39,6 @@ WHOLE = {
     "rollout": (rollout, "attention of every block"),
     "input_gradient": (input_gradient, "pixels of the image"),
 }
-METHODS = ("gradcam", *LIBRARY, *WHOLE)
 UNFIT = {
     "ablationcam": "it sets an ablated channel to -1e7, which no norm can output, and needs a pass per channel",
     "scorecam": "it masks the image by every channel in turn, which takes hundreds of passes for one map",
@@ -115,23 +114,22 @@ def open_method(name: str, block: int = -1) -> Method:
             do not suit vision transformers (the message states the reason), or a block is given for a method of
             `WHOLE`, which uses all blocks.
     """
-    if name in WHOLE:
-        if block != -1:
-            raise ValueError(f"{name} uses every block: leave out block {block}")
-        explain, layer = WHOLE[name]
-        return Method(name, explain, None, layer)
-    layer = f"blocks[{block}].norm1"
-    if name == "gradcam":
-        return Method(name, partial(gradcam, block=block), block, layer)
-    if name in LIBRARY:
-        return Method(name, partial(_by_library, LIBRARY[name], block), block, layer)
     if name in UNFIT:
         raise ValueError(f"explanation method {name} is not offered: {UNFIT[name]}; known: {', '.join(METHODS)}")
-    hint = did_you_mean(name.lower(), METHODS, f"known: {', '.join(METHODS)}")
-    raise ValueError(f"explanation method {name!r} is unknown; {hint}")
+    return METHODS.find(name)(block)
 
 
-def _by_library(kind: str, block: int, model: VisionTransformer, tokens: Tensor, target_class: int) -> Tensor:
+def _at_block(name: str, explain: Callable[..., Tensor], block: int) -> Method:
+    return Method(name, partial(explain, block=block), block, f"blocks[{block}].norm1")
+
+
+def _over_all(name: str, explain: Callable[..., Tensor], layer: str, block: int) -> Method:
+    if block != -1:
+        raise ValueError(f"{name} uses every block: leave out block {block}")
+    return Method(name, explain, None, layer)
+
+
+def _by_library(kind: str, model: VisionTransformer, tokens: Tensor, target_class: int, block: int) -> Tensor:
     import pytorch_grad_cam  # imports matplotlib, which `gradcam` does not need
 
     # The library needs a model for its hooks and sets it to eval mode, so it gets a dummy.
@@ -149,3 +147,12 @@ def _by_library(kind: str, block: int, model: VisionTransformer, tokens: Tensor,
         )
         maps[whole] = torch.from_numpy(found).to(maps)
     return maps
+
+
+# Name in a configuration -> opens the method for a block.
+METHODS: Registry[Callable[[int], Method]] = Registry("explanation method")
+METHODS.register("gradcam", partial(_at_block, "gradcam", gradcam))
+for _name, _kind in LIBRARY.items():
+    METHODS.register(_name, partial(_at_block, _name, partial(_by_library, _kind)))
+for _name, (_explain, _layer) in WHOLE.items():
+    METHODS.register(_name, partial(_over_all, _name, _explain, _layer))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from backbones.spelling import did_you_mean
+from backbones.naming import did_you_mean
 from benchmark.study.spellings import shown, spelling_of
 
 _OF_NO_DISEASE = frozenset(

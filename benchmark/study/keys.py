@@ -144,7 +144,7 @@ def _replaced(old: Any, key: Key, value: Any) -> Any:
 
 def _unknown(dotted: str, known: Mapping[str, Key], values: Any) -> str:
     """Explain why a key is unknown and suggest the nearest known key, if possible one with the same last part."""
-    from backbones.spelling import did_you_mean  # imports torch
+    from backbones.naming import did_you_mean  # imports torch
 
     same = [other for other in known if other.rpartition(".")[2] == dotted.rpartition(".")[2]]
     hint = did_you_mean(dotted, same or known, f"known: {', '.join(key for key in known if '.' not in key)}")

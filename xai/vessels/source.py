@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from backbones.naming import Registry
 from xai.crop import Square, coverage
 
 
@@ -90,7 +91,7 @@ class ChecksImages(Protocol):
 
 Factory = Callable[[Path | None, int | None, str], VesselSource]
 
-_FACTORIES: dict[str, Factory] = {}
+SOURCES: Registry[Factory] = Registry("vessel source")
 
 
 def vessel_source(name: str) -> Callable[[Factory], Factory]:
@@ -103,18 +104,12 @@ def vessel_source(name: str) -> Callable[[Factory], Factory]:
         ValueError: the name is already registered.
     """
 
-    def register(factory: Factory) -> Factory:
-        if name in _FACTORIES:
-            raise ValueError(f"vessel source {name!r} is registered twice: give one of them another name")
-        _FACTORIES[name] = factory
-        return factory
-
-    return register
+    return partial(SOURCES.register, name)
 
 
 def source_names() -> list[str]:
     """The registered names, in alphabetical order."""
-    return sorted(_FACTORIES)
+    return sorted(SOURCES)
 
 
 def open_source(name: str, weights: Path | None = None, size: int | None = None, device: str = "cpu") -> VesselSource:
@@ -129,11 +124,7 @@ def open_source(name: str, weights: Path | None = None, size: int | None = None,
     Raises:
         ValueError: there is no source of this name, or the weights are missing or do not belong to the source.
     """
-    if name not in _FACTORIES:
-        close = get_close_matches(name, _FACTORIES, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"unknown vessel source {name!r}: {hint}known: {', '.join(source_names())}")
-    return _FACTORIES[name](weights, size, device)
+    return SOURCES.find(name)(weights, size, device)
 
 
 def regions(masks: VesselMasks, fov: np.ndarray, square: Square, size: int) -> np.ndarray:

@@ -186,7 +186,7 @@ def test_the_cost_of_a_search_is_estimated():
     [
         ({"source": "wnet"}, "vessel source 'wnet' needs weights: name the .safetensors file"),
         ({"source": "wnet", "weights": "/gone.safetensors"}, "/gone.safetensors: "),
-        ({"source": "mask"}, "unknown vessel source 'mask': did you mean 'masks'?"),
+        ({"source": "mask"}, "vessel source 'mask' is unknown; did you mean masks"),
     ],
 )
 def test_a_vessel_source_that_is_not_available(vessels, reason):
