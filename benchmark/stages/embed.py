@@ -3,6 +3,7 @@
 The same pass keeps the block inputs from which explanations of the test images start."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from finetune.inputs import Images, batches, plan_rows, plan_views
 
 def embed(run: Run) -> None:
     """Fill `embeddings/`; existing files are kept, and what exceeds the budget is left out."""
+    # 1. Plan: what of the cache fits, is missing, and will be read.
     cohort = read_parquet(run.directory.cohort)
     train, test = (of_split(cohort, split)["row"].to_numpy() for split in ("train", "test"))
     images = len(open_array(run.directory.images))
@@ -39,27 +41,9 @@ def embed(run: Run) -> None:
     if not wanted:
         run.reporter.skip("embed", "complete, or every strategy trains the whole model")
         return
-    # The file of each block, and the index in it of each view of each row.
-    targets = {
-        (choice.name, block): (run.directory.embeddings(choice.name).block(block), entry)
-        for choice in wanted
-        for block in missing.every[choice.name]
-    } | {
-        (choice.name, block): (run.directory.embeddings(choice.name).test(block), plan_rows(images, test))
-        for choice in wanted
-        for block in missing.test[choice.name]
-    }
-    rows, views = np.nonzero(entry >= 0)
-    tested = np.isin(rows, test)
-    size = run.study.resources.batch_size
-    # One backbone after another, so that an actor builds each model once; test images separately, because they may
-    # pass through more blocks.
-    units: list[Row] = [
-        {"backbone": index, "test": part is tested, "rows": rows[part][batch], "views": views[part][batch]}
-        for index, choice in enumerate(wanted)
-        for part in ((tested, ~tested) if missing.every[choice.name] else (tested,))
-        for batch in batches(part.sum(), size)
-    ]
+
+    # 2. Stream the views through the backbones.
+    units = _units(entry, test, [bool(missing.every[choice.name]) for choice in wanted], run.study.resources.batch_size)
     options = {
         "study": run.study,
         "directory": run.directory,
@@ -67,36 +51,88 @@ def embed(run: Run) -> None:
         "blocks": [missing.every[choice.name] for choice in wanted],
         "test_blocks": [missing.test[choice.name] for choice in wanted],
     }
-    stores: dict[tuple[str, int], ArrayFile] = {}
-    failed: dict[tuple[str, int], str] = {}
+    writer = _Writer(run.directory, missing, entry, plan_rows(images, test))
     with run.reporter.stage("embed", sum(len(unit["rows"]) for unit in units), "views") as stage:
         for result in stream(units, [run.batched(EmbedWorker, options)], batch_size=1, on_wait=stage.note):
-            name, block, values = wanted[int(result["backbone"])].name, int(result["block"]), result["values"]
-            if result["error"]:
-                failed.setdefault((name, block), str(result["error"]))
-                continue
-            file, table = targets[name, block]
-            if (name, block) not in stores:
-                shape = (int(table.max()) + 1, *result["shape"].tolist())
-                stores[name, block] = create_array(EmbeddingDirectory.draft(file), shape, values.dtype)
-            entries = table[result["rows"], result["views"]]
-            stores[name, block][entries] = values.reshape(len(entries), *result["shape"])
-            stage.say(name)
-            stage.advance(len(entries) / len(missing.blocks(name) if result["test"] else missing.every[name]))
-    for trial in run.trials():
-        reason = failed.get((trial.backbone.name, WHOLE))
-        if reason is not None:
-            run.fail(trial, f"embed: {reason}")
-    for (name, block), store in stores.items():
-        if {(name, WHOLE), (name, block)} & failed.keys():
-            continue
-        store.flush()
-        file, _ = targets[name, block]
-        write_array(run.directory.embeddings(name).entry, entry)
-        EmbeddingDirectory.draft(file).rename(file)
-    for (name, block), reason in failed.items():
+            name = wanted[int(result["backbone"])].name
+            written = writer.write(name, result)
+            if written:
+                stage.say(name)
+                stage.advance(written / len(missing.blocks(name) if result["test"] else missing.every[name]))
+
+    # 3. Complete the files, and note what failed.
+    writer.finish()
+    for (name, block), reason in writer.failed.items():
         if block != WHOLE:
             run.reporter.console.print(f"{escape(name)} is explained from images or an earlier block: {escape(reason)}")
+    for trial in run.trials():
+        reason = writer.failed.get((trial.backbone.name, WHOLE), "")
+        if reason:
+            run.fail(trial, f"embed: {reason}")
+
+
+def _units(entry: np.ndarray, test: np.ndarray, every: list[bool], size: int) -> list[Row]:
+    """The batches of work, one backbone after another, so that an actor builds each model once.
+
+    Test images come separately, because they may pass through more blocks.
+
+    Args:
+        entry: as `EmbeddingDirectory.entry`; views that it has are computed.
+        test: rows of the test images.
+        every: for each backbone, whether a block of all images is missing; else test images alone are computed.
+        size: views in a batch.
+    """
+    rows, views = np.nonzero(entry >= 0)
+    tested = np.isin(rows, test)
+    return [
+        {"backbone": index, "test": part is tested, "rows": rows[part][batch], "views": views[part][batch]}
+        for index, all_images in enumerate(every)
+        for part in ((tested, ~tested) if all_images else (tested,))
+        for batch in batches(part.sum(), size)
+    ]
+
+
+class _Writer:
+    """Writes results into drafts, which become the files of the cache at the end.
+
+    Attributes:
+        failed: (backbone, block) -> the first error; the block is `WHOLE` if all blocks of the backbone failed.
+    """
+
+    def __init__(self, directory: RunDirectory, missing: CachePlan, entry: np.ndarray, tested: np.ndarray) -> None:
+        self._directory, self._entry = directory, entry
+        # The file of each block, and the index in it of each view of each row.
+        self._targets: dict[tuple[str, int], tuple[Path, np.ndarray]] = {}
+        for name in missing.every:
+            folder = directory.embeddings(name)
+            self._targets |= {(name, block): (folder.block(block), entry) for block in missing.every[name]}
+            self._targets |= {(name, block): (folder.test(block), tested) for block in missing.test[name]}
+        self._drafts: dict[tuple[str, int], ArrayFile] = {}
+        self.failed: dict[tuple[str, int], str] = {}
+
+    def write(self, name: str, result: Row) -> int:
+        """Write one block's values of one batch, or note its error; returns how many views were written."""
+        key = name, int(result["block"])
+        if result["error"]:
+            self.failed.setdefault(key, str(result["error"]))
+            return 0
+        file, table = self._targets[key]
+        if key not in self._drafts:
+            shape = (int(table.max()) + 1, *result["shape"].tolist())
+            self._drafts[key] = create_array(EmbeddingDirectory.draft(file), shape, result["values"].dtype)
+        entries = table[result["rows"], result["views"]]
+        self._drafts[key][entries] = result["values"].reshape(len(entries), *result["shape"])
+        return len(entries)
+
+    def finish(self) -> None:
+        """Turn the drafts without an error into files."""
+        for (name, block), draft in self._drafts.items():
+            if {(name, WHOLE), (name, block)} & self.failed.keys():
+                continue
+            draft.flush()
+            file, _ = self._targets[name, block]
+            write_array(self._directory.embeddings(name).entry, self._entry)
+            EmbeddingDirectory.draft(file).rename(file)
 
 
 def _missing(run: Run, plan: CachePlan) -> CachePlan:
