@@ -20,6 +20,7 @@ from benchmark.analysis.measures import MEASURES
 from benchmark.analysis.planted import INDICATORS, Planted
 from benchmark.errors import UserError
 from benchmark.report.provenance import Machine, Software
+from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import Controls, Statistics
 from benchmark.study.controls import CONTROLS, Control
 from xai.controls.null import TESTED_RATIOS
@@ -558,7 +559,7 @@ def read_results(path: Path) -> Results:
         UserError: the file is missing, is not JSON, or has another schema or version; one line with the file and the
             key.
     """
-    file = path / "results.json" if path.is_dir() else path
+    file = RunDirectory(path).results if path.is_dir() else path
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -62,6 +62,7 @@ from benchmark.study.controls import (
 )
 from benchmark.study.manifest import FILES
 from benchmark.study.trials import Trial, safe
+from benchmark.synthetic.population import MANIFEST
 from benchmark.tables import csv_text
 
 _PATHS = ("path", *FILES)  # the columns of the cohort table that contain paths
@@ -232,7 +233,7 @@ class RunDirectory:
     @property
     def drawn(self) -> Path:
         """The manifest of a synthetic cohort, with the severity of every eye (`benchmark.synthetic.write_manifest`)."""
-        return self.synthetic / "cohort.csv"
+        return self.synthetic / MANIFEST
 
     @property
     def cohort(self) -> Path:

@@ -17,6 +17,8 @@ from scipy.stats import norm
 Signal = Literal["vessels", "periphery"]
 EyeSide = Literal["right", "left"]
 
+MANIFEST = "cohort.csv"  # of a drawn cohort, in its folder
+
 
 @dataclass(frozen=True)
 class SyntheticCohort:

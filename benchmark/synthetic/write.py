@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from benchmark.synthetic.eye import draw_eye
-from benchmark.synthetic.population import SyntheticCohort, plan
+from benchmark.synthetic.population import MANIFEST, SyntheticCohort, plan
 
 JPEG_QUALITY = 92
 README = """\
@@ -35,10 +35,10 @@ def write_eye(cohort: SyntheticCohort, row: dict[str, Any], folder: Path) -> dic
 
 
 def write_manifest(rows: list[dict[str, Any]], folder: Path) -> Path:
-    """Write `cohort.csv`, one line per row of the plan, and a README next to it; returns the path of the CSV."""
+    """Write the manifest, one line per row of the plan, and a README next to it; returns the path of the CSV."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.txt").write_text(README, encoding="utf-8")
-    manifest = folder / "cohort.csv"
+    manifest = folder / MANIFEST
     with manifest.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
