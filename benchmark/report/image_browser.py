@@ -41,19 +41,22 @@ def file_name(position: int) -> str:
     return f"{position:06d}"
 
 
-def write_pictures(folder: Path, images: np.ndarray, regions: np.ndarray, with_masks: np.ndarray) -> None:
+def write_pictures(
+    folder: Path, images: np.ndarray, rows: np.ndarray, regions: np.ndarray, with_masks: np.ndarray
+) -> None:
     """Write `images/<position>.jpg` and, where an image has them, `masks/<position>.png`; files that exist are kept.
 
     Args:
-        images: (n, H, W, 3) uint8, of the test images in their order.
+        images: (N, H, W, 3) uint8; may be memory-mapped.
+        rows: (n,) the test images among them, in their order.
         regions: (n, 4, H, W) uint8 coverage of `REGIONS`.
         with_masks: (n,) bool.
     """
-    for position in range(len(images)):
+    for position, row in enumerate(rows):
         image = folder / "images" / f"{file_name(position)}.jpg"
         if not image.is_file():
             with whole(image) as draft:
-                Image.fromarray(np.asarray(images[position])).save(draft, format="JPEG", quality=_QUALITY)
+                Image.fromarray(np.asarray(images[row])).save(draft, format="JPEG", quality=_QUALITY)
         masks = folder / "masks" / f"{file_name(position)}.png"
         if with_masks[position] and not masks.is_file():
             with whole(masks) as draft:

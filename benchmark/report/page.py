@@ -70,6 +70,7 @@ class PageContent:
         target_class: the class that the maps explain.
         classes: names of the classes by label, "0" and "1", or None.
         files_left_out: for a folder cohort, how many files were not used, by reason.
+        pages: trial -> the address of its own page, from this one.
         planted: for a synthetic study, where the signal is and where each measure places it.
     """
 
@@ -91,6 +92,7 @@ class PageContent:
     target_class: int = 1
     classes: Mapping[str, str] | None = None
     files_left_out: Mapping[str, int] = field(default_factory=dict)
+    pages: Mapping[TrialKey, str] = field(default_factory=dict)
     planted: Planted | None = None
 
 

@@ -9,7 +9,8 @@ import polars as pl
 
 import backbones
 from benchmark.analysis import published as reference
-from benchmark.analysis.leaderboard import Leaderboard, build
+from benchmark.analysis.comparisons import TRIAL, TrialKey
+from benchmark.analysis.leaderboard import OK, Leaderboard, build
 from benchmark.analysis.planted import Planted, compare_with_truth
 from benchmark.report.facts import facts
 from benchmark.report.latex import latex
@@ -194,8 +195,17 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
         target_class=run.study.explain.target_class,
         classes=results.cohort.classes,
         files_left_out=results.cohort.files_left_out,
+        pages=_pages(run, leaderboard),
         planted=planted,
     )
+
+
+def _pages(run: Run, leaderboard: Leaderboard) -> dict[TrialKey, str]:
+    """The page of each trial that has results, as an address from the leaderboard's page."""
+    done = leaderboard.trials.filter(status=OK).select(*TRIAL).rows()
+    keys = {(trial.backbone.name, trial.strategy.name, trial.seed): trial for trial in run.trials()}
+    pages = {key: run.directory.trial(trial).page for key, trial in keys.items() if key in done}
+    return {key: page.relative_to(run.directory.path).as_posix() for key, page in pages.items()}
 
 
 def _examples(folder: TrialDirectory) -> list[tuple[Path, str]]:

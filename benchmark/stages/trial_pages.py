@@ -32,11 +32,11 @@ def write_trial_pages(run: Run, leaderboard: Leaderboard, notices: list[str], cl
     vessels = test.select("image").join(read_parquet(directory.vessels), on="image", how="left", maintain_order="left")
     masked = vessels["error"].is_null().to_numpy()
     if with_images:
-        images = open_array(directory.images)[test["row"].to_numpy()]
-        write_pictures(directory.browser, images, open_array(directory.regions), masked)
-    rows = {(row["backbone"], row["strategy"], row["seed"]): row for row in leaderboard.trials.to_dicts()}
+        images, rows = open_array(directory.images), test["row"].to_numpy()
+        write_pictures(directory.browser, images, rows, open_array(directory.regions), masked)
+    done = {(row["backbone"], row["strategy"], row["seed"]): row for row in leaderboard.trials.to_dicts()}
     for trial in run.trials():
-        row = rows.get((trial.backbone.name, trial.strategy.name, trial.seed))
+        row = done.get((trial.backbone.name, trial.strategy.name, trial.seed))
         if row is None or row["status"] != OK:
             continue
         folder = directory.trial(trial)

@@ -42,24 +42,26 @@ def test_a_fine_map_is_shown_on_a_coarser_grid_of_its_positive_values():
 
 
 def test_pictures_are_the_images_and_the_masks_in_their_colours(tmp_path):
-    images = np.full((2, 8, 8, 3), 200, np.uint8)
+    images = np.full((3, 8, 8, 3), 200, np.uint8)
+    images[2] = 90
     regions = np.zeros((2, 4, 8, 8), np.uint8)
     regions[0, 0, 1], regions[0, 1, :, 5] = 255, 200
-    write_pictures(tmp_path, images, regions, np.array([True, False]))
+    write_pictures(tmp_path, images, np.array([2, 0]), regions, np.array([True, False]))
     assert sorted(file.name for file in (tmp_path / "images").iterdir()) == ["000000.jpg", "000001.jpg"]
     assert [file.name for file in (tmp_path / "masks").iterdir()] == ["000000.png"], "the second has no masks"
     shown = np.asarray(Image.open(tmp_path / "masks" / "000000.png").convert("RGBA"))
     assert tuple(shown[1, 0]) == (*ARTERY_COLOUR, 255)
     assert tuple(shown[3, 5]) == (*VEIN_COLOUR, 255)
     assert shown[3, 0, 3] == 0, "elsewhere the image shows"
-    assert np.abs(np.asarray(Image.open(tmp_path / "images" / "000001.jpg")).astype(int) - 200).max() <= 2
+    for name, value in (("000000", 90), ("000001", 200)):
+        assert np.abs(np.asarray(Image.open(tmp_path / "images" / f"{name}.jpg")).astype(int) - value).max() <= 2
 
 
 def test_what_exists_is_kept(tmp_path):
     images, regions = np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 4, 8, 8), np.uint8)
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "000000.jpg").write_bytes(b"kept")
-    write_pictures(tmp_path, images, regions, np.array([False]))
+    write_pictures(tmp_path, images, np.array([0]), regions, np.array([False]))
     assert (tmp_path / "images" / "000000.jpg").read_bytes() == b"kept"
 
 

@@ -62,6 +62,7 @@ def run(tmp_path_factory):
     left_out = {"image": ["x.png"], "split": ["test"], "reason": ["truncated"]}
     write_csv(directory.rejected, pl.DataFrame(left_out))
     write_array(directory.images, np.zeros((100, 8, 8, 3), np.uint8))
+    write_array(directory.regions, np.zeros((len(test), 4, 8, 8), np.uint8))
     nothing = {"flags": pl.lit(""), "error": pl.lit(None, dtype=pl.String)}
     write_parquet(directory.vessels, test.select("image", **nothing))
     write_json(directory.weights, {"dinov2-tiny": None})
@@ -80,6 +81,9 @@ def run(tmp_path_factory):
         else:
             folder = write_trial(directory, trial, strength=1 + number, ratio=1 + number / 10, seed=number)
             write_json(folder.record, noted | {"best_epoch": number})
+            write_array(folder.cams, np.ones((len(test), 4, 4), np.float32))
+            history = {"epoch": [1], "train_loss": [0.7], "val_loss": [0.6], "val_auc": [0.8]}
+            write_csv(folder.history, pl.DataFrame(history))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "render", lambda content: f"{content.target_class} {content.margin}")
         stage.report(run)
@@ -198,3 +202,16 @@ def test_a_report_made_again_has_the_seconds_of_the_stages_before_it_as_measured
     stage.report(dataclasses.replace(run, directory=directory, reporter=reporter))
     assert read_results(directory.path).seconds == {"train": 12.5, "explain": 1 / 3}
     assert directory.leaderboard("html").read_text(encoding="utf-8") == "0.3"
+
+
+def test_every_trial_with_results_has_a_page_that_the_leaderboard_links_to(run, monkeypatch):
+    shown = []
+    monkeypatch.setattr(stage, "render", lambda content: shown.append(content.pages) or "")
+    stage.report(run)
+    done = [trial for trial in trials_of(run.study) if trial.strategy.name != "full"]
+    assert shown == [
+        {("dinov2-tiny", each.strategy.name, each.seed): f"trials/{each.name}/index.html" for each in done}
+    ]
+    for address in shown[0].values():
+        page = run.directory.path / address
+        assert 'href="../../leaderboard.html"' in page.read_text(encoding="utf-8")
