@@ -207,6 +207,11 @@ class _Group(click.Group):
     is_flag=True,
     help="Continue the run in --out: keep what is complete and run failed trials again.",
 )
+@click.option(
+    "--report-only-these",
+    is_flag=True,
+    help="With --resume and fewer backbones, strategies or seeds than before: leave the others out of the report.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and what is missing, without running anything.")
 @click.pass_context
 def main(
@@ -215,6 +220,7 @@ def main(
     out: Path | None,
     cluster: str | None,
     resume: bool,
+    report_only_these: bool,
     dry_run: bool,
     **changes: Any,
 ) -> None:
@@ -243,7 +249,7 @@ def main(
         return
 
     try:
-        leaderboard = run_study(study, out, cluster=cluster, resume=resume)
+        leaderboard = run_study(study, out, cluster=cluster, resume=resume, report_only_these=report_only_these)
     except KeyboardInterrupt as interrupted:
         what = " ".join(("interrupted", *(f"by {signal}" for signal in interrupted.args)))
         raise UserError(f"{what}; the same command with --out {out} --resume continues") from None

@@ -1,5 +1,6 @@
 """The whole study: its stages, one after another."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.markup import escape
@@ -22,15 +23,21 @@ from benchmark.storage.rundir import RunDirectory
 from benchmark.storage.start import end_in_order, started
 from benchmark.study.cohort import open_cohort
 from benchmark.study.config import Resources, Study
-from benchmark.study.trials import trials_of
+from benchmark.study.trials import Trial, joined, trials_of
 
 
-def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bool = False) -> Leaderboard:
+def run_study(
+    study: Study, out: Path, *, cluster: str | None = None, resume: bool = False, report_only_these: bool = False
+) -> Leaderboard:
     """Run or resume a study and return its leaderboard; trials that failed before are tried again.
+
+    A resumed run may name fewer backbones, strategies or seeds than before. Then it works on these alone, and the
+    report has every trial that was finished or failed earlier as well.
 
     Args:
         out: the run directory; on a cluster, on a file system that every node mounts under the same path.
         cluster: address of a running Ray cluster (`auto` finds one on this machine); None starts Ray here.
+        report_only_these: leave earlier trials that `study` does not name out of the report; their files stay.
 
     Raises:
         benchmark.errors.UserError: a problem with the input or the environment that the user can fix.
@@ -52,7 +59,9 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
     ):
         end_in_order()
         _refuse_to_wait(study.resources, connected)
-        directory.claim(study.dump(), resume)  # only now: a start that fails leaves nothing in the folder
+        earlier = None if report_only_these else directory.earlier_study()
+        whole = study if earlier is None else joined(earlier, study)
+        directory.claim(whole.dump(), resume)  # only now: a start that fails leaves nothing in the folder
         directory.remove_drafts()
         for trial in trials_of(study):
             directory.trial(trial).failure.unlink(missing_ok=True)
@@ -66,7 +75,18 @@ def run_study(study: Study, out: Path, *, cluster: str | None = None, resume: bo
         run = Run(study, directory, connected, Reporter(console, names))
         for stage in stages:
             stage(run)
-        return report(run)
+        return report(replace(run, study=_with_gpus(whole, connected), chosen=_reported(whole, study, directory)))
+
+
+def _reported(whole: Study, study: Study, directory: RunDirectory) -> list[Trial]:
+    """The trials of `study`, and those of `whole` that were finished or failed earlier."""
+    named = {trial.name for trial in trials_of(study)}
+    folders = {trial: directory.trial(trial) for trial in trials_of(whole)}
+    return [
+        trial
+        for trial, folder in folders.items()
+        if trial.name in named or folder.saliency.is_file() or folder.failure.is_file()
+    ]
 
 
 def unmet(needed: Resources, cluster: Cluster) -> dict[str, str]:

@@ -44,7 +44,6 @@ from benchmark.storage.rundir import (
 from benchmark.study.cohort import digest
 from benchmark.study.controls import CONTROLS
 from benchmark.study.splits import of_split
-from benchmark.study.trials import trials_of
 from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.costs import main_memory
 from benchmark.trial.figures import method_name
@@ -60,7 +59,7 @@ def report(run: Run) -> Leaderboard:
     with run.reporter.stage("report", 1, "leaderboard") as stage:
         leaderboard = build(
             directory,
-            trials_of(run.study),
+            run.all_trials(),
             run.study.statistics,
             run.study.explain.scaling,
             run.study.training.balance,

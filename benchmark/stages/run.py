@@ -1,6 +1,6 @@
 """The arguments that every stage shares."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ class Run:
     directory: RunDirectory
     cluster: Cluster
     reporter: Reporter
+    chosen: Sequence[Trial] | None = None  # instead of all trials of the study
 
     def actors(self, feeding: int = 0) -> int:
         """How many actors fit on the cluster if `feeding` CPUs are left for the tasks that feed them."""
@@ -37,9 +38,13 @@ class Run:
         """A streaming step with `actors(feeding)` actors, each with the study's resources."""
         return Batched(worker, options, self.actors(feeding), self.study.resources.cpus, self.study.resources.gpus)
 
+    def all_trials(self) -> list[Trial]:
+        """The trials of this run, failed ones too."""
+        return trials_of(self.study) if self.chosen is None else list(self.chosen)
+
     def trials(self) -> list[Trial]:
         """The trials that have not failed."""
-        return [trial for trial in trials_of(self.study) if not self.directory.trial(trial).failure.is_file()]
+        return [trial for trial in self.all_trials() if not self.directory.trial(trial).failure.is_file()]
 
     def fail(self, trial: Trial, reason: str) -> None:
         """Record why a trial failed; later stages skip it.

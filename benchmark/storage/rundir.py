@@ -366,6 +366,15 @@ class RunDirectory:
         elif resume and not self.path.is_dir():
             raise UserError(f"{self.path}: no run to resume; omit --resume to start one")
 
+    def earlier_study(self) -> Study | None:
+        """The study of the run in this folder; None if there is none that this version can read."""
+        if not self.study.is_file():
+            return None
+        try:
+            return Study.model_validate(yaml.safe_load(self.study.read_text(encoding="utf-8")))
+        except ValidationError:
+            return None
+
     def claim(self, configuration: dict[str, Any], resume: bool) -> None:
         """Set the folder up for this study.
 

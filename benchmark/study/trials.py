@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from benchmark.study.config import BackboneChoice, StrategyChoice, Study
 
@@ -33,6 +34,17 @@ def trials_of(study: Study) -> list[Trial]:
         for strategy in study.strategies
         for seed in study.seeds
     ]
+
+
+def joined(earlier: Study, now: Study) -> Study:
+    """`now` with the backbones, strategies and seeds that only `earlier` has, which come first as they did there."""
+    added: dict[str, list[Any]] = {}
+    for key in ("backbones", "strategies"):
+        own = {choice.name: choice for choice in getattr(now, key)}
+        before = [own.pop(choice.name, choice) for choice in getattr(earlier, key)]
+        added[key] = [*before, *own.values()]
+    added["seeds"] = [*earlier.seeds, *(seed for seed in now.seeds if seed not in earlier.seeds)]
+    return now.model_copy(update=added)
 
 
 def safe(name: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.study.config import BackboneChoice, StrategyChoice, Study
-from benchmark.study.trials import Trial, safe, trials_of
+from benchmark.study.trials import Trial, joined, safe, trials_of
 
 
 def test_trials_of_one_backbone_follow_each_other():
@@ -36,3 +36,15 @@ def test_a_trial_is_a_key():
 )
 def test_a_backbone_name_as_a_folder(name, folder):
     assert safe(name) == folder
+
+
+def test_a_joined_study_has_what_either_has_and_the_options_of_now():
+    base = {"name": "x", "cohort": {"synthetic": {}}}
+    earlier = Study(**base, backbones=["dinov2-tiny", "openclip-tiny"], strategies=["lora", "full"], seeds=[3, 0])
+    lora = {"name": "lora", "rank": 2}
+    now = Study(**base, backbones=["retfound-tiny", "openclip-tiny"], strategies=[lora], seeds=[0, 1])
+    whole = joined(earlier, now)
+    assert [choice.name for choice in whole.backbones] == ["dinov2-tiny", "openclip-tiny", "retfound-tiny"]
+    assert whole.strategies == [now.strategies[0], earlier.strategies[1]]
+    assert whole.seeds == [3, 0, 1]
+    assert joined(now, now) == now
