@@ -16,7 +16,7 @@ demo: .venv/runtime  ## The demo study, start to leaderboard
 	$(BIN)/python run_benchmark.py
 
 test: .venv/dev  ## Every test but the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --by-file
 
 test-all: .venv/dev  ## Slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow"
