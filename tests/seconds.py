@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 SHOWN = 10
-_used = 0.0  # by this process, and by those that it started and that have ended
+_used = 0.0  # by this process, and by those that it started and waited for; of Ray's it waits for few
 
 
 def pytest_collection_finish() -> None:
