@@ -236,14 +236,14 @@ def main(
         return
     console = Console()
     with console.status("Reading the study"):
-        # Imported here, so that --help and errors in options do not wait for Ray and torch.
-        from benchmark.preflight.plan import print_plan
-        from benchmark.report.terminal import print_leaderboard
-        from benchmark.stages.pipeline import run_study
+        # Imported here, so that --help, errors in options and unreadable studies do not wait for Ray and torch.
         from benchmark.study.config import load_study
 
         study = load_study(config, _overrides(config, changes), changes["set"], _typed(changes))
         out = out or _default_directory(study.name, resume)
+        from benchmark.preflight.plan import print_plan
+        from benchmark.report.terminal import print_leaderboard
+        from benchmark.stages.pipeline import run_study
     if dry_run:
         print_plan(study, out, cluster, console)
         return
@@ -266,10 +266,10 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
     Checks this machine, the weights, the model hub and the images. Trains, downloads and writes nothing.
     """
     with Console().status("Reading the study"):
-        from benchmark.preflight.doctor import diagnose
         from benchmark.study.config import load_study
 
         study = load_study(config, _overrides(config, changes), changes["set"], _typed(changes))
+        from benchmark.preflight.doctor import diagnose
     if diagnose(study, out or _default_directory(study.name, resume=False), cluster):
         raise SystemExit(1)
 

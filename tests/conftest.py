@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import seconds
+
 # On two cores, threads of several processes stand in each other's way. Read when torch is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray starts its workers with niceness 15: next to busy programs they would get a hundredth of the machine.
@@ -20,6 +22,15 @@ _UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("fixed", derandomize=True, database=None, **_UNTIMED)
 settings.register_profile("random", derandomize=False, max_examples=1000, print_blob=True, **_UNTIMED)
 settings.load_profile("fixed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--by-file", action="store_true", help="print which files of tests take most")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("by_file"):
+        config.pluginmanager.register(seconds)
 
 
 @pytest.hookimpl(tryfirst=True)

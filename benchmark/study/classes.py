@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from backbones.naming import did_you_mean
 from benchmark.study.spellings import shown, spelling_of
 
 _OF_NO_DISEASE = frozenset(
@@ -58,6 +57,8 @@ def with_positive(names: Iterable[str], positive: str) -> Classes:
         return Classes(negative=second, positive=first)
     if spelling_of(positive) == spelling_of(second):
         return Classes(negative=first, positive=second)
+    from backbones.naming import did_you_mean  # imports torch
+
     meant = did_you_mean(positive, found, "name one of them")
     raise ValueError(
         f"cohort.positive (--positive) is {shown(positive)!r}, but the classes are {shown(first)} and {shown(second)}; "

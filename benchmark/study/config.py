@@ -416,7 +416,7 @@ class Study(_Section):
     training: _Recipe = _Recipe()
     embeddings: Embeddings = Embeddings()
     search: Search | None = None
-    explain: Explain = Explain()
+    explain: Explain = Explain.model_construct()  # the check would load torch, whoever imports this
     controls: Controls = Controls()
     statistics: Statistics = Statistics()
     published: bool = False

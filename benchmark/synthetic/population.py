@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 Signal = Literal["vessels", "periphery"]
 EyeSide = Literal["right", "left"]
@@ -83,7 +83,7 @@ def draw_patients(cohort: SyntheticCohort) -> list[Patient]:
     """All patients of the cohort, in the order of their identifiers."""
     rng = np.random.default_rng([cohort.seed, 0])
     label = rng.permutation(np.arange(cohort.patients) < round(cohort.patients * cohort.positives)).astype(int)
-    shift = np.sqrt(2) * norm.ppf(cohort.best_auc)
+    shift = np.sqrt(2) * ndtri(cohort.best_auc)
     severity = rng.standard_normal(cohort.patients) + shift * label
     digits = max(4, len(str(cohort.patients)))
     return [Patient(f"p{i + 1:0{digits}d}", int(label[i]), float(severity[i])) for i in range(cohort.patients)]

@@ -192,8 +192,12 @@ def test_an_interval_over_cells_is_that_of_as_many_trials(trials):
 def resampled_cells(rows, statistic):
     """95 % interval of a statistic over all 256 ways to draw four cells with replacement, each with its rows."""
     of_cells = [[row for row in rows if row["cell"] == cell] for cell in sorted({row["cell"] for row in rows})]
-    every = itertools.product(of_cells, repeat=len(of_cells))
-    values = [statistic([row for of_cell in drawn for row in of_cell]) for drawn in every]
+    places = range(len(of_cells))
+    of_each = {  # in whatever order the cells are drawn
+        drawn: statistic([row for place in drawn for row in of_cells[place]])
+        for drawn in itertools.combinations_with_replacement(places, len(of_cells))
+    }
+    values = [of_each[tuple(sorted(drawn))] for drawn in itertools.product(places, repeat=len(of_cells))]
     return np.nanquantile(values, [0.025, 0.975])
 
 

@@ -1,6 +1,7 @@
 """What a start leaves behind if it fails, is ended, or finds another run."""
 
 import errno
+import json
 import signal
 import subprocess
 import sys
@@ -19,13 +20,11 @@ STUDY = Study(
     name="x", cohort={"synthetic": {}}, backbones=["openclip-tiny"], strategies=["classifier_only"]
 ).dump()  # fmt: skip
 WORKING = """
-import sys, time
-from collections.abc import Iterator
+import json, sys, time
 from pathlib import Path
 from benchmark.storage.rundir import RunDirectory
 from benchmark.storage.start import end_in_order, started
-from tests.benchmark.storage.test_start import STUDY
-directory = RunDirectory(Path(sys.argv[1]))
+directory, STUDY = RunDirectory(Path(sys.argv[1])), json.loads(sys.argv[2])
 try:
     with started(directory, STUDY, resume=False):
         if "claim" in sys.argv:
@@ -163,7 +162,7 @@ def name(request) -> Iterator[str]:
 @pytest.mark.parametrize("claim", [True, False])
 def test_signals_end_a_run_in_order_also_when_they_come_twice(directory, name, claim):
     """`timeout` signals its child, then the whole group."""
-    command = [sys.executable, "-c", WORKING, str(directory.path), *["claim"] * claim]
+    command = [sys.executable, "-c", WORKING, str(directory.path), json.dumps(STUDY), *["claim"] * claim]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "works\n"
     process.send_signal(getattr(signal, name))

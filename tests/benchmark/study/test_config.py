@@ -1,6 +1,9 @@
 """Studies read from YAML: valid ones, and the errors of faulty ones."""
 
 import json
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,17 @@ STUDY = {
     "backbones": ["openclip-tiny"],
     "strategies": ["classifier_only"],
 }
+
+
+def test_a_worker_reads_a_study_without_waiting_for_torch():
+    script = """
+import pickle, sys
+study = pickle.load(sys.stdin.buffer)
+assert study.explain.method == "gradcam"
+assert not {"torch", "timm", "scipy.stats"} & set(sys.modules), "a heavy module was imported"
+"""
+    pickled = pickle.dumps(Study.model_validate(STUDY))
+    subprocess.run([sys.executable, "-c", script], cwd=CONFIGS.parent, input=pickled, check=True)
 
 
 @pytest.fixture
