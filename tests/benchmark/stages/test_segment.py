@@ -221,7 +221,7 @@ def test_reasons_flags_and_notes_are_kept_and_counted(run, tmp_path, eye):
     assert "half of the range" in run.directory.completed("segment")["source"]["inside"]
     facts = vessel_facts(vessels)
     assert (facts["test images without masks"], facts["flagged masks turned"]) == ("1", "1 of 8")
-    assert facts["optic discs left out"].startswith("1 of 8, the first: disc_mask ")
+    assert facts["optic discs left out"].startswith("1 of 8; first reason: disc_mask ")
 
 
 def test_a_study_without_any_mask_ends_here_and_continues_once_they_are_corrected(run, eye, row):

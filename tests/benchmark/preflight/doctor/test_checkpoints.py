@@ -197,7 +197,7 @@ def test_a_file_of_another_kind_is_a_failure(tmp_path, weights_of):
     ("name", "value", "message"),
     [
         ("all_proxy", "socks://127.0.0.1:7890/", "all_proxy is 'socks://127.0.0.1:7890/', not an address"),
-        ("HF_TOKEN", "“hf_geheim”", "the token in HF_TOKEN holds “"),
+        ("HF_TOKEN", "“hf_geheim”", "the token in HF_TOKEN contains “"),
         ("SSL_CERT_FILE", "/nonexistent.pem", "SSL_CERT_FILE names /nonexistent.pem, which cannot be read"),
     ],
 )
