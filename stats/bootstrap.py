@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 
 from stats.checks import as_binary, as_nullable_numbers, as_numbers, require_same_length
 from stats.quotient import divide_or_nan
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 
 
-def auc_resampled(labels: ArrayLike, scores: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
+def auc_resampled(labels: ArrayLike, scores: ArrayLike, resamples: PatientResamples) -> np.ndarray:
     """AUC in each resample, exactly as `stats.metrics.auc` on the repeated rows.
 
     One pass over the images, from the lowest score to the highest, serves all resamples: each positive adds the weight
@@ -45,7 +45,7 @@ def auc_resampled(labels: ArrayLike, scores: ArrayLike, resamples: PatientsResam
     return divide_or_nan(twice_won, 2 * positives * negatives)
 
 
-def average_precision_resampled(labels: ArrayLike, scores: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
+def average_precision_resampled(labels: ArrayLike, scores: ArrayLike, resamples: PatientResamples) -> np.ndarray:
     """Average precision in each resample, as `stats.metrics.average_precision` on the repeated rows.
 
     One pass over the images, from the highest score to the lowest, serves all resamples: each positive adds the PPV at
@@ -73,7 +73,7 @@ def average_precision_resampled(labels: ArrayLike, scores: ArrayLike, resamples:
     return divide_or_nan(precisions, true_positives)
 
 
-def mean_resampled(values: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
+def mean_resampled(values: ArrayLike, resamples: PatientResamples) -> np.ndarray:
     """Mean over the images of each resample.
 
     Args:
@@ -93,7 +93,7 @@ def mean_resampled(values: ArrayLike, resamples: PatientsResamples) -> np.ndarra
     return divide_or_nan(sums, counts)
 
 
-def ratio_of_sums_resampled(numerators: ArrayLike, denominators: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
+def ratio_of_sums_resampled(numerators: ArrayLike, denominators: ArrayLike, resamples: PatientResamples) -> np.ndarray:
     """Sum of the numerators divided by the sum of the denominators in each resample.
 
     Args:
@@ -117,7 +117,7 @@ def ratio_of_sums_resampled(numerators: ArrayLike, denominators: ArrayLike, resa
     return divide_or_nan(*resamples.totals(np.stack([np.where(known, above, 0), np.where(known, below, 0)], axis=1)).T)
 
 
-def patients_mean_resampled(values: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
+def patients_mean_resampled(values: ArrayLike, resamples: PatientResamples) -> np.ndarray:
     """Mean over the patients of each resample, where a patient's value is the mean over that patient's images.
 
     A patient counts once for each time it was drawn, whatever its number of images.
@@ -139,11 +139,11 @@ def patients_mean_resampled(values: ArrayLike, resamples: PatientsResamples) -> 
     means = divide_or_nan(
         np.bincount(patient, weights=values[known], minlength=patients), np.bincount(patient, minlength=patients)
     )
-    return mean_resampled(means, PatientsResamples(resamples.counts, np.arange(patients)))
+    return mean_resampled(means, PatientResamples(resamples.counts, np.arange(patients)))
 
 
 def _levels(
-    positive: np.ndarray, scores: np.ndarray, resamples: PatientsResamples
+    positive: np.ndarray, scores: np.ndarray, resamples: PatientResamples
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The number of images of three groups in each resample, for each score of a positive, in ascending order.
 
@@ -176,6 +176,6 @@ def _images_drawn(drawn: np.ndarray, patients: np.ndarray, at_once: int, dtype: 
     return images
 
 
-def _whole_numbers(resamples: PatientsResamples) -> np.dtype:
+def _whole_numbers(resamples: PatientResamples) -> np.dtype:
     """The smallest dtype that can hold the product of two counts of images in a resample, so that all are exact."""
     return np.min_scalar_type((int(resamples.counts.max()) * len(resamples.patient_of_image)) ** 2)

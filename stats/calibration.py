@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from stats.checks import as_binary, as_ids, as_probabilities, require_same_length
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 from stats.shares import Bounds, effective_patients, wilson_interval
 
 Number = TypeVar("Number", float, np.ndarray)
@@ -94,7 +94,7 @@ def recalibration(labels: ArrayLike, probabilities: ArrayLike) -> tuple[float, f
 
 
 def calibration_resampled(
-    labels: ArrayLike, probabilities: ArrayLike, resamples: PatientsResamples
+    labels: ArrayLike, probabilities: ArrayLike, resamples: PatientResamples
 ) -> Calibration[np.ndarray]:
     """`calibration` in each resample. Newton's method runs for a block of resamples at once.
 
@@ -209,7 +209,7 @@ def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins
 
 
 def expected_calibration_error_resampled(
-    labels: ArrayLike, probabilities: ArrayLike, resamples: PatientsResamples, bins: int = 10
+    labels: ArrayLike, probabilities: ArrayLike, resamples: PatientResamples, bins: int = 10
 ) -> np.ndarray:
     """Expected calibration error in each resample, with the bins of the original data.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import require_same_length
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 
 _ROUNDING = 1e-12  # relative to the largest value; smaller differences are rounding errors
 
@@ -26,12 +26,12 @@ class LeftOut:
         patients: (groups,), number of left-out patients.
     """
 
-    resamples: PatientsResamples
+    resamples: PatientResamples
     strata: np.ndarray
     patients: np.ndarray
 
 
-def leave_out_patients(resamples: PatientsResamples, most: int = 2000) -> LeftOut:
+def leave_out_patients(resamples: PatientResamples, most: int = 2000) -> LeftOut:
     """Leaves out one patient at a time, or one group of patients at a time if there are more than `most` patients.
 
     Groups (delete-a-group jackknife, Wolter 2007, chapter 4) keep time and memory from growing with the square of the

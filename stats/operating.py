@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from stats.checks import as_binary, require_same_length
 from stats.metrics import Confusion, confusion_by_threshold
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 
 
 def best_f1_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -71,7 +71,7 @@ def threshold_at_specificity(labels: ArrayLike, scores: ArrayLike, target: float
     return _last(thresholds, table.specificity >= target, table.sensitivity, table.specificity)
 
 
-def confusion_resampled(labels: ArrayLike, predicted: ArrayLike, resamples: PatientsResamples) -> Confusion[np.ndarray]:
+def confusion_resampled(labels: ArrayLike, predicted: ArrayLike, resamples: PatientResamples) -> Confusion[np.ndarray]:
     """The two-by-two table of labels and predictions in each resample.
 
     Args:

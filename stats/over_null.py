@@ -5,11 +5,11 @@ from numpy.typing import ArrayLike
 
 from stats.bootstrap import mean_resampled, patients_mean_resampled
 from stats.quotient import divide_or_nan
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 
 
 def over_null_resampled(
-    ratios: ArrayLike, expected: ArrayLike, given: ArrayLike | None, resamples: PatientsResamples
+    ratios: ArrayLike, expected: ArrayLike, given: ArrayLike | None, resamples: PatientResamples
 ) -> np.ndarray:
     """Mean ratio divided by its mean expected by chance, in each resample.
 
@@ -37,6 +37,6 @@ def over_null_resampled(
     known = ~(np.isnan(ratios) | np.isnan(expected))
     observed, null = (mean_resampled(np.where(known, each, np.nan), resamples) for each in (ratios, expected))
     if given is not None:
-        once = PatientsResamples(np.ones((1, resamples.counts.shape[1]), np.uint8), resamples.patient_of_image)
+        once = PatientResamples(np.ones((1, resamples.counts.shape[1]), np.uint8), resamples.patient_of_image)
         null = null + patients_mean_resampled(given, resamples) - patients_mean_resampled(given, once)
     return divide_or_nan(observed, null)

@@ -1,7 +1,7 @@
 """Bootstrap resamples of patients. All images of a patient are drawn together, because they are not independent.
 
 A resample is stored as the number of times each patient was drawn. All cells of a study use the same
-`PatientsResamples`, so differences between cells are paired.
+`PatientResamples`, so differences between cells are paired.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _BLOCK = 1 << 16  # numbers per block: half a MB, which fits into the processor'
 
 
 @dataclass(frozen=True, eq=False)
-class PatientsResamples:
+class PatientResamples:
     """Resamples of patients, and the images of each patient. A patient may have any number of images, including none.
 
     Attributes:
@@ -49,7 +49,7 @@ class PatientsResamples:
         return totals
 
 
-def draw_patients(patients: ArrayLike, labels: ArrayLike, resamples: int, seed: int) -> PatientsResamples:
+def draw_patients(patients: ArrayLike, labels: ArrayLike, resamples: int, seed: int) -> PatientResamples:
     """Draws patients with replacement, separately from those with a positive image and from those without.
 
     Each resample has the same number of patients of each stratum as the data (stratified bootstrap of clusters, Davison
@@ -77,7 +77,7 @@ def draw_patients(patients: ArrayLike, labels: ArrayLike, resamples: int, seed: 
     for stratum in (np.flatnonzero(has_positive), np.flatnonzero(~has_positive)):
         if stratum.size:
             _draw_stratum(counts, stratum, rng)
-    return PatientsResamples(counts, patient_of_image, strata=has_positive)
+    return PatientResamples(counts, patient_of_image, strata=has_positive)
 
 
 def _draw_stratum(counts: np.ndarray, stratum: np.ndarray, rng: np.random.Generator) -> None:

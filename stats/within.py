@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from stats.bootstrap import auc_resampled
 from stats.checks import as_binary, as_nullable_numbers, as_numbers, as_probabilities, require_same_length
 from stats.quotient import divide_or_nan
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 
 LEAST = 5  # minimum number of correctly called images, and of wrongly called images, of a label for an AUC
 _BLOCK = 1 << 18  # numbers per block: 2 MB, which fits into the processor's cache
@@ -53,7 +53,7 @@ class Association:
 
 
 def ratio_and_correctness(
-    labels: ArrayLike, scores: ArrayLike, threshold: float, ratios: ArrayLike, resamples: PatientsResamples
+    labels: ArrayLike, scores: ArrayLike, threshold: float, ratios: ArrayLike, resamples: PatientResamples
 ) -> tuple[Association, Association, Association]:
     """Association of ratios with correct calls and with scores, for positive images, for negative images, and pooled.
 
@@ -96,7 +96,7 @@ def ratio_and_correctness(
 
     def over(group: np.ndarray, towards: int) -> _Measured:
         images = known & group
-        drawn = PatientsResamples(counts, resamples.patient_of_image[images])
+        drawn = PatientResamples(counts, resamples.patient_of_image[images])
         enough = bool((kept & group).any())
         return _measure(right[images], scores[images], ratios[images], drawn, towards, enough)
 
@@ -126,7 +126,7 @@ def compared(right: np.ndarray, positive: np.ndarray, known: np.ndarray) -> np.n
     return kept
 
 
-def spearman_over_images(x: ArrayLike, y: ArrayLike, resamples: PatientsResamples) -> np.ndarray:
+def spearman_over_images(x: ArrayLike, y: ArrayLike, resamples: PatientResamples) -> np.ndarray:
     """Spearman's rho (with mid-ranks for ties) over the images of each resample, exactly as on the repeated rows.
 
     An image drawn w times counts as w tied rows. Twice its centred mid-rank is the weight of the images below it minus
@@ -200,7 +200,7 @@ class _Measured:
 
 
 def _measure(
-    right: np.ndarray, scores: np.ndarray, ratios: np.ndarray, resamples: PatientsResamples, towards: int, enough: bool
+    right: np.ndarray, scores: np.ndarray, ratios: np.ndarray, resamples: PatientResamples, towards: int, enough: bool
 ) -> _Measured:
     """The measures of one label; `towards` is 1 if a higher score is correct, -1 if a lower one is."""
     if not right.size:

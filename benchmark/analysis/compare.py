@@ -19,7 +19,7 @@ from benchmark.study.splits import of_split
 from benchmark.study.trials import trials_of
 from benchmark.tables import read_parquet
 from stats.multiple import holm
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 from xai.saliency import RATIOS
 
 SIDES = ("a", "b")
@@ -52,7 +52,7 @@ class _Run:
     name: str
     digest: str
     test: pl.DataFrame
-    resamples: PatientsResamples
+    resamples: PatientResamples
     tested: dict[TrialKey, Tested]
     estimates: dict[TrialKey, Estimates]
 

@@ -30,7 +30,7 @@ from stats.intervals import UNDEFINED, percentile_interval
 from stats.jackknife import LeftOut, covariance
 from stats.multiple import holm
 from stats.ranks import groups, rank, rank_sets, tied_with_best
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 from stats.seeds import over_seeds, seeds_covariance
 
 TrialKey = tuple[str, str, int]  # backbone, strategy, seed
@@ -99,7 +99,7 @@ def compare(
     keys: Sequence[TrialKey],
     tested: Sequence[Tested],
     estimates: Sequence[Estimates],
-    resamples: PatientsResamples,
+    resamples: PatientResamples,
     settings: Statistics,
 ) -> pl.DataFrame:
     """Every pair of trials by each of `COMPARED`, columns as `COMPARISON_SCHEMA`.

@@ -15,11 +15,11 @@ from benchmark.study.controls import CONTROLS, ERASURE, OTHER_CLASS, VESSEL_PERM
 from benchmark.tables import read_parquet
 from stats.bootstrap import auc_resampled, mean_resampled
 from stats.over_null import over_null_resampled
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 from xai.controls.null import FOV_RATIO
 
 Columns = dict[str, float | None]
-Reader = Callable[[TrialDirectory, pl.DataFrame, PatientsResamples, Statistics], Columns]
+Reader = Callable[[TrialDirectory, pl.DataFrame, PatientResamples, Statistics], Columns]
 
 
 def _columns_of(control: Control) -> dict[str, type[pl.DataType]]:
@@ -35,7 +35,7 @@ SCHEMA = {column: kind for control in CONTROLS.values() for column, kind in _col
 
 
 def read_controls(
-    folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PatientResamples, settings: Statistics
 ) -> Columns:
     """The columns of every control that was computed, and the evidence that is based on a single control."""
     found: Columns = {}
@@ -45,7 +45,7 @@ def read_controls(
 
 
 def read_vessel_permutation(
-    folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PatientResamples, settings: Statistics
 ) -> Columns:
     """The ratios by chance, and the trial's ratios divided by them, with intervals."""
     found: Columns = {}
@@ -61,7 +61,7 @@ def read_vessel_permutation(
     nulls = {measure: measure.partition("_over_")[::2] for measure in VESSEL_PERMUTATION.estimates}
     made = {measure: null for measure, null in nulls.items() if "_".join(null) in by_image}
 
-    def over(drawn: PatientsResamples) -> Resampled:
+    def over(drawn: PatientResamples) -> Resampled:
         return {
             measure: over_null_resampled(
                 by_image[name],
@@ -77,7 +77,7 @@ def read_vessel_permutation(
 
 
 def read_other_class(
-    folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PatientResamples, settings: Statistics
 ) -> Columns:
     """The ratio of the maps of the class that is not explained, and this ratio divided by the one by chance."""
     found: Columns = {}
@@ -91,7 +91,7 @@ def read_other_class(
         return found
     ratios, null, given = (by_image[f"{FOV_RATIO}{part}"] for part in ("", "_null", "_given"))
 
-    def of_maps(drawn: PatientsResamples) -> Resampled:
+    def of_maps(drawn: PatientResamples) -> Resampled:
         return {
             name: mean_resampled(ratios, drawn),
             f"{name}_over_null": over_null_resampled(ratios, null, given, drawn),
@@ -101,7 +101,7 @@ def read_other_class(
 
 
 def read_parameter_randomisation(
-    folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PatientResamples, settings: Statistics
 ) -> Columns:
     """Similarity of the maps to those of a model with random weights; without intervals."""
     if not folder.parameter_randomisation.is_file():
@@ -116,7 +116,7 @@ def read_parameter_randomisation(
 
 
 def read_erasure(
-    folder: TrialDirectory, test: pl.DataFrame, resamples: PatientsResamples, settings: Statistics
+    folder: TrialDirectory, test: pl.DataFrame, resamples: PatientResamples, settings: Statistics
 ) -> Columns:
     """The AUC without vessels and its drops, over the images that could be erased, and the evidence from them."""
     if not folder.erasure.is_file():
@@ -131,7 +131,7 @@ def read_erasure(
         return {"n_erased": int(kept.sum())}
     values = [scores[name].to_numpy()[kept] for name in ("score", "erased", "control")]
 
-    def drops(drawn: PatientsResamples) -> Resampled:
+    def drops(drawn: PatientResamples) -> Resampled:
         original, erased, control = (auc_resampled(labels, value, drawn) for value in values)
         return {
             "auc_erased": erased,
@@ -140,7 +140,7 @@ def read_erasure(
             "auc_drop_difference": control - erased,
         }
 
-    of_kept = PatientsResamples(resamples.counts, resamples.patient_of_image[kept], resamples.strata)
+    of_kept = PatientResamples(resamples.counts, resamples.patient_of_image[kept], resamples.strata)
     found = estimate(drops, of_kept, settings, ERASURE.estimates)
     turned = evidence.erased_reversed(found.intervals["auc_erased"][1])
     p_values = [

@@ -31,7 +31,7 @@ from finetune.recipe import Balance
 from stats.delong import delong
 from stats.jackknife import skewness
 from stats.operating import best_f1_threshold, threshold_at_sensitivity, threshold_at_specificity
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 from stats.risk import SCORE, Risk, recalibrate, undo_balancing
 from stats.selection import optimism_of_highest
 from stats.within import compared
@@ -297,7 +297,7 @@ def _delong(tested: Tested, patients: np.ndarray, confidence: float) -> dict[str
 
 
 def _operating(
-    tested: Tested, thresholds: dict[str, float], resamples: PatientsResamples, settings: Statistics
+    tested: Tested, thresholds: dict[str, float], resamples: PatientResamples, settings: Statistics
 ) -> list[dict[str, Any]]:
     rows = []
     for point, threshold in thresholds.items():

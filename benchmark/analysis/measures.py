@@ -30,7 +30,7 @@ from stats.jackknife import LeftOut, Spread, leave_out_patients, spread
 from stats.metrics import Confusion
 from stats.moderated import auc_variance, average_precision_variance, moderated
 from stats.operating import confusion_resampled
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 from stats.risk import SCORE, Risk
 from stats.shares import effective_patients, of_sum
 from stats.within import ratio_and_correctness
@@ -140,7 +140,7 @@ class Tested:
         return {"sensitivity": positive, "specificity": ~positive, "ppv": called, "npv": ~called}
 
 
-def measured(tested: Tested, resamples: PatientsResamples) -> Resampled:
+def measured(tested: Tested, resamples: PatientResamples) -> Resampled:
     """The value of each of `MEASURES` in every resample."""
     labels, scores = tested.labels, tested.scores
     calibration = calibration_resampled(labels, tested.risks, resamples)
@@ -165,7 +165,7 @@ def measured(tested: Tested, resamples: PatientsResamples) -> Resampled:
     }
 
 
-def calls(tested: Tested, threshold: float, resamples: PatientsResamples) -> Resampled:
+def calls(tested: Tested, threshold: float, resamples: PatientResamples) -> Resampled:
     """The value of each of `CALLS` at a threshold, in every resample."""
     table: Confusion[np.ndarray] = confusion_resampled(tested.labels, tested.scores >= threshold, resamples)
     return {name: getattr(table, name) for name in CALLS}
@@ -197,7 +197,7 @@ class Estimates:
         return found
 
 
-def estimate_trial(tested: Tested, resamples: PatientsResamples, settings: Statistics) -> Estimates:
+def estimate_trial(tested: Tested, resamples: PatientResamples, settings: Statistics) -> Estimates:
     """Estimates of `MEASURES` for one trial, with samples of at least `RESAMPLED`."""
     found = estimate(
         partial(measured, tested), resamples, settings, SCALES, partial(expected_variances, tested, resamples)
@@ -211,13 +211,13 @@ def estimate_trial(tested: Tested, resamples: PatientsResamples, settings: Stati
     return replace(found, samples=samples)
 
 
-def estimate_calls(tested: Tested, threshold: float, resamples: PatientsResamples, settings: Statistics) -> Estimates:
+def estimate_calls(tested: Tested, threshold: float, resamples: PatientResamples, settings: Statistics) -> Estimates:
     """Estimates of `CALLS` at a threshold."""
     found = estimate(partial(calls, tested, threshold), resamples, settings, SCALES)
     return _of_shares(found, tested, threshold, resamples, settings)
 
 
-def expected_variances(tested: Tested, resamples: PatientsResamples, values: Mapping[str, float]) -> dict[str, float]:
+def expected_variances(tested: Tested, resamples: PatientResamples, values: Mapping[str, float]) -> dict[str, float]:
     """Expected variances of AUC and average precision; with few positive patients the jackknife's are too small."""
     positive = tested.labels == 1
     if positive.all() or not positive.any():
@@ -230,7 +230,7 @@ def expected_variances(tested: Tested, resamples: PatientsResamples, values: Map
 
 
 def _of_shares(
-    found: Estimates, tested: Tested, threshold: float, resamples: PatientsResamples, settings: Statistics
+    found: Estimates, tested: Tested, threshold: float, resamples: PatientResamples, settings: Statistics
 ) -> Estimates:
     """Replace the intervals of shares of 0 or 1, where leaving out a patient changes nothing.
 
@@ -263,8 +263,8 @@ def _of_balanced_accuracy(found: Estimates, intervals: Mapping[str, Interval]) -
 
 
 def estimate(
-    measure: Callable[[PatientsResamples], Resampled],
-    resamples: PatientsResamples,
+    measure: Callable[[PatientResamples], Resampled],
+    resamples: PatientResamples,
     settings: Statistics,
     scales: Mapping[str, Scale],
     expected: Callable[[Mapping[str, float]], dict[str, float]] = lambda _: {},
@@ -275,7 +275,7 @@ def estimate(
     estimates to the variances that moderate their spread, by measure. Resamples are drawn only for bootstrap intervals.
     """
     everyone = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
-    once = measure(PatientsResamples(everyone, resamples.patient_of_image, resamples.strata))
+    once = measure(PatientResamples(everyone, resamples.patient_of_image, resamples.strata))
     values = {name: float(value[0]) for name, value in once.items()}
     groups = leave_out_patients(resamples)
     left_out, samples = measure(groups.resamples), measure(resamples) if settings.interval != "t" else {}
@@ -304,7 +304,7 @@ def difference(
     a: tuple[Tested, Estimates],
     b: tuple[Tested, Estimates],
     measure: str,
-    resamples: PatientsResamples,
+    resamples: PatientResamples,
     settings: Statistics,
 ) -> Difference:
     """Trial a minus trial b by one of `RESAMPLED`; for a ratio, over the images that have it in both."""

@@ -19,7 +19,7 @@ from benchmark.analysis.measures import Resampled, estimate
 from benchmark.study.config import Statistics
 from stats.bootstrap import mean_resampled, patients_mean_resampled, ratio_of_sums_resampled
 from stats.intervals import Scale
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 from xai.gradcam import Scaling
 from xai.saliency_row import other_scaling
 
@@ -43,7 +43,7 @@ _ON_LOG: dict[str, Scale] = dict.fromkeys(("images", "patients", "sums", "geomet
 
 
 def ratio_rows(
-    saliency: pl.DataFrame, resamples: PatientsResamples, scaling: Scaling, settings: Statistics, doubtful: np.ndarray
+    saliency: pl.DataFrame, resamples: PatientResamples, scaling: Scaling, settings: Statistics, doubtful: np.ndarray
 ) -> list[dict[str, Any]]:
     """Rows of `SCHEMA` without the columns that name the trial.
 
@@ -76,7 +76,7 @@ def ratio_rows(
     return rows
 
 
-def _averages(ratios: np.ndarray, inside: np.ndarray, outside: np.ndarray, resamples: PatientsResamples) -> Resampled:
+def _averages(ratios: np.ndarray, inside: np.ndarray, outside: np.ndarray, resamples: PatientResamples) -> Resampled:
     logarithms = np.log(ratios, out=np.full(len(ratios), np.nan), where=ratios > 0)
     return {
         "images": mean_resampled(ratios, resamples),

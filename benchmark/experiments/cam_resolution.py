@@ -46,7 +46,7 @@ from stats.bootstrap import auc_resampled, mean_resampled
 from stats.intervals import Scale, interval_at_end, student_interval, student_p_value
 from stats.jackknife import leave_out_patients, spread
 from stats.multiple import holm
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 from xai.localisation import localised
 from xai.panels import colours
 
@@ -140,7 +140,7 @@ class Estimate:
 
 
 def estimate(
-    measured: Callable[[PatientsResamples], np.ndarray], patients: Sequence[str], labels: np.ndarray, scale: Scale
+    measured: Callable[[PatientResamples], np.ndarray], patients: Sequence[str], labels: np.ndarray, scale: Scale
 ) -> Estimate:
     """A statistic of images in the order of `patients`; its spread is from leaving out one patient at a time."""
     drawn = draw_patients(patients, labels, resamples=1, seed=0)

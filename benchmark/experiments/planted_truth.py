@@ -34,7 +34,7 @@ from stats.correlation import spearman_resampled
 from stats.intervals import UNDEFINED, Interval, percentile_interval
 from stats.metrics import auc
 from stats.over_null import over_null_resampled
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 from stats.shares import effective_patients, wilson_interval
 
 SIGNALS = ("vessels", "periphery")
@@ -136,7 +136,7 @@ def randomisation(source: _Source) -> Finding:
     )
     patients = draw_patients(by_image["patient_id"].to_list(), by_image["label"].to_numpy(), 100, seed=0)
 
-    def over(drawn: PatientsResamples) -> dict[str, np.ndarray]:
+    def over(drawn: PatientResamples) -> dict[str, np.ndarray]:
         return {RATIO: over_null_resampled(ratios, random, None, drawn)}
 
     by_spread = source.settings.model_copy(update={"interval": "t"})
@@ -318,7 +318,7 @@ def _spearman(values: np.ndarray) -> np.ndarray:
     return spearman_resampled(values[..., 0], values[..., 1])
 
 
-def _resampled(trials: Sequence[TrialFindings]) -> PatientsResamples:
+def _resampled(trials: Sequence[TrialFindings]) -> PatientResamples:
     """Resamples of cells: the trials of a cell are correlated, as the images of a patient are."""
     return draw_patients([trial.cell for trial in trials], np.zeros(len(trials), dtype=int), RESAMPLES, seed=0)
 

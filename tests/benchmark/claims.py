@@ -21,7 +21,7 @@ from benchmark.study.config import Statistics
 from stats.bootstrap import auc_resampled
 from stats.delong import delong_test
 from stats.moderated import auc_variance
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 from stats.selection import optimism_of_highest
 from stats.shares import effective_patients
 
@@ -85,7 +85,7 @@ def guessing(design: Design, rng: np.random.Generator) -> tuple[bool, bool]:
 
     for scores in drawn.scores([0.5] * CELLS):
 
-        def auc(counted: PatientsResamples, scores: np.ndarray = scores) -> Resampled:
+        def auc(counted: PatientResamples, scores: np.ndarray = scores) -> Resampled:
             return {"auc": auc_resampled(drawn.labels, scores, counted)}
 
         found = estimate(auc, resamples, SETTINGS, {"auc": "logit"}, expected)
@@ -106,7 +106,7 @@ def independent(aucs: tuple[float, float, float]) -> Callable[[Design, np.random
         for _ in range(CELLS):
             values = drawn.erased(aucs)
 
-            def drops(counted: PatientsResamples, values: list[np.ndarray] = values) -> Resampled:
+            def drops(counted: PatientResamples, values: list[np.ndarray] = values) -> Resampled:
                 original, erased, control = (auc_resampled(drawn.labels, value, counted) for value in values)
                 return dict(zip(AUC_DROPS, (original - erased, original - control, control - erased), strict=True))
 
@@ -140,7 +140,7 @@ def highest(aucs: Sequence[float]) -> Callable[[Design, np.random.Generator], tu
         resamples = draw_patients(drawn.patients, drawn.labels, 300, int(rng.integers(2**32)))
         scores = drawn.scores(aucs)
 
-        def measured(counted: PatientsResamples) -> Resampled:
+        def measured(counted: PatientResamples) -> Resampled:
             return {str(cell): auc_resampled(drawn.labels, of_cell, counted) for cell, of_cell in enumerate(scores)}
 
         found = estimate(measured, resamples, SETTINGS, dict.fromkeys(map(str, range(CELLS)), "logit"))

@@ -24,7 +24,7 @@ from stats.intervals import Interval, Scale, bca_interval, percentile_interval, 
 from stats.jackknife import Spread, leave_out_patients, spread
 from stats.moderated import auc_variance, moderated
 from stats.operating import confusion_resampled
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 from stats.shares import effective_patients
 
 IMAGES = (60, 120, 300, 1000, 3000)
@@ -115,7 +115,7 @@ def intervals(study: Study, resamples: int, seed: int) -> Iterator[tuple[str, st
 
         drawn = draw_patients(ids, study.labels, max(1, resamples), seed)
         everyone = np.ones((1, drawn.counts.shape[1]), dtype=np.uint8)
-        estimates = _measured(study, PatientsResamples(everyone, drawn.patient_of_image))
+        estimates = _measured(study, PatientResamples(everyone, drawn.patient_of_image))
         groups = leave_out_patients(drawn)
         left_out = _measured(study, groups.resamples)
         samples = _measured(study, drawn) if resamples else {}
@@ -148,7 +148,7 @@ def probability(score: np.ndarray | float) -> np.ndarray:
     return expit(1.5 * score - 1)
 
 
-def _measured(study: Study, resamples: PatientsResamples) -> dict[str, np.ndarray]:
+def _measured(study: Study, resamples: PatientResamples) -> dict[str, np.ndarray]:
     first, second = (auc_resampled(study.labels, scores, resamples) for scores in study.scores)
     ratio, other = (mean_resampled(ratios, resamples) for ratios in study.ratios)
     return {

@@ -31,7 +31,7 @@ from stats.jackknife import TAIL, skewness
 from stats.multiple import holm
 from stats.operating import best_f1_threshold, confusion_resampled
 from stats.ranks import rank_sets
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 from tests.stats.coverage import Held
 from xai.saliency import RATIOS
 
@@ -114,7 +114,7 @@ def of_predictions(population: Population, rng: np.random.Generator, held: Fared
     tested = Tested(study.labels, study.scores, threshold, dict.fromkeys(RATIOS, ones), ones)
     resamples = draw_patients(study.patients, study.labels, 1, 0)
 
-    def measure(drawn: PatientsResamples) -> Resampled:
+    def measure(drawn: PatientResamples) -> Resampled:
         return {
             "auc": auc_resampled(study.labels, study.scores, drawn),
             "average_precision": average_precision_resampled(study.labels, study.scores, drawn),
@@ -181,9 +181,9 @@ def of_ratios(kind: str, population: Population, rng: np.random.Generator, held:
     patients = np.repeat(np.arange(population.patients), rng.integers(1, 5, size=population.patients))
     made = RATIO_KINDS[kind]
     ratios = made.quantile(norm.cdf(noise(patients, population.icc, rng)))
-    once = PatientsResamples(np.ones((1, population.patients), dtype=np.uint8), patients)
+    once = PatientResamples(np.ones((1, population.patients), dtype=np.uint8), patients)
 
-    def measure(drawn: PatientsResamples) -> Resampled:
+    def measure(drawn: PatientResamples) -> Resampled:
         return {"mean": mean_resampled(ratios, drawn), "geometric": np.exp(mean_resampled(np.log(ratios), drawn))}
 
     found = estimate(measure, once, T, {"mean": "log", "geometric": "log"})

@@ -18,7 +18,7 @@ from stats.bootstrap import (
 from stats.intervals import percentile_interval
 from stats.metrics import auc, f1
 from stats.operating import confusion_resampled
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["n60", "n12_with_undefined_resamples"])
@@ -27,7 +27,7 @@ def reference(request, shared):
     case = json.loads((shared / "fixtures/stats/stats.json").read_text())["bootstrap"][request.param]
     n = len(case["labels"])
     counts = np.stack([np.bincount(drawn, minlength=n) for drawn in case["indices"]])
-    return case, PatientsResamples(counts, np.arange(n))
+    return case, PatientResamples(counts, np.arange(n))
 
 
 @st.composite
@@ -93,7 +93,7 @@ def test_counts_give_what_repeated_rows_give(study):
 @given(studies())
 def test_drawing_everyone_once_gives_the_estimate_itself(study):
     patients, labels, scores = study
-    everyone = PatientsResamples(np.ones((1, patients.max() + 1), np.uint8), patients)
+    everyone = PatientResamples(np.ones((1, patients.max() + 1), np.uint8), patients)
     assert auc_resampled(labels, scores, everyone)[0] == pytest.approx(auc(labels, scores), abs=1e-12)
     expected = average_precision_score(labels, scores)
     assert average_precision_resampled(labels, scores, everyone)[0] == pytest.approx(expected, abs=1e-12)
@@ -133,7 +133,7 @@ def test_weights_of_any_size_give_what_sample_weights_give(most, decimals):
     rng = np.random.default_rng(most)
     labels = rng.random(900) < 0.03
     scores = (labels + rng.normal(size=900)).round(decimals)
-    resamples = PatientsResamples(rng.integers(most + 1, size=(3, 300)), np.arange(900) % 300)
+    resamples = PatientResamples(rng.integers(most + 1, size=(3, 300)), np.arange(900) % 300)
     areas, precisions = (
         of_resamples(labels, scores, resamples) for of_resamples in (auc_resampled, average_precision_resampled)
     )
@@ -193,7 +193,7 @@ def test_patients_without_an_image_left_change_nothing():
     patients, labels, scores = np.repeat(np.arange(40), 3), rng.random(120) < 0.4, rng.normal(size=120)
     resamples = draw_patients(patients, labels, resamples=30, seed=0)
     kept = (patients % 5 > 0) & (rng.random(120) < 0.7)
-    of_kept = PatientsResamples(resamples.counts, patients[kept])
+    of_kept = PatientResamples(resamples.counts, patients[kept])
     values = auc_resampled(labels[kept], scores[kept], of_kept)
     expected = [roc_auc_score(labels[kept][rows], scores[kept][rows]) for rows in repeated_rows(of_kept)]
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)

@@ -21,7 +21,7 @@ from stats.calibration import (
     expected_calibration_error,
     expected_calibration_error_resampled,
 )
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 
 
 def cohort(n, intercept=0.0, slope=1.0, seed=0):
@@ -135,7 +135,7 @@ def test_resampled_estimates_are_those_of_the_repeated_rows():
 
 def test_a_resample_of_one_class_is_undefined_and_leaves_the_others_alone():
     counts = np.array([[1, 1, 1, 1], [0, 2, 0, 2], [2, 2, 0, 0], [1, 1, 1, 1]], np.uint8)
-    values = calibration_resampled([0, 1, 0, 1], [0.2, 0.3, 0.4, 0.6], PatientsResamples(counts, np.arange(4)))
+    values = calibration_resampled([0, 1, 0, 1], [0.2, 0.3, 0.4, 0.6], PatientResamples(counts, np.arange(4)))
     assert np.isnan(values.intercept).tolist() == [False, True, False, False]
     assert np.isnan(values.slope).tolist() == [False, True, True, False]
     assert values.slope[0] == values.slope[3]

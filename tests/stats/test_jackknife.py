@@ -13,7 +13,7 @@ from stats.bootstrap import auc_resampled, mean_resampled
 from stats.delong import delong
 from stats.jackknife import covariance, influence, leave_out_patients, skewness, spread
 from stats.operating import confusion_resampled
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 
 
 def test_one_patient_is_left_out_with_all_images():
@@ -42,7 +42,7 @@ def test_patients_and_their_strata_stay_as_they_are():
     assert left_out.counts.tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
     assert left_out.patient_of_image.tolist() == [2, 0, 1, 0]
     assert strata.tolist() == left_out.strata.tolist() == [True, False, False]
-    without_strata = leave_out_patients(PatientsResamples(resamples.counts, resamples.patient_of_image))
+    without_strata = leave_out_patients(PatientResamples(resamples.counts, resamples.patient_of_image))
     assert (without_strata.resamples.strata, without_strata.strata.tolist()) == (None, [0, 0, 0])
 
 
@@ -74,7 +74,7 @@ def test_groups_give_the_same_spread(positive):
     labels, patients = np.arange(6000) < positive, np.arange(6000)
     scores = labels + rng.normal(size=6000)
     resamples = draw_patients(patients, labels, resamples=1, seed=0)
-    once = PatientsResamples(np.ones((1, 6000), dtype=np.uint8), patients, labels)
+    once = PatientResamples(np.ones((1, 6000), dtype=np.uint8), patients, labels)
     statistics = (
         lambda drawn: auc_resampled(labels, scores, drawn),
         lambda drawn: mean_resampled(labels.astype(float), drawn),

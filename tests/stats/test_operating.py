@@ -12,7 +12,7 @@ from stats.operating import (
     threshold_at_sensitivity,
     threshold_at_specificity,
 )
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 
 MEASURES = ["sensitivity", "specificity", "ppv", "npv", "balanced_accuracy", "f1"]
 
@@ -125,7 +125,7 @@ def test_resampled_tables_are_those_of_the_repeated_rows():
 
 def test_a_measure_is_undefined_only_where_nothing_is_in_its_denominator():
     # Resamples: all images; only the positive that is called; only the negative.
-    resamples = PatientsResamples(np.array([[1, 1], [2, 0], [0, 2]], np.uint8), np.array([0, 1]))
+    resamples = PatientResamples(np.array([[1, 1], [2, 0], [0, 2]], np.uint8), np.array([0, 1]))
     tables = confusion_resampled([1, 0], [1, 0], resamples)
     np.testing.assert_array_equal(tables.sensitivity, [1, 1, np.nan])
     np.testing.assert_array_equal(tables.specificity, [1, np.nan, 1])

@@ -6,12 +6,12 @@ import pytest
 from stats.intervals import student_interval
 from stats.jackknife import leave_out_patients, spread
 from stats.over_null import over_null_resampled
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 
 
 def everyone(patients):
     patient = np.unique(patients, return_inverse=True)[1]
-    return PatientsResamples(np.ones((1, patient.max() + 1), np.uint8), patient)
+    return PatientResamples(np.ones((1, patient.max() + 1), np.uint8), patient)
 
 
 def pairs_of(generator, patients, effect=0.0):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 from stats.within import ratio_and_correctness, spearman_over_images
 
 
@@ -105,7 +105,7 @@ def test_spearman_over_images_is_that_of_the_repeated_rows(study, block):
 
 def test_fewer_than_three_rows_have_no_rank_correlation():
     counts = np.array([[1, 1, 0], [1, 1, 1], [2, 1, 0]])
-    values = spearman_over_images([1, 2, 3], [4, 6, 9], PatientsResamples(counts, np.arange(3)))
+    values = spearman_over_images([1, 2, 3], [4, 6, 9], PatientResamples(counts, np.arange(3)))
     np.testing.assert_array_equal(values, [np.nan, 1, 1])
 
 

@@ -29,7 +29,7 @@ from stats.calibration import calibration, expected_calibration_error
 from stats.intervals import bca_interval, bootstrap_p_value, student_interval, student_p_value
 from stats.jackknife import Spread, spread
 from stats.moderated import moderated
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 from stats.within import ratio_and_correctness
 from tests.benchmark.trials import LABELS, PATIENTS, make_tested
 from xai.saliency import RATIOS
@@ -59,7 +59,7 @@ def of_rows(tested, rows):
     some = replace(
         tested, labels=tested.labels[rows], scores=tested.scores[rows], ratios=ratios, outside=tested.outside[rows]
     )
-    once = PatientsResamples(np.ones((1, len(rows)), dtype=np.uint8), np.arange(len(rows)))
+    once = PatientResamples(np.ones((1, len(rows)), dtype=np.uint8), np.arange(len(rows)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stats.within.LEAST", 1)  # the labels to compare are determined on all of the data
         return {name: float(value[0]) for name, value in measured(some, once).items()}

@@ -7,7 +7,7 @@ from scipy.stats import gmean, sem, t
 
 from benchmark.analysis.ratios import SCHEMA, ratio_rows
 from benchmark.study.config import Statistics
-from stats.resamples import PatientsResamples, draw_patients
+from stats.resamples import PatientResamples, draw_patients
 from xai.saliency_row import measure_names
 
 PATIENTS = ["a", "a", "a", "b", "c"]
@@ -102,7 +102,7 @@ def test_doubtful_masks_can_be_left_out(saliency):
 
 def test_intervals_are_over_patients(saliency):
     """In a resample with only patient b, every average is b's ratio."""
-    only_b = PatientsResamples(np.tile([0, 1, 0], (100, 1)), np.array([0, 0, 0, 1, 2]))
+    only_b = PatientResamples(np.tile([0, 1, 0], (100, 1)), np.array([0, 0, 0, 1, 2]))
     own = saliency["vessel"][3] / saliency["non_vessel"][3]
     by_resamples = Statistics(interval="percentile")
     rows = [row for row in ratio_rows(saliency, only_b, "minmax", by_resamples, NONE) if row["region"] == "vessel"]
@@ -113,7 +113,7 @@ def test_intervals_are_over_patients(saliency):
 def test_students_interval_is_that_of_the_log_ratio(saliency):
     """Two patients: t with one degree of freedom, standard error over the mean."""
     some = saliency.head(4)
-    once = PatientsResamples(np.ones((100, 2), dtype=np.uint8), np.array([0, 0, 0, 1]))
+    once = PatientResamples(np.ones((100, 2), dtype=np.uint8), np.array([0, 0, 0, 1]))
     rows = pl.DataFrame(ratio_rows(some, once, "minmax", Statistics(), NONE[:4]), schema=SCHEMA)
     row = rows.filter(region="vessel", average="patients", against="non_vessel", scaling="minmax").row(0, named=True)
     ratios = (some["vessel"] / some["non_vessel"]).to_numpy()

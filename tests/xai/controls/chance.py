@@ -21,7 +21,7 @@ from benchmark.analysis.measures import estimate
 from benchmark.study.config import Statistics
 from benchmark.synthetic import SyntheticCohort, draw_eye
 from stats.over_null import over_null_resampled
-from stats.resamples import PatientsResamples
+from stats.resamples import PatientResamples
 from xai.controls import vessel_permutation as exchanged
 from xai.controls.null import Null
 from xai.controls.pose import find_poses
@@ -184,7 +184,7 @@ def with_replacement(study: Study, seed: int) -> float:
 def effect(null: Null, study: Study) -> tuple[float, float, float]:
     """Ratio over null with its interval, as in the leaderboard."""
     patient = np.unique(study.patients, return_inverse=True)[1]
-    once = PatientsResamples(np.ones((1, patient.max() + 1), np.uint8), patient)
+    once = PatientResamples(np.ones((1, patient.max() + 1), np.uint8), patient)
     given = None if np.isnan(null.given).all() else null.given
     found = estimate(
         lambda drawn: {"effect": over_null_resampled(null.ratios, null.expected, given, drawn)},
