@@ -23,7 +23,7 @@ from rich.markup import escape
 
 from benchmark import __version__
 from benchmark.environment import require_readable
-from benchmark.errors import UserError, user_error
+from benchmark.errors import Interrupted, UserError, user_error
 from benchmark.report.screen import take_screen, trouble
 from benchmark.shipped import COMMAND, DEMO
 
@@ -48,7 +48,8 @@ Examples
       run on the Ray cluster that this machine belongs to
 
 \b
-Exit codes: 0 = all trials succeeded, 1 = an error (one line describes it), 2 = an invalid option, 3 = a trial failed.
+Exit codes: 0 = all trials succeeded, 1 = an error (one line describes it), 2 = an invalid option, 3 = a trial failed,
+130 = interrupted.
 
 \b
 The manifest given to --data is a CSV or Parquet file with the columns image, label (0 or 1) and patient_id, and
@@ -252,7 +253,7 @@ def main(
         leaderboard = run_study(study, out, cluster=cluster, resume=resume, report_only_these=report_only_these)
     except KeyboardInterrupt as interrupted:
         what = " ".join(("interrupted", *(f"by {signal}" for signal in interrupted.args)))
-        raise UserError(f"{what}; the same command with --out {out} --resume continues") from None
+        raise Interrupted(f"{what}; the same command with --out {out} --resume continues") from None
     failed = print_leaderboard(leaderboard, out, study.statistics.confidence, console)
     if failed:
         raise SystemExit(3)
@@ -469,7 +470,7 @@ def run() -> None:
         sys.exit(1)
     except Exception as error:
         _report(error)
-        sys.exit(1)
+        sys.exit(Interrupted.exit_code if isinstance(error, Interrupted) else 1)
 
 
 def _report(error: Exception) -> None:

@@ -8,6 +8,12 @@ class UserError(Exception):
     """Something in the input or the environment that the user can fix; the message names it and the fix."""
 
 
+class Interrupted(UserError):  # noqa: N818 - reads as what happened
+    """The user or the system ended the run; the exit code is that of a program ended by Ctrl-C."""
+
+    exit_code = 130
+
+
 class WriteError(UserError, OSError):
     """A file could not be written."""
 

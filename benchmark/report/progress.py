@@ -13,7 +13,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmark.report.readable import measured_seconds
 from benchmark.report.screen import open_screen
+
+_MEMORY = 3600  # seconds of which the speed is an average: an epoch of a large model takes many minutes
 
 
 class Stage:
@@ -41,6 +44,7 @@ class Reporter:
         self.console = console
         self.seconds: dict[str, float] = {}
         self._stages = stages
+        self._began = time.perf_counter()
 
     @contextmanager
     def stage(self, name: str, total: float, unit: str) -> Iterator[Stage]:
@@ -61,10 +65,15 @@ class Reporter:
             disable=not self.console.is_terminal,
             redirect_stdout=False,  # what other code prints still goes to the log
             redirect_stderr=False,
+            speed_estimate_period=_MEMORY,
         ) as progress:
             yield Stage(progress, progress.add_task(name, total=total, doing=""))
         self.seconds[name] = time.perf_counter() - began
-        self.console.print(f"[green]✓[/] {title} {total:>6.0f} {unit} in {self.seconds[name]:.1f} s")
+        self.console.print(f"[green]✓[/] {title} {total:>6.0f} {unit} in {measured_seconds(self.seconds[name])}")
+
+    def finish(self) -> None:
+        """Show the time since the reporter was made."""
+        self.console.print(f"[green]✓[/] all stages in {measured_seconds(time.perf_counter() - self._began)}")
 
     def skip(self, name: str, why: str) -> None:
         """Show that a stage has nothing to do."""

@@ -21,6 +21,15 @@ def readable_bytes(count: float) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**29 else f"{count / 2**20:.0f} MiB"
 
 
+def measured_seconds(seconds: float) -> str:
+    """A measured time: "12.3 s", from a minute on "8:33" or "1:02:05"."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def readable_seconds(seconds: float) -> str:
     """An estimated time, with as many digits as an estimate deserves; rich has H:MM:SS."""
     if seconds < 90:

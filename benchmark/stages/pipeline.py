@@ -1,5 +1,6 @@
 """The whole study: its stages, one after another."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,8 +56,10 @@ def run_study(
     with (
         started(directory, study.dump(), resume),
         screen_apart_from(directory.log) as console,
-        connect(cluster, log_file=directory.log) as connected,
+        ExitStack() as ray,
     ):
+        with console.status("Starting Ray" if cluster is None else "Connecting to Ray"):
+            connected = ray.enter_context(connect(cluster, log_file=directory.log))
         end_in_order()
         _refuse_to_wait(study.resources, connected)
         earlier = None if report_only_these else directory.earlier_study()
@@ -75,7 +78,10 @@ def run_study(
         run = Run(study, directory, connected, Reporter(console, names))
         for stage in stages:
             stage(run)
-        return report(replace(run, study=_with_gpus(whole, connected), chosen=_reported(whole, study, directory)))
+        chosen = _reported(whole, study, directory)
+        leaderboard = report(replace(run, study=_with_gpus(whole, connected), chosen=chosen))
+        run.reporter.finish()
+        return leaderboard
 
 
 def _reported(whole: Study, study: Study, directory: RunDirectory) -> list[Trial]:

@@ -114,7 +114,9 @@ def test_one_line_per_stage_without_a_terminal():
         stage.say("a cell")
         stage.note("waiting: memory is short; most is held by [others]")
         stage.advance(4)
-    lines = console.file.getvalue().splitlines()
+    reporter.finish()
+    *lines, last = console.file.getvalue().splitlines()
+    assert last.startswith("✓ all stages in 0.")
     assert [line.split()[:3] for line in lines] == [
         ["✓", "draw", "3"],
         ["✓", "1/2", "prepare"],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.report.readable import p_stated, p_value, readable_bytes, readable_seconds
+from benchmark.report.readable import measured_seconds, p_stated, p_value, readable_bytes, readable_seconds
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,11 @@ def test_p_values(value, alone, stated):
 def test_amounts_read_well():
     assert [readable_bytes(count) for count in (0, 5 * 2**20, 1.5 * 2**30)] == ["0 MiB", "5 MiB", "1.5 GiB"]
     assert [readable_seconds(s) for s in (0.2, 42, 600, 7200)] == ["< 1 s", "42 s", "10 min", "2.0 h"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.96, "1:00"), (513.4, "8:33"), (3599.6, "1:00:00"), (3725, "1:02:05")],
+)
+def test_measured_times_are_clock_times_from_a_minute_on(seconds, text):
+    assert measured_seconds(seconds) == text

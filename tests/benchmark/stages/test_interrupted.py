@@ -146,7 +146,7 @@ def test_a_second_start_is_one_line_and_the_first_ends_in_order(folder):
     for _ in range(2):  # as `timeout` does: to its child, and to the group
         first.send_signal(signal.SIGTERM)
     _, said = first.communicate(timeout=SECONDS)
-    assert first.returncode == 1
+    assert first.returncode == 130
     assert said == f"error: interrupted by SIGTERM; the same command with --out {out} --resume continues\n"
     assert not (out / ".lock").exists()
     assert json.loads((out / ".prepare.json").read_text())["images"] == 16
