@@ -189,7 +189,8 @@ def _averages(board: Leaderboard, family: str, averaged_over: str) -> str:
 
 def _differ(different: int, others: int) -> str:
     if different == others:
-        return "the other differs significantly" if others == 1 else f"all {others} others differ significantly"
+        all_others = {1: "the other differs", 2: "both others differ"}.get(others, f"all {others} others differ")
+        return f"{all_others} significantly"
     return f"{different or 'none'} of {others} others {'differs' if different < 2 else 'differ'} significantly"
 
 
