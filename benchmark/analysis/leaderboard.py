@@ -209,9 +209,9 @@ def build(
 
 def failure(folder: TrialDirectory) -> str | None:
     """Why a trial has no complete results; None if it has."""
-    if folder.failure.is_file():
+    if folder.has_failed:
         return folder.failure.read_text(encoding="utf-8").strip()
-    return None if folder.saliency.is_file() else "not finished"
+    return None if folder.is_explained else "not finished"
 
 
 # The functions below join by image name, because resamples identify images by their position in the cohort.

@@ -60,7 +60,7 @@ MEASURES = ("auc_planted", "auc_vessel", "precision", "chance")
 def trained_trials(study: Study, directory: RunDirectory) -> list[Trial]:
     """Every trial whose training is complete."""
     folders = {trial: directory.trial(trial) for trial in trials_of(study)}
-    return [trial for trial, folder in folders.items() if folder.record.is_file() and not folder.failure.is_file()]
+    return [trial for trial, folder in folders.items() if folder.is_trained and not folder.has_failed]
 
 
 def open_model(study: Study, directory: RunDirectory, trial: Trial, device: torch.device) -> TrainedModel:

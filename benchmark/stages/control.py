@@ -27,10 +27,7 @@ def control(run: Run) -> None:
     """Add the missing controls that the study asks for to every explained trial."""
     wanted = [name for name in CONTROLS if getattr(run.study.controls, name)]
     waiting = [
-        (trial, name)
-        for trial in run.trials()
-        for name in wanted
-        if not run.directory.trial(trial).control(name).is_file()
+        (trial, name) for trial in run.trials() for name in wanted if not run.directory.trial(trial).has_control(name)
     ]
     for trial, name in waiting:
         run.directory.trial(trial).control_failure(name).unlink(missing_ok=True)

@@ -138,7 +138,7 @@ class _Writer:
 def _missing(run: Run, plan: CachePlan) -> CachePlan:
     """The part of the plan that is not on disk yet and that some trial will read."""
     trials = run.trials()
-    waiting = [trial for trial in trials if not run.directory.trial(trial).saliency.is_file()]
+    waiting = [trial for trial in trials if not run.directory.trial(trial).is_explained]
     every, test = {}, {}
     for choice in run.study.backbones:
         folder, usable = run.directory.embeddings(choice.name), any(trial.backbone == choice for trial in trials)

@@ -25,7 +25,7 @@ from xai.saliency_row import measure, measure_names
 
 def explain(run: Run) -> None:
     """Add `cam.npy`, `saliency.parquet` and `mean_cam.png` to every trained trial without them."""
-    waiting = [trial for trial in run.trials() if not run.directory.trial(trial).saliency.is_file()]
+    waiting = [trial for trial in run.trials() if not run.directory.trial(trial).is_explained]
     if not waiting:
         run.reporter.skip("explain", "every trial is explained")
         return
@@ -56,7 +56,7 @@ def explain(run: Run) -> None:
             stage.advance(len(positions))
             stage.say(trial.name)
             if result["error"]:
-                if not run.directory.trial(trial).failure.is_file():  # reported once, even if several batches fail
+                if not run.directory.trial(trial).has_failed:  # reported once, even if several batches fail
                     run.fail(trial, f"explain: {result['error']}")
                 continue
             cams.setdefault(index, np.zeros((len(test), *result["grid"]), np.float32))

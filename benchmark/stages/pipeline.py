@@ -89,9 +89,7 @@ def _reported(whole: Study, study: Study, directory: RunDirectory) -> list[Trial
     named = {trial.name for trial in trials_of(study)}
     folders = {trial: directory.trial(trial) for trial in trials_of(whole)}
     return [
-        trial
-        for trial, folder in folders.items()
-        if trial.name in named or folder.saliency.is_file() or folder.failure.is_file()
+        trial for trial, folder in folders.items() if trial.name in named or folder.is_explained or folder.has_failed
     ]
 
 

@@ -44,7 +44,7 @@ class Run:
 
     def trials(self) -> list[Trial]:
         """The trials that have not failed."""
-        return [trial for trial in self.all_trials() if not self.directory.trial(trial).failure.is_file()]
+        return [trial for trial in self.all_trials() if not self.directory.trial(trial).has_failed]
 
     def fail(self, trial: Trial, reason: str) -> None:
         """Record why a trial failed; later stages skip it.

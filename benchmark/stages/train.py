@@ -16,7 +16,7 @@ def train(run: Run) -> None:
 
     If a trial fails, the reason is written to its `failed.txt`. A trial that failed in an earlier run is tried again.
     """
-    waiting = {trial.name: trial for trial in run.trials() if not run.directory.trial(trial).record.is_file()}
+    waiting = {trial.name: trial for trial in run.trials() if not run.directory.trial(trial).is_trained}
     if not waiting:
         run.reporter.skip("train", "every trial is trained")
         return

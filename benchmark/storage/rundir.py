@@ -170,6 +170,22 @@ class TrialDirectory:
         return self.path / "trial.json"
 
     @property
+    def is_trained(self) -> bool:
+        return self.record.is_file()
+
+    @property
+    def is_explained(self) -> bool:
+        return self.saliency.is_file()
+
+    @property
+    def has_failed(self) -> bool:
+        return self.failure.is_file()
+
+    def has_control(self, name: str) -> bool:
+        """Whether the control of that name is complete."""
+        return self.control(name).is_file()
+
+    @property
     def failure(self) -> Path:
         """The reason why the trial failed, if it did."""
         return self.path / "failed.txt"
