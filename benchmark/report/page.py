@@ -55,14 +55,15 @@ class PageContent:
         notices: what a reader must know before any number; shown above everything else.
         board: the leaderboard; trials are shown in its order. The first row of a region in `ratios` has the conventions
             of the study; the first row of `correlation` becomes the sentence.
-        failed_controls: one line per control that failed.
+        failed_controls: (trial, control), as they are called -> why the control failed.
         published: cells of a published study to show next to the run's own, columns as those of
             `benchmark.analysis.published.trials()`.
         pictures: name of a trial (`benchmark.study.trials.Trial.name`) -> file of its mean map, if it has one.
         mean_image: the mean image to show next to them, or None.
-        examples: name of a trial, as shown -> its figures, each with its description.
+        examples: trial -> its figures, each with its description.
         cohort: split, images, patients, positive (images), positive_patients; no patient is in two splits.
         left_out: image, split, reason.
+        without_masks: test images without vessel masks: image, reason.
         facts: section -> key -> value.
         configuration: the text of study.yaml.
         confidence: of all intervals, 0.95 for 95 %.
@@ -78,13 +79,14 @@ class PageContent:
     method: str
     notices: list[str]
     board: Leaderboard
-    failed_controls: list[str]
+    failed_controls: Mapping[tuple[str, str], str]
     published: pl.DataFrame | None
     pictures: Mapping[str, Path]
     mean_image: Path | None
-    examples: Mapping[str, Sequence[tuple[Path, str]]]
+    examples: Mapping[TrialKey, Sequence[tuple[Path, str]]]
     cohort: pl.DataFrame
     left_out: pl.DataFrame
+    without_masks: pl.DataFrame
     facts: Mapping[str, Mapping[str, str]]
     configuration: str
     confidence: float
@@ -137,6 +139,9 @@ def render(content: PageContent) -> str:
     measures = _measures(pl.concat(cells, how="diagonal_relaxed"))
     planted = None if content.planted is None or content.planted.trials.is_empty() else content.planted
     tables = {"leaderboard": board.trials} | board.tables() | ({"planted": planted.trials} if planted else {})
+    no_saliency = pl.format("no vessel masks, so no saliency: {}", "reason").alias("reason")
+    without_masks = content.without_masks.select("image", pl.lit("test").alias("split"), no_saliency)
+    left_out = pl.concat([content.left_out, without_masks])
     return template("leaderboard.html.j2").render(
         PAIRS_SHOWN=PAIRS_SHOWN,
         tables=embedded(tables),
@@ -175,11 +180,14 @@ def render(content: PageContent) -> str:
         saliency=_saliency_rows(content),
         mean_image=_inline(content.mean_image) if content.mean_image else None,
         examples={
-            cell: [(_compressed(path), alt) for path, alt in figures] for cell, figures in content.examples.items()
+            f"{backbone}, {strategy}, seed {seed}": [(_compressed(path), alt) for path, alt in figures]
+            for (backbone, strategy, seed), figures in content.examples.items()
         },
         rule=RULE,
         cohort=content.cohort.to_dicts(),
-        left_out=content.left_out.head(LEFT_OUT_SHOWN).to_dicts(),
+        failed_controls=[f"{', '.join(what)}: {reason}" for what, reason in content.failed_controls.items()],
+        left_out=left_out.head(LEFT_OUT_SHOWN).to_dicts(),
+        n_left_out=left_out.height,
         files_left_out=left_out_text(content.files_left_out) if content.files_left_out else "",
     )
 

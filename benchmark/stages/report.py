@@ -167,9 +167,7 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
     directory = run.directory
     cohort = read_parquet(directory.cohort)
     vessels = read_parquet(directory.vessels)
-    masks_failed = vessels.filter(pl.col("error").is_not_null()).select(
-        "image", pl.lit("test").alias("split"), ("no vessel masks, so no saliency: " + pl.col("error")).alias("reason")
-    )
+    without_masks = vessels.filter(pl.col("error").is_not_null()).select("image", reason="error")
     rejected = read_csv(directory.rejected, infer_schema=False).select("image", "split", "reason")
     pictures = {trial.name: directory.trial(trial).mean_cam for trial in run.trials()}
     return PageContent(
@@ -182,11 +180,12 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
         pictures={name: path for name, path in pictures.items() if path.is_file()},
         mean_image=_mean_image(directory, of_split(cohort, "test")),
         examples={
-            f"{trial.backbone.name}, {trial.strategy.name}, seed {trial.seed}": _examples(directory.trial(trial))
+            (trial.backbone.name, trial.strategy.name, trial.seed): _examples(directory.trial(trial))
             for trial in run.trials()
         },
         cohort=_per_split(cohort),
-        left_out=pl.concat([rejected, masks_failed]),
+        left_out=rejected,
+        without_masks=without_masks,
         facts=facts(run.study, results, vessels),
         configuration=directory.study.read_text(encoding="utf-8"),
         confidence=run.study.statistics.confidence,
@@ -215,13 +214,13 @@ def _examples(folder: TrialDirectory) -> list[tuple[Path, str]]:
     return [(folder.figures.parent / file, alt) for file, alt in listed.select("file", "alt").iter_rows()]
 
 
-def _failed_controls(run: Run) -> list[str]:
-    reasons = {
-        f"{trial.name}, {control.title}": run.directory.trial(trial).control_failure(control.name)
+def _failed_controls(run: Run) -> dict[tuple[str, str], str]:
+    files = {
+        (trial.name, control.title): run.directory.trial(trial).control_failure(control.name)
         for trial in run.trials()
         for control in CONTROLS.values()
     }
-    return [f"{what}: {file.read_text(encoding='utf-8').strip()}" for what, file in reasons.items() if file.is_file()]
+    return {what: file.read_text(encoding="utf-8").strip() for what, file in files.items() if file.is_file()}
 
 
 def _mean_image(directory: RunDirectory, test: pl.DataFrame) -> Path:

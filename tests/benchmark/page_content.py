@@ -355,13 +355,13 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
         method="Grad-CAM",
         notices=["Data are synthetic.", "Backbones are untrained."],
         board=made,
-        failed_controls=["dinov2-tiny-partial-s0, parameter randomisation test: out of memory"],
+        failed_controls={("dinov2-tiny-partial-s0", "parameter randomisation"): "out of memory"},
         published=None,
         pictures={"openclip-tiny-lora-s0": picture, "timm_vit_tiny-partial-s0": picture},
         mean_image=None,
         examples={
-            "openclip-tiny, lora, seed 0": [(picture, "Image and its map")],
-            "dinov2-tiny, lora, seed 0": [],
+            ("openclip-tiny", "lora", 0): [(picture, "Image and its map")],
+            ("dinov2-tiny", "lora", 0): [],
         },
         cohort=pl.DataFrame(
             {
@@ -372,6 +372,7 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
                 "positive_patients": [310, 66],
             }
         ),
+        without_masks=pl.DataFrame({"image": ["eye9.jpg"], "reason": ["vein_mask: no such file"]}),
         left_out=pl.DataFrame(
             {"image": ["a.png"], "split": [None], "reason": ["truncated"]},
             schema={"image": pl.String, "split": pl.String, "reason": pl.String},
@@ -416,10 +417,11 @@ def attacked(content: PageContent) -> PageContent:
         title=ATTACK,
         notices=[ATTACK],
         board=hostile,
-        failed_controls=[ATTACK],
-        examples={ATTACK: [(path, ATTACK) for path in content.pictures.values()]},
+        failed_controls={(ATTACK, ATTACK): ATTACK},
+        examples={(ATTACK, ATTACK, 0): [(path, ATTACK) for path in content.pictures.values()]},
         cohort=attack(content.cohort, "split"),
         left_out=attack(content.left_out, "image", "reason"),
+        without_masks=attack(content.without_masks, "image", "reason"),
         facts={ATTACK: {ATTACK: ATTACK}},
         configuration=ATTACK,
         classes={"0": ATTACK, "1": ATTACK},

@@ -201,7 +201,7 @@ def test_controls_are_next_to_the_ratio_they_test(page: Element, content: PageCo
         "0.31", "0.12", "0.17", "0.620 0.570–0.680",
         "+0.050 0.000 to 0.110", "−0.010 −0.060 to 0.050", "+0.060 0.010 to 0.120", "0.027",
     ]  # fmt: skip
-    assert "Not computed: dinov2-tiny-partial-s0, parameter randomisation test: out of memory" in text(page)
+    assert "Not computed: dinov2-tiny-partial-s0, parameter randomisation: out of memory" in text(page)
     assert shown(page, "table-other") == ["1.83 1.78–1.89", "1.25", "1.46 1.41–1.52", "0.019", "1 230"]
     assert "maps that explain the other class, label 0" in text(page)
     unasked = [pl.lit(None).alias(name) for name in CONTROL_COLUMNS]
@@ -731,10 +731,13 @@ def test_files_that_are_not_used_are_counted_by_reason(content: PageContent) -> 
 
 
 def test_left_out_images_are_counted_and_the_first_listed(content: PageContent) -> None:
-    assert "No image was left out." in text(changed(content, left_out=content.left_out.clear()))
+    none = {"left_out": content.left_out.clear(), "without_masks": content.without_masks.clear()}
+    assert "No image was left out." in text(changed(content, **none))
+    alone = text(changed(content, left_out=content.left_out.clear()))
+    assert "eye9.jpg" in alone and "no vessel masks, so no saliency: vein_mask: no such file" in alone
     many = pl.concat([content.left_out] * 60).with_columns(pl.format("{}.png", pl.int_range(pl.len())).alias("image"))
     (found,) = [element for element in changed(content, left_out=many).iter("details") if "left out" in text(element)]
-    assert text(found.find("summary")).startswith("60 images")  # type: ignore[arg-type]
+    assert text(found.find("summary")).startswith("61 images")  # type: ignore[arg-type]
     listed = [text(row) for body in found.iter("tbody") for row in body.iter("tr")]
     assert len(listed) == 50
     assert listed[0] == "0.png–truncated"
