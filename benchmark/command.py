@@ -291,6 +291,28 @@ def schema(out: Path) -> None:
     Console().print(f"Schema: [bold]{escape(str(out))}", soft_wrap=True)
 
 
+@main.command("convert-wnet")
+@click.argument("checkpoint", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--size", type=click.IntRange(min=1), help="Side of the training images.  [default: as in config.cfg]")
+def convert_wnet(checkpoint: Path, out: Path, size: int | None) -> None:
+    """Convert a W-Net checkpoint (CHECKPOINT) to the .safetensors file that --vessel-weights reads (OUT).
+
+    The checkpoint is a file of GitHub agaldran/lwnet, from experiments/big_wnet_drive_av or big_wnet_hrf_av_1024. No
+    code in it is run.
+    """
+    from xai.vessels.wnet import convert_wnet as convert
+
+    with _writing(out, "a file"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            trained = convert(checkpoint, out, size)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    known = f"trained at {trained} pixels" if trained else "size in training not known: set vessels.size"
+    Console().print(f"W-Net: [bold]{escape(str(out))}[/], {known}", soft_wrap=True)
+
+
 @main.command()
 def reference() -> None:
     """Recompute the correlation of the published study.

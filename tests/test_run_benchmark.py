@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
 
@@ -577,3 +578,19 @@ def test_only_a_near_option_is_suggested():
     far, near = (CliRunner().invoke(run_benchmark.main, [option]).output for option in ("--bogus", "--backbonez"))
     assert "Did you mean" not in far
     assert "Did you mean '--backbones'?" in near
+
+
+def test_a_wnet_checkpoint_is_converted_or_refused_in_one_line(tmp_path):
+    from xai.vessels.wnet import WNet, load_wnet
+
+    torch.save({"model_state_dict": WNet().state_dict()}, tmp_path / "model_checkpoint.pth")
+    out = tmp_path / "new" / "wnet.safetensors"
+    arguments = ["convert-wnet", str(tmp_path / "model_checkpoint.pth"), str(out)]
+    result = CliRunner().invoke(run_benchmark.main, arguments, catch_exceptions=False)
+    assert (result.exit_code, "set vessels.size" in result.output) == (0, True)
+    result = CliRunner().invoke(run_benchmark.main, [*arguments, "--size", "1024"], catch_exceptions=False)
+    assert "trained at 1024 pixels" in result.output
+    assert load_wnet(out)[1] == 1024
+    with pytest.raises(UserError, match=r"nothing\.pth: "):
+        absent = ["convert-wnet", str(tmp_path / "nothing.pth"), str(out)]
+        CliRunner().invoke(run_benchmark.main, absent, catch_exceptions=False)

@@ -4,17 +4,20 @@ Galdran et al., "State-of-the-art retinal vessel segmentation with minimalistic 
 weights and processing: GitHub agaldran/lwnet (MIT), the weights as safetensors under upstream's names.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from scipy import ndimage, sparse
 from torch import nn
 
-from backbones.checkpoint import sha256
+from backbones.checkpoint import read_state, sha256
+from backbones.loading import WeightsError
 from xai.crop import bounding_box
 from xai.vessels.source import FundusImage, VesselMasks, vessel_source
 
@@ -179,6 +182,41 @@ def open_wnet(weights: Path | None, size: int | None, device: str) -> WNetSource
     return WNetSource(Path(weights), size, device)
 
 
+def convert_wnet(checkpoint: Path, out: Path, size: int | None = None) -> int | None:
+    """Converts a checkpoint of lwnet's W-Net to the `.safetensors` file that `open_wnet` reads.
+
+    No code in the checkpoint is run; a checkpoint that contains more than tensors and plain values is refused.
+
+    Args:
+        checkpoint: upstream's file with the state dict, alone or as `model_state_dict`.
+        out: the file to write.
+        size: side of the training images in pixels; by default `im_size` of the JSON file `config.cfg` in the folder of
+            the checkpoint, where upstream keeps it.
+
+    Returns:
+        The size that was written, or None if it is not known; `open_wnet` then needs a size.
+
+    Raises:
+        ValueError: the checkpoint cannot be read, or is not a W-Net for arteries and veins.
+    """
+    try:
+        state = {name: tensor.contiguous() for name, tensor in read_state(checkpoint).items()}
+    except WeightsError as error:
+        raise ValueError(str(error)) from error
+    _require_wnet(state, checkpoint)
+    size = size or _configured_size(checkpoint.with_name("config.cfg"))
+    metadata = {"source": "lwnet W-Net (GitHub agaldran/lwnet, MIT)"} | ({"im_size": str(size)} if size else {})
+    save_file(state, out, metadata)
+    return size
+
+
+def _configured_size(config: Path) -> int | None:
+    try:
+        return int(json.loads(config.read_text(encoding="utf-8"))["im_size"])
+    except (OSError, ValueError, KeyError, TypeError):  # absent, not JSON, or two sides: then the size is not known
+        return None
+
+
 def load_wnet(weights: Path) -> tuple[WNet, int | None]:
     """Loads a W-Net.
 
@@ -195,16 +233,22 @@ def load_wnet(weights: Path) -> tuple[WNet, int | None]:
             trained_size = (file.metadata() or {}).get("im_size")
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{weights}: cannot be read as safetensors ({error})") from error
+    model = _require_wnet(state, weights)
+    return model.eval(), int(trained_size) if trained_size else None
+
+
+def _require_wnet(state: Mapping[str, torch.Tensor], source: Path) -> WNet:
+    """The W-Net with these weights; raises a ValueError if keys and shapes are not exactly those of a W-Net."""
     model = WNet()
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if found != expected:
         missing, unexpected = sorted(expected.items() - found.items()), sorted(found.items() - expected.items())
         raise ValueError(
-            f"{weights}: not the weights of a W-Net: missing {_few(missing)}; unexpected {_few(unexpected)}"
+            f"{source}: not the weights of a W-Net: missing {_few(missing)}; unexpected {_few(unexpected)}"
         )
     model.load_state_dict(state)
-    return model.eval(), int(trained_size) if trained_size else None
+    return model
 
 
 def _few(tensors: list[tuple[str, tuple[int, ...]]]) -> str:

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from skimage.transform import resize
 
 from xai.vessels import FundusImage, open_source
-from xai.vessels.wnet import WNetSource, load_wnet, network_input, to_masks
+from xai.vessels.wnet import WNet, WNetSource, convert_wnet, load_wnet, network_input, to_masks
 
 BACKGROUND, ARTERY, VEIN = range(3)
 
@@ -213,3 +214,40 @@ def test_the_size_must_be_known_and_a_multiple_of_8(wnet_av, tmp_path):
     save_file(load_file(wnet_av / "wnet_drive.safetensors"), tmp_path / "bare.safetensors")
     with pytest.raises(ValueError, match="give a size"):
         open_source("wnet", tmp_path / "bare.safetensors")
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_checkpoint_is_converted_with_its_size(tmp_path, wrapped):
+    """As upstream keeps it: the state dict next to that of the optimiser, and `config.cfg` in the same folder."""
+    state = WNet().state_dict()
+    whole = {"epoch": 3, "model_state_dict": state, "optimizer_state_dict": {"state": {}}} if wrapped else state
+    torch.save(whole, tmp_path / "model_checkpoint.pth")
+    (tmp_path / "config.cfg").write_text('{"im_size": "1024"}')
+    assert convert_wnet(tmp_path / "model_checkpoint.pth", tmp_path / "wnet.safetensors") == 1024
+    model, size = load_wnet(tmp_path / "wnet.safetensors")
+    assert size == 1024
+    torch.testing.assert_close(dict(model.state_dict()), dict(state), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("config", [None, "no JSON", '{"im_size": "512,600"}', "{}"])
+def test_a_size_that_nobody_states_is_not_known(tmp_path, config):
+    torch.save(WNet().state_dict(), tmp_path / "a.pth")
+    if config is not None:
+        (tmp_path / "config.cfg").write_text(config)
+    assert convert_wnet(tmp_path / "a.pth", tmp_path / "b.safetensors") is None
+    assert load_wnet(tmp_path / "b.safetensors")[1] is None
+    assert convert_wnet(tmp_path / "a.pth", tmp_path / "c.safetensors", size=512) == 512
+    assert load_wnet(tmp_path / "c.safetensors")[1] == 512
+
+
+def test_what_is_not_a_wnet_or_holds_code_is_not_converted(tmp_path):
+    class Code:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "run",))
+
+    torch.save({"model_state_dict": WNet().state_dict(), "stats": Code()}, tmp_path / "code.pth")
+    torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    for name, reason in (("code", "Python objects other than tensors"), ("other", "not the weights of a W-Net")):
+        with pytest.raises(ValueError, match=reason):
+            convert_wnet(tmp_path / f"{name}.pth", tmp_path / "out.safetensors")
+    assert not (tmp_path / "run").exists() and not (tmp_path / "out.safetensors").exists()
