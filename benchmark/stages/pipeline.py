@@ -78,13 +78,13 @@ def run_study(
         run = Run(study, directory, connected, Reporter(console, names))
         for stage in stages:
             stage(run)
-        chosen = _reported(whole, study, directory)
+        chosen = reported(whole, study, directory)
         leaderboard = report(replace(run, study=_with_gpus(whole, connected), chosen=chosen))
         run.reporter.finish()
         return leaderboard
 
 
-def _reported(whole: Study, study: Study, directory: RunDirectory) -> list[Trial]:
+def reported(whole: Study, study: Study, directory: RunDirectory) -> list[Trial]:
     """The trials of `study`, and those of `whole` that were finished or failed earlier."""
     named = {trial.name for trial in trials_of(study)}
     folders = {trial: directory.trial(trial) for trial in trials_of(whole)}
