@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -25,12 +26,22 @@ _ALSO_CALLED = {
 _SHOWN = 20  # column names in a message
 
 
-def read_listing(manifest: Path) -> pl.DataFrame:
-    """Read the rows of a manifest that are not blank.
+@dataclass(frozen=True)
+class Listing:
+    """The rows of a manifest that are not blank.
 
-    Returns:
-        row (Int64, as a spreadsheet shows it; counted from 1 in a Parquet file) and `COLUMNS`, as text without
-        surrounding spaces; null if a cell is empty, a column is absent, or an optional cell is NA or similar.
+    Attributes:
+        rows: row (Int64, as a spreadsheet shows it; counted from 1 in a Parquet file) and `COLUMNS`, as text without
+            surrounding spaces; null if a cell is empty, a column is absent, or an optional cell is NA or similar.
+        unused: the names of the columns that a study does not read.
+    """
+
+    rows: pl.DataFrame
+    unused: list[str]
+
+
+def read_listing(manifest: Path) -> Listing:
+    """Read a manifest.
 
     Raises:
         UserError: the file is not a table, or lacks these columns; one line.
@@ -40,9 +51,9 @@ def read_listing(manifest: Path) -> pl.DataFrame:
         raise UserError(f"{manifest}: no such file; name a CSV, a Parquet file, or a folder of classes")
     try:
         if kind == ".parquet":
-            table = _parquet(manifest)
+            table, header = _parquet(manifest)
         elif kind in _TEXT_SUFFIXES:
-            table = _csv(manifest)
+            table, header = _csv(manifest)
         else:
             refuse_foreign(manifest)
             raise NotATableError("a manifest is a .csv, a .parquet, or a folder laid out as train|val|test/<class>/")
@@ -62,7 +73,8 @@ def read_listing(manifest: Path) -> pl.DataFrame:
     )
     if text.is_empty():
         raise UserError(f"{manifest}: has no row below its header; list one image per row")
-    return text.with_columns(_without(text[column], _is_left_empty) for column in OPTIONAL)
+    rows = text.with_columns(_without(text[column], _is_left_empty) for column in OPTIONAL)
+    return Listing(rows, [name.strip() for name in header if name.strip() and name.strip() not in COLUMNS])
 
 
 def is_named_dicom(image: str | None) -> bool:
@@ -75,15 +87,15 @@ def those(column: pl.Series, test: Callable[[str], bool]) -> set[str]:
     return {text for text in column.drop_nulls().unique() if test(text)}
 
 
-def _csv(manifest: Path) -> pl.DataFrame:
+def _csv(manifest: Path) -> tuple[pl.DataFrame, Sequence[str]]:
     sheet = read_spreadsheet(manifest, REQUIRED)
     places = {name: place for place, name in enumerate(sheet.header) if name in COLUMNS}
     _refuse_header(sheet.header, [row[places["image"]] for row in sheet.rows] if "image" in places else [])
     columns = {name: pl.Series([row[place] for row in sheet.rows], dtype=pl.String) for name, place in places.items()}
-    return pl.DataFrame({"row": pl.Series(sheet.numbers, dtype=pl.Int64)} | columns)
+    return pl.DataFrame({"row": pl.Series(sheet.numbers, dtype=pl.Int64)} | columns), sheet.header
 
 
-def _parquet(manifest: Path) -> pl.DataFrame:
+def _parquet(manifest: Path) -> tuple[pl.DataFrame, Sequence[str]]:
     with manifest.open("rb") as file:
         magic = file.read(4)
     if not magic:
@@ -95,7 +107,8 @@ def _parquet(manifest: Path) -> pl.DataFrame:
     _refuse_header(table.columns, table["image"].cast(pl.String).to_list() if "image" in table.columns else [])
     table = table.rename(str.strip)
     texts = [_texts(table[column]) for column in COLUMNS if column in table.columns]
-    return pl.DataFrame({"row": pl.Series(range(1, len(table) + 1), dtype=pl.Int64)}).with_columns(texts)
+    rows = pl.DataFrame({"row": pl.Series(range(1, len(table) + 1), dtype=pl.Int64)}).with_columns(texts)
+    return rows, table.columns
 
 
 def _texts(column: pl.Series) -> pl.Series:

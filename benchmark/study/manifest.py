@@ -18,6 +18,7 @@ from benchmark.study.spellings import means_nothing, shown, spelling_of
 
 __all__ = ["FILES", "OPTIONAL", "REQUIRED", "SPLITS", "Manifest", "open_manifest"]
 
+_NAMED = 10  # columns in a remark
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0,0": 0, "1,0": 1}
 
 
@@ -31,6 +32,7 @@ class Manifest:
         classes: the names of the two labels, if they have names.
         left_out: for a folder, how many files are left out, by reason.
         copies: how many images are copies of another image of the same patient.
+        unused: columns of the table that a study does not read.
         conflicts: one line per copy of an image with another split, label or patient; a study then refuses to run.
     """
 
@@ -39,6 +41,7 @@ class Manifest:
     left_out: dict[str, int] = field(default_factory=dict)
     copies: int = 0
     conflicts: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
 
     def refuse_conflicts(self) -> None:
         """Raise a UserError if there are conflicts."""
@@ -53,6 +56,10 @@ class Manifest:
             lines.append(f"Classes: {self.classes}{advice if self.classes.doubtful else ''}")
         if self.left_out:
             lines.append(f"Folders: {left_out_text(self.left_out)}")
+        if self.unused:
+            named = ", ".join(shown(name) for name in self.unused[:_NAMED])
+            more = f" and {len(self.unused) - _NAMED} more" if len(self.unused) > _NAMED else ""
+            lines.append(f"Columns that are not used: {named}{more}")
         if self.copies:
             lines.append(f"Copies of another image of the same patient: {self.copies}; they count as images")
         return lines
@@ -77,7 +84,8 @@ def open_manifest(
     if manifest.is_dir():
         return _from_folder(manifest, patient_pattern, positive)
     base = (image_dir or manifest.parent).resolve()
-    table = _with_tags(read_listing(manifest), base)
+    listing = read_listing(manifest)
+    table = _with_tags(listing.rows, base)
     labels, classes, wrong_labels = _labels(table.select("row", "image", "label"), positive)
     images = table.with_columns(
         _absolute(table["image"], base).alias("path"), *(_absolute(table[column], base) for column in FILES)
@@ -98,7 +106,11 @@ def open_manifest(
     groups = grouped(images["path"].to_list(), files)
     copied = faults.of_copies(images, groups)
     return Manifest(
-        images.drop("row"), classes, copies=_extra(groups) - len(copied), conflicts=faults.lines(manifest, copied)
+        images.drop("row"),
+        classes,
+        copies=_extra(groups) - len(copied),
+        conflicts=faults.lines(manifest, copied),
+        unused=listing.unused,
     )
 
 

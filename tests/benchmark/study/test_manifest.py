@@ -576,7 +576,7 @@ def test_a_hundred_thousand_rows_are_read_in_a_moment(csv):
     """As pandas writes them, with a quoted text in each row; the limit leaves room for a busy machine."""
     manifest = csv(f"{HEADER},note", *(f'p/{i}.jpg,{i % 2},P{i // 2:06d},"x, y"' for i in range(100_000)))
     began = time.process_time()
-    assert len(read_listing(manifest)) == 100_000
+    assert len(read_listing(manifest).rows) == 100_000
     assert time.process_time() - began < 3
 
 
@@ -839,3 +839,16 @@ def test_dicom_files_in_folders(folder):
         ("P1", "left"),
         ("P1", "left"),
     ]
+
+
+def test_columns_that_are_not_used_are_named(csv, tmp_path):
+    manifest = csv(f"{HEADER}, age ,eye,camera[x],", "a.jpg,0,1,60,left,A,", "b.jpg,1,2,61,right,B,")
+    found = open_manifest(manifest)
+    assert found.unused == ["age", "camera[x]"], "the last column has no name"
+    assert found.remarks() == ["Columns that are not used: age, camera[x]"]
+    many = tmp_path / "many.parquet"
+    columns = {"image": ["a.jpg", "b.jpg"], "label": [0, 1], "patient_id": ["1", "2"]}
+    pl.DataFrame(columns | {f"x{number}": [0, 0] for number in range(12)}).write_parquet(many)
+    (remark,) = open_manifest(many).remarks()
+    assert remark.endswith("x8, x9 and 2 more")
+    assert open_manifest(csv(HEADER, "a.jpg,0,1")).remarks() == []
