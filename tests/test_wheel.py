@@ -67,7 +67,7 @@ def test_without_options_it_is_the_demo_of_the_wheel(programs, empty):
     [
         (("--config", "none.yaml"), r"none\.yaml: cannot be read "),
         (("--set", "training.epohcs=3"), r"--set training\.epohcs: unknown key"),
-        (("--out", "file/run"), r".*file/run: cannot be made a run directory "),
+        (("--out", "file/run"), r".*file/run: cannot be used as a run directory "),
         (("leaderboard", "none.json"), r"none\.json: cannot be read "),
     ],
 )
