@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 import backbones
 from backbones.tiny import shipped_file
 from benchmark.experiments.pretrain import contrastive, distilled, masked
-from benchmark.experiments.pretrain.drawing import cohorts, draw_images
+from benchmark.experiments.pretrain.cohorts import cohorts, draw_images
 
 METHODS = {
     "retfound-tiny": masked.pretrain,

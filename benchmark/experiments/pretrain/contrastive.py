@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from backbones import Backbone
 from benchmark.experiments.pretrain.captions import caption
-from benchmark.experiments.pretrain.drawing import DrawnImages
+from benchmark.experiments.pretrain.cohorts import DrawnImages
 from benchmark.experiments.pretrain.schedule import Schedule, pixels, recoloured
 from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
 

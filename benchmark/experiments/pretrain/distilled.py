@@ -23,7 +23,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from backbones import Backbone
-from benchmark.experiments.pretrain.drawing import DrawnImages
+from benchmark.experiments.pretrain.cohorts import DrawnImages
 from benchmark.experiments.pretrain.schedule import Schedule, flipped, pixels, recoloured
 from benchmark.experiments.pretrain.structure import FEATURES, Structure, by_patch, structure_loss
 

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import backbones
-from benchmark.experiments.pretrain.drawing import EFFECT, SEED, draw_images
+from benchmark.experiments.pretrain.cohorts import EFFECT, SEED, draw_images
 from benchmark.experiments.pretrain.schedule import pixels
 from benchmark.synthetic import SyntheticCohort, plan
 

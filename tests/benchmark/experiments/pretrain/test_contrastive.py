@@ -9,7 +9,7 @@ from open_clip.tokenizer import SimpleTokenizer
 
 import backbones
 from benchmark.experiments.pretrain import captions, contrastive
-from benchmark.experiments.pretrain.drawing import cohorts, draw_images
+from benchmark.experiments.pretrain.cohorts import cohorts, draw_images
 from benchmark.experiments.pretrain.structure import FEATURES
 
 

@@ -8,7 +8,7 @@ import torch
 
 import backbones
 from benchmark.experiments.pretrain import distilled
-from benchmark.experiments.pretrain.drawing import cohorts, draw_images
+from benchmark.experiments.pretrain.cohorts import cohorts, draw_images
 
 
 def test_assignments_are_distributions_that_use_every_prototype_alike():

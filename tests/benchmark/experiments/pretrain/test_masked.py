@@ -8,7 +8,7 @@ import torch
 
 import backbones
 from benchmark.experiments.pretrain import masked
-from benchmark.experiments.pretrain.drawing import cohorts, draw_images
+from benchmark.experiments.pretrain.cohorts import cohorts, draw_images
 
 
 @torch.inference_mode()

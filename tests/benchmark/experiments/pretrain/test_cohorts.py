@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmark.experiments.pretrain.drawing import SEED, cohorts, draw_images
+from benchmark.experiments.pretrain.cohorts import SEED, cohorts, draw_images
 from benchmark.synthetic import draw_eye, plan
 
 CONFIGS = Path(__file__).parents[4] / "configs"
