@@ -108,7 +108,7 @@ def _read(path: Path, settings: Statistics) -> _Run:
         folder = directory.trial(trial)
         if failure(folder) is None:
             saliency, threshold = read_saliency(folder, test), read_thresholds(folder)["best_f1"]
-            key = (trial.backbone.name, trial.strategy.name, trial.seed)
+            key = trial.key
             risk = read_risk(folder, cohort, settings.risk, study.training.balance)
             tested[key] = read_tested(folder, test, saliency, threshold, risk)
     if not tested:

@@ -157,7 +157,7 @@ def build(
     all_tested: list[Tested] = []
     estimates: list[Estimates] = []
     for cell in cells:
-        key = (cell.backbone.name, cell.strategy.name, cell.seed)
+        key = cell.key
         named = dict(zip(TRIAL, key, strict=True))
         folder = directory.trial(cell)
         reason = failure(folder)

@@ -210,13 +210,13 @@ def read_trials(path: Path) -> list[TrialFindings]:
     return [
         _read_trial(study.cohort.synthetic, cell, _Source(by_cell[key], directory.trial(cell), test, study.statistics))
         for cell in trials_of(study)
-        if (key := (cell.backbone.name, cell.strategy.name, cell.seed)) in by_cell
+        if (key := cell.key) in by_cell
     ]
 
 
 def _read_trial(cohort: SyntheticCohort, cell: Trial, source: _Source) -> TrialFindings:
     findings = {name: measure(source) for name, measure in MEASURES.items()}
-    named = (cell.backbone.name, cell.strategy.name, cell.seed)
+    named = cell.key
     return TrialFindings(
         cohort.signal, cohort.effect, *named, source.row["auc"], bool(source.row["predicts"]), findings
     )

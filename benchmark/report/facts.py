@@ -7,7 +7,7 @@ import polars as pl
 from benchmark.report.provenance import Machine, Program
 from benchmark.report.results import Results
 from benchmark.study.config import Study
-from benchmark.study.trials import Trial, trials_of
+from benchmark.study.trials import trials_of
 from xai.vessels.quality import FLAGS
 
 
@@ -30,7 +30,7 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
         },
         "Weights": {name: _weights(record) for name, record in results.weights.items()},
         "Training": {
-            trial.name: _training(training) for trial in trials_of(study) if (training := trained.get(_key(trial)))
+            trial.name: _training(training) for trial in trials_of(study) if (training := trained.get(trial.key))
         },
         "Vessels": {key: str(value) for key, value in results.vessels.items() if key != "caution"}
         | vessel_facts(vessels),
@@ -86,10 +86,6 @@ def _data(study: Study, results: Results) -> dict[str, str]:
         "images left out": str(cohort.left_out),
         "duplicate images": "not counted" if cohort.repeated is None else str(cohort.repeated),
     } | {f"label {label}": name for label, name in (cohort.classes or {}).items()}
-
-
-def _key(trial: Trial) -> tuple[str, str, int]:
-    return trial.backbone.name, trial.strategy.name, trial.seed
 
 
 def _weights(record: dict[str, Any] | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from benchmark.report.charts.curve_panels import calibration_curves
-from benchmark.report.charts.trial_panels import learning_curves, score_histogram
+from benchmark.report.charts.trial_panels import kept_epoch, learning_curves, score_histogram
 from benchmark.report.image_browser import Column
 from benchmark.report.page import template
 
@@ -67,7 +67,6 @@ class TrialContent:
 def render_trial(content: TrialContent) -> str:
     """The page as HTML text; it loads nothing but files of the run."""
     labels, scores = content.tested["label"].to_numpy(), content.tested["score"].to_numpy()
-    best = content.history.sort("val_auc", "val_loss", descending=[True, False])
     browser = content.browser
     return template("trial.html.j2").render(
         study=content.study,
@@ -76,7 +75,7 @@ def render_trial(content: TrialContent) -> str:
         leaderboard=content.leaderboard,
         numbers=_numbers(content.row),
         learning=learning_curves(content.history) if len(content.history) else [],
-        best_epoch=best["epoch"][0] if len(best) else None,
+        best_epoch=kept_epoch(content.history) if len(content.history) else None,
         histogram=[score_histogram(labels, scores, content.threshold)],
         calibration=[replace(chart, title="Calibration") for chart in calibration_curves(content.curves)],
         threshold=content.threshold,

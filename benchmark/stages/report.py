@@ -108,7 +108,7 @@ def _results(run: Run, leaderboard: Leaderboard, planted: Planted | None, record
     drawn = study.cohort.synthetic
     prepared = directory.completed("prepare") or {}
     training = {
-        (trial.backbone.name, trial.strategy.name, trial.seed): json.loads(file.read_text(encoding="utf-8"))
+        trial.key: json.loads(file.read_text(encoding="utf-8"))
         for trial in run.trials()
         if (file := directory.trial(trial).record).is_file()
     }
@@ -179,10 +179,7 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
         published=reference.cells() if run.study.published else None,
         pictures={name: path for name, path in pictures.items() if path.is_file()},
         mean_image=_mean_image(directory, of_split(cohort, "test")),
-        examples={
-            (trial.backbone.name, trial.strategy.name, trial.seed): _examples(directory.trial(trial))
-            for trial in run.trials()
-        },
+        examples={trial.key: _examples(directory.trial(trial)) for trial in run.trials()},
         cohort=_per_split(cohort),
         left_out=rejected,
         without_masks=without_masks,
@@ -201,7 +198,7 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
 def _pages(run: Run, leaderboard: Leaderboard) -> dict[TrialKey, str]:
     """The page of each trial that has results, as an address from the leaderboard's page."""
     done = leaderboard.trials.filter(status=OK).select(*TRIAL).rows()
-    keys = {(trial.backbone.name, trial.strategy.name, trial.seed): trial for trial in run.trials()}
+    keys = {trial.key: trial for trial in run.trials()}
     pages = {key: run.directory.trial(trial).page for key, trial in keys.items() if key in done}
     return {key: page.relative_to(run.directory.path).as_posix() for key, page in pages.items()}
 

@@ -36,7 +36,7 @@ def write_trial_pages(run: Run, leaderboard: Leaderboard, notices: list[str], cl
         write_pictures(directory.browser, images, rows, open_array(directory.regions), masked)
     done = {(row["backbone"], row["strategy"], row["seed"]): row for row in leaderboard.trials.to_dicts()}
     for trial in run.trials():
-        row = done.get((trial.backbone.name, trial.strategy.name, trial.seed))
+        row = done.get(trial.key)
         if row is None or row["status"] != OK:
             continue
         folder = directory.trial(trial)

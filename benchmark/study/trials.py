@@ -21,6 +21,11 @@ class Trial:
         return f"{safe(self.backbone.name)}-{self.strategy.name}"
 
     @property
+    def key(self) -> tuple[str, str, int]:
+        """The names of its backbone and strategy and its seed, as in the tables."""
+        return self.backbone.name, self.strategy.name, self.seed
+
+    @property
     def name(self) -> str:
         """The trial's folder: `<backbone>-<strategy>-s<seed>`."""
         return f"{self.cell}-s{self.seed}"

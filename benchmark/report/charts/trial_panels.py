@@ -13,13 +13,18 @@ _BINS = 20  # of the scores from 0 to 1
 _MARGINS = Margins(top=32, right=10, bottom=36, left=46)
 
 
+def kept_epoch(history: pl.DataFrame) -> int:
+    """The epoch whose weights are kept: the highest validation AUC, of equal ones the lowest loss."""
+    return int(history.sort("val_auc", "val_loss", descending=[True, False])["epoch"][0])
+
+
 def learning_curves(history: pl.DataFrame) -> list[Chart]:
     """Loss of training and validation, and validation AUC, by epoch.
 
     Args:
         history: epoch, train_loss, val_loss, val_auc; one row per epoch.
     """
-    best = history.sort("val_auc", "val_loss", descending=[True, False]).head(1)
+    kept_at = kept_epoch(history)
     loss = history.unpivot(["train_loss", "val_loss"], index="epoch", variable_name="split", value_name="y")
     loss = loss.with_columns(pl.col("split").replace({"train_loss": "training", "val_loss": "validation"}))
     auc = history.select("epoch", split=pl.lit("validation"), y="val_auc")
@@ -32,11 +37,11 @@ def learning_curves(history: pl.DataFrame) -> list[Chart]:
         names = points["split"].unique(maintain_order=True).to_list()
         legend = alt.Legend(symbolType="stroke", symbolSize=400)
         colour = alt.Color("split:N", scale=alt.Scale(domain=names, range=COLOURS[: len(names)]), legend=legend)
-        kept = rows(best.select("epoch")).mark_rule(strokeDash=[1, 3], color=QUIET).encode(x=x)
+        kept = rows(pl.DataFrame({"epoch": [kept_at]})).mark_rule(strokeDash=[1, 3], color=QUIET).encode(x=x)
         lines = rows(points).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour)
         marks = rows(points).mark_point(size=14).encode(x=x, y=y, color=colour)
         ends = ", ".join(f"{name} {_stated(points.filter(split=name)['y'])}" for name in names)
-        text = f"{title} by epoch: {ends}. The dotted line marks epoch {best['epoch'][0]}, whose weights are kept."
+        text = f"{title} by epoch: {ends}. The dotted line marks epoch {kept_at}, whose weights are kept."
         charts.append(draw([kept, lines, marks], _MARGINS, _PLOT, title, text))
     return charts
 
