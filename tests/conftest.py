@@ -33,6 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(seconds)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start Ray come first: they take longest, and the others then fill up both processes evenly."""
+    items.sort(key=lambda item: item.path.parent.name not in ("scheduling", "stages"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Every test, and every fixture that it is the first to ask for, starts from the same random weights."""

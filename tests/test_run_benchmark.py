@@ -469,7 +469,7 @@ def cohort(tmp_path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("terminal", TERMINALS)
+@pytest.mark.parametrize("terminal", ["C without UTF-8", "narrow"])  # each imports torch
 def test_a_plan_is_shown_on_any_terminal(terminal, config, cohort, tmp_path):
     """Textualize/rich#212: a terminal without UTF-8 has to show the name of a missing file."""
     arguments = ("--config", str(config), "--data", str(cohort), "--strategies", "classifier_only")
@@ -478,7 +478,7 @@ def test_a_plan_is_shown_on_any_terminal(terminal, config, cohort, tmp_path):
     assert "Traceback" not in result.stderr
     output = " ".join(result.stdout.split())
     assert "files missing: 1" in output
-    shown = "σ" if terminal in ("C", "dumb", "narrow") else "?"
+    shown = "σ" if terminal == "narrow" else "?"
     assert f"{shown}-0.jpg" in output.replace(" ", "")
 
 
