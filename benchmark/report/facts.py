@@ -1,5 +1,6 @@
-"""How a run was made, in words: the facts at the end of its page."""
+"""How a run was made, in words: the facts at the end of its page. Files are named without their folders."""
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -22,7 +23,7 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
     trained = {(trial.backbone, trial.strategy, trial.seed): trial.training for trial in results.trials}
     patients, machine = results.methods["patients"], results.machine
     return {
-        "Data": _data(study, results),
+        "Data": _data(results),
         "Backbones": {
             b.name: f"{b.parameters / 1e6:,.1f} M parameters, width {b.width}, {b.depth} blocks; "
             f"{b.pretraining}; licence: {b.licence}"
@@ -32,7 +33,7 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
         "Training": {
             trial.name: _training(training) for trial in trials_of(study) if (training := trained.get(trial.key))
         },
-        "Vessels": {key: str(value) for key, value in results.vessels.items() if key != "caution"}
+        "Vessels": {key.replace("_", " "): str(value) for key, value in results.vessels.items() if key != "caution"}
         | vessel_facts(vessels),
         "Explanation": {
             "method": f"{study.explain.method} at {study.explain.open().layer}",
@@ -78,10 +79,10 @@ def vessel_facts(vessels: pl.DataFrame) -> dict[str, str]:
     return found
 
 
-def _data(study: Study, results: Results) -> dict[str, str]:
+def _data(results: Results) -> dict[str, str]:
     cohort = results.cohort
     return {
-        "cohort": "synthetic" if study.cohort.synthetic else str(study.cohort.manifest),
+        "cohort": cohort.source,
         "images used": str(sum(cohort.images.values())),
         "images left out": str(cohort.left_out),
         "duplicate images": "not counted" if cohort.repeated is None else str(cohort.repeated),
@@ -91,7 +92,9 @@ def _data(study: Study, results: Results) -> dict[str, str]:
 def _weights(record: dict[str, Any] | None) -> str:
     if record is None:
         return "untrained"
-    where = "{repository}/{file} at {revision}".format(**record) if "repository" in record else record["path"]
+    where = (
+        "{repository}/{file} at {revision}".format(**record) if "repository" in record else Path(record["path"]).name
+    )
     return f"{where}, SHA-256 {record['sha256']}"
 
 
