@@ -39,8 +39,8 @@ def notices(study: Study, directory: RunDirectory) -> list[str]:
     doubtful = int((flags != "").sum())
     if doubtful > DOUBTFUL * len(flags):
         paragraphs.append(
-            f"Vessel masks of {doubtful} of {len(flags)} test images look wrong (see “{SECTIONS['facts'].heading}”). The "
-            f"ratios include these images; “{SECTIONS['conventions'].heading}” gives the ratios without them."
+            f"Vessel masks of {doubtful} of {len(flags)} test images look wrong (see “{SECTIONS['facts'].heading}”). "
+            f"The ratios include these images; “{SECTIONS['conventions'].heading}” gives the ratios without them."
         )
     paragraphs += _repeated(directory.completed("prepare") or {})
     paragraphs += [f"{b.name}: the weights are under {b.licence}." for b in chosen if "non-commercial" in b.licence]
