@@ -1,5 +1,6 @@
 """How a run was made, in words: the facts at the end of its page. Files are named without their folders."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
         "Training": {
             trial.name: _training(training) for trial in trials_of(study) if (training := trained.get(trial.key))
         },
-        "Vessels": {key.replace("_", " "): str(value) for key, value in results.vessels.items() if key != "caution"}
-        | vessel_facts(vessels),
+        "Vessels": _source(results.vessels) | vessel_facts(vessels),
         "Explanation": {
             "method": f"{study.explain.method} at {study.explain.open().layer}",
             "class": "positive" if study.explain.target_class else "negative",
@@ -60,6 +60,12 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
         },
         "Seconds per stage": {stage: f"{seconds:.1f}" for stage, seconds in results.seconds.items()},
     }
+
+
+def _source(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Where the masks come from; a caution about them is a notice of the page."""
+    titles = {"name": "source"}
+    return {titles.get(key, key.replace("_", " ")): str(value) for key, value in provenance.items() if key != "caution"}
 
 
 def vessel_facts(vessels: pl.DataFrame) -> dict[str, str]:
