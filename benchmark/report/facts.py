@@ -1,5 +1,7 @@
-"""How a run was made, in words: the facts at the end of its page."""
+"""How a run was made, in words: the facts at the end of its page. Files are named without their folders."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -22,7 +24,7 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
     trained = {(trial.backbone, trial.strategy, trial.seed): trial.training for trial in results.trials}
     patients, machine = results.methods["patients"], results.machine
     return {
-        "Data": _data(study, results),
+        "Data": _data(results),
         "Backbones": {
             b.name: f"{b.parameters / 1e6:,.1f} M parameters, width {b.width}, {b.depth} blocks; "
             f"{b.pretraining}; licence: {b.licence}"
@@ -32,8 +34,7 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
         "Training": {
             trial.name: _training(training) for trial in trials_of(study) if (training := trained.get(trial.key))
         },
-        "Vessels": {key: str(value) for key, value in results.vessels.items() if key != "caution"}
-        | vessel_facts(vessels),
+        "Vessels": _source(results.vessels) | vessel_facts(vessels),
         "Explanation": {
             "method": f"{study.explain.method} at {study.explain.open().layer}",
             "class": "positive" if study.explain.target_class else "negative",
@@ -61,6 +62,12 @@ def facts(study: Study, results: Results, vessels: pl.DataFrame) -> dict[str, di
     }
 
 
+def _source(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Where the masks come from; a caution about them is a notice of the page."""
+    titles = {"name": "source"}
+    return {titles.get(key, key.replace("_", " ")): str(value) for key, value in provenance.items() if key != "caution"}
+
+
 def vessel_facts(vessels: pl.DataFrame) -> dict[str, str]:
     """Numbers of test images without masks, with flagged masks, with changed masks, and without a usable optic disc."""
     n = len(vessels)
@@ -78,10 +85,10 @@ def vessel_facts(vessels: pl.DataFrame) -> dict[str, str]:
     return found
 
 
-def _data(study: Study, results: Results) -> dict[str, str]:
+def _data(results: Results) -> dict[str, str]:
     cohort = results.cohort
     return {
-        "cohort": "synthetic" if study.cohort.synthetic else str(study.cohort.manifest),
+        "cohort": cohort.source,
         "images used": str(sum(cohort.images.values())),
         "images left out": str(cohort.left_out),
         "duplicate images": "not counted" if cohort.repeated is None else str(cohort.repeated),
@@ -91,7 +98,9 @@ def _data(study: Study, results: Results) -> dict[str, str]:
 def _weights(record: dict[str, Any] | None) -> str:
     if record is None:
         return "untrained"
-    where = "{repository}/{file} at {revision}".format(**record) if "repository" in record else record["path"]
+    where = (
+        "{repository}/{file} at {revision}".format(**record) if "repository" in record else Path(record["path"]).name
+    )
     return f"{where}, SHA-256 {record['sha256']}"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from benchmark.report.sections import SECTIONS
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import Study
 from benchmark.study.splits import of_split
@@ -38,8 +39,8 @@ def notices(study: Study, directory: RunDirectory) -> list[str]:
     doubtful = int((flags != "").sum())
     if doubtful > DOUBTFUL * len(flags):
         paragraphs.append(
-            f"Vessel masks of {doubtful} of {len(flags)} test images look wrong (see “How it was made”). The ratios "
-            "include these images; “Does the convention matter?” gives the ratios without them."
+            f"Vessel masks of {doubtful} of {len(flags)} test images look wrong (see “{SECTIONS['facts'].heading}”). "
+            f"The ratios include these images; “{SECTIONS['conventions'].heading}” gives the ratios without them."
         )
     paragraphs += _repeated(directory.completed("prepare") or {})
     paragraphs += [f"{b.name}: the weights are under {b.licence}." for b in chosen if "non-commercial" in b.licence]

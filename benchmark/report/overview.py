@@ -1,11 +1,15 @@
 """A page over several runs, such as several cohorts or labs, from their results.json alone."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
+from markupsafe import Markup, escape
 
 from benchmark.analysis.comparisons import TRIAL
 from benchmark.analysis.leaderboard import OK
@@ -14,6 +18,8 @@ from benchmark.report.charts.forest import auc_forest
 from benchmark.report.page import Measure, auc_measure, embedded, ratio_axis, template
 from benchmark.report.readable import NOTHING
 from benchmark.report.results import Results, read_results
+from benchmark.report.sections import with_links
+from benchmark.storage.rundir import RunDirectory
 from benchmark.tables import csv_text
 from xai.controls.null import TESTED_RATIOS
 
@@ -45,17 +51,35 @@ def write_overview(paths: Sequence[Path], out: Path) -> Path:
     for name, table in (("cells", cells), ("models", models)):
         (out / f"{name}.csv").write_text(csv_text(table), encoding="utf-8", newline="")
     page = out / "overview.html"
-    page.write_text(render(runs, cells, models), encoding="utf-8")
+    page.write_text(render(runs, cells, models, pages_of_runs(runs, paths, out)), encoding="utf-8")
     return page
 
 
-def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) -> str:
-    """The page as HTML text; like the page of a run, it loads nothing."""
+def pages_of_runs(runs: dict[str, Results], paths: Sequence[Path], out: Path) -> dict[str, str]:
+    """Name of a run -> address of its page from the folder `out`, for runs whose page lies next to their results."""
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    files = {name: RunDirectory(folder).leaderboard("html") for name, folder in zip(runs, folders, strict=True)}
+    return {
+        name: quote(Path(os.path.relpath(file.resolve(), out.resolve())).as_posix())
+        for name, file in files.items()
+        if file.is_file()
+    }
+
+
+def render(
+    runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame, pages: Mapping[str, str] | None = None
+) -> str:
+    """The page as HTML text; like the page of a run, it loads nothing.
+
+    `pages`: name of a run -> address of its page, to which notices and the table of runs then lead.
+    """
+    pages = pages or {}
     axis = ratio_axis(cells, ["vessel_ratio", "vessel_ratio_fov"])
     forests = {name: auc_forest(cells.filter(run=name, status=OK), along=cells) for name in runs}
     return template("overview.html.j2").render(
         runs=runs,
-        notices=notices(runs),
+        pages={name: pages.get(name) for name in runs},
+        notices=notices(runs, pages),
         same_patients=[_listed(names) for names in same_patients(runs)],
         several_cohorts=len({results.cohort.test_sha256 for results in runs.values()}) > 1,
         untrained={name: untrained(results) for name, results in runs.items()},
@@ -73,13 +97,28 @@ def render(runs: dict[str, Results], cells: pl.DataFrame, models: pl.DataFrame) 
     )
 
 
-def notices(runs: dict[str, Results]) -> list[tuple[str, str]]:
-    """The notices at the top of the runs' own pages, each with the names of the runs that have it."""
+def notices(runs: dict[str, Results], pages: Mapping[str, str] | None = None) -> list[tuple[str, Markup]]:
+    """The notices at the top of the runs' own pages, each with the names of the runs that have it.
+
+    A notice that names a section of a run's page leads to that section of the pages of its runs.
+    """
     about: dict[str, list[str]] = {}
     for name, results in runs.items():
         for notice in results.notices:
             about.setdefault(notice, []).append(name)
-    return [(_listed(names), notice) for notice, names in about.items()]
+    return [
+        (_listed(names), with_links(notice, partial(_place, pages={name: (pages or {}).get(name) for name in names})))
+        for notice, names in about.items()
+    ]
+
+
+def _place(section: str, heading: str, pages: Mapping[str, str | None]) -> Markup:
+    """Where a section is: on the pages of these runs, and not on this page."""
+    links = [
+        Markup("<a href='{}#{}'>{}</a>").format(page, section, name) if page else escape(name)
+        for name, page in pages.items()
+    ]
+    return Markup("“{}” on the page of {}").format(heading, Markup(" and ").join(links))
 
 
 def untrained(results: Results) -> list[str]:

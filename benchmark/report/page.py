@@ -8,8 +8,9 @@ import base64
 import io
 import mimetypes
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,10 @@ from benchmark.report.charts.scatter import scatter
 from benchmark.report.charts.spans import Span
 from benchmark.report.conclusions import cautions, conclusions, planted_found, risk_stated
 from benchmark.report.readable import NOTHING, p_stated, p_value
+from benchmark.report.sections import SECTIONS, Section, with_links
 from benchmark.study.folder import left_out_text
 from benchmark.study.trials import safe
 from benchmark.tables import csv_text
-from finetune.strategies import STRATEGIES
 from xai.decoding import open_picture
 from xai.examples import RULE
 
@@ -42,6 +43,8 @@ PAIRS_SHOWN = 100
 CONTROL_COLUMNS = ("vessel_ratio_fov_null", "vessel_ratio_fov_turned", "n_other", "parameter_randomisation", "n_erased")
 CHANCES = "The thin tick is the vessel ratio of the same maps on other patients’ vessels: compare the ratio with it."
 _REGIONS = ("vessel", "artery", "vein")
+# In a configuration: the key or dash before a value, and the folders of an absolute path.
+_FOLDERS = re.compile(r"""^(\s*(?:- |[\w-]+: )+['"]?)/.*/""", re.MULTILINE)
 _ACRONYMS = {"auc": "AUC", "f1": "F1", "vessel_ratio_fov": "vessel ratio in the field of view"}
 
 
@@ -67,6 +70,7 @@ class PageContent:
         facts: section -> key -> value.
         configuration: the text of study.yaml.
         confidence: of all intervals, 0.95 for 95 %.
+        finished: when the report was made, ISO 8601.
         margin: two AUCs that differ by less count as equivalent.
         target_class: the class that the maps explain.
         classes: names of the classes by label, "0" and "1", or None.
@@ -90,6 +94,7 @@ class PageContent:
     facts: Mapping[str, Mapping[str, str]]
     configuration: str
     confidence: float
+    finished: str
     margin: float = 0.03
     target_class: int = 1
     classes: Mapping[str, str] | None = None
@@ -116,7 +121,7 @@ class Axis:
         if self.reference is None:
             return ends
         middle = self.place(self.reference)
-        return [(middle, f"{self.reference:g}"), *(end for end in ends if abs(end[0] - middle) >= 20)]
+        return [(middle, f"{self.reference:g}"), *(end for end in ends if abs(end[0] - middle) >= 25)]
 
 
 @dataclass(frozen=True)
@@ -128,15 +133,21 @@ class Measure:
     kind: str
     digits: int
     axis: Axis
+    signed: bool = False
 
 
 def render(content: PageContent) -> str:
-    """The page as HTML text with inline style, script and images, so that it opens offline and loads nothing."""
+    """The page as HTML text with inline style, script and images, so that it opens offline and loads nothing.
+
+    Trials, cells, backbones and strategies have the order of the leaderboard in every table and figure.
+    """
+    content = _ordered(content)
     board = content.board
     rows = board.trials.to_dicts()
     done = [row for row in rows if row["status"] == OK]
     cells = [board.trials] if content.published is None else [board.trials, content.published]
     measures = _measures(pl.concat(cells, how="diagonal_relaxed"))
+    conventions = _conventions(board.ratios)
     planted = None if content.planted is None or content.planted.trials.is_empty() else content.planted
     tables = {"leaderboard": board.trials} | board.tables() | ({"planted": planted.trials} if planted else {})
     no_saliency = pl.format("no vessel masks, so no saliency: {}", "reason").alias("reason")
@@ -144,6 +155,8 @@ def render(content: PageContent) -> str:
     left_out = pl.concat([content.left_out, without_masks])
     return template("leaderboard.html.j2").render(
         PAIRS_SHOWN=PAIRS_SHOWN,
+        sections=_sections(board),
+        link=partial(_link, absent=set() if conventions else {"conventions"}),
         tables=embedded(tables),
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
@@ -159,9 +172,11 @@ def render(content: PageContent) -> str:
         measures=measures,
         discs=_discs(done),
         chances=CHANCES if any(row["vessel_ratio_null"] is not None for row in done) else "",
+        erased=any(row["auc_drop_erased"] is not None for row in done),
+        permuted=any(row["vessel_ratio_fov_null"] is not None for row in done),
         controlled=any(row[name] is not None for row in done for name in CONTROL_COLUMNS),
         other_class=any(row["n_other"] is not None for row in done),
-        conventions=_conventions(board.ratios),
+        conventions=conventions,
         regions=_regions(board.ratios),
         correlation=board.correlation.to_dicts(),
         charts=_charts(content),
@@ -176,15 +191,19 @@ def render(content: PageContent) -> str:
         contrasts=_contrasts(board.contrasts),
         repeatability=board.repeatability.to_dicts(),
         published=[] if content.published is None else content.published.to_dicts(),
-        published_measures=[replace(measure, digits=2) for measure in measures["prediction"] + measures["ratios"]],
+        published_measures=[replace(measure, digits=2) for measure in measures["convention"]],
         saliency=_saliency_rows(content),
         mean_image=_inline(content.mean_image) if content.mean_image else None,
         examples={
-            f"{backbone}, {strategy}, seed {seed}": [(_compressed(path), alt) for path, alt in figures]
-            for (backbone, strategy, seed), figures in content.examples.items()
+            f"{row['backbone']}, {row['strategy']}, seed {row['seed']}": [
+                (_compressed(path), alt) for path, alt in found
+            ]
+            for row in rows
+            if (found := content.examples.get((row["backbone"], row["strategy"], row["seed"]), ()))
         },
         rule=RULE,
         cohort=content.cohort.to_dicts(),
+        configuration=_FOLDERS.sub(r"\1…/", content.configuration),
         failed_controls=[f"{', '.join(what)}: {reason}" for what, reason in content.failed_controls.items()],
         left_out=left_out.head(LEFT_OUT_SHOWN).to_dicts(),
         n_left_out=left_out.height,
@@ -210,12 +229,50 @@ def template(name: str) -> Template:
         "p_stated": p_stated,
         "words": _words,
         "breakable": _breakable,
+        "with_links": with_links,
     }
     return environment.get_template(name)
 
 
+def _link(address: str, heading: str, absent: Set[str]) -> Markup:
+    text = "“{1}”" if address in absent else "“<a href='#{0}'>{1}</a>”"
+    return Markup(text).format(address, heading)
+
+
+def _sections(board: Leaderboard) -> dict[str, Section]:
+    """The sections that a page can have; a comparison of averages is named by what is averaged."""
+    averaged = not board.averages.filter(pl.col("family") != "cells").is_empty()
+    heading = "Strategies and backbones" if averaged else SECTIONS["averages"].heading
+    return SECTIONS | {"averages": SECTIONS["averages"]._replace(heading=heading)}
+
+
+def _ordered(content: PageContent) -> PageContent:
+    """The content with all rows of trials and cells in the order of the leaderboard."""
+    cells = content.board.trials
+    board = replace(
+        content.board,
+        **{
+            name: in_order_of(cells, getattr(content.board, name))
+            for name in ("operating", "curves", "ratios", "seeds")
+        },
+    )
+    planted = content.planted and replace(content.planted, trials=in_order_of(cells, content.planted.trials))
+    return replace(content, board=board, planted=planted)
+
+
+def in_order_of(cells: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of trials, or of cells where they have no seed, in the order of the leaderboard; others come last."""
+    names = [name for name in TRIAL if name in rows.columns]
+    places = cells.select(names).with_row_index("place").unique(names, keep="first")
+    placed = rows.join(places, on=names, how="left", maintain_order="left")
+    return placed.sort("place", nulls_last=True, maintain_order=True).drop("place")
+
+
 def _measures(leaderboard: pl.DataFrame) -> dict[str, list[Measure]]:
-    """Prediction, ratios to all non-vessel, and ratios inside the field of view; all ratios share one axis."""
+    """The measures of the leaderboard, of the published convention, and inside the field of view.
+
+    All ratios share one axis.
+    """
     names = {suffix: [f"{region}_ratio{suffix}" for region in _REGIONS] for suffix in ("", "_fov")}
     axis = ratio_axis(leaderboard, names[""] + names["_fov"])
     ratios = {
@@ -225,8 +282,18 @@ def _measures(leaderboard: pl.DataFrame) -> dict[str, list[Measure]]:
         ]
         for suffix in names
     }
-    prediction = [auc_measure(leaderboard), Measure("f1", "F1", "prediction", 3, Axis(spans.linear([0, 1], step=1)))]
-    return {"prediction": prediction, "ratios": ratios[""], "fov_ratios": ratios["_fov"]}
+    auc = auc_measure(leaderboard)
+    f1 = Measure("f1", "F1", "prediction", 3, Axis(spans.linear([0, 1], step=1)))
+    lost = spans.linear([-0.1, 0.5, *_bounds(leaderboard, ["auc_drop_erased"])], step=0.1)
+    erasure = Measure(
+        "auc_drop_erased", "AUC lost without vessels", "erasure", 3, Axis(lost, reference=0.0), signed=True
+    )
+    in_view = replace(ratios["_fov"][0], label="Vessel ratio, field of view")
+    return {
+        "main": [auc, erasure, in_view],
+        "convention": [auc, f1, *ratios[""]],
+        "fov_ratios": ratios["_fov"],
+    }
 
 
 def auc_measure(leaderboard: pl.DataFrame) -> Measure:
@@ -350,12 +417,9 @@ def _bounds(leaderboard: pl.DataFrame, names: list[str]) -> list[float]:
 
 
 def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
-    """One row of maps per backbone and seed, with a map or None for each strategy."""
-    cells = content.board.trials.sort("backbone", "seed")
-    order = list(STRATEGIES)
-    strategies = sorted(
-        set(cells["strategy"]), key=lambda name: (order.index(name) if name in order else len(order), name)
-    )
+    """One row of maps per backbone and seed, with a map or None for each strategy; both in leaderboard order."""
+    cells = content.board.trials
+    strategies = cells["strategy"].unique(maintain_order=True)
     rows = []
     for (backbone, seed), group in cells.group_by("backbone", "seed", maintain_order=True):
         by_strategy = {cell["strategy"]: cell for cell in group.to_dicts()}

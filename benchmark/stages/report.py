@@ -186,6 +186,7 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
         facts=facts(run.study, results, vessels),
         configuration=directory.study.read_text(encoding="utf-8"),
         confidence=run.study.statistics.confidence,
+        finished=results.finished,
         margin=run.study.statistics.equivalence_margin,
         target_class=run.study.explain.target_class,
         classes=results.cohort.classes,

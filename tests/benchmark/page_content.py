@@ -380,6 +380,7 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
         facts={"Machine": {"CPUs": "2"}, "Software": {"torch": "2.15.0"}},
         configuration="name: Carotid study\nseeds: [0]\n",
         confidence=0.95,
+        finished="2026-05-17T09:30:00+00:00",
         planted=compare_with_truth(made.trials, SyntheticCohort()),
     )
 

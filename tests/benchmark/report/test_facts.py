@@ -25,7 +25,7 @@ VESSELS = pl.DataFrame(
         "disc_error": [None, "empty", None],
     }
 )
-WEIGHTS = {"dinov2-tiny": {"path": "/w.pth", "sha256": "ab"}}
+WEIGHTS = {"dinov2-tiny": {"path": "/lab/w.pth", "sha256": "ab"}}
 NOTED = {
     "trainable_parameters": 1234567, "inputs": "images", "learning_rate": 0.0005, "best_epoch": 2, "epochs": 9,
     "seconds": 12.3456,
@@ -43,12 +43,12 @@ def facts_with(**changes):
 def test_cohort_and_weights():
     found = facts_with()
     assert found["Data"] == {
-        "cohort": "/data/cohort.csv",
+        "cohort": "lab_a.csv",
         "images used": "320",
         "images left out": "0",
         "duplicate images": "not counted",
     }
-    assert found["Weights"] == {"dinov2-tiny": "/w.pth, SHA-256 ab"}
+    assert found["Weights"] == {"dinov2-tiny": "w.pth, SHA-256 ab"}
     from_hub = {"repository": "lab/dinov2", "file": "w.pth", "revision": "cd", "path": "/cache", "sha256": "ab"}
     assert facts_with(weights={"a": from_hub, "b": None})["Weights"] == {
         "a": "lab/dinov2/w.pth at cd, SHA-256 ab",

@@ -148,6 +148,20 @@ def test_runs_that_share_a_caution_share_its_line():
     assert [names for names, _ in notices(runs)] == ["a, b and c"]
 
 
+def test_a_notice_leads_to_the_section_on_the_page_of_its_run(tmp_path):
+    """This page has no such section."""
+    notice = "Masks look wrong (see “How it was made”, not “anything else”)."
+    files = [
+        written(tmp_path / "lab a", results_of("first", patients="a", notices=[notice], big__lora=0.8)),
+        written(tmp_path / "b", results_of("second <i>", patients="b", notices=[notice], big__lora=0.8)),
+    ]
+    (files[0] / "leaderboard.html").write_text("", encoding="utf-8")
+    page = " ".join(write_overview(files, tmp_path / "over").read_text(encoding="utf-8").split())
+    link = "<a href='../lab%20a/leaderboard.html#facts'>first</a>"
+    assert f"(see “How it was made” on the page of {link} and second &lt;i&gt;, not “anything else”)." in page
+    assert '<th scope="row" class="named"><a href="../lab%20a/leaderboard.html">first</a></th>' in page
+
+
 def test_nothing_to_know_takes_no_place():
     assert "<aside" not in page_of({"sound": results_of(weights={"big": {"sha256": "0"}}, big__lora=0.6)})
 

@@ -21,6 +21,7 @@ from benchmark.analysis.leaderboard import SCHEMA, Leaderboard
 from benchmark.analysis.planted import compare_with_truth
 from benchmark.report.charts.spans import Span
 from benchmark.report.page import CONTROL_COLUMNS, PAIRS_SHOWN, Axis, PageContent, render
+from benchmark.report.sections import SECTIONS
 from benchmark.storage.rundir import RunDirectory
 from benchmark.synthetic import SyntheticCohort
 from tests.benchmark.page_content import (
@@ -144,6 +145,14 @@ def test_estimates_stand_with_their_intervals(page: Element) -> None:
     assert shown(page, "table-leaderboard") == [
         "1 a 1–3",  # rank
         "0.800 0.750–0.860",
+        "+0.050 0.000–0.110",  # AUC lost without vessels, and its p-value
+        "0.027",
+        "1.30 1.25–1.36",  # vessel ratio in the field of view, by chance, and the p-value of the permutation test
+        "1.05",
+        "0.049",
+    ]
+    assert shown(page, "table-convention") == [
+        "0.800 0.750–0.860",
         "0.700 0.650–0.760",
         "1.40 1.35–1.46",  # vessel, artery, vein
         "1.20 1.15–1.26",
@@ -157,9 +166,8 @@ def test_estimates_stand_with_their_intervals(page: Element) -> None:
 
 def test_images_with_a_ratio_are_counted_where_not_all_have_one(content: PageContent) -> None:
     complete = changed(content, trials=content.board.trials.with_columns(n_ratio="n_images", n_map="n_images"))
-    assert len(heads(complete, "table-leaderboard")) == 8
-    assert "With ratio" not in text(having(complete, "id", "table-leaderboard")[0])
-    assert not [span for span in complete.iter("span") if text(span).endswith(" maps")]
+    assert "With ratio" not in text(having(complete, "id", "table-convention")[0])
+    assert not [span for span in complete.iterfind(".//figcaption/span") if text(span).endswith(" maps")]
 
 
 def test_ranks_and_the_letters_of_groups(page: Element, content: PageContent) -> None:
@@ -220,9 +228,11 @@ def test_the_null_is_the_reference_of_a_vessel_ratio(page: Element, content: Pag
     """Without a value by chance, as for arteries and veins, the line at 1 stays."""
 
     def marks(of: Element) -> list[str]:
-        row = rows(of, "table-leaderboard")[0]
+        row = rows(of, "table-convention")[0]
         return [next(bar.iter("line")).get("class", "") for bar in having(row, "class", "bar")]
 
+    bars = having(rows(page)[0], "class", "bar")
+    assert [next(bar.iter("line")).get("class") for bar in bars] == ["reference", "reference", "null"]
     expected = "The thin tick is the vessel ratio of the same maps on other patients’ vessels"
     assert marks(page)[2:] == ["null", "reference", "reference"]
     assert expected in text(page)
@@ -338,12 +348,16 @@ def test_all_cells_failed(content: PageContent) -> None:
 
 def test_several_seeds_get_a_column_and_a_row_of_pictures_each(page: Element, full_page: Element) -> None:
     names = ["Backbone", "Strategy"]
-    assert heads(page, "table-leaderboard") == [*names, "Rank", "AUC", "F1", "Vessel", "Artery", "Vein", "With ratio"]
+    assert heads(page, "table-leaderboard") == [
+        *names, "Rank", "AUC", "AUC lost without vessels", "p, lost",
+        "Vessel ratio, field of view", "By chance", "p, ratio",
+    ]  # fmt: skip
+    assert heads(page, "table-convention") == [*names, "AUC", "F1", "Vessel", "Artery", "Vein", "With ratio"]
     assert heads(full_page, "table-leaderboard")[:4] == [*names, "Seed", "Rank"]
     assert len(rows(full_page)) == 18
     assert len(having(page, "class", "maps")) == 3
-    titles = [text(line.find("h3")) for line in having(full_page, "class", "maps")]  # type: ignore[arg-type]
-    assert titles == [f"{backbone} seed {seed}" for backbone in sorted(BACKBONES) for seed in (0, 7)]
+    titles = [text(next(line.iter("h3"))) for line in having(full_page, "class", "maps")]
+    assert titles == [f"{backbone} seed {seed}" for seed in (0, 7) for backbone in BACKBONES]
 
 
 def test_several_seeds_get_a_section(page: Element, full_page: Element) -> None:
@@ -496,11 +510,11 @@ def test_one_cell_has_no_pair(content: PageContent) -> None:
 def test_the_published_study_is_shown_only_if_asked_for(page: Element, full_page: Element) -> None:
     assert not having(page, "id", "published")
     table = reference.cells()
-    assert not rows(page, published=True)
-    theirs = rows(full_page, published=True)
+    assert not rows(page, "table-convention", published=True)
+    theirs = rows(full_page, "table-convention", published=True)
     assert [tuple(text(th) for th in row.iter("th")) for row in theirs] == table.select("model", "strategy").rows()
     assert [text(td) for td in theirs[0].iter("td")] == [
-        "–", "–", "0.60 0.57–0.63", "0.59 0.56–0.62", "1.09 1.09–1.10", "1.11 1.10–1.12", "1.07 1.06–1.07", "–",
+        "–", "0.60 0.57–0.63", "0.59 0.56–0.62", "1.09 1.09–1.10", "1.11 1.10–1.12", "1.07 1.06–1.07", "–",
     ]  # fmt: skip
 
 
@@ -641,7 +655,7 @@ def test_nulls_are_dashes_without_a_bar(content: PageContent) -> None:
         for name in ("vein_ratio", "vein_ratio_low", "vein_ratio_high", "auc_low", "threshold", "ppv")
     ]
     page = changed(content, trials=content.board.trials.with_columns(gone))
-    _, auc, _, _, _, vein, _ = row_of(page, "openclip-tiny", "partial").iter("td")
+    auc, _, _, _, vein, _ = row_of(page, "openclip-tiny", "partial", "table-convention").iter("td")
     assert text(vein) == "–"
     assert vein.get("data-value") == ""
     assert vein.find("svg") is None
@@ -672,12 +686,74 @@ def test_links_lead_to_a_section_or_to_a_file_of_the_run(page: Element) -> None:
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_the_contents_are_the_sections(tmp_path: Path, full: bool) -> None:
-    page = parse(render((full_content_in if full else content_in)(tmp_path)))
-    (contents,) = page.iter("nav")
-    listed = [(link.get("href"), text(link)) for link in contents.iter("a")]
-    assert listed == [(f"#{heading.get('id')}", text(heading)) for heading in page.iter("h2")]
-    assert (len(listed) == 17) == full
+def test_everything_below_the_leaderboard_is_folded(page: Element, tmp_path: Path, full: bool) -> None:
+    page = parse(render(full_content_in(tmp_path))) if full else page
+    folds = having(page, "class", "fold")
+    headings = [next(fold.find("summary").iter("h2")) for fold in folds]  # type: ignore[union-attr]
+    assert [text(heading) for heading in page.iter("h2")] == ["Leaderboard", *map(text, headings)]
+    assert not [fold for fold in page.iter("details") if "open" in fold.attrib]
+    assert [heading.get("id") for heading in headings] == [name for name in SECTIONS if having(page, "id", name)]
+    assert (len(folds) == len(SECTIONS)) == full
+
+
+def test_every_heading_has_a_link_of_its_own(full_page: Element) -> None:
+    headings = [heading for heading in full_page.iter() if heading.tag in {"h2", "h3"}]
+    links = {link.get("href"): link.get("aria-label") for link in having(full_page, "class", "anchor")}
+    assert len(headings) > 20
+    assert links == {f"#{heading.get('id')}": f"Link to “{''.join(heading.itertext())}”" for heading in headings}
+
+
+def test_a_notice_leads_to_the_section_that_it_names(content: PageContent) -> None:
+    notices = ["See “How it was made” and “Does the convention matter?”, not “anything else”."]
+    found = having(changed(content, notices=notices), "class", "notices")[0]
+    assert [(link.get("href"), text(link)) for link in found.iter("a")] == [
+        ("#facts", "How it was made"),
+        ("#conventions", "Does the convention matter?"),
+    ]
+    assert notices[0] in text(found)
+    without = changed(content, notices=notices, ratios=content.board.ratios.clear())
+    assert [link.get("href") for link in having(without, "class", "notices")[0].iter("a")] == ["#facts"]
+
+
+def test_the_page_opens_with_question_counts_and_date(content: PageContent) -> None:
+    page = changed(content, classes={"0": "normal", "1": "glaucoma"})
+    assert text(next(page.iter("h1"))) == "Carotid study"
+    assert text(having(page, "class", "question")[0]) == (
+        "How well do these models predict glaucoma (against normal) from retinal images, "
+        "and do they use the vessels to do so?"
+    )
+    assert [[text(part) for part in entry] for entry in having(page, "class", "study")[0]] == [
+        ["Test images", "1 234 of 617 patients"],
+        ["Positive", "400 images of 205 patients"],
+        ["All images", "2 000 of 1 000 patients"],
+        ["Trials", "8 and 1 failed"],
+        ["Date", "2026-05-17"],
+    ]
+
+
+def test_trials_have_one_order_everywhere(content: PageContent) -> None:
+    """That of the leaderboard, whatever order the tables of a run have."""
+    board = content.board
+    reversed_tables = {name: getattr(board, name).reverse() for name in ("operating", "curves", "ratios", "seeds")}
+    examples = dict.fromkeys(reversed(board.trials.select(*TRIAL).rows()), next(iter(content.examples.values())))
+    planted = dataclasses.replace(content.planted, trials=content.planted.trials.reverse())  # type: ignore[type-var, union-attr]
+    page = changed(content, **reversed_tables, examples=examples, planted=planted)
+    order = [row.get("data-cell") for row in rows(page)]
+    tables = [table for table in having(page, "class", "cells") if table.get("id") != "table-leaderboard"]
+    assert len(tables) > 9
+    for table in tables:
+        named = list(dict.fromkeys(row.get("data-cell") for row in rows(page, table.get("id", ""))))
+        assert named == [name for name in order if name in named], table.get("id")
+    assert [fold.get("data-cell") for fold in page.iter("details") if fold.get("data-cell")] == order
+    assert [text(next(line.iter("h3"))) for line in having(page, "class", "maps")] == list(BACKBONES)
+
+
+def test_no_folder_of_the_machine_is_shown(content: PageContent) -> None:
+    written = "manifest: /data/of lab/cohort.csv\nfiles:\n- /a/b\n- s3://lab/c\nquoted: '/x/y z'\nratio: 1/2\n"
+    page = changed(content, configuration=written)
+    assert next(page.iter("pre")).text == (
+        "manifest: …/cohort.csv\nfiles:\n- …/b\n- s3://lab/c\nquoted: '…/y z'\nratio: 1/2\n"
+    )
 
 
 def test_nothing_is_loaded(page: Element) -> None:
@@ -711,16 +787,15 @@ def test_any_text_comes_back_as_it_was(content: PageContent, written: str) -> No
     page = changed(
         content, title=written, configuration=written, facts={"Data": {written: written}}, pictures={}, examples={}
     )
-    for tag in ("h1", "pre", "dt", "dd"):
-        assert "".join(next(page.iter(tag)).itertext()) == written
+    (found,) = having(page, "class", "facts")
+    for root, tag in ((page, "h1"), (page, "pre"), (found, "dt"), (found, "dd")):
+        assert "".join(next(root.iter(tag)).itertext()) == written
 
 
 def test_the_classes_are_named_where_sensitivity_is_explained(content: PageContent) -> None:
     named = text(changed(content, classes={"0": "normal", "1": "glaucoma"}))
-    assert "Positive class: label 1 = glaucoma; negative class: label 0 = normal." in named
     assert "sensitivity is the share of glaucoma that is classified as such, specificity the share of normal." in named
-    assert named.index("label 1 = glaucoma") < named.index("Prediction and saliency of every trial")
-    assert "label 1 =" not in text(changed(content))
+    assert "glaucoma" not in text(changed(content))
 
 
 def test_files_that_are_not_used_are_counted_by_reason(content: PageContent) -> None:
@@ -736,7 +811,8 @@ def test_left_out_images_are_counted_and_the_first_listed(content: PageContent) 
     alone = text(changed(content, left_out=content.left_out.clear()))
     assert "eye9.jpg" in alone and "no vessel masks, so no saliency: vein_mask: no such file" in alone
     many = pl.concat([content.left_out] * 60).with_columns(pl.format("{}.png", pl.int_range(pl.len())).alias("image"))
-    (found,) = [element for element in changed(content, left_out=many).iter("details") if "left out" in text(element)]
+    page = changed(content, left_out=many)
+    (found,) = [fold for fold in page.iter("details") if fold.find("summary[@id='left-out']") is not None]
     assert text(found.find("summary")).startswith("61 images")  # type: ignore[arg-type]
     listed = [text(row) for body in found.iter("tbody") for row in body.iter("tr")]
     assert len(listed) == 50
@@ -754,15 +830,16 @@ def test_the_cohort_adds_up(page: Element) -> None:
 
 
 def test_facts_and_configuration_are_there(page: Element, content: PageContent) -> None:
-    assert [text(key) for key in page.iter("dt")] == ["CPUs", "torch"]
-    assert [text(value) for value in page.iter("dd")] == ["2", "2.15.0"]
+    (found,) = having(page, "class", "facts")
+    assert [text(key) for key in found.iter("dt")] == ["CPUs", "torch"]
+    assert [text(value) for value in found.iter("dd")] == ["2", "2.15.0"]
     assert next(page.iter("pre")).text == content.configuration
 
 
 def test_notices_stand_above_everything(page: Element, content: PageContent) -> None:
-    (body,) = page.iter("body")
-    assert body[0].get("class") == "notices"
-    assert [text(notice) for notice in body[0]][1:] == content.notices
+    (main,) = page.iter("main")
+    assert [main[0].tag, main[1].get("class")] == ["header", "notices"], "above them is only what was studied"
+    assert [text(notice) for notice in main[1]][1:] == content.notices
 
 
 def test_without_notices_there_is_no_box(content: PageContent) -> None:

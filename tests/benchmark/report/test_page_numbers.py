@@ -20,6 +20,7 @@ TRIAL = ["backbone", "strategy", "seed"]
 # Table -> the file with its numbers, and the columns that name a row in both.
 SOURCES = {
     "table-leaderboard": ("leaderboard", TRIAL),
+    "table-convention": ("leaderboard", TRIAL),
     "table-planted": ("planted", [*TRIAL, *(f"{each.name}_verdict" for each in INDICATORS)]),
     "table-within": ("leaderboard", TRIAL),
     "table-calls": ("leaderboard", TRIAL),
