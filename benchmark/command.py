@@ -389,6 +389,26 @@ def predict(run: Path, images: tuple[Path, ...], trial: str | None, out: Path) -
         apply(finished, images, out, console)
 
 
+@main.command()
+@click.argument("run", type=PATH)
+@click.option("--trial", metavar="NAME", help="The trained trial, named as its folder in trials/.")
+@click.option("--repo", metavar="USER/MODEL", required=True, help="The repository; it is created if it does not exist.")
+@click.option("--public", is_flag=True, help="Let everybody read the repository; without it, it is private.")
+def push(run: Path, trial: str | None, repo: str, public: bool) -> None:
+    """Upload a trained trial of a run directory (RUN) to the Hugging Face hub.
+
+    Uploads weights, model card and configuration; never images, scores or maps. Needs a token with write access in
+    HF_TOKEN.
+    """
+    console = Console()
+    with console.status("Reading the run"):
+        from benchmark.reuse.finished import find_trial
+        from benchmark.reuse.push import push as upload
+
+        finished = find_trial(run, trial)
+    upload(finished, repo, public, console)
+
+
 @contextmanager
 def _writing(out: Path, wanted: str) -> Iterator[None]:
     """Report in one line that --out cannot be written; `wanted` is what it should name."""
