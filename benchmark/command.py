@@ -44,6 +44,8 @@ Examples
       compare two runs, with paired differences where the test patients are the same
   {COMMAND} leaderboard lab_a/results.json lab_b/results.json
       show many runs on one page
+  {COMMAND} predict runs/carotid --trial retfound-vit-l16-lora-s0 images/
+      apply a trained model to new images
   {COMMAND} … --cluster
       run on the Ray cluster that this machine belongs to
 
@@ -365,6 +367,46 @@ def leaderboard(runs: tuple[Path, ...], out: Path) -> None:
         with _writing(out, "a folder"):
             page = write_overview(runs, out)
     console.print(f"Page: [bold]{escape(str(page))}", soft_wrap=True)
+
+
+@main.command()
+@click.argument("run", type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH)
+@click.option("--trial", metavar="NAME", help="The trained trial, named as its folder in trials/.")
+@click.option("--out", type=PATH, default=Path("predictions"), show_default=True)
+def predict(run: Path, images: tuple[Path, ...], trial: str | None, out: Path) -> None:
+    """Apply a trained trial of a run directory (RUN) to other images (IMAGES: files and folders).
+
+    Writes scores, decisions and one Grad-CAM map per image into the folder named by --out. For research only.
+    """
+    console = Console()
+    with console.status("Reading the run"):
+        from benchmark.reuse.finished import find_trial
+        from benchmark.reuse.predict import predict as apply
+
+        finished = find_trial(run, trial)
+    with _writing(out, "a folder"):
+        apply(finished, images, out, console)
+
+
+@main.command()
+@click.argument("run", type=PATH)
+@click.option("--trial", metavar="NAME", help="The trained trial, named as its folder in trials/.")
+@click.option("--repo", metavar="USER/MODEL", required=True, help="The repository; it is created if it does not exist.")
+@click.option("--public", is_flag=True, help="Let everybody read the repository; without it, it is private.")
+def push(run: Path, trial: str | None, repo: str, public: bool) -> None:
+    """Upload a trained trial of a run directory (RUN) to the Hugging Face hub.
+
+    Uploads weights, model card and configuration; never images, scores or maps. Needs a token with write access in
+    HF_TOKEN.
+    """
+    console = Console()
+    with console.status("Reading the run"):
+        from benchmark.reuse.finished import find_trial
+        from benchmark.reuse.push import push as upload
+
+        finished = find_trial(run, trial)
+    upload(finished, repo, public, console)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ def save_trained(module: nn.Module, folder: Path, backbone: str) -> None:
         adapted.peft_config["default"].base_model_name_or_path = backbone
         # Otherwise PEFT would ask the hub for a model of that name, to see whether its embeddings have changed.
         adapted.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card, whose every section is still to be written
         return
     trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
     state = module.state_dict()

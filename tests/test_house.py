@@ -24,7 +24,8 @@ MAY_IMPORT = {
 # two entry points: the package itself and the command line.
 DOORS = ("__init__.py", "command.py")
 WINGS = (
-    "synthetic", "study", "storage", "trial", "analysis", "report", "scheduling", "stages", "preflight", "experiments",
+    "synthetic", "study", "storage", "trial", "analysis", "report", "reuse", "scheduling", "stages", "preflight",
+    "experiments",
 )  # fmt: skip
 
 

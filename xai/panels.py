@@ -25,6 +25,7 @@ _LINE = (205, 212, 220)
 _MIDDLE, _ENGRAVED = (221, 81, 58), (122, 45, 32)  # inferno at 0.6, plain and engraved
 _DENSE = 0.25  # share of the image inside the line on mean maps
 _ENGRAVING, _DEEPEST = 1.6, 0.45  # contrast of engraved vessels, and the maximum share by which they darken a map
+_FINEST = 0.6 / 224  # share of the image's side; finer detail is noise of the camera
 _PLACES = (
     ("at the upper left", "at the top", "at the upper right"),
     ("at the left", "in the centre", "at the right"),
@@ -35,6 +36,8 @@ _COLUMNS = 4  # tiles in a row
 # Pixels. The text is large relative to the tiles, because a phone shows four of them at less than half size.
 _TILE, _GAP, _MARGIN, _LINE_HEIGHT, _SWATCH, _BAR = 224, 10, 12, 28, 14, 110
 _LARGE, _SMALL = 20, 17
+_ROOM = _COLUMNS * (_TILE + _GAP) - _GAP  # width of every figure between its margins
+PAIR_TILE = (_ROOM - _GAP) // 2  # side of the tiles of `map_panel`
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -171,7 +174,7 @@ def overlay(image: np.ndarray, saliency: np.ndarray, fov: np.ndarray, top: float
     green = image[..., 1].astype(float)  # the channel in which vessels have the most contrast
     reach = len(green) / 40
     around = gaussian_filter(green * fov, reach) / np.maximum(gaussian_filter(fov, reach), 1e-6)
-    contrast = (around - gaussian_filter(green, 0.6)) / np.maximum(around, 1)
+    contrast = (around - gaussian_filter(green, _FINEST * len(green))) / np.maximum(around, 1)
     depth = (_ENGRAVING * contrast).clip(0, _DEEPEST) * fov
     return colours(saliency, top) * (1 - depth[..., None])
 
@@ -244,6 +247,38 @@ def panel(
         f"({_mean(means['non_vessel'])}). {method} peaks {_place(saliency)}."
     )
     return Figure(_compose(name, facts, tiles, keys), " ".join(alt.split()))
+
+
+def map_panel(
+    image: np.ndarray, saliency: np.ndarray, fov: np.ndarray, name: str, facts: str, method: str = "Grad-CAM"
+) -> Figure:
+    """A figure of an image without vessel masks next to its map, on a colour scale from 0 to the map's highest value.
+
+    Args:
+        image: (H, W, 3) uint8; `PAIR_TILE` pixels per side are shown without resizing.
+        saliency: (H, W) float, at least 0; all zeros for an image without evidence for the class.
+        fov: (H, W) uint8 coverage of the field of view.
+        name: name of the image, shortened in the middle if it is too long.
+        facts: the text below the name: model, score, decision.
+        method: name of the explanation method.
+
+    Raises:
+        ValueError: the map is not finite, or the arrays differ in size.
+    """
+    if not image.shape[:2] == saliency.shape == fov.shape:
+        raise ValueError(f"{name}: image {image.shape}, map {saliency.shape} and FOV {fov.shape} differ in size")
+    if not np.isfinite(saliency).all():
+        raise ValueError(f"{name}: its map is not finite, so it cannot be shown")
+    top, share = float(saliency.max()), fov / 255
+    heat = overlay(image, saliency, share, top)
+    tiles = [
+        _Tile("Original", "", image),
+        _Tile(method, "" if top else "no evidence for the class", _blend(heat, _plain(heat, _LINE), _outline(share))),
+    ]
+    keys = [_bar(method, top)] if top else []
+    keys += [_line("field of view", _LEFT_OUT, _LINE), _line("dark detail of the image", _MIDDLE, _ENGRAVED)]
+    peak = f"{method} peaks {_place(saliency)}." if top else f"{method} is zero everywhere."
+    return Figure(_compose(name, facts, tiles, keys, columns=2), f"{name}, {facts}: image and {method}. {peak}")
 
 
 def mean_panel(
@@ -341,15 +376,18 @@ def _line(what: str, ground: tuple[int, int, int], line: tuple[int, int, int]) -
     return _Key("", swatch, what)
 
 
-def _compose(name: str, facts: str, tiles: Sequence[_Tile], keys: Sequence[_Key]) -> np.ndarray:
+def _compose(
+    name: str, facts: str, tiles: Sequence[_Tile], keys: Sequence[_Key], columns: int = _COLUMNS
+) -> np.ndarray:
     """Name and facts, tiles in rows under their captions, and the legend: (H, W, 3) uint8."""
+    room = _ROOM
+    tile = (room + _GAP) // columns - _GAP
     name, facts = _one_line(name), _one_line(facts)
     large, small = (ImageFont.load_default(size) for size in (_LARGE, _SMALL))
     heading, under = _font(name, _LARGE), _font(facts, _SMALL)
-    room = _COLUMNS * (_TILE + _GAP) - _GAP
     facts_lines = _wrap(facts, under, room)
-    rows = [tiles[first : first + _COLUMNS] for first in range(0, len(tiles), _COLUMNS)]
-    most = (1 + len(facts_lines) + len(keys)) * _LINE_HEIGHT + len(rows) * (_LINE_HEIGHT + _TILE + _GAP) + 3 * _MARGIN
+    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
+    most = (1 + len(facts_lines) + len(keys)) * _LINE_HEIGHT + len(rows) * (_LINE_HEIGHT + tile + _GAP) + 3 * _MARGIN
     canvas = Image.new("RGB", (room + 2 * _MARGIN, most), _PAPER)
     draw = ImageDraw.Draw(canvas)
     baseline = round(0.72 * _LINE_HEIGHT)
@@ -362,12 +400,12 @@ def _compose(name: str, facts: str, tiles: Sequence[_Tile], keys: Sequence[_Key]
     y += _LINE_HEIGHT + _GAP // 2
     for row in rows:
         for column, one in enumerate(row):
-            x = _MARGIN + column * (_TILE + _GAP)
-            left = _TILE - small.getlength(one.note) - _GAP
+            x = _MARGIN + column * (tile + _GAP)
+            left = tile - small.getlength(one.note) - _GAP
             draw.text((x, y + baseline), _shorten(one.caption, large, left), _INK, large, "ls")
-            draw.text((x + _TILE, y + baseline), one.note, _QUIET, small, "rs")
-            _paste(canvas, one.picture, (x, y + _LINE_HEIGHT, _TILE, _TILE))
-        y += _LINE_HEIGHT + _TILE + _GAP
+            draw.text((x + tile, y + baseline), one.note, _QUIET, small, "rs")
+            _paste(canvas, one.picture, (x, y + _LINE_HEIGHT, tile, tile))
+        y += _LINE_HEIGHT + tile + _GAP
     x = _MARGIN
     for key in keys:
         before, after = small.getlength(key.before), small.getlength(key.after)

@@ -30,6 +30,7 @@ from benchmark.report.results import (
     seed_results,
     trial_results,
 )
+from benchmark.stages.model_cards import write_model_cards
 from benchmark.stages.run import Run
 from benchmark.stages.trial_pages import write_trial_pages
 from benchmark.storage.rundir import (
@@ -78,6 +79,7 @@ def report(run: Run) -> Leaderboard:
         results = _results(run, leaderboard, planted, record)
         write_text(directory.leaderboard("html"), render(_content(run, leaderboard, planted, results)))
         write_trial_pages(run, leaderboard, results.notices, results.cohort.classes)
+        write_model_cards(run, results)
         write_text(directory.results, results.model_dump_json(indent=1))
         write_text(directory.run, record.model_dump_json(indent=2) + "\n")
         stage.advance()

@@ -25,7 +25,8 @@
                                    mean_cam.png, figures/; vessel_permutation.json, vessel_permutation.parquet,
                                    other_class.json, other_class.parquet, parameter_randomisation.json,
                                    parameter_randomisation.parquet, erasure.parquet; failed.txt where it failed;
-                                   index.html, browser.js: its page, and what the page's image browser reads
+                                   index.html, browser.js: its page, and what the page's image browser reads;
+                                   README.md, config.json: its model card, and how to build and read the model
     browser/                       images/ and masks/ of the test images, which all image browsers share
     leaderboard.csv|parquet|html|tex, results.json; mean_image.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
@@ -163,6 +164,16 @@ class TrialDirectory:
     def browser(self) -> Path:
         """What the page's image browser reads: values and maps of the test images, as a script."""
         return self.path / "browser.js"
+
+    @property
+    def card(self) -> Path:
+        """The model card, in the form of the Hugging Face hub."""
+        return self.path / "README.md"
+
+    @property
+    def config(self) -> Path:
+        """What a program needs to apply the model: backbone, preprocessing, threshold; no path of this machine."""
+        return self.path / "config.json"
 
     @property
     def record(self) -> Path:

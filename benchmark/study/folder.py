@@ -74,7 +74,7 @@ def _read(folder: Path, positive: str | None) -> Folder:
         for split in SPLITS
         for label, name in enumerate((named.negative, named.positive))
         if name in class_folders[split]
-        for file in _images(folder / splits[split] / name, left_out)
+        for file in _images_of_class(folder / splits[split] / name, left_out)
     ]
     if not listed:
         raise UserError(
@@ -140,9 +140,18 @@ def _where(name: str, class_folders: dict[str, list[str]]) -> str:
     return shown(name) if len(places) == len(SPLITS) else f"{shown(name)} (in {' and '.join(places)} only)"
 
 
-def _images(folder: Path, left_out: Counter[str]) -> Iterator[str]:
-    """The paths of the images in a class folder: in each folder first its files, by name, then its subfolders."""
-    for relative, entry in _walk(str(folder), (_identity(folder.parent.parent), _identity(folder.parent))):
+def _images_of_class(folder: Path, left_out: Counter[str]) -> Iterator[str]:
+    return images_below(folder, left_out, (_identity(folder.parent.parent), _identity(folder.parent)))
+
+
+def images_below(folder: Path, left_out: Counter[str], above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
+    """The paths of the images below a folder: in each folder first its files, by name, then its subfolders.
+
+    Args:
+        left_out: counts the files that are not images, by reason.
+        above: device and number of folders that links must not lead into.
+    """
+    for relative, entry in _walk(str(folder), above):
         reason = _reason(entry) or ("" if _is_text(relative) else "with a name that is not UTF-8")
         if reason:
             left_out[reason] += 1

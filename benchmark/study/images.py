@@ -1,6 +1,7 @@
 """Read what the study needs from an image file: the image, its field of view, and the square crop for models."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from benchmark.errors import OF_ONE_ROW
 from benchmark.study import dicom
-from xai.crop import crop_image, square_around
+from xai.crop import Square, coverage, crop_image, square_around
 from xai.decoding import Picture, PictureError, read_picture
 from xai.fov import has_light_surround
 from xai.landmarks import read_fov
@@ -68,6 +69,35 @@ def load_image(path: Path, fov_mask: str = "") -> tuple[np.ndarray, np.ndarray]:
     return _blackened(rgb, fov) if has_light_surround(rgb) else rgb, fov
 
 
+@dataclass(frozen=True, eq=False)
+class Cropped:
+    """An image with the square around its field of view, which is the part that models receive.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, the whole image.
+        fov: (H, W) bool, its field of view.
+        square: the square around the field of view.
+    """
+
+    rgb: np.ndarray
+    fov: np.ndarray
+    square: Square
+
+    def image(self, size: int = IMAGE_SIZE) -> np.ndarray:
+        """The square as (size, size, 3) uint8; at the default size, exactly what models receive."""
+        return crop_image(self.rgb, self.square, size)
+
+    def fov_share(self, size: int = IMAGE_SIZE) -> np.ndarray:
+        """The coverage of the square's pixels by the field of view, (size, size) uint8."""
+        return coverage(self.fov, self.square, size)
+
+
+def open_cropped(path: Path, fov_mask: str = "") -> Cropped:
+    """Read an image and find the square for models; arguments and errors as in `load_image`."""
+    rgb, fov = load_image(path, fov_mask)
+    return Cropped(rgb, fov, square_around(fov))
+
+
 def _decode(path: Path) -> Picture:
     try:
         return dicom.read_dicom(path) if dicom.is_dicom(path) else read_picture(path)
@@ -98,14 +128,14 @@ def crop_row(row: dict[str, Any]) -> dict[str, Any]:
     contains the reason and the crop is blank.
     """
     try:
-        rgb, fov = load_image(Path(row["path"]), row["fov_mask"])
-        square = square_around(fov)
-        crop = crop_image(rgb, square, IMAGE_SIZE)
+        opened = open_cropped(Path(row["path"]), row["fov_mask"])
+        crop = opened.image()
     except OF_ONE_ROW as error:
         blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         return {"row": row["row"], "error": one_line(error), "crop": blank, "digest": ""} | dict.fromkeys(_PLACE, 0)
-    place = (rgb.shape[0], rgb.shape[1], square.top, square.left, square.side)
-    result = {"row": row["row"], "error": "", "crop": crop, "digest": _digest(rgb)}
+    square = opened.square
+    place = (*opened.rgb.shape[:2], square.top, square.left, square.side)
+    result = {"row": row["row"], "error": "", "crop": crop, "digest": _digest(opened.rgb)}
     return result | dict(zip(_PLACE, place, strict=True))
 
 

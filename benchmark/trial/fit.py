@@ -128,19 +128,34 @@ def explained_inputs(study: Study, directory: RunDirectory, trial: Trial, model:
     """
     device = next(model.parameters()).device
     start = study.explain.open().start(len(model.blocks))
-    cache = directory.embeddings(trial.backbone.name)
-    cached = [block for block in range(1, start + 1) if cache.block(block).is_file() or cache.test(block).is_file()]
-    begin = explained_from(study, trial, cached)
+    begin = explained_block(study, directory, trial, start)
     inputs: Inputs
     if begin == 0:
-        normalise = trial.backbone.open().normalise
-        inputs = Images(open_array(directory.images), normalise, study.training.view_seed, device)
+        inputs = from_images(study, trial, model, open_array(directory.images), 0)
     else:
+        cache = directory.embeddings(trial.backbone.name)
         file, entry = cache.block(begin), np.load(cache.entry)
         if not file.is_file():
             test = _rows(read_parquet(directory.cohort), "test")
             file, entry = cache.test(begin), plan_rows(len(entry), test)
         inputs = Embeddings.open(file, entry, getattr(torch, study.embeddings.dtype), device, once=True)
+    return continued(model, inputs, begin, start)
+
+
+def explained_block(study: Study, directory: RunDirectory, trial: Trial, start: int) -> int:
+    """The block whose cached input the run's explanation of a trial begins with; 0: the images.
+
+    Args:
+        start: the block where the method of explanation begins.
+    """
+    cache = directory.embeddings(trial.backbone.name)
+    cached = [block for block in range(1, start + 1) if cache.block(block).is_file() or cache.test(block).is_file()]
+    return explained_from(study, trial, cached)
+
+
+def continued(model: VisionTransformer, inputs: Inputs, begin: int, start: int) -> Entering:
+    """From rows of `inputs`, which enter block `begin`, to the input of block `start`; no image is augmented."""
+    device = next(model.parameters()).device
 
     @torch.inference_mode()
     def entering(rows: np.ndarray) -> Tensor:
@@ -156,18 +171,25 @@ def explained_inputs(study: Study, directory: RunDirectory, trial: Trial, model:
     return entering
 
 
+def from_images(study: Study, trial: Trial, model: VisionTransformer, images: np.ndarray, start: int) -> Inputs:
+    """The input of block `start`, computed from images and rounded as the cache rounds it.
+
+    Args:
+        model: the trial's model, before or after training; the trial trains none of its blocks before `start`.
+        images: (n, 224, 224, 3) uint8; may be memory-mapped.
+    """
+    device = next(model.parameters()).device
+    plain = Images(images, trial.backbone.open().normalise, study.training.view_seed, device)
+    return FrozenFront(plain, model, start, getattr(torch, study.embeddings.dtype)) if start else plain
+
+
 def _inputs(study: Study, directory: RunDirectory, trial: Trial, model: VisionTransformer, start: int) -> Inputs:
     """Cached embeddings if the budget allowed them, or else images; both give the same numbers."""
-    device = next(model.parameters()).device
-    normalise = trial.backbone.open().normalise
-    images = Images(open_array(directory.images), normalise, study.training.view_seed, device)
-    if start == 0:
-        return images
-    dtype = getattr(torch, study.embeddings.dtype)
     cache = directory.embeddings(trial.backbone.name)
-    if not cache.block(start).is_file():
-        return FrozenFront(images, model, start, dtype)
-    return Embeddings.open(cache.block(start), np.load(cache.entry), dtype, device)
+    if start == 0 or not cache.block(start).is_file():
+        return from_images(study, trial, model, open_array(directory.images), start)
+    device = next(model.parameters()).device
+    return Embeddings.open(cache.block(start), np.load(cache.entry), getattr(torch, study.embeddings.dtype), device)
 
 
 def _rows(cohort: pl.DataFrame, split: str) -> np.ndarray:

@@ -8,7 +8,18 @@ import pytest
 import torch
 
 from xai.gradcam import saliency_maps
-from xai.panels import Figure, MeanMap, colours, mean_maps, mean_panel, mirrored_mean, overlay, panel
+from xai.panels import (
+    PAIR_TILE,
+    Figure,
+    MeanMap,
+    colours,
+    map_panel,
+    mean_maps,
+    mean_panel,
+    mirrored_mean,
+    overlay,
+    panel,
+)
 
 SIZE = 224
 TILES = [(12 + column * 234, 101 + row * 262) for row in (0, 1) for column in range(4)]  # left, top; facts in one line
@@ -273,3 +284,30 @@ def test_no_images_at_all_still_make_a_figure():
     maps = mean_maps(nothing, np.zeros(0, int), np.zeros(0, bool), SIZE)
     figure = mean_panel(maps, np.zeros((SIZE, SIZE, 3)), np.zeros((SIZE, SIZE)), "cell", "test")
     assert "all (n = 0): no map" in figure.alt
+
+
+# An image without masks next to its map
+
+
+def test_an_image_and_its_map_are_shown_pixel_by_pixel():
+    picture = np.full((PAIR_TILE, PAIR_TILE, 3), 90, np.uint8)
+    saliency = np.tile(np.linspace(0, 2, PAIR_TILE), (PAIR_TILE, 1))
+    everywhere = np.full((PAIR_TILE, PAIR_TILE), 255, np.uint8)
+    figure = map_panel(picture, saliency, everywhere, "eye.jpg", "score 0.700")
+    left, heat = (
+        figure.rgb[101 : 101 + PAIR_TILE, start : start + PAIR_TILE].astype(int) for start in (12, 22 + PAIR_TILE)
+    )
+    assert (left == 90).all()
+    np.testing.assert_allclose(heat, colours(saliency, 2), atol=1)
+    assert figure.rgb.shape[1] == 950, "as wide as the other figures"
+    assert figure.alt == "eye.jpg, score 0.700: image and Grad-CAM. Grad-CAM peaks at the upper right."
+
+
+def test_a_map_of_zeros_is_said_to_be_empty_and_one_of_nan_is_refused():
+    nothing = np.zeros((32, 32))
+    arguments = np.zeros((32, 32, 3), np.uint8), nothing, np.full((32, 32), 255, np.uint8)
+    assert map_panel(*arguments, "eye.jpg", "").alt.endswith("Grad-CAM is zero everywhere.")
+    with pytest.raises(ValueError, match=r"eye\.jpg: its map is not finite"):
+        map_panel(arguments[0], nothing + np.nan, arguments[2], "eye.jpg", "")
+    with pytest.raises(ValueError, match=r"eye\.jpg: .*\(16, 16\)"):
+        map_panel(arguments[0], np.ones((16, 16)), arguments[2], "eye.jpg", "")

@@ -94,7 +94,7 @@ def resumed(folder, manifest, weights, first):
     """The same run, resumed after the weights have been put where the configuration expects them."""
     save_file(backbones.get("retfound-tiny-untrained").build(seed=5).state_dict(), weights)
     directory = RunDirectory(folder / "run")
-    written = {"index.html", "browser.js"}  # written with every report
+    written = {"index.html", "browser.js", "README.md", "config.json"}  # written with every report
     files = [path for path in directory.path.glob("trials/dinov2*/*") if path.name not in written]
     kept = {path: path.stat().st_mtime_ns for path in files}
     images = directory.images.stat().st_mtime_ns

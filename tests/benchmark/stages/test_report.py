@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 import shutil
 
 import numpy as np
@@ -88,6 +89,24 @@ def run(tmp_path_factory):
         patch.setattr(stage, "render", lambda content: f"{content.target_class} {content.margin}")
         stage.report(run)
     return run
+
+
+def test_every_trial_with_results_has_a_model_card(run):
+    for trial in trials_of(run.study):
+        folder = run.directory.trial(trial)
+        if trial.strategy.name == "full":
+            assert not folder.card.exists()
+            continue
+        threshold = pl.read_csv(run.directory.leaderboard("csv")).row(
+            by_predicate=(pl.col("strategy") == trial.strategy.name) & (pl.col("seed") == trial.seed), named=True
+        )["threshold"]
+        config = json.loads(folder.config.read_text(encoding="utf-8"))
+        assert config["threshold"] == pytest.approx(threshold, rel=1e-12)
+        assert config["labels"] == {"0": "normal", "1": "glaucoma"}
+        card = folder.card.read_text(encoding="utf-8")
+        assert "`Tiny & small`" in card, "Markdown is not escaped as HTML"
+        assert "value (90 % interval)" in card
+        assert "/data/lab" not in card
 
 
 @pytest.mark.parametrize("name", COLUMNS)
