@@ -121,9 +121,9 @@ _STUDY_OPTIONS = (
     ),
     click.option(
         "--positive",
-        metavar="CLASS",
-        help="The class that becomes label 1: the name of a class folder, or a value in the column label.  [default "
-        "for class folders: the last by name]",
+        metavar="A,B",
+        help="The classes that become label 1, all others being label 0: names of class folders, or values in the "
+        "column label, as in 2,3,4.  [default for two class folders: the last by name]",
     ),
     click.option(
         "--vessels",
@@ -147,6 +147,7 @@ _STUDY_OPTIONS = (
     click.option(
         "--cam", metavar="METHOD", help="Explanation method: gradcam, hirescam, layercam, eigencam, rollout, …"
     ),
+    click.option("--name", metavar="NAME", help="Name of the study; the run directory is then runs/NAME."),
     click.option(
         "--out",
         type=PATH,
@@ -395,6 +396,7 @@ def _require_no_options(context: click.Context) -> None:
 
 # Option -> the key of the configuration that it sets.
 _KEYS = {
+    "name": "name",
     "data": "cohort.manifest",
     "image_dir": "cohort.image_dir",
     "positive": "cohort.positive",
@@ -410,7 +412,7 @@ _KEYS = {
 
 def _typed(changes: dict[str, Any]) -> dict[str, str]:
     """Each key that an option sets, with the option as it is typed: a fault names what the user touched."""
-    return {key: f"--{name.replace('_', '-')}" for name, key in _KEYS.items() if changes[name]}
+    return {key: f"--{name.replace('_', '-')}" for name, key in _KEYS.items() if changes[name] is not None}
 
 
 def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
@@ -420,9 +422,11 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
         result["cohort"] = {"manifest": _resolved(changes["data"]), "image_dir": None, "synthetic": None}
         if _resolved(config) == DEMO:  # the demo's name would be wrong for other images
             result["name"] = _resolved(changes["data"]).stem
+    if changes["name"] is not None:
+        result["name"] = changes["name"]
     if changes["image_dir"]:
         result.setdefault("cohort", {})["image_dir"] = _resolved(changes["image_dir"])
-    if changes["positive"]:
+    if changes["positive"] is not None:
         result.setdefault("cohort", {})["positive"] = changes["positive"]
     if changes["vessels"]:
         # The configured weights and size belong to another source.
