@@ -32,6 +32,8 @@ EPILOG = f"""
 Examples
   {COMMAND}
       run the demo: a synthetic cohort, three miniature backbones, nine trials; takes minutes on a laptop
+  {COMMAND} init cohort.csv
+      write a first configuration for your own images, with comments
   {COMMAND} --config configs/paper.yaml --data cohort.csv --vessel-weights wnet.safetensors --dry-run
       show what your own study would run, how long it would take and what it needs, without running it
   {COMMAND} --config configs/paper.yaml --data cohort.csv … --out runs/carotid --resume
@@ -274,6 +276,33 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
         from benchmark.preflight.doctor import diagnose
     if diagnose(study, out or _default_directory(study.name, resume=False), cluster):
         raise SystemExit(1)
+
+
+@main.command()
+@click.argument("data", type=PATH)
+@click.option(
+    "--image-dir", type=PATH, help="Folder of the images.  [default: searched in and below the table's folder]"
+)
+@click.option(
+    "--positive", metavar="A,B", callback=_listed, help="The classes that become label 1.  [default: guessed]"
+)
+@click.option("--vessel-weights", type=PATH, help="Weights of W-Net.")
+@click.option("--name", metavar="NAME", help="Name of the study.  [default: the name of DATA]")
+@click.option("--out", type=PATH, help="The file to write.  [default: <name>.yaml]")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+def init(data: Path, out: Path | None, overwrite: bool, name: str | None, **known: Any) -> None:
+    """Write a first configuration for your images.
+
+    DATA is a CSV or Parquet file with one row per image, whatever its columns are called, or a folder of classes. The
+    configuration says in comments what was guessed and why.
+    """
+    console = Console()
+    with console.status("Starting"):
+        from benchmark.preflight.first_study import Wishes, write_first_study
+
+    out = out or Path(f"{name or _resolved(data).stem}.yaml")
+    with _writing(out, "a file"):
+        write_first_study(data, out, Wishes(name=name, **known), overwrite, console)
 
 
 @main.command()

@@ -55,6 +55,21 @@ def read_folder(folder: Path, positive: list[str] | None) -> Folder:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
 
 
+def class_names(folder: Path) -> list[str]:
+    """The names of the class folders, in order, whether or not they are two.
+
+    Raises:
+        UserError: the layout differs, or a folder cannot be read; one line.
+    """
+    try:
+        splits = _split_folders(folder, Counter())
+        return classes.in_order(
+            {name for below in splits.values() for name in _class_folders(folder / below, Counter())}
+        )
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
+
+
 def _read(folder: Path, positive: list[str] | None) -> Folder:
     left_out: Counter[str] = Counter()
     splits = _split_folders(folder, left_out)

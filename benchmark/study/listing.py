@@ -1,7 +1,8 @@
 """Read a manifest table (CSV or Parquet) as text: the header is checked, and every cell is a text or null."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,14 @@ FILES = ("artery_mask", "vein_mask", "disc_mask", "fov_mask")
 OPTIONAL = ("eye", "split", *FILES)
 COLUMNS = (*REQUIRED, *OPTIONAL)
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
-_ALSO_CALLED = {
-    "image": "file filename file_name path filepath file_path image_path image_name image_id img photo name",
-    "label": "labels class diagnosis target outcome y ground_truth gt disease status",
-    "patient_id": "patient patientid pid subject subject_id person person_id participant participant_id mrn case_id id",
+# Names that these columns have in published data sets, best first.
+ALSO_CALLED = {
+    "image": "file filename file_name path filepath file_path image_path image_name image_id image_file img photo "
+    "fundus id_code name id",
+    "label": "labels class diagnosis target outcome y ground_truth gt disease level grade dr_grade retinopathy_grade "
+    "severity status",
+    "patient_id": "patient patientid pid subject subject_id person person_id participant participant_id mrn case_id "
+    "patient_number id",
 }
 _SHOWN = 20  # column names in a message
 
@@ -50,25 +55,11 @@ def read_listing(manifest: Path, named: Mapping[str, str] | None = None, *, pati
     Raises:
         UserError: the file is not a table, or lacks these columns; one line.
     """
-    kind = manifest.suffix.lower()
     wanted = {column: (named or {}).get(column, column) for column in COLUMNS}
     needed = [column for column in REQUIRED if patients or column != "patient_id"]
-    if not manifest.exists():
-        raise UserError(f"{manifest}: no such file; name a CSV, a Parquet file, or a folder of classes")
-    try:
-        if kind == ".parquet":
-            table, unused = _parquet(manifest, wanted, needed)
-        elif kind in _TEXT_SUFFIXES:
-            table, unused = _csv(manifest, wanted, needed)
-        else:
-            refuse_foreign(manifest)
-            raise NotATableError("a manifest is a .csv, a .parquet, or a folder laid out as train|val|test/<class>/")
-    except NotATableError as error:
-        raise UserError(f"{manifest}: {error}") from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        reason = shown(" ".join(str(error).split()))
-        fix = "write it again" if kind == ".parquet" else "check the file and its permissions"
-        raise UserError(f"{manifest}: cannot be read as a table ({reason}); {fix}") from error
+    with _one_line(manifest):
+        read = _parquet if _is_parquet(manifest) else _csv
+        table, unused = read(manifest, wanted, needed)
     absent = [pl.lit(None, pl.String).alias(column) for column in COLUMNS if column not in table.columns]
     text = (
         table.with_columns(pl.exclude("row").str.strip_chars().replace("", None))
@@ -81,6 +72,48 @@ def read_listing(manifest: Path, named: Mapping[str, str] | None = None, *, pati
         raise UserError(f"{manifest}: has no row below its header; list one image per row")
     rows = text.with_columns(_without(text[column], _is_left_empty) for column in OPTIONAL)
     return Listing(rows, unused)
+
+
+def read_columns(manifest: Path) -> dict[str, list[str]]:
+    """All columns of a table by name, as text without surrounding spaces; empty cells are empty texts.
+
+    Raises:
+        UserError: the file is not a table; one line.
+    """
+    with _one_line(manifest):
+        if _is_parquet(manifest):
+            table = _parquet_table(manifest)
+            columns = {
+                column.name.strip(): _texts(column).to_list() for column in table if not column.dtype.is_nested()
+            }
+            return {name: [(text or "").strip() for text in texts] for name, texts in columns.items()}
+        sheet = read_spreadsheet(manifest, COLUMNS)
+        named = [(place, name) for place, name in enumerate(sheet.header) if name]
+        return {name: [row[place].strip() for row in sheet.rows] for place, name in named}
+
+
+@contextmanager
+def _one_line(manifest: Path) -> Iterator[None]:
+    """Report a file that is not a table as a UserError."""
+    try:
+        yield
+    except NotATableError as error:
+        raise UserError(f"{manifest}: {error}") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        reason = shown(" ".join(str(error).split()))
+        fix = "write it again" if manifest.suffix.lower() == ".parquet" else "check the file and its permissions"
+        raise UserError(f"{manifest}: cannot be read as a table ({reason}); {fix}") from error
+
+
+def _is_parquet(manifest: Path) -> bool:
+    """Whether the name of a file is that of a Parquet file, rather than of a text table; other files are refused."""
+    if not manifest.exists():
+        raise UserError(f"{manifest}: no such file; name a CSV, a Parquet file, or a folder of classes")
+    kind = manifest.suffix.lower()
+    if kind not in (".parquet", *_TEXT_SUFFIXES):
+        refuse_foreign(manifest)
+        raise NotATableError("a manifest is a .csv, a .parquet, or a folder laid out as train|val|test/<class>/")
+    return kind == ".parquet"
 
 
 def is_named_dicom(image: str | None) -> bool:
@@ -104,7 +137,7 @@ def _csv(manifest: Path, wanted: Wanted, needed: Sequence[str]) -> tuple[pl.Data
     return pl.DataFrame({"row": pl.Series(sheet.numbers, dtype=pl.Int64)} | columns), _unused(sheet.header, places)
 
 
-def _parquet(manifest: Path, wanted: Wanted, needed: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
+def _parquet_table(manifest: Path) -> pl.DataFrame:
     with manifest.open("rb") as file:
         magic = file.read(4)
     if not magic:
@@ -112,7 +145,11 @@ def _parquet(manifest: Path, wanted: Wanted, needed: Sequence[str]) -> tuple[pl.
     if magic != b"PAR1":
         refuse_foreign(manifest)
         raise NotATableError("cannot be read as a table (it is not a Parquet file); if it is a CSV, name it .csv")
-    table = read_parquet(manifest)
+    return read_parquet(manifest)
+
+
+def _parquet(manifest: Path, wanted: Wanted, needed: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
+    table = _parquet_table(manifest)
     header = table.columns
     places = _places(header, wanted)
     _refuse_header(header, places, wanted, needed, lambda place: table.to_series(place).cast(pl.String).to_list())
@@ -196,7 +233,7 @@ def plain_name(name: str) -> str:
 
 def _meant(column: str, header: Sequence[str], plain: Sequence[str]) -> str | None:
     """The column name in a header that is probably meant for this column."""
-    for other in (column, *_ALSO_CALLED[column].split()):
+    for other in (column, *ALSO_CALLED[column].split()):
         if other in plain:
             return header[plain.index(other)]
     return None
