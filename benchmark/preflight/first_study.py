@@ -258,7 +258,7 @@ def _of_images(out: Path, wishes: Wishes, guesses: Guesses, opened: Manifest | N
     folder = guesses.image_dir
     if folder is not None:
         lines += [
-            *_comment(f"Names of images start from here: {folder.why}."),
+            *_comment(f"image_dir: {folder.why}."),
             _key("image_dir", _from(out, Path(str(folder.value)))),
         ]
     elif wishes.image_dir is not None:
@@ -272,7 +272,7 @@ def _of_images(out: Path, wishes: Wishes, guesses: Guesses, opened: Manifest | N
             others = ""
             if key == "positive" and opened is not None and opened.classes is not None:
                 others = f" All other classes are label 0: {shown(', '.join(opened.classes.negative))}."
-            lines += [*_comment(f"{_mark(each)}{each.why}.{others}"), _key(key, each.value)]
+            lines += [*_comment(f"{_mark(each)}{key}: {each.why}.{others}"), _key(key, each.value)]
     if wishes.positive is not None:
         lines.append(_key("positive", wishes.positive))
     return _indented(lines)

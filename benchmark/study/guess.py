@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.study.classes import in_order, of_no_disease
+from benchmark.study.classes import in_order, of_no_disease, with_positive
 from benchmark.study.faults import EYES
 from benchmark.study.folder import SPLITS
 from benchmark.study.images import IMAGE_SUFFIXES
@@ -32,7 +32,7 @@ _WORDS = {
 }
 _QUALITY = {"quality", "gradable", "gradability", "usable", "focus"}
 # The end of a file's name that tells the eyes of one patient apart: 7_left.jpg, P12-OD_2.png.
-_EYE_IN_NAME = r"^(.+?)[ _-](?:left|right|OD|OS|L|R|od|os|l|r|Left|Right|LEFT|RIGHT)(?![A-Za-z])"
+EYE_IN_NAME = r"(?i)^(.+?)[ _-](left|right|od|os|l|r)(?![a-z])"
 ONE_IMAGE_EACH = r"^(.+)$"
 
 Table = Mapping[str, Sequence[str]]
@@ -94,6 +94,8 @@ def guess(table: Table, manifest: Path, image_dir: Path | None, positive: list[s
             what = {"image": "names image files", "label": f"has 2 to {_MOST_CLASSES} different labels"}[column]
             raise UserError(f"{manifest}: no column {what}; name it {column} (the header has {there})")
     columns |= _optional(table, {str(each.value) for each in columns.values()})
+    if positive:
+        _require_classes(table[str(columns["label"].value)], positive)
     images, labels = (table[str(columns[column].value)] for column in ("image", "label"))
     return Guesses(
         columns,
@@ -102,6 +104,14 @@ def guess(table: Table, manifest: Path, image_dir: Path | None, positive: list[s
         positive=None if positive else positive_classes(labels),
         remarks=list(_remarks(table, columns)),
     )
+
+
+def _require_classes(labels: Sequence[str], positive: list[str]) -> None:
+    names = {spelling_of(text): text for text in reversed(labels) if text and not means_nothing(text)}
+    try:
+        with_positive(names.values(), positive)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def positive_classes(labels: Sequence[str]) -> Guess | None:
@@ -123,9 +133,9 @@ def positive_classes(labels: Sequence[str]) -> Guess | None:
 def patient_pattern(images: Sequence[str]) -> Guess:
     """How patients are found in the names of images."""
     names = [Path(image).name for image in images if image]
-    fitting = sum(re.match(_EYE_IN_NAME, name) is not None for name in names)
+    fitting = sum(re.match(EYE_IN_NAME, name) is not None for name in names)
     if names and fitting == len(names):
-        return Guess(_EYE_IN_NAME, "the name of each image begins with the patient, followed by the eye")
+        return Guess(EYE_IN_NAME, "the name of each image begins with the patient, followed by the eye")
     why = "no column names patients, so every image counts as another patient; wrong if patients have several images"
     return Guess(ONE_IMAGE_EACH, why, sure=False)
 
