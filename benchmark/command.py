@@ -32,6 +32,8 @@ EPILOG = f"""
 Examples
   {COMMAND}
       run the demo: a synthetic cohort, three miniature backbones, nine trials; takes minutes on a laptop
+  {COMMAND} init cohort.csv
+      write a first configuration for your own images, with comments
   {COMMAND} --config configs/paper.yaml --data cohort.csv --vessel-weights wnet.safetensors --dry-run
       show what your own study would run, how long it would take and what it needs, without running it
   {COMMAND} --config configs/paper.yaml --data cohort.csv … --out runs/carotid --resume
@@ -123,9 +125,9 @@ _STUDY_OPTIONS = (
     ),
     click.option(
         "--positive",
-        metavar="CLASS",
-        help="The class that becomes label 1: the name of a class folder, or a value in the column label.  [default "
-        "for class folders: the last by name]",
+        metavar="A,B",
+        help="The classes that become label 1, all others being label 0: names of class folders, or values in the "
+        "column label, as in 2,3,4.  [default for two class folders: the last by name]",
     ),
     click.option(
         "--vessels",
@@ -149,6 +151,7 @@ _STUDY_OPTIONS = (
     click.option(
         "--cam", metavar="METHOD", help="Explanation method: gradcam, hirescam, layercam, eigencam, rollout, …"
     ),
+    click.option("--name", metavar="NAME", help="Name of the study; the run directory is then runs/NAME."),
     click.option(
         "--out",
         type=PATH,
@@ -275,6 +278,33 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
         from benchmark.preflight.doctor import diagnose
     if diagnose(study, out or _default_directory(study.name, resume=False), cluster):
         raise SystemExit(1)
+
+
+@main.command()
+@click.argument("data", type=PATH)
+@click.option(
+    "--image-dir", type=PATH, help="Folder of the images.  [default: searched in and below the table's folder]"
+)
+@click.option(
+    "--positive", metavar="A,B", callback=_listed, help="The classes that become label 1.  [default: guessed]"
+)
+@click.option("--vessel-weights", type=PATH, help="Weights of W-Net.")
+@click.option("--name", metavar="NAME", help="Name of the study.  [default: the name of DATA]")
+@click.option("--out", type=PATH, help="The file to write.  [default: <name>.yaml]")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+def init(data: Path, out: Path | None, overwrite: bool, name: str | None, **known: Any) -> None:
+    """Write a first configuration for your images.
+
+    DATA is a CSV or Parquet file with one row per image, whatever its columns are called, or a folder of classes. The
+    configuration says in comments what was guessed and why.
+    """
+    console = Console()
+    with console.status("Starting"):
+        from benchmark.preflight.first_study import Wishes, write_first_study
+
+    out = out or Path(f"{name or _resolved(data).stem}.yaml")
+    with _writing(out, "a file"):
+        write_first_study(data, out, Wishes(name=name, **known), overwrite, console)
 
 
 @main.command()
@@ -437,6 +467,7 @@ def _require_no_options(context: click.Context) -> None:
 
 # Option -> the key of the configuration that it sets.
 _KEYS = {
+    "name": "name",
     "data": "cohort.manifest",
     "image_dir": "cohort.image_dir",
     "positive": "cohort.positive",
@@ -452,7 +483,7 @@ _KEYS = {
 
 def _typed(changes: dict[str, Any]) -> dict[str, str]:
     """Each key that an option sets, with the option as it is typed: a fault names what the user touched."""
-    return {key: f"--{name.replace('_', '-')}" for name, key in _KEYS.items() if changes[name]}
+    return {key: f"--{name.replace('_', '-')}" for name, key in _KEYS.items() if changes[name] is not None}
 
 
 def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
@@ -462,9 +493,11 @@ def _overrides(config: Path, changes: dict[str, Any]) -> dict[str, Any]:
         result["cohort"] = {"manifest": _resolved(changes["data"]), "image_dir": None, "synthetic": None}
         if _resolved(config) == DEMO:  # the demo's name would be wrong for other images
             result["name"] = _resolved(changes["data"]).stem
+    if changes["name"] is not None:
+        result["name"] = changes["name"]
     if changes["image_dir"]:
         result.setdefault("cohort", {})["image_dir"] = _resolved(changes["image_dir"])
-    if changes["positive"]:
+    if changes["positive"] is not None:
         result.setdefault("cohort", {})["positive"] = changes["positive"]
     if changes["vessels"]:
         # The configured weights and size belong to another source.

@@ -171,7 +171,35 @@ def test_data_takes_the_place_of_the_cohort(planned, tmp_path):
 
 def test_the_positive_class(planned):
     study, _, _ = planned("--data", "cohort.csv", "--positive", "glaucoma")
-    assert study.cohort.positive == "glaucoma"
+    assert study.cohort.positive == ["glaucoma"]
+    study, _, _ = planned("--data", "cohort.csv", "--positive", "2, 3,4")
+    assert study.cohort.positive == ["2", "3", "4"]
+    with pytest.raises(UserError, match="--positive: names no class"):
+        planned("--data", "cohort.csv", "--positive", ",")
+
+
+def test_the_name_is_that_of_the_run_directory(planned):
+    study, out, _ = planned("--name", "carotid")
+    assert (study.name, out) == ("carotid", Path("runs/carotid"))
+    study, out, _ = planned("--config", str(run_benchmark.DEMO), "--data", "lab.csv", "--name", "x", "--out", "there")
+    assert (study.name, out) == ("x", Path("there"))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("lab/x", "contains '/'"),
+        ("a\\b", r"contains '\\'"),
+        ("", "is not the name of a folder"),
+        ("..", "is not the name"),
+    ],
+)
+def test_a_name_that_is_not_one_of_a_folder(planned, name, what):
+    with pytest.raises(UserError) as caught:
+        planned("--name", name)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"--name: {name!r} {what}")
+    assert line.endswith("; give a name for runs/<name>, or a path with --out")
 
 
 def test_data_drops_the_image_folder_of_the_configuration(planned, config, tmp_path):

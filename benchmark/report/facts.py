@@ -92,7 +92,13 @@ def _data(results: Results) -> dict[str, str]:
         "images used": str(sum(cohort.images.values())),
         "images left out": str(cohort.left_out),
         "duplicate images": "not counted" if cohort.repeated is None else str(cohort.repeated),
-    } | {f"label {label}": name for label, name in (cohort.classes or {}).items()}
+    } | {
+        f"label {label}": ", ".join(
+            f"{each.name} ({sum(each.images.values())} images)" for each in cohort.by_class if str(each.label) == label
+        )
+        or name
+        for label, name in (cohort.classes or {}).items()
+    }
 
 
 def _weights(record: dict[str, Any] | None) -> str:

@@ -30,6 +30,7 @@ from benchmark.report.charts.scatter import scatter
 from benchmark.report.charts.spans import Span
 from benchmark.report.conclusions import cautions, conclusions, planted_found, risk_stated
 from benchmark.report.readable import NOTHING, p_stated, p_value
+from benchmark.report.results import ClassCount
 from benchmark.report.sections import SECTIONS, Section, with_links
 from benchmark.study.folder import left_out_text
 from benchmark.study.trials import safe
@@ -74,6 +75,7 @@ class PageContent:
         margin: two AUCs that differ by less count as equivalent.
         target_class: the class that the maps explain.
         classes: names of the classes by label, "0" and "1", or None.
+        by_class: the images of every class, shown if there are more than two.
         files_left_out: for a folder cohort, how many files were not used, by reason.
         pages: trial -> the address of its own page, from this one.
         planted: for a synthetic study, where the signal is and where each measure places it.
@@ -98,6 +100,7 @@ class PageContent:
     margin: float = 0.03
     target_class: int = 1
     classes: Mapping[str, str] | None = None
+    by_class: Sequence[ClassCount] = ()
     files_left_out: Mapping[str, int] = field(default_factory=dict)
     pages: Mapping[TrialKey, str] = field(default_factory=dict)
     planted: Planted | None = None

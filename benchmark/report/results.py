@@ -243,10 +243,20 @@ class PlantedResult(_Model):
     trials: list[PlantedTrial]
 
 
+class ClassCount(_Model):
+    """The images and patients of one class, by split; `label` is 0 or 1. Patients may count in several classes."""
+
+    name: str
+    label: int
+    images: dict[str, int]
+    patients: dict[str, int]
+
+
 class CohortResult(_Model):
     """The images of a run.
 
-    `classes`: the names of the labels, if they have names; `files_left_out`: files of a folder cohort that were not
+    `classes`: the names of the labels, if they have names; `by_class`: the images of every class, if classes have names
+    (`configuration.cohort.positive` chose the positive ones); `files_left_out`: files of a folder cohort that were not
     used, by reason; `repeated`: images with the same pixels as another image of their split; `positive`: positive
     images, `positive_patients`: patients with a positive image, both by split; `test_sha256`: the digest of the test
     images with patients and labels, equal for two runs that tested the same.
@@ -254,6 +264,7 @@ class CohortResult(_Model):
 
     source: str
     classes: dict[str, str] | None = None
+    by_class: list[ClassCount] = []
     files_left_out: dict[str, int] = {}
     repeated: int | None = None
     manifest_sha256: str | None = None

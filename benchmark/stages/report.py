@@ -18,6 +18,7 @@ from benchmark.report.notices import notices
 from benchmark.report.page import PageContent, render
 from benchmark.report.provenance import Machine, RunRecord, processor, seconds_before, software
 from benchmark.report.results import (
+    ClassCount,
     CohortResult,
     Results,
     average_results,
@@ -42,8 +43,10 @@ from benchmark.storage.rundir import (
     write_parquet,
     write_text,
 )
+from benchmark.study.classes import in_order
 from benchmark.study.cohort import digest
 from benchmark.study.controls import CONTROLS
+from benchmark.study.folder import SPLITS
 from benchmark.study.splits import of_split
 from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.costs import main_memory
@@ -121,6 +124,7 @@ def _results(run: Run, leaderboard: Leaderboard, planted: Planted | None, record
         cohort=CohortResult(
             source="synthetic" if drawn else Path(str(study.cohort.manifest)).name,
             classes=prepared.get("classes"),
+            by_class=_per_class(cohort),
             files_left_out=prepared.get("left_out") or {},
             repeated=prepared.get("repeated"),
             manifest_sha256=_manifest_sha256(study.cohort.manifest),
@@ -165,6 +169,23 @@ def _per_split(cohort: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _per_class(cohort: pl.DataFrame) -> list[ClassCount]:
+    """The counts of every class; none if the classes have no names, or if an earlier version prepared the cohort."""
+    if "class" not in cohort.columns:
+        return []
+    named = cohort.drop_nulls("class")
+    counts = {
+        key: (len(of_class), of_class["patient_id"].n_unique())
+        for key, of_class in named.group_by("class", "label", "split")
+    }
+    labels = dict(named.select("class", "label").unique().iter_rows())
+    found = []
+    for name in sorted(in_order(labels), key=lambda name: labels[name]):
+        images, patients = ({s: counts.get((name, labels[name], s), (0, 0))[what] for s in SPLITS} for what in (0, 1))
+        found.append(ClassCount(name=name, label=labels[name], images=images, patients=patients))
+    return found
+
+
 def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, results: Results) -> PageContent:
     directory = run.directory
     cohort = read_parquet(directory.cohort)
@@ -192,6 +213,7 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
         margin=run.study.statistics.equivalence_margin,
         target_class=run.study.explain.target_class,
         classes=results.cohort.classes,
+        by_class=results.cohort.by_class,
         files_left_out=results.cohort.files_left_out,
         pages=_pages(run, leaderboard),
         planted=planted,

@@ -22,7 +22,9 @@ def open_cohort(study: Study, manifest: Path) -> Manifest:
         UserError: a fault in the manifest, a split without both classes, or no masks although the study needs them.
     """
     settings = study.cohort
-    opened = open_manifest(manifest, settings.image_dir, settings.patient_pattern, settings.positive)
+    opened = open_manifest(
+        manifest, settings.image_dir, settings.patient_pattern, settings.positive, settings.columns.named()
+    )
     given = opened.images["split"].null_count() == 0
     if not given:
         require_enough_patients(opened.images, opened.classes)

@@ -113,23 +113,60 @@ class Shares(_Section):
         return self
 
 
+class Columns(_Section):
+    """The names that the columns have in the manifest, where they differ from those that a study reads.
+
+    Attributes:
+        image: the column of image files.
+        label: the column of labels.
+        patient_id: the column of patients.
+        eye: the column that tells left from right eyes.
+        split: the column with train, val or test.
+        artery_mask: the column of artery masks.
+        vein_mask: the column of vein masks.
+        disc_mask: the column of optic discs.
+        fov_mask: the column of fields of view.
+    """
+
+    image: str | None = None
+    label: str | None = None
+    patient_id: str | None = None
+    eye: str | None = None
+    split: str | None = None
+    artery_mask: str | None = None
+    vein_mask: str | None = None
+    disc_mask: str | None = None
+    fov_mask: str | None = None
+
+    def named(self) -> dict[str, str]:
+        """Column of a manifest -> its name in the table."""
+        return {column: name.strip() for column, name in self if name is not None}
+
+
+_Class = str | int | float  # as YAML reads the name of a class
+
+
 class Cohort(_Section):
     """Where the images and labels are: a manifest or a synthetic cohort.
 
     Attributes:
-        manifest: a CSV or Parquet file with one row per image, or a folder train|val|test/<class>/.
+        manifest: a CSV or Parquet file with one row per image, or a folder train|val|test/<class>/ or <class>/.
+        columns: the names of columns in the manifest, where they differ from image, label, patient_id and so on.
         image_dir: the folder that relative paths in the manifest start from; by default the manifest's folder.
-        patient_pattern: a regular expression whose first group is the patient id in the name of an image file.
-        positive: the class that is label 1: the name of a class folder, or a value in the manifest's column label.
+        patient_pattern: a regular expression whose first group is the patient id in the name of an image file, for a
+            folder, or a table without patient_id.
+        positive: the classes that are label 1, as a list or as a text with commas (`2,3,4`); all others are label 0.
+            Each is the name of a class folder, or a value in the manifest's column label.
         synthetic: a synthetic cohort to draw instead of reading a manifest.
         shares: how patients are divided if the manifest gives no splits.
         max_rejected: share of unusable images, from 0 to 1, above which the run stops.
     """
 
     manifest: Path | None = None
+    columns: Columns = Columns()
     image_dir: Path | None = None
     patient_pattern: str | None = None
-    positive: str | None = None
+    positive: list[str] | None = None
     synthetic: _Synthetic | None = None
     shares: Shares = Shares()
     max_rejected: float = Field(0.05, ge=0, le=1)
@@ -145,19 +182,24 @@ class Cohort(_Section):
             raise ValueError(f"{pattern!r} has no group: put parentheses around the patient id")
         return pattern
 
-    @field_validator("positive", mode="before", json_schema_input_type=str | int | float | None)
+    @field_validator("positive", mode="before", json_schema_input_type=_Class | list[_Class] | None)
     @classmethod
-    def _text(cls, name: Any) -> Any:
-        if isinstance(name, bool):  # YAML reads yes, no, true, false, on and off as this
+    def _names(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [name for part in value.split(",") if (name := part.strip())]
+        names = value if isinstance(value, list) else [value]
+        if any(isinstance(name, bool) for name in names):  # YAML reads yes, no, true, false, on and off as this
             raise ValueError('is a yes/no value in YAML: put the name of the class in quotes, as in positive: "yes"')
-        return str(name) if isinstance(name, int | float) else name
+        if not names:
+            raise ValueError("names no class: name those that are label 1, as in positive: [2, 3]")
+        return None if value is None else [str(name) if isinstance(name, int | float) else name for name in names]
 
     @model_validator(mode="after")
     def _one_source(self) -> "Cohort":
         if (self.manifest is None) == (self.synthetic is None):
             raise ValueError("give either a manifest or a synthetic cohort")
-        if self.synthetic is not None and (self.image_dir or self.patient_pattern):
-            raise ValueError("image_dir and patient_pattern belong to a manifest: give one, or leave them out")
+        if self.synthetic is not None and (self.image_dir or self.patient_pattern or self.columns.named()):
+            raise ValueError("image_dir, patient_pattern and columns belong to a manifest: give one, or leave them out")
         if self.synthetic is not None and self.positive is not None:
             raise ValueError("positive belongs to a manifest: give one (--data), or leave positive out")
         return self
@@ -421,6 +463,15 @@ class Study(_Section):
     statistics: Statistics = Statistics()
     published: bool = False
     resources: Resources = Resources()
+
+    @field_validator("name")
+    @classmethod
+    def _of_a_folder(cls, name: str) -> str:
+        odd = next((letter for letter in name if letter in "/\\\0"), None)
+        if odd or name.strip() in ("", ".", ".."):
+            what = f"contains {odd!r}" if odd else "is not the name of a folder"
+            raise ValueError(f"{name!r} {what}; give a name for runs/<name>, or a path with --out")
+        return name
 
     @model_validator(mode="after")
     def _no_twins(self) -> "Study":

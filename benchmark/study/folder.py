@@ -1,4 +1,4 @@
-"""Read a cohort of folders, `train|val|test/<class>/`, as torchvision's ImageFolder does, which RETFound uses."""
+"""Read a cohort of folders, `train|val|test/<class>/` or `<class>/`, as torchvision's ImageFolder does."""
 
 import os
 from collections import Counter
@@ -13,7 +13,7 @@ from benchmark.study.images import IMAGE_SUFFIXES
 from benchmark.study.spellings import shown
 
 SPLITS = ("train", "val", "test")
-_LAYOUT = "a folder cohort has the layout train|val|test/<class>/"
+_LAYOUT = "a folder cohort has the layout train|val|test/<class>/ or <class>/"
 _MEANT = {
     "train": {"training", "trn", "tr"},
     "val": {"valid", "validation", "validate", "dev", "eval"},
@@ -23,10 +23,11 @@ _MEANT = {
 
 @dataclass(frozen=True)
 class Listed:
-    """One file of a class folder; `image` is its path below the cohort's folder."""
+    """One file of a class folder; `image` is its path below the cohort's folder, `split` is None without splits."""
 
     image: str
-    split: str
+    split: str | None
+    of_class: str
     label: int
 
 
@@ -39,14 +40,14 @@ class Folder:
     left_out: dict[str, int]
 
 
-def read_folder(folder: Path, positive: str | None) -> Folder:
+def read_folder(folder: Path, positive: list[str] | None) -> Folder:
     """Read all images of the class folders, at any depth; links are followed.
 
     Args:
-        positive: name of the class that is label 1; by default the last by name.
+        positive: names of the classes that are label 1; by default there must be two, and it is the last by name.
 
     Raises:
-        UserError: the layout differs, there are not two classes, or there is no image; one line.
+        UserError: the layout differs, the positive classes are not known, or there is no image; one line.
     """
     try:
         return _read(folder, positive)
@@ -54,34 +55,69 @@ def read_folder(folder: Path, positive: str | None) -> Folder:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _read(folder: Path, positive: str | None) -> Folder:
+def class_names(folder: Path) -> list[str]:
+    """The names of the class folders, in order, whether or not they are two.
+
+    Raises:
+        UserError: the layout differs, or a folder cannot be read; one line.
+    """
+    try:
+        splits = _split_folders(folder, Counter())
+        return classes.in_order(
+            {name for below in splits.values() for name in _class_folders(folder / below, Counter())}
+        )
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _read(folder: Path, positive: list[str] | None) -> Folder:
     left_out: Counter[str] = Counter()
     splits = _split_folders(folder, left_out)
     class_folders = {split: _class_folders(folder / name, left_out) for split, name in splits.items()}
     names = classes.in_order({name for found in class_folders.values() for name in found})
-    if len(names) != 2:
+    named = _named(folder, names, class_folders, positive)
+    listed = [
+        Listed(f"{splits[split]}{name}/{file}", split, name, named.label(name))
+        for split in splits
+        for name in (*named.negative, *named.positive)
+        if name in class_folders[split]
+        for file in _images_of_class(folder / splits[split] / name, left_out)
+    ]
+    if not listed:
+        above = "" if None in splits else "train|val|test/"
+        raise UserError(
+            f"{folder}: no image in the folders {above}{'|'.join(names)}/"
+            + (f" ({left_out_text(left_out)})" if left_out else "")
+        )
+    return Folder(listed, named, dict(sorted(left_out.items())))
+
+
+def _named(
+    folder: Path, names: list[str], class_folders: Mapping[str | None, list[str]], positive: list[str] | None
+) -> Classes:
+    """Which class folders are positive.
+
+    Raises:
+        UserError: a class does not exist, or `positive` is needed to know.
+    """
+    everywhere = all(name in found for name in names for found in class_folders.values())
+    if positive is None and len(names) > 2 and everywhere:
+        raise UserError(
+            f"{folder}: the class folders are {', '.join(map(shown, names))}; name the positive ones (label 1) with "
+            f"cohort.positive, as in {classes.advice(names)}"
+        )
+    if len(names) < 2 or (positive is None and len(names) > 2):
         found = ", ".join(_where(name, class_folders) for name in names) or "none"
         raise UserError(
             f"{folder}: needs exactly two class folders, found {found}; give train, val and test two class folders of "
             "the same names, or list the images in a CSV"
         )
+    if positive is None:
+        return Classes((names[0],), (names[1],))
     try:
-        named = classes.with_positive(names, positive) if positive is not None else Classes(*names)
+        return classes.with_positive(names, positive)
     except ValueError as error:
         raise UserError(f"{folder}: {error}") from error
-    listed = [
-        Listed(f"{splits[split]}/{name}/{file}", split, label)
-        for split in SPLITS
-        for label, name in enumerate((named.negative, named.positive))
-        if name in class_folders[split]
-        for file in _images_of_class(folder / splits[split] / name, left_out)
-    ]
-    if not listed:
-        raise UserError(
-            f"{folder}: no image in the folders train|val|test/{'|'.join(names)}/"
-            + (f" ({left_out_text(left_out)})" if left_out else "")
-        )
-    return Folder(listed, named, dict(sorted(left_out.items())))
 
 
 def left_out_text(left_out: Mapping[str, int]) -> str:
@@ -91,8 +127,8 @@ def left_out_text(left_out: Mapping[str, int]) -> str:
     return f"{total} {'file' if total == 1 else 'files'} left out: {reasons}"
 
 
-def _split_folders(folder: Path, left_out: Counter[str]) -> dict[str, str]:
-    """Map each split to the name of its folder, in any case."""
+def _split_folders(folder: Path, left_out: Counter[str]) -> Mapping[str | None, str]:
+    """Map each split to its folder below `folder`, as `train/`, in any case; None to `""` if there are no splits."""
     found: dict[str, str] = {}
     others = []
     for entry in _entries(folder):
@@ -104,6 +140,8 @@ def _split_folders(folder: Path, left_out: Counter[str]) -> dict[str, str]:
         else:
             found[split] = entry.name
     absent = [split for split in SPLITS if split not in found]
+    if len(absent) == len(SPLITS) and _hold_classes(others):
+        return {None: ""}
     if absent:
         renamed = [
             f"rename {shown(entry.name)} to {split}"
@@ -120,7 +158,15 @@ def _split_folders(folder: Path, left_out: Counter[str]) -> dict[str, str]:
                 left_out[f"in {shown(entry.name)}/, which is not a split"] += inside
         elif _is_image(entry):
             left_out["outside the class folders"] += 1
-    return found
+    return {split: f"{found[split]}/" for split in SPLITS}
+
+
+def _hold_classes(entries: list[os.DirEntry[str]]) -> bool:
+    """Whether two or more of the entries are folders with images, and none is called almost like a split."""
+    folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    if any(entry.name.lower() in meant for entry in folders for meant in _MEANT.values()):
+        return False
+    return sum(any(_is_image(file) for _, file in _walk(entry.path, ())) for entry in folders) > 1
 
 
 def _class_folders(split: Path, left_out: Counter[str]) -> list[str]:
@@ -135,9 +181,9 @@ def _class_folders(split: Path, left_out: Counter[str]) -> list[str]:
     return names
 
 
-def _where(name: str, class_folders: dict[str, list[str]]) -> str:
-    places = [split for split in SPLITS if name in class_folders[split]]
-    return shown(name) if len(places) == len(SPLITS) else f"{shown(name)} (in {' and '.join(places)} only)"
+def _where(name: str, class_folders: Mapping[str | None, list[str]]) -> str:
+    places = [str(split) for split, found in class_folders.items() if name in found]
+    return shown(name) if len(places) == len(class_folders) else f"{shown(name)} (in {' and '.join(places)} only)"
 
 
 def _images_of_class(folder: Path, left_out: Counter[str]) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""Read a user's images with labels and patients: a table (CSV, Parquet) or a folder `train|val|test/<class>/`."""
+"""Read a user's images with labels and patients: a table (CSV, Parquet) or a folder of classes."""
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import polars as pl
 
 from benchmark.errors import UserError
 from benchmark.study import faults
-from benchmark.study.classes import Classes, in_order, with_positive
+from benchmark.study.classes import Classes, advice, in_order, with_positive
 from benchmark.study.copies import grouped, look_up
 from benchmark.study.folder import SPLITS, Folder, left_out_text, read_folder
 from benchmark.study.images import IMAGE_SUFFIXES
@@ -19,6 +20,7 @@ from benchmark.study.spellings import means_nothing, shown, spelling_of
 __all__ = ["FILES", "OPTIONAL", "REQUIRED", "SPLITS", "Manifest", "open_manifest"]
 
 _NAMED = 10  # columns in a remark
+_CLASSES = 20  # with more different labels, they are not classes
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0,0": 0, "1,0": 1}
 
 
@@ -27,9 +29,10 @@ class Manifest:
     """A user's images, checked.
 
     Attributes:
-        images: one row per image: image (as given), path (absolute), label (Int8), patient_id, eye (`left`, `right` or
-            null), split (or null), and an absolute path or null for each mask column.
-        classes: the names of the two labels, if they have names.
+        images: one row per image: image (as given), path (absolute), label (Int8), class (null if labels have no
+            names), patient_id, eye (`left`, `right` or null), split (or null), and an absolute path or null for each
+            mask column.
+        classes: the names of the classes by label, if labels have names.
         left_out: for a folder, how many files are left out, by reason.
         copies: how many images are copies of another image of the same patient.
         unused: columns of the table that a study does not read.
@@ -52,8 +55,15 @@ class Manifest:
         """What a user should know about the manifest before a run, one line each."""
         lines = []
         if self.classes is not None:
-            advice = f"; if this is the wrong way round, add --positive {shown(self.classes.negative)}"
-            lines.append(f"Classes: {self.classes}{advice if self.classes.doubtful else ''}")
+            others = shown(",".join(self.classes.negative))
+            wrong = f"; if this is the wrong way round, add --positive {others}"
+            lines.append(f"Classes: {self.classes}{wrong if self.classes.doubtful else ''}")
+            if len(self.classes.names) > 2:
+                counts = dict(self.images.group_by("class").len().iter_rows())
+                lines.append(
+                    "Images per class: "
+                    + ", ".join(f"{shown(name)} {counts.get(name, 0)}" for name in self.classes.names)
+                )
         if self.left_out:
             lines.append(f"Folders: {left_out_text(self.left_out)}")
         if self.unused:
@@ -66,17 +76,24 @@ class Manifest:
 
 
 def open_manifest(
-    manifest: Path, image_dir: Path | None = None, patient_pattern: str | None = None, positive: str | None = None
+    manifest: Path,
+    image_dir: Path | None = None,
+    patient_pattern: str | None = None,
+    positive: list[str] | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Read and check the images of a cohort. Their files are looked up, not decoded.
 
     Args:
-        manifest: `.csv` (or `.tsv`, `.txt`), `.parquet`, or a folder. In a folder, the class folders are label 0 and 1
+        manifest: `.csv` (or `.tsv`, `.txt`), `.parquet`, or a folder. In a folder, two class folders are label 0 and 1
             in the order of their names.
         image_dir: the folder that relative paths start from; by default the manifest's folder.
-        patient_pattern: for a folder: a regular expression whose first group is the patient id in a file's name. By
-            default the patient id is the PatientID of a DICOM file, and every other file counts as its own patient.
-        positive: the class that is label 1: the name of a class folder, or a value in the column label.
+        patient_pattern: a regular expression whose first group is the patient id in a file's name, for a folder, and
+            for a table without the column patient_id. By default the patient id is the PatientID of a DICOM file; in a
+            folder with splits, every other file counts as its own patient.
+        positive: the classes that are label 1: names of class folders, or values in the column label. All others are
+            label 0.
+        columns: column of a manifest -> its name in this table, where that differs.
 
     Raises:
         UserError: one line per fault, naming row and column.
@@ -84,9 +101,11 @@ def open_manifest(
     if manifest.is_dir():
         return _from_folder(manifest, patient_pattern, positive)
     base = (image_dir or manifest.parent).resolve()
-    listing = read_listing(manifest)
+    listing = read_listing(manifest, columns, patients=patient_pattern is None)
     table = _with_tags(listing.rows, base)
-    labels, classes, wrong_labels = _labels(table.select("row", "image", "label"), positive)
+    if patient_pattern is not None and table["patient_id"].null_count() == len(table):
+        table = _with_patients(table, manifest, patient_pattern)
+    labels, names, classes, wrong_labels = _labels(table.select("row", "image", "label"), positive)
     images = table.with_columns(
         _absolute(table["image"], base).alias("path"), *(_absolute(table[column], base) for column in FILES)
     )
@@ -98,6 +117,7 @@ def open_manifest(
         "image",
         "path",
         pl.Series("label", labels, pl.Int8),
+        pl.Series("class", names, pl.String),
         "patient_id",
         pl.col("eye").replace(faults.EYES),
         "split",
@@ -141,6 +161,18 @@ def _with_tags(table: pl.DataFrame, base: Path) -> pl.DataFrame:
     return table.with_columns(pl.Series("patient_id", patients, pl.String), pl.Series("eye", eyes, pl.String))
 
 
+def _with_patients(table: pl.DataFrame, manifest: Path, pattern: str) -> pl.DataFrame:
+    """Fill in the patient that the pattern finds in the name of each image."""
+    found = [image and re.search(pattern, Path(image).name) for image in table["image"]]
+    absent = [
+        (row, f"row {row}: cohort.patient_pattern {pattern!r} finds no patient id in {shown(image)}")
+        for row, image, match in zip(table["row"], table["image"], found, strict=True)
+        if image and not (match and match.group(1))
+    ]
+    faults.refuse(manifest, absent)
+    return table.with_columns(pl.Series("patient_id", [match and match.group(1) for match in found], pl.String))
+
+
 def _tags(path: Path) -> tuple[str | None, str | None]:
     """The patient and the eye that a DICOM file names; None for other files."""
     from benchmark.study import dicom  # imports pydicom, which most cohorts do not need
@@ -150,24 +182,39 @@ def _tags(path: Path) -> tuple[str | None, str | None]:
     return (dicom.patient_id(path) or "").strip() or None, dicom.eye(path)
 
 
-def _labels(table: pl.DataFrame, positive: str | None) -> tuple[list[int], Classes | None, list[faults.Fault]]:
-    """The label of each row (0 or 1), the names of the classes if labels are names, and the faults of the labels."""
+_Labels = tuple[list[int], list[str | None], Classes | None, list[faults.Fault]]
+
+
+def _labels(table: pl.DataFrame, positive: list[str] | None) -> _Labels:
+    """The label of each row (0 or 1), its class and the classes if labels are names, and the faults of the labels."""
     if positive is not None:
         return _named_labels(table, positive)
-    distinct = in_order(table["label"].drop_nulls().unique())
-    if len(distinct) == 2 and not any(text in _LABELS or means_nothing(text) for text in distinct):
-        a, b = map(shown, distinct)
+    texts = in_order(table["label"].drop_nulls().unique())
+    unnamed: list[str | None] = [None] * len(table)
+    if len(texts) == 2 and not any(text in _LABELS or means_nothing(text) for text in texts):
+        a, b = map(shown, texts)
         fault = f"labels are {a!r} and {b!r}: name the positive class with cohort.positive (or --positive {b!r})"
-        return [0] * len(table), None, [(0, fault)]
-    wrong = [
-        (row, f"row {row} ({shown(image or '')}): label is {shown(text)!r}, must be 0 or 1")
-        for row, image, text in table.drop_nulls("label").iter_rows()
-        if text not in _LABELS
-    ]
-    return [_LABELS.get(text or "", 0) for text in table["label"]], None, wrong
+        return [0] * len(table), unnamed, None, [(0, fault)]
+    return [_LABELS.get(text or "", 0) for text in table["label"]], unnamed, None, _not_binary(table, texts)
 
 
-def _named_labels(table: pl.DataFrame, positive: str) -> tuple[list[int], Classes | None, list[faults.Fault]]:
+def _not_binary(table: pl.DataFrame, texts: list[str]) -> list[faults.Fault]:
+    """One fault per value that is not 0 or 1; if the values may be classes, it names the option that divides them."""
+    classes = {spelling_of(text): text for text in reversed(texts) if not means_nothing(text)}
+    fix = ""
+    if 1 < len(classes) <= _CLASSES:
+        fix = f"; if these are classes, name the positive ones with cohort.positive, as in {advice(classes.values())}"
+    found = []
+    rows = table.drop_nulls("label").filter(~pl.col("label").is_in(list(_LABELS)))
+    for _, of_value in rows.group_by("label", maintain_order=True):
+        row, image, text = of_value.row(0)
+        others = f" here and in {len(of_value) - 1} more" if len(of_value) > 1 else ""
+        message = f"row {row} ({shown(image or '')}): label is {shown(text)!r}{others}, must be 0 or 1"
+        found.append((row, message if means_nothing(text) else message + fix))
+    return found
+
+
+def _named_labels(table: pl.DataFrame, positive: list[str]) -> _Labels:
     nothing = those(table["label"], means_nothing)
     fix = "give every image a label"
     wrong: list[faults.Fault] = [
@@ -182,14 +229,20 @@ def _named_labels(table: pl.DataFrame, positive: str) -> tuple[list[int], Classe
     try:
         classes = with_positive(names.values(), positive)
     except ValueError as error:
-        return [0] * len(table), None, [*wrong, (0, f"column label: {error}")]
-    one = spelling_of(classes.positive)
-    return [int(spelling_of(text or "") == one) for text in table["label"]], classes, wrong
+        return [0] * len(table), [None] * len(table), None, [*wrong, (0, f"column label: {error}")]
+    of_row = [None if text is None else names.get(spelling_of(text)) for text in table["label"]]
+    return [classes.label(name or "") for name in of_row], of_row, classes, wrong
 
 
-def _from_folder(folder: Path, patient_pattern: str | None, positive: str | None) -> Manifest:
+def _from_folder(folder: Path, patient_pattern: str | None, positive: list[str] | None) -> Manifest:
     found = read_folder(folder, positive)
     table, known = _listed(folder, found, patient_pattern)
+    if table["split"].null_count() and not known.all():
+        raise UserError(
+            f"{folder}: has no folders train, val and test, so patients are divided at random; set "
+            "cohort.patient_pattern, a regular expression whose first group is the patient id in the name of a file, "
+            "as in '^(.+)_(left|right)', or '^(.+)$' if every image is of another patient"
+        )
     of_known = table.filter(known).select("image", "patient_id")
     faults.refuse(folder, faults.of_spelling((image, image, patient) for image, patient in of_known.iter_rows()))
     faults.refuse(folder, _in_two_folders(table))
@@ -213,9 +266,10 @@ def _listed(folder: Path, found: Folder, patient_pattern: str | None) -> tuple[p
             "image": images,
             "path": [f"{root}/{image}" for image in images],
             "label": pl.Series([listed.label for listed in found.listed], dtype=pl.Int8),
+            "class": [listed.of_class for listed in found.listed],
             "patient_id": [patient or image for patient, image in zip(patients, images, strict=True)],
             "eye": pl.Series([eye for _, eye in tags], dtype=pl.String),
-            "split": [listed.split for listed in found.listed],
+            "split": pl.Series([listed.split for listed in found.listed], dtype=pl.String),
             **{column: pl.Series([None] * len(images), dtype=pl.String) for column in FILES},
         }
     )

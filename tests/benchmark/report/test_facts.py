@@ -5,6 +5,7 @@ import pytest
 
 from benchmark.report.facts import facts, vessel_facts
 from benchmark.report.provenance import Machine, Program
+from benchmark.report.results import ClassCount
 from benchmark.study.config import Study
 from tests.benchmark.lab_results import MACHINE, SOFTWARE, results_of
 
@@ -48,6 +49,13 @@ def test_cohort_and_weights():
         "images left out": "0",
         "duplicate images": "not counted",
     }
+    several = [
+        ClassCount(name=name, label=label, images={"train": 5, "test": images}, patients={})
+        for name, label, images in (("0", 0, 1), ("2", 1, 2), ("3", 1, 3))
+    ]
+    cohort = results_of().cohort.model_copy(update={"classes": {"0": "0", "1": "2, 3"}, "by_class": several})
+    data = facts_with(cohort=cohort)["Data"]
+    assert (data["label 0"], data["label 1"]) == ("0 (6 images)", "2 (7 images), 3 (8 images)")
     assert found["Weights"] == {"dinov2-tiny": "w.pth, SHA-256 ab"}
     from_hub = {"repository": "lab/dinov2", "file": "w.pth", "revision": "cd", "path": "/cache", "sha256": "ab"}
     assert facts_with(weights={"a": from_hub, "b": None})["Weights"] == {

@@ -21,6 +21,7 @@ from benchmark.analysis.leaderboard import SCHEMA, Leaderboard
 from benchmark.analysis.planted import compare_with_truth
 from benchmark.report.charts.spans import Span
 from benchmark.report.page import CONTROL_COLUMNS, PAIRS_SHOWN, Axis, PageContent, render
+from benchmark.report.results import ClassCount
 from benchmark.report.sections import SECTIONS
 from benchmark.storage.rundir import RunDirectory
 from benchmark.synthetic import SyntheticCohort
@@ -796,6 +797,22 @@ def test_the_classes_are_named_where_sensitivity_is_explained(content: PageConte
     named = text(changed(content, classes={"0": "normal", "1": "glaucoma"}))
     assert "sensitivity is the share of glaucoma that is classified as such, specificity the share of normal." in named
     assert "glaucoma" not in text(changed(content))
+
+
+def test_several_classes_are_counted(content: PageContent) -> None:
+    """Two classes are counted by the table of splits."""
+    counts = [("no", 0, 900, 375), ("mild", 1, 400, 25), ("severe", 1, 200, 100)]
+    classes = [
+        ClassCount(name=name, label=label, images={"train": train, "test": test}, patients={"train": 1, "test": 1})
+        for name, label, train, test in counts
+    ]
+    (table,) = [table for table in changed(content, by_class=classes).iter("table") if "severe" in text(table)]
+    assert [[text(cell) for cell in row] for row in table.iterfind("tbody/tr")] == [
+        ["no", "negative", "900", "375", "1 275"],
+        ["mild", "positive", "400", "25", "425"],
+        ["severe", "positive", "200", "100", "300"],
+    ]
+    assert "Images per class" not in text(changed(content, by_class=classes[:2]))
 
 
 def test_files_that_are_not_used_are_counted_by_reason(content: PageContent) -> None:

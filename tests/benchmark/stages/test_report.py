@@ -26,6 +26,7 @@ from benchmark.storage.rundir import RunDirectory, write_array, write_csv, write
 from benchmark.study.cohort import digest
 from benchmark.study.config import Study
 from benchmark.study.trials import trials_of
+from benchmark.tables import read_parquet
 from tests.benchmark.trials import write_cohort, write_trial
 
 COLUMNS = {
@@ -48,7 +49,7 @@ def run(tmp_path_factory):
     study = Study.model_validate(
         {
             "name": "Tiny & small",
-            "cohort": {"manifest": "/data/lab/cohort.csv"},
+            "cohort": {"manifest": "/data/lab/cohort.csv", "positive": "mild,severe"},
             "backbones": ["dinov2-tiny"],
             "strategies": ["partial", "lora", "full"],
             "seeds": [0, 1],
@@ -59,6 +60,8 @@ def run(tmp_path_factory):
     directory = RunDirectory(tmp_path_factory.mktemp("run"))
     directory.claim(study.dump(), resume=False)
     write_cohort(directory)
+    several = pl.when(label=0).then(pl.lit("normal")).when(split="val").then(pl.lit("mild")).otherwise(pl.lit("severe"))
+    write_parquet(directory.cohort, read_parquet(directory.cohort).with_columns(several.alias("class")))
     test = pl.read_parquet(directory.cohort).filter(split="test")
     left_out = {"image": ["x.png"], "split": ["test"], "reason": ["truncated"]}
     write_csv(directory.rejected, pl.DataFrame(left_out))
@@ -67,7 +70,7 @@ def run(tmp_path_factory):
     nothing = {"flags": pl.lit(""), "error": pl.lit(None, dtype=pl.String)}
     write_parquet(directory.vessels, test.select("image", **nothing))
     write_json(directory.weights, {"dinov2-tiny": None})
-    classes = {"0": "normal", "1": "glaucoma"}
+    classes = {"0": "normal", "1": "mild, severe"}
     directory.complete("prepare", images=100, rejected=1, classes=classes, left_out={"hidden": 2})
     directory.complete("segment", source={"source": "masks"}, failed=0)
     write_json(directory.run, {"Seconds per stage": {"train": "12.5"}})
@@ -161,7 +164,13 @@ def test_results_describe_the_run(run):
     assert results.cohort.patients == {"val": 20, "test": 40}
     assert results.cohort.positive == {"val": 10, "test": 40}
     assert results.cohort.left_out == 1
-    assert results.cohort.classes == {"0": "normal", "1": "glaucoma"}
+    assert results.cohort.classes == {"0": "normal", "1": "mild, severe"}
+    assert [(each.name, each.label, each.images, each.patients) for each in results.cohort.by_class] == [
+        ("normal", 0, {"train": 0, "val": 10, "test": 40}, {"train": 0, "val": 10, "test": 20}),
+        ("mild", 1, {"train": 0, "val": 10, "test": 0}, {"train": 0, "val": 10, "test": 0}),
+        ("severe", 1, {"train": 0, "val": 0, "test": 40}, {"train": 0, "val": 0, "test": 20}),
+    ]
+    assert results.configuration["cohort"]["positive"] == ["mild", "severe"]
     assert (results.cohort.files_left_out, results.cohort.repeated) == ({"hidden": 2}, None)
     assert results.cohort.test_sha256 == digest(cohort.filter(split="test"), None)
     assert {method.confidence for method in results.methods.values()} == {0.9, None}

@@ -172,7 +172,12 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"cohort": {"manifest": "a.csv", "shares": {"train": 0.9}}}, "cohort.shares: train, val and test add up to"),
         ({"cohort": {"manifest": "a.csv", "shares": {"val": -1}}}, "cohort.shares.val: Input should be greater than 0"),
         ({"cohort": {"manifest": "a.csv", "synthetic": {}}}, "cohort: give either a manifest or a synthetic cohort"),
-        ({"cohort": {"image_dir": "a", "synthetic": {}}}, "cohort: image_dir and patient_pattern belong to a manifest"),
+        ({"cohort": {"image_dir": "a", "synthetic": {}}}, "cohort: image_dir, patient_pattern and columns belong"),
+        ({"cohort": {"manifest": "a", "positive": " , "}}, "cohort.positive: names no class: name those that are"),
+        ({"cohort": {"manifest": "a", "positive": [2, True]}}, "cohort.positive: is a yes/no value in YAML: put the"),
+        ({"name": "lab/x"}, "name: 'lab/x' contains '/'; give a name for runs/<name>, or a path with --out"),
+        ({"name": ".."}, "name: '..' is not the name of a folder; give a name for runs/<name>"),
+        ({"name": " "}, "name: ' ' is not the name of a folder; give a name for runs/<name>"),
         ({"cohort": {"positive": "a", "synthetic": {}}}, "cohort: positive belongs to a manifest: give one (--data)"),
         ({"cohort": {"manifest": "a", "positive": True}}, "cohort.positive: is a yes/no value in YAML: put the name"),
         ({"cohort": {}}, "cohort: give either a manifest or a synthetic cohort"),
@@ -305,7 +310,7 @@ def test_a_path_given_to_set_starts_from_the_current_directory(write, tmp_path, 
     study = load_study(path, settings=settings)
     assert study.backbones[0].weights == tmp_path / "here" / "w.pth"
     assert study.vessels.weights == Path.home() / "v.pth"
-    assert (study.cohort.manifest, study.cohort.positive) == (tmp_path / "here" / "c.csv", "a/b")
+    assert (study.cohort.manifest, study.cohort.positive) == (tmp_path / "here" / "c.csv", ["a/b"])
     assert load_study(path, settings={"name": "x"}).cohort.manifest == tmp_path / "data.csv", "the file's own"
 
 
@@ -399,3 +404,12 @@ def test_the_schema_describes_every_key():
     parts = {"": whole, **whole["$defs"]}
     assert not [key for name, part in parts.items() for key in undescribed(part, name)]
     assert "StrategyChoice" in parts and "share of the patients to train on" in json.dumps(parts["Shares"])
+
+
+@pytest.mark.parametrize("written", ["2, 3,4", [2, 3, "4"], ["2", "3", "4"]])
+def test_several_positive_classes(write, written):
+    study = load_study(write(STUDY | {"cohort": {"manifest": "a.csv", "positive": written}}))
+    assert study.cohort.positive == ["2", "3", "4"]
+    settings = {"cohort.positive": "2,3", "cohort.columns.label": "grade"}
+    study = load_study(write(STUDY | {"cohort": {"manifest": "a.csv"}}), settings=settings)
+    assert (study.cohort.positive, study.cohort.columns.named()) == (["2", "3"], {"label": "grade"})

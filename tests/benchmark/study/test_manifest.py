@@ -61,7 +61,7 @@ def test_a_csv_becomes_one_row_per_image(csv, tmp_path):
             "path": str(tmp_path / image),
             "label": label,
             "patient_id": patient,
-            **dict.fromkeys(("eye", "split", "artery_mask", "vein_mask", "disc_mask", "fov_mask")),
+            **dict.fromkeys(("class", "eye", "split", "artery_mask", "vein_mask", "disc_mask", "fov_mask")),
         }
         for image, label, patient in (("eyes/a.jpg", 0, "7"), ("b.jpg", 1, "p8"))
     ]
@@ -160,12 +160,42 @@ def test_rows_of_a_parquet_count_from_one_and_those_of_a_csv_from_its_header(csv
 
 
 def test_blank_lines_count_as_rows(csv):
-    assert refusal(csv(HEADER, "", "a,0,1", ",,", "b,9,2")) == ["row 5 (b): label is '9', must be 0 or 1"]
+    (line,) = refusal(csv(HEADER, "", "a,0,1", ",,", "b,9,2"))
+    assert line.startswith("row 5 (b): label is '9', must be 0 or 1")
 
 
-@pytest.mark.parametrize("value", ["2", "yes", "-1", "0.5", "NaN", "true"])
-def test_a_label_other_than_0_and_1(csv, value):
-    assert refusal(csv(HEADER, "a,0,1", f"b,{value},2")) == [f"row 3 (b): label is {value!r}, must be 0 or 1"]
+@pytest.mark.parametrize(
+    ("value", "positive"),
+    [("2", "2"), ("yes", "yes"), ("-1", "-1"), ("0.5", "0.5"), ("true", "true"), ("over the disc", "'over the disc'")],
+)
+def test_a_label_other_than_0_and_1(csv, value, positive):
+    """It may be a typing error, or one of several classes."""
+    fix = f"if these are classes, name the positive ones with cohort.positive, as in --positive {positive}"
+    line = f"row 3 (b): label is {value!r}, must be 0 or 1; {fix}"
+    assert refusal(csv(HEADER, "a,0,1", f"b,{value},2")) == [line]
+
+
+def test_a_label_that_is_missing_in_words(csv):
+    assert refusal(csv(HEADER, "a,0,1", "b,NaN,2")) == ["row 3 (b): label is 'NaN', must be 0 or 1"]
+
+
+def test_labels_of_several_classes_are_one_line_per_value(csv):
+    """Grades 0 to 4: each value is named once, with its first row, and the option that divides them."""
+    manifest = csv(HEADER, *(f"{i},{i % 5}.0,{i}" for i in range(50)))
+    lines = refusal(manifest)
+    fix = "must be 0 or 1; if these are classes, name the positive ones with cohort.positive, as in "
+    assert [line.partition(fix)[0] for line in lines] == [
+        f"row {grade + 2} ({grade}): label is '{grade}.0' here and in 9 more, " for grade in (2, 3, 4)
+    ]
+    assert {line.partition(fix)[2] for line in lines} == {"--positive 1.0,2.0,3.0,4.0"}
+    images = open_manifest(manifest, positive=["2", "3", "4"]).images
+    assert images["label"].to_list() == [int(i % 5 > 1) for i in range(50)]
+    assert images["class"].to_list() == [f"{i % 5}.0" for i in range(50)]
+
+
+def test_too_many_different_labels_are_not_called_classes(csv):
+    lines = refusal(csv(HEADER, *(f"{i},{i},{i}" for i in range(30))))
+    assert lines[0] == "row 4 (2): label is '2', must be 0 or 1"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +243,7 @@ def test_a_patient_in_two_splits(csv):
 
 
 def test_faults_come_in_the_order_of_rows_and_are_cut_with_a_count(csv):
-    lines = refusal(csv(HEADER, *(f"{i},{i % 3},{i}" for i in range(30)), "0,1,30"))
+    lines = refusal(csv(HEADER, *(f"{i},{f'x{i}' if i % 3 == 2 else 0},{i}" for i in range(30)), "0,1,30"))
     assert [line.split()[1] for line in lines[:10]] == [str(row) for row in range(4, 34, 3)]
     assert lines[10:] == ["and 1 more"]
 
@@ -303,7 +333,8 @@ def test_umlauts_of_a_western_spreadsheet(csv):
 def test_rows_count_as_a_spreadsheet_shows_them(csv):
     """A line break in quotes does not start a row, an empty line is a row, and `sep=;` is not a row."""
     manifest = csv("sep=;", "image;label;patient_id;note", 'a;0;1;"two', 'lines"', "", "b;5;2;")
-    assert refusal(manifest) == ["row 4 (b): label is '5', must be 0 or 1"]
+    (line,) = refusal(manifest)
+    assert line.startswith("row 4 (b): label is '5', must be 0 or 1")
 
 
 def test_a_row_swallowed_by_an_open_quote(csv):
@@ -535,13 +566,13 @@ def test_labels_in_words_need_the_positive_one(csv):
     fix = "name the positive class with cohort.positive (or --positive 'normal')"
     assert lines == [f"labels are 'glaucoma' and 'normal': {fix}"]
     manifest = csv(HEADER, "a.jpg,normal,1", "b.jpg,glaucoma,2", "c.jpg,Normal,3")
-    opened = open_manifest(manifest, positive="glaucoma")
+    opened = open_manifest(manifest, positive=["glaucoma"])
     assert opened.images["label"].to_list() == [0, 1, 0]
     assert opened.remarks() == ["Classes: label 1 = glaucoma (positive), label 0 = normal"]
 
 
 def test_a_positive_class_without_the_disease_is_remarked(csv):
-    (remark,) = open_manifest(csv(HEADER, "a,normal,1", "b,glaucoma,2"), positive="normal").remarks()
+    (remark,) = open_manifest(csv(HEADER, "a,normal,1", "b,glaucoma,2"), positive=["normal"]).remarks()
     assert remark.startswith("Classes: label 1 = normal (positive), label 0 = glaucoma; ")
     assert remark.endswith("--positive glaucoma")
 
@@ -554,21 +585,75 @@ def test_a_positive_class_without_the_disease_is_remarked(csv):
             "glaucom",
             "'glaucom', but the classes are glaucoma and normal; did you mean glaucoma?",
         ),
-        (["normal", "glaucoma", "amd"], "amd", "needs exactly two classes, found 3 (amd, glaucoma, normal)"),
+        (
+            ["normal", "glaucoma", "amd"],
+            "dr",
+            "column label: cohort.positive (--positive) names 'dr', but the classes are amd, glaucoma and normal; ",
+        ),
+        (["dr, mild", "no"], "dr", """a name with a comma needs a list, as in --set cohort.positive='["a, b"]'"""),
+        (["normal"], "normal", "no class is left for label 0, because cohort.positive (--positive) names all of them"),
         (["yes", "NA", "no"], "yes", "label is 'NA', which stands for a missing value"),
     ],
 )
 def test_labels_that_do_not_fit_the_positive_class(csv, labels, positive, message):
-    manifest = csv(HEADER, *(f"{i}.jpg,{label},{i}" for i, label in enumerate(labels)))
+    manifest = csv(HEADER, *(f'{i}.jpg,"{label}",{i}' for i, label in enumerate(labels)))
     with pytest.raises(UserError) as caught:
-        open_manifest(manifest, positive=positive)
+        open_manifest(manifest, positive=[positive])
     assert message in str(caught.value)
+
+
+def test_several_classes_in_words(csv):
+    """Words in any case; the others are label 0, and every class is counted."""
+    words = ("none", "mild", "Moderate", "severe", "moderate", "mild")
+    manifest = csv(HEADER, *(f"{i}.jpg,grade {word},{i}" for i, word in enumerate(words)))
+    opened = open_manifest(manifest, positive=["GRADE severe", "grade moderate"])
+    assert opened.images["label"].to_list() == [0, 0, 1, 1, 1, 0]
+    assert opened.images["class"].to_list()[2] == opened.images["class"].to_list()[4] == "grade Moderate"
+    assert opened.remarks() == [
+        "Classes: label 1 = grade Moderate, grade severe (positive), label 0 = grade mild, grade none",
+        "Images per class: grade Moderate 2, grade mild 2, grade none 1, grade severe 1",
+    ]
+
+
+def test_columns_of_other_names(csv):
+    """The named column is read, also if another has the name that a study reads; that one counts as not used."""
+    manifest = csv("File Name;label;Diagnosis;MRN;Side", "a.jpg;x;0;7;OD", "b.jpg;y;1;8;OS")
+    named = {"image": "File Name", "label": "Diagnosis", "patient_id": "MRN", "eye": "Side"}
+    opened = open_manifest(manifest, columns=named)
+    assert opened.images.select("image", "label", "patient_id", "eye").rows() == [
+        ("a.jpg", 0, "7", "right"),
+        ("b.jpg", 1, "8", "left"),
+    ]
+    assert opened.unused == ["label"]
+    (line,) = refusal(manifest, columns=named | {"label": "Diagnose"})
+    assert line.startswith("no column Diagnose (cohort.columns.label); the header has File Name, label, Diagnosis, ")
+    twice = csv("image,patient_id,Grade,grade", "a,1,0,1")
+    assert refusal(twice, columns={"label": "Grade"}) == [
+        "duplicate column Grade (columns 3 and 4): keep one, and rename the other"
+    ]
+
+
+def test_columns_of_other_names_in_a_parquet(tmp_path):
+    path = tmp_path / "cohort.parquet"
+    pl.DataFrame({"image": ["a", "b"], "grade": [0.0, 1.0], "mrn": [7, 8], "x": [0, 0]}).write_parquet(path)
+    opened = open_manifest(path, columns={"label": "grade", "patient_id": "mrn"})
+    assert opened.images.select("label", "patient_id").rows() == [(0, "7"), (1, "8")]
+    assert opened.unused == ["x"]
+
+
+def test_patients_from_the_names_of_images(csv):
+    manifest = csv("image,label", "eyes/7_left.jpg,0", "eyes/7_right.jpg,1", "b.jpg,1")
+    fault = "row 4: cohort.patient_pattern '^(.+)_(left|right)' finds no patient id in b.jpg"
+    assert refusal(manifest, patient_pattern="^(.+)_(left|right)") == [fault]
+    assert read_manifest(manifest, patient_pattern=r"^(.+?)[_.]")["patient_id"].to_list() == ["7", "7", "b"]
+    with_column = csv(HEADER, "7_left.jpg,0,p1", "8_left.jpg,1,p2")
+    assert read_manifest(with_column, patient_pattern="^(.+)_")["patient_id"].to_list() == ["p1", "p2"]
 
 
 def test_numbers_may_be_named_too(csv):
     manifest = csv(HEADER, "a,0,1", "b,1.0,2")
-    assert open_manifest(manifest, positive="1").images["label"].to_list() == [0, 1]
-    assert open_manifest(manifest, positive="0").images["label"].to_list() == [1, 0]
+    assert open_manifest(manifest, positive=["1"]).images["label"].to_list() == [0, 1]
+    assert open_manifest(manifest, positive=["0"]).images["label"].to_list() == [1, 0]
     assert open_manifest(manifest).classes is None
 
 
@@ -653,7 +738,7 @@ def test_three_classes(folder):
 
 
 def test_a_split_without_a_folder(folder):
-    assert refusal(folder()) == ["no folder test; a folder cohort has the layout train|val|test/<class>/"]
+    assert refusal(folder()) == ["no folder test; a folder cohort has the layout train|val|test/<class>/ or <class>/"]
 
 
 def test_a_folder_without_images(tmp_path):
@@ -735,7 +820,7 @@ def test_split_folders_in_capitals(folder):
 def test_a_split_folder_of_another_name(folder, name, split):
     root = folder("test/no/5.jpg", "test/yes/6.jpg")
     (root / split).rename(root / name)
-    message = f"no folder {split}; a folder cohort has the layout train|val|test/<class>/"
+    message = f"no folder {split}; a folder cohort has the layout train|val|test/<class>/ or <class>/"
     assert refusal(root) == [f"{message}; rename {name} to {split}"]
 
 
@@ -752,13 +837,44 @@ def test_the_positive_class_of_folders(folder):
     """pytorch/vision#208: labels follow the order of names, so the classes have to be printed."""
     root = folder("test/no/5.jpg", "test/yes/6.jpg")
     assert open_manifest(root).remarks() == ["Classes: label 1 = yes (positive), label 0 = no"]
-    opened = open_manifest(root, positive="no")
+    opened = open_manifest(root, positive=["no"])
     assert opened.remarks()[0].startswith("Classes: label 1 = no (positive), label 0 = yes; ")
     assert opened.images.filter(label=1)["image"].str.contains("/no/").all()
     with pytest.raises(UserError) as caught:
-        open_manifest(root, positive="yess")
-    message = "cohort.positive (--positive) is 'yess', but the classes are no and yes; did you mean yes?"
+        open_manifest(root, positive=["yess"])
+    message = "cohort.positive (--positive) names 'yess', but the classes are no and yes; did you mean yes?"
     assert str(caught.value) == f"{root}: {message}"
+
+
+def test_several_class_folders(folder):
+    """As for APTOS or EyePACS: one folder per grade."""
+    files = [f"{split}/{grade}/{grade}.jpg" for split in ("test", "train", "val") for grade in ("mild", "severe")]
+    root = folder("test/no/5.jpg", "test/yes/6.jpg", *files)
+    assert refusal(root) == [
+        "the class folders are mild, no, severe, yes; name the positive ones (label 1) with cohort.positive, as in "
+        "--positive no,severe,yes"
+    ]
+    images = open_manifest(root, positive=["severe", "yes"]).images
+    counts = images.group_by("class", "label").len().sort("class").rows()
+    assert counts == [("mild", 0, 3), ("no", 0, 3), ("severe", 1, 3), ("yes", 1, 3)]
+
+
+def test_class_folders_without_splits(tmp_path):
+    """Patients are then divided at random, so they must be known."""
+    for file in ("no/1_left.jpg", "no/2_left.jpg", "yes/deep/1_right.jpg", "yes/notes.txt"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (line,) = refusal(tmp_path)
+    assert line.startswith(
+        "has no folders train, val and test, so patients are divided at random; set cohort.patient_p"
+    )
+    opened = open_manifest(tmp_path, patient_pattern="^(.+)_(left|right)")
+    assert opened.images.select("image", "label", "patient_id", "split").rows() == [
+        ("no/1_left.jpg", 0, "1", None),
+        ("no/2_left.jpg", 0, "2", None),
+        ("yes/deep/1_right.jpg", 1, "1", None),
+    ]
+    assert opened.left_out == {"with the ending .txt": 1}
 
 
 def test_a_copy_in_another_split_or_class(folder):

@@ -114,7 +114,7 @@ def test_four_positives_of_two_hundred():
 
 def test_too_few_of_a_class_are_counted_by_name():
     with pytest.raises(UserError) as caught:
-        require_enough_patients(cohort([[1], [0, 1]] + [[0]] * 50), Classes("normal", "glaucoma"))
+        require_enough_patients(cohort([[1], [0, 1]] + [[0]] * 50), Classes(("normal",), ("glaucoma",)))
     assert str(caught.value) == (
         "52 patients cannot be divided into train, val and test so that each has both labels: 50 have only label 0 "
         "(normal), 1 have only label 1 (glaucoma), 1 have both; add patients until three have each label"
@@ -155,7 +155,7 @@ def test_each_split_needs_both_classes():
 def test_a_label_is_called_by_its_name():
     table = cohort([[0], [1], [1], [0], [1]]).with_columns(split=pl.Series(["train", "train", "val", "test", "test"]))
     with pytest.raises(UserError, match=r"^split val has only label 1 \(glaucoma\) \(1 images\); .* needed: do this$"):
-        require_both_classes(table, Classes("normal", "glaucoma"), "do this")
+        require_both_classes(table, Classes(("normal",), ("glaucoma",)), "do this")
 
 
 def test_a_cohort_with_both_classes_everywhere_passes():
