@@ -291,10 +291,11 @@ def free_bytes(path: Path) -> float:
 
 def existing_parent(path: Path) -> Path:
     """The folder itself, or its nearest parent that exists."""
-    path = path.resolve()
-    while not path.is_dir():
-        path = path.parent
-    return path
+    path = Path(os.path.realpath(path))
+    try:
+        return path if path.is_dir() else existing_parent(path.parent)
+    except OSError:  # for example a name that is too long
+        return existing_parent(path.parent)
 
 
 def _entries(study: Study, sizes: Sizes) -> int:
