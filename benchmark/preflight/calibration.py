@@ -4,10 +4,10 @@ Each calls the function that a run calls, on one image. Models have random weigh
 """
 
 import math
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 
 from benchmark import synthetic
 from benchmark.errors import OF_ONE_ROW, UserError
+from benchmark.preflight.scratch import scratch_folder
 from benchmark.stages.segment import load_row, open_vessels
 from benchmark.study.config import Study
 from benchmark.study.images import IMAGE_SIZE, crop_row
@@ -35,16 +36,16 @@ from xai.vessels import FundusImage, VesselMasks, VesselSource, open_source, reg
 from xai.vessels.alignment import alignment
 from xai.vessels.bfnet import BFNetSource
 
-ENOUGH = 0.1  # seconds of work after which a measurement ends
+ENOUGH, LONG = 0.05, 0.2  # seconds of the processor: when a measurement ends, and when the first call is enough
 VIEWS = 4  # augmented views at once
-EYES = 8  # eyes whose vessels are exchanged in pairs
+FEW, MANY = 8, 48  # eyes whose vessels are exchanged in pairs
 GRID = 16  # cells along each side of a map, as of a ViT with patches of 14 pixels
 SMALL = 176  # side in pixels of BF-Net's input here: 24 networks at 720 pixels take minutes on a CPU
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for one piece of each kind of work, with the threads of one trial.
+    """Seconds for one piece of each kind of work, with the threads of one trial and a processor of its own.
 
     Attributes:
         draw: drawing and writing a synthetic eye; 0 if the cohort is not synthetic.
@@ -54,10 +55,11 @@ class Pace:
         measures: the saliency of a map inside all regions.
         panel: one figure of an example.
         erase: painting over the vessels of an image, and the control.
+        exchange: preparing one map for the exchange of vessels.
         pair: the ratio of one map on the vessels of another eye.
         turned: the ratios of one map on its own vessels in all positions.
         likeness: the similarity of two maps.
-        slowdown: time that passed by the processor's time, at least 1; above 1 if other programs use the processors.
+        slowdown: how many times as long work takes now, at least 1, because other programs use the processors.
     """
 
     draw: float
@@ -67,6 +69,7 @@ class Pace:
     measures: float
     panel: float
     erase: float
+    exchange: float
     pair: float
     turned: float
     likeness: float
@@ -78,26 +81,40 @@ _PIECES = tuple(each.name for each in fields(Pace) if each.name != "slowdown")
 
 @dataclass
 class _Clock:
-    """Measures calls, and how much of a processor they got."""
+    """Measures calls, and how much of a processor they got.
 
+    Attributes:
+        on_gpu: whether work may wait for a GPU, so that processor time says nothing.
+        passed: seconds of all measurements.
+        used: seconds of the processor in them.
+        pieces: seconds per piece, by name.
+    """
+
+    on_gpu: bool
     passed: float = 0.0
     used: float = 0.0
     pieces: dict[str, float] = field(default_factory=dict)
 
     def measure(self, name: str, call: Callable[[], Any], pieces: float = 1) -> None:
-        """Note the mean seconds per piece; a first call that is short only warms up."""
-        began, processor = time.perf_counter(), time.process_time()
-        call()
-        spent = time.perf_counter() - began
+        """Note the mean seconds per piece; a first call only warms up, unless it is long."""
+        passed, used = _timed(call)
         count = 1
-        if spent < ENOUGH:
-            began, processor, count = time.perf_counter(), time.process_time(), 0
-            while (spent := time.perf_counter() - began) < ENOUGH:
-                call()
-                count += 1
-        self.passed += spent
-        self.used += time.process_time() - processor
-        self.pieces[name] = spent / count / pieces
+        if used < LONG:
+            passed = used = 0.0
+            count = 0
+            while used < ENOUGH:
+                more, processor = _timed(call)
+                passed, used, count = passed + more, used + processor, count + 1
+        self.passed += passed
+        self.used += used
+        self.pieces[name] = (passed if self.on_gpu else min(passed, used)) / count / pieces
+
+
+def _timed(call: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds, and seconds of the processor."""
+    began, processor = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - began, time.process_time() - processor
 
 
 def calibrate(study: Study, cohort: pl.DataFrame, machine: Machine) -> Pace:
@@ -105,14 +122,14 @@ def calibrate(study: Study, cohort: pl.DataFrame, machine: Machine) -> Pace:
     before = torch.get_num_threads()
     torch.set_num_threads(machine.threads)
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            return _calibrated(study, cohort, machine, Path(scratch))
+        with scratch_folder() as scratch:
+            return _calibrated(study, cohort, machine, scratch)
     finally:
         torch.set_num_threads(before)
 
 
 def _calibrated(study: Study, cohort: pl.DataFrame, machine: Machine, scratch: Path) -> Pace:
-    clock = _Clock()
+    clock = _Clock(machine.device.type == "cuda")
     # 1. Images: a synthetic eye, and an image of the cohort.
     drawn = study.cohort.synthetic or synthetic.SyntheticCohort()
     plain = synthetic.SyntheticCohort(**asdict(drawn))
@@ -140,25 +157,38 @@ def _calibrated(study: Study, cohort: pl.DataFrame, machine: Machine, scratch: P
 
     # 3. Maps and controls.
     rng = np.random.default_rng(0)
-    signed = torch.from_numpy(rng.standard_normal((EYES, GRID, GRID)).astype(np.float32))
+    signed = torch.from_numpy(rng.standard_normal((FEW, GRID, GRID)).astype(np.float32))
     maps = torch.nn.functional.interpolate(signed[:, None].relu(), IMAGE_SIZE, mode="bilinear")[:, 0].numpy()
-    eyes = np.repeat(planes[None], EYES, axis=0)
-    sides: list[str | None] | None = [row["eye"]] * EYES if cohort_has_sides(cohort) else None
-    clock.measure("measures", lambda: measure(signed, eyes, study.explain.scaling, sides), EYES)
+    eyes = np.repeat(planes[None], FEW, axis=0)
+    sides: list[str | None] | None = [row["eye"]] * FEW if _has_sides(cohort) else None
+    clock.measure("measures", lambda: measure(signed, eyes, study.explain.scaling, sides), FEW)
     clock.measure("panel", lambda: panel(image, maps[0], planes, "image", "facts"))
     clock.measure("erase", lambda: erase_all(image[None], planes[None]))
-    patients = [str(number) for number in range(EYES)]
-    clock.measure("pair", lambda: vessel_permutation(maps, eyes, patients, 1, 0, sides), EYES**2)
-    clock.measure("turned", lambda: turned_vessels(maps[:1], eyes[:1], patients[:1], 1, 0, sides and sides[:1]))
+    for count in (FEW, MANY):
+        clock.measure(f"exchange of {count}", partial(_exchange, maps, planes, count, row["eye"] if sides else None))
+    clock.pieces |= _line_and_square(clock.pieces[f"exchange of {FEW}"], clock.pieces[f"exchange of {MANY}"])
+    clock.measure("turned", lambda: turned_vessels(maps[:1], eyes[:1], ["patient"], 1, 0, sides and sides[:1]))
     flat = signed.numpy()
     clock.measure(
-        "likeness", lambda: (rank_correlation(flat, flat[::-1]), structural_similarity(maps, maps[::-1])), EYES
+        "likeness", lambda: (rank_correlation(flat, flat[::-1]), structural_similarity(maps, maps[::-1])), FEW
     )
     pieces = {name: clock.pieces[name] for name in _PIECES}
-    return Pace(**pieces, slowdown=max(1.0, clock.passed / max(clock.used, 1e-9)))
+    return Pace(**pieces, slowdown=1.0 if clock.on_gpu else max(1.0, clock.passed / clock.used))
 
 
-def cohort_has_sides(cohort: pl.DataFrame) -> bool:
+def _exchange(maps: np.ndarray, planes: np.ndarray, count: int, side: str | None) -> None:
+    patients = [str(number) for number in range(count)]
+    several = np.resize(maps, (count, *maps.shape[1:]))
+    vessel_permutation(several, np.repeat(planes[None], count, axis=0), patients, 1, 0, [side] * count)
+
+
+def _line_and_square(few: float, many: float) -> dict[str, float]:
+    """Seconds per map and per pair of maps, from the times of `FEW` and `MANY` maps, both at least 0."""
+    pair = max(0.0, (many / MANY - few / FEW) / (MANY - FEW))
+    return {"exchange": max(0.0, few / FEW - FEW * pair), "pair": pair}
+
+
+def _has_sides(cohort: pl.DataFrame) -> bool:
     """Whether the side of every eye is known: else each pair of eyes is compared in both orientations."""
     return "eye" in cohort.columns and cohort["eye"].null_count() == 0
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmark.errors import UserError
 from benchmark.preflight.calibration import calibrate
 from benchmark.preflight.doctor import examine, left_out
 from benchmark.preflight.doctor.case import Case
@@ -45,25 +44,15 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console, r
     for finding in findings:
         if finding.status is Status.PASS and finding.what in FACTS:
             console.print(f"[bold]{finding.what}[/]: {escape(finding.detail)}")
-    try:
-        with console.status("Estimating"):
-            plan = _plan(case)
-    except UserError:
-        console.print("No estimate: the cohort cannot be read.")
+    if any(finding.what == "cohort" and finding.status is Status.FAIL for finding in findings):
+        console.print("No estimate: the cohort has faults.")
     else:
+        with console.status("Estimating"):
+            pace = calibrate(study, case.cohort, case.machine)
+            plan = Plan(study, case.cohort, out, resume, case.machine, pace)
         _print_estimate(plan, case, console)
     console.print(*(_backbone(choice) for choice in study.backbones), sep="\n")
     return _print_verdict(findings, case, console)
-
-
-def _plan(case: Case) -> Plan:
-    """The study with its costs and the pace of this machine.
-
-    Raises:
-        UserError: the manifest has faults.
-    """
-    pace = calibrate(case.study, case.cohort, case.machine)
-    return Plan(case.study, case.cohort, case.out, case.resume, case.machine, pace)
 
 
 def _print_estimate(plan: Plan, case: Case, console: Console) -> None:
@@ -78,8 +67,8 @@ def _print_estimate(plan: Plan, case: Case, console: Console) -> None:
     )
     if plan.pace.slowdown > BUSY:
         console.print(
-            f"Other programs use this machine: work takes {plan.pace.slowdown:.1f} times as long as without them. The "
-            "estimate assumes that this continues."
+            f"Other programs use this machine: without them, work takes 1 / {plan.pace.slowdown:.1f} of these times. "
+            "If they continue, the run can take longer still, because Ray's workers give way to other programs."
         )
     if case.address is not None:
         console.print("The time is for this machine's devices; with --cluster, the cluster's devices share the work.")
@@ -91,7 +80,7 @@ def _trials(plan: Plan) -> Table:
     for heading in ("trainable", "memory", "epoch", "training"):
         table.add_column(heading, justify="right", no_wrap=True)
     for trial, cost in plan.costs.items():
-        times = (epoch_seconds(plan, trial), training_seconds(plan, trial))
+        times = (plan.pace.slowdown * seconds(plan, trial) for seconds in (epoch_seconds, training_seconds))
         memory = readable_bytes(cost.memory)
         table.add_row(trial.name, f"{cost.trainable:,}", memory, *map(readable_seconds, times))
     return table

@@ -24,6 +24,7 @@ from benchmark.trial.costs import Cost, Machine, block_seconds, cached_blocks, c
 
 RAY = 8.0  # seconds of processor time to start Ray
 WORKER = 8.0  # seconds of processor time until a worker has imported PyTorch and loaded a model
+TASK = 0.5  # share of that for a task without a model
 STEP = 0.004  # seconds of processor time per optimizer step, besides the passes through blocks
 REPORT = 10.0  # seconds of processor time for the report, besides its trials and pictures
 REPORT_TRIAL = 2.0  # for one trial's estimates, row and page, with 1,000 resamples and 100 test images
@@ -38,11 +39,13 @@ class StageTime:
         name: the stage, as the progress display names it.
         work: what is left to do, as "400 images"; "complete" if nothing is.
         seconds: estimated wall time; 0 if nothing is left, NaN if it could not be measured.
+        processor: the same as processor time of all processes together; on a GPU, the time that the trials hold it.
     """
 
     name: str
     work: str
     seconds: float
+    processor: float
 
 
 def total(stages: list[StageTime]) -> float:
@@ -89,10 +92,6 @@ class Plan:
     def completed(self, stage: str) -> bool:
         return self.directory is not None and self.directory.completed(stage) is not None
 
-    def shared(self, seconds: float, started: int = 1) -> float:
-        """Wall time of measured work that the workers share, and of starting each of them `started` times."""
-        return seconds / self.machine.trials + started * WORKER * self.pace.slowdown
-
     def passing(self, trial: Trial, blocks: float, images: int) -> float:
         """Seconds to pass images through that many blocks of a trial's backbone, from the images if all of them."""
         block = block_seconds(trial.backbone.name, self.machine.device, self.machine.threads)
@@ -102,7 +101,7 @@ class Plan:
 def stage_times(plan: Plan) -> list[StageTime]:
     """The estimate for every stage, in the order in which they run."""
     return [
-        StageTime("start", "Ray", RAY * plan.pace.slowdown),
+        _stage(plan, "start", 1, "Ray", workers=0, alone=RAY),
         *_images(plan),
         _segment(plan),
         _embed(plan),
@@ -114,24 +113,35 @@ def stage_times(plan: Plan) -> list[StageTime]:
     ]
 
 
-def _stage(name: str, count: float, unit: str, seconds: Callable[[], float]) -> StageTime:
-    """The estimate for a stage with `count` pieces of work left."""
-    return StageTime(name, f"{count:,.0f} {unit}", seconds()) if count else StageTime(name, "complete", 0.0)
+def _stage(
+    plan: Plan, name: str, count: float, unit: str, shared: float = 0, workers: float | None = None, alone: float = 0
+) -> StageTime:
+    """The estimate for a stage with `count` pieces of work left.
+
+    Args:
+        shared: seconds of work that the trials' workers share.
+        workers: how many workers start; None for one per trial at once.
+        alone: seconds of work in one process, while the workers wait.
+    """
+    if not count:
+        return StageTime(name, "complete", 0.0, 0.0)
+    at_once = plan.machine.trials
+    shared += (at_once if workers is None else workers) * WORKER
+    seconds = plan.pace.slowdown * (shared / at_once + alone)
+    return StageTime(name, f"{count:,.0f} {unit}", seconds, shared + alone)
 
 
 def _images(plan: Plan) -> list[StageTime]:
-    images = 0 if plan.completed("prepare") else len(plan.cohort)
-    one_by_one = plan.pace.slowdown * WORKER / 2  # a task imports less than a worker with a model
-    stages = [_stage("prepare", images, "images", lambda: images * plan.pace.crop / plan.machine.trials + one_by_one)]
+    images, some = 0 if plan.completed("prepare") else len(plan.cohort), plan.machine.trials * TASK
+    stages = [_stage(plan, "prepare", images, "images", images * plan.pace.crop, some)]
     if plan.study.cohort.synthetic is not None:
-        drawing = images * plan.pace.draw / plan.machine.trials + one_by_one
-        stages.insert(0, _stage("draw", images, "images", lambda: drawing))
+        stages.insert(0, _stage(plan, "draw", images, "images", images * plan.pace.draw, some))
     return stages
 
 
 def _segment(plan: Plan) -> StageTime:
     images = 0 if plan.completed("segment") else plan.sizes["test"]
-    return _stage("segment", images, "images", lambda: plan.shared(images * plan.pace.segment))
+    return _stage(plan, "segment", images, "images", images * plan.pace.segment)
 
 
 def _embed(plan: Plan) -> StageTime:
@@ -145,7 +155,7 @@ def _embed(plan: Plan) -> StageTime:
         views += entries
         further = max(0, max(test_blocks, default=0) - last)
         seconds += entries * (plan.pace.view + last * passing) + sizes["test"] * further * passing
-    return _stage("embed", views, "views", lambda: plan.shared(seconds))
+    return _stage(plan, "embed", views, "views", seconds)
 
 
 def _missing(plan: Plan, backbone: str) -> tuple[list[int], list[int]]:
@@ -164,13 +174,13 @@ def _missing(plan: Plan, backbone: str) -> tuple[list[int], list[int]]:
 
 
 def epoch_seconds(plan: Plan, trial: Trial) -> float:
-    """Seconds per epoch: the passes through blocks, the images if they are not cached, and the optimizer."""
+    """Seconds of work per epoch: the passes through blocks, the images if they are not cached, and the optimizer."""
     sizes, recipe = plan.sizes, plan.study.training
     from_images = trains_from_images(trial, plan.cached) or not trial.strategy.open().frozen_blocks(
         trial.backbone.open().depth
     )
     reading = (sizes["train"] + sizes["val"]) * plan.pace.view * from_images
-    steps = -(-sizes["train"] // recipe.batch_size) * STEP * plan.pace.slowdown
+    steps = -(-sizes["train"] // recipe.batch_size) * STEP
     return plan.costs[trial].epoch + reading + steps
 
 
@@ -181,22 +191,20 @@ def _search(plan: Plan) -> list[StageTime]:
     first = plan.left(lambda directory, trial: directory.search(trial).is_file())
     cells = [trial for trial in first if trial.seed == plan.study.seeds[0]]
     count = len(cells) * settings.candidates
-    waves = -(-count // plan.machine.trials)
     seconds = settings.candidates * recipe.epochs * sum(epoch_seconds(plan, trial) for trial in cells)
-    return [_stage("search", count * recipe.epochs, "epochs at most", lambda: plan.shared(seconds, waves))]
+    return [_stage(plan, "search", count * recipe.epochs, "epochs at most", seconds, count)]
 
 
 def training_seconds(plan: Plan, trial: Trial) -> float:
-    """Seconds for all epochs of a trial; early stopping may save some of them."""
+    """Seconds of work for all epochs of a trial; early stopping may save some of them."""
     return plan.study.training.epochs * epoch_seconds(plan, trial)
 
 
 def _train(plan: Plan) -> StageTime:
     waiting = plan.left(lambda directory, trial: directory.trial(trial).is_trained)
-    waves = -(-len(waiting) // plan.machine.trials)  # every trial starts a worker
     seconds = sum(training_seconds(plan, trial) for trial in waiting)
     epochs = len(waiting) * plan.study.training.epochs
-    return _stage("train", epochs, "epochs at most", lambda: plan.shared(seconds, waves))
+    return _stage(plan, "train", epochs, "epochs at most", seconds, len(waiting))  # every trial starts a worker
 
 
 def _explain(plan: Plan) -> StageTime:
@@ -209,7 +217,7 @@ def _explain(plan: Plan) -> StageTime:
         seconds += plan.passing(trial, blocks, images) + 2 * plan.passing(trial, 1, images)
         seconds += images * plan.pace.measures
     figures = len(waiting) * (3 * plan.study.explain.examples + 2) * plan.pace.panel  # one after another
-    return _stage("explain", len(waiting) * images, "maps", lambda: plan.shared(seconds) + figures)
+    return _stage(plan, "explain", len(waiting) * images, "maps", seconds, alone=figures)
 
 
 def _control(plan: Plan) -> StageTime:
@@ -223,7 +231,7 @@ def _control(plan: Plan) -> StageTime:
     painted = plan.directory is not None and plan.directory.painted.is_file()
     if any(CONTROLS[name].needs_erased for _, name in units) and not painted:
         seconds += plan.sizes["test"] * plan.pace.erase
-    return _stage("control", len(units), "controls", lambda: plan.shared(seconds))
+    return _stage(plan, "control", len(units), "controls", seconds)
 
 
 def _has_control(name: str, directory: RunDirectory, trial: Trial) -> bool:
@@ -232,7 +240,8 @@ def _has_control(name: str, directory: RunDirectory, trial: Trial) -> bool:
 
 def _pairs(plan: Plan) -> float:
     """Seconds for the ratios of every map on the vessels of every test image."""
-    return plan.sizes["test"] ** 2 * plan.pace.pair
+    images = plan.sizes["test"]
+    return images * plan.pace.exchange + images**2 * plan.pace.pair
 
 
 def _maps(plan: Plan, trial: Trial, images: int) -> float:
@@ -271,4 +280,4 @@ def _report(plan: Plan) -> StageTime:
     count, images = len(plan.trials), plan.sizes["test"]
     resampled = count * REPORT_TRIAL * plan.study.statistics.resamples / 1000 * images / 100
     pictures = images * PICTURE * (plan.study.explain.examples > 0)
-    return StageTime("report", f"{count} trials", (REPORT + resampled + pictures) * plan.pace.slowdown)
+    return _stage(plan, "report", count, "trials", workers=0, alone=REPORT + resampled + pictures)

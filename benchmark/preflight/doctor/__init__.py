@@ -4,7 +4,6 @@ Every check is a function that returns its findings; `CHECKS` lists them. Nothin
 `--dry-run` makes the same checks, except for `LEFT_OUT`.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from benchmark.preflight.doctor.machine import (
     check_temporary_folder,
 )
 from benchmark.preflight.doctor.software import check_packages, check_python
+from benchmark.preflight.scratch import scratch_folder
 from benchmark.report.progress import screen_apart_from
 from benchmark.study.config import Study
 from benchmark.study.trials import trials_of
@@ -62,13 +62,7 @@ _OF_CLUSTER = {
 
 def diagnose(study: Study, out: Path, cluster: str | None, resume: bool = False) -> int:
     """Print the findings as they are made; return the number of failures."""
-    try:
-        folder = tempfile.TemporaryDirectory()
-    except OSError as error:
-        raise UserError(
-            f"no folder for temporary files ({error.strerror}): set TMPDIR to a folder that can be written"
-        ) from error
-    with folder as scratch, screen_apart_from(Path(scratch) / "doctor.log") as console:
+    with scratch_folder() as scratch, screen_apart_from(scratch / "doctor.log") as console:
         console.print(
             f"[bold]{escape(study.name)}[/]: {len(trials_of(study))} trials, run directory {escape(str(out))}"
         )
