@@ -267,7 +267,9 @@ def embedding_seconds(study: Study, sizes: Sizes, cached: CachePlan, machine: Ma
 
 def cached_blocks(study: Study, sizes: Sizes, out: Path) -> CachePlan:
     """The blocks whose inputs fit into the run directory within the configuration's budget."""
-    free = free_bytes(out) + RunDirectory(out).embedded_bytes
+    directory = RunDirectory(out)
+    embedded = directory.embedded_bytes if existing_parent(out) == directory.path else 0
+    free = free_bytes(out) + embedded
     return plan_cache(study, sum(sizes.values()), sizes["train"], sizes["test"], free)
 
 

@@ -126,7 +126,7 @@ def test_classes_and_files_that_are_left_out_of_folders(tmp_path):
     text = plan_of(DEMO, cohort=own(tmp_path, positive="glaucoma"), vessels={"source": "wnet"})
     assert "cohort: Classes: label 1 = glaucoma (positive), label 0 = normal\n" in text
     wrong = own(tmp_path, positive="glaucom")
-    (cohort, _) = failures_of(DEMO, cohort=wrong, vessels={"source": "wnet"})
+    cohort, _ = failures_of(DEMO, cohort=wrong, vessels={"source": "wnet"})
     assert "classes are glaucoma and normal; did you mean glaucoma" in cohort
 
 
@@ -180,7 +180,7 @@ def test_a_non_commercial_licence_is_highlighted(monkeypatch):
 
 
 def test_missing_weights_are_a_failure(tmp_path):
-    (tmp_path / "here.safetensors").touch()
+    (tmp_path / "here.safetensors").write_bytes(b"weights")
     for name, missing in {"here.safetensors": False, "gone.pth": True}.items():
         chosen = [{"name": "openclip-tiny", "weights": str(tmp_path / name)}]
         lines = failures_of(DEMO, backbones=chosen, strategies=["classifier_only"])
@@ -224,7 +224,7 @@ def test_another_run_in_the_folder_is_a_failure_unless_it_is_resumed(tmp_path):
     study = load_study(DEMO, {})
     RunDirectory(tmp_path).claim(study.dump(), resume=False)
     (line,) = failures_of(DEMO, out=tmp_path)
-    assert "already holds a run: add --resume to continue it" in line
+    assert line.endswith("already holds a run → add --resume to continue it, or choose another --out")
     assert not failures_of(DEMO, out=tmp_path, resume=True)
 
 
@@ -259,7 +259,8 @@ def test_a_few_missing_files_are_reported_and_many_are_refused(manifest):
 def test_a_faulty_manifest_is_a_failure(manifest):
     with manifest.open("a", encoding="utf-8") as file:
         file.write("photos/1.jpg,yes,p1\n")
-    (line,) = failures_of(DEMO, cohort=own(manifest))
+    line, again = failures_of(DEMO, cohort=own(manifest))
+    assert "row 42: image photos/1.jpg is already listed in row 3" in again
     assert re.search(r"row 42 \(photos/1.jpg\): label is 'yes'", line)
     assert "No estimate: the cohort has faults." in plan_of(DEMO, cohort=own(manifest))
 

@@ -17,7 +17,7 @@ from benchmark.trial.costs import GIB, Machine
 
 DEMO = Path(__file__).resolve().parents[3] / "configs" / "demo.yaml"
 TWO_AT_ONCE = Machine(torch.device("cpu"), "CPU", trials=2, threads=1, memory=8 * GIB, half=False)
-PACE = Pace(*[1.0] * 12, slowdown=1.0)
+PACE = Pace(*[1.0] * 11, slowdown=1.0)
 IMAGES, TEST = 400, 140  # of the demo
 
 
