@@ -102,13 +102,13 @@ def table(stages: list[StageTime], measured: Measured) -> str:
         "| stage | work | estimate | measured | estimate, processor | measured, processor |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
-    rows = [
-        (each.name, each.work, each.seconds, measured.seconds[each.name], each.processor, measured.processor[each.name])
-        for each in stages
-    ]
-    sums = [sum(row[column] for row in rows) for column in range(2, 6)]
-    for name, work, *times in [*rows, ("all", "", *sums)]:
-        lines.append(f"| {name} | {work} | {' | '.join(map(readable_seconds, times))} |")
+    rows: dict[str, list[float]] = {}
+    for each in stages:
+        passed, used = measured.seconds[each.name], measured.processor[each.name]
+        rows[f"{each.name} | {each.work}"] = [each.seconds, passed, each.processor, used]
+    rows["all | "] = [sum(column) for column in zip(*rows.values(), strict=True)]
+    for what, times in rows.items():
+        lines.append(f"| {what} | {' | '.join(map(readable_seconds, times))} |")
     return "\n".join(lines)
 
 
