@@ -22,12 +22,13 @@ from benchmark.trial.cache import CachePlan, explained_from, trains_from_images
 from benchmark.trial.compute_controls import depths
 from benchmark.trial.costs import Cost, Machine, block_seconds, cached_blocks, cost_of
 
-RAY = 8.0  # seconds of processor time to start Ray
+RAY = 11.0  # seconds of processor time to start Ray
 WORKER = 8.0  # seconds of processor time until a worker has imported PyTorch and loaded a model
-TASK = 0.5  # share of that for a task without a model
+TASK = 0.25  # share of that for a process without a model
+TRIAL = 0.6  # share of that for the process of a trial
 STEP = 0.004  # seconds of processor time per optimizer step, besides the passes through blocks
-REPORT = 10.0  # seconds of processor time for the report, besides its trials and pictures
-REPORT_TRIAL = 2.0  # for one trial's estimates, row and page, with 1,000 resamples and 100 test images
+REPORT = 6.0  # seconds of processor time for the report, besides its trials and pictures
+REPORT_TRIAL = 0.3  # for one trial's estimates, row and page, with 1,000 resamples and 100 test images
 PICTURE = 0.02  # for one test image and its masks, which all trials' pages share
 
 
@@ -192,7 +193,7 @@ def _search(plan: Plan) -> list[StageTime]:
     cells = [trial for trial in first if trial.seed == plan.study.seeds[0]]
     count = len(cells) * settings.candidates
     seconds = settings.candidates * recipe.epochs * sum(epoch_seconds(plan, trial) for trial in cells)
-    return [_stage(plan, "search", count * recipe.epochs, "epochs at most", seconds, count)]
+    return [_stage(plan, "search", count * recipe.epochs, "epochs at most", seconds, TRIAL * count)]
 
 
 def training_seconds(plan: Plan, trial: Trial) -> float:
@@ -204,7 +205,7 @@ def _train(plan: Plan) -> StageTime:
     waiting = plan.left(lambda directory, trial: directory.trial(trial).is_trained)
     seconds = sum(training_seconds(plan, trial) for trial in waiting)
     epochs = len(waiting) * plan.study.training.epochs
-    return _stage(plan, "train", epochs, "epochs at most", seconds, len(waiting))  # every trial starts a worker
+    return _stage(plan, "train", epochs, "epochs at most", seconds, TRIAL * len(waiting))
 
 
 def _explain(plan: Plan) -> StageTime:

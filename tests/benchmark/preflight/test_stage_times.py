@@ -9,7 +9,7 @@ import torch
 from benchmark.preflight import stage_times as module
 from benchmark.preflight.calibration import Pace
 from benchmark.preflight.expected import expected_cohort
-from benchmark.preflight.stage_times import TASK, WORKER, Plan, stage_times, total
+from benchmark.preflight.stage_times import TASK, TRIAL, WORKER, Plan, stage_times, total
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import load_study
 from benchmark.study.trials import trials_of
@@ -61,7 +61,7 @@ def test_a_busy_machine_takes_longer_but_no_more_of_the_processor(plan):
 
 def test_training_counts_every_epoch_of_every_trial(plan):
     few, many = (seconds(plan(training={"epochs": epochs}))["train"] for epochs in (1, 3))
-    starting = 3 * WORKER / 2  # three trials, two at once
+    starting = 3 * TRIAL * WORKER / 2  # three trials, two at once
     assert many - starting == pytest.approx(3 * (few - starting))
     assert few > starting
 
