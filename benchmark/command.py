@@ -218,7 +218,12 @@ class _Group(click.Group):
     is_flag=True,
     help="With --resume and fewer backbones, strategies or seeds than before: leave the others out of the report.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the plan and what is missing, without running anything.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the plan, the time of each stage and what `doctor` would find, without running anything; exit code 1 "
+    "if the study cannot run.",
+)
 @click.pass_context
 def main(
     context: click.Context,
@@ -251,7 +256,8 @@ def main(
         from benchmark.report.terminal import print_leaderboard
         from benchmark.stages.pipeline import run_study
     if dry_run:
-        print_plan(study, out, cluster, console)
+        if print_plan(study, out, cluster, console, resume):
+            raise SystemExit(1)
         return
 
     try:
@@ -266,7 +272,8 @@ def main(
 
 @main.command()
 @study_options
-def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) -> None:
+@click.option("--resume", is_flag=True, help="Check whether the run in --out can be continued.")
+def doctor(config: Path, out: Path | None, cluster: str | None, resume: bool, **changes: Any) -> None:
     """Check whether a study can run here, and list what to fix.
 
     Checks this machine, the weights, the model hub and the images. Trains, downloads and writes nothing.
@@ -276,7 +283,7 @@ def doctor(config: Path, out: Path | None, cluster: str | None, **changes: Any) 
 
         study = load_study(config, _overrides(config, changes), changes["set"], _typed(changes))
         from benchmark.preflight.doctor import diagnose
-    if diagnose(study, out or _default_directory(study.name, resume=False), cluster):
+    if diagnose(study, out or _default_directory(study.name, resume), cluster, resume):
         raise SystemExit(1)
 
 

@@ -1,176 +1,104 @@
-"""Print what a study would run, how long it would take and what it needs (`--dry-run`).
+"""Print what a study would run, how long it would take, what it needs, and what would stop it (`--dry-run`).
 
-Nothing is decoded, trained, downloaded or started.
+Nothing of the study is trained, downloaded or started, and nothing stays in the run directory. The findings are those
+of `doctor`; the times come from short measurements on this machine.
 """
 
+import math
 from pathlib import Path
 
-import polars as pl
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import backbones
-from benchmark.errors import UserError
-from benchmark.preflight.adequacy import adequacy
+from benchmark.preflight.calibration import calibrate
+from benchmark.preflight.doctor import examine, left_out
+from benchmark.preflight.doctor.case import Case
+from benchmark.preflight.doctor.finding import Finding, Status, print_in_lines
+from benchmark.preflight.stage_times import Plan, StageTime, epoch_seconds, stage_times, total, training_seconds
 from benchmark.report.readable import readable_bytes, readable_seconds
 from benchmark.report.terminal import print_table
 from benchmark.shipped import COMMAND
-from benchmark.stages.segment import open_vessels, require_own_masks
-from benchmark.study.cohort import open_cohort
 from benchmark.study.config import BackboneChoice, Study
-from benchmark.study.manifest import SPLITS, Manifest
-from benchmark.study.patients import counted, of_each_class, too_few
-from benchmark.study.splits import of_split, split_patients
-from benchmark.study.trials import Trial, trials_of
-from benchmark.synthetic import plan as plan_synthetic
-from benchmark.trial.cache import CachePlan
-from benchmark.trial.costs import (
-    Cost,
-    Machine,
-    cached_blocks,
-    cost_of,
-    disk_bytes,
-    embedding_seconds,
-    this_machine,
-    trains_from_images,
-)
+from benchmark.study.trials import trials_of
+from benchmark.trial.costs import disk_bytes
+
+# The checks whose results describe the study, so that they are shown even if nothing is wrong.
+FACTS = ("cohort", "test set", "images", "vessels", "weights")
+BUSY = 1.3  # a slowdown above which the plan says that other programs use the processors
 
 
-def print_plan(study: Study, out: Path, cluster: str | None, console: Console) -> None:
-    """Print trials, images, devices, estimated time and memory, licences, and what is missing.
+def print_plan(study: Study, out: Path, cluster: str | None, console: Console, resume: bool = False) -> int:
+    """Print trials, images, devices, estimated time and memory, licences, and what `doctor` would find.
 
-    Raises:
-        UserError: the manifest has faults.
+    Args:
+        resume: whether the run continues the one in `out`; what is complete there takes no time.
+
+    Returns:
+        The number of checks that fail: with one, the study cannot run.
     """
-    trials = trials_of(study)
-    with console.status("Estimating"):
-        opened = expected_cohort(study)
-        cohort = opened.images
-        images = _images(study, cohort)
-        sizes = images_by_split(cohort)
-        machine, cached = this_machine(study), cached_blocks(study, sizes, out)
-        costs = {trial: cost_of(study, trial, sizes, cached, machine) for trial in trials}
-        embedding = embedding_seconds(study, sizes, cached, machine)
-        disk = sum(disk_bytes(study, sizes, cached).values())
-
-    console.print(f"[bold]{escape(study.name)}[/]: {len(trials)} trials, run directory {escape(str(out))}")
-    console.print(images)
-    if few := too_few(of_each_class(of_split(cohort, "test"))):
-        console.print(f"[yellow]Few patients:[/] {few}")
-    for line in opened.remarks():
-        console.print(escape(line))
-    for line in _adequacy(study, cohort):
-        console.print(line)
-    for line in opened.conflicts:
-        console.print(f"[red]The run would not start:[/] {escape(line)}")
-    print_table(_table(costs), console)
-    for line in _limits(trials, costs, machine, cached):
-        console.print(line)
-    total = embedding + sum(cost.seconds for cost in costs.values())
-    console.print(
-        f"Device: {machine.trials} x {escape(machine.name)}. Embeddings, computed once for all trials: "
-        f"{readable_seconds(embedding)}. Disk space: {readable_bytes(disk)}. Total time: about "
-        f"{readable_seconds(total / machine.trials)}, without segmentation."
-    )
-    if study.search is not None:
-        console.print(_search(study, costs, machine))
-    if cluster:
-        console.print("The time is for this machine's devices; with --cluster, the cluster's devices share the work.")
+    case = Case(study, out, cluster, resume, quick=True)
+    console.print(f"[bold]{escape(study.name)}[/]: {len(trials_of(study))} trials, run directory {escape(str(out))}")
+    findings = list(examine(case, console))
+    for finding in findings:
+        if finding.status is Status.PASS and finding.what in FACTS:
+            console.print(f"[bold]{finding.what}[/]: {escape(finding.detail)}")
+    if any(finding.what == "cohort" and finding.status is Status.FAIL for finding in findings):
+        console.print("No estimate: the cohort has faults.")
+    else:
+        with console.status("Estimating"):
+            pace = calibrate(study, case.cohort, case.machine)
+            plan = Plan(study, case.cohort, out, resume, case.machine, pace)
+        _print_estimate(plan, case, console)
     console.print(*(_backbone(choice) for choice in study.backbones), sep="\n")
-    console.print(_vessels(study, cohort))
+    return _print_verdict(findings, case, console)
 
 
-def expected_cohort(study: Study) -> Manifest:
-    """The images that the manifest lists, or that would be drawn, with their splits.
-
-    The images have at least the columns label, patient_id and split.
-
-    Raises:
-        UserError: the manifest has faults.
-    """
-    settings = study.cohort
-    if settings.synthetic is None:
-        assert settings.manifest is not None  # Cohort has one of the two
-        return open_cohort(study, settings.manifest)
-    drawn = pl.DataFrame(plan_synthetic(settings.synthetic)).with_columns(pl.lit(None, pl.String).alias("split"))
-    return Manifest(split_patients(drawn, settings.shares))
-
-
-def images_by_split(cohort: pl.DataFrame) -> dict[str, int]:
-    """The number of images in each split."""
-    return {split: of_split(cohort, split).height for split in SPLITS}
+def _print_estimate(plan: Plan, case: Case, console: Console) -> None:
+    print_table(_trials(plan), console)
+    stages = stage_times(plan)
+    print_table(_stages(stages), console)
+    unknown = "".join(f", without {stage.name}" for stage in stages if math.isnan(stage.seconds))
+    machine, disk = plan.machine, sum(disk_bytes(plan.study, plan.sizes, plan.cached).values())
+    console.print(
+        f"[bold]Total time: about {readable_seconds(total(stages))}{unknown}[/], on {machine.trials} x "
+        f"{escape(machine.name)}; less if training stops early. Disk space: {readable_bytes(disk)}."
+    )
+    if plan.pace.slowdown > BUSY:
+        console.print(
+            f"Other programs use this machine: without them, work takes 1 / {plan.pace.slowdown:.1f} of these times. "
+            "If they continue, the run can take longer still, because Ray's workers give way to other programs."
+        )
+    if case.address is not None:
+        console.print("The time is for this machine's devices; with --cluster, the cluster's devices share the work.")
 
 
-def _images(study: Study, cohort: pl.DataFrame) -> str:
-    absent = []
-    if study.cohort.synthetic is None:
-        absent = [path for path in cohort["path"] if not Path(path).is_file()]
-        if len(absent) > study.cohort.max_rejected * len(cohort):
-            raise UserError(
-                f"{len(absent)} of {len(cohort)} image files are missing, the first: {absent[0]}; "
-                "relative paths start from --image-dir, or else from the manifest's folder"
-            )
-    parts = {split: of_split(cohort, split) for split in SPLITS}
-    sizes = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
-    source = "the synthetic cohort" if study.cohort.synthetic else str(study.cohort.manifest)
-    missing = f"; [yellow]files missing: {len(absent)}[/], the first: {escape(absent[0])}" if absent else ""
-    patients = cohort["patient_id"].n_unique()
-    return f"Images: {len(cohort)} from {patients} patients in {escape(source)}; {sizes}{missing}"
+def _trials(plan: Plan) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table.add_column("trial", overflow="fold")
+    for heading in ("trainable", "memory", "epoch", "training"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for trial, cost in plan.costs.items():
+        times = (plan.pace.slowdown * seconds(plan, trial) for seconds in (epoch_seconds, training_seconds))
+        memory = readable_bytes(cost.memory)
+        table.add_row(trial.name, f"{cost.trainable:,}", memory, *map(readable_seconds, times))
+    return table
 
 
-def _adequacy(study: Study, cohort: pl.DataFrame) -> list[str]:
-    """How precise the results of the study can be."""
-    found = adequacy(of_split(cohort, "test"), study.statistics.confidence)
-    if found is None:
-        return []
-    return [f"Test set: {found.discrimination}", found.calibration]
-
-
-def _table(costs: dict[Trial, Cost]) -> Table:
+def _stages(stages: list[StageTime]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
-        caption="Rough estimates from one block of each backbone on this machine.",
+        caption="Estimated from one image, one block of each backbone and one map, measured now on this machine.",
     )
-    table.add_column("trial", overflow="fold")
-    for heading in ("trainable", "memory", "epoch", "time"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for trial, cost in costs.items():
-        times = (readable_seconds(cost.epoch), readable_seconds(cost.seconds))
-        table.add_row(trial.name, f"{cost.trainable:,}", readable_bytes(cost.memory), *times)
+    table.add_column("stage")
+    table.add_column("work left")
+    table.add_column("time", justify="right", no_wrap=True)
+    for stage in stages:
+        table.add_row(stage.name, stage.work, readable_seconds(stage.seconds))
     return table
-
-
-def _limits(trials: list[Trial], costs: dict[Trial, Cost], machine: Machine, cached: CachePlan) -> list[str]:
-    """One line for each limit of this machine that affects trials."""
-    lines = []
-    uncached = [trial.name for trial in trials if trains_from_images(trial, cached)]
-    if uncached:
-        lines.append(
-            "[yellow]Train from images[/] (slower), because their embeddings do not fit into embeddings.max_gib and "
-            f"nine tenths of the free disk: {escape(', '.join(uncached))}"
-        )
-    large = [trial.name for trial, cost in costs.items() if cost.memory > machine.memory]
-    if large:
-        lines.append(
-            f"[yellow]More memory[/] than the {readable_bytes(machine.memory)} available to a trial is needed by "
-            f"{escape(', '.join(large))}: `{COMMAND} doctor` shows what fits"
-        )
-    return lines
-
-
-def _search(study: Study, costs: dict[Trial, Cost], machine: Machine) -> str:
-    assert study.search is not None
-    cells = {trial.cell: cost for trial, cost in costs.items()}
-    most = study.search.candidates * study.training.epochs
-    seconds = most * sum(cost.epoch for cost in cells.values()) / machine.trials
-    return (
-        f"Search: {study.search.candidates} learning rates for each of {len(cells)} cells, at most {most} epochs per "
-        f"cell, before the trials: at most {readable_seconds(seconds)} more."
-    )
 
 
 def _backbone(choice: BackboneChoice) -> str:
@@ -178,43 +106,12 @@ def _backbone(choice: BackboneChoice) -> str:
     licence = escape(backbone.licence)
     if "non-commercial" in licence:
         licence = f"[yellow]{licence}[/]"
-    return (
-        f"[bold]{escape(choice.name)}[/]: pre-training: {escape(backbone.pretraining)}; licence: {licence}; "
-        f"weights: {_weights(choice)}"
-    )
+    return f"[bold]{escape(choice.name)}[/]: pre-training: {escape(backbone.pretraining)}; licence: {licence}"
 
 
-def _weights(choice: BackboneChoice) -> str:
-    backbone = choice.open()
-    if choice.weights is not None:
-        try:
-            return f"{escape(str(backbone.locate(choice.weights)))} found"
-        except backbones.WeightsError as error:
-            return f"[red]{escape(str(error))}[/]"
-    if backbone.shipped is not None:
-        return f"{backbone.shipped.name}, which comes with this project"
-    hub = backbone.weights
-    if hub is None:
-        return "untrained, none needed"
-    if hub.cached():
-        return f"{hub} is in the hub's cache"
-    fault = backbones.hub_settings.fault()
-    if fault is not None:
-        return f"[yellow]missing here[/]; [red]{escape(fault)}[/]"
-    gate = ", gated: accept its terms there and set HF_TOKEN" if hub.gated else ""
-    return (
-        f"[yellow]missing here[/], will be downloaded from huggingface.co/{hub}{gate}; or name a local file as "
-        "`weights:`"
-    )
-
-
-def _vessels(study: Study, cohort: pl.DataFrame) -> str:
-    try:
-        source = open_vessels(study)
-    except UserError as error:
-        return f"[red]{escape(str(error))}[/]"
-    if study.cohort.synthetic is None:
-        require_own_masks(source, cohort)
-    provenance = source.provenance
-    details = ", ".join(f"{key} {value}" for key, value in provenance.items() if key != "name")
-    return f"Vessels: {escape(provenance['name'] + (f' ({details})' if details else ''))}; ready."
+def _print_verdict(findings: list[Finding], case: Case, console: Console) -> int:
+    """Print what is wrong, one line each, and what was not checked; return the number of failures."""
+    failures = print_in_lines([finding for finding in findings if finding.status is not Status.PASS], console)
+    verdict = "The study can run here." if not failures else "The study cannot run until these failures are fixed."
+    console.print(f"[bold]{verdict}[/] Only `{COMMAND} doctor` checks {' and '.join(left_out(case))}.")
+    return failures

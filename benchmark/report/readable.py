@@ -1,5 +1,7 @@
 """Numbers as text, for a page and for the terminal."""
 
+import math
+
 NOTHING = "–"
 
 
@@ -31,7 +33,16 @@ def measured_seconds(seconds: float) -> str:
 
 
 def readable_seconds(seconds: float) -> str:
-    """An estimated time, with as many digits as an estimate deserves; rich has H:MM:SS."""
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "< 1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    """An estimated time: "8:33" in minutes and seconds, "2 h 10 min", "3 days 4 h"; "unknown" for NaN."""
+    if math.isnan(seconds):
+        return "unknown"
+    if 0 < seconds < 1:
+        return "< 0:01"
+    if seconds < 3599.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes}:{rest:02}"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days} days {hours} h"

@@ -76,6 +76,19 @@ def hold(path: Path) -> Iterator[None]:
         _release(path, holder)
 
 
+def in_use(path: Path) -> str | None:
+    """Who holds the lock `path`, and what to do, as `hold` reports it; None if it is free.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with _alone(path, os.O_RDONLY) as descriptor:
+        if descriptor is None:
+            return None
+        holder, age = _read(descriptor), _age(path, descriptor)
+        return _in_use(path, holder, age) if _counts(holder, age) else None
+
+
 def process_start(pid: int) -> str | None:
     """When a process of this machine began, in the system's own format; None if no such process runs."""
     stat = Path(f"/proc/{pid}/stat")

@@ -424,7 +424,7 @@ class RunDirectory:
             draft.unlink(missing_ok=True)
 
     def _changes(self, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-        """Keys whose change would mix two studies.
+        """Keys whose change would mix two studies, each with its value before and now.
 
         Trials may be added, and statistics and resources may change. So may any setting from which nothing has been
         computed yet, such as a manifest that was refused. Backbones are checked in stages/weights.py.
@@ -440,15 +440,16 @@ class RunDirectory:
             "controls": tuple(f"trials/*/{control.name}.json" for control in CONTROLS.values() if control.settings),
         }
         changed = [
-            key for key, traces in used.items() if _numbers(before, key) != _numbers(now, key) and self._any(*traces)
+            line
+            for key, traces in used.items()
+            if self._any(*traces)
+            for line in _differences(key, _numbers(before, key), _numbers(now, key))
         ]
         named = {choice["name"]: choice for choice in before["strategies"]}
         for choice in now["strategies"]:
             name = choice["name"]
-            if named.get(name, choice) != choice and self._any(
-                f"trials/*-{name}-s*/trial.json", f"search/*-{name}.csv"
-            ):
-                changed.append(f"strategies.{name}")
+            if self._any(f"trials/*-{name}-s*/trial.json", f"search/*-{name}.csv"):
+                changed += _differences(f"strategies.{name}", named.get(name, choice), choice)
         return changed
 
 
@@ -475,6 +476,23 @@ def _numbers(configuration: dict[str, Any], section: str) -> Any:
     if section not in _WITHOUT_EFFECT or values is None:
         return values
     return {key: value for key, value in values.items() if key not in _WITHOUT_EFFECT[section]}
+
+
+def _differences(key: str, before: Any, now: Any) -> list[str]:
+    """The keys at and below `key` whose values differ, as "cohort.shares.seed (0, now 1)"."""
+    if before == now:
+        return []
+    if isinstance(before, dict) and isinstance(now, dict):
+        inner = dict.fromkeys([*before, *now])
+        return [line for name in inner for line in _differences(f"{key}.{name}", before.get(name), now.get(name))]
+    return [f"{key} ({_short(before)}, now {_short(now)})"]
+
+
+def _short(value: Any) -> str:
+    """A value in a message; a section that is present in only one of two configurations is not spelled out."""
+    if isinstance(value, dict):
+        return "given"
+    return "none" if value is None else str(value)
 
 
 def unusable(path: Path, error: OSError) -> UserError:

@@ -226,7 +226,10 @@ class _Alive(TorchDispatchMode):
 
 @cache
 def block_seconds(name: str, device: torch.device, threads: int) -> float:
-    """Seconds for one image through one block of a backbone, the best of three batches."""
+    """Seconds for one image through one block of a backbone, the best of three batches.
+
+    On a CPU, time that other programs take from this one does not count.
+    """
     backbone = backbones.get(name)
     block = backbone.skeleton().blocks[0].to_empty(device=device).eval()
     for parameter in block.parameters():
@@ -242,12 +245,13 @@ def block_seconds(name: str, device: torch.device, threads: int) -> float:
 
 @torch.inference_mode()
 def _seconds(block: nn.Module, tokens: Tensor) -> float:
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     with backbones.autocast(tokens.device):
         block(tokens)
     if tokens.device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+        return time.perf_counter() - began
+    return min(time.perf_counter() - began, time.process_time() - used)
 
 
 def embedding_seconds(study: Study, sizes: Sizes, cached: CachePlan, machine: Machine) -> float:
@@ -263,7 +267,9 @@ def embedding_seconds(study: Study, sizes: Sizes, cached: CachePlan, machine: Ma
 
 def cached_blocks(study: Study, sizes: Sizes, out: Path) -> CachePlan:
     """The blocks whose inputs fit into the run directory within the configuration's budget."""
-    free = free_bytes(out) + RunDirectory(out).embedded_bytes
+    directory = RunDirectory(out)
+    embedded = directory.embedded_bytes if existing_parent(out) == directory.path else 0
+    free = free_bytes(out) + embedded
     return plan_cache(study, sum(sizes.values()), sizes["train"], sizes["test"], free)
 
 
@@ -291,10 +297,11 @@ def free_bytes(path: Path) -> float:
 
 def existing_parent(path: Path) -> Path:
     """The folder itself, or its nearest parent that exists."""
-    path = path.resolve()
-    while not path.is_dir():
-        path = path.parent
-    return path
+    path = Path(os.path.realpath(path))
+    try:
+        return path if path.is_dir() else existing_parent(path.parent)
+    except OSError:  # for example a name that is too long
+        return existing_parent(path.parent)
 
 
 def _entries(study: Study, sizes: Sizes) -> int:

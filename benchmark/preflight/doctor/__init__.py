@@ -1,9 +1,9 @@
-"""Find what would stop a study from running or make it slow (`doctor`). No trial runs, and --out is not written to.
+"""Find what would stop a study from running or make it slow (`doctor`). No trial runs, and nothing stays in --out.
 
 Every check is a function that returns its findings; `CHECKS` lists them. Nothing is downloaded; the hub is only asked.
+`--dry-run` makes the same checks, except for `LEFT_OUT`.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,10 +22,12 @@ from benchmark.preflight.doctor.machine import (
     check_memory,
     check_open_files,
     check_ray,
+    check_run_directory,
     check_shared_memory,
     check_temporary_folder,
 )
 from benchmark.preflight.doctor.software import check_packages, check_python
+from benchmark.preflight.scratch import scratch_folder
 from benchmark.report.progress import screen_apart_from
 from benchmark.study.config import Study
 from benchmark.study.trials import trials_of
@@ -44,31 +46,35 @@ CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
     "images": check_images,
     "vessels": check_vessels,
     "memory": check_memory,
+    "run directory": check_run_directory,
     "disk": check_disk,
     "weights": check_weights,
     "hub token": check_token,
 }
+# What takes long, and is therefore left to `doctor`.
+LEFT_OUT = ("whether Ray starts", "whether the model hub lets you download weights that are not here yet")
+# The checks of a cluster, which has to be joined first.
+_OF_CLUSTER = {
+    "Ray": "whether the cluster can be joined and has what a trial requests",
+    "memory": "the memory of the cluster's GPUs",
+}
 
 
-def diagnose(study: Study, out: Path, cluster: str | None) -> int:
+def diagnose(study: Study, out: Path, cluster: str | None, resume: bool = False) -> int:
     """Print the findings as they are made; return the number of failures."""
-    try:
-        folder = tempfile.TemporaryDirectory()
-    except OSError as error:
-        raise UserError(
-            f"no folder for temporary files ({error.strerror}): set TMPDIR to a folder that can be written"
-        ) from error
-    with folder as scratch, screen_apart_from(Path(scratch) / "doctor.log") as console:
+    with scratch_folder() as scratch, screen_apart_from(scratch / "doctor.log") as console:
         console.print(
             f"[bold]{escape(study.name)}[/]: {len(trials_of(study))} trials, run directory {escape(str(out))}"
         )
-        findings = examine(Case(study, out, cluster), console)
+        findings = examine(Case(study, out, cluster, resume), console)
         return print_findings(findings, console, width=max(map(len, CHECKS)))
 
 
 def examine(case: Case, console: Console) -> Iterator[Finding]:
     """Yield the findings of every check; a check that raises an error is reported as a failure."""
     for name, check in CHECKS.items():
+        if case.quick and case.address is not None and name in _OF_CLUSTER:
+            continue
         with console.status(f"Checking {name}"):
             try:
                 findings = check(case)
@@ -78,3 +84,10 @@ def examine(case: Case, console: Console) -> Iterator[Finding]:
                 reason = f"the check itself failed: {type(error).__name__}: {error}"
                 findings = [Finding(Status.FAIL, name, reason, "please report it with this line")]
         yield from findings
+
+
+def left_out(case: Case) -> list[str]:
+    """What is not checked with `Case.quick`."""
+    if case.address is None:
+        return list(LEFT_OUT)
+    return [*_OF_CLUSTER.values(), *LEFT_OUT[1:]]

@@ -22,7 +22,7 @@ ANSWER_SECONDS = 5.0  # how long to wait for the hub
 def check_weights(case: Case) -> list[Finding]:
     findings, download = [], 0
     for choice in case.study.backbones:
-        finding, size = _weights(choice)
+        finding, size = _weights(choice, ask=not case.quick)
         findings.append(finding)
         download += size
     cache = Path(constants.HF_HUB_CACHE)
@@ -32,8 +32,8 @@ def check_weights(case: Case) -> list[Finding]:
     return findings
 
 
-def _weights(choice: BackboneChoice) -> tuple[Finding, int]:
-    """Where a backbone's weights are, and how many bytes have to be downloaded."""
+def _weights(choice: BackboneChoice, ask: bool) -> tuple[Finding, int]:
+    """Where a backbone's weights are, and how many bytes have to be downloaded; 0 if the hub is not to be asked."""
 
     def found(status: Status, detail: str, fix: str = "") -> Finding:
         return Finding(status, "weights", f"{choice.name}: {detail}", fix)
@@ -61,6 +61,11 @@ def _weights(choice: BackboneChoice) -> tuple[Finding, int]:
     fault = hub_settings.fault()
     if fault is not None:
         return unavailable(Status.FAIL, fault)
+    if not ask:
+        gate = "accept its terms there and set HF_TOKEN, " if hub.gated else ""
+        fix = f"{gate}or name a local file as `weights:` of the backbone; `doctor` asks whether it may be downloaded"
+        detail = f"not here yet; will be downloaded from huggingface.co/{hub}"
+        return found(Status.WARN, detail, fix.removeprefix("or ")), 0
     try:
         size = ask_hub(hub)
     except Exception as error:  # the hub's client and its dependencies raise many kinds

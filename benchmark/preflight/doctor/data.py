@@ -85,8 +85,9 @@ def check_vessels(case: Case) -> list[Finding]:
     detail = ", ".join(f"{key} {value}" for key, value in source.provenance.items())
     findings = [Finding(Status.PASS, "vessels", detail.removeprefix("name "))]
     if case.study.cohort.synthetic is None:
+        cohort = case.cohort  # its faults are reported by its own check
         try:
-            require_own_masks(source, case.cohort)
+            require_own_masks(source, cohort)
         except UserError as error:
             return [Finding(Status.FAIL, "vessels", str(error).removeprefix("vessels: "))]
     if case.study.vessels.source == "masks" and case.study.cohort.synthetic is None:

@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -11,11 +12,13 @@ import torch
 from benchmark.errors import UserError
 from benchmark.preflight.doctor.case import Case
 from benchmark.preflight.doctor.finding import Finding, Status
-from benchmark.preflight.plan import images_by_split
+from benchmark.preflight.expected import images_by_split
 from benchmark.report.readable import readable_bytes
 from benchmark.scheduling.cluster import short_memory
 from benchmark.scheduling.local_ray import OPEN_FILES, largest_processes, temporary_folder
 from benchmark.stages.pipeline import unmet
+from benchmark.storage.lock import in_use
+from benchmark.storage.rundir import RunDirectory, unusable
 from benchmark.study.config import Study
 from benchmark.study.trials import Trial, trials_of
 from benchmark.trial.costs import (
@@ -181,10 +184,43 @@ def judge_memory(study: Study, machine: Machine) -> list[Finding]:
     return sorted(findings, key=lambda finding: order.index(finding.status))
 
 
+def check_run_directory(case: Case) -> list[Finding]:
+    """Check that the run directory can be written, is not in use, and holds no run that would be mixed with this one.
+
+    A temporary folder is created next to what exists of it and deleted at once: permissions alone do not tell whether
+    a file system can be written.
+    """
+    directory = RunDirectory(case.out)
+    try:
+        with tempfile.TemporaryDirectory(dir=_nearest(directory.path), prefix=".probe-"):
+            pass
+        directory.check(case.study.dump(), case.resume)
+        held = in_use(directory.lock)
+    except UserError as error:
+        held = str(error)
+    except OSError as error:
+        held = str(unusable(directory.path, error))
+    if held is None:
+        return [Finding(Status.PASS, "run directory", f"{directory.path} can be written")]
+    detail, _, fix = held.partition("; " if "; " in held else ": ")
+    return [Finding(Status.FAIL, "run directory", detail, fix)]
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or its nearest parent that exists.
+
+    Raises:
+        OSError: a part of the path is a file, is too long, or cannot be looked up.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return _nearest(path.parent)
+    return path
+
+
 def check_disk(case: Case) -> list[Finding]:
     folder = existing_parent(case.out)
-    if not os.access(folder, os.W_OK):
-        return [Finding(Status.FAIL, "disk", f"{folder} cannot be written", "choose another --out")]
     sizes = images_by_split(case.cohort)
     cached = cached_blocks(case.study, sizes, case.out)
     parts, free = disk_bytes(case.study, sizes, cached), free_bytes(folder)

@@ -20,7 +20,17 @@ def test_p_values(value, alone, stated):
 
 def test_amounts_read_well():
     assert [readable_bytes(count) for count in (0, 5 * 2**20, 1.5 * 2**30)] == ["0 MiB", "5 MiB", "1.5 GiB"]
-    assert [readable_seconds(s) for s in (0.2, 42, 600, 7200)] == ["< 1 s", "42 s", "10 min", "2.0 h"]
+    times = {
+        0: "0:00",
+        0.2: "< 0:01",
+        42: "0:42",
+        513.4: "8:33",
+        3599.6: "1 h",
+        7800: "2 h 10 min",
+        273_600: "3 days 4 h",
+    }
+    assert [readable_seconds(seconds) for seconds in times] == list(times.values())
+    assert readable_seconds(float("nan")) == "unknown"
 
 
 @pytest.mark.parametrize(

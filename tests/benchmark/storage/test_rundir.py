@@ -95,6 +95,15 @@ def changed(study: dict, section: str, **values) -> dict:
     return study
 
 
+# For each section, one changed key, and how the message names it.
+NAMED = {
+    "cohort": r"cohort\.max_rejected \(0\.05, now 0\.5\)",
+    "vessels": r"vessels\.size \(none, now 99\)",
+    "training": r"training\.epochs \(30, now 99\)",
+    "embeddings": r"embeddings\.dtype \(float16, now bfloat16\)",
+    "search": r"search \(none, now given\)",
+    "explain": r"explain\.scaling \(minmax, now raw\)",
+}
 MIXING = {
     "cohort": {"max_rejected": 0.5},
     "vessels": {"size": 99},
@@ -107,7 +116,7 @@ MIXING = {
 
 @pytest.mark.parametrize("section", MIXING)
 def test_what_was_computed_from_may_not_change(finished, study, section):
-    with pytest.raises(UserError, match=f"started with different values of {section}; restore them, or choose another"):
+    with pytest.raises(UserError, match=f"different values of {NAMED[section]}; restore them, or choose another"):
         finished.claim(changed(study, section, **MIXING[section]), resume=True)
     assert yaml.safe_load(finished.study.read_text(encoding="utf-8")) == study
 
@@ -126,15 +135,31 @@ def test_a_run_of_a_version_with_fewer_settings_is_continued(finished, study):
     before = yaml.safe_load(finished.study.read_text(encoding="utf-8"))
     del before["cohort"]["positive"], before["statistics"]
     finished.study.write_text(yaml.safe_dump(before), encoding="utf-8")
-    with pytest.raises(UserError, match="started with different values of cohort"):
+    with pytest.raises(UserError, match=r"different values of cohort\.positive \(none, now AMD\);"):
         finished.claim(changed(study, "cohort", positive="AMD"), resume=True)
     finished.claim(study, resume=True)
 
 
 def test_every_change_is_named(finished, study):
     now = changed(changed(study, "cohort", max_rejected=0.5), "training", epochs=99)
-    with pytest.raises(UserError, match="different values of cohort, training;"):
+    with pytest.raises(UserError, match=r"of cohort\.max_rejected \(.*\), training\.epochs \(.*\);"):
         finished.claim(now, resume=True)
+
+
+def test_another_cohort_is_named_by_its_manifest_seed_splits_or_label(finished, study):
+    """Not "another cohort": the keys that differ, with both values."""
+    cohort = {
+        "manifest": "/data/b.csv",
+        "positive": "AMD",
+        "shares": study["cohort"]["shares"] | {"seed": 3, "train": 0.4},
+        "synthetic": None,
+    }
+    with pytest.raises(UserError) as raised:
+        finished.claim(changed(study, "cohort", **cohort), resume=True)
+    assert str(raised.value).partition("different values of ")[2] == (
+        "cohort.manifest (none, now /data/b.csv), cohort.positive (none, now AMD), cohort.synthetic (given, now none), "
+        "cohort.shares.train (0.5, now 0.4), cohort.shares.seed (0, now 3); restore them, or choose another --out"
+    )
 
 
 def test_trials_statistics_and_resources_may_change(finished, study):
@@ -148,7 +173,7 @@ def test_trials_statistics_and_resources_may_change(finished, study):
 def test_a_strategy_that_was_computed_with_may_not_change(finished, study):
     now = deepcopy(study)
     now["strategies"][0] = {"name": "lora", "rank": 2}
-    with pytest.raises(UserError, match=r"different values of strategies\.lora;"):
+    with pytest.raises(UserError, match=r"different values of strategies\.lora\.rank \(.*, now 2\);"):
         finished.claim(now, resume=True)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
@@ -85,6 +86,13 @@ def test_weights_to_be_downloaded_are_asked_for_and_not_fetched(hub, cache, weig
     assert finding.status is PASS
     assert f"{GIANT}: not here yet; 0 MiB will be downloaded from huggingface.co/timm/vit_giant" in finding.detail
     assert not list(cache.rglob("*.safetensors"))
+
+
+def test_the_hub_is_not_asked_in_a_quick_check(hub, case):
+    (finding,) = checkpoints.check_weights(replace(case(backbones=[GATED]), quick=True))
+    assert finding.status is WARN
+    assert finding.fix.startswith("accept its terms there and set HF_TOKEN, or name a local file")
+    assert hub.asked == []
 
 
 def test_a_revision_is_asked_for(hub, weights_of):

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_a_check_that_another_fault_prevents_is_a_warning(tmp_path, monkeypatch,
     assert (cohort.status, "no such file" in cohort.detail) == (FAIL, True)
     assert statuses(others) == [WARN, WARN]
     assert all(finding.detail.startswith("not checked: ") for finding in others)
+
+
+def test_a_quick_check_names_what_it_leaves_to_the_doctor(monkeypatch, case):
+    """Without --cluster, all checks are made; with it, those of the cluster are left out."""
+    monkeypatch.setattr(doctor, "CHECKS", {name: lambda case, name=name: [name] for name in doctor.CHECKS})
+    console, quick = Console(file=io.StringIO()), replace(case(), quick=True)
+    assert list(examine(quick, console)) == list(doctor.CHECKS)
+    assert doctor.left_out(quick)[0] == "whether Ray starts"
+    joined = replace(quick, address="auto")
+    assert set(doctor.CHECKS) - set(examine(joined, console)) == {"Ray", "memory"}
+    assert "whether the cluster can be joined" in doctor.left_out(joined)[0]
 
 
 def test_a_diagnosis_is_printed_and_its_failures_counted(case, monkeypatch, capfd):

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ import torch
 from benchmark.errors import UserError
 from benchmark.preflight.doctor import machine
 from benchmark.preflight.doctor.finding import Status
+from benchmark.storage.lock import hold
+from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import Study
 from benchmark.trial.costs import GIB, Machine
 
@@ -150,6 +153,51 @@ def test_a_full_disk(monkeypatch, case):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(tmp_path, case, statuses):
+def test_a_folder_without_permission_to_write(tmp_path, case):
     tmp_path.chmod(0o500)
-    assert statuses(machine.check_disk(case())) == [FAIL]
+    (finding,) = machine.check_run_directory(case())
+    assert (finding.status, finding.fix) == (FAIL, "choose another --out")
+
+
+@pytest.mark.parametrize("out", ["file", "file/run", "x" * 300])
+def test_a_run_directory_that_cannot_be_made(tmp_path, case, out):
+    (tmp_path / "file").touch()
+    (finding,) = machine.check_run_directory(replace(case(), out=tmp_path / out))
+    assert (finding.status, finding.fix) == (FAIL, "choose another --out")
+    assert f"{tmp_path / out}: cannot be used as a run directory" in finding.detail
+    assert len(machine.check_disk(replace(case(), out=tmp_path / out))) == 1, "the disk can still be judged"
+
+
+def test_a_run_directory_that_can_be_made_is_not(tmp_path, case, statuses):
+    assert statuses(machine.check_run_directory(case())) == [PASS]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_directory_that_holds_a_run(tmp_path, case, statuses):
+    demo = case()
+    RunDirectory(demo.out).claim(demo.study.dump(), resume=False)
+    (finding,) = machine.check_run_directory(demo)
+    assert finding.status is FAIL
+    assert "already holds a run: add --resume to continue it" in f"{finding.detail}: {finding.fix}"
+    assert statuses(machine.check_run_directory(replace(demo, resume=True))) == [PASS]
+    RunDirectory(demo.out).complete("prepare")
+    other = replace(case(cohort={"shares": {"seed": 7}}), resume=True)
+    (finding,) = machine.check_run_directory(other)
+    assert "different values of cohort.shares.seed (0, now 7)" in finding.detail
+    assert finding.fix == "restore them, or choose another --out"
+
+
+def test_a_run_directory_in_use(case):
+    demo = replace(case(), resume=True)
+    RunDirectory(demo.out).claim(demo.study.dump(), resume=False)
+    with hold(RunDirectory(demo.out).lock):
+        (finding,) = machine.check_run_directory(demo)
+    assert finding.status is FAIL
+    assert f"has been in use by process {os.getpid()}" in finding.detail
+    assert finding.fix.startswith("wait until it has ended")
+
+
+def test_without_ray_the_processors_of_this_machine_count(case):
+    (finding,) = machine.check_ray(replace(case(resources={"cpus": 10_000}), quick=True))
+    assert finding.status is FAIL
+    assert "a trial requests 10000 CPUs" in finding.detail
