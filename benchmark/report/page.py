@@ -256,10 +256,10 @@ def _charts(content: PageContent) -> dict[str, list[Chart]]:
     return {
         "forest": [chart for chart in at_a_glance if chart],
         "scatter": [chart for chart in against if chart],
-        "roc": roc_curves(curves),
-        "calibration": calibration_curves(curves),
-        "decision": decision_curves(curves),
-        "gained": benefit_gained(curves),
+        "roc": roc_curves(curves, cells),
+        "calibration": calibration_curves(curves, cells),
+        "decision": decision_curves(curves, cells),
+        "gained": benefit_gained(curves, cells),
     }
 
 

@@ -68,15 +68,16 @@ def render_trial(content: TrialContent) -> str:
     """The page as HTML text; it loads nothing but files of the run."""
     labels, scores = content.tested["label"].to_numpy(), content.tested["score"].to_numpy()
     browser = content.browser
+    name = "{backbone}, {strategy}, seed {seed}".format(**content.row)
     return template("trial.html.j2").render(
         study=content.study,
         trial=content.row,
         notices=content.notices,
         leaderboard=content.leaderboard,
         numbers=_numbers(content.row),
-        learning=learning_curves(content.history) if len(content.history) else [],
+        learning=learning_curves(content.history, name) if len(content.history) else [],
         best_epoch=kept_epoch(content.history) if len(content.history) else None,
-        histogram=[score_histogram(labels, scores, content.threshold)],
+        histogram=[score_histogram(labels, scores, content.threshold, name)],
         calibration=[replace(chart, title="Calibration") for chart in calibration_curves(content.curves)],
         threshold=content.threshold,
         confusion={
