@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from benchmark.report.charts.colour_bar import colour_ramp
 from benchmark.report.charts.curve_panels import calibration_curves
 from benchmark.report.charts.trial_panels import kept_epoch, learning_curves, score_histogram
 from benchmark.report.image_browser import Column
@@ -90,6 +91,7 @@ def render_trial(content: TrialContent) -> str:
         mean_alt=content.mean_panel and content.mean_panel[1],
         method=content.method,
         classes=content.classes,
+        colour_ramp=colour_ramp(),
         images=browser is not None,
         data_file=browser and browser.data_file,
         sortable=[(column.name, column.title) for column in browser.sortable] if browser else [],

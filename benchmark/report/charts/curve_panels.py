@@ -60,8 +60,7 @@ def calibration_curves(curves: pl.DataFrame, leaderboard: pl.DataFrame | None = 
     if _several_seeds(points):
         points = points.with_columns(low=None, high=None)
     span = spans.linear(points.select("x", "y", "low", "high").unpivot()["value"], step=0.05)
-    # As many labels as along y: there is room, but Vega does not know the font of the page.
-    x = span.along(alt.X, "x", "Predicted probability", labelOverlap=False)
+    x = span.along(alt.X, "x", "Predicted probability")
     y, low = (span.along(alt.Y, end, "Observed share") for end in ("y", "low"))
     styles = Styles(points["strategy"].unique())
     channels = styles.of_points()

@@ -34,7 +34,9 @@ class Span:
         scale = alt.Scale(
             type="log" if self.logarithmic else "linear", domain=(self.low, self.high), nice=False, zero=False
         )
-        return channel(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(values=self.ticks, format="~g", **axis))
+        # There is room for all labels, but Vega does not know the font of the page.
+        labelled = alt.Axis(values=self.ticks, format="~g", labelOverlap=False, **axis)
+        return channel(f"{field}:Q", title=title, scale=scale, axis=labelled)
 
     def places(self, values: np.ndarray) -> np.ndarray:
         """Positions (n,) of values (n,) on the axis: 0 at `low`, 1 at `high`, NaN for NaN."""
