@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from xai.gradcam import saliency_maps
-from xai.panels import Figure, MeanMap, colours, mean_maps, mean_panel, mirrored_mean, overlay, panel
+from xai.panels import Figure, MeanMap, colours, mean_maps, mean_panel, mirrored_mean, overlay, panel, with_arcades
 
 SIZE = 224
 TILES = [(12 + column * 234, 101 + row * 262) for row in (0, 1) for column in range(4)]  # left, top; facts in one line
@@ -266,6 +266,15 @@ def test_the_line_encloses_where_vessels_are_most_frequent():
     assert lit[20:200, 164:172].any(axis=1).all()
     assert not lit[:, :160].any()
     assert not lit[:, 176:].any()
+
+
+def test_a_single_map_has_the_same_line():
+    vessels = np.zeros((SIZE, SIZE))
+    vessels[:, 168:] = 40.0
+    picture = np.zeros((SIZE, SIZE, 3))
+    figure = mean_panel(means(0.4, 0.4), picture, vessels, "cell", "test")
+    np.testing.assert_allclose(with_arcades(picture, vessels), tile(figure, 0), atol=0.5)
+    assert not with_arcades(picture, np.zeros((SIZE, SIZE))).any(), "no vessels, no line"
 
 
 def test_no_images_at_all_still_make_a_figure():

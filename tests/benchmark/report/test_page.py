@@ -310,9 +310,21 @@ def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
     }
 
 
+def names_of(content: PageContent) -> list[str]:
+    return [
+        "{backbone}, {strategy}, seed {seed}".format(**row)
+        for row in content.board.trials.filter(status="ok").to_dicts()
+    ]
+
+
 def test_other_regions_are_columns(page: Element, content: PageContent) -> None:
     assert heads(page, "table-regions")[2:] == ["Ring", "Superior nasal"]
     assert shown(page, "table-regions") == ["2.20 2.10–2.30", "2.30 2.20–2.40"]
+    (glyphs,) = having(page, "class", "glyphs")
+    assert [figure.get("data-cell") for figure in glyphs] == names_of(content), "one per trial, as on the leaderboard"
+    for figure in glyphs:
+        (shape,) = [shape for shape in figure.iter("path") if shape.get("fill-opacity")]
+        assert float(shape.get("fill-opacity", "")) == pytest.approx(2.3 / 2.5, abs=0.001), "the scale ends at 2.5"
     without = changed(content, ratios=content.board.ratios.clear())
     assert not having(without, "id", "table-regions")
     assert not having(without, "id", "table-conventions")
@@ -343,7 +355,7 @@ def test_several_seeds_get_a_column_and_a_row_of_pictures_each(page: Element, fu
     assert len(rows(full_page)) == 18
     assert len(having(page, "class", "maps")) == 3
     titles = [text(line.find("h3")) for line in having(full_page, "class", "maps")]  # type: ignore[arg-type]
-    assert titles == [f"{backbone} seed {seed}" for backbone in sorted(BACKBONES) for seed in (0, 7)]
+    assert titles == [f"{backbone} seed {seed}" for seed in (0, 7) for backbone in BACKBONES], "as on the leaderboard"
 
 
 def test_several_seeds_get_a_section(page: Element, full_page: Element) -> None:
@@ -553,6 +565,17 @@ def test_examples_are_embedded_with_their_description(page: Element, content: Pa
     assert not having(changed(content, examples={}), "id", "examples")
 
 
+def test_every_map_has_a_scale(content: PageContent) -> None:
+    page = changed(content, tops={"openclip-tiny-lora-s0": 0.4321})
+    scales = [
+        text(figure.find("span"))  # type: ignore[arg-type]
+        for line in having(page, "class", "maps")
+        for figure in line.iter("figure")
+        if figure.find("img") is not None
+    ]
+    assert scales == ["00.43", "0highest"], "of the map whose highest value is known, and of the other"
+
+
 def test_the_mean_image_is_shown_where_there_is_one(content: PageContent, tmp_path: Path) -> None:
     image = tmp_path / "mean.jpg"
     Image.new("RGB", (8, 8)).save(image)
@@ -655,11 +678,23 @@ def test_every_table_can_be_downloaded_from_the_page_alone(page: Element, conten
     inside = {link.get("download"): link.get("href", "") for link in page.iter("a") if link.get("download")}
     assert content.planted is not None
     tables = {"leaderboard": content.board.trials, **content.board.tables(), "planted": content.planted.trials}
-    assert list(inside) == [f"{name}.csv" for name in tables]
-    for (file, address), table in zip(inside.items(), tables.values(), strict=True):
-        kind, encoded = address.split(",")
-        assert kind == "data:text/csv;base64", file
-        assert base64.b64decode(encoded).decode() == table.write_csv(), file
+    assert [name for name in inside if name.endswith(".csv")] == [f"{name}.csv" for name in tables]
+    for name, table in tables.items():
+        kind, encoded = inside[f"{name}.csv"].split(",")
+        assert kind == "data:text/csv;base64", name
+        assert base64.b64decode(encoded).decode() == table.write_csv(), name
+
+
+def test_every_chart_can_be_saved_under_a_name_of_its_own(page: Element) -> None:
+    links = [link for chart in having(page, "class", "chart") for link in chart.findall("a")]
+    assert len({link.get("download") for link in links}) == len(links) == len(having(page, "class", "chart"))
+    assert "ROC curves, dinov2-tiny.svg" in {link.get("download") for link in links}
+    for link in links:
+        kind, encoded = link.get("href", "").split(",")
+        assert kind == "data:image/svg+xml;base64"
+        saved = base64.b64decode(encoded).decode()
+        assert (link.get("download") or "").removesuffix(".svg") in saved
+        assert "var(" not in saved
 
 
 def test_links_lead_to_a_section_or_to_a_file_of_the_run(page: Element) -> None:
