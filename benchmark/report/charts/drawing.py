@@ -38,7 +38,7 @@ _THEME = alt.Config(
         titleColor=INK, titleFontSize=FONT_SIZE, titleFontWeight="normal",
     ),
     # Vega does not know the font of the page: labels at the ends of x are moved outward, to below their ticks.
-    axisX=alt.AxisConfig(labelFlush=True, labelFlushOffset=8),
+    axisX=alt.AxisConfig(labelFlush=True, labelFlushOffset=6),
     axisY=alt.AxisConfig(titleX=-34),
     legend=alt.LegendConfig(
         orient="top", title=None, offset=8, columnPadding=12, rowPadding=1,

@@ -103,8 +103,8 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
     chance = estimates.filter(pl.col("null").is_between(span.low, span.high)).select(
         CELL, TOOLTIP, "null", y=pl.col("y") - _TICK / 2, y2=pl.col("y") + _TICK / 2
     )
-    references = _references(estimates, height).with_columns(
-        pl.lit(scale.reference, pl.Float64).alias("reference"), pl.lit(scale.says).alias(TOOLTIP)
+    references = with_tooltips(_references(estimates, height), lambda _: scale.says).with_columns(
+        reference=pl.lit(scale.reference, pl.Float64)
     )
 
     channels, y = _channels(measures), pixels(alt.Y, "y", height)
@@ -157,11 +157,14 @@ def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure]) -> pl.DataFram
 
 
 def _references(estimates: pl.DataFrame, height: int) -> pl.DataFrame:
-    """Start and end in pixels of the reference line: it passes every estimate without a value by chance."""
+    """Start and end in pixels of the reference line: it passes every estimate without a value by chance.
+
+    Where some have one, the parts of the line belong to the trials of the others (`CELL`).
+    """
     without = estimates.filter(pl.col("null").is_null())
     if len(without) == len(estimates):
         return pl.DataFrame({"y": [0.0], "y2": [float(height)]})
-    return without.select(y=pl.col("y") - _NEXT / 2, y2=pl.col("y") + _NEXT / 2)
+    return without.select(CELL, y=pl.col("y") - _NEXT / 2, y2=pl.col("y") + _NEXT / 2)
 
 
 def _channels(measures: Sequence[_Measure]) -> dict[str, Any]:

@@ -34,8 +34,9 @@ class Span:
         scale = alt.Scale(
             type="log" if self.logarithmic else "linear", domain=(self.low, self.high), nice=False, zero=False
         )
-        # There is room for all labels, but Vega does not know the font of the page.
-        labelled = alt.Axis(values=self.ticks, format="~g", labelOverlap=False, **axis)
+        # There is room for all labels, but Vega does not know the font of the page. Without a precision, it takes that
+        # of the range, which is one digit for 0 to 0.15.
+        labelled = alt.Axis(values=self.ticks, format=".6~g", labelOverlap=False, **axis)
         return channel(f"{field}:Q", title=title, scale=scale, axis=labelled)
 
     def places(self, values: np.ndarray) -> np.ndarray:

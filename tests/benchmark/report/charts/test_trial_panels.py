@@ -46,6 +46,14 @@ def test_bars_are_the_shares_of_each_label():
     assert found == pytest.approx({(grey, 0): 0.75, (grey, 9): 0.25, (brown, 19): 1.0})
 
 
+def test_ticks_are_labelled_with_their_values():
+    """The highest bar has 3 of 20 images, so the axis ends at 0.15."""
+    scores = np.concatenate([np.linspace(0.2, 0.99, 17), [0.03, 0.03, 0.03]])
+    chart = score_histogram(np.zeros(20), scores, 0.5, TRIAL)
+    labels = [text for text in texts(chart) if re.fullmatch(r"[\d.]+", text)]
+    assert labels == ["0", "0.2", "0.4", "0.6", "0.8", "1", "0", "0.05", "0.1", "0.15"]
+
+
 def test_a_threshold_that_no_score_reaches_has_no_line():
     labels, scores = np.array([0, 1]), np.array([0.2, 0.8])
     with_line, without = (score_histogram(labels, scores, at, TRIAL) for at in (0.5, float("inf")))
