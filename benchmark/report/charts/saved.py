@@ -28,8 +28,9 @@ def standalone(chart: Chart, title: str) -> str:
     page = {"width": f"{width:g}", "height": f"{height + _TITLE_HEIGHT:g}"}
     for child in list(root):
         root.remove(child)
-    font = {"font-family": _variables()["--sans"], "font-size": f"{_FONT_SIZE}px", "font-weight": "600"}
-    heading = ElementTree.Element("text", x=f"{_MARGIN}", y="16", fill=_variables()["--ink"], **font)
+    ink, font = _variables()["--ink"], _variables()["--sans"]
+    look = {"fill": ink, "font-family": font, "font-size": f"{_FONT_SIZE}px", "font-weight": "600"}
+    heading = ElementTree.Element("text", {"x": f"{_MARGIN}", "y": "16"} | look)
     heading.text = printable(title)
     root.extend([ElementTree.Element("rect", page | {"fill": _variables()["--paper"]}), heading, drawing])
     root.attrib |= page | {"xmlns": _SVG, "viewBox": f"0 0 {page['width']} {page['height']}"}
