@@ -21,7 +21,7 @@ _BLOCK = 64  # images per block: 26 MB of maps at 224x224
 _INK, _QUIET, _PAPER = (29, 28, 26), (93, 89, 82), (255, 255, 255)
 _LEFT_OUT = (86, 92, 100)  # a cool grey, which inferno does not contain; black would look like its zero
 ARTERY_COLOUR, VEIN_COLOUR = (240, 112, 100), (116, 170, 245)
-_LINE = (205, 212, 220)
+LINE_COLOUR = (205, 212, 220)
 _MIDDLE, _ENGRAVED = (221, 81, 58), (122, 45, 32)  # inferno at 0.6, plain and engraved
 _DENSE = 0.25  # share of the image inside the line on mean maps
 _ENGRAVING, _DEEPEST = 1.6, 0.45  # contrast of engraved vessels, and the maximum share by which they darken a map
@@ -179,6 +179,15 @@ def overlay(image: np.ndarray, saliency: np.ndarray, fov: np.ndarray, top: float
     return colours(saliency, top) * (1 - depth[..., None])
 
 
+def with_arcades(picture: np.ndarray, vessels: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) in 0..255 with a line around optic disc and arcades.
+
+    Args:
+        vessels: (H, W) float, the `mirrored_mean` of the vessels; all zeros for no line.
+    """
+    return _blend(picture, _plain(picture, LINE_COLOUR), _outline(_densest(vessels)))
+
+
 def panel(
     image: np.ndarray,
     saliency: np.ndarray,
@@ -218,11 +227,11 @@ def panel(
     artery, vein = (f"{100 * share[name].sum() / view:.1f} % of FOV" if view else "" for name in ("artery", "vein"))
 
     def inside(region: str, above: np.ndarray) -> np.ndarray:
-        return _blend(_blend(_plain(heat, _LEFT_OUT), above, share[region]), _plain(heat, _LINE), edge)
+        return _blend(_blend(_plain(heat, _LEFT_OUT), above, share[region]), _plain(heat, LINE_COLOUR), edge)
 
     tiles = [
         _Tile("Original", "", image),
-        _Tile(method, "", _blend(overlay(image, saliency, share["fov"], top), _plain(heat, _LINE), edge)),
+        _Tile(method, "", _blend(overlay(image, saliency, share["fov"], top), _plain(heat, LINE_COLOUR), edge)),
         _Tile("Artery mask", artery, inside("artery", _plain(heat, ARTERY_COLOUR))),
         _Tile("Vein mask", vein, inside("vein", _plain(heat, VEIN_COLOUR))),
         *(
@@ -238,7 +247,7 @@ def panel(
     keys = [
         _bar(method, top),
         _Key("", _plain(_SQUARE, _LEFT_OUT), "left out"),
-        _line("field of view", _LEFT_OUT, _LINE),
+        _line("field of view", _LEFT_OUT, LINE_COLOUR),
         _line("dark detail of the image", _MIDDLE, _ENGRAVED),
     ]
     alt = (
@@ -273,10 +282,12 @@ def map_panel(
     heat = overlay(image, saliency, share, top)
     tiles = [
         _Tile("Original", "", image),
-        _Tile(method, "" if top else "no evidence for the class", _blend(heat, _plain(heat, _LINE), _outline(share))),
+        _Tile(
+            method, "" if top else "no evidence for the class", _blend(heat, _plain(heat, LINE_COLOUR), _outline(share))
+        ),
     ]
     keys = [_bar(method, top)] if top else []
-    keys += [_line("field of view", _LEFT_OUT, _LINE), _line("dark detail of the image", _MIDDLE, _ENGRAVED)]
+    keys += [_line("field of view", _LEFT_OUT, LINE_COLOUR), _line("dark detail of the image", _MIDDLE, _ENGRAVED)]
     peak = f"{method} peaks {_place(saliency)}." if top else f"{method} is zero everywhere."
     return Figure(_compose(name, facts, tiles, keys, columns=2), f"{name}, {facts}: image and {method}. {peak}")
 
@@ -302,24 +313,19 @@ def mean_panel(
         method: name of the explanation method.
     """
     top = max(float(one.values.max()) for one in maps.values())
-    edge = _outline(_densest(vessels))
-
-    def lined(picture: np.ndarray) -> np.ndarray:
-        return _blend(picture, _plain(picture, _LINE), edge)
-
-    tiles, peaks = [_Tile("Mean image", "", lined(image))], []
+    tiles, peaks = [_Tile("Mean image", "", with_arcades(image, vessels))], []
     for group, caption in (("all", "All"), ("positive", "Positives"), ("negative", "Negatives")):
         one = maps[group]
         n = f"n = {one.used}" if one.used == one.images else f"n = {one.used} of {one.images}"
         if one.used:
-            tiles.append(_Tile(caption, n, lined(colours(one.values, top))))
+            tiles.append(_Tile(caption, n, with_arcades(colours(one.values, top), vessels)))
             peaks.append(f"{caption.lower()} ({n}): peaks {_place(one.values)}")
         else:
             tiles.append(_Tile(caption, n, _plain(one.values, _LEFT_OUT)))
             peaks.append(f"{caption.lower()} ({n}): no map")
     keys = [_bar(f"Mean {method}", top)] if top else []
     if vessels.any():
-        keys.append(_line("where vessels are most frequent", _LEFT_OUT, _LINE))
+        keys.append(_line("where vessels are most frequent", _LEFT_OUT, LINE_COLOUR))
     if not all(one.used for one in maps.values()):
         keys.append(_Key("", _plain(_SQUARE, _LEFT_OUT), "no map"))
     alt = f"{name}, {facts}: mean image and mean {method}; {'; '.join(peaks)}."

@@ -15,11 +15,12 @@ import numpy as np
 import polars as pl
 import torch
 from PIL import Image
+from scipy.ndimage import binary_erosion
 
 from benchmark.storage.disk import whole
 from benchmark.storage.rundir import write_text
 from xai.gradcam import Scaling, saliency_maps
-from xai.panels import ARTERY_COLOUR, VEIN_COLOUR, colours
+from xai.panels import ARTERY_COLOUR, LINE_COLOUR, VEIN_COLOUR, colours
 from xai.vessels import REGIONS
 
 FINEST = 32  # cells of a map's grid along each side; finer maps are shown on this grid
@@ -64,10 +65,12 @@ def write_pictures(
 
 
 def _masks(planes: np.ndarray) -> Image.Image:
-    """Arteries and veins in the colours of the panels, everything else transparent."""
-    artery, vein = (planes[REGIONS.index(region)] >= 128 for region in ("artery", "vein"))
-    indexed = Image.fromarray(artery.astype(np.uint8) + 2 * (vein & ~artery).astype(np.uint8), mode="P")
-    indexed.putpalette([0, 0, 0, *ARTERY_COLOUR, *VEIN_COLOUR])
+    """Arteries, veins and the edge of the field of view in the colours of the panels, everything else transparent."""
+    artery, vein, fov = (planes[REGIONS.index(region)] >= 128 for region in ("artery", "vein", "fov"))
+    edge = fov & ~binary_erosion(fov)
+    drawn = np.select([artery, vein, edge], [1, 2, 3]).astype(np.uint8)
+    indexed = Image.fromarray(drawn, mode="P")
+    indexed.putpalette([0, 0, 0, *ARTERY_COLOUR, *VEIN_COLOUR, *LINE_COLOUR])
     indexed.info["transparency"] = 0
     return indexed
 

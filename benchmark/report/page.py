@@ -23,9 +23,11 @@ from benchmark.analysis.comparisons import TRIAL, TrialKey
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.planted import Planted
 from benchmark.report.charts import spans
+from benchmark.report.charts.colour_bar import colour_ramp
 from benchmark.report.charts.curve_panels import benefit_gained, calibration_curves, decision_curves, roc_curves
 from benchmark.report.charts.drawing import Chart
 from benchmark.report.charts.forest import auc_forest, ratio_forest
+from benchmark.report.charts.quadrants import full_shade, quadrant_glyph, shade_key, shown_regions
 from benchmark.report.charts.scatter import scatter
 from benchmark.report.charts.spans import Span
 from benchmark.report.conclusions import cautions, conclusions, planted_found, risk_stated
@@ -78,6 +80,7 @@ class PageContent:
         by_class: the images of every class, shown if there are more than two.
         files_left_out: for a folder cohort, how many files were not used, by reason.
         pages: trial -> the address of its own page, from this one.
+        tops: name of a trial -> the value at the upper end of the colours of its mean map, where it is known.
         planted: for a synthetic study, where the signal is and where each measure places it.
     """
 
@@ -103,6 +106,7 @@ class PageContent:
     by_class: Sequence[ClassCount] = ()
     files_left_out: Mapping[str, int] = field(default_factory=dict)
     pages: Mapping[TrialKey, str] = field(default_factory=dict)
+    tops: Mapping[str, float] = field(default_factory=dict)
     planted: Planted | None = None
 
 
@@ -148,6 +152,7 @@ def render(content: PageContent) -> str:
     board = content.board
     rows = board.trials.to_dicts()
     done = [row for row in rows if row["status"] == OK]
+    regions = _regions(board.ratios)
     cells = [board.trials] if content.published is None else [board.trials, content.published]
     measures = _measures(pl.concat(cells, how="diagonal_relaxed"))
     conventions = _conventions(board.ratios)
@@ -180,7 +185,10 @@ def render(content: PageContent) -> str:
         controlled=any(row[name] is not None for row in done for name in CONTROL_COLUMNS),
         other_class=any(row["n_other"] is not None for row in done),
         conventions=conventions,
-        regions=_regions(board.ratios),
+        regions=regions,
+        glyphs=_glyphs(regions),
+        shade_key=shade_key(),
+        colour_ramp=colour_ramp(),
         correlation=board.correlation.to_dicts(),
         charts=_charts(content),
         operating=_operating(board.operating),
@@ -326,10 +334,10 @@ def _charts(content: PageContent) -> dict[str, list[Chart]]:
     return {
         "forest": [chart for chart in at_a_glance if chart],
         "scatter": [chart for chart in against if chart],
-        "roc": roc_curves(curves),
-        "calibration": calibration_curves(curves),
-        "decision": decision_curves(curves),
-        "gained": benefit_gained(curves),
+        "roc": roc_curves(curves, cells),
+        "calibration": calibration_curves(curves, cells),
+        "decision": decision_curves(curves, cells),
+        "gained": benefit_gained(curves, cells),
     }
 
 
@@ -409,6 +417,19 @@ def _regions(ratios: pl.DataFrame) -> dict[str, dict[TrialKey, dict[str, Any]]]:
     return {str(region): _by_cell(group) for (region,), group in others.group_by("region", maintain_order=True)}
 
 
+def _glyphs(regions: Mapping[str, Mapping[TrialKey, Mapping[str, Any]]]) -> tuple[float, dict[TrialKey, Markup]]:
+    """The ratio of the full shade, and one glyph per trial."""
+    shown = {name: regions[name] for name in shown_regions(regions)}
+    top = full_shade(row["ratio"] for by_cell in shown.values() for row in by_cell.values())
+    keys = dict.fromkeys(key for by_cell in shown.values() for key in by_cell)
+    return top, {
+        key: quadrant_glyph(
+            {name: by_cell.get(key) for name, by_cell in shown.items()}, "{}, {}, seed {}".format(*key), top
+        )
+        for key in keys
+    }
+
+
 def _by_cell(ratios: pl.DataFrame) -> dict[TrialKey, dict[str, Any]]:
     return {(row["backbone"], row["strategy"], row["seed"]): row for row in ratios.to_dicts()}
 
@@ -428,8 +449,10 @@ def _saliency_rows(content: PageContent) -> list[dict[str, Any]]:
         by_strategy = {cell["strategy"]: cell for cell in group.to_dicts()}
         pictures = []
         for strategy in (name for name in strategies if name in by_strategy):
-            path = content.pictures.get(f"{safe(str(backbone))}-{strategy}-s{seed}")
-            pictures.append({"cell": by_strategy[strategy], "source": _inline(path) if path else None})
+            name = f"{safe(str(backbone))}-{strategy}-s{seed}"
+            path = content.pictures.get(name)
+            source = _inline(path) if path else None
+            pictures.append({"cell": by_strategy[strategy], "source": source, "top": content.tops.get(name)})
         rows.append({"backbone": backbone, "seed": seed, "pictures": pictures})
     return rows
 

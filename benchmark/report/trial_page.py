@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from benchmark.report.charts.colour_bar import colour_ramp
 from benchmark.report.charts.curve_panels import calibration_curves
 from benchmark.report.charts.trial_panels import kept_epoch, learning_curves, score_histogram
 from benchmark.report.image_browser import Column
@@ -68,15 +69,16 @@ def render_trial(content: TrialContent) -> str:
     """The page as HTML text; it loads nothing but files of the run."""
     labels, scores = content.tested["label"].to_numpy(), content.tested["score"].to_numpy()
     browser = content.browser
+    name = "{backbone}, {strategy}, seed {seed}".format(**content.row)
     return template("trial.html.j2").render(
         study=content.study,
         trial=content.row,
         notices=content.notices,
         leaderboard=content.leaderboard,
         numbers=_numbers(content.row),
-        learning=learning_curves(content.history) if len(content.history) else [],
+        learning=learning_curves(content.history, name) if len(content.history) else [],
         best_epoch=kept_epoch(content.history) if len(content.history) else None,
-        histogram=[score_histogram(labels, scores, content.threshold)],
+        histogram=[score_histogram(labels, scores, content.threshold, name)],
         calibration=[replace(chart, title="Calibration") for chart in calibration_curves(content.curves)],
         threshold=content.threshold,
         confusion={
@@ -89,6 +91,7 @@ def render_trial(content: TrialContent) -> str:
         mean_alt=content.mean_panel and content.mean_panel[1],
         method=content.method,
         classes=content.classes,
+        colour_ramp=colour_ramp(),
         images=browser is not None,
         data_file=browser and browser.data_file,
         sortable=[(column.name, column.title) for column in browser.sortable] if browser else [],

@@ -52,7 +52,7 @@ from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.costs import main_memory
 from benchmark.trial.figures import method_name
 from benchmark.trial.weight_files import read_records
-from xai.panels import mirrored_mean
+from xai.panels import mirrored_mean, with_arcades
 
 COUNTED = ("images", "patients", "positive", "positive_patients")  # of each split
 
@@ -201,6 +201,7 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
         failed_controls=_failed_controls(run),
         published=reference.cells() if run.study.published else None,
         pictures={name: path for name, path in pictures.items() if path.is_file()},
+        tops=_tops(run),
         mean_image=_mean_image(directory, of_split(cohort, "test")),
         examples={trial.key: _examples(directory.trial(trial)) for trial in run.trials()},
         cohort=_per_split(cohort),
@@ -236,6 +237,17 @@ def _examples(folder: TrialDirectory) -> list[tuple[Path, str]]:
     return [(folder.figures.parent / file, alt) for file, alt in listed.select("file", "alt").iter_rows()]
 
 
+def _tops(run: Run) -> dict[str, float]:
+    """The value at the upper end of the colours of each trial's mean map; figures of earlier versions have none."""
+    found = {}
+    for trial in run.trials():
+        file = run.directory.trial(trial).figures
+        mean = read_csv(file).filter(group="mean") if file.is_file() else pl.DataFrame()
+        if "top" in mean.columns and mean["top"].null_count() < len(mean):
+            found[trial.name] = float(mean["top"][0])
+    return found
+
+
 def _failed_controls(run: Run) -> dict[tuple[str, str], str]:
     files = {
         (trial.name, control.title): run.directory.trial(trial).control_failure(control.name)
@@ -246,8 +258,9 @@ def _failed_controls(run: Run) -> dict[tuple[str, str], str]:
 
 
 def _mean_image(directory: RunDirectory, test: pl.DataFrame) -> Path:
-    """Write the mean of the test images, with left eyes mirrored, to show next to the mean maps."""
+    """Write the mean of the test images, with left eyes mirrored, to show next to the mean maps with the same line."""
     mirrored = (test["eye"] == "left").fill_null(False).to_numpy()
     mean = mirrored_mean(open_array(directory.images), test["row"].to_numpy(), mirrored)
-    write_image(directory.mean_image, mean.astype(np.uint8))
+    vessels = mirrored_mean(open_array(directory.regions)[:, 2], np.arange(len(test)), mirrored)
+    write_image(directory.mean_image, with_arcades(mean, vessels).astype(np.uint8))
     return directory.mean_image

@@ -14,7 +14,7 @@ from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from xai.examples import choose
 from xai.gradcam import saliency_maps
-from xai.panels import colours, mean_maps, mean_panel, mirrored_mean, panel
+from xai.panels import colours, mean_maps, mean_panel, mirrored_mean, panel, with_arcades
 
 CHOSEN_BY = "vessel_ratio"
 _NAMES = {"gradcam": "Grad-CAM", "rollout": "Rollout", "input_gradient": "Input gradient"}
@@ -28,6 +28,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "label": pl.Int64,
     "score": pl.Float64,
     "vessel_ratio": pl.Float64,
+    "top": pl.Float64,  # of `mean_cam.png`: the value at the upper end of its colours
     "alt": pl.String,
 }
 
@@ -55,14 +56,15 @@ def draw_figures(
 
     means = mean_maps(cams, test["label"].to_numpy(), mirrored, IMAGE_SIZE, settings.scaling)
     of_all = means["all"].values
-    write_image(folder.mean_cam, colours(of_all, float(of_all.max())).astype(np.uint8))
+    top = float(of_all.max())
     image = mirrored_mean(images, rows, mirrored)
     vessels = mirrored_mean(regions[:, 2], np.arange(len(test)), mirrored)
+    write_image(folder.mean_cam, with_arcades(colours(of_all, top), vessels).astype(np.uint8))
     title = f"{trial.backbone.name}, {trial.strategy.name}, seed {trial.seed}"
     caption = "mean over the test images with a map, left eyes mirrored onto right ones"
     figure = mean_panel(means, image, vessels, title, caption, method)
     write_image(folder.figure("mean"), figure.rgb)
-    listed = [{"file": folder.figure("mean").name, "group": "mean", "alt": figure.alt}]
+    listed = [{"file": folder.figure("mean").name, "group": "mean", "top": top, "alt": figure.alt}]
 
     scores = test.select("image").join(
         read_parquet(folder.predictions).select("image", "score"), on="image", how="left", maintain_order="left"

@@ -19,6 +19,7 @@ from xai.panels import (
     mirrored_mean,
     overlay,
     panel,
+    with_arcades,
 )
 
 SIZE = 224
@@ -277,6 +278,15 @@ def test_the_line_encloses_where_vessels_are_most_frequent():
     assert lit[20:200, 164:172].any(axis=1).all()
     assert not lit[:, :160].any()
     assert not lit[:, 176:].any()
+
+
+def test_a_single_map_has_the_same_line():
+    vessels = np.zeros((SIZE, SIZE))
+    vessels[:, 168:] = 40.0
+    picture = np.zeros((SIZE, SIZE, 3))
+    figure = mean_panel(means(0.4, 0.4), picture, vessels, "cell", "test")
+    np.testing.assert_allclose(with_arcades(picture, vessels), tile(figure, 0), atol=0.5)
+    assert not with_arcades(picture, np.zeros((SIZE, SIZE))).any(), "no vessels, no line"
 
 
 def test_no_images_at_all_still_make_a_figure():

@@ -1,8 +1,11 @@
 """Convert an Altair chart to an SVG inside a page: without script, identifiers or anything to load.
 
-Colours and font are CSS variables of the page, so one drawing serves the light page, the dark page and print.
+Colours and font are CSS variables of the page, so one drawing serves the light page, the dark page and print. Every
+mark has a tooltip (`<title>`), and names its trial as the rows of the page's tables do (`data-cell`), so that the
+page's filter reaches it.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -21,6 +24,7 @@ WIDTH = 320  # pixels: a phone shows a panel at its natural size, a wide page th
 FONT_SIZE = 11  # pixels
 INK, QUIET, RULE, PAPER = "var(--ink)", "var(--quiet)", "var(--rule)", "var(--paper)"
 FAINT = 0.5  # opacity of intervals
+CELL, TOOLTIP = "data_cell", "tooltip"  # columns of `rows`
 
 _THEME = alt.Config(
     background="transparent",
@@ -33,6 +37,8 @@ _THEME = alt.Config(
         labelColor=QUIET, labelFontSize=FONT_SIZE, labelPadding=3,
         titleColor=INK, titleFontSize=FONT_SIZE, titleFontWeight="normal",
     ),
+    # Vega does not know the font of the page: labels at the ends of x are moved outward, to below their ticks.
+    axisX=alt.AxisConfig(labelFlush=True, labelFlushOffset=6),
     axisY=alt.AxisConfig(titleX=-34),
     legend=alt.LegendConfig(
         orient="top", title=None, offset=8, columnPadding=12, rowPadding=1,
@@ -41,6 +47,7 @@ _THEME = alt.Config(
 )  # fmt: skip
 _SVG = "http://www.w3.org/2000/svg"
 _FRAMES = {"background", "foreground"}  # classes of empty paths around every group
+_MARK = "mark:"  # begins the description of a mark; descriptions that Vega makes begin with other words
 _FOR_SCRIPTS = {"class", "pointer-events", "role", "aria-hidden", "aria-label", "aria-roledescription"}
 
 
@@ -75,10 +82,20 @@ class Margins(NamedTuple):
 
 
 def rows(frame: pl.DataFrame) -> alt.Chart:
-    """An empty chart with the rows of a frame; NaN becomes null, and text is made `printable`."""
+    """An empty chart with the rows of a frame; NaN becomes null, and text is made `printable`.
+
+    Args:
+        frame: the columns to be encoded; `TOOLTIP`, what a mark says in words; and, unless the marks belong to no
+            trial, `CELL`, the trial's name. A line or an area has those of its first point.
+    """
     frame = frame.fill_nan(None).with_columns(pl.col(pl.String).map_elements(printable, return_dtype=pl.String))
+    cells = frame[CELL] if CELL in frame.columns else [None] * len(frame)
+    # Vega writes a mark's description into the SVG, and nothing else of that kind. `_embeddable` takes it apart.
+    described = [_MARK + json.dumps(of_mark) for of_mark in zip(cells, frame[TOOLTIP], strict=True)]
+    frame = frame.drop(CELL, TOOLTIP, strict=False).with_columns(description=pl.Series(described, dtype=pl.String))
     # As text, because Altair would check and copy every number.
-    return alt.Chart(alt.InlineData(values=frame.write_json(), format=alt.JsonDataFormat(type="json")))
+    chart = alt.Chart(alt.InlineData(values=frame.write_json(), format=alt.JsonDataFormat(type="json")))
+    return chart.encode(description="description:N")
 
 
 def pixels(channel: type[Channel], field: str, size: int) -> Channel:
@@ -121,11 +138,21 @@ def _embeddable(svg: str, label: str) -> Markup:
     for parent in list(root.iter()):
         for child in [child for child in parent if child.get("class") in _FRAMES]:
             parent.remove(child)
-    for element in root.iter():
+    for element in list(root.iter()):
         element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
+        if (description := element.get("aria-label", "")).startswith(_MARK):
+            _describe(element, *json.loads(description.removeprefix(_MARK)))
         for name in _FOR_SCRIPTS & set(element.attrib):
             del element.attrib[name]
         if element.tag == "text" and "stroke" in element.attrib:
             element.set("paint-order", "stroke")  # the outline keeps lines away from letters; paint it below them
     root.attrib = {"xmlns": _SVG, "viewBox": root.attrib["viewBox"], "role": "img", "aria-label": printable(label)}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _describe(mark: ElementTree.Element, cell: str | None, tooltip: str) -> None:
+    title = ElementTree.Element("title")
+    title.text = tooltip
+    mark.insert(0, title)
+    if cell is not None:
+        mark.set("data-cell", cell)

@@ -1,15 +1,16 @@
 """Forest plots: the estimate and interval of every trial, in the order of the leaderboard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
 import polars as pl
 
 from benchmark.report.charts import spans
-from benchmark.report.charts.drawing import FAINT, INK, PAPER, QUIET, Chart, Margins, draw, pixels, rows
+from benchmark.report.charts.drawing import CELL, FAINT, INK, PAPER, QUIET, TOOLTIP, Chart, Margins, draw, pixels, rows
 from benchmark.report.charts.names import cell_names
 from benchmark.report.charts.spans import Span
+from benchmark.report.charts.tooltips import counted, estimate, named, with_tooltips
 
 _MARGINS = Margins(top=44, right=10, bottom=22, left=10)
 _CELL = 46  # pixels of a trial
@@ -21,7 +22,10 @@ _LETTERS = 50  # of a name that fit above the intervals
 
 class _Measure(NamedTuple):
     column: str
-    name: str
+    name: str  # in the legend
+    said: str  # in a sentence
+    digits: int
+    counted: str  # the column with the number of images
     colour: str
     shape: str
 
@@ -30,22 +34,35 @@ class _Measure(NamedTuple):
         """The column of the value by chance, which not every leaderboard has."""
         return f"{self.column}_null"
 
+    def says(self, row: Mapping[str, Any]) -> str:
+        """An estimate in words: value, low, high, null and n."""
+        chance = "" if row["null"] is None else f"; {row['null']:.{self.digits}f} on other patients' vessels"
+        found = estimate(row["value"], row["low"], row["high"], self.digits)
+        return f"{self.said} {found}{chance}{counted(row['n'])}"
+
 
 class _Scale(NamedTuple):
     span: Span
     reference: float
     meaning: str
 
+    @property
+    def says(self) -> str:
+        return f"{self.reference} is {self.meaning}"
 
-_AUC = [_Measure("auc", "AUC", "var(--prediction)", "square")]
+
+_AUC = [_Measure("auc", "AUC", "AUC", 3, "n_images", "var(--prediction)", "square")]
 _REGIONS = {"vessel": "diamond", "artery": "circle", "vein": "square"}
+_RATIO_TITLES = {"": "Ratio to everything that is not vessel", "_fov": "Ratio inside the field of view"}
 _RATIOS = {
     suffix: [
-        _Measure(f"{region}_ratio{suffix}", region, f"var(--{region})", shape) for region, shape in _REGIONS.items()
+        _Measure(
+            f"{region}_ratio{suffix}", region, f"{region} {title.lower()}", 2, "n_ratio", f"var(--{region})", shape
+        )
+        for region, shape in _REGIONS.items()
     ]
-    for suffix in ("", "_fov")
+    for suffix, title in _RATIO_TITLES.items()
 }
-_RATIO_TITLES = {"": "Ratio to everything that is not vessel", "_fov": "Ratio inside the field of view"}
 
 
 def auc_forest(leaderboard: pl.DataFrame, along: pl.DataFrame | None = None) -> Chart | None:
@@ -71,9 +88,9 @@ def ratio_forest(leaderboard: pl.DataFrame, suffix: str = "") -> Chart | None:
 
 
 def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str, scale: _Scale) -> Chart | None:
-    named = leaderboard.with_columns(cell=pl.Series(cell_names(leaderboard, _LETTERS), dtype=pl.String))
+    called = named(leaderboard).with_columns(cell=pl.Series(cell_names(leaderboard, _LETTERS), dtype=pl.String))
     columns = [measure.column for measure in measures]
-    cells = named.fill_nan(None).filter(pl.any_horizontal(pl.col(columns).is_not_null())).with_row_index("place")
+    cells = called.fill_nan(None).filter(pl.any_horizontal(pl.col(columns).is_not_null())).with_row_index("place")
     if cells.is_empty():
         return None
     span, height = scale.span, cells.height * _CELL
@@ -81,9 +98,13 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
     shown = estimates.filter(pl.col("value").is_between(span.low, span.high))
     intervals = estimates.filter(pl.col("high") >= span.low, pl.col("low") <= span.high)
     intervals = intervals.with_columns(pl.col("low", "high").clip(span.low, span.high))
-    labels = cells.select("cell", y=pl.col("place") * _CELL + _NAME)
+    first = estimates.unique(CELL, keep="first", maintain_order=True).select(CELL, TOOLTIP)
+    labels = cells.select(CELL, "cell", y=pl.col("place") * _CELL + _NAME).join(first, on=CELL, maintain_order="left")
     chance = estimates.filter(pl.col("null").is_between(span.low, span.high)).select(
-        "measure", "null", y=pl.col("y") - _TICK / 2, y2=pl.col("y") + _TICK / 2
+        CELL, TOOLTIP, "null", y=pl.col("y") - _TICK / 2, y2=pl.col("y") + _TICK / 2
+    )
+    references = with_tooltips(_references(estimates, height), lambda _: scale.says).with_columns(
+        reference=pl.lit(scale.reference, pl.Float64)
     )
 
     channels, y = _channels(measures), pixels(alt.Y, "y", height)
@@ -91,7 +112,7 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
         rows(intervals)
         .mark_rule(strokeWidth=3, opacity=FAINT)
         .encode(x=span.along(alt.X, "low", orient="top"), x2="high:Q", y=y, color=channels["color"]),
-        rows(_references(estimates, height).with_columns(reference=pl.lit(scale.reference, pl.Float64)))
+        rows(references)
         .mark_rule(strokeDash=[2, 2], color=QUIET)
         .encode(x=span.along(alt.X, "reference", orient="bottom", grid=False), y=y, y2="y2:Q"),
         rows(chance).mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("null:Q", axis=None), y=y, y2="y2:Q"),
@@ -109,7 +130,7 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
     ]
     ranked = cells.drop_nulls(columns[0]).sort(columns[0], descending=True)["cell"]
     extremes = f" Highest {measures[0].name}: {ranked[0]}; lowest: {ranked[-1]}." if len(ranked) > 1 else ""
-    dashed = f"the dashed line at {scale.reference} is {scale.meaning}"
+    dashed = f"the dashed line at {scale.says}"
     if len(chance):
         dashed += f", the vertical tick on a {measures[0].name} line is the ratio on other patients' vessels"
     trials = f"{cells.height} {'trial' if cells.height == 1 else 'trials'}"
@@ -118,26 +139,32 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
 
 
 def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure]) -> pl.DataFrame:
-    """One row per estimate: measure, value, low, high, null (by chance), and y in pixels."""
-    return pl.concat(
-        cells.select(
+    """One row per estimate: `CELL`, measure, value, low, high, null (by chance), y in pixels, and `TOOLTIP`."""
+    parts = []
+    for line, measure in enumerate(measures):
+        part = cells.select(
+            CELL,
             measure=pl.lit(measure.name),
             value=measure.column,
             low=f"{measure.column}_low",
             high=f"{measure.column}_high",
             null=measure.by_chance if measure.by_chance in cells.columns else pl.lit(None, pl.Float64),
+            n=measure.counted if measure.counted in cells.columns else pl.lit(None, pl.Int64),
             y=pl.col("place") * _CELL + _FIRST + _NEXT * line,
         )
-        for line, measure in enumerate(measures)
-    ).drop_nulls("value")
+        parts.append(with_tooltips(part.drop_nulls("value"), measure.says))
+    return pl.concat(parts)
 
 
 def _references(estimates: pl.DataFrame, height: int) -> pl.DataFrame:
-    """Start and end in pixels of the reference line: it passes every estimate without a value by chance."""
+    """Start and end in pixels of the reference line: it passes every estimate without a value by chance.
+
+    Where some have one, the parts of the line belong to the trials of the others (`CELL`).
+    """
     without = estimates.filter(pl.col("null").is_null())
     if len(without) == len(estimates):
         return pl.DataFrame({"y": [0.0], "y2": [float(height)]})
-    return without.select(y=pl.col("y") - _NEXT / 2, y2=pl.col("y") + _NEXT / 2)
+    return without.select(CELL, y=pl.col("y") - _NEXT / 2, y2=pl.col("y") + _NEXT / 2)
 
 
 def _channels(measures: Sequence[_Measure]) -> dict[str, Any]:

@@ -5,6 +5,12 @@ import unicodedata
 import polars as pl
 
 
+def trial_names(trials: pl.DataFrame) -> pl.Series:
+    """Full names "backbone, strategy, seed 0", after the run if there is one: the names of the rows of the tables."""
+    parts = [*(["run"] if "run" in trials.columns else []), "backbone", "strategy"]
+    return trials.select(pl.format(", ".join(["{}"] * len(parts)) + ", seed {}", *parts, "seed")).to_series()
+
+
 def cell_names(cells: pl.DataFrame, letters: int) -> list[str]:
     """Names "backbone, strategy", with the seed if there are several; long backbones are shortened in the middle."""
     several_seeds = cells["seed"].n_unique() > 1

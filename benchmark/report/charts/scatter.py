@@ -1,6 +1,6 @@
 """Scatter plot of AUC and vessel ratio: do trials that predict better look at vessels more?"""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from string import ascii_lowercase
 from typing import Any
 
@@ -9,11 +9,24 @@ import numpy as np
 import polars as pl
 
 from benchmark.report.charts import spans
-from benchmark.report.charts.drawing import FAINT, PAPER, QUIET, WIDTH, Chart, Margins, draw, pixels, rows
+from benchmark.report.charts.drawing import (
+    CELL,
+    FAINT,
+    PAPER,
+    QUIET,
+    TOOLTIP,
+    WIDTH,
+    Chart,
+    Margins,
+    draw,
+    pixels,
+    rows,
+)
 from benchmark.report.charts.labels import RADIUS, place_labels
 from benchmark.report.charts.names import cell_names
 from benchmark.report.charts.spans import Span
 from benchmark.report.charts.styles import Styles
+from benchmark.report.charts.tooltips import counted, estimate, named, with_tooltips
 
 _TOP, _RIGHT, _AXIS, _LEFT = 8, 10, 50, 46  # pixels around the plot
 _SIDE = WIDTH - _LEFT - _RIGHT  # pixels of the plot, width and height
@@ -41,13 +54,19 @@ def scatter(
     Returns:
         None if no trial has both measures.
     """
-    cells = _points(_called(leaderboard, map(str, range(1, len(leaderboard) + 1))), ratio)
+    numbers = map(str, range(1, len(leaderboard) + 1))
+    cells = _points(_called(named(leaderboard), numbers), ratio, lambda row: _says(row, ratio))
     if cells.is_empty():
         return None
     others = cells.clear()
     if published is not None:
         one_seed = published.select(pl.exclude("model"), backbone="model", seed=0)
-        others = _points(_called(one_seed, ascii_lowercase[: len(published)]), ratio)
+        no_trial = one_seed.with_columns(pl.lit(None, pl.String).alias(CELL))
+        others = _points(
+            _called(no_trial, ascii_lowercase[: len(published)]),
+            ratio,
+            lambda row: f"{row['name']} of the published study: {_says(row, ratio)}",
+        )
     every = pl.concat([cells, others])
     across = spans.linear([0.5, *_bounds(every, "x")], step=0.05)
     up = spans.of_ratios(_bounds(every, "y"))
@@ -82,8 +101,12 @@ def _measured(
         ]
 
     return [
-        rows(pl.DataFrame({"x": [0.5]})).mark_rule(strokeDash=[2, 2], color=QUIET).encode(x=x),
-        rows(pl.DataFrame({"y": [1.0]})).mark_rule(strokeDash=[2, 2], color=QUIET).encode(y=y),
+        rows(pl.DataFrame({"x": [0.5], TOOLTIP: "AUC 0.5 is chance"}))
+        .mark_rule(strokeDash=[2, 2], color=QUIET)
+        .encode(x=x),
+        rows(pl.DataFrame({"y": [1.0], TOOLTIP: "ratio 1 is no preference"}))
+        .mark_rule(strokeDash=[2, 2], color=QUIET)
+        .encode(y=y),
         *bars(others, alt.value(QUIET)),
         *bars(cells, channels["color"]),
         rows(others).mark_point(color=QUIET, **_HOLLOW).encode(x=x, y=y, shape=channels["shape"]),
@@ -103,7 +126,9 @@ def _written(
     ]
     if others.is_empty():
         return layers
-    heading = pl.DataFrame({"left": 0, "top": _SIDE + _AXIS + _KEY_ROW * len(cells), "name": _PUBLISHED})
+    heading = pl.DataFrame(
+        {"left": 0, "top": _SIDE + _AXIS + _KEY_ROW * len(cells), "name": _PUBLISHED, TOOLTIP: _PUBLISHED}
+    )
     hollow = {"shape": channels["shape"], "color": alt.value(QUIET)}
     return [
         *layers,
@@ -116,7 +141,7 @@ def _written(
 def _key(points: pl.DataFrame, above: int, mark: dict[str, Any], look: dict[str, Any]) -> list[alt.Chart]:
     """One line of the key per point, after `above` other lines: its label and mark as in the plot, and its name."""
     top = _SIDE + _AXIS + _KEY_ROW * (above + pl.int_range(pl.len()))
-    lines = rows(points.select("label", "strategy", "name", left=0, top=top))
+    lines = rows(points.select("label", "strategy", "name", CELL, TOOLTIP, left=0, top=top))
     return [
         lines.mark_text(align="right", dx=-18).encode(**_AT, text="label:N"),
         lines.mark_point(xOffset=-9, **mark).encode(**_AT, **look),
@@ -137,6 +162,7 @@ def _labels(points: pl.DataFrame, across: Span, up: Span) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "label": labels,
+            **points.select(CELL, TOOLTIP).to_dict(),
             **dict(zip(("left", "top"), places.T, strict=True)),
             **dict(zip(("point_left", "point_top"), ends.T, strict=True)),
         }
@@ -149,14 +175,23 @@ def _called(frame: pl.DataFrame, labels: Iterable[str]) -> pl.DataFrame:
     return frame.with_columns(name=names, label=pl.Series(list(labels), dtype=pl.String))
 
 
-def _points(frame: pl.DataFrame, ratio: str) -> pl.DataFrame:
-    """The rows with both measures, as columns x and y with their bounds."""
+def _says(row: Mapping[str, Any], ratio: str) -> str:
+    auc, found = (
+        estimate(row[axis], row[f"{axis}_low"], row[f"{axis}_high"], digits) for axis, digits in (("x", 3), ("y", 2))
+    )
+    return f"AUC {auc}, {_CALLED[ratio]} {found}{counted(row['n'])}"
+
+
+def _points(frame: pl.DataFrame, ratio: str, says: Callable[[Mapping[str, Any]], str]) -> pl.DataFrame:
+    """The rows with both measures, as columns x and y with their bounds, and with what `says` makes of them."""
     called = [
         pl.col(f"{measure}{end}").alias(f"{axis}{end}")
         for axis, measure in (("x", "auc"), ("y", ratio))
         for end in ("", "_low", "_high")
     ]
-    return frame.fill_nan(None).drop_nulls(["auc", ratio]).select("label", "name", "strategy", *called)
+    n = pl.col("n_ratio") if "n_ratio" in frame.columns else pl.lit(None, pl.Int64)
+    points = frame.fill_nan(None).drop_nulls(["auc", ratio])
+    return with_tooltips(points.select(CELL, "label", "name", "strategy", *called, n.alias("n")), says)
 
 
 def _on_scale(points: pl.DataFrame, up: Span) -> pl.DataFrame:

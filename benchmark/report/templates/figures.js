@@ -42,12 +42,8 @@
     link.click();
   };
 
-  const called = (figure) => {
-    if (!figure.matches(".chart")) return figure.querySelector("img").alt;
-    const heading = figure.closest(".charts").previousElementSibling?.previousElementSibling?.querySelector("h3");
-    return [heading?.textContent, figure.querySelector("figcaption").textContent].filter(Boolean).join(", ");
-  };
-  for (const figure of document.querySelectorAll("figure:has(svg, img)")) {
+  const called = (figure) => figure.dataset.title ?? figure.querySelector("img").alt;
+  for (const figure of document.querySelectorAll("figure.chart, figure:has(> img)")) {
     const tools = document.createElement("div"), picture = figure.querySelector("svg, img");
     tools.className = "tools";
     tools.append(button("Enlarge", `Enlarge ${called(figure)}`, () => enlarge(figure)));

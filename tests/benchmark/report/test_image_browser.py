@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmark.report.image_browser import Column, grid_levels, write_data, write_pictures
 from xai.gradcam import saliency_maps
-from xai.panels import ARTERY_COLOUR, VEIN_COLOUR, colours
+from xai.panels import ARTERY_COLOUR, LINE_COLOUR, VEIN_COLOUR, colours
 
 
 @pytest.mark.parametrize("scaling", ["minmax", "raw"])
@@ -46,13 +46,15 @@ def test_pictures_are_the_images_and_the_masks_in_their_colours(tmp_path):
     images[2] = 90
     regions = np.zeros((2, 4, 8, 8), np.uint8)
     regions[0, 0, 1], regions[0, 1, :, 5] = 255, 200
+    regions[0, 3, 2:7, 1:] = 255
     write_pictures(tmp_path, images, np.array([2, 0]), regions, np.array([True, False]))
     assert sorted(file.name for file in (tmp_path / "images").iterdir()) == ["000000.jpg", "000001.jpg"]
     assert [file.name for file in (tmp_path / "masks").iterdir()] == ["000000.png"], "the second has no masks"
     shown = np.asarray(Image.open(tmp_path / "masks" / "000000.png").convert("RGBA"))
     assert tuple(shown[1, 0]) == (*ARTERY_COLOUR, 255)
     assert tuple(shown[3, 5]) == (*VEIN_COLOUR, 255)
-    assert shown[3, 0, 3] == 0, "elsewhere the image shows"
+    assert tuple(shown[6, 2]) == tuple(shown[4, 1]) == (*LINE_COLOUR, 255), "the edge of the field of view"
+    assert shown[3, 0, 3] == shown[4, 3, 3] == 0, "elsewhere the image shows"
     for name, value in (("000000", 90), ("000001", 200)):
         assert np.abs(np.asarray(Image.open(tmp_path / "images" / f"{name}.jpg")).astype(int) - value).max() <= 2
 

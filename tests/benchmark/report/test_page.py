@@ -321,9 +321,21 @@ def test_conventions_are_changed_one_at_a_time(page: Element) -> None:
     }
 
 
+def names_of(content: PageContent) -> list[str]:
+    return [
+        "{backbone}, {strategy}, seed {seed}".format(**row)
+        for row in content.board.trials.filter(status="ok").to_dicts()
+    ]
+
+
 def test_other_regions_are_columns(page: Element, content: PageContent) -> None:
     assert heads(page, "table-regions")[2:] == ["Ring", "Superior nasal"]
     assert shown(page, "table-regions") == ["2.20 2.10–2.30", "2.30 2.20–2.40"]
+    (glyphs,) = having(page, "class", "glyphs")
+    assert [figure.get("data-cell") for figure in glyphs] == names_of(content), "one per trial, as on the leaderboard"
+    for figure in glyphs:
+        (shape,) = [shape for shape in figure.iter("path") if shape.get("fill-opacity")]
+        assert float(shape.get("fill-opacity", "")) == pytest.approx(2.3 / 2.5, abs=0.001), "the scale ends at 2.5"
     without = changed(content, ratios=content.board.ratios.clear())
     assert not having(without, "id", "table-regions")
     assert not having(without, "id", "table-conventions")
@@ -568,6 +580,17 @@ def test_examples_are_embedded_with_their_description(page: Element, content: Pa
     assert not having(changed(content, examples={}), "id", "examples")
 
 
+def test_every_map_has_a_scale(content: PageContent) -> None:
+    page = changed(content, tops={"openclip-tiny-lora-s0": 0.4321})
+    scales = [
+        text(figure.find("span"))  # type: ignore[arg-type]
+        for line in having(page, "class", "maps")
+        for figure in line.iter("figure")
+        if figure.find("img") is not None
+    ]
+    assert scales == ["00.43", "0highest"], "of the map whose highest value is known, and of the other"
+
+
 def test_the_mean_image_is_shown_where_there_is_one(content: PageContent, tmp_path: Path) -> None:
     image = tmp_path / "mean.jpg"
     Image.new("RGB", (8, 8)).save(image)
@@ -670,11 +693,17 @@ def test_every_table_can_be_downloaded_from_the_page_alone(page: Element, conten
     inside = {link.get("download"): link.get("href", "") for link in page.iter("a") if link.get("download")}
     assert content.planted is not None
     tables = {"leaderboard": content.board.trials, **content.board.tables(), "planted": content.planted.trials}
-    assert list(inside) == [f"{name}.csv" for name in tables]
-    for (file, address), table in zip(inside.items(), tables.values(), strict=True):
-        kind, encoded = address.split(",")
-        assert kind == "data:text/csv;base64", file
-        assert base64.b64decode(encoded).decode() == table.write_csv(), file
+    assert [name for name in inside if name.endswith(".csv")] == [f"{name}.csv" for name in tables]
+    for name, table in tables.items():
+        kind, encoded = inside[f"{name}.csv"].split(",")
+        assert kind == "data:text/csv;base64", name
+        assert base64.b64decode(encoded).decode() == table.write_csv(), name
+
+
+def test_every_chart_is_saved_under_a_name_of_its_own(page: Element) -> None:
+    titles = [chart.get("data-title", "") for chart in having(page, "class", "chart")]
+    assert len(set(titles)) == len(titles) > 0
+    assert "ROC curves, dinov2-tiny" in titles
 
 
 def test_links_lead_to_a_section_or_to_a_file_of_the_run(page: Element) -> None:

@@ -124,6 +124,8 @@ def test_figures_are_chosen_by_rank_from_different_patients_and_listed(run_with)
             assert figure.size[0] > 900
     with Image.open(folder_of(run).mean_cam) as picture:
         assert picture.size == (224, 224)
+    tops = listed.select("group", "top").rows()
+    assert [group for group, top in tops if top is not None] == ["mean"], "only the mean map has a scale of its own"
 
 
 def test_no_examples_when_none_are_asked_for(run_with):

@@ -67,7 +67,12 @@ def drawn(chart: Chart, tag: str, **attributes: str) -> list[tuple[float, float,
 
 
 def texts(chart: Chart) -> list[str]:
-    return ["".join(element.itertext()) for _, _, element in drawn(chart, "text")]
+    return [written(element) for _, _, element in drawn(chart, "text")]
+
+
+def written(element: Element) -> str:
+    """What a text shows: not its tooltip."""
+    return (element.text or "") + "".join("".join(part.itertext()) for part in element if part.tag != SVG + "title")
 
 
 def _placed(element: Element, x: float, y: float) -> Iterator[tuple[float, float, Element]]:

@@ -9,12 +9,21 @@ import pytest
 from benchmark.analysis.curves import TREAT_ALL
 from benchmark.report.charts.curve_panels import benefit_gained, calibration_curves, decision_curves, roc_curves
 from benchmark.report.charts.drawing import Chart
-from tests.benchmark.report.charts.frames import ATTACK, CURVES_SCHEMA, STRATEGIES, curve, drawn, texts
+from tests.benchmark.report.charts.frames import (
+    ATTACK,
+    CURVES_SCHEMA,
+    STRATEGIES,
+    cell,
+    curve,
+    drawn,
+    leaderboard,
+    texts,
+)
 
 ROC = [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]
 BINS = [(0.1, 0.2, 0.1, 0.3), (0.5, 0.4, 0.2, 0.6), (0.8, 0.9, 0.7, 1.0)]
 BENEFIT = [(0.1, 0.3), (0.2, 0.2), (0.3, 0.1), (0.4, -0.05), (0.5, 0.0), (0.6, 0.0)]
-KINDS: dict[str, tuple[Callable[[pl.DataFrame], list[Chart]], list[tuple[float, ...]]]] = {
+KINDS: dict[str, tuple[Callable[..., list[Chart]], list[tuple[float, ...]]]] = {
     "roc": (roc_curves, [*ROC]),
     "calibration": (calibration_curves, [*BINS]),
     "decision": (decision_curves, [*BENEFIT]),
@@ -49,6 +58,18 @@ def test_one_panel_per_backbone_in_the_order_of_the_frame(kind: str) -> None:
     assert [chart.title for chart in charts] == ["retfound", "dinov2"]
     assert all(f" {chart.title}: " in chart.alt and "classifier_only, partial, lora" in chart.alt for chart in charts)
     assert set(STRATEGIES) <= set(texts(charts[0]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_panels_have_the_order_of_the_leaderboard(kind: str) -> None:
+    draw_all, _ = KINDS[kind]
+    cells = [cell(backbone, strategy, auc=0.7) for backbone in ("dinov2", "retfound") for strategy in STRATEGIES]
+    ranked = leaderboard(*cells).with_columns(n_images=40)
+    assert [chart.title for chart in draw_all(grid(kind, ("retfound", "dinov2", "other")), ranked)] == [
+        "dinov2",
+        "retfound",
+        "other",
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,14 +162,14 @@ def test_decision_curves_are_compared_with_treating_all_and_none() -> None:
     (chart,) = decision_curves(pl.concat([model, everyone]))
     assert {"treat all", "treat none"} <= set(texts(chart))
     assert chart.alt.endswith("net benefit of classifier_only, compared with treat all and treat none.")
-    # The axes run from 0 to 0.4, where the model treats none, and from -0.09 to 0.3.
+    # The axes run from 0 to 0.4, where the model treats none, and from -0.1 to 0.3: at least as far as -0.09.
     references = sorted(vertices(chart, "var(--quiet)"), key=len)
-    nothing = 264 * 0.09 / 0.39
+    nothing = 264 * 0.1 / 0.4
     assert [len(line) for line in references] == [2, 4]
     assert references[1][-1] == (264, 0)  # the end of the axis, far above the -5
     assert np.array(references[0]) == pytest.approx(np.array([(0, nothing), (264, nothing)]), abs=0.01)
     (line,) = vertices(chart, FIRST)
-    expected = np.array(BENEFIT[:4]) * (264 / 0.4, 264 / 0.39) + (0, nothing)
+    expected = np.array(BENEFIT[:4]) * (264 / 0.4, 264 / 0.4) + (0, nothing)
     assert np.array(line) == pytest.approx(expected, abs=0.01)
     (alone,) = decision_curves(model)
     assert "treat all" not in texts(alone)
@@ -161,7 +182,7 @@ def test_a_line_that_falls_below_the_axis_stays_whole_and_comes_back() -> None:
     (line,) = vertices(chart, FIRST)
     assert [x for x, _ in line] == pytest.approx([264 * x / 0.5 for x, _ in points], abs=0.01)
     assert [y for _, y in line[1:3]] == [0, 0]
-    assert line[3][1] == pytest.approx(264 * 0.19 / 0.39, abs=0.01)
+    assert line[3][1] == pytest.approx(264 * 0.2 / 0.4, abs=0.01)
     *_, treat_all = sorted(vertices(chart, "var(--quiet)"), key=len)
     assert [y for _, y in treat_all].count(0) == 1, "treating all never comes back, and ends there"
 
@@ -183,7 +204,7 @@ def test_references_are_thinner_and_paler_than_any_strategy_and_broken() -> None
 def test_models_that_never_act_have_decision_curves_too() -> None:
     (chart,) = decision_curves(curve("decision", [(0.1, 0.0), (0.9, 0.0)], "dinov2", "lora"))
     ((first, last),) = vertices(chart, "var(--series-3)")
-    assert first[1] == last[1] == pytest.approx(264 * 0.3 / 1.3, abs=0.01)
+    assert first[1] == last[1] == pytest.approx(264 * 0.4 / 1.4, abs=0.01)
 
 
 GAINED_TO_NONE = [(0.1, 0.3, 0.2, 0.4), (0.3, 0.1, 0.05, 0.15), (0.5, 0.02, -0.04, 0.08)]

@@ -4,13 +4,14 @@ import altair as alt
 import polars as pl
 import pytest
 
-from benchmark.report.charts.drawing import WIDTH, Chart, Margins, draw, pixels, rows
+from benchmark.report.charts.drawing import CELL, TOOLTIP, WIDTH, Chart, Margins, draw, pixels, rows
 from tests.benchmark.report.charts.frames import ATTACK, SVG, drawn
 
 
 @pytest.fixture(scope="module")
 def chart() -> Chart:
     frame = pl.DataFrame({"x": [10.0, 30.0, None, float("nan")], "name": [ATTACK, "b", "c", "d"]})
+    frame = frame.with_columns(pl.col("name").alias(TOOLTIP), pl.col("name").alias(CELL))
     at = {"x": pixels(alt.X, "x", 300), "y": alt.value(5)}
     layers = [
         rows(frame.drop_nulls()).mark_text(stroke="var(--paper)").encode(**at, text="name:N"),
@@ -37,7 +38,7 @@ def test_nothing_can_collide_load_run_or_be_read_aloud(chart: Chart) -> None:
     assert not {
         name for name in inner if name in {"id", "class", "role", "style", "href"} or name.startswith(("aria", "on"))
     }
-    assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {"svg", "g", "path", "line", "text"}
+    assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {"svg", "g", "path", "line", "text", "title"}
 
 
 def test_colours_and_font_are_the_page_s(chart: Chart) -> None:

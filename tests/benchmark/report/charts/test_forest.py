@@ -5,7 +5,7 @@ import pytest
 
 from benchmark.report.charts.drawing import WIDTH, Chart
 from benchmark.report.charts.forest import auc_forest, ratio_forest
-from tests.benchmark.report.charts.frames import ATTACK, STRATEGIES, cell, drawn, failed, leaderboard, texts
+from tests.benchmark.report.charts.frames import ATTACK, STRATEGIES, cell, drawn, failed, leaderboard, texts, written
 
 LEFT, RIGHT = 10, WIDTH - 10  # of the plot
 CELLS = leaderboard(
@@ -30,9 +30,7 @@ def intervals(chart: Chart, colour: str) -> list[tuple[float, float]]:
 
 
 def test_cells_come_in_the_order_of_the_leaderboard() -> None:
-    names = [
-        (y, "".join(text.itertext())) for _, y, text in drawn(made(auc_forest(CELLS)), "text", stroke="var(--paper)")
-    ]
+    names = [(y, written(text)) for _, y, text in drawn(made(auc_forest(CELLS)), "text", stroke="var(--paper)")]
     assert [name for _, name in names] == ["dinov2, lora", "retfound, full", "dinov2, partial"]
     assert names == sorted(names, key=lambda name: name[0])
 

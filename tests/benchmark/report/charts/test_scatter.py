@@ -4,7 +4,7 @@ import pytest
 from benchmark.analysis import published as reference
 from benchmark.report.charts.drawing import Chart
 from benchmark.report.charts.scatter import scatter
-from tests.benchmark.report.charts.frames import ATTACK, cell, drawn, failed, leaderboard, texts
+from tests.benchmark.report.charts.frames import ATTACK, cell, drawn, failed, leaderboard, texts, written
 
 SIDE, LEFT, TOP = 264, 46, 8  # of the plot, in pixels
 CELLS = leaderboard(
@@ -43,7 +43,7 @@ def test_points_lie_at_auc_and_ratio_with_both_intervals() -> None:
 
 def key(chart: Chart) -> list[tuple[str, str]]:
     """The lines of the key from top to bottom: label in the plot and name."""
-    below = [(x, round(y), "".join(text.itertext())) for x, y, text in drawn(chart, "text") if y > TOP + SIDE + 40]
+    below = [(x, round(y), written(text)) for x, y, text in drawn(chart, "text") if y > TOP + SIDE + 40]
     names, labels = ({y: text for x, y, text in below if x == at} for at in (LEFT, LEFT - 18))
     return [(labels.get(y, ""), names[y]) for y in sorted(names)]
 
