@@ -149,7 +149,6 @@ class Reporter:
                 stage,
                 console=self.console,
                 transient=True,
-                auto_refresh=self.live,
                 redirect_stdout=False,  # what other code prints still goes to the log
                 redirect_stderr=False,
             )

@@ -389,14 +389,19 @@ class Tracking(_Section):
         mlflow: address of an MLflow tracking server, as in http://127.0.0.1:5000; needs the package mlflow-skinny.
     """
 
-    mlflow: str | None = Field(None, pattern="^https?://[^/]")
+    mlflow: str | None = None
 
     @field_validator("mlflow")
     @classmethod
-    def _without_password(cls, address: str | None) -> str | None:
-        if address is not None and urlsplit(address).username is not None:  # study.yaml and the page show the address
+    def _address(cls, address: str | None) -> str | None:
+        if address is None:
+            return None
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{address!r} is not the address of a server: write http://HOST:PORT")
+        if parts.username is not None:  # study.yaml and the page show the address
             raise ValueError(
-                "give the name and the password as the variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+                "give the name and the password in the variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
         return address
 
