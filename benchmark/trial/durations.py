@@ -1,7 +1,7 @@
 """How long each stage of a run takes, roughly: only the proportions matter, because the display corrects them.
 
-Work on models follows from their blocks (`benchmark.trial.costs`). Other work has a constant time per image, measured
-on one core with the demo's images.
+Work on models follows from their blocks (`benchmark.trial.costs`). For other work, the constants below are
+guesses of the right order of magnitude, not measurements.
 """
 
 from collections.abc import Mapping
