@@ -87,7 +87,6 @@ def test_help_names_the_commands():
         assert result.exit_code == 0
         assert "doctor" in result.output
         assert "--vessel-weights" in result.output
-    assert "--resume" not in result.output
     assert "--dry-run" not in result.output
 
 

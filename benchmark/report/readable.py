@@ -25,8 +25,11 @@ def readable_bytes(count: float) -> str:
 
 def measured_seconds(seconds: float) -> str:
     """A measured time: "12.3 s", from a minute on "8:33" or "1:02:05"."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
+    return f"{seconds:.1f} s" if seconds < 59.95 else clock_time(seconds)
+
+
+def clock_time(seconds: float) -> str:
+    """A time as a clock shows it: "0:12", "8:33" or "1:02:05"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -24,6 +24,7 @@ def run_trials(
     on_report: Callable[[str, dict[str, Any]], None],
     on_end: Callable[[str, str | None], None],
     scheduler: TrialScheduler | None = None,
+    on_start: Callable[[str], None] = lambda name: None,
     on_wait: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Run `work(name, report)` for every name, as many at a time as the cluster can hold, roughly in this order.
@@ -33,6 +34,7 @@ def run_trials(
         storage: where Ray Tune keeps its files.
         on_end: called with the name of each trial that ends, and the last line of its error if it failed.
         scheduler: may end trials early, which is not a failure; None lets each trial run to its end.
+        on_start: called with the name of each trial that starts.
         on_wait: receives a line if no trial runs and the cause is known.
 
     Raises:
@@ -43,7 +45,7 @@ def run_trials(
     def trial(config: dict[str, Any]) -> None:
         work(config["name"], tune.report)
 
-    listener = _Listener(on_report, on_end, watch(cpus, gpus or 0, on_wait, must_run=True))
+    listener = _Listener(on_start, on_report, on_end, watch(cpus, gpus or 0, on_wait, must_run=True))
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": cpus, "gpu": gpus or 0}),
         param_space={"name": tune.grid_search(list(names))},
@@ -97,10 +99,12 @@ class GroupedASHA(FIFOScheduler):
 class _Listener(tune.Callback):
     def __init__(
         self,
+        on_start: Callable[[str], None],
         on_report: Callable[[str, dict[str, Any]], None],
         on_end: Callable[[str, str | None], None],
         watch: Watch,
     ) -> None:
+        self.on_start = on_start
         self.on_report = on_report
         self.on_end = on_end
         self.watch = watch
@@ -120,6 +124,9 @@ class _Listener(tune.Callback):
             self.watch.came()
         elif verdict := self.watch.look():
             raise UserError(verdict)
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.on_start(trial.config["name"])
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
         self.on_report(trial.config["name"], result)

@@ -43,10 +43,11 @@ def control(run: Run) -> None:
             waiting = [(trial, name) for trial, name in waiting if not CONTROLS[name].needs_erased]
     units = [{"unit": unit} for unit in range(len(waiting))]
     options = {"study": run.study, "directory": run.directory, "units": waiting}
-    with run.reporter.stage("control", len(units), "controls") as stage:
+    seconds = [run.durations.controls.get((trial.name, name), 1.0) for trial, name in waiting]
+    with run.reporter.stage("control", len(units), "controls", run.at_once(sum(seconds), len(units))) as stage:
         for result in stream(units, [run.batched(ControlWorker, options)], batch_size=1, on_wait=stage.note):
             trial, name = waiting[int(result["unit"])]
-            stage.advance()
+            stage.advance(1, run.at_once(seconds[int(result["unit"])], len(units)))
             stage.say(f"{trial.name}: {CONTROLS[name].title}")
             if result["error"]:
                 _fail(run, trial, name, str(result["error"]))

@@ -52,13 +52,19 @@ def embed(run: Run) -> None:
         "test_blocks": [missing.test[choice.name] for choice in wanted],
     }
     writer = _Writer(run.directory, missing, entry, plan_rows(images, test))
-    with run.reporter.stage("embed", sum(len(unit["rows"]) for unit in units), "views") as stage:
+    each = [run.durations.views.get(choice.name, 1.0) for choice in wanted]  # seconds per view
+    seconds = sum(len(unit["rows"]) * each[unit["backbone"]] for unit in units)
+    with run.reporter.stage(
+        "embed", sum(len(unit["rows"]) for unit in units), "views", run.at_once(seconds, len(units))
+    ) as stage:
         for result in stream(units, [run.batched(EmbedWorker, options)], batch_size=1, on_wait=stage.note):
-            name = wanted[int(result["backbone"])].name
+            backbone = int(result["backbone"])
+            name = wanted[backbone].name
             written = writer.write(name, result)
             if written:
                 stage.say(name)
-                stage.advance(written / len(missing.blocks(name) if result["test"] else missing.every[name]))
+                views = written / len(missing.blocks(name) if result["test"] else missing.every[name])
+                stage.advance(views, run.at_once(views * each[backbone], len(units)))
 
     # 3. Complete the files, and note what failed.
     writer.finish()

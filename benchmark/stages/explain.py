@@ -49,12 +49,19 @@ def explain(run: Run) -> None:
     columns = measure_names(run.study.explain.scaling, eyes is not None, run.directory.disc.is_file())
     measures = {index: np.full((len(test), len(columns)), np.nan) for index in range(len(waiting))}
     left = dict.fromkeys(measures, len(test))
-    with run.reporter.stage("explain", len(waiting) * len(test), "maps") as stage:
+    seconds = [run.durations.maps.get(trial.name, 1.0) for trial in waiting]
+    with run.reporter.stage(
+        "explain", len(waiting) * len(test), "maps", run.at_once(sum(seconds), len(waiting))
+    ) as stage:
         for result in stream(units, [run.batched(ExplainWorker, options)], batch_size=1, on_wait=stage.note):
             index, positions = int(result["trial"]), result["positions"]
             trial = waiting[index]
-            stage.advance(len(positions))
-            stage.say(trial.name)
+            stage.advance(len(positions), run.at_once(seconds[index] * len(positions) / len(test), len(waiting)))
+            left[index] -= len(positions)
+            if left[index]:
+                stage.show(trial.name, f"{len(test) - left[index]}/{len(test)} maps")
+            else:
+                stage.drop(trial.name)
             if result["error"]:
                 if not run.directory.trial(trial).has_failed:  # reported once, even if several batches fail
                     run.fail(trial, f"explain: {result['error']}")
@@ -62,7 +69,6 @@ def explain(run: Run) -> None:
             cams.setdefault(index, np.zeros((len(test), *result["grid"]), np.float32))
             cams[index][positions] = result["cams"].reshape(-1, *result["grid"])
             measures[index][positions] = result["measures"]
-            left[index] -= len(positions)
             if left[index] == 0:
                 table = pl.DataFrame(measures.pop(index), schema=columns).fill_nan(None)
                 _finish(run, trial, test, cams.pop(index), table)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from benchmark.analysis.leaderboard import Leaderboard
 from benchmark.errors import UserError
 from benchmark.report.progress import Reporter, screen_apart_from
+from benchmark.report.tracking import require_tracking
 from benchmark.scheduling.cluster import Cluster, connect
 from benchmark.stages.control import control
 from benchmark.stages.embed import embed
@@ -23,8 +24,12 @@ from benchmark.stages.weights import weights
 from benchmark.storage.rundir import RunDirectory
 from benchmark.storage.start import end_in_order, started
 from benchmark.study.cohort import open_cohort
-from benchmark.study.config import Resources, Study
+from benchmark.study.config import Cohort, Resources, Study
+from benchmark.study.manifest import SPLITS
+from benchmark.study.splits import of_split
 from benchmark.study.trials import Trial, joined, trials_of
+from benchmark.trial.costs import cached_blocks
+from benchmark.trial.durations import Durations, durations
 
 
 def run_study(
@@ -46,12 +51,14 @@ def run_study(
     """
     # Report what is missing or faulty before anything is started or written.
     source = open_vessels(study)
-    remarks = []
+    require_tracking(study)
+    remarks, sizes = [], expected_sizes(study.cohort)
     if study.cohort.manifest is not None:
         cohort = open_cohort(study, study.cohort.manifest)
         cohort.refuse_conflicts()
         require_own_masks(source, cohort.images)
         remarks = cohort.remarks()
+        sizes = {split: of_split(cohort.images, split).height for split in SPLITS}
     directory = RunDirectory(out)
     with (
         started(directory, study.dump(), resume),
@@ -76,6 +83,9 @@ def run_study(
         study = _with_gpus(study, connected)
         names = [stage.__name__ for stage in (*stages, report)]
         run = Run(study, directory, connected, Reporter(console, names))
+        with console.status("Estimating"):
+            planned = _durations(run, sizes)
+        run = replace(run, durations=planned, reporter=Reporter(console, names, planned.stages))
         for stage in stages:
             stage(run)
         chosen = reported(whole, study, directory)
@@ -91,6 +101,24 @@ def reported(whole: Study, study: Study, directory: RunDirectory) -> list[Trial]
     return [
         trial for trial, folder in folders.items() if trial.name in named or folder.is_explained or folder.has_failed
     ]
+
+
+def expected_sizes(cohort: Cohort) -> dict[str, int]:
+    """The number of images in each split, about, before they are drawn."""
+    images = 2 * (cohort.synthetic.patients if cohort.synthetic else 0)
+    return {split: round(images * getattr(cohort.shares, split)) for split in SPLITS}
+
+
+def _durations(run: Run, sizes: dict[str, int]) -> Durations:
+    cached = cached_blocks(run.study, sizes, run.directory.path)
+    return durations(
+        run.study,
+        run.all_trials(),
+        sizes,
+        cached,
+        cpus=run.cluster.cpus,
+        at_once=run.actors(),
+    )
 
 
 def unmet(needed: Resources, cluster: Cluster) -> dict[str, str]:

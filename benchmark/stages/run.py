@@ -1,7 +1,7 @@
 """The arguments that every stage shares."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.markup import escape
@@ -13,6 +13,7 @@ from benchmark.scheduling.streaming import Batched, Row
 from benchmark.storage.rundir import RunDirectory, write_text
 from benchmark.study.config import Study
 from benchmark.study.trials import Trial, trials_of
+from benchmark.trial.durations import Durations
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Run:
     cluster: Cluster
     reporter: Reporter
     chosen: Sequence[Trial] | None = None  # instead of all trials of the study
+    durations: Durations = field(default_factory=Durations)
 
     def actors(self, feeding: int = 0) -> int:
         """How many actors fit on the cluster if `feeding` CPUs are left for the tasks that feed them."""
@@ -31,6 +33,10 @@ class Run:
         by_cpu = (self.cluster.cpus - feeding) // needed.cpus
         by_gpu = self.cluster.gpus // needed.gpus if needed.gpus else by_cpu
         return max(1, int(min(by_cpu, by_gpu)))
+
+    def at_once(self, seconds: float, pieces: int) -> float:
+        """Wall seconds of `pieces` of work that together take `seconds`, as many at a time as fit on the cluster."""
+        return seconds / max(1, min(self.actors(), pieces))
 
     def batched(
         self, worker: Callable[..., Callable[[list[Row]], list[Row]]], options: Mapping[str, Any], feeding: int = 0

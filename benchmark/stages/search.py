@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmark.report.forecast import TrainingTime
 from benchmark.scheduling.tuning import GroupedASHA, Report, run_trials
 from benchmark.stages.run import Run
+from benchmark.stages.train import figures, images_per_epoch
 from benchmark.storage.rundir import RunDirectory, write_csv
 from benchmark.study.config import Search, Study
 from benchmark.study.trials import Trial
@@ -62,17 +64,41 @@ def search(run: Run) -> None:
         for rate in sorted(learning_rates(own, settings), key=lambda rate: abs(math.log(rate / own))):
             candidates[f"{trial.cell}-{len(candidates)}"] = Candidate(trial, rate)
     epochs = run.study.training.epochs
-    with run.reporter.stage("search", len(candidates) * epochs, "epochs") as stage:
+    images = images_per_epoch(run.directory)
+    estimates = {name: run.durations.epochs.get(tried.trial.name, 1.0) for name, tried in candidates.items()}
+    share = {name: run.at_once(seconds, len(candidates)) for name, seconds in estimates.items()}  # of the wall time
+    with run.reporter.stage("search", len(candidates) * epochs, "epochs", epochs * sum(share.values())) as stage:
+        time = TrainingTime(
+            {name: tried.trial.cell for name, tried in candidates.items()},
+            estimates,
+            epochs,
+            at_once=max(1, min(run.actors(), len(candidates))),
+            scale=stage.forecast.scale,
+        )
+
+        def line(name: str) -> str:
+            return f"{candidates[name].trial.cell} at {candidates[name].learning_rate:.2g}"
+
+        def finished(name: str, now: int) -> None:
+            parts = now - candidates[name].epochs
+            stage.advance(parts, parts * share[name], time.left)
+
+        def on_start(name: str) -> None:
+            time.start(name)
+            stage.show(line(name), "starts")
 
         def on_report(name: str, result: dict[str, Any]) -> None:
             tried = candidates[name]
-            stage.advance(result["epoch"] - tried.epochs)
+            time.epoch(name, result["seconds"])
+            finished(name, result["epoch"])
             tried.epochs, tried.val_auc, tried.val_loss = (result[key] for key in ("epoch", "val_auc", "val_loss"))
-            stage.say(f"{tried.trial.cell} at {tried.learning_rate:.2g}: validation AUC {tried.val_auc:.3f}")
+            stage.show(line(name), *figures(result, epochs, result["val_auc"], images))
 
         def on_end(name: str, error: str | None) -> None:
             tried = candidates[name]
-            stage.advance(epochs - tried.epochs)  # ended early, or failed
+            time.end(name)
+            finished(name, epochs)  # ended early, or failed
+            stage.drop(line(name))
             tried.ended, tried.error = True, error
             of_cell = [other for other in candidates.values() if other.trial == tried.trial]
             if all(other.ended for other in of_cell):
@@ -84,6 +110,7 @@ def search(run: Run) -> None:
             cpus=run.study.resources.cpus,
             gpus=run.study.resources.gpus,
             storage=run.directory.tune,
+            on_start=on_start,
             on_report=on_report,
             on_end=on_end,
             on_wait=stage.note,
@@ -104,7 +131,7 @@ def _work(study: Study, directory: RunDirectory, candidates: dict[str, Candidate
     def on_epoch(epoch: Epoch) -> None:
         nonlocal best
         best = max(best, (epoch.val_auc, -epoch.val_loss))
-        report({"epoch": epoch.epoch, "val_auc": best[0], "val_loss": -best[1]})
+        report({"epoch": epoch.epoch, "val_auc": best[0], "val_loss": -best[1], "seconds": epoch.seconds})
 
     fit(study, directory, candidates[name].trial, candidates[name].learning_rate, on_epoch)
 

@@ -21,9 +21,10 @@
     embeddings/<backbone>/         block<k>.npy: the input of block k for every image and view, indexed by entry.npy;
                                    test<k>.npy: the same for the test images only, in the order of the test rows
     search/<backbone>-<strategy>.csv   learning rates tried and the validation AUC that each reached
-    trials/<trial>/                 weights, history.csv, predictions.parquet, trial.json; cam.npy, saliency.parquet,
-                                   mean_cam.png, figures/; vessel_permutation.json, vessel_permutation.parquet,
-                                   other_class.json, other_class.parquet, parameter_randomisation.json,
+    trials/<trial>/                 weights, history.csv, predictions.parquet, trial.json; events.out.tfevents.*: the
+                                   history for TensorBoard; cam.npy, saliency.parquet, mean_cam.png, figures/;
+                                   vessel_permutation.json, vessel_permutation.parquet, other_class.json,
+                                   other_class.parquet, parameter_randomisation.json,
                                    parameter_randomisation.parquet, erasure.parquet; failed.txt where it failed;
                                    index.html, browser.js: its page, and what the page's image browser reads;
                                    README.md, config.json: its model card, and how to build and read the model
@@ -41,7 +42,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -154,6 +155,13 @@ class TrialDirectory:
     def control_failure(self, name: str) -> Path:
         """The reason why that control failed, if it did."""
         return self.path / f"{name}.failed.txt"
+
+    EVENTS: ClassVar[str] = "events"  # the first part of the name of an event file
+
+    @property
+    def events(self) -> list[Path]:
+        """TensorBoard's files with the curves of the training."""
+        return list(self.path.glob(f"{self.EVENTS}.out.tfevents.*"))
 
     @property
     def page(self) -> Path:

@@ -48,6 +48,11 @@ def started(directory: RunDirectory, configuration: dict[str, Any], resume: bool
             if found is None or found is error:
                 raise
             raise found from error
+        except KeyboardInterrupt as interrupt:
+            # Inside a wait of Ray, the handler's exception becomes another KeyboardInterrupt, without the name.
+            if interrupt.args or _received is None:
+                raise
+            raise KeyboardInterrupt(_received.name) from interrupt
 
 
 @contextmanager
@@ -111,7 +116,9 @@ def _moved_away(log: Path) -> Path | None:
 
 @contextmanager
 def _signals_restored() -> Iterator[None]:
+    global _last_end, _received
     before = {number: signal.getsignal(number) for number in _ENDING}
+    _last_end, _received = -math.inf, None  # of an earlier run of this process
     end_in_order()
     try:
         yield
@@ -133,11 +140,12 @@ def end_in_order() -> None:
 
 
 _last_end = -math.inf
+_received: signal.Signals | None = None  # the signal that ended the run
 
 
 def _end(number: int, frame: Any) -> None:
     """`timeout` and schedulers send a signal twice, and the second would interrupt the cleanup after the first."""
-    global _last_end
+    global _last_end, _received
     if time.monotonic() - _last_end > AGAIN_SECONDS:
-        _last_end = time.monotonic()
-        raise KeyboardInterrupt(signal.Signals(number).name)
+        _last_end, _received = time.monotonic(), signal.Signals(number)
+        raise KeyboardInterrupt(_received.name)

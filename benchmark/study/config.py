@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import numpy as np
 import yaml
@@ -423,6 +424,30 @@ class Resources(_Section):
     batch_size: int = Field(32, ge=1)
 
 
+class Tracking(_Section):
+    """Where the curves of training are sent as well; TensorBoard's event files are always written.
+
+    Attributes:
+        mlflow: address of an MLflow tracking server, as in http://127.0.0.1:5000; needs the package mlflow-skinny.
+    """
+
+    mlflow: str | None = None
+
+    @field_validator("mlflow")
+    @classmethod
+    def _address(cls, address: str | None) -> str | None:
+        if address is None:
+            return None
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{address!r} is not the address of a server: write http://HOST:PORT")
+        if parts.username is not None:  # study.yaml and the page show the address
+            raise ValueError(
+                "give the name and the password in the variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        return address
+
+
 class Study(_Section):
     """All settings that determine the results of a run, and the resources it may use.
 
@@ -441,6 +466,7 @@ class Study(_Section):
         statistics: statistical inference over patients.
         published: whether the page shows the published study's nine cells next to the run's own.
         resources: the resources of each trial and of each streaming actor.
+        tracking: where the curves of training are sent as well.
     """
 
     name: str
@@ -463,6 +489,7 @@ class Study(_Section):
     statistics: Statistics = Statistics()
     published: bool = False
     resources: Resources = Resources()
+    tracking: Tracking = Tracking()
 
     @field_validator("name")
     @classmethod

@@ -110,21 +110,27 @@ def main_memory() -> float:
 
 def cost_of(study: Study, trial: Trial, sizes: Sizes, cached: CachePlan, machine: Machine) -> Cost:
     """The estimate for one trial."""
+    recipe = study.training
+    epoch, maps = block_passes(study, trial, sizes, cached)
+    block = block_seconds(trial.backbone.name, machine.device, machine.threads)
+    return Cost(
+        trainable=_parameters(trial.backbone.name, trial.strategy).trainable,
+        memory=memory(trial, recipe.micro_batch or recipe.batch_size, recipe.checkpointing, machine),
+        epoch=epoch * block,
+        seconds=(recipe.epochs * epoch + maps) * block,
+    )
+
+
+def block_passes(study: Study, trial: Trial, sizes: Sizes, cached: CachePlan) -> tuple[float, float]:
+    """The work of one epoch and of all Grad-CAM maps, in forward passes of one image through one block."""
     backbone, recipe = trial.backbone.open(), study.training
-    parameters = _parameters(trial.backbone.name, trial.strategy)
     start = trial.strategy.open().frozen_blocks(backbone.depth)
     front, trained = start if trains_from_images(trial, cached) else 0, backbone.depth - start
     # A backward pass costs one forward pass for the gradients of the inputs, and another for those of the parameters.
-    passes = 2 + parameters.share + recipe.checkpointing
-    block = block_seconds(trial.backbone.name, machine.device, machine.threads)
+    passes = 2 + _parameters(trial.backbone.name, trial.strategy).share + recipe.checkpointing
     explained = backbone.depth - explained_from(study, trial, cached.blocks(trial.backbone.name))
-    epoch = block * (sizes["train"] * (front + passes * trained) + sizes["val"] * (front + trained))
-    return Cost(
-        trainable=parameters.trainable,
-        memory=memory(trial, recipe.micro_batch or recipe.batch_size, recipe.checkpointing, machine),
-        epoch=epoch,
-        seconds=recipe.epochs * epoch + sizes["test"] * explained * block,
-    )
+    epoch = sizes["train"] * (front + passes * trained) + sizes["val"] * (front + trained)
+    return epoch, sizes["test"] * explained
 
 
 def memory(trial: Trial, micro_batch: int, checkpointing: bool, machine: Machine) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark.report.progress import Reporter
+from benchmark.report.progress import Reporter, Stage
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = """
@@ -127,6 +127,66 @@ def test_one_line_per_stage_without_a_terminal():
     assert lines[2].endswith("by [others]")
     assert lines[3].endswith("s")
     assert reporter.seconds.keys() == {"draw", "train"}
+
+
+@pytest.fixture
+def clock() -> list[float]:
+    return [0.0]
+
+
+def drawn(console: Console, stage: Stage) -> list[str]:
+    """The lines of the live display."""
+    console.print(stage)
+    lines = console.file.getvalue().splitlines()
+    console.file.truncate(0)
+    console.file.seek(0)
+    return [line.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_run_stage_and_trials_have_lines_of_their_own(clock, width):
+    """On 80 columns, neither bar nor times are squeezed, however long the names are."""
+    console = Console(file=io.StringIO(), width=width, height=24)
+    reporter = Reporter(console, ["embed", "train"], {"embed": 100, "train": 300}, lambda: clock[0])
+    with reporter.stage("embed", 1, "views") as stage:
+        clock[0] = 200
+        stage.advance()
+    with reporter.stage("train", 10, "epochs") as stage:
+        stage.say(f"what is [being] done {'at length ' * 20}")
+        stage.show("retfound-dinov2-meh-with_a_very_long_name_of_its_own-classifier_only-s10", "starts")
+        stage.show("dinov2-lora-s0", "epoch 3/8", "AUC 0.871", "1,412 images/s")
+        clock[0] = 260
+        console.file.truncate(0)
+        console.file.seek(0)
+        run, now, first, second = drawn(console, stage)
+        assert max(map(len, (run, now, first, second))) <= width
+        assert run.endswith("% 4:20, about 8 min left")
+        assert run.index("34%") >= 50
+        assert now[2:].startswith("2/2 train   0/10 epochs what is [being] done at length")
+        assert first.startswith("    retfound-dinov2-meh")
+        assert first.endswith("starts")
+        assert second.split() == ["dinov2-lora-s0", "epoch", "3/8", "AUC", "0.871", "1,412", "images/s"]
+        stage.drop("dinov2-lora-s0")
+        assert len(drawn(console, stage)) == 3
+        for number in range(40):
+            stage.show(f"trial {number}", "starts")
+        *lines, last = drawn(console, stage)
+        assert len(lines) < 24
+        assert last == "    and 21 more"
+
+
+def test_without_a_terminal_a_long_stage_has_a_line_every_few_minutes(clock):
+    console = Console(file=io.StringIO(), width=40)
+    reporter = Reporter(console, ["train", "report"], {"train": 4500, "report": 60}, lambda: clock[0])
+    with reporter.stage("train", 90, "epochs") as stage:
+        stage.show("a cell", "epoch 1/90")
+        for _ in range(90):
+            clock[0] += 50
+            stage.advance()
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 4500 // 300 + 1
+    assert lines[0] == "  1/2 train   6/90 epochs; 5:00, about 71 min left"
+    assert lines[-1].endswith("in 1:15:00")
 
 
 def test_the_log_may_lie_on_a_full_disk(tmp_path):

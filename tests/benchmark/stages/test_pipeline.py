@@ -210,6 +210,7 @@ def test_every_trial_has_its_controls_figures_and_conventions(resumed, folder, t
         assert own["ratio"].to_list() == pytest.approx(expected)
         disc = pl.read_parquet(folder.saliency)["disc"]
         assert disc.null_count() < len(disc), "the synthetic cohort names masks of the optic disc"
+        assert len(folder.events) == 1, "the curves of the training for TensorBoard"
         assert (folder.figures.parent / pl.read_csv(folder.figures)["file"][0]).is_file()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from benchmark.report.progress import Reporter
-from benchmark.scheduling.cluster import connect
+from benchmark.scheduling.cluster import Cluster, connect
 from benchmark.stages import search as stage
 from benchmark.stages.run import Run
 from benchmark.stages.search import learning_rates, search
@@ -45,7 +45,7 @@ def test_a_candidate_reports_the_best_epoch_so_far(monkeypatch):
     def fit(study, directory, trial, learning_rate, on_epoch):
         losses = [0.6, 0.5, 0.1, 0.4, 0.3]
         for number, (val_auc, val_loss) in enumerate(zip([0.6, 0.8, 0.7, 0.9, 0.9], losses, strict=True), start=1):
-            on_epoch(SimpleNamespace(epoch=number, val_auc=val_auc, val_loss=val_loss))
+            on_epoch(SimpleNamespace(epoch=number, val_auc=val_auc, val_loss=val_loss, seconds=1.0))
 
     monkeypatch.setattr(stage, "fit", fit)
     reports = []
@@ -78,7 +78,10 @@ def study_of(**changes):
 
 
 def run_of(study, folder, cluster=None):
-    return Run(study, RunDirectory(folder), cluster, Reporter(Console(file=io.StringIO(), width=200), ["search"]))
+    directory, cluster = RunDirectory(folder), cluster or Cluster(1, 2, 0, None, (), is_local=True)
+    if study.search is not None:
+        write_parquet(directory.cohort, pl.DataFrame({"split": ["train", "val"]}))
+    return Run(study, directory, cluster, Reporter(Console(file=io.StringIO(), width=200), ["search"]))
 
 
 def table(run, trial):
@@ -93,7 +96,7 @@ def learn(study, directory, candidates, name, report):
     for epoch in range(1, study.training.epochs + 1):
         if relative == 1 and tried.trial.backbone.name == "retfound-tiny" and epoch == 2:
             raise FloatingPointError("the loss is no longer finite")
-        report({"epoch": epoch, "val_auc": level - 0.1 * relative + 0.001 * epoch, "val_loss": 0.5})
+        report({"epoch": epoch, "val_auc": level - 0.1 * relative + 0.001 * epoch, "val_loss": 0.5, "seconds": 1.0})
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +152,7 @@ def test_a_cell_without_a_rate_fails_its_trials_alone(tmp_path, monkeypatch):
             if name.startswith("dinov2"):
                 on_end(name, "ValueError: no rate will do")
             else:
-                on_report(name, {"epoch": 1, "val_auc": 0.5, "val_loss": 0.7})
+                on_report(name, {"epoch": 1, "val_auc": 0.5, "val_loss": 0.7, "seconds": 1.0})
                 on_end(name, None)
 
     monkeypatch.setattr(stage, "run_trials", trials)
@@ -174,7 +177,7 @@ def test_a_cell_without_a_rate_fails_its_trials_alone(tmp_path, monkeypatch):
 def test_ctrl_c_keeps_the_cells_that_are_complete(tmp_path, monkeypatch):
     def trials(names, work, *, on_report, on_end, **options):
         for name in names[:-1]:
-            on_report(name, {"epoch": 1, "val_auc": 0.5, "val_loss": 0.7})
+            on_report(name, {"epoch": 1, "val_auc": 0.5, "val_loss": 0.7, "seconds": 1.0})
             on_end(name, None)
         raise KeyboardInterrupt
 

@@ -180,3 +180,16 @@ def test_signals_are_given_back(directory):
     with started(directory, STUDY, resume=False):
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_is_named_although_a_library_replaces_the_exception(directory, name):
+    """Ray's waits in compiled code end with a KeyboardInterrupt of their own."""
+    with pytest.raises(KeyboardInterrupt) as caught, started(directory, STUDY, resume=False):
+        try:
+            signal.raise_signal(getattr(signal, name))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None
+    assert caught.value.args == (name,)
+    with pytest.raises(KeyboardInterrupt) as caught, started(directory, STUDY, resume=False):
+        raise KeyboardInterrupt  # Ctrl-C in a later run
+    assert caught.value.args == ()
