@@ -109,7 +109,7 @@ def test_the_doctor_takes_the_options_of_a_study_and_ends_with_1_on_failures(con
     arguments = ["doctor", "--config", str(config), "--data", "c.csv", "--strategies", "full", "--cluster"]
     result = CliRunner().invoke(run_benchmark.main, arguments, catch_exceptions=False)
     assert result.exit_code == code
-    ((study, out, cluster),) = calls
+    ((study, out, cluster, _),) = calls
     assert study.cohort.manifest == Path.cwd() / "c.csv"
     assert [choice.name for choice in study.strategies] == ["full"]
     assert (out.name, cluster) == ("small", "auto")

@@ -70,8 +70,10 @@ def rows(page: Page) -> list[str]:
 
 
 def classes(page: Page, name: str) -> list[str]:
-    """The trials and cells whose elements have a class."""
-    return page.eval_on_selector_all(f".{name}", "all => all.map(one => one.tagName + ' ' + one.dataset.cell)")
+    """The trials and cells whose rows and chart marks have a class."""
+    return page.eval_on_selector_all(
+        f":is(tr, .chart *).{name}", "all => all.map(one => one.tagName + ' ' + one.dataset.cell)"
+    )
 
 
 def test_filter_and_order_are_in_the_address(show: Open) -> None:

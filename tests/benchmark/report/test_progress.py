@@ -160,7 +160,7 @@ def test_run_stage_and_trials_have_lines_of_their_own(clock, width):
         console.file.seek(0)
         run, now, first, second = drawn(console, stage)
         assert max(map(len, (run, now, first, second))) <= width
-        assert run.endswith("% 4:20, about 8 min left")
+        assert run.endswith("% 4:20, about 8:16 left")
         assert run.index("34%") >= 50
         assert now[2:].startswith("2/2 train   0/10 epochs what is [being] done at length")
         assert first.startswith("    retfound-dinov2-meh")
@@ -185,7 +185,7 @@ def test_without_a_terminal_a_long_stage_has_a_line_every_few_minutes(clock):
             stage.advance()
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 4500 // 300 + 1
-    assert lines[0] == "  1/2 train   6/90 epochs; 5:00, about 71 min left"
+    assert lines[0] == "  1/2 train   6/90 epochs; 5:00, about 1 h 11 min left"
     assert lines[-1].endswith("in 1:15:00")
 
 

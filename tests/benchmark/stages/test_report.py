@@ -105,7 +105,7 @@ def test_every_trial_with_results_has_a_model_card(run):
         )["threshold"]
         config = json.loads(folder.config.read_text(encoding="utf-8"))
         assert config["threshold"] == pytest.approx(threshold, rel=1e-12)
-        assert config["labels"] == {"0": "normal", "1": "glaucoma"}
+        assert config["labels"] == {"0": "normal", "1": "mild, severe"}
         card = folder.card.read_text(encoding="utf-8")
         assert "`Tiny & small`" in card, "Markdown is not escaped as HTML"
         assert "value (90 % interval)" in card

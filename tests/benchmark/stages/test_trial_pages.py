@@ -152,7 +152,7 @@ def test_a_keyboard_reaches_every_image_and_comes_back(page):
     first = page.locator(".view button").first
     first.focus()
     page.keyboard.press("Enter")
-    dialog = page.locator("dialog")
+    dialog = page.locator("dialog[aria-labelledby=enlarged]")
     expect(dialog.locator("h3")).to_have_text(HOSTILE)
     page.keyboard.press("ArrowRight")
     expect(dialog.locator("h3")).to_have_text("1.png")
