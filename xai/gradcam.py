@@ -5,16 +5,14 @@ the patch tokens of the last block's *output* receive no gradient. Only the last
 costs a forward pass of the model and a backward pass of its last block, or only the backward pass from cached tokens.
 """
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from backbones import finish_from
+from xai.saliency import Scaling
 
-Scaling = Literal["minmax", "raw"]
 EPSILON = 1e-7  # as in pytorch-grad-cam, against division by zero; it affects maps with a maximum below about 1e-4
 
 

@@ -13,15 +13,14 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-from xai.gradcam import Scaling, saliency_maps
+from xai.gradcam import saliency_maps
+from xai.palette import ARTERY_COLOUR, LINE_COLOUR, VEIN_COLOUR, colours
 from xai.planes import REGIONS
-from xai.saliency import vessel_saliency
+from xai.saliency import Scaling, vessel_saliency
 
 _BLOCK = 64  # images per block: 26 MB of maps at 224x224
 _INK, _QUIET, _PAPER = (29, 28, 26), (93, 89, 82), (255, 255, 255)
 _LEFT_OUT = (86, 92, 100)  # a cool grey, which inferno does not contain; black would look like its zero
-ARTERY_COLOUR, VEIN_COLOUR = (240, 112, 100), (116, 170, 245)
-LINE_COLOUR = (205, 212, 220)
 _MIDDLE, _ENGRAVED = (221, 81, 58), (122, 45, 32)  # inferno at 0.6, plain and engraved
 _DENSE = 0.25  # share of the image inside the line on mean maps
 _ENGRAVING, _DEEPEST = 1.6, 0.45  # contrast of engraved vessels, and the maximum share by which they darken a map
@@ -139,21 +138,6 @@ def mirrored_mean(pictures: np.ndarray, rows: np.ndarray, mirrored: np.ndarray) 
     for row, flip in zip(rows, mirrored, strict=True):
         total += pictures[row][:, ::-1] if flip else pictures[row]
     return total / max(1, len(rows))
-
-
-def colours(saliency: np.ndarray, top: float) -> np.ndarray:
-    """A map in the colours of inferno.
-
-    Args:
-        saliency: (H, W) float, at least 0.
-        top: value at the upper end of the colour scale, which starts at 0.
-
-    Returns:
-        (H, W, 3) float in 0..255.
-    """
-    import matplotlib  # imported here, so that the rest of this package runs without it
-
-    return 255 * matplotlib.colormaps["inferno"](np.asarray(saliency, dtype=float) / (top or 1))[..., :3]
 
 
 def overlay(image: np.ndarray, saliency: np.ndarray, fov: np.ndarray, top: float) -> np.ndarray:

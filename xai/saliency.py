@@ -4,6 +4,8 @@ A region is given as the coverage of each pixel and is not binary, because at 22
 pixel. If a region is empty or a map is all zeros, the result is NaN, never 0 or infinity.
 """
 
+from typing import Literal
+
 import numpy as np
 
 from xai.division import divide_or_nan
@@ -11,6 +13,13 @@ from xai.planes import REGIONS
 
 MEANS = ("artery", "vein", "vessel", "non_vessel", "non_vessel_fov")
 RATIOS = tuple(f"{region}_ratio{suffix}" for suffix in ("", "_fov") for region in ("artery", "vein", "vessel"))
+OUTSIDE = "outside_share"  # share of the map outside the field of view
+Scaling = Literal["minmax", "raw"]  # of a map before its means are taken (`xai.gradcam.saliency_maps`)
+
+
+def other_scaling(scaling: Scaling) -> Scaling:
+    """The scaling that was not chosen."""
+    return "raw" if scaling == "minmax" else "minmax"
 
 
 def mean_inside(maps: np.ndarray, region: np.ndarray) -> np.ndarray:

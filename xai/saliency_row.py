@@ -5,18 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from xai.gradcam import Scaling, saliency_maps
+from xai.gradcam import saliency_maps
 from xai.planes import REGIONS
 from xai.regions import region_names, region_saliency
-from xai.saliency import MEANS, RATIOS, share_outside, vessel_saliency
+from xai.saliency import MEANS, OUTSIDE, RATIOS, Scaling, other_scaling, share_outside, vessel_saliency
 
 VESSEL_MEASURES = (*MEANS, *RATIOS)
-OUTSIDE = "outside_share"  # share of the map outside the field of view
-
-
-def other_scaling(scaling: Scaling) -> Scaling:
-    """The scaling that was not chosen."""
-    return "raw" if scaling == "minmax" else "minmax"
 
 
 def measure_names(scaling: Scaling, sided: bool, disc: bool) -> tuple[str, ...]:

@@ -36,9 +36,7 @@ from stats.risk import SCORE, Risk, recalibrate, undo_balancing
 from stats.selection import optimism_of_highest
 from stats.within import compared
 from xai.controls.null import TESTED_RATIOS
-from xai.gradcam import Scaling
-from xai.saliency import RATIOS
-from xai.saliency_row import OUTSIDE
+from xai.saliency import OUTSIDE, RATIOS, Scaling
 
 OK = "ok"
 OPERATING_POINTS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {

@@ -34,8 +34,7 @@ from stats.resamples import PatientResamples
 from stats.risk import SCORE, Risk
 from stats.shares import effective_patients, of_sum
 from stats.within import ratio_and_correctness
-from xai.saliency import RATIOS
-from xai.saliency_row import OUTSIDE
+from xai.saliency import OUTSIDE, RATIOS
 
 CHANCE = 0.5  # AUC of random guesses
 Resampled = dict[str, np.ndarray]  # measure -> (resamples,) float64, NaN where undefined

@@ -20,8 +20,7 @@ from benchmark.study.config import Statistics
 from stats.bootstrap import mean_resampled, patients_mean_resampled, ratio_of_sums_resampled
 from stats.intervals import Scale
 from stats.resamples import PatientResamples
-from xai.gradcam import Scaling
-from xai.saliency_row import other_scaling
+from xai.saliency import Scaling, other_scaling
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "backbone": pl.String,

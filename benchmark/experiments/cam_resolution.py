@@ -48,7 +48,7 @@ from stats.jackknife import leave_out_patients, spread
 from stats.multiple import holm
 from stats.resamples import PatientResamples, draw_patients
 from xai.localisation import localised
-from xai.panels import colours
+from xai.palette import colours
 
 TOP = 0.01  # share of the field of view, for the precision
 BATCH = 8

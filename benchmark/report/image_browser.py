@@ -19,8 +19,9 @@ from scipy.ndimage import binary_erosion
 
 from benchmark.storage.disk import whole
 from benchmark.storage.rundir import write_text
-from xai.gradcam import Scaling, saliency_maps
-from xai.panels import ARTERY_COLOUR, LINE_COLOUR, VEIN_COLOUR, colours
+from xai.gradcam import saliency_maps
+from xai.palette import ARTERY_COLOUR, LINE_COLOUR, VEIN_COLOUR, colours
+from xai.saliency import Scaling
 from xai.vessels import REGIONS
 
 FINEST = 32  # cells of a map's grid along each side; finer maps are shown on this grid

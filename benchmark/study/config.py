@@ -5,6 +5,7 @@ The "Attributes:" of the docstrings describe the fields, also in configs/schema.
 imported only where a configuration is checked: every worker unpickles a study, and many workers do not need torch.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -29,6 +30,7 @@ from pydantic.json_schema import GetJsonSchemaHandler, JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails
 
 from benchmark.errors import UserError
+from benchmark.shipped import shipped
 from benchmark.study.controls import CONTROLS
 from benchmark.study.keys import Keys
 from benchmark.study.schema import options_schema, schema_of
@@ -547,10 +549,15 @@ class Study(_Section):
         return self.model_dump(mode="json")
 
 
-@cache
 def study_schema() -> dict[str, Any]:
     """The JSON Schema of a configuration, as configs/schema.json holds it."""
     return schema_of(Study)
+
+
+@cache
+def _keys() -> Keys:
+    """The keys of a configuration, from the file: making the schema imports torch for the names of the backbones."""
+    return Keys(json.loads(shipped("configs/schema.json").read_text(encoding="utf-8")))
 
 
 def load_study(
@@ -570,7 +577,7 @@ def load_study(
     Raises:
         UserError: one line per fault, each naming the file, the option or `--set`, and the key.
     """
-    values, keys = _merged(read_values(path), overrides or {}), Keys(study_schema())
+    values, keys = _merged(read_values(path), overrides or {}), _keys()
     for key, text in (settings or {}).items():
         values = keys.replaced(values, key, _setting(key, text), Path.cwd())
     try:
@@ -597,7 +604,7 @@ def read_values(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values (name: …, cohort: …), found {type(values).__name__}")
-    return Keys(study_schema()).absolute(values, path.resolve().parent)
+    return _keys().absolute(values, path.resolve().parent)
 
 
 def _setting(key: str, text: str) -> Any:

@@ -14,7 +14,8 @@ from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from xai.examples import choose
 from xai.gradcam import saliency_maps
-from xai.panels import colours, mean_maps, mean_panel, mirrored_mean, panel, with_arcades
+from xai.palette import colours
+from xai.panels import mean_maps, mean_panel, mirrored_mean, panel, with_arcades
 
 CHOSEN_BY = "vessel_ratio"
 _NAMES = {"gradcam": "Grad-CAM", "rollout": "Rollout", "input_gradient": "Input gradient"}

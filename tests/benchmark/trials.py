@@ -8,8 +8,8 @@ from benchmark.analysis.measures import Tested
 from benchmark.storage.rundir import RunDirectory, TrialDirectory, write_parquet
 from benchmark.study.config import BackboneChoice, StrategyChoice
 from benchmark.study.trials import Trial
-from xai.saliency import MEANS, RATIOS
-from xai.saliency_row import OUTSIDE, VESSEL_MEASURES
+from xai.saliency import MEANS, OUTSIDE, RATIOS
+from xai.saliency_row import VESSEL_MEASURES
 
 PATIENTS = np.repeat(np.arange(50), 2)
 LABELS = np.repeat(np.arange(50) % 2, 2)

@@ -2,17 +2,16 @@
 
 import tracemalloc
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
 
 from xai.gradcam import saliency_maps
+from xai.palette import colours
 from xai.panels import (
     PAIR_TILE,
     Figure,
     MeanMap,
-    colours,
     map_panel,
     mean_maps,
     mean_panel,
@@ -124,13 +123,6 @@ def test_mean_of_mirrored_images(image):
 
 
 # Colours
-
-
-def test_colours_run_from_zero_to_the_top():
-    scale = matplotlib.colormaps["inferno"]
-    found = colours(np.array([[0.0, 1.0, 2.0]]), 2.0)[0] / 255
-    np.testing.assert_allclose(found, [scale(value)[:3] for value in (0.0, 0.5, 1.0)])
-    np.testing.assert_array_equal(colours(np.zeros((1, 2)), 0.0), colours(np.zeros((1, 2)), 1.0))
 
 
 def test_vessels_are_engraved_and_nothing_becomes_brighter():

@@ -6,8 +6,8 @@ import torch
 
 from xai.gradcam import saliency_maps
 from xai.regions import region_saliency
-from xai.saliency import share_outside, vessel_saliency
-from xai.saliency_row import OUTSIDE, measure, measure_names
+from xai.saliency import OUTSIDE, share_outside, vessel_saliency
+from xai.saliency_row import measure, measure_names
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 from markupsafe import Markup
 
-from xai.panels import colours
+from xai.palette import colours
 
 _STEPS = 48
 

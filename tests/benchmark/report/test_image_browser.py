@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmark.report.image_browser import Column, grid_levels, write_data, write_pictures
 from xai.gradcam import saliency_maps
-from xai.panels import ARTERY_COLOUR, LINE_COLOUR, VEIN_COLOUR, colours
+from xai.palette import ARTERY_COLOUR, LINE_COLOUR, VEIN_COLOUR, colours
 
 
 @pytest.mark.parametrize("scaling", ["minmax", "raw"])

@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from benchmark.report.charts.colour_bar import colour_ramp
-from xai.panels import colours
+from xai.palette import colours
 
 
 def test_the_ramp_has_the_colours_of_the_maps() -> None:
