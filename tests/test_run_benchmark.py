@@ -497,17 +497,19 @@ def cohort(tmp_path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("terminal", ["C without UTF-8", "narrow"])  # each imports torch
-def test_a_plan_is_shown_on_any_terminal(terminal, config, cohort, tmp_path):
+def test_a_plan_is_shown_on_a_narrow_terminal_and_on_one_without_utf_8(config, cohort, tmp_path):
     """Textualize/rich#212: a terminal without UTF-8 has to show the name of a missing file."""
-    arguments = ("--config", str(config), "--data", str(cohort), "--strategies", "classifier_only")
-    result = commands(*arguments, "--backbones", "openclip-tiny", "--out", "runs/ä", "--dry-run", **TERMINALS[terminal])
-    assert result.returncode == 1, result.stderr  # there are no mask files
-    assert "Traceback" not in result.stderr
-    output = " ".join(result.stdout.split())
-    assert "1 of 12 files are missing" in output
-    shown = "σ" if terminal == "narrow" else "?"
-    assert f"{shown}-0.jpg" in output.replace(" ", "")
+    arguments = [
+        "--config", str(config), "--data", str(cohort), "--strategies", "classifier_only",
+        "--backbones", "openclip-tiny", "--out", "runs/ä", "--dry-run",
+    ]  # fmt: skip
+    narrow = CliRunner().invoke(run_benchmark.main, arguments, env=TERMINALS["narrow"])  # a process imports torch
+    plain = commands(*arguments, **TERMINALS["C without UTF-8"])
+    assert (narrow.exit_code, plain.returncode) == (1, 1), plain.stderr  # there are no mask files
+    assert "Traceback" not in plain.stderr
+    for output, shown in ((narrow.output, "σ"), (plain.stdout, "?")):
+        assert "1 of 12 files are missing" in " ".join(output.split())
+        assert f"{shown}-0.jpg" in "".join(output.split())
 
 
 @pytest.mark.parametrize("terminal", TERMINALS)
@@ -518,11 +520,10 @@ def test_an_error_is_one_line_on_any_terminal(terminal, tmp_path):
     assert "cannot be read (No such file or directory)" in result.stderr
 
 
-@pytest.mark.parametrize("terminal", ["latin-1", "ascii"])
-def test_other_commands_work_on_any_terminal(terminal, results, tmp_path):
-    assert commands("reference", **TERMINALS[terminal]).returncode == 0
+def test_other_commands_work_on_a_terminal_without_unicode(results, tmp_path):
+    assert commands("reference", **TERMINALS["ascii"]).returncode == 0
     page = tmp_path / "σ [x]"
-    result = commands("leaderboard", str(results), "--out", str(page), **TERMINALS[terminal])
+    result = commands("leaderboard", str(results), "--out", str(page), **TERMINALS["ascii"])
     assert result.returncode == 0, result.stderr
     assert f"Page: {tmp_path}/? [x]/overview.html" in result.stdout
     assert (page / "overview.html").is_file()
