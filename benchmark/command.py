@@ -539,12 +539,14 @@ def _resolved(path: Path) -> Path:
 
 def _switched(names: list[str]) -> dict[str, bool]:
     """The controls' switches: on for those named, off for the others."""
-    from benchmark.study.config import SWITCHES
+    from backbones.naming import did_you_mean
+    from benchmark.study.controls import CONTROLS as SWITCHES
 
     wanted = [] if names == ["none"] else names
-    unknown = [name for name in wanted if name not in SWITCHES]
-    if unknown:
-        raise click.BadParameter(f"{', '.join(unknown)}; known: {', '.join(SWITCHES)}, none", param_hint="--controls")
+    for name in wanted:
+        if name not in SWITCHES:
+            hint = did_you_mean(name, [*SWITCHES, "none"], f"known: {', '.join(SWITCHES)}, none")
+            raise click.BadParameter(f"control {name!r} is unknown; {hint}", param_hint="--controls")
     return {name: name in wanted for name in SWITCHES}
 
 

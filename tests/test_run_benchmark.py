@@ -237,9 +237,10 @@ def test_controls_are_switches(planned):
     assert switched() == (True, True, True)
     assert switched("--controls", "erasure, vessel_permutation") == (True, False, True)
     assert switched("--controls", "none") == (False, False, False)
-    result = CliRunner().invoke(run_benchmark.main, ["--controls", "erase", "--dry-run"])
-    assert result.exit_code == 2
-    assert "erase; known: vessel_permutation, other_class, parameter_randomisation, erasure, none" in result.output
+    for wrong, hint in (("erase", "did you mean erasure"), ("xyzzy", "known: vessel_permutation, other_class, param")):
+        result = CliRunner().invoke(run_benchmark.main, ["--controls", wrong, "--dry-run"])
+        assert result.exit_code == 2
+        assert f"control '{wrong}' is unknown; {hint}" in result.output
 
 
 def test_chosen_backbones_and_strategies_keep_their_options(planned):
