@@ -306,6 +306,7 @@ def test_a_missing_signal_and_unfinished_or_real_runs_are_refused(runs, tmp_path
         main([runs["vessels"], tmp_path])
 
 
+@pytest.mark.slow
 def test_what_the_controls_write_is_what_is_read(tmp_path, capsys):
     """For two seeds of an untrained model, in each run; without Ray."""
     for signal in SIGNALS:

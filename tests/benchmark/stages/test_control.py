@@ -14,8 +14,6 @@ from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import Study
 from benchmark.study.controls import CONTROLS
-from benchmark.tables import read_parquet
-from tests.benchmark.explained import study_of, write_trained
 
 CLUSTER = Cluster(nodes=1, cpus=2, gpus=0, gpu_memory=None, accelerators=(), is_local=True)
 
@@ -42,7 +40,7 @@ def computed(monkeypatch):
 
     monkeypatch.setattr(stage, "COMPUTE", {name: computing(name) for name in CONTROLS})
     monkeypatch.setattr(stage, "stream", stream)
-    monkeypatch.setattr(stage, "_erase", lambda run: log.order.append("images") or log.unpainted)
+    monkeypatch.setattr(stage, "erase", lambda run: log.order.append("images") or log.unpainted)
     return log
 
 
@@ -118,23 +116,3 @@ def test_images_that_cannot_be_erased_cost_the_erasure_alone(run_with, computed)
     computed.unpainted = ""
     control(run_with(parameter_randomisation=False, other_class=False)[0])
     assert computed.order == ["images", ("classifier_only", "erasure"), ("lora", "erasure")], "tried again"
-
-
-def test_erased_images_are_complete_or_absent(tmp_path, monkeypatch):
-    study = study_of()
-    run = Run(study, write_trained(study, tmp_path), CLUSTER, Reporter(Console(file=io.StringIO()), ["erase"]))
-    run.directory.painted.parent.mkdir(exist_ok=True)
-    monkeypatch.setattr(stage, "stream", lambda rows, steps, *_, **__: map(steps[0].function, rows))
-    erase_all, unreadable = stage.erase_all, [4]
-
-    def erase(images, planes):
-        unreadable[0] -= 1
-        if unreadable[0] == 0:
-            raise OSError("Input/output error")
-        return erase_all(images, planes)
-
-    monkeypatch.setattr(stage, "erase_all", erase)
-    assert stage._erase(run) == "3.png: OSError: Input/output error"
-    assert not run.directory.painted.exists()
-    assert stage._erase(run) == ""
-    assert read_parquet(run.directory.painted)["painted"].null_count() == 1, "the image without vessels"

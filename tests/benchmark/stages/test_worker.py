@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from benchmark.errors import OF_ONE_ROW
-from benchmark.stages import control, embed, explain, segment
+from benchmark.stages import control, embed, erase, explain, segment
 from benchmark.stages.worker import Worker
 from benchmark.study import images
 from benchmark.study.config import Resources
@@ -106,8 +106,8 @@ def test_control(trained, spoil, monkeypatch):
 
 
 def test_erase(trained, spoil):
-    reason = spoil(control, "erase_all")
-    first_fails([control.erase_row(trained[1], {"row": row, "position": row}) for row in (0, 1)], reason)
+    reason = spoil(erase, "erase_all")
+    first_fails([erase.erase_row(trained[1], {"row": row, "position": row}) for row in (0, 1)], reason)
 
 
 @pytest.mark.parametrize("name", ["regions", "alignment"])

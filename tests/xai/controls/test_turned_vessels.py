@@ -116,6 +116,7 @@ def test_one_patient_is_enough():
     assert one_null(own, planes, [0, 0], draws=199).p_greater < 0.05
 
 
+@pytest.mark.slow
 def test_two_hundred_images_take_seconds():
     generator = np.random.default_rng(0)
     planes = np.zeros((200, 4, 224, 224), np.uint8)

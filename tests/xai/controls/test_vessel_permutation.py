@@ -216,6 +216,7 @@ def test_what_cannot_be_compared():
         vessel_permutation(np.zeros_like(maps), planes, patients, draws=10)
 
 
+@pytest.mark.slow
 def test_two_hundred_images_take_seconds():
     generator = np.random.default_rng(0)
     planes = np.zeros((200, 4, 224, 224), np.uint8)
