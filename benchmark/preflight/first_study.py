@@ -180,7 +180,7 @@ def _opened(data: Path, wishes: Wishes, guesses: Guesses, positive: list[str] | 
     absent = [path for path in opened.images["path"] if not Path(path).is_file()]
     if absent:
         notes.fix.append(
-            f"{len(absent)} of {len(opened.images)} image files are missing, the first: {absent[0]}; correct the names "
+            f"missing image files: {len(absent)} of {len(opened.images)}, the first: {absent[0]}; correct the names "
             "in the table, or cohort.image_dir"
         )
     counts, patients = opened.images, of_each_class(opened.images)
@@ -188,7 +188,7 @@ def _opened(data: Path, wishes: Wishes, guesses: Guesses, positive: list[str] | 
         f"{len(counts)} images of {counts['patient_id'].n_unique()} patients; {counts['label'].sum()} images of "
         f"{patients.positive} patients are positive."
     )
-    notes.facts.append("All image files exist." if not absent else f"{len(absent)} image files are missing.")
+    notes.facts.append("All image files exist." if not absent else f"Missing image files: {len(absent)}.")
     notes.facts += [f"{line}." for line in opened.remarks() if not line.startswith("Classes")]
     return opened
 
@@ -315,7 +315,7 @@ def _print(out: Path, notes: Notes, console: Console) -> None:
         console.print(escape(line))
     for title, colour, lines in (("Check", "yellow", notes.check), ("Before a run, fix", "red", notes.fix)):
         for line in lines:
-            console.print(f"[{colour}]{title}:[/] {escape(line)}")
+            console.print(f"[{colour}]{title}:[/] {escape(line)}", soft_wrap=True)
     console.print(f"Configuration: [bold]{escape(str(out))}[/]", soft_wrap=True)
     console.print(f"Next: {COMMAND} --config {escape(str(out))} --dry-run", soft_wrap=True)
 

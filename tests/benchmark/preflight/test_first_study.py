@@ -54,7 +54,7 @@ def test_a_table_of_other_names(made, odd, tmp_path):
     assert open_cohort(study, odd).images["label"].sum() == 16
     assert "24 images of 12 patients; 16 images of 8 patients are positive." in printed
     assert "Images per class: mild 8, no DR 8, severe 8." in printed
-    assert f"1 of 24 image files are missing, the first: {tmp_path / 'photos' / '3_OD.jpg'}" in printed
+    assert f"missing image files: 1 of 24, the first: {tmp_path / 'photos' / '3_OD.jpg'}" in printed
     assert "fix: vessels.weights: W-Net needs its weights" in printed
     text = (tmp_path / "first.yaml").read_text(encoding="utf-8")
     assert text.startswith(f"# yaml-language-server: $schema={SCHEMA}\n")
