@@ -17,7 +17,7 @@ demo: $(VENV)/runtime  ## The demo study, start to leaderboard
 	$(BIN)/python run_benchmark.py
 
 test: $(VENV)/dev  ## Every test but the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --by-file
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --by-file
 
 test-all: $(VENV)/dev  ## Slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow"
