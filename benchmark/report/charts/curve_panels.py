@@ -243,11 +243,11 @@ def _gain_in_words(line: pl.DataFrame) -> str:
 def _at_thresholds(line: pl.DataFrame) -> str:
     """The values at a quarter, half and three quarters of the thresholds of a line."""
     chosen = sorted({round(share * (len(line) - 1)) for share in (0.25, 0.5, 0.75)})
-    told = [
+    parts = [
         f"{estimate(row['y'], row['low'], row['high'], 3)} at threshold {row['x']:.2f}"
         for row in line[chosen].iter_rows(named=True)
     ]
-    return "; ".join(told) + counted(line["n"][0])
+    return "; ".join(parts) + counted(line["n"][0])
 
 
 def _draw(layers: Sequence[alt.Chart], styles: Styles, backbone: str, alt_text: str) -> Chart:
