@@ -41,7 +41,7 @@ ODD = {
 }
 PLAIN = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "TZ": "UTC", "COLUMNS": "80"}
 # Files that contain times, or paths of the run directory itself.
-OF_THE_RUN = {"results.json", "run.json", "trial.json", "history.csv", "leaderboard.html"}
+OF_THE_RUN = {"results.json", "run.json", "trial.json", "history.csv", "leaderboard.html", "README.md"}
 
 
 class Ended(NamedTuple):
@@ -118,6 +118,7 @@ def test_every_number_is_the_same_in_both(ended):
 def results(run: Path) -> dict[Path, bytes]:
     """The content of the files in a run directory that do not describe the run itself."""
     files = [path for path in run.rglob("*") if path.is_file() and path.name not in OF_THE_RUN]
+    files = [path for path in files if ".tfevents." not in path.name]  # their names have the time and the machine
     return {path.relative_to(run): path.read_bytes() for path in files if path.relative_to(run).parts[0] != "logs"}
 
 
