@@ -3,18 +3,14 @@
 import pytest
 
 from benchmark.report.forecast import Forecast, TrainingTime
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.benchmark.clock import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    made = Clock()
+    made.now = 100.0
+    return made
 
 
 def test_a_run_whose_estimates_are_right_counts_down(clock):

@@ -4,13 +4,7 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.scheduling.waiting import PATIENCE, Watch, patience
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.benchmark.clock import Clock
 
 
 @pytest.fixture
