@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import polars as pl
 import yaml
 from huggingface_hub import constants
 from rich.console import Console
@@ -19,6 +20,7 @@ from benchmark.report.readable import readable_bytes
 from benchmark.shipped import COMMAND, DEMO, ROOT, shipped
 from benchmark.study.cohort import open_cohort
 from benchmark.study.config import Study, load_study, read_values
+from benchmark.study.covariates import Kind
 from benchmark.study.folder import class_names, read_folder
 from benchmark.study.guess import ONE_IMAGE_EACH, Guess, Guesses, guess, patient_pattern, positive_classes
 from benchmark.study.listing import COLUMNS, read_columns
@@ -172,7 +174,7 @@ def _opened(data: Path, wishes: Wishes, guesses: Guesses, positive: list[str] | 
     image_dir = Path(str(guesses.image_dir.value)) if guesses.image_dir else wishes.image_dir
     pattern = None if guesses.patient_pattern is None else str(guesses.patient_pattern.value)
     try:
-        opened = open_manifest(data, image_dir, pattern, positive, _renamed(guesses))
+        opened = open_manifest(data, image_dir, pattern, positive, _renamed(guesses), "eye", _kinds(guesses))
     except UserError as error:
         notes.fix += str(error).splitlines()
         return None
@@ -204,6 +206,10 @@ def _try_to_open(study: Study, notes: Notes) -> None:
 
 def _renamed(guesses: Guesses) -> dict[str, str]:
     return {column: str(each.value) for column, each in guesses.columns.items() if each.value != column}
+
+
+def _kinds(guesses: Guesses) -> dict[str, Kind]:
+    return dict.fromkeys(guesses.covariates.value, "auto") if guesses.covariates else {}
 
 
 def _text(
@@ -252,8 +258,21 @@ def _columns(guesses: Guesses, notes: Notes) -> list[str]:
     return _indented(lines)
 
 
+def _labels(opened: Manifest | None, notes: Notes) -> list[str]:
+    """The key labels, if images of one patient have different labels."""
+    if opened is None:
+        return []
+    mixed = opened.images.group_by("patient_id").agg(pl.col("label").n_unique()).filter(pl.col("label") > 1).height
+    if not mixed:
+        return []
+    have = "patients have" if mixed > 1 else "patient has"
+    why = f"{mixed} {have} images with different labels, so labels are read as those of eyes, not of patients"
+    notes.check.append(f"cohort.labels: eye ({why})")
+    return [*_comment(f"{CHECK}: {why}."), _key("labels", "eye")]
+
+
 def _of_images(out: Path, wishes: Wishes, guesses: Guesses, opened: Manifest | None, notes: Notes) -> list[str]:
-    """The keys image_dir, patient_pattern and positive."""
+    """The keys image_dir, patient_pattern, positive, labels and covariates."""
     lines = []
     folder = guesses.image_dir
     if folder is not None:
@@ -275,6 +294,11 @@ def _of_images(out: Path, wishes: Wishes, guesses: Guesses, opened: Manifest | N
             lines += [*_comment(f"{_mark(each)}{key}: {each.why}.{others}"), _key(key, each.value)]
     if wishes.positive is not None:
         lines.append(_key("positive", wishes.positive))
+    lines += _labels(opened, notes)
+    if guesses.covariates is not None:
+        names = ", ".join(map(shown, guesses.covariates.value))
+        notes.facts.append(f"covariates: {names} ({guesses.covariates.why}).")
+        lines += [*_comment(f"covariates: {guesses.covariates.why}."), _key("covariates", guesses.covariates.value)]
     return _indented(lines)
 
 

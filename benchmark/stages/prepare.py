@@ -64,6 +64,9 @@ def prepare(run: Run) -> None:
     require_both_classes(accepted, opened.classes)
     repeated = repeats(accepted)
     write_csv(run.directory.repeated, repeated)
+    if settings.covariates:
+        of_accepted = accepted.select("image").join(opened.covariates, on="image", how="left", maintain_order="left")
+        write_parquet(run.directory.covariates, of_accepted)
     write_parquet(run.directory.cohort, run.directory.inward(accepted.drop("digest")))
     run.directory.complete(
         "prepare",

@@ -7,6 +7,7 @@
     synthetic/                     the synthetic cohort, if the study has one
     cohort.parquet                 one row per accepted image; `row` is its index in images.npy; paths of files in this
                                    folder are relative to it, others absolute
+    covariates.parquet             image and the study's covariates, of every accepted image; absent if there are none
     rejected.csv                   images left out, with the reason
     repeated.csv                   images with the same pixels as an image listed earlier
     images.npy                     (n, 224, 224, 3) uint8
@@ -273,6 +274,11 @@ class RunDirectory:
     @property
     def cohort(self) -> Path:
         return self.path / "cohort.parquet"
+
+    @property
+    def covariates(self) -> Path:
+        """image and one column per covariate, Float64 or String, in the order of the cohort; null: not known."""
+        return self.path / "covariates.parquet"
 
     @property
     def rejected(self) -> Path:

@@ -23,7 +23,13 @@ def open_cohort(study: Study, manifest: Path) -> Manifest:
     """
     settings = study.cohort
     opened = open_manifest(
-        manifest, settings.image_dir, settings.patient_pattern, settings.positive, settings.columns.named()
+        manifest,
+        settings.image_dir,
+        settings.patient_pattern,
+        settings.positive,
+        settings.columns.named(),
+        settings.labels,
+        settings.covariates,
     )
     given = opened.images["split"].null_count() == 0
     if not given:

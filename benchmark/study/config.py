@@ -32,6 +32,7 @@ from pydantic_core import CoreSchema, ErrorDetails
 from benchmark.errors import UserError
 from benchmark.shipped import shipped
 from benchmark.study.controls import CONTROLS
+from benchmark.study.covariates import Kind
 from benchmark.study.keys import Keys
 from benchmark.study.schema import options_schema, schema_of
 from benchmark.study.strict_yaml import read_yaml
@@ -124,6 +125,7 @@ class Columns(_Section):
         label: the column of labels.
         patient_id: the column of patients.
         eye: the column that tells left from right eyes.
+        visit: the column that tells the visits of a patient apart, such as a date.
         split: the column with train, val or test.
         artery_mask: the column of artery masks.
         vein_mask: the column of vein masks.
@@ -135,6 +137,7 @@ class Columns(_Section):
     label: str | None = None
     patient_id: str | None = None
     eye: str | None = None
+    visit: str | None = None
     split: str | None = None
     artery_mask: str | None = None
     vein_mask: str | None = None
@@ -160,6 +163,10 @@ class Cohort(_Section):
             folder, or a table without patient_id.
         positive: the classes that are label 1, as a list or as a text with commas (`2,3,4`); all others are label 0.
             Each is the name of a class folder, or a value in the manifest's column label.
+        labels: whether the label is that of the patient, so that all images of a patient must have the same, or that of
+            the eye. With `eye`, a patient counts as positive if any eye is.
+        covariates: further columns of the manifest, such as age, sex, camera: a list of names, or for each name
+            `number`, `category`, or `auto` (a number if all values are numbers and at least six differ).
         synthetic: a synthetic cohort to draw instead of reading a manifest.
         shares: how patients are divided if the manifest gives no splits.
         max_rejected: share of unusable images, from 0 to 1, above which the run stops.
@@ -170,6 +177,8 @@ class Cohort(_Section):
     image_dir: Path | None = None
     patient_pattern: str | None = None
     positive: list[str] | None = None
+    labels: Literal["patient", "eye"] = "patient"
+    covariates: dict[str, Kind] = {}
     synthetic: _Synthetic | None = None
     shares: Shares = Shares()
     max_rejected: float = Field(0.05, ge=0, le=1)
@@ -196,6 +205,19 @@ class Cohort(_Section):
         if not names:
             raise ValueError("names no class: name those that are label 1, as in positive: [2, 3]")
         return None if value is None else [str(name) if isinstance(name, int | float) else name for name in names]
+
+    @field_validator("covariates", mode="before", json_schema_input_type=list[str] | dict[str, Kind])
+    @classmethod
+    def _kinds(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            twins = sorted({str(name) for name in value if value.count(name) > 1})
+            if twins:
+                raise ValueError(f"{', '.join(twins)} is listed twice")
+            value = dict.fromkeys(map(str, value), "auto")
+        for name in value if isinstance(value, dict) else ():
+            if name in ("image", "label", "patient_id"):
+                raise ValueError(f"{name} is not a covariate: remove it")
+        return value
 
     @model_validator(mode="after")
     def _one_source(self) -> "Cohort":

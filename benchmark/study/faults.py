@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -117,6 +117,35 @@ def of_copies(images: pl.DataFrame, groups: list[list[int]]) -> list[Fault]:
             elif its_label != label:
                 faults.append((at, f"{message}, but has another label; correct one of them"))
     return faults
+
+
+def of_labels(images: pl.DataFrame, per: Literal["patient", "eye"]) -> list[Fault]:
+    """The faults of images of one patient, or of one eye, that have different labels.
+
+    Args:
+        images: row, image, label, patient_id, eye, visit. With labels per eye, images of different visits, and images
+            without an eye, may differ.
+    """
+    by = ["patient_id"] if per == "patient" else ["patient_id", "eye", "visit"]
+    known = images if per == "patient" else images.drop_nulls("eye")
+    fix = "correct one of them" + (
+        "" if per == "eye" else ", or add --set cohort.labels=eye if each eye has its own label"
+    )
+    faults: list[Fault] = []
+    for _, group in known.group_by(*by, maintain_order=True):
+        row, image, label, patient, eye = group.select("row", "image", "label", "patient_id", "eye").row(0)
+        for at, its_image, its_label in group.select("row", "image", "label").rows():
+            if its_label != label:
+                whose = f"patient {shown(patient)}" if per == "patient" else f"{eye} eye of patient {shown(patient)}"
+                message = f"{_place(at, its_image)}: {whose} has label {its_label} here but {label} in "
+                faults.append((at, f"{message}{_place(row, image)}; {fix}"))
+                break
+    return faults
+
+
+def _place(row: Any, image: str) -> str:
+    """The row of a table with its image; a folder has no rows."""
+    return f"row {row} ({shown(image)})" if isinstance(row, int) else shown(image)
 
 
 def _empty(table: pl.DataFrame) -> list[Fault]:

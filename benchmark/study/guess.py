@@ -9,8 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import polars as pl
+
 from benchmark.errors import UserError
 from benchmark.study.classes import in_order, of_no_disease, with_positive
+from benchmark.study.covariates import typed
 from benchmark.study.faults import EYES
 from benchmark.study.folder import SPLITS
 from benchmark.study.images import IMAGE_SUFFIXES
@@ -23,6 +26,7 @@ _FOLDERS = 200  # folders below the table's that are searched for images
 _CLEAR = 0.9  # share of the values that a guess must fit
 _CALLED = ALSO_CALLED | {
     "eye": "laterality side eye_side image_side",
+    "visit": "visit_date exam_date examination_date date_of_visit date visit_id visit_number session",
     "split": "set subset partition fold",
 }
 _WORDS = {
@@ -30,6 +34,21 @@ _WORDS = {
     "label": {"label", "class", "diagnosis", "grade", "target", "outcome", "severity"},
     "patient_id": {"patient", "subject", "participant", "person", "mrn"},
 }
+# Words of columns that are compared with the results; a column of a disease may be the label in other words.
+_COVARIATES = {
+    "age",
+    "sex",
+    "gender",
+    "camera",
+    "device",
+    "site",
+    "centre",
+    "center",
+    "hospital",
+    "clinic",
+    "ethnicity",
+}
+_COVARIATES |= {"race", "bmi", "smoking", "smoker"}
 _QUALITY = {"quality", "gradable", "gradability", "usable", "focus"}
 # The end of a file's name that tells the eyes of one patient apart: 7_left.jpg, P12-OD_2.png.
 EYE_IN_NAME = r"(?i)^(.+?)[ _-](left|right|od|os|l|r)(?![a-z])"
@@ -62,6 +81,7 @@ class Guesses:
         image_dir: the folder that the names of images start from; None for the table's own folder, or if not found.
         patient_pattern: how patients are found in the names of images; None if the table has a column for them.
         positive: the positive classes; None if labels are 0 and 1.
+        covariates: columns whose names are those of covariates, such as age; None if there are none.
         remarks: what the user should know, one sentence each.
     """
 
@@ -69,6 +89,7 @@ class Guesses:
     image_dir: Guess | None = None
     patient_pattern: Guess | None = None
     positive: Guess | None = None
+    covariates: Guess | None = None
     remarks: list[str] = field(default_factory=list)
 
 
@@ -102,6 +123,7 @@ def guess(table: Table, manifest: Path, image_dir: Path | None, positive: list[s
         image_dir=None if image_dir else _folder(images, manifest.parent),
         patient_pattern=None if "patient_id" in columns else patient_pattern(images),
         positive=None if positive else positive_classes(labels),
+        covariates=_covariates(table, {str(each.value) for each in columns.values()}),
         remarks=list(_remarks(table, columns)),
     )
 
@@ -184,10 +206,26 @@ def _optional(table: Table, taken: set[str]) -> dict[str, Guess]:
         values = {value.lower() for value in table[called] if value} if called else set()
         if called and values and values <= allowed:
             found[column] = Guess(called, f"its name; its values are {', '.join(sorted(map(shown, values)))}")
+    visit = _called("visit", {name: values for name, values in table.items() if name not in taken})
+    if visit:
+        found["visit"] = Guess(visit, "its name")
     for name in table:
         if plain_name(name) in FILES and name not in taken:
             found[plain_name(name)] = Guess(name, "its name")
     return found
+
+
+def _covariates(table: Table, taken: set[str]) -> Guess | None:
+    """Columns with the name of a covariate that can be read as numbers or as categories."""
+
+    def readable(name: str) -> bool:
+        rows = pl.DataFrame({"row": range(len(table[name])), "image": "", "": pl.Series(table[name], dtype=pl.String)})
+        (values, faults) = typed(rows.with_columns(pl.col("").replace("", None)), {"": "auto"})
+        return not faults and values[""].n_unique() > 1
+
+    named = [name for name in table if name not in taken and _COVARIATES & set(plain_name(name).split("_"))]
+    found = [name for name in named if readable(name)]
+    return Guess(found, "their names; the report compares the results with them") if found else None
 
 
 def _called(column: str, table: Mapping[str, object]) -> str | None:

@@ -16,7 +16,7 @@ from benchmark.tables import read_parquet
 
 REQUIRED = ("image", "label", "patient_id")
 FILES = ("artery_mask", "vein_mask", "disc_mask", "fov_mask")
-OPTIONAL = ("eye", "split", *FILES)
+OPTIONAL = ("eye", "visit", "split", *FILES)
 COLUMNS = (*REQUIRED, *OPTIONAL)
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 # Names that these columns have in published data sets, best first.
@@ -29,6 +29,7 @@ ALSO_CALLED = {
     "patient_number id",
 }
 _SHOWN = 20  # column names in a message
+_COVARIATE = "covariate:"  # before the name of a covariate, where columns of a manifest have their own names
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,33 @@ class Listing:
         rows: row (Int64, as a spreadsheet shows it; counted from 1 in a Parquet file) and `COLUMNS`, as text without
             surrounding spaces; null if a cell is empty, a column is absent, or an optional cell is NA or similar.
         unused: the names of the columns that a study does not read.
+        covariates: row, image and the covariates, as text without surrounding spaces; null if a cell is empty.
     """
 
     rows: pl.DataFrame
     unused: list[str]
+    covariates: pl.DataFrame
 
 
-def read_listing(manifest: Path, named: Mapping[str, str] | None = None, *, patients: bool = True) -> Listing:
+def read_listing(
+    manifest: Path,
+    named: Mapping[str, str] | None = None,
+    *,
+    patients: bool = True,
+    covariates: Sequence[str] = (),
+) -> Listing:
     """Read a manifest.
 
     Args:
         named: column of a manifest -> its name in this table, where that differs.
         patients: whether the column patient_id is required.
+        covariates: further columns to read.
 
     Raises:
         UserError: the file is not a table, or lacks these columns; one line.
     """
     wanted = {column: (named or {}).get(column, column) for column in COLUMNS}
+    wanted |= {f"{_COVARIATE}{name}": name for name in covariates}  # may also be a column of a manifest, such as eye
     needed = [column for column in REQUIRED if patients or column != "patient_id"]
     with _one_line(manifest):
         read = _parquet if _is_parquet(manifest) else _csv
@@ -64,14 +75,14 @@ def read_listing(manifest: Path, named: Mapping[str, str] | None = None, *, pati
     text = (
         table.with_columns(pl.exclude("row").str.strip_chars().replace("", None))
         .with_columns(*absent)
-        .select("row", *COLUMNS)
-        .filter(pl.any_horizontal(pl.exclude("row").is_not_null()))  # spreadsheets may add blank lines
-        .with_columns(_lower("eye"), _lower("split"))
+        .filter(pl.any_horizontal(pl.col(COLUMNS).is_not_null()))  # spreadsheets may add blank lines
     )
+    of_covariates = text.select("row", "image", *(pl.col(f"{_COVARIATE}{name}").alias(name) for name in covariates))
+    text = text.select("row", *COLUMNS).with_columns(_lower("eye"), _lower("split"))
     if text.is_empty():
         raise UserError(f"{manifest}: has no row below its header; list one image per row")
     rows = text.with_columns(_without(text[column], _is_left_empty) for column in OPTIONAL)
-    return Listing(rows, unused)
+    return Listing(rows, unused, of_covariates)
 
 
 def read_columns(manifest: Path) -> dict[str, list[str]]:
@@ -198,7 +209,7 @@ def _refuse_header(
         values: the texts of the column at a position.
     """
     plain = [plain_name(name) for name in header]
-    renamed = {place for column, place in places.items() if wanted[column] != column}
+    renamed = {place for column, place in places.items() if column in COLUMNS and wanted[column] != column}
     for column in COLUMNS:
         here = plain_name(wanted[column])
         alike = [place for place, name in enumerate(plain) if name == here and (place not in renamed or here != column)]
@@ -214,7 +225,8 @@ def _refuse_header(
     has = ", ".join(shown(name) for name in header[:_SHOWN]) + (", …" if len(header) > _SHOWN else "")
     for column, called in wanted.items():
         if called != column and column not in places:
-            raise NotATableError(f"no column {shown(called)} (cohort.columns.{column}); the header has {has}")
+            key = "covariates" if column.startswith(_COVARIATE) else f"columns.{column}"
+            raise NotATableError(f"no column {shown(called)} (cohort.{key}); the header has {has}")
     missing = [column for column in needed if column not in places]
     if missing == ["patient_id"] and "patient_id" not in plain and any(map(is_named_dicom, values(places["image"]))):
         return  # the files name their patients

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -12,6 +13,7 @@ from benchmark.errors import UserError
 from benchmark.study import faults
 from benchmark.study.classes import Classes, advice, in_order, with_positive
 from benchmark.study.copies import grouped, look_up
+from benchmark.study.covariates import Kind, typed
 from benchmark.study.folder import SPLITS, Folder, left_out_text, read_folder
 from benchmark.study.images import IMAGE_SUFFIXES
 from benchmark.study.listing import FILES, OPTIONAL, REQUIRED, is_named_dicom, read_listing, those
@@ -30,13 +32,15 @@ class Manifest:
 
     Attributes:
         images: one row per image: image (as given), path (absolute), label (Int8), class (null if labels have no
-            names), patient_id, eye (`left`, `right` or null), split (or null), and an absolute path or null for each
-            mask column.
+            names), patient_id, eye (`left`, `right` or null), visit (or null), split (or null), and an absolute path or
+            null for each mask column.
         classes: the names of the classes by label, if labels have names.
         left_out: for a folder, how many files are left out, by reason.
         copies: how many images are copies of another image of the same patient.
         unused: columns of the table that a study does not read.
-        conflicts: one line per copy of an image with another split, label or patient; a study then refuses to run.
+        conflicts: one line per copy of an image with another split, label or patient, and per patient (or eye) whose
+            images have different labels; a study then refuses to run.
+        covariates: image and the covariates that were asked for; `benchmark.study.covariates.typed`.
     """
 
     images: pl.DataFrame
@@ -45,6 +49,7 @@ class Manifest:
     copies: int = 0
     conflicts: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    covariates: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def refuse_conflicts(self) -> None:
         """Raise a UserError if there are conflicts."""
@@ -81,6 +86,8 @@ def open_manifest(
     patient_pattern: str | None = None,
     positive: list[str] | None = None,
     columns: Mapping[str, str] | None = None,
+    labels_per: Literal["patient", "eye"] = "patient",
+    covariates: Mapping[str, Kind] | None = None,
 ) -> Manifest:
     """Read and check the images of a cohort. Their files are looked up, not decoded.
 
@@ -94,14 +101,19 @@ def open_manifest(
         positive: the classes that are label 1: names of class folders, or values in the column label. All others are
             label 0.
         columns: column of a manifest -> its name in this table, where that differs.
+        labels_per: whether all images of a patient must have one label, or all images of an eye in one visit.
+        covariates: further columns of the table, and how to read each.
 
     Raises:
         UserError: one line per fault, naming row and column.
     """
     if manifest.is_dir():
-        return _from_folder(manifest, patient_pattern, positive)
+        if covariates:
+            named = ", ".join(map(shown, covariates))
+            raise UserError(f"{manifest}: a folder has no column {named} (cohort.covariates); list its images in a CSV")
+        return _from_folder(manifest, patient_pattern, positive, labels_per)
     base = (image_dir or manifest.parent).resolve()
-    listing = read_listing(manifest, columns, patients=patient_pattern is None)
+    listing = read_listing(manifest, columns, patients=patient_pattern is None, covariates=list(covariates or {}))
     table = _with_tags(listing.rows, base)
     if patient_pattern is not None and table["patient_id"].null_count() == len(table):
         table = _with_patients(table, manifest, patient_pattern)
@@ -110,7 +122,9 @@ def open_manifest(
         _absolute(table["image"], base).alias("path"), *(_absolute(table[column], base) for column in FILES)
     )
     files = [look_up(path) for path in images["path"].fill_null("")]
-    faults.refuse(manifest, [*wrong_labels, *faults.of_cells(table), *faults.of_shared_files(images, files)])
+    of_covariates, wrong_covariates = typed(listing.covariates, covariates or {})
+    wrong = [*wrong_labels, *faults.of_cells(table), *faults.of_shared_files(images, files), *wrong_covariates]
+    faults.refuse(manifest, wrong)
 
     images = images.select(
         "row",
@@ -120,17 +134,20 @@ def open_manifest(
         pl.Series("class", names, pl.String),
         "patient_id",
         pl.col("eye").replace(faults.EYES),
+        "visit",
         "split",
         *FILES,
     )
     groups = grouped(images["path"].to_list(), files)
     copied = faults.of_copies(images, groups)
+    disagreeing = _unless(copied, faults.of_labels(images, labels_per))
     return Manifest(
         images.drop("row"),
         classes,
         copies=_extra(groups) - len(copied),
-        conflicts=faults.lines(manifest, copied),
+        conflicts=faults.lines(manifest, [*copied, *disagreeing]),
         unused=listing.unused,
+        covariates=of_covariates,
     )
 
 
@@ -143,6 +160,12 @@ def _absolute(column: pl.Series, base: Path) -> pl.Series:
         return os.path.join(root, name)  # noqa: PTH118 - Path takes ten times as long, for each of 100,000 images
 
     return pl.Series(column.name, [None if name is None else joined(name) for name in column], pl.String)
+
+
+def _unless(known: list[faults.Fault], further: list[faults.Fault]) -> list[faults.Fault]:
+    """Further faults, except of rows that have one."""
+    rows = {row for row, _ in known}
+    return [fault for fault in further if fault[0] not in rows]
 
 
 def _extra(groups: list[list[int]]) -> int:
@@ -234,7 +257,9 @@ def _named_labels(table: pl.DataFrame, positive: list[str]) -> _Labels:
     return [classes.label(name or "") for name in of_row], of_row, classes, wrong
 
 
-def _from_folder(folder: Path, patient_pattern: str | None, positive: list[str] | None) -> Manifest:
+def _from_folder(
+    folder: Path, patient_pattern: str | None, positive: list[str] | None, labels_per: Literal["patient", "eye"]
+) -> Manifest:
     found = read_folder(folder, positive)
     table, known = _listed(folder, found, patient_pattern)
     if table["split"].null_count() and not known.all():
@@ -248,7 +273,8 @@ def _from_folder(folder: Path, patient_pattern: str | None, positive: list[str] 
     faults.refuse(folder, _in_two_folders(table))
     groups = grouped(table["path"].to_list(), [look_up(path) for path in table["path"]])
     copied = _copied(table, known, groups)
-    conflicts = faults.lines(folder, copied)
+    disagreeing = _unless(copied, faults.of_labels(table.filter(known).with_columns(row="image"), labels_per))
+    conflicts = faults.lines(folder, [*copied, *disagreeing])
     table = table if conflicts else _joined(table, groups)
     return Manifest(table, found.classes, found.left_out, _extra(groups) - len(copied), conflicts)
 
@@ -269,6 +295,7 @@ def _listed(folder: Path, found: Folder, patient_pattern: str | None) -> tuple[p
             "class": [listed.of_class for listed in found.listed],
             "patient_id": [patient or image for patient, image in zip(patients, images, strict=True)],
             "eye": pl.Series([eye for _, eye in tags], dtype=pl.String),
+            "visit": pl.Series([None] * len(images), dtype=pl.String),
             "split": pl.Series([listed.split for listed in found.listed], dtype=pl.String),
             **{column: pl.Series([None] * len(images), dtype=pl.String) for column in FILES},
         }

@@ -61,6 +61,25 @@ def test_a_table_of_other_names(made, odd, tmp_path):
     assert f"# {CHECK}: positive: no DR is read as the class without the disease." in text
 
 
+def test_labels_per_eye_and_covariates(made, tmp_path):
+    lines = ["image,label,patient_id,eye,exam_date,patient_age,Sex"]
+    for patient in range(12):
+        label, side = int(patient >= 6), int(patient == 0)
+        lines += [
+            f"{patient}_{eye}.jpg,{label or side * (eye == 'OD')},p{patient},{eye},2024,{50 + patient},f"
+            for eye in ("OD", "OS")
+        ]
+    table = tmp_path / "eyes.csv"
+    table.write_text("\n".join(lines).replace("59,f", "59,m"), encoding="utf-8")
+    study, printed = made(table)
+    assert study.cohort.labels == "eye"
+    assert "Check: cohort.labels: eye (1 patient has images with different labels" in printed
+    assert study.cohort.covariates == {"patient_age": "auto", "Sex": "auto"}
+    assert study.cohort.columns.visit == "exam_date"
+    assert "not used" not in printed
+    assert open_cohort(study, table).covariates["patient_age"].to_list()[:2] == [50, 50]
+
+
 def test_a_file_is_replaced_only_on_request(made, odd, tmp_path):
     (tmp_path / "first.yaml").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match="already exists; add --overwrite to replace it"):

@@ -56,7 +56,7 @@ SOUND = {
     "twelve patients": [f"{i}.jpg,{i % 2},p{i}" for i in range(12)],
     "one eye": [f"{i}.jpg,{i % 2},p{i},left" for i in range(20)],
     "leading zeros": [f"{i}.jpg,{i % 2},{i:03d}" for i in range(20)],
-    "both labels of a patient": [f"{i}.jpg,{i % 2},p{i // 2}" for i in range(20)],
+    "both eyes of a patient": [f"{i}.jpg,{i // 2 % 2},p{i // 2}" for i in range(20)],
     "six patients": [f"{i}.jpg,{i % 2},p{i}" for i in range(6)],
     "names with spaces and umlauts": [f"Müller {i}.jpg,{i % 2},Frau M{i}" for i in range(20)],
 }

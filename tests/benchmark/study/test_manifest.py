@@ -61,7 +61,7 @@ def test_a_csv_becomes_one_row_per_image(csv, tmp_path):
             "path": str(tmp_path / image),
             "label": label,
             "patient_id": patient,
-            **dict.fromkeys(("class", "eye", "split", "artery_mask", "vein_mask", "disc_mask", "fov_mask")),
+            **dict.fromkeys(("class", "eye", "visit", "split", "artery_mask", "vein_mask", "disc_mask", "fov_mask")),
         }
         for image, label, patient in (("eyes/a.jpg", 0, "7"), ("b.jpg", 1, "p8"))
     ]
@@ -642,7 +642,7 @@ def test_columns_of_other_names_in_a_parquet(tmp_path):
 
 
 def test_patients_from_the_names_of_images(csv):
-    manifest = csv("image,label", "eyes/7_left.jpg,0", "eyes/7_right.jpg,1", "b.jpg,1")
+    manifest = csv("image,label", "eyes/7_left.jpg,0", "eyes/7_right.jpg,0", "b.jpg,1")
     fault = "row 4: cohort.patient_pattern '^(.+)_(left|right)' finds no patient id in b.jpg"
     assert refusal(manifest, patient_pattern="^(.+)_(left|right)") == [fault]
     assert read_manifest(manifest, patient_pattern=r"^(.+?)[_.]")["patient_id"].to_list() == ["7", "7", "b"]
@@ -655,6 +655,57 @@ def test_numbers_may_be_named_too(csv):
     assert open_manifest(manifest, positive=["1"]).images["label"].to_list() == [0, 1]
     assert open_manifest(manifest, positive=["0"]).images["label"].to_list() == [1, 0]
     assert open_manifest(manifest).classes is None
+
+
+MIXED = ("a.jpg,0,p1,left,2024", "b.jpg,1,p1,right,2024", "c.jpg,1,p2,OD,", "d.jpg,0,p2,,", "e.jpg,0,p3,left,2024")
+
+
+def test_images_of_a_patient_with_different_labels(csv):
+    """The patient has one label unless labels are per eye; images of an unknown eye may then have any."""
+    manifest = csv(f"{HEADER},eye,visit", *MIXED)
+    fix = "correct one of them, or add --set cohort.labels=eye if each eye has its own label"
+    assert conflicts(manifest) == [
+        f"row 3 (b.jpg): patient p1 has label 1 here but 0 in row 2 (a.jpg); {fix}",
+        f"row 5 (d.jpg): patient p2 has label 0 here but 1 in row 4 (c.jpg); {fix}",
+    ]
+    assert not open_manifest(manifest, labels_per="eye").conflicts
+
+
+def test_images_of_an_eye_with_different_labels(csv):
+    """An eye may change between visits, not at one."""
+    rows = (*MIXED, "f.jpg,1,p3,left,2025", "g.jpg,1,p3,OS,2024")
+    opened = open_manifest(csv(f"{HEADER},eye,visit", *rows), labels_per="eye")
+    (line,) = opened.conflicts
+    assert line.endswith(
+        "row 8 (g.jpg): left eye of patient p3 has label 1 here but 0 in row 6 (e.jpg); correct one of them"
+    )
+    assert opened.images["visit"].to_list() == ["2024", "2024", None, None, "2024", "2025", "2024"]
+
+
+def test_a_date_as_visit(csv):
+    manifest = csv(f"{HEADER},eye,exam date", "a.jpg,0,p1,left,2024-03-01", "b.jpg,1,p2,,")
+    opened = open_manifest(manifest, columns={"visit": "exam date"})
+    assert opened.images["visit"].to_list() == ["2024-03-01", None]
+
+
+def test_covariates_of_a_table(csv):
+    """Any columns, also one that a study reads; rows without an image in a spreadsheet are dropped as elsewhere."""
+    manifest = csv(f"{HEADER},eye,age", "a.jpg,0,p1,L,61", "b.jpg,1,p2,R,", ",,,,")
+    opened = open_manifest(manifest, covariates={"age": "number", "eye": "auto"})
+    assert opened.covariates.to_dict(as_series=False) == {
+        "image": ["a.jpg", "b.jpg"], "age": [61.0, None], "eye": ["L", "R"],
+    }  # fmt: skip
+    assert opened.unused == []
+    assert open_manifest(manifest).unused == ["age"]
+
+
+def test_covariates_that_are_not_there(csv, tmp_path):
+    manifest = csv(f"{HEADER},age", "a.jpg,0,p1,61", "b.jpg,1,p2,old")
+    has = "the header has image, label, patient_id, age"
+    assert refusal(manifest, covariates={"sex": "auto"}) == [f"no column sex (cohort.covariates); {has}"]
+    assert refusal(manifest, covariates={"age": "number"}) == ["row 3 (b.jpg): age is 'old', must be a number or empty"]
+    (line,) = refusal(tmp_path, covariates={"age": "number", "sex": "auto"})
+    assert line == "a folder has no column age, sex (cohort.covariates); list its images in a CSV"
 
 
 def test_a_hundred_thousand_rows_are_read_in_a_moment(csv):
