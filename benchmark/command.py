@@ -48,6 +48,8 @@ Examples
       show many runs on one page
   {COMMAND} predict runs/carotid --trial retfound-vit-l16-lora-s0 images/
       apply a trained model to new images
+  {COMMAND} validate runs/carotid --data other_hospital.csv
+      apply all trained models of a run to a cohort of other patients, and compare
   {COMMAND} … --cluster
       run on the Ray cluster that this machine belongs to
 
@@ -424,6 +426,72 @@ def predict(run: Path, images: tuple[Path, ...], trial: str | None, out: Path) -
         finished = find_trial(run, trial)
     with _writing(out, "a folder"):
         apply(finished, images, out, console)
+
+
+@main.command()
+@click.argument("run", type=PATH)
+@click.option("--data", type=PATH, required=True, help="Manifest of the other cohort: a table, or a folder of classes.")
+@click.option("--name", metavar="NAME", help="Name of the other cohort.  [default: the name of the manifest]")
+@click.option(
+    "--image-dir",
+    type=PATH,
+    help="Folder that relative paths in the manifest start from.  [default: the manifest's folder]",
+)
+@click.option("--positive", metavar="A,B", help="The classes that are label 1.  [default: as in the run]")
+@click.option("--vessels", metavar="SOURCE", help="Where artery and vein masks come from.  [default: as in the run]")
+@click.option("--vessel-weights", type=PATH, help="Weights of the vessel network, or AutoMorph's Results folder.")
+@click.option(
+    "--recalibrate",
+    metavar="SHARE",
+    type=float,
+    help="Also fit recalibrations on this share of the patients, and compare calibration on the others.",
+)
+@click.option(
+    "--set",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_assigned,
+    help="Any other key of `external` in a configuration, as in columns.image=file or covariates=[age]; repeatable.",
+)
+@click.option("--out", type=PATH, help="The folder to write.  [default: RUN/external/NAME]")
+@click.option("--resume", is_flag=True, help="Continue a validation that was interrupted.")
+@click.option("--cluster", metavar="[ADDRESS]", is_flag=False, flag_value="auto", help="As for a run.")
+def validate(run: Path, out: Path | None, resume: bool, cluster: str | None, **given: Any) -> None:
+    """Apply the trained models of a run directory (RUN) to another cohort; nothing is fitted.
+
+    Weights, thresholds and preprocessing are those of the run. Writes the same page as a run, with the run's own test
+    images next to the other cohort: AUC, calibration, decisions, saliency, and how the cohorts differ.
+    """
+    console = Console()
+    with console.status("Reading the run"):
+        from benchmark.reuse.finished import find_run
+
+        study = find_run(run, *_external(given))
+        from benchmark.report.terminal import print_leaderboard
+        from benchmark.stages.validate import validate_run
+    (external,) = study.external
+    try:
+        leaderboard, directory = validate_run(run, study, external, out, cluster=cluster, resume=resume)
+    except KeyboardInterrupt as interrupted:
+        what = " ".join(("interrupted", *(f"by {signal}" for signal in interrupted.args)))
+        raise Interrupted(f"{what}; the same command with --resume continues") from None
+    if print_leaderboard(leaderboard, directory.path, study.statistics.confidence, console):
+        raise SystemExit(3)
+
+
+def _external(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """The options of `validate`: the external cohort, the values of --set, and the option of each key, to name it."""
+    data = _resolved(given["data"])
+    values: dict[str, Any] = {"name": given["name"] or data.stem, "manifest": data}
+    options = {"name": "--name", "manifest": "--data", "positive": "--positive", "recalibrate": "--recalibrate"}
+    if given["image_dir"]:
+        values["image_dir"] = _resolved(given["image_dir"])
+    values |= {key: given[key] for key in ("positive", "recalibrate") if given[key] is not None}
+    if given["vessels"] or given["vessel_weights"]:
+        weights = given["vessel_weights"] and _resolved(given["vessel_weights"])
+        values["vessels"] = {"source": given["vessels"], "weights": weights}
+    settings = {f"external.0.{key}": value for key, value in given["set"].items()}
+    return values, settings, {f"external.0.{key}": option for key, option in options.items()}
 
 
 @main.command()

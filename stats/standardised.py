@@ -8,8 +8,9 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import norm
 
-from stats.checks import as_numbers
+from stats.checks import as_numbers, tail_of
 
 
 def standardised_difference(first: ArrayLike, second: ArrayLike) -> float:
@@ -36,6 +37,33 @@ def standardised_difference(first: ArrayLike, second: ArrayLike) -> float:
     if spread == 0:
         return 0.0 if apart == 0 else math.copysign(math.inf, apart)
     return apart / spread
+
+
+def standardised_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Normal interval of `standardised_difference` for groups with different variances (Bonett 2008, eq. 8).
+
+    Args:
+        first: (n,), the covariate in the first group, one value per patient.
+        second: (m,), in the second.
+        confidence: in (0, 1).
+
+    Returns:
+        Low and high; NaN if the difference is not finite, or if neither group varies.
+
+    Raises:
+        ValueError: a value is NaN, or the confidence is out of range.
+    """
+    a, b = as_numbers("first", first), as_numbers("second", second)
+    difference = standardised_difference(a, b)
+    of_a, of_b = (group.var(ddof=1) if len(group) > 1 else math.nan for group in (a, b))
+    mean = (of_a + of_b) / 2
+    if not math.isfinite(difference) or not mean > 0:
+        return math.nan, math.nan
+    free_a, free_b = len(a) - 1, len(b) - 1
+    variance = difference**2 * (of_a**2 / free_a + of_b**2 / free_b) / (8 * mean**2)
+    variance += (of_a / free_a + of_b / free_b) / mean
+    half = norm.isf(tail_of(confidence)) * math.sqrt(variance)
+    return difference - half, difference + half
 
 
 def standardised_difference_of_categories(first: ArrayLike, second: ArrayLike) -> float:

@@ -9,7 +9,14 @@ import numpy as np
 import polars as pl
 
 from benchmark.analysis.comparisons import COMPARED, TRIAL, TrialKey, compare
-from benchmark.analysis.leaderboard import failure, read_risk, read_saliency, read_tested, read_thresholds
+from benchmark.analysis.leaderboard import (
+    failure,
+    read_risk,
+    read_saliency,
+    read_tested,
+    read_thresholds,
+    read_training_labels,
+)
 from benchmark.analysis.measures import Estimates, Tested, estimate_trial
 from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory
@@ -98,8 +105,7 @@ def _read(path: Path, settings: Statistics) -> _Run:
     if not directory.cohort.is_file():
         raise UserError(f"{path}: the run has no images yet; finish it with --resume")
     # Sorted by name, so that two runs with the same patients have them in the same order.
-    cohort = read_parquet(directory.cohort)
-    test = of_split(cohort, "test").sort("image")
+    test, trained = of_split(read_parquet(directory.cohort), "test").sort("image"), read_training_labels(directory)
     resamples = draw_patients(
         test["patient_id"].to_numpy(), test["label"].to_numpy(), settings.resamples, settings.seed
     )
@@ -109,7 +115,7 @@ def _read(path: Path, settings: Statistics) -> _Run:
         if failure(folder) is None:
             saliency, threshold = read_saliency(folder, test), read_thresholds(folder)["best_f1"]
             key = trial.key
-            risk = read_risk(folder, cohort, settings.risk, study.training.balance)
+            risk = read_risk(folder, trained, settings.risk, study.training.balance)
             tested[key] = read_tested(folder, test, saliency, threshold, risk)
     if not tested:
         raise UserError(f"{path}: no trial of the run is finished; continue it with --resume")

@@ -141,8 +141,7 @@ def build(
         scaling: the scaling of the maps from which the columns of `saliency.parquet` without a suffix were computed.
         balance: how training balanced the classes (`finetune.recipe.Recipe`).
     """
-    cohort = read_parquet(directory.cohort)
-    test = of_split(cohort, "test")
+    test, trained = of_split(read_parquet(directory.cohort), "test"), read_training_labels(directory)
     patients, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
     resamples = draw_patients(patients, labels, settings.resamples, settings.seed)
     doubtful = read_doubtful(directory, test)
@@ -163,7 +162,7 @@ def build(
             failed.append(named | {"status": reason})
             continue
         saliency, thresholds = read_saliency(folder, test), read_thresholds(folder)
-        risk = read_risk(folder, cohort, settings.risk, balance)
+        risk = read_risk(folder, trained, settings.risk, balance)
         tested = read_tested(folder, test, saliency, thresholds["best_f1"], risk)
         found = estimate_trial(tested, resamples, settings)
         rows.append(
@@ -234,24 +233,32 @@ def read_thresholds(folder: TrialDirectory) -> dict[str, float]:
     return {point: float(choose(labels, scores)) for point, choose in OPERATING_POINTS.items()}
 
 
-def read_risk(folder: TrialDirectory, cohort: pl.DataFrame, method: RiskMethod, balance: Balance) -> Risk:
-    """How a trial's scores become risks; if no line can be fitted on validation images, only balancing is undone."""
+def read_training_labels(directory: RunDirectory) -> np.ndarray:
+    """The labels of the images on which the trials were trained, also if that was in another run."""
+    return of_split(read_parquet(directory.trained_in.cohort), "train")["label"].to_numpy()
+
+
+def read_risk(folder: TrialDirectory, trained: np.ndarray, method: RiskMethod, balance: Balance) -> Risk:
+    """How a trial's scores become risks; if no line can be fitted on validation images, only balancing is undone.
+
+    Args:
+        trained: labels of the training images.
+    """
     if method == "recalibrated":
         validation = of_split(read_parquet(folder.predictions), "val")
         fitted = recalibrate(validation["label"].to_numpy(), validation["score"].to_numpy())
         if fitted is not None:
             return fitted
-    trained = of_split(cohort, "train")["label"]
-    if method == "score" or balance == "none" or trained.n_unique() < 2:
+    if method == "score" or balance == "none" or len(np.unique(trained)) < 2:
         return SCORE
-    return undo_balancing(trained.to_numpy())
+    return undo_balancing(trained)
 
 
 def read_tested(
     folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFrame, threshold: float, risk: Risk
 ) -> Tested:
     """A trial's scores, risks and ratios in the order of the test images."""
-    predictions = read_parquet(folder.predictions).select("image", "score")
+    predictions = of_split(read_parquet(folder.predictions), "test").select("image", "score")
     joined = test.select("image").join(predictions, on="image", how="left", maintain_order="left")
     scores = joined["score"].to_numpy()
     if OUTSIDE not in saliency.columns:

@@ -331,6 +331,11 @@ def standard_error(found: Estimates, measure: str) -> float:
     return _spread(found.values[measure], found.left_out[measure], found.groups).standard_error
 
 
+def spread_over_patients(found: Estimates, measure: str) -> Spread:
+    """The standard error of a measure over patients, by the jackknife, with its degrees of freedom."""
+    return _spread(found.values[measure], found.left_out[measure], found.groups, found.expected.get(measure))
+
+
 def p_above_chance(several: Sequence[Estimates], settings: Statistics) -> float:
     """Two-sided p-value of an AUC against `CHANCE`, by the same method as its interval; NaN if it is undefined.
 

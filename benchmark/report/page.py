@@ -31,6 +31,7 @@ from benchmark.report.charts.quadrants import full_shade, quadrant_glyph, shade_
 from benchmark.report.charts.scatter import scatter
 from benchmark.report.charts.spans import Span
 from benchmark.report.conclusions import cautions, conclusions, planted_found, risk_stated
+from benchmark.report.external_section import ExternalContent, external_sentences, external_view
 from benchmark.report.readable import NOTHING, p_stated, p_value
 from benchmark.report.results import ClassCount
 from benchmark.report.sections import SECTIONS, Section, with_links
@@ -82,6 +83,7 @@ class PageContent:
         pages: trial -> the address of its own page, from this one.
         tops: name of a trial -> the value at the upper end of the colours of its mean map, where it is known.
         planted: for a synthetic study, where the signal is and where each measure places it.
+        external: for an external cohort, the run that trained the models, and the comparison with it.
     """
 
     title: str
@@ -108,6 +110,7 @@ class PageContent:
     pages: Mapping[TrialKey, str] = field(default_factory=dict)
     tops: Mapping[str, float] = field(default_factory=dict)
     planted: Planted | None = None
+    external: ExternalContent | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,9 @@ def render(content: PageContent) -> str:
     conventions = _conventions(board.ratios)
     planted = None if content.planted is None or content.planted.trials.is_empty() else content.planted
     tables = {"leaderboard": board.trials} | board.tables() | ({"planted": planted.trials} if planted else {})
+    tables |= content.external.tables.tables() if content.external else {}
+    order = [tuple(row[name] for name in TRIAL) for row in done]
+    first = external_sentences(content.external) if content.external else []
     no_saliency = pl.format("no vessel masks, so no saliency: {}", "reason").alias("reason")
     without_masks = content.without_masks.select("image", pl.lit("test").alias("split"), no_saliency)
     left_out = pl.concat([content.left_out, without_masks])
@@ -168,9 +174,10 @@ def render(content: PageContent) -> str:
         tables=embedded(tables),
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
-        conclusions=conclusions(board, content.margin),
+        conclusions=first + conclusions(board, content.margin),
         risk_stated=risk_stated(board),
         cautions=cautions(board),
+        external=external_view(content.external, board.curves, order) if content.external else None,
         planted=planted,
         planted_found=planted_found(planted) if planted else "",
         incomplete=any(row["n_ratio"] != row["n_images"] for row in done),

@@ -243,6 +243,74 @@ class PlantedResult(_Model):
     trials: list[PlantedTrial]
 
 
+class Compared(_Model):
+    """A measure of a trial inside (test images of the run) and outside (the external cohort); outside minus inside.
+
+    `point`: for sensitivity and specificity, how the threshold was chosen on the run's validation images.
+    """
+
+    backbone: str
+    strategy: str
+    seed: int
+    measure: str
+    point: str | None = None
+    threshold: float | None = None  # null: no score reaches it
+    internal: Number
+    external: Number
+    difference: Number
+    p_holm: float | None = None
+
+
+class Recalibrated(_Model):
+    """Calibration of a trial's risks in the external cohort, on patients on whom nothing was fitted.
+
+    `method`: `carried over`, `logistic` or `isotonic`; `fitted_on`: `validation` (of the run), `external` (a share of
+    the cohort), or empty.
+    """
+
+    backbone: str
+    strategy: str
+    seed: int
+    method: str
+    fitted_on: str
+    n_fitted_images: int
+    n_fitted_patients: int
+    n_patients: int
+    measures: dict[str, Number]
+
+
+class Shift(_Model):
+    """How scores, images or vessel masks differ, over patients; `difference`: standardised, outside minus inside."""
+
+    about: str
+    measure: str
+    backbone: str | None = None
+    strategy: str | None = None
+    seed: int | None = None
+    internal: float | None
+    internal_sd: float | None
+    n_internal: int
+    external: float | None
+    external_sd: float | None
+    n_external: int
+    difference: Number
+
+
+class ExternalResult(_Model):
+    """An external validation.
+
+    `run`: the study that trained the models; `trained_patients`, `internal_patients`: patients of its training and test
+    images.
+    """
+
+    run: str
+    trained_patients: int
+    internal_patients: int
+    compared: list[Compared]
+    recalibrated: list[Recalibrated]
+    shifts: list[Shift]
+
+
 class ClassCount(_Model):
     """The images and patients of one class, by split; `label` is 0 or 1. Patients may count in several classes."""
 
@@ -294,6 +362,7 @@ class Results(_Model):
     contrasts: list[Contrast] = []
     repeatability: list[Repeatability] = []
     planted: PlantedResult | None = None  # null: not a synthetic study
+    external: ExternalResult | None = None  # null: not an external validation
     weights: dict[str, dict[str, Any] | None]
     vessels: dict[str, Any]
     software: Software
@@ -354,6 +423,16 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
             **confident,
         ),
         "repeatability": Method(name="ICC(1) of a one-way random effects model, F distribution", **confident),
+        "cohorts": Method(
+            name="Welch's t over the patients of both cohorts; variance of an AUC by DeLong, clustered by patient, of "
+            "other measures by jackknife; for an external validation only",
+            **confident,
+        ),
+        "shifts": Method(
+            name="standardised difference of the patients' means with Bonett's normal interval; for an external "
+            "validation only",
+            **confident,
+        ),
         "ranks": Method(
             name="simultaneous confidence sets of all ranks, from the Holm-adjusted p-values of all pairs of AUCs",
             **confident,

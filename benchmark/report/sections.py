@@ -16,6 +16,7 @@ class Section(NamedTuple):
 
 SECTIONS = {
     "glance": Section("At a glance", "AUC and ratios of all trials on common axes"),
+    "external": Section("Own patients and external cohort", "AUC, calibration, decisions, recalibration, and shifts"),
     "planted": Section("Was the planted signal found?", "each measure compared with the known truth"),
     "correlation": Section("Do prediction and saliency agree?", "over cells, and within each trial"),
     "prediction": Section("How good are the predictions?", "ROC, calibration and decision curves, thresholds, pairs"),

@@ -7,24 +7,24 @@ from pathlib import Path
 from rich.markup import escape
 
 from benchmark.analysis.leaderboard import Leaderboard
-from benchmark.errors import UserError
 from benchmark.report.progress import Reporter, screen_apart_from
 from benchmark.report.tracking import require_tracking
-from benchmark.scheduling.cluster import Cluster, connect
+from benchmark.scheduling.cluster import connect
 from benchmark.stages.control import control
 from benchmark.stages.embed import embed
 from benchmark.stages.explain import explain
 from benchmark.stages.prepare import prepare
 from benchmark.stages.report import report
-from benchmark.stages.run import Run
+from benchmark.stages.run import Run, refuse_to_wait, with_gpus
 from benchmark.stages.search import search
 from benchmark.stages.segment import open_vessels, require_own_masks, segment
 from benchmark.stages.train import train
+from benchmark.stages.validate import require_external, validate
 from benchmark.stages.weights import weights
 from benchmark.storage.rundir import RunDirectory
 from benchmark.storage.start import end_in_order, started
 from benchmark.study.cohort import open_cohort
-from benchmark.study.config import Cohort, Resources, Study
+from benchmark.study.config import Cohort, Study
 from benchmark.study.manifest import SPLITS
 from benchmark.study.splits import of_split
 from benchmark.study.trials import Trial, joined, trials_of
@@ -53,12 +53,16 @@ def run_study(
     source = open_vessels(study)
     require_tracking(study)
     remarks, sizes = [], expected_sizes(study.cohort)
+    known: list[str] = []
     if study.cohort.manifest is not None:
         cohort = open_cohort(study, study.cohort.manifest)
         cohort.refuse_conflicts()
         require_own_masks(source, cohort.images)
         remarks = cohort.remarks()
+        known = cohort.images["patient_id"].to_list()
         sizes = {split: of_split(cohort.images, split).height for split in SPLITS}
+    for external in study.external:
+        remarks += require_external(study, external, known)
     directory = RunDirectory(out)
     with (
         started(directory, study.dump(), resume),
@@ -68,7 +72,7 @@ def run_study(
         with console.status("Starting Ray" if cluster is None else "Connecting to Ray"):
             connected = ray.enter_context(connect(cluster, log_file=directory.log))
         end_in_order()
-        _refuse_to_wait(study.resources, connected)
+        refuse_to_wait(study.resources, connected)
         earlier = None if report_only_these else directory.earlier_study()
         whole = study if earlier is None else joined(earlier, study)
         directory.claim(whole.dump(), resume)  # only now: a start that fails leaves nothing in the folder
@@ -80,7 +84,7 @@ def run_study(
         # One stage at a time: Ray Data would wait forever while Ray Tune holds every CPU.
         searching = (search,) if study.search else ()
         stages = (weights, prepare, segment, embed, *searching, train, explain, control)
-        study = _with_gpus(study, connected)
+        study = with_gpus(study, connected)
         names = [stage.__name__ for stage in (*stages, report)]
         run = Run(study, directory, connected, Reporter(console, names))
         with console.status("Estimating"):
@@ -89,8 +93,11 @@ def run_study(
         for stage in stages:
             stage(run)
         chosen = reported(whole, study, directory)
-        leaderboard = report(replace(run, study=_with_gpus(whole, connected), chosen=chosen))
+        complete = replace(run, study=with_gpus(whole, connected), chosen=chosen)
+        leaderboard = report(complete)
         run.reporter.finish()
+        for external in study.external:
+            validate(complete, external, directory.external(external.name))
         return leaderboard
 
 
@@ -119,24 +126,3 @@ def _durations(run: Run, sizes: dict[str, int]) -> Durations:
         cpus=run.cluster.cpus,
         at_once=run.actors(),
     )
-
-
-def unmet(needed: Resources, cluster: Cluster) -> dict[str, str]:
-    """Resources that a trial needs and a cluster lacks, by configuration key; Ray would wait for them forever."""
-    asked = {"CPUs": (needed.cpus, cluster.cpus), "GPUs": (needed.gpus or 0, cluster.gpus)}
-    return {f"resources.{what.lower()}": f"{count:g} {what}" for what, (count, there) in asked.items() if count > there}
-
-
-def _refuse_to_wait(needed: Resources, cluster: Cluster) -> None:
-    short = unmet(needed, cluster)
-    if short and cluster.is_local:  # a cluster may grow
-        raise UserError(
-            f"a trial needs {' and '.join(short.values())}, but this machine has {cluster.cpus} CPUs and "
-            f"{cluster.gpus} GPUs: lower {' and '.join(short)} in the configuration"
-        )
-
-
-def _with_gpus(study: Study, cluster: Cluster) -> Study:
-    if study.resources.gpus is not None:
-        return study
-    return study.model_copy(update={"resources": study.resources.model_copy(update={"gpus": float(cluster.gpus > 0)})})

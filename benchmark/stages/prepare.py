@@ -1,6 +1,6 @@
 """prepare: manifest and image files -> splits by patient, and a memory-mapped array of square crops."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +15,11 @@ from benchmark.storage.disk import writing
 from benchmark.storage.rundir import create_array, write_csv, write_parquet
 from benchmark.study.cohort import open_cohort
 from benchmark.study.images import IMAGE_SIZE, crop_row
+from benchmark.study.manifest import Manifest
+from benchmark.study.overlap import refuse_known_images, refuse_known_patients
 from benchmark.study.repeats import refuse_in_two_splits, repeats
 from benchmark.study.splits import require_both_classes
+from benchmark.tables import read_parquet
 
 BLOCK = 16
 PLACE = ("height", "width", "top", "left", "side")
@@ -30,8 +33,10 @@ def prepare(run: Run) -> None:
     settings = run.study.cohort
     manifest = _draw(run) if settings.synthetic is not None else settings.manifest
     assert manifest is not None  # a cohort has one of the two
-    opened = open_cohort(run.study, manifest)
+    opened = open_cohort(run.study, manifest, external=run.directory.is_external)
     opened.refuse_conflicts()
+    if run.directory.is_external and settings.synthetic is not None:
+        opened = _of_others(opened)
     cohort = opened.images.with_columns(pl.int_range(pl.len()).alias("row"))
 
     images = create_array(run.directory.images, (len(cohort), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
@@ -61,13 +66,17 @@ def prepare(run: Run) -> None:
     found = row | {"digest": pl.String} | dict.fromkeys(PLACE, pl.Int32)
     accepted = cohort.join(pl.DataFrame(places, schema=found), on="row").sort("row")
     refuse_in_two_splits(accepted)
-    require_both_classes(accepted, opened.classes)
+    if run.directory.is_external:
+        _refuse_known(run, accepted)
+        require_both_classes(accepted, opened.classes, splits=("test",))
+    else:
+        require_both_classes(accepted, opened.classes)
     repeated = repeats(accepted)
     write_csv(run.directory.repeated, repeated)
     if settings.covariates:
         of_accepted = accepted.select("image").join(opened.covariates, on="image", how="left", maintain_order="left")
         write_parquet(run.directory.covariates, of_accepted)
-    write_parquet(run.directory.cohort, run.directory.inward(accepted.drop("digest")))
+    write_parquet(run.directory.cohort, run.directory.inward(accepted))
     run.directory.complete(
         "prepare",
         images=len(accepted),
@@ -77,6 +86,24 @@ def prepare(run: Run) -> None:
         classes=opened.classes.by_label() if opened.classes else None,
         left_out=opened.left_out,
     )
+
+
+def _of_others(drawn: Manifest) -> Manifest:
+    """Drawn patients of another seed are other patients, although every cohort numbers its patients from 1."""
+    return replace(drawn, images=drawn.images.with_columns(patient_id="external-" + pl.col("patient_id")))
+
+
+def _refuse_known(run: Run, accepted: pl.DataFrame) -> None:
+    """Refuse patients and images on which the trials may have been trained."""
+    known = read_parquet(run.directory.trained_in.cohort)
+    name = run.directory.path.name
+    refuse_known_patients(name, accepted["patient_id"], known["patient_id"])
+    if "digest" in known.columns:
+        refuse_known_images(name, accepted.select("image", "digest"), known.select("image", "digest"))
+    else:
+        run.reporter.console.print(
+            "The run was made by an earlier version, so images of its cohort under other names are not recognised."
+        )
 
 
 def _draw(run: Run) -> Path:

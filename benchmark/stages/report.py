@@ -2,7 +2,9 @@
 
 import datetime
 import json
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import polars as pl
@@ -10,8 +12,11 @@ import polars as pl
 import backbones
 from benchmark.analysis import published as reference
 from benchmark.analysis.comparisons import TRIAL, TrialKey
+from benchmark.analysis.external import ExternalValidation, compare_cohorts
 from benchmark.analysis.leaderboard import OK, Leaderboard, build
 from benchmark.analysis.planted import Planted, compare_with_truth
+from benchmark.report.external_results import ExternalResult, external_result
+from benchmark.report.external_section import ExternalContent
 from benchmark.report.facts import facts
 from benchmark.report.latex import latex
 from benchmark.report.notices import notices
@@ -45,6 +50,7 @@ from benchmark.storage.rundir import (
 )
 from benchmark.study.classes import in_order
 from benchmark.study.cohort import digest
+from benchmark.study.config import load_study
 from benchmark.study.controls import CONTROLS
 from benchmark.study.folder import SPLITS
 from benchmark.study.splits import of_split
@@ -76,17 +82,27 @@ def report(run: Run) -> Leaderboard:
         planted = None if drawn is None else compare_with_truth(leaderboard.trials, drawn)
         if planted is not None:
             write_csv(directory.table("planted"), planted.trials)
+        validation = _validation(run)
+        for name, table in (validation.tables() if validation else {}).items():
+            write_csv(directory.table(name), table)
         confidence = run.study.statistics.confidence
         write_text(directory.leaderboard("tex"), latex(leaderboard, run.study.name, confidence))
         record = _record(run)
-        results = _results(run, leaderboard, planted, record)
-        write_text(directory.leaderboard("html"), render(_content(run, leaderboard, planted, results)))
+        results = _results(run, leaderboard, planted, validation, record)
+        write_text(directory.leaderboard("html"), render(_content(run, leaderboard, planted, results, validation)))
         write_trial_pages(run, leaderboard, results.notices, results.cohort.classes)
-        write_model_cards(run, results)
+        if not directory.is_external:
+            write_model_cards(run, results)
         write_text(directory.results, results.model_dump_json(indent=1))
         write_text(directory.run, record.model_dump_json(indent=2) + "\n")
         stage.advance()
     return leaderboard
+
+
+def _validation(run: Run) -> ExternalValidation | None:
+    if not run.directory.is_external:
+        return None
+    return compare_cohorts(run.directory, run.all_trials(), run.study.statistics, run.study.training.balance)
 
 
 def _record(run: Run) -> RunRecord:
@@ -106,7 +122,13 @@ def _record(run: Run) -> RunRecord:
     )
 
 
-def _results(run: Run, leaderboard: Leaderboard, planted: Planted | None, record: RunRecord) -> Results:
+def _results(
+    run: Run,
+    leaderboard: Leaderboard,
+    planted: Planted | None,
+    validation: ExternalValidation | None,
+    record: RunRecord,
+) -> Results:
     study, directory = run.study, run.directory
     cohort = read_parquet(directory.cohort)
     counted = {row["split"]: row for row in _per_split(cohort).to_dicts()}
@@ -141,6 +163,7 @@ def _results(run: Run, leaderboard: Leaderboard, planted: Planted | None, record
         contrasts=contrast_results(leaderboard),
         repeatability=repeatability_results(leaderboard),
         planted=None if planted is None else planted_results(planted),
+        external=None if validation is None else _external(directory, validation),
         weights=read_records(directory),
         vessels=(directory.completed("segment") or {}).get("source", {}),
         software=record.software,
@@ -148,6 +171,13 @@ def _results(run: Run, leaderboard: Leaderboard, planted: Planted | None, record
         seconds=record.seconds,
         configuration=study.dump(),
     )
+
+
+def _external(directory: RunDirectory, validation: ExternalValidation) -> ExternalResult:
+    source = directory.trained_in
+    patients = {row["split"]: row["patients"] for row in _per_split(read_parquet(source.cohort)).to_dicts()}
+    study = load_study(source.study)
+    return external_result(validation, study.name, patients["train"], patients["test"])
 
 
 def _manifest_sha256(manifest: Path | None) -> str | None:
@@ -186,7 +216,13 @@ def _per_class(cohort: pl.DataFrame) -> list[ClassCount]:
     return found
 
 
-def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, results: Results) -> PageContent:
+def _content(
+    run: Run,
+    leaderboard: Leaderboard,
+    planted: Planted | None,
+    results: Results,
+    validation: ExternalValidation | None,
+) -> PageContent:
     directory = run.directory
     cohort = read_parquet(directory.cohort)
     vessels = read_parquet(directory.vessels)
@@ -218,6 +254,23 @@ def _content(run: Run, leaderboard: Leaderboard, planted: Planted | None, result
         files_left_out=results.cohort.files_left_out,
         pages=_pages(run, leaderboard),
         planted=planted,
+        external=None if validation is None else _external_content(directory, validation, results.external),
+    )
+
+
+def _external_content(
+    directory: RunDirectory, validation: ExternalValidation, result: ExternalResult | None
+) -> ExternalContent:
+    assert result is not None  # made from the same validation
+    source = directory.trained_in
+    curves = source.table("curves")
+    return ExternalContent(
+        run=result.run,
+        page=quote(Path(os.path.relpath(source.leaderboard("html"), directory.path)).as_posix()),
+        trained_patients=result.trained_patients,
+        internal_patients=result.internal_patients,
+        tables=validation,
+        own_curves=read_csv(curves) if curves.is_file() else pl.DataFrame(),
     )
 
 

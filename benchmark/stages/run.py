@@ -6,12 +6,12 @@ from typing import Any
 
 from rich.markup import escape
 
-from benchmark.errors import stop_when_full
+from benchmark.errors import UserError, stop_when_full
 from benchmark.report.progress import Reporter
 from benchmark.scheduling.cluster import Cluster
 from benchmark.scheduling.streaming import Batched, Row
 from benchmark.storage.rundir import RunDirectory, write_text
-from benchmark.study.config import Study
+from benchmark.study.config import Resources, Study
 from benchmark.study.trials import Trial, trials_of
 from benchmark.trial.durations import Durations
 
@@ -61,3 +61,26 @@ class Run:
         stop_when_full(reason)
         write_text(self.directory.trial(trial).failure, reason + "\n")
         self.reporter.console.print(f"[red]✗ {trial.name} failed[/]: {escape(reason)}")
+
+
+def unmet(needed: Resources, cluster: Cluster) -> dict[str, str]:
+    """Resources that a trial needs and a cluster lacks, by configuration key; Ray would wait for them forever."""
+    asked = {"CPUs": (needed.cpus, cluster.cpus), "GPUs": (needed.gpus or 0, cluster.gpus)}
+    return {f"resources.{what.lower()}": f"{count:g} {what}" for what, (count, there) in asked.items() if count > there}
+
+
+def refuse_to_wait(needed: Resources, cluster: Cluster) -> None:
+    """Raise a UserError if a trial needs more than this machine has."""
+    short = unmet(needed, cluster)
+    if short and cluster.is_local:  # a cluster may grow
+        raise UserError(
+            f"a trial needs {' and '.join(short.values())}, but this machine has {cluster.cpus} CPUs and "
+            f"{cluster.gpus} GPUs: lower {' and '.join(short)} in the configuration"
+        )
+
+
+def with_gpus(study: Study, cluster: Cluster) -> Study:
+    """The study with the GPUs of each trial decided: one if the cluster has GPUs."""
+    if study.resources.gpus is not None:
+        return study
+    return study.model_copy(update={"resources": study.resources.model_copy(update={"gpus": float(cluster.gpus > 0)})})

@@ -49,7 +49,7 @@ def write_trial_pages(run: Run, leaderboard: Leaderboard, notices: list[str], cl
             row=row,
             notices=notices,
             leaderboard="../../leaderboard.html",
-            history=read_csv(folder.history),
+            history=read_csv(directory.trained_in.trial(trial).history),
             tested=table.select("label", "score"),
             threshold=threshold,
             curves=curves,
@@ -63,7 +63,7 @@ def write_trial_pages(run: Run, leaderboard: Leaderboard, notices: list[str], cl
 
 def _table(folder: TrialDirectory, test: pl.DataFrame, vessels: pl.DataFrame, masked: np.ndarray) -> pl.DataFrame:
     """One row per test image: what the browser shows of it."""
-    scores = read_parquet(folder.predictions).select("image", "score")
+    scores = of_split(read_parquet(folder.predictions), "test").select("image", "score")
     saliency = read_saliency(folder, test).select("image", ratio="vessel_ratio", ratio_fov="vessel_ratio_fov")
     table = test.select("image", pl.col("patient_id").alias("patient"), "label")
     for columns in (scores, saliency, _erased(folder)):

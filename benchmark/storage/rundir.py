@@ -34,6 +34,16 @@
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
     repeatability.csv; planted.csv for a synthetic cohort
 
+The folder of an external cohort is a run directory in which all images are test images. Its trials were trained in
+another run, which `.trained_in.json` names: their weights and histories stay there. In addition it has
+
+    external.csv, recalibration.csv, shifts.csv    its results next to those of the test images of that run
+
+and a run with external cohorts has
+
+    external/<name>/               the folder of that cohort
+    external/index.html, cohorts.csv, pooled.csv    all of them on one page
+
 Each step writes one file last, and is complete when that file exists: `.<stage>.json` for prepare and segment,
 `block<k>.npy` or `test<k>.npy` for an embedding, `trial.json` for a trial, `saliency.parquet` for its explanation,
 `erased.parquet` for the erased images, and the control's own file for a control.
@@ -250,6 +260,43 @@ class RunDirectory:
         return self.path / "logs" / "run.log"
 
     @property
+    def _trained_elsewhere(self) -> Path:
+        return self.path / ".trained_in.json"
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the trials of another run are applied here."""
+        return self._trained_elsewhere.is_file()
+
+    @property
+    def trained_in(self) -> "RunDirectory":
+        """The run directory in which the trials were trained."""
+        if not self.is_external:
+            return self
+        return RunDirectory(self.path / json.loads(self._trained_elsewhere.read_text(encoding="utf-8"))["run"])
+
+    @property
+    def recalibrated_share(self) -> float | None:
+        """For an external cohort, the share of its patients on which recalibrations may be fitted."""
+        notes = json.loads(self._trained_elsewhere.read_text(encoding="utf-8")) if self.is_external else {}
+        return notes.get("recalibrate")
+
+    def apply(self, source: "RunDirectory", recalibrate: float | None) -> None:
+        """Make this folder that of an external cohort to which the trials of `source` are applied."""
+        inside = self.path.is_relative_to(source.path)  # both may then be moved together
+        run = os.path.relpath(source.path, self.path) if inside else str(source.path)
+        write_json(self._trained_elsewhere, {"run": run, "recalibrate": recalibrate})
+
+    def external(self, name: str) -> "RunDirectory":
+        """The folder of an external cohort; without a name, see `external_summary`."""
+        return RunDirectory(self.path / "external" / name)
+
+    @property
+    def external_summary(self) -> Path:
+        """The folder of all external cohorts, with the page over them."""
+        return self.path / "external"
+
+    @property
     def lock(self) -> Path:
         """The process that currently works in the folder (`benchmark.storage.lock`)."""
         return self.path / ".lock"
@@ -344,7 +391,8 @@ class RunDirectory:
     def uses(self, backbone: str) -> bool:
         """Whether anything has been computed from a backbone's weights."""
         name = safe(backbone)
-        return self._any(f"embeddings/{name}/entry.npy", f"search/{name}-*.csv", f"trials/{name}-*/trial.json")
+        traces = f"embeddings/{name}/entry.npy", f"search/{name}-*.csv", f"trials/{name}-*/trial.json"
+        return self.is_external or self._any(*traces)
 
     def _any(self, *traces: str) -> bool:
         """Whether a file matches one of these patterns."""

@@ -15,8 +15,11 @@ from benchmark.study.splits import ADVICE, of_split, require_both_classes, requi
 from benchmark.synthetic import SyntheticCohort
 
 
-def open_cohort(study: Study, manifest: Path) -> Manifest:
+def open_cohort(study: Study, manifest: Path, *, external: bool = False) -> Manifest:
     """Open the manifest and fill the `split` column of its images.
+
+    Args:
+        external: whether all images are tested, because the models were trained on other patients.
 
     Raises:
         UserError: a fault in the manifest, a split without both classes, or no masks although the study needs them.
@@ -31,11 +34,15 @@ def open_cohort(study: Study, manifest: Path) -> Manifest:
         settings.labels,
         settings.covariates,
     )
-    given = opened.images["split"].null_count() == 0
-    if not given:
-        require_enough_patients(opened.images, opened.classes)
-    images = split_patients(opened.images, settings.shares)
-    require_both_classes(images, opened.classes, f"correct the splits of {manifest.name}" if given else ADVICE)
+    if external:
+        images = opened.images.with_columns(split=pl.lit("test"))
+        require_both_classes(images, opened.classes, "add patients of the other class", splits=("test",))
+    else:
+        given = opened.images["split"].null_count() == 0
+        if not given:
+            require_enough_patients(opened.images, opened.classes)
+        images = split_patients(opened.images, settings.shares)
+        require_both_classes(images, opened.classes, f"correct the splits of {manifest.name}" if given else ADVICE)
     test = of_split(images, "test")
     if study.vessels.source == "masks" and test["artery_mask"].null_count() == len(test):
         raise UserError(

@@ -152,6 +152,36 @@ class Columns(_Section):
 _Class = str | int | float  # as YAML reads the name of a class
 
 
+def _class_names(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [name for part in value.split(",") if (name := part.strip())]
+    names = value if isinstance(value, list) else [value]
+    if any(isinstance(name, bool) for name in names):  # YAML reads yes, no, true, false, on and off as this
+        raise ValueError('is a yes/no value in YAML: put the name of the class in quotes, as in positive: "yes"')
+    if not names:
+        raise ValueError("names no class: name those that are label 1, as in positive: [2, 3]")
+    return None if value is None else [str(name) if isinstance(name, int | float) else name for name in names]
+
+
+def _kinds(value: Any) -> Any:
+    if isinstance(value, list):
+        twins = sorted({str(name) for name in value if value.count(name) > 1})
+        if twins:
+            raise ValueError(f"{', '.join(twins)} is listed twice")
+        value = dict.fromkeys(map(str, value), "auto")
+    for name in value if isinstance(value, dict) else ():
+        if name in ("image", "label", "patient_id"):
+            raise ValueError(f"{name} is not a covariate: remove it")
+    return value
+
+
+_Positive = Annotated[
+    list[str] | None, BeforeValidator(_class_names, json_schema_input_type=_Class | list[_Class] | None)
+]
+_Covariates = Annotated[dict[str, Kind], BeforeValidator(_kinds, json_schema_input_type=list[str] | dict[str, Kind])]
+_LabelsPer = Literal["patient", "eye"]
+
+
 class Cohort(_Section):
     """Where the images and labels are: a manifest or a synthetic cohort.
 
@@ -176,9 +206,9 @@ class Cohort(_Section):
     columns: Columns = Columns()
     image_dir: Path | None = None
     patient_pattern: str | None = None
-    positive: list[str] | None = None
-    labels: Literal["patient", "eye"] = "patient"
-    covariates: dict[str, Kind] = {}
+    positive: _Positive = None
+    labels: _LabelsPer = "patient"
+    covariates: _Covariates = {}
     synthetic: _Synthetic | None = None
     shares: Shares = Shares()
     max_rejected: float = Field(0.05, ge=0, le=1)
@@ -193,31 +223,6 @@ class Cohort(_Section):
         if not groups:
             raise ValueError(f"{pattern!r} has no group: put parentheses around the patient id")
         return pattern
-
-    @field_validator("positive", mode="before", json_schema_input_type=_Class | list[_Class] | None)
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = [name for part in value.split(",") if (name := part.strip())]
-        names = value if isinstance(value, list) else [value]
-        if any(isinstance(name, bool) for name in names):  # YAML reads yes, no, true, false, on and off as this
-            raise ValueError('is a yes/no value in YAML: put the name of the class in quotes, as in positive: "yes"')
-        if not names:
-            raise ValueError("names no class: name those that are label 1, as in positive: [2, 3]")
-        return None if value is None else [str(name) if isinstance(name, int | float) else name for name in names]
-
-    @field_validator("covariates", mode="before", json_schema_input_type=list[str] | dict[str, Kind])
-    @classmethod
-    def _kinds(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            twins = sorted({str(name) for name in value if value.count(name) > 1})
-            if twins:
-                raise ValueError(f"{', '.join(twins)} is listed twice")
-            value = dict.fromkeys(map(str, value), "auto")
-        for name in value if isinstance(value, dict) else ():
-            if name in ("image", "label", "patient_id"):
-                raise ValueError(f"{name} is not a covariate: remove it")
-        return value
 
     @model_validator(mode="after")
     def _one_source(self) -> "Cohort":
@@ -243,6 +248,76 @@ class Vessels(_Section):
     source: _SourceName = "masks"
     weights: Path | None = None
     size: int | None = Field(None, gt=0)
+
+
+class External(_Section):
+    """A cohort of other patients, to which the trained models are applied as they are.
+
+    Attributes:
+        name: name of the cohort; its results are in external/<name>/ of the run directory.
+        manifest: as that of the study's cohort; all its images are tested, whatever a column split says.
+        image_dir: the folder that relative paths in the manifest start from; by default the manifest's folder.
+        columns: as in the study's cohort, like the next four keys; by default the study's own value.
+        patient_pattern: see the study's cohort.
+        positive: see the study's cohort.
+        labels: see the study's cohort.
+        covariates: see the study's cohort.
+        synthetic: a synthetic cohort to draw instead of reading a manifest.
+        max_rejected: share of unusable images, from 0 to 1, above which the validation stops.
+        vessels: where artery and vein masks come from; by default as in the study.
+        recalibrate: share of the patients on which recalibrations are fitted in addition to those that are fitted on
+            the study's validation images; these patients are left out where recalibrations are compared. By default
+            nothing is fitted on the cohort.
+    """
+
+    name: str
+    manifest: Path | None = None
+    image_dir: Path | None = None
+    columns: Columns | None = None
+    patient_pattern: str | None = None
+    positive: _Positive = None
+    labels: _LabelsPer | None = None
+    covariates: _Covariates | None = None
+    synthetic: _Synthetic | None = None
+    max_rejected: float = Field(0.05, ge=0, le=1)
+    vessels: Vessels | None = None
+    recalibrate: float | None = Field(None, gt=0, lt=1)
+
+    @field_validator("name")
+    @classmethod
+    def _of_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._ -]*", name):
+            raise ValueError(f"{name!r} is not a name: begin with a letter or digit; spaces, . _ - may follow")
+        return name
+
+    def cohort(self, of_study: Cohort) -> Cohort:
+        """The cohort, read like that of the study unless it says otherwise.
+
+        Raises:
+            ValueError: it is not a cohort; one line.
+        """
+        own = {
+            key: value
+            for key in ("manifest", "image_dir", "synthetic", "max_rejected", *_LIKE_THE_STUDY)
+            if (value := getattr(self, key)) is not None
+        }
+        as_study = {key: getattr(of_study, key) for key in _LIKE_THE_STUDY} if self.manifest is not None else {}
+        return Cohort.model_validate(as_study | own)
+
+    def study(self, of: "Study") -> "Study":
+        """The study that applies the models of another to this cohort."""
+        changed = {
+            "name": f"{of.name}, {self.name}",
+            "cohort": self.cohort(of.cohort),
+            "vessels": self.vessels or of.vessels,
+            "external": [],
+            "search": None,
+            "published": False,
+        }
+        return of.model_copy(update=changed)
+
+
+_LIKE_THE_STUDY = ("columns", "patient_pattern", "positive", "labels", "covariates")
 
 
 def _named(value: Any) -> Any:
@@ -488,6 +563,7 @@ class Study(_Section):
         explain: how a model's predictions are explained.
         controls: the controls of the vessel ratios.
         statistics: statistical inference over patients.
+        external: cohorts of other patients, to which the trained models are applied as they are.
         published: whether the page shows the published study's nine cells next to the run's own.
         resources: the resources of each trial and of each streaming actor.
         tracking: where the curves of training are sent as well.
@@ -511,6 +587,7 @@ class Study(_Section):
     explain: Explain = Explain.model_construct()  # the check would load torch, whoever imports this
     controls: Controls = Controls()
     statistics: Statistics = Statistics()
+    external: list[External] = []
     published: bool = False
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
@@ -533,6 +610,21 @@ class Study(_Section):
                 raise ValueError(f"{what}: {', '.join(twins)} is listed twice")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed is listed twice")
+        return self
+
+    @model_validator(mode="after")
+    def _other_cohorts(self) -> "Study":
+        names = [each.name for each in self.external]
+        twins = sorted({name for name in names if names.count(name) > 1})
+        if twins:
+            raise ValueError(f"external: {', '.join(twins)} is listed twice")
+        for each in self.external:
+            try:
+                each.cohort(self.cohort)
+            except ValueError as error:
+                reasons = error.errors() if isinstance(error, ValidationError) else [{"msg": str(error)}]
+                reason = str(reasons[0]["msg"]).removeprefix("Value error, ")
+                raise ValueError(f"external: {each.name}: {reason}") from error
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,7 @@
 """Divide patients, never images, into training, validation and test sets."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -43,15 +45,18 @@ def split_patients(cohort: pl.DataFrame, shares: Shares) -> pl.DataFrame:
     return cohort.with_columns(pl.col("patient_id").replace_strict(chosen, return_dtype=pl.String).alias("split"))
 
 
-def require_both_classes(cohort: pl.DataFrame, classes: Classes | None = None, advice: str = ADVICE) -> None:
+def require_both_classes(
+    cohort: pl.DataFrame, classes: Classes | None = None, advice: str = ADVICE, splits: Sequence[str] = SPLITS
+) -> None:
     """Raise a UserError that names each split without images of both classes.
 
     Args:
         advice: what to do about it.
+        splits: those that are needed.
     """
     names = {} if classes is None else {label: f" ({shown(name)})" for label, name in classes.by_label().items()}
     faults = []
-    for split in SPLITS:
+    for split in splits:
         labels = of_split(cohort, split)["label"]
         if labels.n_unique() < 2:
             content = "no image"

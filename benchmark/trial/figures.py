@@ -10,6 +10,7 @@ import torch
 from benchmark.storage.rundir import RunDirectory, open_array, write_csv, write_image
 from benchmark.study.config import Study
 from benchmark.study.images import IMAGE_SIZE
+from benchmark.study.splits import of_split
 from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from xai.examples import choose
@@ -68,7 +69,10 @@ def draw_figures(
     listed = [{"file": folder.figure("mean").name, "group": "mean", "top": top, "alt": figure.alt}]
 
     scores = test.select("image").join(
-        read_parquet(folder.predictions).select("image", "score"), on="image", how="left", maintain_order="left"
+        of_split(read_parquet(folder.predictions), "test").select("image", "score"),
+        on="image",
+        how="left",
+        maintain_order="left",
     )["score"]
     ratios = saliency[CHOSEN_BY].cast(pl.Float64).fill_null(np.nan).to_numpy()
     flags = read_parquet(directory.vessels)["flags"].fill_null("no_vessels")

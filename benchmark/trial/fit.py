@@ -1,5 +1,6 @@
 """Training of one trial, and reading of a trained one: plain functions that do not depend on scheduling."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -19,6 +20,7 @@ from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.cache import explained_from
 from benchmark.trial.device import forward_batch, worker_device
 from benchmark.trial.weight_files import build_model, read_records
+from finetune.footprint import Footprint
 from finetune.inputs import Embeddings, FrozenFront, Images, Inputs, batches, plan_rows
 from finetune.prepared import Prepared
 from finetune.trained import load_trained, save_trained
@@ -98,6 +100,31 @@ def train_trial(study: Study, directory: RunDirectory, trial: Trial, on_epoch: C
     )
 
 
+def apply_trial(study: Study, directory: RunDirectory, trial: Trial) -> None:
+    """Score the images of an external cohort with a trial of `directory.trained_in`; nothing is fitted.
+
+    Its predictions are those of the validation images of that run, by which thresholds and recalibrations are carried
+    over, and then those of the test images here.
+    """
+    folder, trained = directory.trial(trial), directory.trained_in.trial(trial)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    model = trained_model(trial, directory).to(worker_device(study.resources))
+    start = trial.strategy.open().frozen_blocks(len(model.blocks))
+    inputs = _inputs(study, directory, trial, model, start)
+    test = of_split(read_parquet(directory.cohort), "test")
+    footprint = Footprint(forward_batch(next(model.parameters()).device, study.resources.batch_size))
+    prepared, rows = Prepared(model, model, start), test["row"].to_numpy()
+    logits = footprint.run(lambda: predict_logits(prepared, inputs, rows, footprint.micro_batch))
+    scores = pl.Series("score", positive_score(logits))
+    if not np.isfinite(scores.to_numpy()).all():
+        image = test["image"][int(np.flatnonzero(~np.isfinite(scores.to_numpy()))[0])]
+        raise FloatingPointError(f"the model's output is not finite, first for {image}")
+    found = test.select("image", "patient_id", "label", scores, "split")
+    validation = of_split(read_parquet(trained.predictions), "val")
+    write_parquet(folder.predictions, pl.concat([validation, found]))
+    write_json(folder.record, json.loads(trained.record.read_text(encoding="utf-8")))
+
+
 def chosen_learning_rate(study: Study, directory: RunDirectory, trial: Trial) -> float:
     """The strategy's default; if the study searches, the candidate with the best epoch by validation AUC, then loss."""
     if study.search is None:
@@ -109,7 +136,8 @@ def chosen_learning_rate(study: Study, directory: RunDirectory, trial: Trial) ->
 
 def trained_model(trial: Trial, directory: RunDirectory) -> VisionTransformer:
     """The trial's trained model, in eval mode, on the CPU."""
-    return load_trained(new_model(trial, directory), directory.trial(trial).path, backbone=trial.backbone.name)
+    folder = directory.trained_in.trial(trial).path
+    return load_trained(new_model(trial, directory), folder, backbone=trial.backbone.name)
 
 
 def new_model(trial: Trial, directory: RunDirectory) -> VisionTransformer:

@@ -16,7 +16,7 @@ from benchmark.preflight.expected import images_by_split
 from benchmark.report.readable import readable_bytes
 from benchmark.scheduling.cluster import short_memory
 from benchmark.scheduling.local_ray import OPEN_FILES, largest_processes, temporary_folder
-from benchmark.stages.pipeline import unmet
+from benchmark.stages.run import unmet
 from benchmark.storage.lock import in_use
 from benchmark.storage.rundir import RunDirectory, unusable
 from benchmark.study.config import Study

@@ -1,6 +1,7 @@
 """Forest plots: the estimate and interval of every trial, in the order of the leaderboard."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -8,12 +9,13 @@ import polars as pl
 
 from benchmark.report.charts import spans
 from benchmark.report.charts.drawing import CELL, FAINT, INK, PAPER, QUIET, TOOLTIP, Chart, Margins, draw, pixels, rows
-from benchmark.report.charts.names import cell_names
+from benchmark.report.charts.names import cell_names, printable
 from benchmark.report.charts.spans import Span
+from benchmark.report.charts.styles import COLOURS, SHAPES
 from benchmark.report.charts.tooltips import counted, estimate, named, with_tooltips
 
 _MARGINS = Margins(top=44, right=10, bottom=22, left=10)
-_CELL = 46  # pixels of a trial
+_CELL, _FITTING = 46, 3  # pixels of a trial, and the number of intervals that fit into them
 _NAME, _FIRST, _NEXT = 12, 24, 8  # pixels from the top of a trial to its name and first interval, and between intervals
 _POINT = 30  # square pixels
 _TICK = 9  # pixels: height of the mark of the ratio by chance
@@ -75,6 +77,21 @@ def auc_forest(leaderboard: pl.DataFrame, along: pl.DataFrame | None = None) -> 
     return _forest(leaderboard, _AUC, "AUC", _Scale(span, 0.5, "chance"))
 
 
+def cohorts_forest(cells: pl.DataFrame, cohorts: Sequence[str]) -> Chart | None:
+    """AUC of every trial in several cohorts, the run's own test images first; None if no trial has an AUC.
+
+    Args:
+        cells: backbone, strategy, seed, and for the place p of each cohort auc_p, auc_p_low, auc_p_high and n_p.
+        cohorts: their names.
+    """
+    measures = [
+        _Measure(f"auc_{place}", printable(name), f"AUC in {name}", 3, f"n_{place}", colour, shape)
+        for place, (name, colour, shape) in enumerate(zip(cohorts, cycle(COLOURS), cycle(SHAPES), strict=False))
+    ]
+    span = spans.linear([0.5, *_bounds(cells, measures)], step=0.05)
+    return _forest(cells, measures, "AUC in each cohort", _Scale(span, 0.5, "chance"))
+
+
 def ratio_forest(leaderboard: pl.DataFrame, suffix: str = "") -> Chart | None:
     """Vessel, artery and vein ratio of every trial, to all non-vessel or to that in the field of view ("_fov").
 
@@ -93,13 +110,14 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
     cells = called.fill_nan(None).filter(pl.any_horizontal(pl.col(columns).is_not_null())).with_row_index("place")
     if cells.is_empty():
         return None
-    span, height = scale.span, cells.height * _CELL
-    estimates = _estimates(cells, measures)
+    tall = _CELL + _NEXT * max(0, len(measures) - _FITTING)
+    span, height = scale.span, cells.height * tall
+    estimates = _estimates(cells, measures, tall)
     shown = estimates.filter(pl.col("value").is_between(span.low, span.high))
     intervals = estimates.filter(pl.col("high") >= span.low, pl.col("low") <= span.high)
     intervals = intervals.with_columns(pl.col("low", "high").clip(span.low, span.high))
     first = estimates.unique(CELL, keep="first", maintain_order=True).select(CELL, TOOLTIP)
-    labels = cells.select(CELL, "cell", y=pl.col("place") * _CELL + _NAME).join(first, on=CELL, maintain_order="left")
+    labels = cells.select(CELL, "cell", y=pl.col("place") * tall + _NAME).join(first, on=CELL, maintain_order="left")
     chance = estimates.filter(pl.col("null").is_between(span.low, span.high)).select(
         CELL, TOOLTIP, "null", y=pl.col("y") - _TICK / 2, y2=pl.col("y") + _TICK / 2
     )
@@ -138,7 +156,7 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
     return draw(layers, _MARGINS, height, title, alt_text, alt.Resolve(axis={"x": "independent"}))
 
 
-def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure]) -> pl.DataFrame:
+def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure], tall: int) -> pl.DataFrame:
     """One row per estimate: `CELL`, measure, value, low, high, null (by chance), y in pixels, and `TOOLTIP`."""
     parts = []
     for line, measure in enumerate(measures):
@@ -150,7 +168,7 @@ def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure]) -> pl.DataFram
             high=f"{measure.column}_high",
             null=measure.by_chance if measure.by_chance in cells.columns else pl.lit(None, pl.Float64),
             n=measure.counted if measure.counted in cells.columns else pl.lit(None, pl.Int64),
-            y=pl.col("place") * _CELL + _FIRST + _NEXT * line,
+            y=pl.col("place") * tall + _FIRST + _NEXT * line,
         )
         parts.append(with_tooltips(part.drop_nulls("value"), measure.says))
     return pl.concat(parts)
@@ -170,7 +188,7 @@ def _references(estimates: pl.DataFrame, height: int) -> pl.DataFrame:
 def _channels(measures: Sequence[_Measure]) -> dict[str, Any]:
     """Colour and shape, with a legend if there is more than one measure."""
     names = [measure.name for measure in measures]
-    legend = alt.Legend(columns=len(names), symbolSize=50) if len(names) > 1 else None
+    legend = alt.Legend(columns=min(len(names), _FITTING), symbolSize=50) if len(names) > 1 else None
     colours = alt.Scale(domain=names, range=[measure.colour for measure in measures])
     shapes = alt.Scale(domain=names, range=[measure.shape for measure in measures])
     return {
