@@ -39,8 +39,9 @@ class Isotonic:
 def fit_isotonic(labels: ArrayLike, scores: ArrayLike) -> Isotonic:
     """Least squares under the condition that a higher score never has a lower risk.
 
-    A step with one class only would have a risk of 0 or 1, which no later image could survive. Such risks are moved
-    inwards to what they would be with half an image more of the other class.
+    A step with one class only would have a risk of 0 or 1, which no later image of the other class could survive. Such
+    risks become those of half an image among all n images: 0.5 / (n + 1), which is below every other possible risk, and
+    1 minus that.
 
     Args:
         labels: (n,) of 0/1, labels of images that were not used for training.
@@ -53,9 +54,5 @@ def fit_isotonic(labels: ArrayLike, scores: ArrayLike) -> Isotonic:
     require_same_length(labels=positive, scores=values)
     unique, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     shares = np.bincount(place, weights=positive) / counts
-    fitted = isotonic_regression(shares, weights=counts)
-    risks = fitted.x.copy()
-    for first, last in zip(fitted.blocks[:-1], fitted.blocks[1:], strict=True):
-        n = counts[first:last].sum()
-        risks[first:last] = np.clip(risks[first:last], 0.5 / (n + 0.5), n / (n + 0.5))
-    return Isotonic(unique, np.maximum.accumulate(risks))
+    least = 0.5 / (len(values) + 1)
+    return Isotonic(unique, np.clip(isotonic_regression(shares, weights=counts).x, least, 1 - least))

@@ -10,6 +10,7 @@ from benchmark.analysis.leaderboard import Leaderboard
 from benchmark.report.progress import Reporter, screen_apart_from
 from benchmark.report.tracking import require_tracking
 from benchmark.scheduling.cluster import connect
+from benchmark.stages.cohorts import write_cohorts
 from benchmark.stages.control import control
 from benchmark.stages.embed import embed
 from benchmark.stages.explain import explain
@@ -98,6 +99,7 @@ def run_study(
         run.reporter.finish()
         for external in study.external:
             validate(complete, external, directory.external(external.name))
+        write_cohorts(whole, directory)
         return leaderboard
 
 

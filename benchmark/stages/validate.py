@@ -11,6 +11,7 @@ from benchmark.errors import UserError
 from benchmark.report.progress import Reporter, screen_apart_from
 from benchmark.scheduling.cluster import connect
 from benchmark.stages.apply import apply
+from benchmark.stages.cohorts import write_cohorts
 from benchmark.stages.control import control
 from benchmark.stages.embed import embed
 from benchmark.stages.explain import explain
@@ -126,4 +127,7 @@ def validate_run(
             console.print(escape(remark))
         whole = Run(with_gpus(study, connected), run, connected, Reporter(console, []))
         leaderboard = validate(whole, external, directory)
+        page = write_cohorts(study, run)
+        if page is not None:
+            console.print(f"All external cohorts: [bold]{escape(str(page))}", soft_wrap=True)
     return leaderboard, directory

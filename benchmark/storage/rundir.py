@@ -42,7 +42,7 @@ another run, which `.trained_in.json` names: their weights and histories stay th
 and a run with external cohorts has
 
     external/<name>/               the folder of that cohort
-    external/index.html, cohorts.csv, pooled.csv    all of them on one page
+    external/index.html, cohorts.csv, pooled.csv, results.json    all of them on one page
 
 Each step writes one file last, and is complete when that file exists: `.<stage>.json` for prepare and segment,
 `block<k>.npy` or `test<k>.npy` for an embedding, `trial.json` for a trial, `saliency.parquet` for its explanation,

@@ -12,8 +12,11 @@ from sklearn.metrics import (
 )
 
 
-def recomputed(trial):
-    """auc, f1, threshold, ratios, counts and the comparison within labels, for one trial directory."""
+def recomputed(trial, trained_in=None):
+    """auc, f1, threshold, ratios, counts and the comparison within labels, for one trial directory.
+
+    `trained_in`: for an external cohort, the run directory in which the trial was trained.
+    """
     predictions = pl.read_parquet(trial / "predictions.parquet")
     validation = predictions.filter(pl.col("split") == "val")
     test = predictions.filter(pl.col("split") == "test")
@@ -43,7 +46,8 @@ def recomputed(trial):
         }
     called = test["score"] >= threshold
     within = _within(test, saliency, called)
-    trained = pl.read_parquet(trial.parent.parent / "cohort.parquet").filter(pl.col("split") == "train")["label"]
+    run = trained_in or trial.parent.parent
+    trained = pl.read_parquet(run / "cohort.parquet").filter(pl.col("split") == "train")["label"]
     odds = test["score"] / (1 - test["score"]) * trained.sum() / (len(trained) - trained.sum())
     risk = odds / (1 + odds)  # classes had equal weight in training
     return {

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
-from stats.standardised import standardised_difference, standardised_difference_of_categories
+from stats.standardised import (
+    standardised_difference,
+    standardised_difference_of_categories,
+    standardised_interval,
+)
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
 
@@ -46,3 +51,33 @@ def test_what_cannot_be_divided():
     assert standardised_difference_of_categories(["a", "a"], ["b"]) == math.inf
     assert standardised_difference_of_categories(["a", "b"], ["a", "b"]) == 0
     assert math.isnan(standardised_difference_of_categories([], ["b"]))
+
+
+def test_interval_as_in_metafor():
+    """escalc(measure="SMDH") of metafor 3.8.1 multiplies by a correction J for few patients: vi = J² V(J d)."""
+    first, second = [2.1, 3.4, 2.8, 4.0, 3.3, 2.9, 3.7], [1.2, 2.2, 3.9, 0.4, 2.5]
+    yi, vi = 1.001819440573, 0.473237449379
+    d = standardised_difference(first, second)
+    low, high = standardised_interval(first, second)
+    assert (low + high) / 2 == pytest.approx(d, rel=1e-12)
+    variance = ((high - low) / 2 / norm.isf(0.025)) ** 2
+    a, b = np.var(first, ddof=1), np.var(second, ddof=1)
+    of_d = (a**2 / 6 + b**2 / 4) / (2 * (a + b) ** 2)  # what d² is multiplied by
+    correction = yi / d
+    assert correction**2 * (variance - of_d * (d**2 - yi**2)) == pytest.approx(vi, rel=1e-10)
+
+
+def test_interval_covers_the_true_difference():
+    """Of 400 pairs of samples with different variances, about 95 % of the intervals contain the true value."""
+    generator = np.random.default_rng(3)
+    true = 0.6 / np.sqrt((1 + 4) / 2)
+    inside = 0
+    for _ in range(400):
+        low, high = standardised_interval(generator.normal(0.6, 1, 60), generator.normal(0, 2, 90))
+        inside += low <= true <= high
+    assert 0.92 <= inside / 400 <= 0.98
+
+
+@pytest.mark.parametrize(("first", "second"), [([1.0], [1.0, 2.0]), ([1.0, 1.0], [1.0, 1.0]), ([1.0, 1.0], [2.0, 2.0])])
+def test_no_interval(first, second):
+    assert np.isnan(standardised_interval(first, second)).all()

@@ -8,7 +8,20 @@ import altair as alt
 import polars as pl
 
 from benchmark.report.charts import spans
-from benchmark.report.charts.drawing import CELL, FAINT, INK, PAPER, QUIET, TOOLTIP, Chart, Margins, draw, pixels, rows
+from benchmark.report.charts.drawing import (
+    CELL,
+    FAINT,
+    INK,
+    PAPER,
+    QUIET,
+    TOOLTIP,
+    WIDTH,
+    Chart,
+    Margins,
+    draw,
+    pixels,
+    rows,
+)
 from benchmark.report.charts.names import cell_names, printable
 from benchmark.report.charts.spans import Span
 from benchmark.report.charts.styles import COLOURS, SHAPES
@@ -19,6 +32,7 @@ _CELL, _FITTING = 46, 3  # pixels of a trial, and the number of intervals that f
 _NAME, _FIRST, _NEXT = 12, 24, 8  # pixels from the top of a trial to its name and first interval, and between intervals
 _POINT = 30  # square pixels
 _TICK = 9  # pixels: height of the mark of the ratio by chance
+_SHORT, _LEGEND_ROW = 10, 15  # letters of a name that shares a row of the legend; pixels of a row
 _LETTERS = 50  # of a name that fit above the intervals
 
 
@@ -153,7 +167,8 @@ def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str,
         dashed += f", the vertical tick on a {measures[0].name} line is the ratio on other patients' vessels"
     trials = f"{cells.height} {'trial' if cells.height == 1 else 'trials'}"
     alt_text = f"{title}, {trials} with intervals; {dashed}.{extremes}"
-    return draw(layers, _MARGINS, height, title, alt_text, alt.Resolve(axis={"x": "independent"}))
+    margins = _MARGINS._replace(top=_MARGINS.top + _LEGEND_ROW * (_legend_rows(measures) - 1))
+    return draw(layers, margins, height, title, alt_text, alt.Resolve(axis={"x": "independent"}))
 
 
 def _estimates(cells: pl.DataFrame, measures: Sequence[_Measure], tall: int) -> pl.DataFrame:
@@ -185,10 +200,18 @@ def _references(estimates: pl.DataFrame, height: int) -> pl.DataFrame:
     return without.select(CELL, y=pl.col("y") - _NEXT / 2, y2=pl.col("y") + _NEXT / 2)
 
 
+def _legend_rows(measures: Sequence[_Measure]) -> int:
+    """Short names share a row; longer ones have one each."""
+    short = all(len(measure.name) <= _SHORT for measure in measures)
+    return 1 if short and len(measures) <= _FITTING else len(measures)
+
+
 def _channels(measures: Sequence[_Measure]) -> dict[str, Any]:
     """Colour and shape, with a legend if there is more than one measure."""
     names = [measure.name for measure in measures]
-    legend = alt.Legend(columns=min(len(names), _FITTING), symbolSize=50) if len(names) > 1 else None
+    legend = None
+    if len(names) > 1:
+        legend = alt.Legend(columns=-(-len(names) // _legend_rows(measures)), symbolSize=50, labelLimit=WIDTH)
     colours = alt.Scale(domain=names, range=[measure.colour for measure in measures])
     shapes = alt.Scale(domain=names, range=[measure.shape for measure in measures])
     return {

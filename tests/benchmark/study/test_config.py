@@ -416,3 +416,70 @@ def test_several_positive_classes(write, written):
     settings = {"cohort.positive": "2,3", "cohort.columns.label": "grade"}
     study = load_study(write(STUDY | {"cohort": {"manifest": "a.csv"}}), settings=settings)
     assert (study.cohort.positive, study.cohort.columns.named()) == (["2", "3"], {"label": "grade"})
+
+
+def external(**changes):
+    study = STUDY | {
+        "cohort": {"manifest": "own.csv", "labels": "eye", "columns": {"label": "grade"}, "positive": "2,3"}
+    }
+    return study | {"external": [{"name": "B", "manifest": "b.csv"} | changes]}
+
+
+def test_an_external_cohort_is_read_like_the_studys_own(write):
+    """Unless it says otherwise; its images and masks are its own."""
+    study = load_study(write(external(labels="patient", max_rejected=0.2)))
+    (other,) = study.external
+    applied = other.study(study)
+    assert (applied.cohort.labels, applied.cohort.positive) == ("patient", ["2", "3"])
+    assert applied.cohort.columns.named() == {"label": "grade"}
+    assert applied.cohort.manifest == write(external()).parent / "b.csv"
+    assert applied.cohort.max_rejected == 0.2
+    assert (applied.name, applied.external, applied.vessels) == ("small, B", [], study.vessels)
+    drawn = load_study(write(external(manifest=None, synthetic={"patients": 8, "seed": 2})))
+    assert drawn.external[0].cohort(drawn.cohort).columns.named() == {}, "a drawn cohort has the usual columns"
+
+
+def test_an_external_cohort_stays_the_same_in_the_record_of_a_run(write):
+    """study.yaml has every key, also those that were left out."""
+    study = load_study(write(external()))
+    assert Study.model_validate(study.dump()).dump() == study.dump()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"name": "a/b"},
+            "external.0.name: 'a/b' is not a name: begin with a letter or digit; spaces, . _ - may follow",
+        ),
+        ({"manifest": None}, "external: B: give either a manifest or a synthetic cohort"),
+        ({"recalibrate": 1}, "external.0.recalibrate: Input should be less than 1"),
+        (
+            {"shares": {}},
+            "external.0.shares: unknown key; known: name, manifest, image_dir, columns, patient_pattern, ",
+        ),
+        ({"patient_pattern": "x"}, "external: B: 'x' has no group: put parentheses around the patient id"),
+    ],
+)
+def test_faults_of_an_external_cohort(refusal, changes, message):
+    (line,) = refusal(external(**changes))
+    assert line.startswith(message)
+
+
+def test_two_external_cohorts_of_one_name(refusal):
+    study = external()
+    (line,) = refusal(study | {"external": study["external"] * 2})
+    assert line == "external: B is listed twice"
+
+
+def test_covariates_as_a_list_or_with_their_kinds(write, refusal):
+    cohort = {"manifest": "own.csv"}
+    listed = load_study(write(STUDY | {"cohort": cohort | {"covariates": ["age", "sex"]}}))
+    assert listed.cohort.covariates == {"age": "auto", "sex": "auto"}
+    kinds = load_study(write(STUDY | {"cohort": cohort | {"covariates": {"site": "category"}}}))
+    assert kinds.cohort.covariates == {"site": "category"}
+    for wrong, message in (
+        (["age", "age"], "cohort.covariates: age is listed twice"),
+        (["label"], "cohort.covariates: label is not a covariate: remove it"),
+    ):
+        assert refusal(STUDY | {"cohort": cohort | {"covariates": wrong}}) == [message]
