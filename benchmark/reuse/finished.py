@@ -41,7 +41,10 @@ def find_run(run: Path, external: dict[str, Any], settings: Mapping[str, str], o
         own = load_study(file).vessels
         source = external["vessels"]["source"] or own.source
         external = external | {"vessels": external["vessels"] | {"source": source}}
-    return load_study(file, {"external": [external]}, settings, options)
+    try:
+        return load_study(file, {"external": [external]}, settings, options)
+    except UserError as error:  # the user has named keys of the cohort alone
+        raise UserError(str(error).replace("external.0.", "")) from error
 
 
 def find_trial(run: Path, name: str | None) -> Finished:

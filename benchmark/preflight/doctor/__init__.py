@@ -14,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.preflight.doctor.case import Case
 from benchmark.preflight.doctor.checkpoints import check_token, check_weights
 from benchmark.preflight.doctor.data import check_cohort, check_images, check_test_set, check_vessels
+from benchmark.preflight.doctor.external import check_external
 from benchmark.preflight.doctor.finding import Finding, Status, print_findings
 from benchmark.preflight.doctor.machine import (
     check_device,
@@ -44,6 +45,7 @@ CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
     "cohort": check_cohort,
     "test set": check_test_set,
     "images": check_images,
+    "external": check_external,
     "vessels": check_vessels,
     "memory": check_memory,
     "run directory": check_run_directory,
