@@ -249,7 +249,10 @@ def _fitted_patients(side: _Side, share: float | None, seed: int) -> np.ndarray:
 def _recalibrated(
     tested: Tested, side: _Side, folder: TrialDirectory, fitted: np.ndarray, settings: Statistics
 ) -> Iterator[dict[str, Any]]:
-    """The risks as carried over and recalibrated, all on the external patients on whom nothing was fitted."""
+    """The risks as carried over and recalibrated, all on the external patients on whom nothing was fitted.
+
+    A line that does not exist, because the classes are separated or scores are reversed, has no values.
+    """
     validation = of_split(read_parquet(folder.predictions), "val")
     kept = ~fitted
     labels, scores, patients = tested.labels[kept], tested.scores[kept], side.patients[kept]
@@ -257,26 +260,27 @@ def _recalibrated(
     sources = {"validation": (validation["label"], validation["score"], validation["patient_id"])}
     if fitted.any():
         sources["external"] = (tested.labels[fitted], tested.scores[fitted], side.patients[fitted])
-    conversions: list[tuple[str, str, int, int, Callable[[np.ndarray], np.ndarray]]] = [
+    conversions: list[tuple[str, str, int, int, Callable[[np.ndarray], np.ndarray] | None]] = [
         (CARRIED_OVER, "", 0, 0, tested.risk.of)
     ]
     for name, (own, score, patient) in sources.items():
         of_labels, of_scores = np.asarray(own), np.asarray(score)
         counts = len(of_labels), len(set(np.asarray(patient).tolist()))
         line = recalibrate(of_labels, of_scores)
-        if line is not None:
-            conversions.append(("logistic", name, *counts, line.of))
+        conversions.append(("logistic", name, *counts, line.of if line is not None else None))
         conversions.append(("isotonic", name, *counts, fit_isotonic(of_labels, of_scores).of))
     for method, fitted_on, images, people, convert in conversions:
-        risks = convert(scores)
-        scales = {name: scale for name, scale in RISKS.items() if scale is not None}
-        found = estimate(partial(_of_risks, labels, risks), resamples, settings, scales)
+        found: dict[str, float] = {}
+        if convert is not None:
+            scales = {name: scale for name, scale in RISKS.items() if scale is not None}
+            of_risks = partial(_of_risks, labels, convert(scores))
+            found = estimate(of_risks, resamples, settings, scales).columns()
         yield {
             "method": method,
             "fitted_on": fitted_on,
             "n_fitted_images": images,
             "n_fitted_patients": people,
-            **found.columns(),
+            **found,
             "n_images": len(labels),
             "n_patients": len(set(patients.tolist())),
         }

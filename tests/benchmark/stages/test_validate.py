@@ -118,11 +118,11 @@ def test_inside_and_outside_are_compared(run, study):
 def test_recalibration_leaves_out_the_patients_on_whom_it_is_fitted(run, study):
     result = read_results(run.external("other clinic").path).external
     methods = {(row.strategy, row.method, row.fitted_on): row for row in result.recalibrated}
-    assert len(methods) == 2 * 5 or all(method != "logistic" for _, method, _ in methods)
-    for (_, _, fitted_on), row in methods.items():
-        assert row.n_patients + (6 if fitted_on == "external" else 0) == (14 if fitted_on == "external" else 8)
-        assert row.n_fitted_patients == {"": 0, "validation": 4, "external": 6}[fitted_on]
-        assert 0 <= row.measures["brier"].value <= 1
+    assert len(methods) == 2 * 5
+    for (_, method, fitted_on), row in methods.items():
+        assert (row.n_patients, row.n_fitted_patients) == (8, {"": 0, "validation": 4, "external": 6}[fitted_on])
+        brier = row.measures["brier"].value
+        assert (method == "logistic" and brier is None) or 0 <= brier <= 1, "a line need not exist for so few patients"
 
 
 def test_shifts_have_images_masks_and_scores(run):
