@@ -1,6 +1,7 @@
 """What the stage computes from images, with a stand-in for Ray Data; test_pipeline.py runs it under Ray."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_images_of_their_own(run):
     made = run()
     counted = {"images": 18, "rejected": 0, "repeated": 0, "contradictory": 0}
     assert made.directory.completed("prepare") == counted | {"classes": None, "left_out": {}}
-    assert "digest" not in read_parquet(made.directory.cohort).columns
+    assert read_parquet(made.directory.cohort)["digest"].n_unique() == 18, "by which external cohorts are checked"
     assert read_csv(made.directory.repeated, infer_schema=False).is_empty()
     assert _repeated(made.directory.completed("prepare")) == []
 
@@ -142,3 +143,44 @@ def test_what_cannot_be_used_is_listed_with_the_reason(run, images):
     assert made.directory.completed("prepare")["rejected"] == 4
     cohort = read_parquet(made.directory.cohort)
     assert cohort.filter(pl.col("image").is_in(list(rejected))).is_empty()
+
+
+def external_to(prepared: Run, folder: Path) -> Run:
+    """An external cohort of the images in a folder, all patients new; nothing of it is prepared yet."""
+    files = sorted(folder.iterdir())
+    rows = [f"{file.name},{place % 2},e{place},train,{60 + place}" for place, file in enumerate(files)]
+    manifest = folder / "external.csv"
+    manifest.write_text("\n".join(["image,label,patient_id,split,age", *rows]) + "\n", encoding="utf-8")
+    cohort = prepared.study.cohort.model_copy(update={"manifest": manifest, "covariates": {"age": "number"}})
+    directory = prepared.directory.external("B")
+    directory.path.mkdir(parents=True)
+    directory.apply(prepared.directory, None)
+    return replace(prepared, study=prepared.study.model_copy(update={"cohort": cohort}), directory=directory)
+
+
+def test_an_external_cohort_is_tested_whole(run, tmp_path):
+    """Whatever its splits; and its covariates are kept in the order of the images."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for patient in range(5):
+        Image.fromarray(retina(50 + patient)).save(other / f"{patient}.png")
+    (other / "5.png").write_bytes(b"no picture")
+    prepared = external_to(run(), other)
+    prepare(prepared)
+    assert read_parquet(prepared.directory.cohort)["split"].to_list() == ["test"] * 5
+    covariates = read_parquet(prepared.directory.covariates)
+    assert covariates.rows() == [(f"{patient}.png", 60.0 + patient) for patient in range(5)]
+
+
+def test_an_image_of_the_run_is_refused_in_an_external_cohort(run, tmp_path):
+    """Under another name, in another format, of another patient."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for patient in range(4):
+        Image.fromarray(retina(50 + patient)).save(other / f"{patient}.png")
+    Image.fromarray(retina(3)).save(other / "copy.tif")
+    prepared = external_to(run(), other)
+    message = r"external cohort B: 1 image \(copy.tif\) is also in .* \(copy.tif is 3.png there\)"
+    with pytest.raises(UserError, match=message):
+        prepare(prepared)
+    assert prepared.directory.completed("prepare") is None
