@@ -20,12 +20,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from benchmark.analysis.comparisons import TRIAL, TrialKey
+from benchmark.analysis.flow import Box, flow_table
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.planted import Planted
 from benchmark.report.charts import spans
 from benchmark.report.charts.colour_bar import colour_ramp
 from benchmark.report.charts.curve_panels import benefit_gained, calibration_curves, decision_curves, roc_curves
 from benchmark.report.charts.drawing import Chart
+from benchmark.report.charts.flow import flow_chart
 from benchmark.report.charts.forest import auc_forest, ratio_forest
 from benchmark.report.charts.quadrants import full_shade, quadrant_glyph, shade_key, shown_regions
 from benchmark.report.charts.scatter import scatter
@@ -84,6 +86,7 @@ class PageContent:
         tops: name of a trial -> the value at the upper end of the colours of its mean map, where it is known.
         planted: for a synthetic study, where the signal is and where each measure places it.
         external: for an external cohort, the run that trained the models, and the comparison with it.
+        flow: the images and patients from the manifest to the analysis, or None.
     """
 
     title: str
@@ -111,6 +114,7 @@ class PageContent:
     tops: Mapping[str, float] = field(default_factory=dict)
     planted: Planted | None = None
     external: ExternalContent | None = None
+    flow: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ def render(content: PageContent) -> str:
     tables |= content.external.tables.tables() if content.external else {}
     order = [tuple(row[name] for name in TRIAL) for row in done]
     first = external_sentences(content.external) if content.external else []
+    tables |= {"flow": flow_table(content.flow)} if content.flow else {}
     no_saliency = pl.format("no vessel masks, so no saliency: {}", "reason").alias("reason")
     without_masks = content.without_masks.select("image", pl.lit("test").alias("split"), no_saliency)
     left_out = pl.concat([content.left_out, without_masks])
@@ -198,6 +203,7 @@ def render(content: PageContent) -> str:
         colour_ramp=colour_ramp(),
         correlation=board.correlation.to_dicts(),
         charts=_charts(content),
+        flow=flow_chart(content.flow) if content.flow else None,
         operating=_operating(board.operating),
         pairs=_pairs(board.comparisons),
         seeds=_over_seeds(board.seeds),

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.analysis import evidence
 from benchmark.analysis.comparisons import FEWEST_CELLS, TRIAL, TrialKey
+from benchmark.analysis.flow import Box
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.measures import MEASURES
 from benchmark.analysis.planted import INDICATORS, Planted
@@ -325,15 +326,17 @@ class CohortResult(_Model):
 
     `classes`: the names of the labels, if they have names; `by_class`: the images of every class, if classes have names
     (`configuration.cohort.positive` chose the positive ones); `files_left_out`: files of a folder cohort that were not
-    used, by reason; `repeated`: images with the same pixels as another image of their split; `positive`: positive
-    images, `positive_patients`: patients with a positive image, both by split; `test_sha256`: the digest of the test
-    images with patients and labels, equal for two runs that tested the same.
+    used, by reason; `splits_given`: whether the manifest gave the splits (null: not known), or else patients were
+    divided by `configuration.cohort.shares`; `repeated`: images with the same pixels as another image of their split;
+    `positive`: positive images, `positive_patients`: patients with a positive image, both by split; `test_sha256`: the
+    digest of the test images with patients and labels, equal for two runs that tested the same.
     """
 
     source: str
     classes: dict[str, str] | None = None
     by_class: list[ClassCount] = []
     files_left_out: dict[str, int] = {}
+    splits_given: bool | None = None
     repeated: int | None = None
     manifest_sha256: str | None = None
     images: dict[str, int]
@@ -353,6 +356,7 @@ class Results(_Model):
     finished: str
     notices: list[str] = []
     cohort: CohortResult
+    flow: Box | None = None  # from the manifest to the analysis; null: an earlier version made the report
     methods: dict[str, Method]
     trials: list[TrialResult]
     comparisons: list[Comparison]

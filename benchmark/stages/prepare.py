@@ -85,6 +85,7 @@ def prepare(run: Run) -> None:
         contradictory=len(repeated.filter(pl.col("label") != pl.col("its_label"))),
         classes=opened.classes.by_label() if opened.classes else None,
         left_out=opened.left_out,
+        splits_given=opened.splits_given,
     )
 
 

@@ -13,6 +13,7 @@ import backbones
 from benchmark.analysis import published as reference
 from benchmark.analysis.comparisons import TRIAL, TrialKey
 from benchmark.analysis.external import ExternalValidation, compare_cohorts
+from benchmark.analysis.flow import Box, flow_table, read_flow
 from benchmark.analysis.leaderboard import OK, Leaderboard, build
 from benchmark.analysis.planted import Planted, compare_with_truth
 from benchmark.report.external_results import ExternalResult, external_result
@@ -89,6 +90,8 @@ def report(run: Run) -> Leaderboard:
         write_text(directory.leaderboard("tex"), latex(leaderboard, run.study.name, confidence))
         record = _record(run)
         results = _results(run, leaderboard, planted, validation, record)
+        if results.flow is not None:
+            write_csv(directory.table("flow"), flow_table(results.flow))
         write_text(directory.leaderboard("html"), render(_content(run, leaderboard, planted, results, validation)))
         write_trial_pages(run, leaderboard, results.notices, results.cohort.classes)
         if not directory.is_external:
@@ -122,6 +125,12 @@ def _record(run: Run) -> RunRecord:
     )
 
 
+def _flow(run: Run, leaderboard: Leaderboard) -> Box:
+    done = set(leaderboard.trials.filter(status=OK).select(*TRIAL).rows())
+    finished = [trial for trial in run.trials() if trial.key in done]
+    return read_flow(run.directory, finished, drawn=run.study.cohort.synthetic is not None)
+
+
 def _results(
     run: Run,
     leaderboard: Leaderboard,
@@ -148,12 +157,14 @@ def _results(
             classes=prepared.get("classes"),
             by_class=_per_class(cohort),
             files_left_out=prepared.get("left_out") or {},
+            splits_given=prepared.get("splits_given"),
             repeated=prepared.get("repeated"),
             manifest_sha256=_manifest_sha256(study.cohort.manifest),
             **{what: {split: row[what] for split, row in counted.items()} for what in COUNTED},
             left_out=len(read_csv(directory.rejected, infer_schema=False)),
             test_sha256=digest(of_split(cohort, "test"), drawn),
         ),
+        flow=_flow(run, leaderboard),
         methods=methods(study.statistics, study.controls),
         trials=trial_results(leaderboard, training),
         comparisons=comparison_results(leaderboard),
@@ -255,6 +266,7 @@ def _content(
         pages=_pages(run, leaderboard),
         planted=planted,
         external=None if validation is None else _external_content(directory, validation, results.external),
+        flow=results.flow,
     )
 
 

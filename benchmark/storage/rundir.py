@@ -32,7 +32,7 @@
     browser/                       images/ and masks/ of the test images, which all image browsers share
     leaderboard.csv|parquet|html|tex, results.json; mean_image.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
-    repeatability.csv; planted.csv for a synthetic cohort
+    repeatability.csv, flow.csv; planted.csv for a synthetic cohort
 
 The folder of an external cohort is a run directory in which all images are test images. Its trials were trained in
 another run, which `.trained_in.json` names: their weights and histories stay there. In addition it has

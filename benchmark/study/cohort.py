@@ -34,11 +34,11 @@ def open_cohort(study: Study, manifest: Path, *, external: bool = False) -> Mani
         settings.labels,
         settings.covariates,
     )
+    given = opened.images["split"].null_count() == 0 and not external
     if external:
         images = opened.images.with_columns(split=pl.lit("test"))
         require_both_classes(images, opened.classes, "add patients of the other class", splits=("test",))
     else:
-        given = opened.images["split"].null_count() == 0
         if not given:
             require_enough_patients(opened.images, opened.classes)
         images = split_patients(opened.images, settings.shares)
@@ -49,7 +49,7 @@ def open_cohort(study: Study, manifest: Path, *, external: bool = False) -> Mani
             f"{manifest}: no test image has an artery_mask, but --vessels masks needs masks; add the columns "
             "artery_mask and vein_mask, or choose --vessels wnet"
         )
-    return replace(opened, images=images)
+    return replace(opened, images=images, splits_given=given)
 
 
 def digest(test: pl.DataFrame, drawn: SyntheticCohort | None) -> str:

@@ -41,6 +41,7 @@ class Manifest:
         conflicts: one line per copy of an image with another split, label or patient, and per patient (or eye) whose
             images have different labels; a study then refuses to run.
         covariates: image and the covariates that were asked for; `benchmark.study.covariates.typed`.
+        splits_given: whether the manifest gives the split of every image.
     """
 
     images: pl.DataFrame
@@ -50,6 +51,7 @@ class Manifest:
     conflicts: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     covariates: pl.DataFrame = field(default_factory=pl.DataFrame)
+    splits_given: bool = False
 
     def refuse_conflicts(self) -> None:
         """Raise a UserError if there are conflicts."""

@@ -28,6 +28,7 @@ from benchmark.analysis.measures import CALLS, MEASURES
 from benchmark.analysis.planted import compare_with_truth
 from benchmark.report.page import PageContent
 from benchmark.synthetic import SyntheticCohort
+from tests.benchmark.report.flows import FOLDER
 
 BACKBONES = ("openclip-tiny", "dinov2-tiny", "timm:vit_tiny")
 STRATEGIES = ("classifier_only", "partial", "lora")
@@ -382,6 +383,7 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
         confidence=0.95,
         finished="2026-05-17T09:30:00+00:00",
         planted=compare_with_truth(made.trials, SyntheticCohort()),
+        flow=FOLDER,
     )
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 import benchmark.report.page
 from benchmark.analysis import published as reference
 from benchmark.analysis.comparisons import TRIAL
+from benchmark.analysis.flow import flow_table
 from benchmark.analysis.leaderboard import SCHEMA, Leaderboard
 from benchmark.analysis.planted import compare_with_truth
 from benchmark.report.charts.spans import Span
@@ -34,6 +35,7 @@ from tests.benchmark.page_content import (
     content_in,
     full_content_in,
 )
+from tests.benchmark.report.flows import FOLDER
 from xai.examples import RULE
 
 VOID = {"meta", "link", "img", "br", "wbr", "input"}
@@ -356,7 +358,7 @@ def test_all_cells_failed(content: PageContent) -> None:
     assert all("Failed: no weights" in text(row) for row in rows(page))
     sections = {section.get("aria-labelledby") for section in page.iter("section")} - {None}
     assert sections == {"leaderboard", "correlation", "saliency", "examples", "cohort", "facts", "downloads"}
-    assert not having(page, "class", "chart")
+    assert [chart.get("data-title") for chart in having(page, "class", "chart")] == ["Flow of images and patients"]
 
 
 def test_several_seeds_get_a_column_and_a_row_of_pictures_each(page: Element, full_page: Element) -> None:
@@ -532,12 +534,13 @@ def test_the_published_study_is_shown_only_if_asked_for(page: Element, full_page
 
 
 def test_charts_are_pictures_with_a_title_and_a_label(page: Element, content: PageContent) -> None:
-    charts = having(page, "class", "chart")
+    *charts, flow = having(page, "class", "chart")
     assert [text(chart.find("figcaption")) for chart in charts] == [  # type: ignore[arg-type]
         "AUC", "Ratio to everything that is not vessel", "Ratio inside the field of view",
         "AUC and vessel ratio", "AUC and vessel ratio inside the field of view",
         *4 * BACKBONES,
     ]  # fmt: skip
+    charts.append(flow)
     drawings = [chart.find("svg") for chart in charts]
     assert {drawing.get("role") for drawing in drawings} == {"img"}  # type: ignore[union-attr]
     labels = [drawing.get("aria-label", "") for drawing in drawings]  # type: ignore[union-attr]
@@ -693,6 +696,7 @@ def test_every_table_can_be_downloaded_from_the_page_alone(page: Element, conten
     inside = {link.get("download"): link.get("href", "") for link in page.iter("a") if link.get("download")}
     assert content.planted is not None
     tables = {"leaderboard": content.board.trials, **content.board.tables(), "planted": content.planted.trials}
+    tables["flow"] = flow_table(FOLDER)
     assert [name for name in inside if name.endswith(".csv")] == [f"{name}.csv" for name in tables]
     for name, table in tables.items():
         kind, encoded = inside[f"{name}.csv"].split(",")

@@ -180,10 +180,10 @@ def test_figures_are_enlarged_by_keyboard_alone(show: Open, width: int) -> None:
 def test_the_mouse_enlarges_and_closes(show: Open) -> None:
     page = show("#glance")
     dialog = page.get_by_role("dialog")
-    page.locator(".chart svg").click()
+    page.locator(".charts svg").click()
     dialog.get_by_role("button", name="Close").click()
     expect(dialog).to_be_hidden()
-    page.locator(".chart svg").click()
+    page.locator(".charts svg").click()
     page.mouse.click(5, 5)  # next to the dialog
     expect(dialog).to_be_hidden()
 

@@ -79,7 +79,7 @@ def run(tmp_path, images, monkeypatch):
 def test_images_of_their_own(run):
     made = run()
     counted = {"images": 18, "rejected": 0, "repeated": 0, "contradictory": 0}
-    assert made.directory.completed("prepare") == counted | {"classes": None, "left_out": {}}
+    assert made.directory.completed("prepare") == counted | {"classes": None, "left_out": {}, "splits_given": True}
     assert read_parquet(made.directory.cohort)["digest"].n_unique() == 18, "by which external cohorts are checked"
     assert read_csv(made.directory.repeated, infer_schema=False).is_empty()
     assert _repeated(made.directory.completed("prepare")) == []
@@ -121,6 +121,7 @@ def test_within_a_split_repeats_are_counted_listed_and_reported(run, images):
     noted = made.directory.completed("prepare")
     assert noted == {
         "images": 20, "rejected": 0, "repeated": 2, "contradictory": 1, "classes": None, "left_out": {},
+        "splits_given": True,
     }  # fmt: skip
     listed = read_csv(made.directory.repeated).select("image", "same_as", "label", "its_label")
     assert listed.rows() == [("b.tif", "0.png", 1, 0), ("c.bmp", "0.png", 0, 0)]

@@ -14,6 +14,7 @@ from rich.console import Console
 from benchmark.analysis import curves, ratios
 from benchmark.analysis.comparisons import COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
 from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
+from benchmark.analysis.flow import TABLE as FLOW_TABLE
 from benchmark.analysis.leaderboard import OPERATING_SCHEMA, SCHEMA
 from benchmark.analysis.planted import SCHEMA as PLANTED_SCHEMA
 from benchmark.report.progress import Reporter
@@ -63,7 +64,7 @@ def run(tmp_path_factory):
     several = pl.when(label=0).then(pl.lit("normal")).when(split="val").then(pl.lit("mild")).otherwise(pl.lit("severe"))
     write_parquet(directory.cohort, read_parquet(directory.cohort).with_columns(several.alias("class")))
     test = pl.read_parquet(directory.cohort).filter(split="test")
-    left_out = {"image": ["x.png"], "split": ["test"], "reason": ["truncated"]}
+    left_out = {"image": "x.png", "patient_id": "p0", "label": 0, "split": "test", "path": "", "reason": "truncated"}
     write_csv(directory.rejected, pl.DataFrame(left_out))
     write_array(directory.images, np.zeros((100, 8, 8, 3), np.uint8))
     write_array(directory.regions, np.zeros((len(test), 4, 8, 8), np.uint8))
@@ -188,6 +189,19 @@ def test_results_describe_the_run(run):
     assert {"torch", "polars"} <= set(results.software.packages)
     assert (results.machine.nodes, results.machine.cpus, results.machine.gpus) == (1, 2, 0)
     assert Study.model_validate(results.configuration) == run.study
+
+
+def test_the_flow_is_in_the_results_and_in_a_table(run):
+    flow = read_results(run.directory.path).flow
+    assert (flow.name, flow.counts.images, flow.left_out.reasons) == ("found", 103, {"hidden": 2})
+    (listed,) = flow.parts
+    assert (listed.counts.images, listed.counts.patients) == (101, 60)
+    assert (listed.left_out.counts.images, listed.left_out.counts.patients) == (1, 0)
+    table = pl.read_csv(run.directory.table("flow"))
+    assert table.columns == list(FLOW_TABLE)
+    boxes = table.filter(~pl.col("left_out"))
+    assert boxes["box"].to_list() == ["found", "listed", "used", "val", "test", "scored", "masked", "explained"]
+    assert boxes["images"].to_list() == [103, 101, 100, 20, 80, 80, 80, 75]
 
 
 def test_results_and_tables_agree(run):

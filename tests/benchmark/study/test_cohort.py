@@ -31,7 +31,17 @@ def manifest(tmp_path):
 
 
 def test_every_patient_gets_a_split(manifest):
-    assert sorted(open_cohort(study("wnet"), manifest).images["split"].unique()) == ["test", "train", "val"]
+    opened = open_cohort(study("wnet"), manifest)
+    assert sorted(opened.images["split"].unique()) == ["test", "train", "val"]
+    assert not opened.splits_given
+
+
+def test_splits_of_the_manifest_are_noted(manifest):
+    heading, *rows = manifest.read_text().splitlines()
+    splits = ("train", "val", "test")
+    given = [f"{row},{splits[number // 2 % 3]}" for number, row in enumerate(rows)]
+    manifest.write_text("\n".join([f"{heading},split", *given]))
+    assert open_cohort(study("wnet"), manifest).splits_given
 
 
 def test_a_manifest_without_masks_is_refused_before_anything_runs(manifest):
