@@ -87,6 +87,7 @@ class PageContent:
         planted: for a synthetic study, where the signal is and where each measure places it.
         external: for an external cohort, the run that trained the models, and the comparison with it.
         flow: the images and patients from the manifest to the analysis, or None.
+        study_card: the address of the study card, from this page, or None.
     """
 
     title: str
@@ -115,6 +116,7 @@ class PageContent:
     planted: Planted | None = None
     external: ExternalContent | None = None
     flow: Box | None = None
+    study_card: str | None = None
 
 
 @dataclass(frozen=True)

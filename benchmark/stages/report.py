@@ -39,6 +39,7 @@ from benchmark.report.results import (
 )
 from benchmark.stages.model_cards import write_model_cards
 from benchmark.stages.run import Run
+from benchmark.stages.study_card import write_study_card
 from benchmark.stages.trial_pages import write_trial_pages
 from benchmark.storage.rundir import (
     RunDirectory,
@@ -96,6 +97,7 @@ def report(run: Run) -> Leaderboard:
         write_trial_pages(run, leaderboard, results.notices, results.cohort.classes)
         if not directory.is_external:
             write_model_cards(run, results)
+        write_study_card(run, results)
         write_text(directory.results, results.model_dump_json(indent=1))
         write_text(directory.run, record.model_dump_json(indent=2) + "\n")
         stage.advance()
@@ -267,6 +269,7 @@ def _content(
         planted=planted,
         external=None if validation is None else _external_content(directory, validation, results.external),
         flow=results.flow,
+        study_card=directory.study_card("html").name,
     )
 
 

@@ -33,6 +33,7 @@
     leaderboard.csv|parquet|html|tex, results.json; mean_image.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
     repeatability.csv, flow.csv; planted.csv for a synthetic cohort
+    study_card.md|html             the items of TRIPOD+AI and CLAIM 2024, filled in from the run where it knows them
 
 The folder of an external cohort is a run directory in which all images are test images. Its trials were trained in
 another run, which `.trained_in.json` names: their weights and histories stay there. In addition it has
@@ -411,6 +412,10 @@ class RunDirectory:
     def table(self, name: str) -> Path:
         """One of the report's tables other than the leaderboard, such as `ratios`."""
         return self.path / f"{name}.csv"
+
+    def study_card(self, suffix: str) -> Path:
+        """The items of the reporting guidelines, filled in from the run; `md` or `html`."""
+        return self.path / f"study_card.{suffix}"
 
     @property
     def results(self) -> Path:

@@ -204,6 +204,16 @@ def test_the_flow_is_in_the_results_and_in_a_table(run):
     assert boxes["images"].to_list() == [103, 101, 100, 20, 80, 80, 80, 75]
 
 
+def test_the_run_has_a_study_card(run):
+    markdown, html = (run.directory.study_card(kind).read_text(encoding="utf-8") for kind in ("md", "html"))
+    assert markdown.startswith("# Study card: Tiny & small\n")
+    assert "<h1>Study card: Tiny &amp; small</h1>" in html
+    for card in (markdown, html):
+        assert "2 trials of 6 failed and have no results." in card
+        assert "/data/lab" not in card
+    assert "| Test | 80 | 40 | 40 | 20 |" in markdown
+
+
 def test_results_and_tables_agree(run):
     results = read_results(run.directory.path)
     table = pl.read_csv(run.directory.leaderboard("csv")).filter(status="ok")
