@@ -177,6 +177,8 @@ def partitions(facts: Facts) -> Passage:
 
 def disjoint(facts: Facts) -> Passage:
     """The level at which splits have nothing in common."""
+    if facts.external is not None:
+        return ["No patient id of this cohort is in the development cohort; the program refuses such a cohort."]
     whole = "Splits are disjoint by patient: no patient has images in two splits."
     cohort = facts.results.cohort
     if cohort.images == cohort.patients:

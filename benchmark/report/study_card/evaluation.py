@@ -120,8 +120,8 @@ def external(facts: Facts) -> Passage:
         patients = facts.results.cohort.patients.get("test", 0)
         return [
             f"The models of {facts.external.run} were applied to {number(patients, 'patient')} of "
-            f"{facts.results.cohort.source}, with weights, thresholds and preprocessing unchanged. A patient or an "
-            "image of the development cohort would have been refused."
+            f"{facts.results.cohort.source}, with weights, thresholds and preprocessing unchanged. A cohort "
+            "with a patient id of the development cohort is refused."
         ]
     return ["This card is of a run without images of another source: its models were not tested on external data here."]
 

@@ -97,6 +97,7 @@ def test_a_synthetic_cohort_is_divided_at_random_and_an_external_one_not_at_all(
 
 def test_splits_are_disjoint_by_patient():
     assert "no patient has images in two splits" in text(cohort.disjoint(MANIFEST))
+    assert "No patient id of this cohort" in text(cohort.disjoint(EXTERNAL))
     one_each = cohort_of(patients=MANIFEST.results.cohort.images)
     assert "every image is of another patient" in text(cohort.disjoint(manifest_run(cohort=one_each)))
 
