@@ -1,5 +1,8 @@
 """What the page of an external cohort says first, and shows next to the run's own test patients."""
 
+import re
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -8,6 +11,8 @@ from benchmark.analysis.curves import SCHEMA as CURVES
 from benchmark.analysis.external import COHORTS_SCHEMA, RECALIBRATION_SCHEMA, ExternalValidation
 from benchmark.analysis.shifts import SHIFTS_SCHEMA
 from benchmark.report.external_section import SIDES, ExternalContent, external_sentences, external_view
+from benchmark.report.page import render
+from tests.benchmark.page_content import content_in
 
 KEYS = [("a", "lora", 0), ("a", "partial", 0)]
 
@@ -31,6 +36,9 @@ def content(drops, slopes=(1.1, 0.6), p=(0.01, 0.5)):
             ("calibration_slope", slope, None),
             ("sensitivity", 0.6, "best_f1"),
             ("specificity", 0.7, "best_f1"),
+            ("calibration_intercept", -0.4, None),
+            ("brier", 0.2, None),
+            ("vessel_ratio_fov", 1.3, None),
         )
     ]
     shifts = [
@@ -92,3 +100,23 @@ def test_charts_show_both_cohorts():
     assert all(side in forest.svg for side in SIDES)
     assert [chart.title for chart in view["charts"]["calibration"]] == ["a, lora, seed 0", "a, partial, seed 0"]
     assert all(side in chart.svg for chart in view["charts"]["calibration"] for side in SIDES)
+
+
+def test_the_page_has_the_section(tmp_path):
+    """With every row, and numbers as in the tables; the downloads have the tables."""
+    found = content((-0.15, 0.02))
+    html = render(replace(content_in(tmp_path), external=found))
+    section = html[html.index('<section aria-labelledby="external">') :]
+    section = section[: section.index("</section>")]
+    assert '<a href="../../leaderboard.html">study A</a>' in section
+    rows = {
+        table: re.findall(r"<tr.*?</tr>", part, re.DOTALL)
+        for table, part in re.findall(r'id="(table-[\w-]+)">.*?<tbody>(.*?)</tbody>', section, re.DOTALL)
+    }
+    assert {table: len(each) for table, each in rows.items()} == {
+        "table-external": 2, "table-external-calls": 2, "table-recalibration": 1, "table-shifts": 2,
+    }  # fmt: skip
+    assert 'data-value="-0.15' in rows["table-external"][0] or 'data-value="-0.15' in rows["table-external"][1]
+    assert "−0.150" in "".join(rows["table-external"])
+    assert all(f'download="{name}.csv"' in html for name in ("external", "recalibration", "shifts"))
+    assert html.index("External validation: the models were trained on 70 patients") < html.index('id="leaderboard"')
