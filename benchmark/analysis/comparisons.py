@@ -125,18 +125,18 @@ def compare(
                 method = PAIRED[settings.interval]
             of_measure.append(
                 {"measure": measure}
-                | _named(keys[a], "a")
-                | _named(keys[b], "b")
+                | named(keys[a], "a")
+                | named(keys[b], "b")
                 | {"difference": found.value, **dict(zip(("low", "high"), found.interval, strict=True))}
                 | {"p_value": found.p_value, "p_equivalent": p_equivalent, "method": method}
                 | {"n_images": found.n_images}
             )
         if of_measure:
-            rows += _adjusted(of_measure, settings.confidence)
+            rows += adjusted(of_measure, settings.confidence)
     return frame(rows, COMPARISON_SCHEMA)
 
 
-def _adjusted(rows: list[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:
+def adjusted(rows: list[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:
     """Pairs of one measure with p-values adjusted for all of them, and the verdict at a level of 1 - confidence."""
     differ, equivalent = (holm([row[name] for row in rows]).tolist() for name in ("p_value", "p_equivalent"))
     return [
@@ -340,7 +340,8 @@ def _errors(cells: Sequence[_OverSeeds], measures: tuple[str, str]) -> np.ndarra
     return errors + np.kron(of_seed, seeds)
 
 
-def _named(key: TrialKey, side: str) -> dict[str, Any]:
+def named(key: TrialKey, side: str) -> dict[str, Any]:
+    """The columns that name one side, `a` or `b`, of a pair of trials."""
     return {f"{name}_{side}": part for name, part in zip(TRIAL, key, strict=True)}
 
 

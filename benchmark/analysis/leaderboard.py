@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmark.analysis import comparisons, contrasts, control_estimates, curves, evidence, ratios
+from benchmark.analysis import comparisons, contrasts, control_estimates, curves, evidence, patients, ratios
 from benchmark.analysis.comparisons import TRIAL, TrialKey, frame
 from benchmark.analysis.measures import (
     CALLS,
@@ -64,6 +64,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "auc_delong_low": pl.Float64,
     "auc_delong_high": pl.Float64,
     "auc_corrected": pl.Float64,
+    **patients.COMPACT,
     **bounded([name for name in names_of("discrimination") if name != "auc"]),
     "threshold": pl.Float64,
     "n_called": pl.Int64,
@@ -110,6 +111,9 @@ class Leaderboard:
             `benchmark.analysis.contrasts.AVERAGES_SCHEMA`.
         contrasts: their differences; `benchmark.analysis.contrasts.CONTRASTS_SCHEMA`.
         repeatability: agreement between trainings of one cell; `benchmark.analysis.contrasts.REPEATABILITY_SCHEMA`.
+        patients: each trial's measures at the level of images and at each level of patients;
+            `benchmark.analysis.patients.SCHEMA`.
+        patient_pairs: every pair of trials at each level of patients; `benchmark.analysis.patients.PAIRS_SCHEMA`.
     """
 
     trials: pl.DataFrame
@@ -122,6 +126,8 @@ class Leaderboard:
     averages: pl.DataFrame
     contrasts: pl.DataFrame
     repeatability: pl.DataFrame
+    patients: pl.DataFrame
+    patient_pairs: pl.DataFrame
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Every frame but the cells, under the name of its file."""
@@ -142,8 +148,9 @@ def build(
         balance: how training balanced the classes (`finetune.recipe.Recipe`).
     """
     test, trained = of_split(read_parquet(directory.cohort), "test"), read_training_labels(directory)
-    patients, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
-    resamples = draw_patients(patients, labels, settings.resamples, settings.seed)
+    patient_ids, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
+    resamples = draw_patients(patient_ids, labels, settings.resamples, settings.seed)
+    fits = partial(fitted_risk, method=settings.risk, balance=balance)
     doubtful = read_doubtful(directory, test)
     failed: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
@@ -153,6 +160,7 @@ def build(
     keys: list[TrialKey] = []
     all_tested: list[Tested] = []
     estimates: list[Estimates] = []
+    levels: list[patients.Levels] = []
     for cell in cells:
         key = cell.key
         named = dict(zip(TRIAL, key, strict=True))
@@ -165,14 +173,16 @@ def build(
         risk = read_risk(folder, trained, settings.risk, balance)
         tested = read_tested(folder, test, saliency, thresholds["best_f1"], risk)
         found = estimate_trial(tested, resamples, settings)
+        of_patients = patients.read_levels(folder, read_parquet(directory.cohort), resamples, settings, fits)
         rows.append(
             named
             | {"risk_intercept": risk.intercept, "risk_slope": risk.slope}
-            | _counts(tested, patients)
+            | _counts(tested, patient_ids)
             | found.columns()
+            | patients.compact(of_patients)
             | {"auc_p": p_above_chance([found], settings)}
             | {f"{name}_skewness": skewness(found.left_out[name]) for name in TESTED_RATIOS}
-            | _delong(tested, patients, settings.confidence)
+            | _delong(tested, patient_ids, settings.confidence)
             | control_estimates.read_controls(folder, test, resamples, settings)
             | {"status": OK}
         )
@@ -182,6 +192,7 @@ def build(
         keys.append(key)
         all_tested.append(tested)
         estimates.append(found)
+        levels.append({patients.IMAGE: patients.AtLevel(tested, found), **of_patients})
     if all_tested:
         points += curves.treat_all_rows(labels)
     pairs = comparisons.compare(keys, all_tested, estimates, resamples, settings)
@@ -201,6 +212,8 @@ def build(
         averages=averages,
         contrasts=differences,
         repeatability=contrasts.repeat(keys, estimates, settings),
+        patients=patients.level_table(keys, levels),
+        patient_pairs=patients.compare_patients(keys, levels, settings),
     )
 
 
@@ -244,9 +257,23 @@ def read_risk(folder: TrialDirectory, trained: np.ndarray, method: RiskMethod, b
     Args:
         trained: labels of the training images.
     """
+    validation = of_split(read_parquet(folder.predictions), "val")
+    labels, scores = (validation[name].to_numpy() for name in ("label", "score"))
+    return fitted_risk(trained, labels, scores, method, balance)
+
+
+def fitted_risk(
+    trained: np.ndarray, labels: np.ndarray, scores: np.ndarray, method: RiskMethod, balance: Balance
+) -> Risk:
+    """How scores become risks.
+
+    Args:
+        trained: labels (0, 1) of what the model was trained on.
+        labels: (n,) of 0/1, of what it was validated on.
+        scores: (n,) in [0, 1], of the same.
+    """
     if method == "recalibrated":
-        validation = of_split(read_parquet(folder.predictions), "val")
-        fitted = recalibrate(validation["label"].to_numpy(), validation["score"].to_numpy())
+        fitted = recalibrate(labels, scores)
         if fitted is not None:
             return fitted
     if method == "score" or balance == "none" or len(np.unique(trained)) < 2:

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
-from benchmark.analysis import curves, ratios
+from benchmark.analysis import curves, patients, ratios
 from benchmark.analysis.comparisons import COMPARED, COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
 from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
 from benchmark.analysis.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, build
@@ -33,6 +33,8 @@ TABLES = {
     "averages": AVERAGES_SCHEMA,
     "contrasts": CONTRASTS_SCHEMA,
     "repeatability": REPEATABILITY_SCHEMA,
+    "patients": patients.SCHEMA,
+    "patient_pairs": patients.PAIRS_SCHEMA,
 }
 
 
