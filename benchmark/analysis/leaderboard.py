@@ -151,7 +151,7 @@ def build(
     patient_ids, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
     resamples = draw_patients(patient_ids, labels, settings.resamples, settings.seed)
     fits = partial(fitted_risk, method=settings.risk, balance=balance)
-    doubtful = read_doubtful(directory, test)
+    doubtful, every_image = read_doubtful(directory, test), patients.read_images(directory)
     failed: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     operating: list[dict[str, Any]] = []
@@ -173,7 +173,7 @@ def build(
         risk = read_risk(folder, trained, settings.risk, balance)
         tested = read_tested(folder, test, saliency, thresholds["best_f1"], risk)
         found = estimate_trial(tested, resamples, settings)
-        of_patients = patients.read_levels(folder, read_parquet(directory.cohort), resamples, settings, fits)
+        of_patients = patients.read_levels(folder, every_image, resamples, settings, fits)
         rows.append(
             named
             | {"risk_intercept": risk.intercept, "risk_slope": risk.slope}

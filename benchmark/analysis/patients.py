@@ -16,7 +16,7 @@ import polars as pl
 from benchmark.analysis.comparisons import DELONG, TRIAL, TrialKey, adjusted, frame, named
 from benchmark.analysis.measures import SCALES, Estimates, Tested, bounded, estimate_trial, names_of
 from benchmark.errors import UserError
-from benchmark.storage.rundir import TrialDirectory
+from benchmark.storage.rundir import RunDirectory, TrialDirectory
 from benchmark.study.config import Statistics
 from benchmark.study.splits import of_split
 from benchmark.tables import read_parquet
@@ -85,13 +85,23 @@ class AtLevel:
 Levels = Mapping[str, AtLevel]  # level -> the trial at that level
 
 
+def read_images(directory: RunDirectory) -> pl.DataFrame:
+    """The images of all splits: image, split, patient_id, label, and eye and visit if they are known.
+
+    The cohort of a run; for an external cohort, its test images with the images of the run that trained the trials.
+    """
+    columns = ("image", "split", "patient_id", "label", "eye", "visit")
+    cohort = read_parquet(directory.cohort)
+    return cohort.select(name for name in columns if name in cohort.columns)
+
+
 def read_levels(
     folder: TrialDirectory, cohort: pl.DataFrame, resamples: PatientResamples, settings: Statistics, fits: Fits
 ) -> dict[str, AtLevel]:
     """A trial at every level of patients that it has.
 
     Args:
-        cohort: as in `cohort.parquet`; eyes and visits that it lacks are unknown.
+        cohort: from `read_images`; eyes and visits that it lacks are unknown.
         resamples: of the test images' patients.
     """
     trained = _labels(of_split(cohort, "train"))
@@ -115,8 +125,8 @@ def read_levels(
 
 def combined(folder: TrialDirectory, cohort: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """A trial's patients at each level that it has: patient_id, label, score, split, by split and patient."""
-    groups = [name for name in ("eye", "visit") if name in cohort.columns]
-    images = read_parquet(folder.predictions).join(cohort.select("image", *groups), on="image", how="left")
+    scores = read_parquet(folder.predictions).select("image", "split", "score")
+    images = cohort.join(scores, on=["image", "split"], how="inner")  # two cohorts may use the same names
     return {level: _per_patient(images, combine) for level, combine in _COMBINED.items()}
 
 

@@ -1,6 +1,6 @@
 """leaderboard.tex: the trials as a table for a paper (LaTeX with booktabs), with marks for the best and its ties."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -15,7 +15,9 @@ COLUMNS = {
     "vein_ratio": ("Vein", 2),
     "vessel_ratio": ("Vessel", 2),
 }
+PATIENT_COLUMN = {"auc_patient": ("Patient", 3)}  # after the AUC, if patients have several images
 CHANCE_COLUMN = "vessel_ratio_null"
+_ROOMY = 7  # columns that fit in the size of the text
 _ESCAPED = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -34,12 +36,18 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
     several_seeds, several_counts = (done[name].n_unique() > 1 for name in ("seed", "n_ratio"))
     chance = done[CHANCE_COLUMN].is_not_null().any()
     marks = {measure: _marks(done, leaderboard.comparisons, measure, 1 - confidence) for measure in COLUMNS}
+    columns, per_patient = COLUMNS, done.filter(pl.col("n_images") > pl.col("n_patients"))["auc_patient"]
+    if len(per_patient.drop_nulls()):
+        columns = {"auc": COLUMNS["auc"], **PATIENT_COLUMN, **COLUMNS}
+        marks |= {name: [""] * len(done) for name in PATIENT_COLUMN}
     sentences = [
         f"{escape(title)}: {_tested(done)}, with {100 * confidence:g}\\,\\% intervals over patients.",
         "Artery, vein, vessel: mean saliency inside divided by the mean outside all vessels" + _with_ratio(done) + ".",
         "Bold: highest of these trained models; $\\dagger$: trained models that do not differ significantly from it "
         "(Holm-adjusted).",
     ]
+    if columns is not COLUMNS:
+        sentences.append("Patient: AUC of patients, each with the mean score of the images; marks refer to the others.")
     if chance:
         sentences.append("Chance: the vessel ratio of the same maps on other patients' vessels, with a one-sided $p$.")
     if len(done) and not done["predicts"].any():
@@ -49,14 +57,16 @@ def latex(leaderboard: Leaderboard, title: str, confidence: float) -> str:
     failed = len(leaderboard.trials) - len(done)
     if failed:
         sentences.append(f"{failed} failed trial{'s are' if failed > 1 else ' is'} left out.")
-    names = ["Backbone, strategy" + (", seed" if several_seeds else ""), *(label for label, _ in COLUMNS.values())]
+    names = ["Backbone, strategy" + (", seed" if several_seeds else ""), *(label for label, _ in columns.values())]
     names += (["Chance"] if chance else []) + (["$n$"] if several_counts else [])
-    rows = [_rows(row, i, marks, several_seeds, several_counts, chance) for i, row in enumerate(done.to_dicts())]
+    rows = [
+        _rows(row, i, columns, marks, several_seeds, several_counts, chance) for i, row in enumerate(done.to_dicts())
+    ]
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"  \centering",
-        r"  \setlength{\tabcolsep}{4pt}",
+        r"  \footnotesize\setlength{\tabcolsep}{2pt}" if len(names) > _ROOMY else r"  \setlength{\tabcolsep}{4pt}",
         rf"  \caption{{{' '.join(sentences)}}}",
         rf"  \begin{{tabular}}{{l{'r' * (len(names) - 1)}}}",
         r"    \toprule",
@@ -109,14 +119,15 @@ def _with_ratio(done: pl.DataFrame) -> str:
 def _rows(
     row: dict[str, Any],
     index: int,
+    columns: Mapping[str, tuple[str, int]],
     marks: dict[str, Sequence[str]],
     several_seeds: bool,
     several_counts: bool,
     chance: bool,
 ) -> str:
     """The two rows of a trial."""
-    values = [_value(row[name], digits, marks[name][index]) for name, (_, digits) in COLUMNS.items()]
-    intervals = [_interval(row[f"{name}_low"], row[f"{name}_high"], digits) for name, (_, digits) in COLUMNS.items()]
+    values = [_value(row[name], digits, marks[name][index]) for name, (_, digits) in columns.items()]
+    intervals = [_interval(row[f"{name}_low"], row[f"{name}_high"], digits) for name, (_, digits) in columns.items()]
     first, second = [escape(row["backbone"]), *values], [escape(row["strategy"]), *intervals]
     if several_seeds:
         second[0] += f", {row['seed']}"

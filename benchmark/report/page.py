@@ -22,6 +22,7 @@ from markupsafe import Markup
 from benchmark.analysis.comparisons import TRIAL, TrialKey
 from benchmark.analysis.flow import Box, flow_table
 from benchmark.analysis.leaderboard import OK, Leaderboard
+from benchmark.analysis.patients import ATTENTION, IMAGE, MAX, MEAN
 from benchmark.analysis.planted import Planted
 from benchmark.report.charts import spans
 from benchmark.report.charts.colour_bar import colour_ramp
@@ -35,7 +36,7 @@ from benchmark.report.charts.spans import Span
 from benchmark.report.conclusions import cautions, conclusions, planted_found, risk_stated
 from benchmark.report.external_section import ExternalContent, external_sentences, external_view
 from benchmark.report.readable import NOTHING, p_stated, p_value
-from benchmark.report.results import ClassCount
+from benchmark.report.results import ClassCount, PatientCounts
 from benchmark.report.sections import SECTIONS, Section, with_links
 from benchmark.study.folder import left_out_text
 from benchmark.study.trials import safe
@@ -48,6 +49,7 @@ LEFT_OUT_SHOWN = 50
 PAIRS_SHOWN = 100
 CONTROL_COLUMNS = ("vessel_ratio_fov_null", "vessel_ratio_fov_turned", "n_other", "parameter_randomisation", "n_erased")
 CHANCES = "The thin tick is the vessel ratio of the same maps on other patients’ vessels: compare the ratio with it."
+LEVEL_NAMES = {IMAGE: "images", MEAN: "patients, mean", MAX: "patients, maximum", ATTENTION: "patients, attention"}
 _REGIONS = ("vessel", "artery", "vein")
 # In a configuration: the key or dash before a value, and the folders of an absolute path.
 _FOLDERS = re.compile(r"""^(\s*(?:- |[\w-]+: )+['"]?)/.*/""", re.MULTILINE)
@@ -81,6 +83,7 @@ class PageContent:
         target_class: the class that the maps explain.
         classes: names of the classes by label, "0" and "1", or None.
         by_class: the images of every class, shown if there are more than two.
+        of_patients: the eyes, visits and images that the patients of each split have.
         files_left_out: for a folder cohort, how many files were not used, by reason.
         pages: trial -> the address of its own page, from this one.
         tops: name of a trial -> the value at the upper end of the colours of its mean map, where it is known.
@@ -110,6 +113,7 @@ class PageContent:
     target_class: int = 1
     classes: Mapping[str, str] | None = None
     by_class: Sequence[ClassCount] = ()
+    of_patients: Mapping[str, PatientCounts] = field(default_factory=dict)
     files_left_out: Mapping[str, int] = field(default_factory=dict)
     pages: Mapping[TrialKey, str] = field(default_factory=dict)
     tops: Mapping[str, float] = field(default_factory=dict)
@@ -208,6 +212,10 @@ def render(content: PageContent) -> str:
         flow=flow_chart(content.flow) if content.flow else None,
         operating=_operating(board.operating),
         pairs=_pairs(board.comparisons),
+        levels=board.patients.to_dicts(),
+        level_names=LEVEL_NAMES,
+        several_images=any(row["n_images"] > row["n_patients"] for row in done),
+        patient_pairs=_patient_pairs(board.patient_pairs),
         seeds=_over_seeds(board.seeds),
         letters={
             (row["backbone"], row["strategy"], row["measure"]): row["group"]
@@ -279,7 +287,7 @@ def _ordered(content: PageContent) -> PageContent:
         content.board,
         **{
             name: in_order_of(cells, getattr(content.board, name))
-            for name in ("operating", "curves", "ratios", "seeds")
+            for name in ("operating", "curves", "ratios", "seeds", "patients")
         },
     )
     planted = content.planted and replace(content.planted, trials=in_order_of(cells, content.planted.trials))
@@ -375,6 +383,11 @@ def _pairs(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
         key = tuple(row[name] for name in names)
         rows.setdefault(key, {name: row[name] for name in names})[row["measure"]] = row
     return sorted(rows.values(), key=lambda row: (row["auc"]["p_value"] is None, row["auc"]["p_value"]))
+
+
+def _patient_pairs(pairs: pl.DataFrame) -> list[dict[str, Any]]:
+    """One row per pair of trials by their mean scores of patients, smallest p-value first."""
+    return pairs.filter(level=MEAN).sort("p_value", nulls_last=True, maintain_order=True).to_dicts()
 
 
 def _over_seeds(seeds: pl.DataFrame) -> list[dict[str, Any]]:

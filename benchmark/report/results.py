@@ -18,6 +18,7 @@ from benchmark.analysis.comparisons import FEWEST_CELLS, TRIAL, TrialKey
 from benchmark.analysis.flow import Box
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.measures import MEASURES
+from benchmark.analysis.patients import IMAGE, MEASURED
 from benchmark.analysis.planted import INDICATORS, Planted
 from benchmark.errors import UserError
 from benchmark.report.provenance import Machine, Software
@@ -85,6 +86,22 @@ class OperatingPoint(_Model):
     measures: dict[str, Number]
 
 
+class PatientLevel(_Model):
+    """A trial on patients: the scores of a patient's images combined into one (`patient_mean`, `patient_max`, …).
+
+    Everything in it counts patients, also `n` of each number. The threshold was chosen on validation patients.
+    """
+
+    level: str
+    n: int
+    n_positive: int
+    n_called: int
+    threshold: float | None
+    risk_intercept: float
+    risk_slope: float
+    measures: dict[str, Number]
+
+
 class RatioResult(_Model):
     """A ratio under one convention, named as in `ratios.csv`; its `n` is the number of images."""
 
@@ -136,6 +153,7 @@ class TrialResult(_Model):
     training: dict[str, Any] | None = None
     measures: dict[str, Number] = {}
     operating: list[OperatingPoint] = []
+    patients: list[PatientLevel] = []
     ratios: list[RatioResult] = []
 
 
@@ -150,6 +168,19 @@ class Comparison(_Model):
     p_equivalent: float | None = None  # AUCs differ by less than statistics.equivalence_margin
     p_equivalent_holm: float | None = None
     verdict: str | None = None  # "differs", "equivalent", "differs within the margin" or "not known"
+
+
+class PatientComparison(_Model):
+    """AUC of trial a minus AUC of trial b on the same patients; `n` of the difference is the number of patients."""
+
+    level: str
+    a: tuple[str, str, int]
+    b: tuple[str, str, int]
+    difference: Number
+    p_holm: float | None  # adjusted for all pairs of the level
+    p_equivalent: float | None
+    p_equivalent_holm: float | None
+    verdict: str | None
 
 
 class Correlation(_Model):
@@ -321,6 +352,19 @@ class ClassCount(_Model):
     patients: dict[str, int]
 
 
+class PatientCounts(_Model):
+    """The patients of a split by their eyes, visits and images, as in `benchmark.study.patients.OfEachPatient`."""
+
+    patients: int
+    one_eye: int
+    both_eyes: int
+    unknown_eye: int  # an image of an unknown eye leaves open whether there is another
+    several_visits: int | None  # null: no visit is known
+    images_min: int | None  # images per patient
+    images_median: float | None
+    images_max: int | None
+
+
 class CohortResult(_Model):
     """The images of a run.
 
@@ -328,8 +372,9 @@ class CohortResult(_Model):
     (`configuration.cohort.positive` chose the positive ones); `files_left_out`: files of a folder cohort that were not
     used, by reason; `splits_given`: whether the manifest gave the splits (null: not known), or else patients were
     divided by `configuration.cohort.shares`; `repeated`: images with the same pixels as another image of their split;
-    `positive`: positive images, `positive_patients`: patients with a positive image, both by split; `test_sha256`: the
-    digest of the test images with patients and labels, equal for two runs that tested the same.
+    `positive`: positive images, `positive_patients`: patients with a positive image, both by split; `of_patients`:
+    eyes, visits and images that patients have, by split; `test_sha256`: the digest of the test images with patients
+    and labels, equal for two runs that tested the same.
     """
 
     source: str
@@ -343,6 +388,7 @@ class CohortResult(_Model):
     patients: dict[str, int]
     positive: dict[str, int]
     positive_patients: dict[str, int] = {}
+    of_patients: dict[str, PatientCounts] = {}
     left_out: int
     test_sha256: str
 
@@ -360,6 +406,7 @@ class Results(_Model):
     methods: dict[str, Method]
     trials: list[TrialResult]
     comparisons: list[Comparison]
+    patient_comparisons: list[PatientComparison] = []
     correlations: list[Correlation]
     seeds: list[OverSeeds]
     averages: list[Average] = []
@@ -467,6 +514,7 @@ def trial_results(leaderboard: Leaderboard, training: dict[tuple[str, str, int],
                 training=training.get(key),
                 measures=_measures(row, images[key]),
                 operating=operating_results(leaderboard.operating.filter(of_cell)),
+                patients=patient_results(leaderboard.patients.filter(of_cell)),
                 ratios=ratio_results(leaderboard.ratios.filter(of_cell)),
             )
         )
@@ -489,6 +537,41 @@ def operating_results(operating: pl.DataFrame) -> list[OperatingPoint]:
         )
         for (point, threshold), rows in points
     ]
+
+
+def patient_results(levels: pl.DataFrame) -> list[PatientLevel]:
+    """The levels of patients of a trial, in the order of `patients.csv`; its images are the trial's own measures."""
+    found = []
+    for row in levels.filter(pl.col("level") != IMAGE).to_dicts():
+        counts = {"n_images": row["n"], "n_positive": row["n_positive"], "n_called": row["n_called"]}
+        found.append(
+            PatientLevel(
+                **{name: row[name] for name in PatientLevel.model_fields if name != "measures"},
+                measures={
+                    name: Number(
+                        value=row[name],
+                        low=row[f"{name}_low"],
+                        high=row[f"{name}_high"],
+                        n=MEASURES[name].images(counts),
+                        method="patients",
+                    )
+                    for name in MEASURED
+                },
+            )
+        )
+    return found
+
+
+def patient_comparison_results(leaderboard: Leaderboard) -> list[PatientComparison]:
+    """Differences at the levels of patients, in the order of `patient_pairs.csv`."""
+    rows = []
+    for row in leaderboard.patient_pairs.to_dicts():
+        a, b = (tuple(row[f"{name}_{side}"] for name in TRIAL) for side in "ab")
+        bounds = {name: row[name] for name in ("low", "high", "p_value")}
+        difference = Number(value=row["difference"], **bounds, n=row["n_patients"], method="paired")
+        tests = {name: row[name] for name in ("p_holm", "p_equivalent", "p_equivalent_holm", "verdict")}
+        rows.append(PatientComparison(level=row["level"], a=a, b=b, difference=difference, **tests))
+    return rows
 
 
 def ratio_results(ratios: pl.DataFrame) -> list[RatioResult]:

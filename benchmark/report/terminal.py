@@ -67,11 +67,25 @@ def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, co
             f"– {which} not shown to predict better than chance: "
             "ratios are then hard to interpret, because an untrained model can also highlight vessels"
         )
+    if len(done) and (of_patients := _per_patient(done.row(0, named=True))):
+        console.print(of_patients)
     first = leaderboard.correlation.row(0, named=True)
     if first["estimate"] is not None:
         console.print(_correlation(first))
     console.print(f"Page: [bold]{escape(str(RunDirectory(out).leaderboard('html')))}", soft_wrap=True)
     return failed
+
+
+def _per_patient(row: dict[str, Any]) -> str:
+    """The AUC of patients of a trial; empty if every patient has one image, or if there is no AUC."""
+    if row["auc_patient"] is None or row["n_images"] == row["n_patients"]:
+        return ""
+    bounds = (row["auc_patient_low"], row["auc_patient_high"])
+    interval = "" if None in bounds else f" ({_range(*bounds)})"
+    return (
+        f"Per patient, the mean score of the images: AUC {row['auc_patient']:.3f}{interval} of {escape(_called(row))}, "
+        f"{row['n_patients']} patients; the page has all trials"
+    )
 
 
 def _correlation(row: dict[str, Any]) -> str:

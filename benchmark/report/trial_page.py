@@ -10,7 +10,7 @@ from benchmark.report.charts.colour_bar import colour_ramp
 from benchmark.report.charts.curve_panels import calibration_curves
 from benchmark.report.charts.trial_panels import kept_epoch, learning_curves, score_histogram
 from benchmark.report.image_browser import Column
-from benchmark.report.page import template
+from benchmark.report.page import LEVEL_NAMES, template
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class TrialContent:
         tested: label (0, 1) and score of the test images.
         threshold: chosen on the validation images; scores at or above it are predicted positive.
         curves: of this trial, as in `curves.csv`.
+        levels: of this trial, as in `patients.csv`.
         method: what made the maps, as it is called in a sentence.
         mean_panel: from this page to the figure of the mean maps, and what it shows in words; None without it.
         classes: names of the classes by label, "0" and "1", where they have names.
@@ -59,6 +60,7 @@ class TrialContent:
     tested: pl.DataFrame
     threshold: float
     curves: pl.DataFrame
+    levels: pl.DataFrame
     method: str
     mean_panel: tuple[str, str] | None = None
     classes: Mapping[str, str] | None = None
@@ -87,6 +89,8 @@ def render_trial(content: TrialContent) -> str:
             ]
             for label in (0, 1)
         },
+        levels=content.levels.to_dicts(),
+        level_names=LEVEL_NAMES,
         mean_panel=content.mean_panel and content.mean_panel[0],
         mean_alt=content.mean_panel and content.mean_panel[1],
         method=content.method,

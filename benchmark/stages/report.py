@@ -26,12 +26,14 @@ from benchmark.report.provenance import Machine, RunRecord, processor, seconds_b
 from benchmark.report.results import (
     ClassCount,
     CohortResult,
+    PatientCounts,
     Results,
     average_results,
     comparison_results,
     contrast_results,
     correlation_results,
     methods,
+    patient_comparison_results,
     planted_results,
     repeatability_results,
     seed_results,
@@ -55,6 +57,7 @@ from benchmark.study.cohort import digest
 from benchmark.study.config import load_study
 from benchmark.study.controls import CONTROLS
 from benchmark.study.folder import SPLITS
+from benchmark.study.patients import of_each_patient
 from benchmark.study.splits import of_split
 from benchmark.tables import read_csv, read_parquet
 from benchmark.trial.costs import main_memory
@@ -163,6 +166,7 @@ def _results(
             repeated=prepared.get("repeated"),
             manifest_sha256=_manifest_sha256(study.cohort.manifest),
             **{what: {split: row[what] for split, row in counted.items()} for what in COUNTED},
+            of_patients=_of_patients(cohort),
             left_out=len(read_csv(directory.rejected, infer_schema=False)),
             test_sha256=digest(of_split(cohort, "test"), drawn),
         ),
@@ -170,6 +174,7 @@ def _results(
         methods=methods(study.statistics, study.controls),
         trials=trial_results(leaderboard, training),
         comparisons=comparison_results(leaderboard),
+        patient_comparisons=patient_comparison_results(leaderboard),
         correlations=correlation_results(leaderboard),
         seeds=seed_results(leaderboard),
         averages=average_results(leaderboard),
@@ -210,6 +215,12 @@ def _per_split(cohort: pl.DataFrame) -> pl.DataFrame:
         )
         .sort(pl.col("split").replace_strict({"train": 0, "val": 1, "test": 2}))
     )
+
+
+def _of_patients(cohort: pl.DataFrame) -> dict[str, PatientCounts]:
+    """The patients of each split by their eyes, visits and images."""
+    present = [split for split in SPLITS if split in cohort["split"]]
+    return {split: PatientCounts(**of_each_patient(of_split(cohort, split))._asdict()) for split in present}
 
 
 def _per_class(cohort: pl.DataFrame) -> list[ClassCount]:
@@ -264,6 +275,7 @@ def _content(
         target_class=run.study.explain.target_class,
         classes=results.cohort.classes,
         by_class=results.cohort.by_class,
+        of_patients=results.cohort.of_patients,
         files_left_out=results.cohort.files_left_out,
         pages=_pages(run, leaderboard),
         planted=planted,

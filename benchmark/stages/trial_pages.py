@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmark.analysis.comparisons import TRIAL
 from benchmark.analysis.leaderboard import OK, Leaderboard, read_saliency, read_thresholds
 from benchmark.report.image_browser import FINEST, Column, write_data, write_pictures
 from benchmark.report.trial_page import ImageBrowser, TrialContent, render_trial
@@ -43,7 +44,7 @@ def write_trial_pages(run: Run, leaderboard: Leaderboard, notices: list[str], cl
         threshold = read_thresholds(folder)["best_f1"]
         table = _table(folder, test, vessels, masked)
         browser = _browser(run, folder, table, threshold) if with_images else None
-        curves = leaderboard.curves.filter(backbone=row["backbone"], strategy=row["strategy"], seed=row["seed"])
+        key = {name: row[name] for name in TRIAL}
         content = TrialContent(
             study=run.study.name,
             row=row,
@@ -52,7 +53,8 @@ def write_trial_pages(run: Run, leaderboard: Leaderboard, notices: list[str], cl
             history=read_csv(directory.trained_in.trial(trial).history),
             tested=table.select("label", "score"),
             threshold=threshold,
-            curves=curves,
+            curves=leaderboard.curves.filter(**key),
+            levels=leaderboard.patients.filter(**key),
             method=method_name(run.study.explain.method),
             mean_panel=_mean_panel(folder),
             classes=classes,

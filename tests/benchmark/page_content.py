@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from benchmark.analysis import curves, ratios
+from benchmark.analysis import curves, patients, ratios
 from benchmark.analysis import published as reference
 from benchmark.analysis.comparisons import (
     COMPARED,
@@ -27,6 +27,8 @@ from benchmark.analysis.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, S
 from benchmark.analysis.measures import CALLS, MEASURES
 from benchmark.analysis.planted import compare_with_truth
 from benchmark.report.page import PageContent
+from benchmark.report.results import PatientCounts
+from benchmark.study.patients import OfEachPatient
 from benchmark.synthetic import SyntheticCohort
 from tests.benchmark.report.flows import FOLDER
 
@@ -39,6 +41,7 @@ ATTACK = "<script>alert('1')</script>\"'&"
 # The best trial; every following trial has 0.01 less, and ratios that are 0.02 higher.
 BEST = {
     "auc": 0.8,
+    "auc_patient": 0.82,
     "average_precision": 0.76,
     "f1": 0.7,
     "sensitivity": 0.83,
@@ -150,6 +153,8 @@ def board(seeds: tuple[int, ...] = (0,)) -> Leaderboard:
         averages=_frame(_averages(len(seeds)), AVERAGES_SCHEMA),
         contrasts=_frame(_contrasts(len(seeds)), CONTRASTS_SCHEMA),
         repeatability=_frame(_repeatability() if len(seeds) > 1 else [], REPEATABILITY_SCHEMA),
+        patients=_frame(_levels_of(done), patients.SCHEMA),
+        patient_pairs=_frame(_patient_pairs(done), patients.PAIRS_SCHEMA),
     )
 
 
@@ -234,6 +239,43 @@ def _comparisons(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
                 "verdict": (DIFFERS, EQUIVALENT, NOT_KNOWN)[place % 3],
                 "method": "by hand",
                 "n_images": 1000 + place,
+            }
+
+
+def _levels_of(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Every level of each trial; attention is missing in the last."""
+    for place, cell in enumerate(done):
+        for number, level in enumerate(patients.LEVELS[:3] if cell is done[-1] else patients.LEVELS):
+            values = {name: BEST[name] + number / 100 - place / 200 for name in patients.MEASURED}
+            bounds = {f"{name}_low": value - 0.051 for name, value in values.items()}
+            bounds |= {f"{name}_high": value + 0.062 for name, value in values.items()}
+            counts = {"n": 1234, "n_positive": 400} if level == patients.IMAGE else {"n": 617, "n_positive": 205}
+            chosen = {
+                "n_called": 456 - number,
+                "threshold": 0.4375 - number / 64,
+                "risk_intercept": -0.7,
+                "risk_slope": 1,
+            }
+            yield cell | {"level": level} | counts | chosen | values | bounds
+
+
+def _patient_pairs(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for level in patients.LEVELS[1:3]:
+        for place, (a, b) in enumerate(itertools.combinations(done, 2), start=1):
+            named = {f"{name}_{side}": cell[name] for side, cell in (("a", a), ("b", b)) for name in TRIAL}
+            difference, p_value = a["auc"] - b["auc"] + place / 1000, 1 / (12 + place)
+            yield named | {
+                "level": level,
+                "difference": difference,
+                "low": difference - 0.025,
+                "high": difference + 0.035,
+                "p_value": p_value,
+                "p_holm": p_value * 1.6,
+                "p_equivalent": p_value / 2,
+                "p_equivalent_holm": p_value,
+                "verdict": (DIFFERS, EQUIVALENT, NOT_KNOWN)[place % 3],
+                "method": "by hand",
+                "n_patients": 617,
             }
 
 
@@ -344,7 +386,7 @@ def _repeatability() -> Iterable[dict[str, Any]]:
 def _frame(made: Iterable[dict[str, Any]], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
     rows = [{name: row.get(name) for name in schema} for row in made]
     frame = pl.DataFrame(rows, schema=schema)
-    return frame.sort("auc", descending=True, nulls_last=True) if "auc" in schema else frame
+    return frame.sort("auc", descending=True, nulls_last=True) if "rank" in schema else frame
 
 
 def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
@@ -384,6 +426,10 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
         finished="2026-05-17T09:30:00+00:00",
         planted=compare_with_truth(made.trials, SyntheticCohort()),
         flow=FOLDER,
+        of_patients={
+            "train": PatientCounts(**OfEachPatient(750, 31, 700, 19, None, 1, 2.0, 4)._asdict()),
+            "test": PatientCounts(**OfEachPatient(250, 12, 235, 3, 7, 1, 2.5, 6)._asdict()),
+        },
     )
 
 
@@ -414,6 +460,8 @@ def attacked(content: PageContent) -> PageContent:
         averages=attack(attack_names(board.averages), "missing", "holds_for"),
         contrasts=attack_names(board.contrasts),
         repeatability=attack(board.repeatability, "measure"),
+        patients=attack_names(board.patients),
+        patient_pairs=attack_names(board.patient_pairs),
     )
     return dataclasses.replace(
         content,

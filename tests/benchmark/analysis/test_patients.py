@@ -13,7 +13,7 @@ from sklearn.metrics import (
 )
 
 from benchmark.analysis.leaderboard import build
-from benchmark.analysis.patients import IMAGE, MAX, MEAN, MEASURED, PAIRS_SCHEMA, SCHEMA, combined
+from benchmark.analysis.patients import IMAGE, MAX, MEAN, MEASURED, PAIRS_SCHEMA, SCHEMA, combined, read_images
 from benchmark.storage.rundir import RunDirectory, write_parquet
 from benchmark.study.config import Statistics
 from stats.delong import delong_test
@@ -107,7 +107,7 @@ def test_means_are_over_eyes_and_visits(directory):
     write_parquet(directory.cohort, both)
 
     def of(patient):
-        table = combined(folder, pl.read_parquet(directory.cohort))[MEAN]
+        table = combined(folder, read_images(directory))[MEAN]
         return table.filter(patient_id=patient)["score"].item()
 
     score = dict(predictions.select("image", "score").iter_rows())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.analysis import curves, ratios
+from benchmark.analysis import curves, patients, ratios
 from benchmark.analysis.comparisons import COMPARED, COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
 from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
 from benchmark.analysis.leaderboard import OPERATING_SCHEMA, SCHEMA, Leaderboard
@@ -63,6 +63,8 @@ def board(*rows, p_holm):
         averages=pl.DataFrame(schema=AVERAGES_SCHEMA),
         contrasts=pl.DataFrame(schema=CONTRASTS_SCHEMA),
         repeatability=pl.DataFrame(schema=REPEATABILITY_SCHEMA),
+        patients=pl.DataFrame(schema=patients.SCHEMA),
+        patient_pairs=pl.DataFrame(schema=patients.PAIRS_SCHEMA),
     )
 
 
@@ -116,6 +118,16 @@ def test_the_vessel_ratio_stands_next_to_what_chance_gives():
     ]
     assert "Chance: the vessel ratio of the same maps on other patients' vessels" in caption(tex)
     assert "Chance" not in latex(board(row("without"), p_holm=0.5), "Study", 0.95)
+
+
+def test_the_auc_of_patients_stands_next_to_that_of_images():
+    tex = latex(board(row("lora", auc_patient=0.7654), row("full"), p_holm=0.5), "Study", 0.95)
+    heading, rows = read(tex)
+    assert heading[1:4] == ["AUC", "Patient", "F1"]
+    assert [(values[1], below[1]) for _, values, below in rows] == [("0.765", r"\scriptsize 0.715--0.825"), ("--", "")]
+    assert "Patient: AUC of patients, each with the mean score of the images" in caption(tex)
+    of_single = row("lora", auc_patient=0.7654) | {"n_patients": 1240}
+    assert "Patient" not in latex(board(of_single, p_holm=0.5), "Study", 0.95), "it would be the same number"
 
 
 def test_tied_at_the_level_of_the_intervals():

@@ -148,6 +148,7 @@ def test_estimates_stand_with_their_intervals(page: Element) -> None:
     assert shown(page, "table-leaderboard") == [
         "1 a 1–3",  # rank
         "0.800 0.750–0.860",
+        "0.820 0.770–0.880",  # of patients
         "+0.050 0.000–0.110",  # AUC lost without vessels, and its p-value
         "0.027",
         "1.30 1.25–1.36",  # vessel ratio in the field of view, by chance, and the p-value of the permutation test
@@ -364,7 +365,7 @@ def test_all_cells_failed(content: PageContent) -> None:
 def test_several_seeds_get_a_column_and_a_row_of_pictures_each(page: Element, full_page: Element) -> None:
     names = ["Backbone", "Strategy"]
     assert heads(page, "table-leaderboard") == [
-        *names, "Rank", "AUC", "AUC lost without vessels", "p, lost",
+        *names, "Rank", "AUC", "Per patient", "AUC lost without vessels", "p, lost",
         "Vessel ratio, field of view", "By chance", "p, ratio",
     ]  # fmt: skip
     assert heads(page, "table-convention") == [*names, "AUC", "F1", "Vessel", "Artery", "Vein", "With ratio"]

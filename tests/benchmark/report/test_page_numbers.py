@@ -34,6 +34,9 @@ SOURCES = {
     "table-conventions": ("ratios", TRIAL),
     "table-correlation": ("correlation", ["performance", "explainability", "coefficient", "method"]),
     "table-pairs": ("comparisons", ["cell_a", "cell_b", "verdict"]),
+    "table-patients": ("patients", [*TRIAL, "level"]),
+    "table-patient-risks": ("patients", [*TRIAL, "level"]),
+    "table-patient-pairs": ("patient_pairs", ["cell_a", "cell_b", "verdict"]),
     "table-strategies": ("strategies", ["strategy"]),
     "table-backbones": ("backbones", ["backbone"]),
     "table-contrasts": ("contrasts", ["family", "level_a", "level_b"]),
@@ -88,7 +91,7 @@ def files(content: PageContent, tmp_path_factory: pytest.TempPathFactory) -> dic
         table.write_csv(directory.table(name))
     found = {name: read(directory.table(name)) for name in tables}
     several_seeds = len({row["seed"] for row in found["leaderboard"]}) > 1
-    for row in found["comparisons"]:
+    for row in (*found["comparisons"], *found["patient_pairs"]):
         for side in "ab":
             backbone, strategy, seed = (row[f"{name}_{side}"] for name in TRIAL)
             row[f"cell_{side}"] = f"{backbone}, {strategy}" + (f", seed {seed}" if several_seeds else "")
@@ -127,6 +130,8 @@ def test_other_tables_count_the_cohort(page: Element) -> None:
     """The numbers of the cohort are in other files."""
     others = [table for table in page.iter("table") if "sortable" not in table.get("class", "").split()]
     assert [text(table.find("caption")) for table in others] == [  # type: ignore[arg-type]
+        "Eyes, visits and images of the patients. An image of an unknown eye leaves open whether its patient has one "
+        "eye here or both.",
         "Images used. No patient is in two splits. A positive patient has at least one positive image.",
         "Every image that was left out.",
     ]

@@ -24,6 +24,9 @@ from benchmark.report.results import (
     Number,
     OperatingPoint,
     OverSeeds,
+    PatientComparison,
+    PatientCounts,
+    PatientLevel,
     PlantedResult,
     PlantedTrial,
     RatioResult,
@@ -36,6 +39,7 @@ from benchmark.report.results import (
     correlation_results,
     methods,
     operating_results,
+    patient_comparison_results,
     planted_results,
     read_results,
     repeatability_results,
@@ -45,6 +49,7 @@ from benchmark.report.results import (
 from benchmark.storage.rundir import RunDirectory, write_json, write_parquet
 from benchmark.study.config import Controls, Statistics
 from benchmark.study.controls import ERASURE
+from benchmark.study.patients import OfEachPatient
 from benchmark.synthetic import SyntheticCohort
 from tests.benchmark.lab_results import MACHINE, SOFTWARE
 from tests.benchmark.trials import change, one_trial, write_cohort, write_trial
@@ -96,12 +101,14 @@ def results(board):
             images={"val": 20, "test": 80},
             patients={"val": 20, "test": 40},
             positive={"val": 10, "test": 40},
+            of_patients={"test": PatientCounts(**OfEachPatient(40, 0, 40, 0, None, 2, 2.0, 2)._asdict())},
             left_out=0,
             test_sha256="0" * 64,
         ),
         methods=methods(SETTINGS, Controls()),
         trials=trial_results(board, training),
         comparisons=comparison_results(board),
+        patient_comparisons=patient_comparison_results(board),
         correlations=correlation_results(board),
         seeds=seed_results(board),
         averages=average_results(board),
@@ -175,6 +182,22 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
             )
             for row in values["comparisons"]
         ],
+        "patients": [
+            (
+                *(*named, *(level[name] for name in ("level", "n", "n_positive", "n_called", "threshold"))),
+                *(part for number in level["measures"].values() for part in parts(number)[:3]),
+                *(level["risk_intercept"], level["risk_slope"]),
+            )
+            for named, cell in by_cell
+            for level in cell["patients"]
+        ],
+        "patient_pairs": [
+            (
+                *(row["level"], *row["a"], *row["b"], *parts(row["difference"]), row["p_holm"]),
+                *(row["p_equivalent"], row["p_equivalent_holm"], row["verdict"], row["difference"]["n"]),
+            )
+            for row in values["patient_comparisons"]
+        ],
         "correlation": [
             (
                 row["performance"],
@@ -237,13 +260,24 @@ def test_every_number_of_the_other_tables_is_in_its_place(board, written):
     }
     for name, rows in tables.items():
         expected = board.tables()[name].drop("method", strict=False).rows()
-        if name in ("ratios", "operating"):  # trials have another order there
+        if name == "patients":
+            expected = [row for row in expected if "image" not in row]  # the trial's own measures
+        if name in ("ratios", "operating", "patients"):  # trials have another order there
             rows, expected = sorted(rows, key=str), sorted(expected, key=str)
         assert rows == expected, name
         assert rows
 
 
 SKEWNESS = ("vessel_ratio_skewness", "vessel_ratio_fov_skewness")
+
+
+def test_numbers_of_patients_count_patients(results):
+    for cell in results.trials[:-1]:
+        of_means = next(level for level in cell.patients if level.level == "patient_mean")
+        n = {name: number.n for name, number in of_means.measures.items()}
+        assert (n["auc"], n["sensitivity"], n["specificity"]) == (of_means.n, 20, 20) == (40, 20, 20)
+        assert (n["ppv"], n["npv"]) == (of_means.n_called, 40 - of_means.n_called)
+    assert {pair.difference.n for pair in results.patient_comparisons} == {40}
 
 
 def test_what_a_cell_holds(results):
@@ -398,6 +432,7 @@ def test_every_field_is_documented(results):
     measures = {name for cell in results.trials for name in cell.measures}
     models = (
         Results, TrialResult, CohortResult, OperatingPoint, RatioResult,
+        PatientLevel, PatientComparison, PatientCounts,
         Comparison, Correlation, OverSeeds, Average, Contrast, Repeatability,
         PlantedTrial, PlantedResult, Number, Method, Program, Software, Machine,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from benchmark.analysis import curves, ratios
+from benchmark.analysis import curves, patients, ratios
 from benchmark.analysis.comparisons import COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
 from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
 from benchmark.analysis.leaderboard import OK, OPERATING_SCHEMA, SCHEMA, Leaderboard
@@ -51,6 +51,8 @@ def printed(*cells: dict, width: int = 80, **correlation) -> tuple[list[str], in
         averages=pl.DataFrame(schema=AVERAGES_SCHEMA),
         contrasts=pl.DataFrame(schema=CONTRASTS_SCHEMA),
         repeatability=pl.DataFrame(schema=REPEATABILITY_SCHEMA),
+        patients=pl.DataFrame(schema=patients.SCHEMA),
+        patient_pairs=pl.DataFrame(schema=patients.PAIRS_SCHEMA),
     )
     console = Console(file=io.StringIO(), width=width)
     count = print_leaderboard(board, Path("runs/x"), 0.95, console)
@@ -100,6 +102,14 @@ def test_cells_not_shown_to_predict_are_counted():
     expected = "– 1 of 3 trials is not shown to predict better than chance: ratios are then hard to interpret"
     assert expected in " ".join(" ".join(lines).split())
     assert not any("predict" in line for line in printed(cell("b", "lora", predicts=True))[0])
+
+
+def test_the_auc_of_patients_of_the_first_trial_is_printed():
+    of_patients = {"auc_patient": 0.6543, "auc_patient_low": 0.51, "auc_patient_high": 0.78}
+    text = " ".join(" ".join(printed(cell("a", "lora", **of_patients), cell("b", "lora"))[0]).split())
+    assert "Per patient, the mean score of the images: AUC 0.654 (0.51 to 0.78) of a lora seed 0, 40 patients" in text
+    for without in (cell("a", "lora"), cell("a", "lora", n_images=40, **of_patients)):
+        assert "Per patient" not in "".join(printed(without)[0])
 
 
 def test_the_page_comes_last_in_one_piece():

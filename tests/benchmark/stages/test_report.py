@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from benchmark.analysis import curves, ratios
+from benchmark.analysis import curves, patients, ratios
 from benchmark.analysis.comparisons import COMPARISON_SCHEMA, CORRELATION_SCHEMA, SEEDS_SCHEMA
 from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA
 from benchmark.analysis.flow import TABLE as FLOW_TABLE
@@ -41,6 +41,8 @@ COLUMNS = {
     "averages": AVERAGES_SCHEMA,
     "contrasts": CONTRASTS_SCHEMA,
     "repeatability": REPEATABILITY_SCHEMA,
+    "patients": patients.SCHEMA,
+    "patient_pairs": patients.PAIRS_SCHEMA,
 }
 
 

@@ -11,6 +11,7 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
+from sklearn.metrics import roc_auc_score
 
 from benchmark.analysis.leaderboard import build
 from benchmark.stages.trial_pages import write_trial_pages
@@ -96,6 +97,15 @@ def test_numbers_on_the_page_are_those_of_the_files(page, trial):
         counts = [int((scores < threshold).sum()), int((scores >= threshold).sum())]
         assert rows.nth(label).locator("th, td").all_inner_texts() == [name, *map(str, [*counts, sum(counts)])]
     assert "epoch 2 are kept" in page.inner_text("#training")
+
+
+def test_images_and_patients_are_side_by_side(page, trial):
+    predictions = pl.read_parquet(trial[1].predictions).filter(split="test")
+    rows = page.locator("#table-levels tbody tr")
+    assert rows.locator("th").all_inner_texts() == ["images", "patients, mean", "patients, maximum"]
+    shown = [[rows.nth(at).locator("td").nth(of).get_attribute("data-value") for of in (0, 1)] for at in range(3)]
+    assert [int(n) for n, _ in shown] == [N] + [predictions["patient_id"].n_unique()] * 2
+    assert float(shown[0][1]) == pytest.approx(roc_auc_score(predictions["label"], predictions["score"]))
 
 
 def test_every_test_image_is_there_with_its_map_and_masks(page, trial):
