@@ -109,8 +109,8 @@ def read_levels(
     levels = {}
     for level, table in combined(folder, cohort).items():
         (val_labels, val_scores), (labels, scores) = (_columns(of_split(table, split)) for split in ("val", "test"))
-        if len(labels) != len(of_test.patient_of_image):
-            raise UserError(f"{folder.path}: {level} lacks some test patients; delete its file and use --resume")
+        if np.isnan(scores).any():
+            raise UserError(f"{folder.attention}: lacks patients of the run; delete it and use --resume")
         tested = Tested(
             labels,
             scores,
@@ -127,7 +127,12 @@ def combined(folder: TrialDirectory, cohort: pl.DataFrame) -> dict[str, pl.DataF
     """A trial's patients at each level that it has: patient_id, label, score, split, by split and patient."""
     scores = read_parquet(folder.predictions).select("image", "split", "score")
     images = cohort.join(scores, on=["image", "split"], how="inner")  # two cohorts may use the same names
-    return {level: _per_patient(images, combine) for level, combine in _COMBINED.items()}
+    found = {level: _per_patient(images, combine) for level, combine in _COMBINED.items()}
+    if folder.attention.is_file():
+        scores = read_parquet(folder.attention).select("patient_id", "split", "score").unique()
+        patients = found[MEAN].drop("score")  # their order is that of the resamples
+        found[ATTENTION] = patients.join(scores, on=["patient_id", "split"], how="left", maintain_order="left")
+    return found
 
 
 def _per_patient(images: pl.DataFrame, combine: Callable[[pl.DataFrame], np.ndarray]) -> pl.DataFrame:
@@ -162,7 +167,7 @@ def _labels(images: pl.DataFrame) -> np.ndarray:
 
 
 def _columns(patients: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    return patients["label"].to_numpy(), patients["score"].to_numpy()
+    return patients["label"].to_numpy(), patients["score"].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
 def level_table(keys: Sequence[TrialKey], levels: Sequence[Levels]) -> pl.DataFrame:

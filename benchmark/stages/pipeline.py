@@ -10,6 +10,7 @@ from benchmark.analysis.leaderboard import Leaderboard
 from benchmark.report.progress import Reporter, screen_apart_from
 from benchmark.report.tracking import require_tracking
 from benchmark.scheduling.cluster import connect
+from benchmark.stages.attend import attend
 from benchmark.stages.cohorts import write_cohorts
 from benchmark.stages.control import control
 from benchmark.stages.embed import embed
@@ -84,7 +85,8 @@ def run_study(
             console.print(escape(remark))
         # One stage at a time: Ray Data would wait forever while Ray Tune holds every CPU.
         searching = (search,) if study.search else ()
-        stages = (weights, prepare, segment, embed, *searching, train, explain, control)
+        attending = (attend,) if study.patients.attention else ()
+        stages = (weights, prepare, segment, embed, *searching, train, *attending, explain, control)
         study = with_gpus(study, connected)
         names = [stage.__name__ for stage in (*stages, report)]
         run = Run(study, directory, connected, Reporter(console, names))

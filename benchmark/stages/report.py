@@ -334,6 +334,7 @@ def _failed_controls(run: Run) -> dict[tuple[str, str], str]:
         for trial in run.trials()
         for control in CONTROLS.values()
     }
+    files |= {(trial.name, "attention"): run.directory.trial(trial).attention_failure for trial in run.trials()}
     return {what: file.read_text(encoding="utf-8").strip() for what, file in files.items() if file.is_file()}
 
 

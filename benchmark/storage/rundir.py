@@ -28,6 +28,8 @@
                                    other_class.parquet, parameter_randomisation.json,
                                    parameter_randomisation.parquet, erasure.parquet; failed.txt where it failed;
                                    index.html, browser.js: its page, and what the page's image browser reads;
+                                   attention.safetensors, attention.parquet: attention over a patient's images, if
+                                   the study asks for it;
                                    README.md, config.json: its model card, and how to build and read the model
     browser/                       images/ and masks/ of the test images, which all image browsers share
     leaderboard.csv|parquet|html|tex, results.json; mean_image.png
@@ -47,7 +49,8 @@ and a run with external cohorts has
 
 Each step writes one file last, and is complete when that file exists: `.<stage>.json` for prepare and segment,
 `block<k>.npy` or `test<k>.npy` for an embedding, `trial.json` for a trial, `saliency.parquet` for its explanation,
-`erased.parquet` for the erased images, and the control's own file for a control.
+`erased.parquet` for the erased images, `attention.parquet` for the attention, and the control's own file for a
+control.
 """
 
 import json
@@ -167,6 +170,21 @@ class TrialDirectory:
     def control_failure(self, name: str) -> Path:
         """The reason why that control failed, if it did."""
         return self.path / f"{name}.failed.txt"
+
+    @property
+    def attention(self) -> Path:
+        """Validation and test images: image, patient_id, split; label and score of the patient, weight of the image."""
+        return self.path / "attention.parquet"
+
+    @property
+    def attention_network(self) -> Path:
+        """The network that gave these scores, as `finetune.attention.save_attention` writes it."""
+        return self.path / "attention.safetensors"
+
+    @property
+    def attention_failure(self) -> Path:
+        """The reason why there is no attention, if it failed."""
+        return self.path / "attention.failed.txt"
 
     EVENTS: ClassVar[str] = "events"  # the first part of the name of an event file
 

@@ -509,6 +509,17 @@ class Statistics(_Section):
     equivalence_margin: float = Field(0.03, gt=0, lt=0.5)
 
 
+class Patients(_Section):
+    """How the scores of a patient's images are combined into one (docs/patients.md).
+
+    Attributes:
+        attention: whether each trial also trains a small network that weights the images of a patient by their
+            features; the mean and the maximum of the scores are always reported.
+    """
+
+    attention: bool = False
+
+
 class Resources(_Section):
     """The resources of each trial and of each streaming actor.
 
@@ -564,6 +575,7 @@ class Study(_Section):
         controls: the controls of the vessel ratios.
         statistics: statistical inference over patients.
         external: cohorts of other patients, to which the trained models are applied as they are.
+        patients: how the scores of a patient's images are combined into one.
         published: whether the page shows the published study's nine cells next to the run's own.
         resources: the resources of each trial and of each streaming actor.
         tracking: where the curves of training are sent as well.
@@ -588,6 +600,7 @@ class Study(_Section):
     controls: Controls = Controls()
     statistics: Statistics = Statistics()
     external: list[External] = []
+    patients: Patients = Patients()
     published: bool = False
     resources: Resources = Resources()
     tracking: Tracking = Tracking()

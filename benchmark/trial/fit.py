@@ -170,6 +170,20 @@ def explained_inputs(study: Study, directory: RunDirectory, trial: Trial, model:
     return continued(model, inputs, begin, start)
 
 
+def pooled_features(study: Study, directory: RunDirectory, trial: Trial, rows: np.ndarray) -> np.ndarray:
+    """What the classifier of a trained trial reads of each image without augmentation, (k, width) float32.
+
+    Args:
+        rows: (k,) int, rows of the images; training starts from the same inputs.
+    """
+    model = trained_model(trial, directory).requires_grad_(False).to(worker_device(study.resources))
+    depth = len(model.blocks)
+    start = trial.strategy.open().frozen_blocks(depth)
+    entering = continued(model, _inputs(study, directory, trial, model, start), start, depth)
+    pieces = batches(len(rows), study.resources.batch_size)
+    return np.concatenate([entering(rows[piece]).float().cpu().numpy() for piece in pieces])
+
+
 def explained_block(study: Study, directory: RunDirectory, trial: Trial, start: int) -> int:
     """The block whose cached input the run's explanation of a trial begins with; 0: the images.
 
