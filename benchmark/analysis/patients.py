@@ -91,8 +91,10 @@ def read_images(directory: RunDirectory) -> pl.DataFrame:
     The cohort of a run; for an external cohort, its test images with the images of the run that trained the trials.
     """
     columns = ("image", "split", "patient_id", "label", "eye", "visit")
-    cohort = read_parquet(directory.cohort)
-    return cohort.select(name for name in columns if name in cohort.columns)
+    cohort, trained = (read_parquet(each.cohort) for each in (directory, directory.trained_in))
+    parts = [trained.filter(pl.col("split") != "test"), of_split(cohort, "test")]
+    known = [part.select(name for name in columns if name in part.columns) for part in parts]
+    return pl.concat(known, how="diagonal_relaxed")
 
 
 def read_levels(

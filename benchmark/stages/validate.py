@@ -11,6 +11,7 @@ from benchmark.errors import UserError
 from benchmark.report.progress import Reporter, screen_apart_from
 from benchmark.scheduling.cluster import connect
 from benchmark.stages.apply import apply
+from benchmark.stages.attend import attend
 from benchmark.stages.cohorts import write_cohorts
 from benchmark.stages.control import control
 from benchmark.stages.embed import embed
@@ -29,7 +30,7 @@ from benchmark.study.trials import Trial, trials_of
 from benchmark.tables import read_parquet
 from benchmark.trial.weight_files import read_records
 
-STAGES = (weights, prepare, segment, embed, apply, explain, control)
+STAGES = (weights, prepare, segment, embed, apply, attend, explain, control)
 
 
 def require_external(study: Study, external: External, known: Iterable[str]) -> list[str]:
@@ -69,10 +70,11 @@ def validate(run: Run, external: External, directory: RunDirectory) -> Leaderboa
     chosen = trained(run.directory, run.all_trials())
     for trial in chosen:
         directory.trial(trial).failure.unlink(missing_ok=True)
-    names = [stage.__name__ for stage in (*STAGES, report)]
+    stages = [stage for stage in STAGES if stage is not attend or study.patients.attention]
+    names = [stage.__name__ for stage in (*stages, report)]
     run.reporter.console.print(f"External cohort [bold]{escape(external.name)}[/]")
     applied = Run(study, directory, run.cluster, Reporter(run.reporter.console, names), chosen)
-    for stage in STAGES:
+    for stage in stages:
         stage(applied)
     leaderboard = report(applied)
     applied.reporter.finish()

@@ -17,6 +17,7 @@ from finetune.attention import (
     AttentionRecipe,
     Bags,
     attend,
+    load_attention,
     save_attention,
     train_attention,
 )
@@ -26,17 +27,29 @@ from stats.combine import patient_labels
 def attend_trial(study: Study, directory: RunDirectory, trial: Trial) -> None:
     """Write `attention.parquet` of a trained trial, and the network itself where the trial was trained.
 
+    For an external cohort, nothing is trained: the network and its scores of the validation patients, from which the
+    threshold is chosen, are those of the run that trained the trial.
+
     Raises:
-        ValueError: the training or validation patients lack a class, or a feature is not finite.
+        ValueError: the training or validation patients lack a class, a feature is not finite, or the run that trained
+            the trial has no attention.
     """
     folder = directory.trial(trial)
-    cohort = read_parquet(directory.cohort).sort("split", "patient_id", "image")  # the order of sums, whatever the rows
+    cohort = read_parquet(directory.cohort).sort("split", "patient_id", "image")  # sums depend on the order
     features = pooled_features(study, directory, trial, cohort["row"].to_numpy())
-    bags = {split: _bags(cohort, split, features) for split in ("train", "val", "test") if split in cohort["split"]}
-    trained = _train(study, trial, cohort, bags)
-    with whole(folder.attention_network) as draft:
-        save_attention(trained, draft, trial.backbone.name)
-    write_parquet(folder.attention, pl.concat([_table(trained, cohort, bags, split) for split in ("val", "test")]))
+    bags = {split: _bags(cohort, split, features) for split in cohort["split"].unique()}
+    if directory.is_external:
+        source = directory.trained_in.trial(trial)
+        if not source.attention.is_file():
+            raise ValueError(f"{source.path}: has no attention; add it with --resume")
+        trained = load_attention(source.attention_network, trial.backbone.name)
+        validation = of_split(read_parquet(source.attention), "val")
+    else:
+        trained = _train(study, trial, cohort, bags)
+        with whole(folder.attention_network) as draft:
+            save_attention(trained, draft, trial.backbone.name)
+        validation = _table(trained, cohort, bags, "val")
+    write_parquet(folder.attention, pl.concat([validation, _table(trained, cohort, bags, "test")]))
 
 
 def _train(study: Study, trial: Trial, cohort: pl.DataFrame, bags: Mapping[str, Bags]) -> Attention:
