@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmark.analysis.comparisons import DELONG, TRIAL, TrialKey, adjusted, frame, named
+from benchmark.analysis.comparisons import TRIAL, TrialKey, adjusted, frame, named
 from benchmark.analysis.measures import SCALES, Estimates, Tested, bounded, estimate_trial, names_of
 from benchmark.errors import UserError
 from benchmark.storage.rundir import RunDirectory, TrialDirectory
@@ -58,6 +58,7 @@ PAIRS_SCHEMA: dict[str, type[pl.DataType]] = {
     "method": pl.String,
     "n_patients": pl.Int64,
 }
+DELONG_OF_PATIENTS = "DeLong, one score per patient"
 COMPACT: dict[str, type[pl.DataType]] = bounded(["auc_patient"])  # the columns of the leaderboard
 
 
@@ -207,7 +208,7 @@ def compare_patients(keys: Sequence[TrialKey], levels: Sequence[Levels], setting
                 | named(keys[a], "a")
                 | named(keys[b], "b")
                 | {"difference": test.difference, "low": low, "high": high, "p_value": test.p_value}
-                | {"p_equivalent": test.equivalence_p_value(settings.equivalence_margin), "method": DELONG}
+                | {"p_equivalent": test.equivalence_p_value(settings.equivalence_margin), "method": DELONG_OF_PATIENTS}
                 | {"n_patients": len(of_a.labels)}
             )
         if of_level:

@@ -84,6 +84,7 @@ class PageContent:
         classes: names of the classes by label, "0" and "1", or None.
         by_class: the images of every class, shown if there are more than two.
         of_patients: the eyes, visits and images that the patients of each split have.
+        failed_attention: name of a trial -> why it has no attention over the images of a patient.
         files_left_out: for a folder cohort, how many files were not used, by reason.
         pages: trial -> the address of its own page, from this one.
         tops: name of a trial -> the value at the upper end of the colours of its mean map, where it is known.
@@ -114,6 +115,7 @@ class PageContent:
     classes: Mapping[str, str] | None = None
     by_class: Sequence[ClassCount] = ()
     of_patients: Mapping[str, PatientCounts] = field(default_factory=dict)
+    failed_attention: Mapping[str, str] = field(default_factory=dict)
     files_left_out: Mapping[str, int] = field(default_factory=dict)
     pages: Mapping[TrialKey, str] = field(default_factory=dict)
     tops: Mapping[str, float] = field(default_factory=dict)

@@ -259,6 +259,7 @@ def _content(
         notices=results.notices,
         board=leaderboard,
         failed_controls=_failed_controls(run),
+        failed_attention=_failed_attention(run),
         published=reference.cells() if run.study.published else None,
         pictures={name: path for name, path in pictures.items() if path.is_file()},
         tops=_tops(run),
@@ -334,8 +335,12 @@ def _failed_controls(run: Run) -> dict[tuple[str, str], str]:
         for trial in run.trials()
         for control in CONTROLS.values()
     }
-    files |= {(trial.name, "attention"): run.directory.trial(trial).attention_failure for trial in run.trials()}
     return {what: file.read_text(encoding="utf-8").strip() for what, file in files.items() if file.is_file()}
+
+
+def _failed_attention(run: Run) -> dict[str, str]:
+    files = {trial.name: run.directory.trial(trial).attention_failure for trial in run.trials()}
+    return {name: file.read_text(encoding="utf-8").strip() for name, file in files.items() if file.is_file()}
 
 
 def _mean_image(directory: RunDirectory, test: pl.DataFrame) -> Path:

@@ -469,6 +469,7 @@ def attacked(content: PageContent) -> PageContent:
         notices=[ATTACK],
         board=hostile,
         failed_controls={(ATTACK, ATTACK): ATTACK},
+        failed_attention={ATTACK: ATTACK},
         examples={(ATTACK, ATTACK, 0): [(path, ATTACK) for path in content.pictures.values()]},
         cohort=attack(content.cohort, "split"),
         left_out=attack(content.left_out, "image", "reason"),

@@ -144,6 +144,30 @@ def test_one_row_per_trial_in_the_order_of_the_leaderboard(page: Element, conten
     ).rows()
 
 
+def test_images_and_patients_are_side_by_side(page: Element, content: PageContent) -> None:
+    levels = [[text(cell) for cell in row][2:4] for row in rows(page, "table-patients")[:4]]
+    assert levels == [
+        ["images", "1 234"],
+        ["patients, mean", "617"],
+        ["patients, maximum", "617"],
+        ["patients, attention", "617"],
+    ]
+    section = next(each for each in page.iter("section") if each.get("aria-labelledby") == "patients")
+    assert "Trials are ranked by images" in text(section)
+    assert "train 750 31 700 19 visits unknown 2 (1–4) test 250 12 235 3 7 2.5 (1–6)" in text(section)
+
+
+def test_with_one_image_per_patient_the_page_says_so(content: PageContent) -> None:
+    single = content.board.trials.with_columns(n_patients=pl.col("n_images"))
+    failed = {"dinov2-tiny-partial-s0": "ValueError: one class"}
+    board = dataclasses.replace(content.board, trials=single)
+    page = parse(render(dataclasses.replace(content, board=board, failed_attention=failed)))
+    assert "Per patient" not in heads(page, "table-leaderboard")
+    section = next(each for each in page.iter("section") if each.get("aria-labelledby") == "patients")
+    assert "Every test patient has one image" in text(section)
+    assert "No attention for dinov2-tiny-partial-s0: ValueError: one class" in text(section)
+
+
 def test_estimates_stand_with_their_intervals(page: Element) -> None:
     assert shown(page, "table-leaderboard") == [
         "1 a 1–3",  # rank

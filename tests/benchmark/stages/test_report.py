@@ -19,13 +19,14 @@ from benchmark.analysis.leaderboard import OPERATING_SCHEMA, SCHEMA
 from benchmark.analysis.planted import SCHEMA as PLANTED_SCHEMA
 from benchmark.report.progress import Reporter
 from benchmark.report.provenance import RunRecord
-from benchmark.report.results import read_results
+from benchmark.report.results import PatientCounts, read_results
 from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import report as stage
 from benchmark.stages.run import Run
 from benchmark.storage.rundir import RunDirectory, write_array, write_csv, write_json, write_parquet
 from benchmark.study.cohort import digest
 from benchmark.study.config import Study
+from benchmark.study.patients import OfEachPatient
 from benchmark.study.trials import trials_of
 from benchmark.tables import read_parquet
 from tests.benchmark.trials import write_cohort, write_trial
@@ -166,6 +167,10 @@ def test_results_describe_the_run(run):
     assert results.cohort.images == {"val": 20, "test": 80}
     assert results.cohort.patients == {"val": 20, "test": 40}
     assert results.cohort.positive == {"val": 10, "test": 40}
+    assert results.cohort.of_patients == {
+        "val": PatientCounts(**OfEachPatient(20, 20, 0, 0, None, 1, 1.0, 1)._asdict()),
+        "test": PatientCounts(**OfEachPatient(40, 0, 40, 0, None, 2, 2.0, 2)._asdict()),
+    }
     assert results.cohort.left_out == 1
     assert results.cohort.classes == {"0": "normal", "1": "mild, severe"}
     assert [(each.name, each.label, each.images, each.patients) for each in results.cohort.by_class] == [
@@ -224,7 +229,20 @@ def test_results_and_tables_agree(run):
         assert (trial.strategy, auc.value, auc.low, auc.high) == (
             row["strategy"], row["auc"], row["auc_low"], row["auc_high"],
         )  # fmt: skip
+        of_means = trial.patients[0].measures["auc"]
+        assert (of_means.value, of_means.low, of_means.n) == (row["auc_patient"], row["auc_patient_low"], 40)
     assert len(results.comparisons) == len(pl.read_csv(run.directory.table("comparisons")))
+    assert len(results.patient_comparisons) == len(pl.read_csv(run.directory.table("patient_pairs")))
+
+
+def test_attention_that_failed_is_on_the_page(run, tmp_path, monkeypatch):
+    directory = RunDirectory(shutil.copytree(run.directory.path, tmp_path / "run"))
+    trial = trials_of(run.study)[0]
+    directory.trial(trial).attention_failure.write_text("ValueError: one class\n")
+    shown = []
+    monkeypatch.setattr(stage, "render", lambda content: shown.append(content.failed_attention) or "")
+    stage.report(dataclasses.replace(run, directory=directory))
+    assert shown == [{trial.name: "ValueError: one class"}]
 
 
 def test_the_table_for_a_paper(run):
