@@ -5,7 +5,23 @@ import math
 import polars as pl
 
 from benchmark.analysis.external import RISKS, ExternalValidation
-from benchmark.report.results import Compared, ExternalResult, Number, Recalibrated, Shift
+from benchmark.report.results import Compared, ExternalResult, Method, Number, Recalibrated, Shift
+from benchmark.study.config import Statistics
+
+
+def external_methods(settings: Statistics) -> dict[str, Method]:
+    """The methods that the numbers of an external validation name, by key; further ones are those of every run."""
+    return {
+        "cohorts": Method(
+            name="Welch's t over the patients of both cohorts; variance of an AUC by DeLong, clustered by patient, of "
+            "other measures by jackknife",
+            confidence=settings.confidence,
+        ),
+        "shifts": Method(
+            name="standardised difference of the patients' means, with Bonett's normal interval",
+            confidence=settings.confidence,
+        ),
+    }
 
 
 def external_result(

@@ -474,16 +474,6 @@ def methods(settings: Statistics, controls: Controls) -> dict[str, Method]:
             **confident,
         ),
         "repeatability": Method(name="ICC(1) of a one-way random effects model, F distribution", **confident),
-        "cohorts": Method(
-            name="Welch's t over the patients of both cohorts; variance of an AUC by DeLong, clustered by patient, of "
-            "other measures by jackknife; for an external validation only",
-            **confident,
-        ),
-        "shifts": Method(
-            name="standardised difference of the patients' means with Bonett's normal interval; for an external "
-            "validation only",
-            **confident,
-        ),
         "ranks": Method(
             name="simultaneous confidence sets of all ranks, from the Holm-adjusted p-values of all pairs of AUCs",
             **confident,

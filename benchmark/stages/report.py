@@ -16,7 +16,7 @@ from benchmark.analysis.external import ExternalValidation, compare_cohorts
 from benchmark.analysis.flow import Box, flow_table, read_flow
 from benchmark.analysis.leaderboard import OK, Leaderboard, build
 from benchmark.analysis.planted import Planted, compare_with_truth
-from benchmark.report.external_results import ExternalResult, external_result
+from benchmark.report.external_results import ExternalResult, external_methods, external_result
 from benchmark.report.external_section import ExternalContent
 from benchmark.report.facts import facts
 from benchmark.report.latex import latex
@@ -171,7 +171,8 @@ def _results(
             test_sha256=digest(of_split(cohort, "test"), drawn),
         ),
         flow=_flow(run, leaderboard),
-        methods=methods(study.statistics, study.controls),
+        methods=methods(study.statistics, study.controls)
+        | (external_methods(study.statistics) if validation is not None else {}),
         trials=trial_results(leaderboard, training),
         comparisons=comparison_results(leaderboard),
         patient_comparisons=patient_comparison_results(leaderboard),

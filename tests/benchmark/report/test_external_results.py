@@ -1,7 +1,8 @@
 """The tables of an external validation in results.json."""
 
-from benchmark.report.external_results import external_result
+from benchmark.report.external_results import external_methods, external_result
 from benchmark.report.results import ExternalResult
+from benchmark.study.config import Statistics
 from tests.benchmark.report.test_external_section import content
 
 
@@ -17,6 +18,14 @@ def test_every_row_has_its_numbers():
     assert result.recalibrated[0].measures["brier"].n == 20
     assert [(row.about, row.difference.value) for row in result.shifts] == [("scores", 1.0), ("images", 1.0)]
     assert ExternalResult.model_validate_json(result.model_dump_json()) == result
+
+
+def test_every_number_names_a_method_that_is_described():
+    result = external_result(content((-0.1, 0.0)).tables, "study A", 70, 30)
+    named = {getattr(row, side).method for row in result.compared for side in ("internal", "external", "difference")}
+    named |= {row.difference.method for row in result.shifts}
+    named |= {number.method for row in result.recalibrated for number in row.measures.values()}
+    assert named == {"patients", *external_methods(Statistics())}
 
 
 def test_a_threshold_that_no_score_reaches_is_null():
