@@ -89,6 +89,7 @@ class PageContent:
         pages: trial -> the address of its own page, from this one.
         tops: name of a trial -> the value at the upper end of the colours of its mean map, where it is known.
         planted: for a synthetic study, where the signal is and where each measure places it.
+        cohorts_page: address of the page over the external cohorts; empty if the study names none.
         external: for an external cohort, the run that trained the models, and the comparison with it.
         flow: the images and patients from the manifest to the analysis, or None.
         study_card: the address of the study card, from this page, or None.
@@ -120,6 +121,7 @@ class PageContent:
     pages: Mapping[TrialKey, str] = field(default_factory=dict)
     tops: Mapping[str, float] = field(default_factory=dict)
     planted: Planted | None = None
+    cohorts_page: str = ""
     external: ExternalContent | None = None
     flow: Box | None = None
     study_card: str | None = None

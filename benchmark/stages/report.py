@@ -281,6 +281,7 @@ def _content(
         files_left_out=results.cohort.files_left_out,
         pages=_pages(run, leaderboard),
         planted=planted,
+        cohorts_page="external/index.html" if run.study.external else "",
         external=None if validation is None else _external_content(directory, validation, results.external),
         flow=results.flow,
         study_card=directory.study_card("html").name,

@@ -102,6 +102,13 @@ def test_charts_show_both_cohorts():
     assert all(side in chart.svg for chart in view["charts"]["calibration"] for side in SIDES)
 
 
+def test_the_page_of_a_run_leads_to_its_external_cohorts(tmp_path):
+    plain = content_in(tmp_path)
+    html = render(replace(plain, cohorts_page="external/index.html"))
+    assert '<a href="external/index.html">external validation</a>' in html
+    assert "external validation</a>" not in render(plain)
+
+
 def test_the_page_has_the_section(tmp_path):
     """With every row, and numbers as in the tables; the downloads have the tables."""
     found = content((-0.15, 0.02))
