@@ -10,6 +10,7 @@ import polars as pl
 
 from benchmark.analysis import comparisons, contrasts, control_estimates, curves, evidence, ratios
 from benchmark.analysis.comparisons import TRIAL, TrialKey, frame
+from benchmark.analysis.covariate_tables import CovariateTables, covariate_tables
 from benchmark.analysis.measures import (
     CALLS,
     Estimates,
@@ -110,6 +111,7 @@ class Leaderboard:
             `benchmark.analysis.contrasts.AVERAGES_SCHEMA`.
         contrasts: their differences; `benchmark.analysis.contrasts.CONTRASTS_SCHEMA`.
         repeatability: agreement between trainings of one cell; `benchmark.analysis.contrasts.REPEATABILITY_SCHEMA`.
+        of_covariates: the tables of covariates, if the study has any.
     """
 
     trials: pl.DataFrame
@@ -122,10 +124,13 @@ class Leaderboard:
     averages: pl.DataFrame
     contrasts: pl.DataFrame
     repeatability: pl.DataFrame
+    of_covariates: CovariateTables | None = None
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Every frame but the cells, under the name of its file."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "trials"}
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        of_covariates = {} if self.of_covariates is None else self.of_covariates.tables()
+        return {name: value for name, value in found.items() if name not in ("trials", "of_covariates")} | of_covariates
 
 
 def build(
@@ -141,7 +146,8 @@ def build(
         scaling: the scaling of the maps from which the columns of `saliency.parquet` without a suffix were computed.
         balance: how training balanced the classes (`finetune.recipe.Recipe`).
     """
-    test, trained = of_split(read_parquet(directory.cohort), "test"), read_training_labels(directory)
+    cohort, trained = read_parquet(directory.cohort), read_training_labels(directory)
+    test = of_split(cohort, "test")
     patients, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
     resamples = draw_patients(patients, labels, settings.resamples, settings.seed)
     doubtful = read_doubtful(directory, test)
@@ -201,6 +207,9 @@ def build(
         averages=averages,
         contrasts=differences,
         repeatability=contrasts.repeat(keys, estimates, settings),
+        of_covariates=covariate_tables(
+            directory, cohort, keys, all_tested, [row["predicts"] for row in rows], resamples, settings
+        ),
     )
 
 

@@ -275,13 +275,14 @@ def _sections(board: Leaderboard) -> dict[str, Section]:
 def _ordered(content: PageContent) -> PageContent:
     """The content with all rows of trials and cells in the order of the leaderboard."""
     cells = content.board.trials
-    board = replace(
-        content.board,
-        **{
-            name: in_order_of(cells, getattr(content.board, name))
-            for name in ("operating", "curves", "ratios", "seeds")
-        },
-    )
+    names = ("operating", "curves", "ratios", "seeds")
+    ordered: dict[str, Any] = {name: in_order_of(cells, getattr(content.board, name)) for name in names}
+    of_covariates = content.board.of_covariates
+    if of_covariates is not None:
+        of_trials = {name: table for name, table in of_covariates.tables().items() if TRIAL.keys() <= {*table.columns}}
+        found = {name: in_order_of(cells, table) for name, table in of_trials.items()}
+        ordered["of_covariates"] = replace(of_covariates, **found)
+    board = replace(content.board, **ordered)
     planted = content.planted and replace(content.planted, trials=in_order_of(cells, content.planted.trials))
     return replace(content, board=board, planted=planted)
 
