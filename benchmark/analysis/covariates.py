@@ -204,11 +204,18 @@ def _bands(name: str, values: pl.Series) -> Grouping:
     limits = limits[limits < numbers[known].max()]
     of_image = np.where(known, np.searchsorted(limits, numbers, side="left"), -1)
     ends: Sequence[float | None] = [None, *limits.tolist(), None]
-    bounds = tuple(pairwise(ends))
-    return Grouping(name, tuple(_band(*each) for each in bounds), bounds, of_image)
+    texts = ["", *_written(limits), ""]
+    names = [
+        f"> {above}, ≤ {up_to}" if above and up_to else f"> {above}" if above else f"≤ {up_to}" if up_to else "all"
+        for above, up_to in pairwise(texts)
+    ]
+    return Grouping(name, tuple(names), tuple(pairwise(ends)), of_image)
 
 
-def _band(above: float | None, up_to: float | None) -> str:
-    if above is None:
-        return "all" if up_to is None else f"≤ {up_to:.6g}"
-    return f"> {above:.6g}" if up_to is None else f"> {above:.6g}, ≤ {up_to:.6g}"
+def _written(limits: np.ndarray) -> list[str]:
+    """The limits with as few digits as tell them apart, at least four."""
+    for digits in (4, 6, 9):
+        texts = [f"{limit:.{digits}g}" for limit in limits]
+        if len({*texts}) == len(texts) and not any("e" in text for text in texts):
+            return texts
+    return [repr(limit) for limit in limits.tolist()]

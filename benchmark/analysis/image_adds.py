@@ -28,9 +28,9 @@ from stats.resamples import PatientResamples, draw_patients
 from stats.spline import knots, spline_columns
 
 PER_COEFFICIENT = 10  # patients of the rarer class for each coefficient of a model (Peduzzi et al. 1996)
+SEPARATOR = "; "  # of names in a cell of a table
 MOST = 500  # groups of patients left out in turn
 
-ADDED = ("auc_gain", "brier_gain", "adjusted_auc")
 IMAGE_ADDS_SCHEMA: dict[str, type[pl.DataType]] = {
     **TRIAL,
     "covariates": pl.String,
@@ -128,7 +128,7 @@ def image_adds(
     for row, predicting in zip(added, predicts, strict=True):
         of_trial_rows = [each for each in followed if all(each[name] == row[name] for name in TRIAL)]
         names = dict.fromkeys(each["covariate"] for each in of_trial_rows if each["p_holm"] <= level)
-        row["predicts_covariates"] = ", ".join(names)
+        row["predicts_covariates"] = SEPARATOR.join(names)
         if row["not_known"] is None:
             row["adds"] = row["p_holm"] <= level
             above = row["adjusted_auc_p_holm"] <= level and row["adjusted_auc"] > CHANCE
@@ -215,7 +215,7 @@ def _design(covariates: pl.DataFrame, curved: bool) -> dict[str, np.ndarray]:
 def _added(known: Complete, scores: np.ndarray, settings: Statistics) -> dict[str, Any]:
     """The columns of `IMAGE_ADDS_SCHEMA` of one trial, without what depends on other trials."""
     row: dict[str, Any] = {
-        "covariates": ", ".join(known.names),
+        "covariates": SEPARATOR.join(known.names),
         "n_patients": len(known.labels),
         "n_positive": int(known.labels.sum()),
         "n_missing": int((~known.known).sum()),

@@ -56,6 +56,7 @@ HETEROGENEITY_SCHEMA: dict[str, type[pl.DataType]] = {
     "q": pl.Float64,
     "p_value": pl.Float64,
     "p_holm": pl.Float64,
+    "differs": pl.Boolean,
     "within": pl.Float64,
     "within_low": pl.Float64,
     "within_high": pl.Float64,
@@ -82,7 +83,8 @@ def in_subgroups(
 
     Returns:
         Columns as `SUBGROUPS_SCHEMA` and `HETEROGENEITY_SCHEMA`. p_holm is adjusted for all covariates and trials, for
-        each measure separately. `within` is the AUC within subgroups (Janes & Pepe 2009), in the rows of the AUC.
+        each measure separately, and `differs` says whether it shows a difference. `within` is the AUC within subgroups
+        (Janes & Pepe 2009), in the rows of the AUC.
     """
     groups: list[dict[str, Any]] = []
     tests: list[dict[str, Any]] = []
@@ -96,6 +98,7 @@ def in_subgroups(
     for rows in by_measure.values():
         for row, adjusted in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
             row["p_holm"] = float(adjusted)
+            row["differs"] = None if np.isnan(adjusted) else bool(adjusted <= 1 - settings.confidence)
     return frame(groups, SUBGROUPS_SCHEMA), frame(tests, HETEROGENEITY_SCHEMA)
 
 

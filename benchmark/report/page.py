@@ -23,6 +23,7 @@ from benchmark.analysis.comparisons import TRIAL, TrialKey
 from benchmark.analysis.flow import Box, flow_table
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.planted import Planted
+from benchmark.report import covariates
 from benchmark.report.charts import spans
 from benchmark.report.charts.colour_bar import colour_ramp
 from benchmark.report.charts.curve_panels import benefit_gained, calibration_curves, decision_curves, roc_curves
@@ -181,10 +182,11 @@ def render(content: PageContent) -> str:
         tables=embedded(tables),
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
-        conclusions=first + conclusions(board, content.margin),
+        conclusions=covariates.explained(board) + first + conclusions(board, content.margin),
         risk_stated=risk_stated(board),
         cautions=cautions(board),
         external=external_view(content.external, board.curves, order) if content.external else None,
+        covariates=covariates.shown(board),
         planted=planted,
         planted_found=planted_found(planted) if planted else "",
         incomplete=any(row["n_ratio"] != row["n_images"] for row in done),

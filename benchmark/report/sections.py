@@ -20,6 +20,7 @@ SECTIONS = {
     "planted": Section("Was the planted signal found?", "each measure compared with the known truth"),
     "correlation": Section("Do prediction and saliency agree?", "over cells, and within each trial"),
     "prediction": Section("How good are the predictions?", "ROC, calibration and decision curves, thresholds, pairs"),
+    "covariates": Section("Covariates and subgroups", "Table 1, what the image adds, subgroups"),
     "averages": Section("Cells compared", "means and differences"),
     "seeds": Section("Over seeds", "means over trainings, and their spread"),
     "saliency": Section("Where the models look", "mean map of each trial"),

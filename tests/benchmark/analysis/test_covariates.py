@@ -84,6 +84,19 @@ def test_bands_have_about_equal_counts_and_belong_to_their_limits():
     assert found.of_image.tolist() == [0, 0, 1, 1, -1, 2, 2] and found.missing == 1
 
 
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([0.0123456, 0.0345678, 0.05], ("≤ 0.01235", "> 0.01235, ≤ 0.03457", "> 0.03457")),
+        ([1950.0, 20251.0, 20260.0], ("≤ 1950", "> 1950, ≤ 20251", "> 20251")),
+        ([1.00001, 1.00002, 2.0], ("≤ 1.00001", "> 1.00001, ≤ 1.00002", "> 1.00002")),
+        ([7.0, 7.0, 7.0], ("all",)),
+    ],
+)
+def test_bands_are_named_with_as_many_digits_as_tell_them_apart(values, names):
+    assert grouping("x", pl.Series("abc"), pl.Series(values)).names == names
+
+
 @given(st.lists(st.integers(0, 6) | st.none(), min_size=1, max_size=40))
 def test_no_band_is_empty_and_every_value_is_in_its_own(values):
     found = grouping("age", pl.Series(range(len(values))), pl.Series(values, dtype=pl.Float64))

@@ -76,7 +76,7 @@ def test_the_numbers_are_those_of_the_models(both):
     assert row["likelihood_ratio"] == pytest.approx(expected.test.statistic)
     assert row["auc_covariates"] == pytest.approx(expected.auc["covariates"].value)
     assert (row["n_patients"], row["n_positive"], row["n_missing"]) == (N, LABEL.sum(), 0)
-    assert row["n_coefficients"] == 5 and row["covariates"] == "age, sex"
+    assert row["n_coefficients"] == 5 and row["covariates"] == "age; sex"
 
 
 def test_the_score_is_compared_with_each_covariate(both):
