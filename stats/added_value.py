@@ -3,9 +3,12 @@
 All three models are fitted to the same patients. The likelihood ratio tests whether the score adds: it allows for the
 number of coefficients, so it needs no other patients. AUC and Brier score of a model in the patients to which it was
 fitted are too good, and more so for the larger model. They are therefore computed from cross-fitted risks: the risk of
-a patient comes from a model that was fitted without this patient (Stone 1974; Steyerberg et al. 2001). A test of the
-difference of AUCs is not valid for models that contain each other (Demler, Pencina & D'Agostino 2012); the difference
-is an estimate of how much the score adds, and the likelihood ratio is its test (Pepe et al. 2013).
+a patient comes from a model that was fitted without this patient (Stone 1974; Steyerberg et al. 2001). Only risks of
+the same fold are ranked, and the AUC is the mean over folds (LeDell, Petersen & van der Laan 2015): ranked together,
+risks of different models give an AUC that is too low (Parker, Günter & Bedo 2007).
+
+A test of the difference of AUCs is not valid for models that contain each other (Demler, Pencina & D'Agostino 2012);
+the difference is an estimate of how much the score adds, and the likelihood ratio is its test (Pepe et al. 2013).
 """
 
 import math
@@ -39,8 +42,8 @@ class AddedValue:
     """What the score adds to the covariates.
 
     Attributes:
-        auc: of each of `MODELS`, from cross-fitted risks.
-        brier: of each of `MODELS`, likewise.
+        auc: of each of `MODELS`, the mean over folds, from cross-fitted risks; of the score itself, not of its model.
+        brier: of each of `MODELS`, from cross-fitted risks.
         auc_gain: AUC of both minus AUC of the covariates alone.
         brier_gain: Brier score of the covariates alone minus that of both; positive if the score adds.
         test: the likelihood-ratio test of the score, given the covariates.
@@ -56,15 +59,12 @@ class AddedValue:
 
 
 def folds_of(labels: ArrayLike, seed: int = 0, most: int = FOLDS) -> np.ndarray:
-    """Folds with equal shares of both classes, drawn at random.
-
-    With unequal shares, the intercepts of the models would tell which patients were left out, and the AUC of risks
-    pooled over folds would be too low (Parker, Günter & Bedo 2007).
+    """Folds with equal shares of both classes, drawn at random, and at least two patients of each class if possible.
 
     Args:
         labels: (n,) of 0/1, one row per patient.
         seed: seed of the draws.
-        most: number of folds, at least 2; fewer if a class has fewer patients.
+        most: number of folds, at least 2; fewer if a class has fewer than twice as many patients.
 
     Returns:
         (n,) int, the fold of each patient, from 0.
@@ -73,7 +73,7 @@ def folds_of(labels: ArrayLike, seed: int = 0, most: int = FOLDS) -> np.ndarray:
         ValueError: labels are not 0/1.
     """
     positive = as_binary("labels", labels)
-    count = max(2, min(most, int(positive.sum()), int((~positive).sum())))
+    count = max(2, min(most, int(positive.sum()) // 2, int((~positive).sum()) // 2))
     rng, fold = np.random.default_rng(seed), np.empty(len(positive), dtype=np.int64)
     for members in (np.flatnonzero(positive), np.flatnonzero(~positive)):
         fold[rng.permutation(members)] = np.arange(len(members)) % count
@@ -134,21 +134,47 @@ def added_value(
     if smaller is None or larger is None or any(each is None for each in fitted):
         return None
     risks = np.stack([each for each in fitted if each is not None])
-    areas = delong(positive, list(risks))
-    aucs = [
-        Estimate(float(area), float(low), float(high))
-        for area, (low, high) in zip(areas.areas, areas.logit_t_intervals(confidence), strict=True)
-    ]
-    gained = delong_test(positive, risks[2], risks[0])
+    ranked = np.stack([risks[0], score[:, 0], risks[2]])
     errors = (risks - positive) ** 2
     return AddedValue(
-        auc=dict(zip(MODELS, aucs, strict=True)),
+        auc={name: _auc(positive, each, folds, confidence) for name, each in zip(MODELS, ranked, strict=True)},
         brier={name: _mean(each, confidence, "logit") for name, each in zip(MODELS, errors, strict=True)},
-        auc_gain=Estimate(gained.difference, *gained.t_interval(confidence)),
+        auc_gain=_gain(positive, risks[2], risks[0], folds, confidence),
         brier_gain=_mean(errors[0] - errors[2], confidence, "identity"),
         test=likelihood_ratio(smaller, larger),
         risks=risks,
     )
+
+
+def _auc(positive: np.ndarray, scores: np.ndarray, folds: ArrayLike, confidence: float) -> Estimate:
+    """The mean AUC over folds with its interval (LeDell, Petersen & van der Laan 2015)."""
+    found = [delong(positive[inside], [scores[inside]]) for inside in _inside(folds)]
+    parts = [(float(each.areas[0]), float(each.covariance[0, 0]), float(each.degrees_of_freedom[0])) for each in found]
+    return _over_folds(parts, confidence, "logit")
+
+
+def _gain(positive: np.ndarray, a: np.ndarray, b: np.ndarray, folds: ArrayLike, confidence: float) -> Estimate:
+    """The mean difference of two AUCs over folds, a minus b, with its interval."""
+    found = [delong_test(positive[inside], a[inside], b[inside]) for inside in _inside(folds)]
+    parts = [(each.difference, each.variance, each.degrees_of_freedom) for each in found]
+    return _over_folds(parts, confidence, "identity")
+
+
+def _inside(folds: ArrayLike) -> list[np.ndarray]:
+    fold = np.asarray(folds)
+    return [fold == each for each in np.unique(fold)]
+
+
+def _over_folds(parts: list[tuple[float, float, float]], confidence: float, scale: Scale) -> Estimate:
+    """The mean of values of independent folds, each with its variance and degrees of freedom (Welch's for the sum)."""
+    values, variances, freedom = np.array(parts).T
+    varies = ~(variances == 0)
+    with np.errstate(invalid="ignore"):
+        total = variances.sum()
+        degrees = total**2 / (variances[varies] ** 2 / freedom[varies]).sum() if varies.any() else math.nan
+    mean = float(values.mean())
+    interval = student_interval(mean, Spread(math.sqrt(total) / len(values), degrees), confidence, scale)
+    return Estimate(mean, *interval)
 
 
 def _mean(values: np.ndarray, confidence: float, scale: Scale) -> Estimate:

@@ -66,7 +66,7 @@ def covariate_methods(settings: Statistics) -> dict[str, Method]:
         ),
         "added_value": Method(
             name=f"logistic models per patient, risks cross-fitted over {FOLDS} folds stratified by label; AUCs: "
-            "DeLong, Student's t; Brier scores: Student's t over patients",
+            "means over folds, DeLong, Student's t; Brier scores: Student's t over patients",
             **confident,
             seed=settings.seed,
         ),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from stats.added_value import MODELS, added_value, cross_fitted, folds_of
 from stats.logistic import fit_logistic, likelihood_ratio
@@ -20,20 +20,27 @@ def found():
 
 
 def test_the_models_are_those_of_glm_and_proc(found):
-    """`for (k in 0:5) p[fold==k] <- predict(glm(f, binomial, d[fold!=k,]), d[fold==k,], type="response")`."""
-    aucs = (0.817440081591025, 0.855303416624171, 0.864737378888322)
+    """`for (k in 0:5) p[fold==k] <- predict(glm(f, binomial, d[fold!=k,]), d[fold==k,], type="response")`.
+
+    The mean over folds of `auc(roc(label[fold==k], p[fold==k]))`, and `sqrt(sum(var(roc)))/6`; of the score itself.
+    """
+    aucs = (0.827607980923254, 0.862803667112233, 0.862023676071664)
+    errors = (0.02972728834092, 0.0281095529313925, 0.0281387326706215)
     briers = (0.173928871464347, 0.150400230240773, 0.144102111345429)
-    assert [found.auc[name].value for name in MODELS] == pytest.approx(aucs, rel=1e-10)
+    assert [found.auc[name].value for name in MODELS] == pytest.approx(aucs, rel=1e-12)
     assert [found.brier[name].value for name in MODELS] == pytest.approx(briers, rel=1e-8)
-    for each in (*found.auc.values(), *found.brier.values()):
+    for area, error, each in zip(aucs, errors, found.auc.values(), strict=True):
+        half = (logit(each.high) - logit(each.low)) / 2  # Student's t with about 150 degrees of freedom
+        assert half == pytest.approx(1.977 * error / (area * (1 - area)), rel=0.005)
+    for each in found.brier.values():
         assert each.low < each.value < each.high
 
 
 def test_the_gain_is_that_of_proc(found):
-    """`roc.test(roc(label, both), roc(label, covariates), method="delong", paired=TRUE)`: z = 2.33249703298234."""
-    assert found.auc_gain.value == pytest.approx(0.0472972972972974, rel=1e-10)
+    """The mean over folds of `auc(r2)-auc(r0)`, and `sqrt(sum(var(r2)+var(r0)-2*cov(r2,r0)))/6`."""
+    assert found.auc_gain.value == pytest.approx(0.0344156951484093, rel=1e-12)
     half = (found.auc_gain.high - found.auc_gain.low) / 2
-    assert half == pytest.approx(1.97 * 0.0472972972972974 / 2.33249703298234, rel=0.01)
+    assert half == pytest.approx(1.98 * 0.0201339590305058, rel=0.01)
 
 
 def test_the_gain_of_the_brier_score_is_that_of_the_t_test(found):
@@ -73,13 +80,25 @@ def test_a_score_that_is_age_and_noise_adds_nothing():
     assert np.mean(gains) < 0.001
 
 
+def test_covariates_that_say_nothing_have_an_auc_of_a_half():
+    """Ranked over all folds together, it would be 0.485, and the score would seem to add that much more."""
+    rng, aucs = np.random.default_rng(0), []
+    for place in range(150):
+        labels = rng.uniform(size=120) < 0.4
+        value = added_value(labels, rng.normal(size=(120, 3)), labels + rng.normal(size=120), folds_of(labels, place))
+        assert value is not None
+        aucs.append(value.auc["covariates"].value)
+    assert np.mean(aucs) == pytest.approx(0.5, abs=0.0135)  # three standard errors
+
+
 def test_folds_have_equal_shares_of_both_classes():
     fold = folds_of(LABEL, seed=1)
     positives, everyone = np.bincount(fold[LABEL == 1]), np.bincount(fold)
     assert len(everyone) == 10
     assert np.ptp(positives) <= 1 and np.ptp(everyone - positives) <= 1
     assert (fold == folds_of(LABEL, seed=1)).all() and (fold != folds_of(LABEL, seed=2)).any()
-    assert set(folds_of([1, 1, 1, 0, 0, 0, 0, 0])) == {0, 1, 2}
+    assert set(folds_of([1] * 7 + [0] * 9)) == {0, 1, 2}, "two patients of each class in each"
+    assert set(folds_of([1, 0, 0])) == {0, 1}
 
 
 def test_no_patient_has_a_part_in_the_own_risk():
