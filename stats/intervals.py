@@ -42,6 +42,20 @@ _SCALES: dict[Scale, _Scale] = {
 }
 
 
+def on_scale(value: float, scale: Scale) -> tuple[float, float]:
+    """A statistic on a scale, and the slope of the scale there, by which its standard error is multiplied.
+
+    Args:
+        value: the statistic.
+        scale: the scale.
+
+    Returns:
+        Both are NaN for a value at or beyond an end of the scale.
+    """
+    on = _SCALES[scale]
+    return (float(on.to(value)), float(on.slope(value))) if on.low < value < on.high else (math.nan, math.nan)
+
+
 def student_interval(estimate: float, spread: Spread, confidence: float = 0.95, scale: Scale = "identity") -> Interval:
     """Student's t interval of an estimate, computed on a suitable scale.
 

@@ -95,6 +95,31 @@ def standardised_difference_of_categories(first: ArrayLike, second: ArrayLike) -
     return math.sqrt(apart @ solution)
 
 
+def standardised_interval_of_categories(
+    distance: float, first: int, second: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Normal interval of `standardised_difference_of_categories` (Yang & Dalton 2012, as Hedges & Olkin 1985).
+
+    Args:
+        distance: the distance.
+        first: number of patients of the first group.
+        second: of the second.
+        confidence: in (0, 1).
+
+    Returns:
+        Low, at least 0, and high; NaN if the distance is infinite or NaN.
+
+    Raises:
+        ValueError: the confidence is out of range.
+    """
+    tail = tail_of(confidence)
+    if not math.isfinite(distance) or min(first, second) < 1:
+        return math.nan, math.nan
+    variance = (first + second) / (first * second) + distance**2 / (2 * (first + second))
+    half = norm.isf(tail) * math.sqrt(variance)
+    return max(distance - half, 0.0), distance + half
+
+
 def _multinomial(shares: np.ndarray) -> np.ndarray:
     """Covariance matrix of one draw of a category."""
     return np.diag(shares) - np.outer(shares, shares)

@@ -10,6 +10,7 @@ import polars as pl
 
 from benchmark.analysis import comparisons, contrasts, control_estimates, curves, evidence, patients, ratios
 from benchmark.analysis.comparisons import TRIAL, TrialKey, frame
+from benchmark.analysis.covariate_tables import CovariateTables, covariate_tables
 from benchmark.analysis.measures import (
     CALLS,
     Estimates,
@@ -114,6 +115,7 @@ class Leaderboard:
         patients: each trial's measures at the level of images and at each level of patients;
             `benchmark.analysis.patients.SCHEMA`.
         patient_pairs: every pair of trials at each level of patients; `benchmark.analysis.patients.PAIRS_SCHEMA`.
+        of_covariates: the tables of covariates, if the study has any.
     """
 
     trials: pl.DataFrame
@@ -128,10 +130,13 @@ class Leaderboard:
     repeatability: pl.DataFrame
     patients: pl.DataFrame
     patient_pairs: pl.DataFrame
+    of_covariates: CovariateTables | None = None
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Every frame but the cells, under the name of its file."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "trials"}
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        of_covariates = {} if self.of_covariates is None else self.of_covariates.tables()
+        return {name: value for name, value in found.items() if name not in ("trials", "of_covariates")} | of_covariates
 
 
 def build(
@@ -147,7 +152,8 @@ def build(
         scaling: the scaling of the maps from which the columns of `saliency.parquet` without a suffix were computed.
         balance: how training balanced the classes (`finetune.recipe.Recipe`).
     """
-    test, trained = of_split(read_parquet(directory.cohort), "test"), read_training_labels(directory)
+    cohort, trained = read_parquet(directory.cohort), read_training_labels(directory)
+    test = of_split(cohort, "test")
     patient_ids, labels = test["patient_id"].to_numpy(), test["label"].to_numpy()
     resamples = draw_patients(patient_ids, labels, settings.resamples, settings.seed)
     fits = partial(fitted_risk, method=settings.risk, balance=balance)
@@ -214,6 +220,9 @@ def build(
         repeatability=contrasts.repeat(keys, estimates, settings),
         patients=patients.level_table(keys, levels),
         patient_pairs=patients.compare_patients(keys, levels, settings),
+        of_covariates=covariate_tables(
+            directory, cohort, keys, all_tested, [row["predicts"] for row in rows], resamples, settings
+        ),
     )
 
 

@@ -218,14 +218,20 @@ def estimate_calls(tested: Tested, threshold: float, resamples: PatientResamples
 
 def expected_variances(tested: Tested, resamples: PatientResamples, values: Mapping[str, float]) -> dict[str, float]:
     """Expected variances of AUC and average precision; with few positive patients the jackknife's are too small."""
-    positive = tested.labels == 1
+    expected = expected_of_auc(tested.labels, resamples, values)
+    positive = resamples.patient_of_image[tested.labels == 1]
+    return expected and expected | {
+        "average_precision": average_precision_variance(values["average_precision"], effective_patients(positive))
+    }
+
+
+def expected_of_auc(labels: np.ndarray, resamples: PatientResamples, values: Mapping[str, float]) -> dict[str, float]:
+    """The expected variance of an AUC, under its name; none if a class is missing."""
+    positive = labels == 1
     if positive.all() or not positive.any():
         return {}
     positives, negatives = (effective_patients(resamples.patient_of_image[images]) for images in (positive, ~positive))
-    return {
-        "auc": auc_variance(values["auc"], positives, negatives),
-        "average_precision": average_precision_variance(values["average_precision"], positives),
-    }
+    return {"auc": auc_variance(values["auc"], positives, negatives)}
 
 
 def _of_shares(
@@ -238,15 +244,21 @@ def _of_shares(
     """
     if settings.interval != "t":
         return found
-    exact = {
+    intervals = found.intervals | exact_shares(found, tested, threshold, resamples, settings)
+    return replace(found, intervals=intervals | {"balanced_accuracy": _of_balanced_accuracy(found, intervals)})
+
+
+def exact_shares(
+    found: Estimates, tested: Tested, threshold: float, resamples: PatientResamples, settings: Statistics
+) -> dict[str, Interval]:
+    """The intervals of those of `CALLS` that are a share of 0 or 1, of the ones that `found` has; t intervals only."""
+    return {
         name: interval_at_end(
             found.values[name], len(np.unique(resamples.patient_of_image[images])), settings.confidence
         )
         for name, images in tested.behind(threshold).items()
-        if found.values[name] in (0, 1)
+        if settings.interval == "t" and found.values.get(name) in (0, 1)
     }
-    intervals = found.intervals | exact
-    return replace(found, intervals=intervals | {"balanced_accuracy": _of_balanced_accuracy(found, intervals)})
 
 
 def _of_balanced_accuracy(found: Estimates, intervals: Mapping[str, Interval]) -> Interval:
@@ -267,16 +279,18 @@ def estimate(
     settings: Statistics,
     scales: Mapping[str, Scale],
     expected: Callable[[Mapping[str, float]], dict[str, float]] = lambda _: {},
+    most: int = 2000,
 ) -> Estimates:
     """The measures that a function of resamples computes: estimates on the data, and intervals over patients.
 
     scales: the scale of Student's interval, by measure; a measure without a scale has no interval. expected: from the
     estimates to the variances that moderate their spread, by measure. Resamples are drawn only for bootstrap intervals.
+    most: of the groups of patients that are left out in turn (`stats.jackknife.leave_out_patients`).
     """
     everyone = np.ones((1, resamples.counts.shape[1]), dtype=resamples.counts.dtype)
     once = measure(PatientResamples(everyone, resamples.patient_of_image, resamples.strata))
     values = {name: float(value[0]) for name, value in once.items()}
-    groups = leave_out_patients(resamples)
+    groups = leave_out_patients(resamples, most)
     left_out, samples = measure(groups.resamples), measure(resamples) if settings.interval != "t" else {}
     variances = expected(values)
 
@@ -324,6 +338,11 @@ def difference(
             samples = both.samples.get(measure, samples)
     interval = _interval(value, samples, left_out, of_a.groups, settings, "identity")
     return Difference(value, interval, _p_value(value, samples, left_out, of_a.groups, settings), n)
+
+
+def spread_of(found: Estimates, measure: str) -> Spread:
+    """The spread of a measure over patients that its interval has."""
+    return _spread(found.values[measure], found.left_out[measure], found.groups, found.expected.get(measure))
 
 
 def standard_error(found: Estimates, measure: str) -> float:

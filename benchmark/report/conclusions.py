@@ -8,6 +8,7 @@ import polars as pl
 from benchmark.analysis.comparisons import EQUIVALENT, NOT_KNOWN, TRIAL
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.planted import INDICATORS, OUTCOMES, Planted
+from benchmark.report import covariates
 from benchmark.study.patients import OfEachClass, too_few
 from benchmark.synthetic.population import Signal
 from stats.jackknife import TAIL
@@ -45,6 +46,8 @@ def conclusions(board: Leaderboard, margin: float = 0.03) -> list[str]:
         _equivalent(board, done, margin),
         _optimism(done),
         *(_averages(board, *each) for each in AVERAGED),
+        covariates.added(board),
+        covariates.differing(board),
     ]
     return [sentence for sentence in sentences if sentence]
 

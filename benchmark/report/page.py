@@ -24,6 +24,7 @@ from benchmark.analysis.flow import Box, flow_table
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.analysis.patients import ATTENTION, IMAGE, MAX, MEAN
 from benchmark.analysis.planted import Planted
+from benchmark.report import covariates
 from benchmark.report.charts import spans
 from benchmark.report.charts.colour_bar import colour_ramp
 from benchmark.report.charts.curve_panels import benefit_gained, calibration_curves, decision_curves, roc_curves
@@ -189,10 +190,11 @@ def render(content: PageContent) -> str:
         tables=embedded(tables),
         content=content,
         confidence=f"{100 * content.confidence:g}\N{NO-BREAK SPACE}%",
-        conclusions=first + conclusions(board, content.margin),
+        conclusions=covariates.explained(board) + first + conclusions(board, content.margin),
         risk_stated=risk_stated(board),
         cautions=cautions(board),
         external=external_view(content.external, board.curves, order) if content.external else None,
+        covariates=covariates.shown(board),
         planted=planted,
         planted_found=planted_found(planted) if planted else "",
         incomplete=any(row["n_ratio"] != row["n_images"] for row in done),
@@ -287,13 +289,14 @@ def _sections(board: Leaderboard) -> dict[str, Section]:
 def _ordered(content: PageContent) -> PageContent:
     """The content with all rows of trials and cells in the order of the leaderboard."""
     cells = content.board.trials
-    board = replace(
-        content.board,
-        **{
-            name: in_order_of(cells, getattr(content.board, name))
-            for name in ("operating", "curves", "ratios", "seeds", "patients")
-        },
-    )
+    names = ("operating", "curves", "ratios", "seeds", "patients")
+    ordered: dict[str, Any] = {name: in_order_of(cells, getattr(content.board, name)) for name in names}
+    of_covariates = content.board.of_covariates
+    if of_covariates is not None:
+        of_trials = {name: table for name, table in of_covariates.tables().items() if TRIAL.keys() <= {*table.columns}}
+        found = {name: in_order_of(cells, table) for name, table in of_trials.items()}
+        ordered["of_covariates"] = replace(of_covariates, **found)
+    board = replace(content.board, **ordered)
     planted = content.planted and replace(content.planted, trials=in_order_of(cells, content.planted.trials))
     return replace(content, board=board, planted=planted)
 

@@ -343,6 +343,111 @@ class ExternalResult(_Model):
     shifts: list[Shift]
 
 
+class Baseline(_Model):
+    """A row of Table 1: a covariate in one group of patients (`train`, `val`, `test`, `positive` or `negative`).
+
+    A category has one row with its standardised difference, and one row with the share of each category. `difference`
+    is standardised, from the group `against`.
+    """
+
+    covariate: str
+    kind: str
+    category: str | None = None
+    patients: str
+    n_patients: int
+    n_missing: int
+    mean: Number | None = None
+    sd: float | None = None
+    median: float | None = None
+    q25: float | None = None
+    q75: float | None = None
+    count: int | None = None
+    share: Number | None = None
+    against: str | None = None
+    difference: Number | None = None
+
+
+class Subgroup(_Model):
+    """Measures of a trial in a subgroup: a category, or a number `above` one limit and `up_to` another."""
+
+    backbone: str
+    strategy: str
+    seed: int
+    covariate: str
+    subgroup: str
+    above: float | None = None
+    up_to: float | None = None
+    measures: dict[str, Number]
+
+
+class SubgroupTest(_Model):
+    """Whether a measure of a trial differs between the subgroups of a covariate.
+
+    `n_tested`: subgroups with a known standard error; `within`: the AUC within subgroups.
+    """
+
+    backbone: str
+    strategy: str
+    seed: int
+    covariate: str
+    measure: str
+    n_subgroups: int
+    n_tested: int
+    n_missing: int
+    q: float | None
+    p_value: float | None
+    p_holm: float | None
+    differs: bool | None
+    within: Number | None = None
+
+
+class ImageAdds(_Model):
+    """Logistic models per patient of the covariates, of a trial's score, and of both.
+
+    `likelihood_ratio`: of both against the covariates; `adjusted_auc`: among patients of equal covariates;
+    `explained`: covariates may explain the prediction; `not_known`: why there are no numbers.
+    """
+
+    backbone: str
+    strategy: str
+    seed: int
+    covariates: list[str]
+    n_missing: int
+    n_coefficients: int
+    measures: dict[str, Number] = {}
+    likelihood_ratio: float | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    adjusted_auc_p_holm: float | None = None
+    predicts_covariates: list[str]
+    adds: bool | None = None
+    explained: bool | None = None
+    not_known: str | None = None
+
+
+class ScorePredicts(_Model):
+    """How well a trial's score predicts a covariate: `spearman` or `r_squared` of a number, `auc` of a category."""
+
+    backbone: str
+    strategy: str
+    seed: int
+    covariate: str
+    category: str | None = None
+    measure: str
+    estimate: Number
+    p_holm: float | None = None
+
+
+class CovariateResult(_Model):
+    """What a study with covariates adds."""
+
+    baseline: list[Baseline]
+    subgroups: list[Subgroup]
+    heterogeneity: list[SubgroupTest]
+    image_adds: list[ImageAdds]
+    score_predicts: list[ScorePredicts]
+
+
 class ClassCount(_Model):
     """The images and patients of one class, by split; `label` is 0 or 1. Patients may count in several classes."""
 
@@ -414,6 +519,7 @@ class Results(_Model):
     repeatability: list[Repeatability] = []
     planted: PlantedResult | None = None  # null: not a synthetic study
     external: ExternalResult | None = None  # null: not an external validation
+    covariates: CovariateResult | None = None  # null: the study names none
     weights: dict[str, dict[str, Any] | None]
     vessels: dict[str, Any]
     software: Software

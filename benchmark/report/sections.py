@@ -21,6 +21,7 @@ SECTIONS = {
     "correlation": Section("Do prediction and saliency agree?", "over cells, and within each trial"),
     "prediction": Section("How good are the predictions?", "ROC, calibration and decision curves, thresholds, pairs"),
     "patients": Section("Per patient", "one score per patient, with its n next to that of the images"),
+    "covariates": Section("Covariates and subgroups", "Table 1, what the image adds, subgroups"),
     "averages": Section("Cells compared", "means and differences"),
     "seeds": Section("Over seeds", "means over trainings, and their spread"),
     "saliency": Section("Where the models look", "mean map of each trial"),

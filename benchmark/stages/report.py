@@ -16,6 +16,7 @@ from benchmark.analysis.external import ExternalValidation, compare_cohorts
 from benchmark.analysis.flow import Box, flow_table, read_flow
 from benchmark.analysis.leaderboard import OK, Leaderboard, build
 from benchmark.analysis.planted import Planted, compare_with_truth
+from benchmark.report.covariate_results import covariate_methods, covariate_result
 from benchmark.report.external_results import ExternalResult, external_methods, external_result
 from benchmark.report.external_section import ExternalContent
 from benchmark.report.facts import facts
@@ -143,7 +144,7 @@ def _results(
     validation: ExternalValidation | None,
     record: RunRecord,
 ) -> Results:
-    study, directory = run.study, run.directory
+    study, directory, of_covariates = run.study, run.directory, leaderboard.of_covariates
     cohort = read_parquet(directory.cohort)
     counted = {row["split"]: row for row in _per_split(cohort).to_dicts()}
     drawn = study.cohort.synthetic
@@ -172,7 +173,8 @@ def _results(
         ),
         flow=_flow(run, leaderboard),
         methods=methods(study.statistics, study.controls)
-        | (external_methods(study.statistics) if validation is not None else {}),
+        | (external_methods(study.statistics) if validation is not None else {})
+        | (covariate_methods(study.statistics) if of_covariates is not None else {}),
         trials=trial_results(leaderboard, training),
         comparisons=comparison_results(leaderboard),
         patient_comparisons=patient_comparison_results(leaderboard),
@@ -183,6 +185,7 @@ def _results(
         repeatability=repeatability_results(leaderboard),
         planted=None if planted is None else planted_results(planted),
         external=None if validation is None else _external(directory, validation),
+        covariates=None if of_covariates is None else covariate_result(of_covariates),
         weights=read_records(directory),
         vessels=(directory.completed("segment") or {}).get("source", {}),
         software=record.software,

@@ -34,7 +34,8 @@
     browser/                       images/ and masks/ of the test images, which all image browsers share
     leaderboard.csv|parquet|html|tex, results.json; mean_image.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
-    repeatability.csv, flow.csv; planted.csv for a synthetic cohort
+    repeatability.csv, flow.csv; planted.csv for a synthetic cohort; covariates.csv, subgroups.csv, heterogeneity.csv,
+    image_adds.csv, score_predicts.csv for a study with covariates
     study_card.md|html             the items of TRIPOD+AI and CLAIM 2024, filled in from the run where it knows them
 
 The folder of an external cohort is a run directory in which all images are test images. Its trials were trained in

@@ -20,6 +20,9 @@ optic disc and field of view; a crossing belongs to arteries and veins. `severit
 it is the score of the best possible classifier, and no model may train on it. `low_quality` marks blurred, hazy, dark
 or unevenly lit images.
 """
+OF_COVARIATES = """
+`age`, `sex` and `camera` were drawn as well; the configuration says what they have to do with label and image.
+"""
 
 
 def write_eye(cohort: SyntheticCohort, row: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def write_eye(cohort: SyntheticCohort, row: dict[str, Any], folder: Path) -> dic
 def write_manifest(rows: list[dict[str, Any]], folder: Path) -> Path:
     """Write the manifest, one line per row of the plan, and a README next to it; returns the path of the CSV."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "README.txt").write_text(README, encoding="utf-8")
+    (folder / "README.txt").write_text(README + (OF_COVARIATES if "age" in rows[0] else ""), encoding="utf-8")
     manifest = folder / MANIFEST
     with manifest.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")

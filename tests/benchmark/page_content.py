@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,14 @@ from benchmark.analysis.comparisons import (
     TRIAL,
 )
 from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA, TRAINED, TRAININGS
+from benchmark.analysis.covariate_tables import CovariateTables
+from benchmark.analysis.covariates import BASELINE_SCHEMA
+from benchmark.analysis.image_adds import IMAGE_ADDS_SCHEMA, SCORE_PREDICTS_SCHEMA
 from benchmark.analysis.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, Leaderboard
 from benchmark.analysis.measures import CALLS, MEASURES
 from benchmark.analysis.planted import compare_with_truth
+from benchmark.analysis.subgroups import COMPARED as IN_SUBGROUPS
+from benchmark.analysis.subgroups import HETEROGENEITY_SCHEMA, SUBGROUPS_SCHEMA
 from benchmark.report.page import PageContent
 from benchmark.report.results import PatientCounts
 from benchmark.study.patients import OfEachPatient
@@ -383,6 +388,113 @@ def _repeatability() -> Iterable[dict[str, Any]]:
         }
 
 
+SUBGROUPS = {"age": ("≤ 54", "> 54, ≤ 66", "> 66"), "sex": ("female", "male")}
+
+
+def of_covariates(trials: pl.DataFrame) -> CovariateTables:
+    """Age and sex: the score of every trial follows age and adds to it, and the AUC does not differ by sex."""
+    done = trials.filter(status="ok").select(*TRIAL).to_dicts()
+    return CovariateTables(
+        covariates=_frame(_baseline(), BASELINE_SCHEMA),
+        subgroups=_frame(_subgroups(done), SUBGROUPS_SCHEMA),
+        heterogeneity=_frame(_heterogeneity(done), HETEROGENEITY_SCHEMA),
+        image_adds=_frame(_image_adds(done), IMAGE_ADDS_SCHEMA),
+        score_predicts=_frame(_score_predicts(done), SCORE_PREDICTS_SCHEMA),
+    )
+
+
+def _bounded(name: str, value: float, below: float = 0.04, above: float = 0.03) -> dict[str, float]:
+    return {name: value, f"{name}_low": value - below, f"{name}_high": value + above}
+
+
+def _baseline() -> Iterable[dict[str, Any]]:
+    groups = {"train": 750, "val": 120, "test": 250, "positive": 376, "negative": 744}
+    for place, (group, n) in enumerate(groups.items()):
+        against = {"val": "train", "test": "train", "positive": "negative"}.get(group)
+        row = {"patients": group, "n_patients": n, "n_missing": place}
+        apart = {"against": against, **_bounded("difference", 0.12 + place / 10, 0.11)} if against else {}
+        spread = {"sd": 8.4 + place / 10, "median": 59.5 + place, "q25": 53.1 + place, "q75": 65.2 + place}
+        age = {"covariate": "age", "kind": "number", **row, **_bounded("mean", 60.25 + place, 0.5, 0.5)}
+        yield age | spread | apart
+        yield {"covariate": "sex", "kind": "category", **row} | apart
+        for category, share in (("female", 0.52 - place / 100), ("male", 0.48 + place / 100)):
+            named = {"covariate": "sex", "kind": "category", "category": category, "count": round(n * share)}
+            yield named | row | _bounded("share", share)
+
+
+def _subgroups(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for place, cell in enumerate(done):
+        for covariate, groups in SUBGROUPS.items():
+            for group, name in enumerate(groups):
+                for number, measure in enumerate(IN_SUBGROUPS):
+                    value = 0.91 - number / 9 - group / 31 - place / 500
+                    bounds = {"value": value, "low": value - 0.08, "high": value + 0.05}
+                    counts = {"n_images": 401 - group, "n_patients": 205 - group, "n_positive": 133 + group}
+                    yield cell | {"covariate": covariate, "subgroup": name, "measure": measure} | bounds | counts
+
+
+def _heterogeneity(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for place, cell in enumerate(done):
+        for covariate, groups in SUBGROUPS.items():
+            for number, measure in enumerate(IN_SUBGROUPS):
+                p_value = 0.021 + number / 17 + place / 300 + len(groups) / 900
+                yield cell | {
+                    "covariate": covariate,
+                    "measure": measure,
+                    "n_subgroups": len(groups),
+                    "n_tested": len(groups),
+                    "q": 4.3 + number,
+                    "p_value": p_value,
+                    "p_holm": 2.5 * p_value,
+                    "differs": False,
+                    "n_images": 1220 + len(groups),
+                    "n_missing": 14 - len(groups),
+                    **(_bounded("within", 0.713 + len(groups) / 70 - place / 100) if measure == "auc" else {}),
+                }
+
+
+def _image_adds(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for place, cell in enumerate(done):
+        numbers: dict[str, float] = {}
+        for number, name in enumerate(("auc_covariates", "auc_score", "auc_both", "brier_covariates", "brier_score")):
+            numbers |= _bounded(name, 0.641 + number / 27 - place / 300)
+        numbers |= _bounded("brier_both", 0.187) | _bounded("auc_gain", 0.0741 - place / 900, 0.021)
+        numbers |= _bounded("brier_gain", 0.0313 - place / 1100, 0.011) | _bounded("adjusted_auc", 0.688 - place / 150)
+        yield (
+            cell
+            | numbers
+            | {
+                "covariates": "age; sex",
+                "likelihood_ratio": 21.4,
+                "p_value": 0.0011,
+                "p_holm": 0.0087,
+                "adjusted_auc_p": 0.0017,
+                "adjusted_auc_p_holm": 0.0129,
+                "n_patients": 611,
+                "n_positive": 203,
+                "n_missing": 6,
+                "n_coefficients": 5,
+                "predicts_covariates": "age",
+                "adds": True,
+                "explained": False,
+            }
+        )
+
+
+def _score_predicts(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for place, cell in enumerate(done):
+        for covariate, category, measure, value in (
+            ("age", None, "spearman", 0.471),
+            ("age", None, "r_squared", 0.236),
+            ("sex", "male", "auc", 0.533),
+        ):
+            low, high = value - 0.061 - place / 700, value + 0.053
+            estimate = {"value": value - place / 700, "low": low, "high": high, "n_patients": 612}
+            p_value = None if measure == "r_squared" else 0.0041 if covariate == "age" else 0.312
+            tested = {"p_value": p_value, "p_holm": p_value and 2.2 * p_value}
+            yield cell | {"covariate": covariate, "category": category, "measure": measure} | estimate | tested
+
+
 def _frame(made: Iterable[dict[str, Any]], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
     rows = [{name: row.get(name) for name in schema} for row in made]
     frame = pl.DataFrame(rows, schema=schema)
@@ -434,8 +546,14 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
 
 
 def full_content_in(folder: Path) -> PageContent:
-    """Content with every section that a page can have: two seeds and the published study."""
-    return dataclasses.replace(content_in(folder, seeds=(0, 7)), published=reference.cells())
+    """Content with every section that a page can have: two seeds, the published study, and covariates."""
+    return dataclasses.replace(with_covariates(content_in(folder, seeds=(0, 7))), published=reference.cells())
+
+
+def with_covariates(content: PageContent) -> PageContent:
+    """The content of a study with the covariates age and sex."""
+    tables = of_covariates(content.board.trials)
+    return dataclasses.replace(content, board=dataclasses.replace(content.board, of_covariates=tables))
 
 
 def attacked(content: PageContent) -> PageContent:
@@ -462,6 +580,7 @@ def attacked(content: PageContent) -> PageContent:
         repeatability=attack(board.repeatability, "measure"),
         patients=attack_names(board.patients),
         patient_pairs=attack_names(board.patient_pairs),
+        of_covariates=board.of_covariates and _attacked_covariates(board.of_covariates, attack, attack_names),
     )
     return dataclasses.replace(
         content,
@@ -479,4 +598,18 @@ def attacked(content: PageContent) -> PageContent:
         classes={"0": ATTACK, "1": ATTACK},
         files_left_out={ATTACK: 1},
         planted=content.planted and compare_with_truth(hostile.trials, content.planted.cohort),
+    )
+
+
+def _attacked_covariates(
+    tables: CovariateTables,
+    attack: Callable[..., pl.DataFrame],
+    attack_names: Callable[[pl.DataFrame], pl.DataFrame],
+) -> CovariateTables:
+    return CovariateTables(
+        covariates=attack(tables.covariates, "covariate", "category"),
+        subgroups=attack(attack_names(tables.subgroups), "covariate", "subgroup"),
+        heterogeneity=attack(attack_names(tables.heterogeneity), "covariate"),
+        image_adds=attack(attack_names(tables.image_adds), "covariates", "predicts_covariates"),
+        score_predicts=attack(attack_names(tables.score_predicts), "covariate", "category"),
     )

@@ -10,6 +10,7 @@ from stats.standardised import (
     standardised_difference,
     standardised_difference_of_categories,
     standardised_interval,
+    standardised_interval_of_categories,
 )
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
@@ -81,3 +82,14 @@ def test_interval_covers_the_true_difference():
 @pytest.mark.parametrize(("first", "second"), [([1.0], [1.0, 2.0]), ([1.0, 1.0], [1.0, 1.0]), ([1.0, 1.0], [2.0, 2.0])])
 def test_no_interval(first, second):
     assert np.isnan(standardised_interval(first, second)).all()
+
+
+def test_the_interval_of_categories_is_that_of_metafor_without_the_negative_part():
+    """`summary(escalc("SMD", m1i, m2i, sd1i, sd2i, n1i=6, n2i=5, vtype="LS"))`: -0.0281 to 2.5728, around its g."""
+    expected = (0.0, 2.572779368220174)
+    assert standardised_interval_of_categories(1.27231949440739, 6, 5) == pytest.approx(expected, rel=1e-10)
+
+
+def test_an_infinite_difference_has_no_interval():
+    assert all(map(math.isnan, standardised_interval_of_categories(math.inf, 6, 5)))
+    assert all(map(math.isnan, standardised_interval_of_categories(0.1, 0, 5)))

@@ -80,6 +80,12 @@ _RATIOS = {
     for suffix, title in _RATIO_TITLES.items()
 }
 
+_ADDED = [
+    _Measure("auc_both", "both", "AUC of covariates and score", 3, "", "var(--prediction)", "square"),
+    _Measure("auc_covariates", "covariates", "AUC of covariates", 3, "", "var(--series-2)", "circle"),
+    _Measure("auc_score", "score", "AUC of the score", 3, "", "var(--series-3)", "diamond"),
+]
+
 
 def auc_forest(leaderboard: pl.DataFrame, along: pl.DataFrame | None = None) -> Chart | None:
     """AUC of every trial, with the line of chance; columns as `leaderboard.csv`; None if no trial has an AUC.
@@ -116,6 +122,12 @@ def ratio_forest(leaderboard: pl.DataFrame, suffix: str = "") -> Chart | None:
     bounds = [bound for measures in _RATIOS.values() for bound in _bounds(leaderboard, measures)]
     scale = _Scale(spans.of_ratios(bounds), 1, "no preference")
     return _forest(leaderboard, _RATIOS[suffix], _RATIO_TITLES[suffix], scale)
+
+
+def added_forest(image_adds: pl.DataFrame) -> Chart | None:
+    """AUCs of the logistic models of every trial; columns as `image_adds.csv`; None if no trial has one."""
+    span = spans.linear([0.5, *_bounds(image_adds, _ADDED)], step=0.05)
+    return _forest(image_adds, _ADDED, "AUC of covariates, score, and both", _Scale(span, 0.5, "chance"))
 
 
 def _forest(leaderboard: pl.DataFrame, measures: Sequence[_Measure], title: str, scale: _Scale) -> Chart | None:

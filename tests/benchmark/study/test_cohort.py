@@ -121,3 +121,9 @@ def test_the_digest_changes_with_a_label_a_patient_an_image_and_not_with_the_ord
     assert len({digest(frame, None) for frame in (test, *others)}) == 5
     drawn = [digest(test, SyntheticCohort(signal=signal)) for signal in ("vessels", "periphery")]
     assert len({digest(test, None), *drawn}) == 3
+
+
+def test_the_digest_of_a_synthetic_cohort_without_covariates_is_that_of_earlier_versions():
+    test = pl.DataFrame({"image": ["a.png"], "patient_id": ["p"], "label": [1]})
+    assert digest(test, SyntheticCohort()) == "a3ad1986d5721073ea82fc11a2568cb1241a270a34f88378abaa0e3c8029ca6a"
+    assert digest(test, SyntheticCohort(covariates="confounded")) != digest(test, SyntheticCohort())

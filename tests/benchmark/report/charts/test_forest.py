@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from benchmark.report.charts.drawing import WIDTH, Chart
-from benchmark.report.charts.forest import auc_forest, ratio_forest
+from benchmark.report.charts.forest import added_forest, auc_forest, ratio_forest
 from tests.benchmark.report.charts.frames import ATTACK, STRATEGIES, cell, drawn, failed, leaderboard, texts, written
 
 LEFT, RIGHT = 10, WIDTH - 10  # of the plot
@@ -152,3 +152,17 @@ def test_the_description_names_the_highest_and_the_lowest() -> None:
     assert alone.alt == (
         "Ratio to everything that is not vessel, 1 trial with intervals; the dashed line at 1 is no preference."
     )
+
+
+def test_models_with_and_without_the_score_are_three_lines_of_a_trial() -> None:
+    values = {"auc_both": 0.8, "auc_covariates": 0.65, "auc_score": 0.7}
+    trial = {"backbone": "dinov2", "strategy": "lora", "seed": 0}
+    for name, value in tuple(values.items()):
+        values |= {f"{name}_low": value - 0.1, f"{name}_high": value + 0.1}
+    chart = made(added_forest(pl.DataFrame([trial | values])))
+    # From 0.5 to 0.9: 75 pixels are 0.1.
+    for colour, x in (("prediction", 235), ("series-2", 122.5), ("series-3", 160)):
+        assert [place for place, _ in points(chart, f"var(--{colour})")] == pytest.approx([x], abs=0.6)
+    assert "AUC of covariates and score 0.800 (interval 0.700 to 0.900)" in chart.svg
+    unknown = pl.DataFrame([trial | dict.fromkeys(values)], schema_overrides=dict.fromkeys(values, pl.Float64))
+    assert added_forest(unknown) is None
