@@ -25,12 +25,16 @@ from benchmark.analysis.comparisons import (
 from benchmark.analysis.contrasts import AVERAGES_SCHEMA, CONTRASTS_SCHEMA, REPEATABILITY_SCHEMA, TRAINED, TRAININGS
 from benchmark.analysis.covariate_tables import CovariateTables
 from benchmark.analysis.covariates import BASELINE_SCHEMA
+from benchmark.analysis.external import COHORTS_SCHEMA as EXTERNAL_SCHEMA
+from benchmark.analysis.external import RECALIBRATION_SCHEMA, ExternalValidation
 from benchmark.analysis.image_adds import IMAGE_ADDS_SCHEMA, SCORE_PREDICTS_SCHEMA
 from benchmark.analysis.leaderboard import OPERATING_POINTS, OPERATING_SCHEMA, SCHEMA, Leaderboard
 from benchmark.analysis.measures import CALLS, MEASURES
 from benchmark.analysis.planted import compare_with_truth
+from benchmark.analysis.shifts import SHIFTS_SCHEMA
 from benchmark.analysis.subgroups import COMPARED as IN_SUBGROUPS
 from benchmark.analysis.subgroups import HETEROGENEITY_SCHEMA, SUBGROUPS_SCHEMA
+from benchmark.report.external_section import ExternalContent
 from benchmark.report.page import PageContent
 from benchmark.report.results import PatientCounts
 from benchmark.study.patients import OfEachPatient
@@ -546,8 +550,59 @@ def content_in(folder: Path, seeds: tuple[int, ...] = (0,)) -> PageContent:
 
 
 def full_content_in(folder: Path) -> PageContent:
-    """Content with every section that a page can have: two seeds, the published study, and covariates."""
-    return dataclasses.replace(with_covariates(content_in(folder, seeds=(0, 7))), published=reference.cells())
+    """Content with every section that a page can have: two seeds, published study, covariates, external cohort."""
+    content = with_covariates(content_in(folder, seeds=(0, 7)))
+    external = external_content(content.board.trials)
+    return dataclasses.replace(content, published=reference.cells(), external=external)
+
+
+def external_content(trials: pl.DataFrame) -> ExternalContent:
+    """The run that trained the trials, and its own test patients next to those of the page."""
+    done = trials.filter(status="ok").select(*TRIAL).to_dicts()
+    tables = ExternalValidation(
+        _frame(_external(done), EXTERNAL_SCHEMA),
+        _frame(_recalibration(done), RECALIBRATION_SCHEMA),
+        _frame(_shifts(done), SHIFTS_SCHEMA),
+    )
+    return ExternalContent("Trained study", "../../leaderboard.html", 704, 241, tables, pl.DataFrame(_curves(done)))
+
+
+def _external(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    measures = ("auc", "brier", "calibration_intercept", "calibration_slope", "ece", "vessel_ratio_fov")
+    for place, cell in enumerate(done):
+        for number, (measure, point) in enumerate(
+            [*((name, None) for name in measures), ("sensitivity", "best_f1"), ("specificity", "best_f1")]
+        ):
+            inside = 0.813 - number / 31 - place / 800
+            numbers = _bounded("internal", inside) | _bounded("external", inside - 0.0517 - place / 900)
+            numbers |= _bounded("difference", -0.0517 - place / 900, 0.041)
+            counts = {"n_internal": 241, "n_external": 483, "p_value": 0.0061, "p_holm": 0.0244}
+            threshold = 0.4437 + place / 700 if point else None
+            yield cell | numbers | counts | {"measure": measure, "point": point, "threshold": threshold}
+
+
+def _recalibration(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    kinds = [("carried over", ""), ("logistic", "validation"), ("isotonic", "external")]
+    for place, cell in enumerate(done):
+        for number, (method, fitted_on) in enumerate(kinds):
+            numbers: dict[str, float] = {"ece": 0.0891 + number / 77 + place / 950}
+            for name, value in (("brier", 0.231), ("calibration_intercept", -0.417), ("calibration_slope", 0.643)):
+                numbers |= _bounded(name, value + number / 59 - place / 850)
+            counts = {"n_fitted_images": 197 + number, "n_fitted_patients": 98, "n_images": 483, "n_patients": 239}
+            yield cell | numbers | counts | {"method": method, "fitted_on": fitted_on}
+
+
+def _shifts(done: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    nothing: dict[str, Any] = dict.fromkeys(TRIAL)
+    shifts = [("images", "sharpness", nothing), ("vessels", "vessel", nothing)]
+    shifts += [("scores", "logit of the score, positive", cell) for cell in done]
+    for number, (about, measure, cell) in enumerate(shifts):
+        value = 0.357 - number / 41
+        sides = {"internal": 1.713 + number / 37, "internal_sd": 0.4}
+        sides |= {"external": 1.411 + number / 43, "external_sd": 0.5}
+        counts = {"n_internal": 241, "n_external": 239}
+        bounds = {"difference": value, "low": value - 0.171, "high": value + 0.171}
+        yield cell | sides | counts | bounds | {"about": about, "measure": measure}
 
 
 def with_covariates(content: PageContent) -> PageContent:

@@ -42,6 +42,10 @@ SOURCES = {
     "table-contrasts": ("contrasts", ["family", "level_a", "level_b"]),
     "table-seeds": ("seeds", ["backbone", "strategy"]),
     "table-repeatability": ("repeatability", ["measure"]),
+    "table-external": ("external", TRIAL),
+    "table-external-calls": ("external", [*TRIAL, "point"]),
+    "table-recalibration": ("recalibration", [*TRIAL, "risks"]),
+    "table-shifts": ("shifts", ["about", "measure", "cell"]),
     "table-adds": ("image_adds", TRIAL),
     "table-predicts": ("score_predicts", [*TRIAL, "covariate", "category", "measure"]),
     "table-heterogeneity": ("heterogeneity", [*TRIAL, "covariate"]),
@@ -89,6 +93,8 @@ def files(content: PageContent, tmp_path_factory: pytest.TempPathFactory) -> dic
     tables = {"leaderboard": content.board.trials, **content.board.tables()}
     if content.planted is not None:
         tables["planted"] = content.planted.trials
+    if content.external is not None:
+        tables |= content.external.tables.tables()
     if content.published is not None:
         tables["published"] = content.published
     for name, table in tables.items():
@@ -99,6 +105,10 @@ def files(content: PageContent, tmp_path_factory: pytest.TempPathFactory) -> dic
         for side in "ab":
             backbone, strategy, seed = (row[f"{name}_{side}"] for name in TRIAL)
             row[f"cell_{side}"] = f"{backbone}, {strategy}" + (f", seed {seed}" if several_seeds else "")
+    for row in found.get("recalibration", ()):
+        row["risks"] = f"{row['method']} {row['fitted_on']}"
+    for row in found.get("shifts", ()):
+        row["cell"] = "{backbone}, {strategy}, seed {seed}".format(**row) if row["backbone"] else ""
     for row in found["contrasts"]:
         for side in "ab":
             row[f"level_{side}"] = ", ".join(filter(None, (row[f"backbone_{side}"], row[f"strategy_{side}"])))
@@ -214,7 +224,8 @@ def numbers(row: Row) -> Iterator[Number]:
     known = {name: float(written) for name, written in row.items() if re.fullmatch(r"-?\d[\d.e-]*", written)}
     for name, value in known.items():
         yield Number(value)
-        ends = ("low", "high") if name in ESTIMATES else (f"{name}_low", f"{name}_high")
+        of_itself = f"{name}_low", f"{name}_high"
+        ends = ("low", "high") if name in ESTIMATES and of_itself[0] not in known else of_itself
         ends = ("patients_low", "patients_high") if name == "estimate" else ends
         if all(end in known for end in ends):
             yield Number(value, tuple(known[end] for end in ends))
