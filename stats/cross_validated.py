@@ -122,17 +122,18 @@ class CrossValidated:
         freedom = variance**2 / float((of_stratum**2 / self.freedom).sum())
         return Spread(math.sqrt(variance), min(freedom, float(self.freedom.sum())))
 
-    def patients_variance(self, trials: Sequence[int]) -> float:
-        """Variance over patients that the trainings of some trials share, without what is special to one training.
+    def patients_variance(self, trials: Sequence[int]) -> tuple[float, float]:
+        """Variance over patients of the mean over the trainings of some trials, and its part that is not shared.
 
-        A training is one trial in one repeat. Their mean has this variance plus, for each special part, its variance
-        divided by the number of trainings, which is subtracted here.
+        A training is one trial in one repeat. What a patient adds to one training alone averages out with more
+        trainings; the difference of the two numbers does not.
 
         Args:
             trials: positions of the trials, such as the seeds of a cell.
 
         Returns:
-            The variance, at least 0; NaN as in `spread`.
+            The variance of the mean, and the variance of what is special to one training divided by the number of
+            trainings; NaN as in `spread`.
         """
         weights = np.bincount(trials, minlength=len(self.estimates)) / len(trials)
         of_mean = self.spread(weights).standard_error ** 2
@@ -140,9 +141,9 @@ class CrossValidated:
         by_training = each.sum(axis=0).reshape(-1, each.shape[-1])
         trainings = len(by_training)
         if trainings == 1:
-            return float(of_mean)
+            return of_mean, 0.0
         special = float(((by_training - by_training.mean(axis=0)) ** 2).sum()) / (trainings - 1)
-        return float(np.maximum(0.0, of_mean - special / trainings))
+        return of_mean, special / trainings
 
 
 def cross_validated_auc(labels: ArrayLike, scores: Sequence[ArrayLike], layout: FoldLayout) -> CrossValidated:

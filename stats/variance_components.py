@@ -66,14 +66,14 @@ class Components:
 
 
 def components(
-    values: Sequence[np.ndarray], patients: Sequence[float], freedom: float, confidence: float = 0.95
+    values: Sequence[np.ndarray], patients: Sequence[tuple[float, float]], freedom: float, confidence: float = 0.95
 ) -> Components:
     """The components of one cell, or, with several, their means over cells (mean squares are pooled).
 
     Args:
         values: for each cell (S, R), the measure by seed and repeat; all cells with the same S and R.
         patients: for each cell, `stats.cross_validated.CrossValidated.patients_variance` of its seeds.
-        freedom: degrees of freedom of the variance over patients.
+        freedom: degrees of freedom of these variances.
         confidence: in (0, 1).
 
     Raises:
@@ -84,8 +84,10 @@ def components(
         raise ValueError("values must have the same seeds and repeats in every cell, and no NaN")
     seeds, repeats = values[0].shape
     rows, columns, rest = _mean_squares(np.stack(values))
-    of_patients = float(np.mean(patients))
-    shared = Component(of_patients, *_between_chi(of_patients, freedom, tail))
+    of_mean, special = (float(part) for part in np.mean(patients, axis=0))
+    # The part that is special to trainings is known far better than the variance of the mean.
+    bounds = [max(0.0, bound - special) for bound in _between_chi(of_mean, freedom, tail)]
+    shared = Component(max(0.0, of_mean - special), *bounds) if of_mean >= 0 else UNKNOWN
     if seeds > 1 and repeats > 1:
         return Components(
             shared,

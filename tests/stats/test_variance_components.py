@@ -13,7 +13,7 @@ Q = np.array([[0.81, 0.80, 0.79, 0.85], [0.83, 0.84, 0.82, 0.85], [0.80, 0.83, 0
 
 def test_one_cell_is_lme4s():
     """lmer(auc ~ 1 + (1|seed) + (1|split), x): with a balanced table, REML is the method of moments."""
-    found = components([P], [0.0], 10)
+    found = components([P], [(0.0, 0.0)], 10)
     assert found.splits.variance == pytest.approx(0.000738886915304, rel=1e-5)
     assert found.seeds.variance == pytest.approx(0.000083332724806, rel=1e-5)
     assert found.rest.variance == pytest.approx(0.000191667124544, rel=1e-5)
@@ -21,26 +21,26 @@ def test_one_cell_is_lme4s():
 
 def test_several_cells_pool_their_mean_squares():
     """anova(aov(auc ~ cell + cell:seed + cell:split, y)): mean squares 0.0006, 0.0013708333333, 0.0002833333333."""
-    found = components([P, Q], [0.0, 0.0], 10)
+    found = components([P, Q], [(0.0, 0.0)] * 2, 10)
     assert found.seeds.variance == pytest.approx((0.0006 - 0.0002833333333) / 4)
     assert found.splits.variance == pytest.approx((0.0013708333333 - 0.0002833333333) / 3)
     assert found.rest.variance == pytest.approx(0.0002833333333)
 
 
 def test_one_seed_or_one_repeat_leaves_components_unknown():
-    one_seed = components([P[:1]], [0.0], 10)
+    one_seed = components([P[:1]], [(0.0, 0.0)], 10)
     assert one_seed.splits.variance == pytest.approx(P[0].var(ddof=1))
     assert np.isnan([one_seed.seeds.variance, one_seed.rest.variance]).all()
-    one_repeat = components([P[:, :1]], [0.0], 10)
+    one_repeat = components([P[:, :1]], [(0.0, 0.0)], 10)
     assert one_repeat.seeds.variance == pytest.approx(P[:, 0].var(ddof=1))
-    alone = components([P[:1, :1]], [4e-4], 3)
+    alone = components([P[:1, :1]], [(5e-4, 1e-4)], 3)
     assert alone.total == pytest.approx(4e-4) == alone.patients.variance
     assert np.isnan(alone.splits.variance)
 
 
 def test_cells_of_different_shapes_are_refused():
     with pytest.raises(ValueError, match="the same seeds and repeats in every cell"):
-        components([P, P[:2]], [0.0, 0.0], 10)
+        components([P, P[:2]], [(0.0, 0.0)] * 2, 10)
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +89,10 @@ def test_the_variance_of_the_mean_of_all_trainings(studies):
     expected = 1 / 60 + 0.1**2 / 4 + 0.2**2 / 5 + (0.15**2 + 0.5**2 / 60) / 20
     assert np.mean([study.of_mean(4, 5) for study in studies]) == pytest.approx(expected, rel=0.1)
     assert np.mean([study.total for study in studies]) == pytest.approx(1 / 60 + 0.05 + 0.0225 + 0.25 / 60, rel=0.1)
+
+
+def test_no_shared_part_is_not_known_to_be_zero():
+    """The mean varies by what is special to trainings alone: the shared variance is 0, but its interval is not."""
+    found = components([P], [(3e-4, 4e-4)], 20)
+    assert found.patients.variance == found.patients.low == 0
+    assert found.patients.high == pytest.approx(20 * 3e-4 / 9.59077739 - 4e-4)  # R: qchisq(0.025, 20)
