@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedKFold
 
 from stats.cross_validated import corrected_resampled, cross_validated_auc, fold_layout
 from stats.intervals import student_interval
@@ -61,19 +61,21 @@ def simulate(patients: int, folds: int, repeats: int, positive: float, studies: 
         label = labels[patient]
         rows, scores, areas = [], [], []
         for repeat in range(repeats):
-            cut = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
-            for fold, (train, test) in enumerate(cut.split(images, label, patient)):
+            cut = StratifiedKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+            for fold, (_, of_test) in enumerate(cut.split(labels, labels)):
+                tested = np.isin(patient, of_test)
+                train, test = np.flatnonzero(~tested), np.flatnonzero(tested)
                 both, true = [], []
                 for part in (slice(0, half), slice(half, FEATURES)):
                     w = discriminant(images[train, part], label[train])
                     both.append(images[test, part] @ w)
                     true.append(norm.cdf(w @ shift[part] / np.sqrt(2 * (1 + NOISE**2)) / np.linalg.norm(w)))
-                rows += [(patient[i], repeat, fold, label[i]) for i in test]
+                rows.append(np.stack([patient[test], *np.full((2, len(test)), [[repeat], [fold]]), label[test]]))
                 scores.append(np.stack(both))
                 areas.append(true)
-        of_patient, of_repeat, of_fold, tested = np.array(rows).T
+        of_patient, of_repeat, of_fold, of_label = np.concatenate(rows, axis=1)
         layout = fold_layout(of_patient, of_repeat, of_fold)
-        found = cross_validated_auc(tested, list(np.concatenate(scores, axis=1)), layout)
+        found = cross_validated_auc(of_label, list(np.concatenate(scores, axis=1)), layout)
         truths.append(np.mean(areas, axis=0))
         bounds.append(student_interval(found.estimates[0], found.spread([1, 0]), 0.95, "logit"))
         differs = found.estimates[0] - found.estimates[1]
@@ -95,7 +97,7 @@ def simulate(patients: int, folds: int, repeats: int, positive: float, studies: 
 
 if __name__ == "__main__":
     print("patients positive folds repeats | models method width | difference, tests: patients corrected")
-    for patients, positive in ((40, 0.5), (80, 0.5), (80, 0.25), (160, 0.25), (320, 0.25)):
+    for patients, positive in ((40, 0.5), (80, 0.5), (160, 0.25), (320, 0.25)):
         for folds, repeats in ((5, 1), (5, 2), (5, 10)):
             found = simulate(patients, folds, repeats, positive, 1000 if repeats < 10 else 400, seed=1)
             print(
