@@ -109,8 +109,6 @@ def validate_run(
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP.
     """
     run = RunDirectory(source)
-    if study.splits is not None:
-        raise UserError(f"{source}: models differ from fold to fold; name one fold, as in {source}/folds/r1-f1")
     if not run.cohort.is_file() or not trained(run, trials_of(study)):
         raise UserError(f"{source}: none of its trials is trained; finish the run with --resume")
     if run.is_external:

@@ -651,8 +651,8 @@ class Study(_Section):
     def _other_cohorts(self) -> "Study":
         if self.external and self.splits:
             raise ValueError(
-                "external: with splits, models differ from fold to fold; remove splits, or external, and apply the "
-                "models of a finished fold by `validate`"
+                "external: with splits, models differ from fold to fold; remove one of the two, or apply the models "
+                "of one fold to the external cohort, as in validate runs/NAME/folds/r1-f1"
             )
         names = [each.name for each in self.external]
         twins = sorted({name for name in names if names.count(name) > 1})

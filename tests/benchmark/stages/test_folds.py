@@ -150,6 +150,16 @@ def test_a_fold_is_not_resumed_alone(run, monkeypatch):
         run.directory.fold("r1-f1").check(run.study.dump(), resume=True)
 
 
+def test_commands_that_need_one_model_name_the_folds(run, tmp_path):
+    run.directory.claim(run.study.dump(), resume=False)
+    for command in (lambda path: find_trial(path, None), lambda path: compare_runs([path, tmp_path], Statistics())):
+        with pytest.raises(UserError, match=r"models differ from fold to fold; .* one fold, as in .*/run/folds/r1-f1$"):
+            command(run.directory.path)
+    external = [{"name": "other", "manifest": "other.csv"}]
+    with pytest.raises(ValueError, match=r"external: with splits, models differ from fold to fold; remove one"):
+        study_of(external=external)
+
+
 def test_more_repeats_may_be_added_but_folds_do_not_change(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.claim(study_of().dump(), resume=False)
