@@ -11,9 +11,11 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from benchmark import synthetic
+from benchmark.analysis.compare import compare_runs
 from benchmark.errors import UserError
 from benchmark.report.progress import Reporter
 from benchmark.report.results import read_results
+from benchmark.reuse.finished import find_trial
 from benchmark.scheduling.cluster import Cluster
 from benchmark.stages import folds as stage
 from benchmark.stages.pipeline import run_study
@@ -152,7 +154,7 @@ def test_a_fold_is_not_resumed_alone(run, monkeypatch):
 
 def test_commands_that_need_one_model_name_the_folds(run, tmp_path):
     run.directory.claim(run.study.dump(), resume=False)
-    for command in (lambda path: find_trial(path, None), lambda path: compare_runs([path, tmp_path], Statistics())):
+    for command in (lambda path: find_trial(path, None), lambda path: compare_runs([path, tmp_path])):
         with pytest.raises(UserError, match=r"models differ from fold to fold; .* one fold, as in .*/run/folds/r1-f1$"):
             command(run.directory.path)
     external = [{"name": "other", "manifest": "other.csv"}]
