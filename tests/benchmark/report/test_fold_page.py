@@ -1,21 +1,13 @@
-"""The page and the results of a study with folds."""
+"""The page of a study with folds, and its table on the terminal."""
 
-import json
 import re
 
 import pytest
 from rich.console import Console
 
 from benchmark.report.fold_page import FoldPageContent, render_folds
-from benchmark.report.results_of_folds import (
-    comparisons_of_folds,
-    cross_validation_result,
-    fold_methods,
-    seeds_of_folds,
-    trial_results_of_folds,
-)
 from benchmark.report.terminal import print_board
-from tests.benchmark.folded import SPLITS, TRIALS, board_of, write_folds
+from tests.benchmark.folded import TRIALS, board_of, write_folds
 
 
 @pytest.fixture(scope="module")
@@ -68,23 +60,6 @@ def test_a_page_without_seeds_repeats_or_results(run, board, tmp_path):
     none = page_of(board_of(directory, folds, TRIALS[:1]), folds)
     assert "r1-f2: train: broken" in none
     assert 'id="variance"' not in none
-
-
-def test_results_have_every_number_with_its_method(board):
-    methods = fold_methods(0.95)
-    trials, result = trial_results_of_folds(board), cross_validation_result(board, SPLITS)
-    assert (result.folds, result.repeats, len(result.by_fold)) == (3, 2, 24)
-    row = board.cross_validated.row(0, named=True)
-    first = trials[0].measures["auc"]
-    assert (first.value, first.low, first.high, first.n) == (row["auc"], row["auc_low"], row["auc_high"], 96)
-    pairs = comparisons_of_folds(board)
-    assert [pair.difference.value for pair in pairs] == board.comparisons["difference"].to_list()
-    numbers = [*(m for trial in trials for m in trial.measures.values()), *(pair.difference for pair in pairs)]
-    numbers += [m for fold in result.by_fold for m in fold.measures.values()]
-    numbers += [each.mean for each in seeds_of_folds(board)] + [each.difference for each in result.corrected]
-    numbers += [each.of_one for each in result.variance]
-    assert {number.method for number in numbers if number.method} == set(methods)
-    json.loads(result.model_dump_json())
 
 
 def test_the_terminal_shows_the_means(board, tmp_path):
