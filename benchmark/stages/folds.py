@@ -58,6 +58,9 @@ def run_folds(run: Run, whole: Study, stages: Sequence[Callable[[Run], None]]) -
         place = directory.fold(fold.name)
         if fold in waiting:
             _set_up(run, fold, images)
+        configuration = yaml.safe_dump(_of_fold(whole, fold).dump(), sort_keys=False, allow_unicode=True)
+        if not place.study.is_file() or place.study.read_text(encoding="utf-8") != configuration:
+            write_text(place.study, configuration)  # statistics, for example, may have changed
         for trial in trials_of(study):
             place.trial(trial).failure.unlink(missing_ok=True)
             if directory.trial(trial).has_failed:  # without weights, or without embeddings
@@ -97,8 +100,6 @@ def _set_up(run: Run, fold: Fold, images: pl.DataFrame) -> None:
         if getattr(whole, file).is_file():
             shutil.copyfile(getattr(whole, file), getattr(place, file))
     write_parquet(place.cohort, images)
-    configuration = yaml.safe_dump(_of_fold(run.study, fold).dump(), sort_keys=False, allow_unicode=True)
-    write_text(place.study, configuration)
     for stage in ("prepare", "segment"):
         place.complete(stage, **(whole.completed(stage) or {}))
     place.complete("fold", repeat=fold.repeat, fold=fold.fold, repeats=splits.repeats, folds=splits.folds)
