@@ -255,7 +255,7 @@ def main(
         study = load_study(config, _overrides(config, changes), changes["set"], _typed(changes))
         out = out or _default_directory(study.name, resume)
         from benchmark.preflight.plan import print_plan
-        from benchmark.report.terminal import print_leaderboard
+        from benchmark.report.terminal import print_board
         from benchmark.stages.pipeline import run_study
     if dry_run:
         if print_plan(study, out, cluster, console, resume):
@@ -267,7 +267,7 @@ def main(
     except KeyboardInterrupt as interrupted:
         what = " ".join(("interrupted", *(f"by {signal}" for signal in interrupted.args)))
         raise Interrupted(f"{what}; the same command with --out {out} --resume continues") from None
-    failed = print_leaderboard(leaderboard, out, study.statistics.confidence, console)
+    failed = print_board(leaderboard, out, study.statistics.confidence, console)
     if failed:
         raise SystemExit(3)
 

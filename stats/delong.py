@@ -170,7 +170,7 @@ def delong(labels: ArrayLike, scores: Sequence[ArrayLike], patients: ArrayLike |
     Raises:
         ValueError: labels are not 0/1, a score is NaN, an id is missing, or lengths differ.
     """
-    parts = _auc_parts(labels, scores, patients)
+    parts = auc_parts(labels, scores, patients)
     each = np.eye(len(parts.areas))
     return CorrelatedAucs(parts.areas, _covariance(parts, each), _degrees_of_freedom(parts, each))
 
@@ -192,7 +192,7 @@ def delong_test(
     Raises:
         ValueError: labels are not 0/1, a score is NaN, an id is missing, or lengths differ.
     """
-    parts = _auc_parts(labels, [scores_a, scores_b], patients)
+    parts = auc_parts(labels, [scores_a, scores_b], patients)
     # Contributions are subtracted before squaring: after rounding, var(a) + var(b) - 2 cov(a, b) may not be exactly 0.
     contrast = np.array([[1.0, -1.0]])
     variance = float(_covariance(parts, contrast)[0, 0])
@@ -206,7 +206,7 @@ def delong_test(
 
 
 @dataclass(frozen=True, eq=False)
-class _AucParts:
+class AucParts:
     """The contribution of each patient to the error of each AUC, through its positive and its negative images.
 
     areas (k,); positives and negatives (k, patients); the number of patients with an image of each class, and of all.
@@ -220,7 +220,18 @@ class _AucParts:
     patients: int
 
 
-def _auc_parts(labels: ArrayLike, scores: Sequence[ArrayLike], patients: ArrayLike | None) -> _AucParts:
+def auc_parts(labels: ArrayLike, scores: Sequence[ArrayLike], patients: ArrayLike | None) -> AucParts:
+    """AUCs of k models on the same images, and what each patient adds to their errors.
+
+    Args:
+        labels: (n,) of 0/1.
+        scores: k arrays (n,), one for each model; ties count 1/2.
+        patients: (n,), id of each image's patient; the parts are in the order of the sorted ids. None if all images are
+            independent.
+
+    Raises:
+        ValueError: labels are not 0/1, a score is NaN, an id is missing, or lengths differ.
+    """
     positive = as_binary("labels", labels)
     rows = {f"scores[{model}]": as_numbers(f"scores[{model}]", row) for model, row in enumerate(scores)}
     ids = np.arange(len(positive)) if patients is None else as_ids("patients", patients)
@@ -231,13 +242,13 @@ def _auc_parts(labels: ArrayLike, scores: Sequence[ArrayLike], patients: ArrayLi
     m, n = int(positive.sum()), int((~positive).sum())
     if m == 0 or n == 0:
         undefined = np.full((len(by_model), len(names)), np.nan)
-        return _AucParts(undefined[:, 0], undefined, undefined, 0, 0, len(names))
+        return AucParts(undefined[:, 0], undefined, undefined, 0, 0, len(names))
     # The rank among all images minus the rank within the class is the number of lower images of the other class.
     ranks = rankdata(by_model, axis=1)
     negatives_below = ranks[:, positive] - rankdata(by_model[:, positive], axis=1)
     positives_above = m - (ranks[:, ~positive] - rankdata(by_model[:, ~positive], axis=1))
     areas = negatives_below.sum(axis=1) / (m * n)
-    return _AucParts(
+    return AucParts(
         areas,
         _per_patient((negatives_below / n - areas[:, np.newaxis]) / m, patient[positive], len(names)),
         _per_patient((positives_above / m - areas[:, np.newaxis]) / n, patient[~positive], len(names)),
@@ -254,7 +265,7 @@ def _per_patient(values: np.ndarray, patient: np.ndarray, patients: int) -> np.n
     return sums.T
 
 
-def _covariance(parts: _AucParts, contrasts: np.ndarray) -> np.ndarray:
+def _covariance(parts: AucParts, contrasts: np.ndarray) -> np.ndarray:
     """Covariance (c, c) of contrasts (c, k) of the AUCs.
 
     Let u and v be a patient's contributions through positives and negatives. Obuchowski's estimate is
@@ -267,7 +278,7 @@ def _covariance(parts: _AucParts, contrasts: np.ndarray) -> np.ndarray:
     return c * (u + v) @ (u + v).T + (a - c) * u @ u.T + (b - c) * v @ v.T
 
 
-def _degrees_of_freedom(parts: _AucParts, contrasts: np.ndarray) -> np.ndarray:
+def _degrees_of_freedom(parts: AucParts, contrasts: np.ndarray) -> np.ndarray:
     """Degrees of freedom (c,) of the variances of contrasts (c, k) of the AUCs; NaN for a variance of 0.
 
     Welch's degrees of freedom of the sum of both classes' contributions (Brunner & Munzel 2000). Patients with images

@@ -102,6 +102,8 @@ def _study(path: Path) -> Any:
 
 def _read(path: Path, settings: Statistics) -> _Run:
     study, directory = _study(path), RunDirectory(path)
+    if study.splits is not None:
+        raise UserError(f"{path}: models differ from fold to fold; compare one fold, as in {path}/folds/r1-f1")
     if not directory.cohort.is_file():
         raise UserError(f"{path}: the run has no images yet; finish it with --resume")
     # Sorted by name, so that two runs with the same patients have them in the same order.

@@ -39,7 +39,10 @@ def print_plan(study: Study, out: Path, cluster: str | None, console: Console, r
         The number of checks that fail: with one, the study cannot run.
     """
     case = Case(study, out, cluster, resume, quick=True)
-    console.print(f"[bold]{escape(study.name)}[/]: {len(trials_of(study))} trials, run directory {escape(str(out))}")
+    folds = f" in each of {study.trainings} folds" if study.splits else ""
+    console.print(
+        f"[bold]{escape(study.name)}[/]: {len(trials_of(study))} trials{folds}, run directory {escape(str(out))}"
+    )
     findings = list(examine(case, console))
     for finding in findings:
         if finding.status is Status.PASS and finding.what in FACTS:

@@ -17,10 +17,11 @@ from benchmark.preflight.expected import images_by_split
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.config import Study
 from benchmark.study.controls import CONTROLS
+from benchmark.study.folds import folds_of
 from benchmark.study.trials import Trial, trials_of
 from benchmark.trial.cache import CachePlan, explained_from, trains_from_images
 from benchmark.trial.compute_controls import depths
-from benchmark.trial.costs import Cost, Machine, block_seconds, cached_blocks, cost_of
+from benchmark.trial.costs import Cost, Machine, block_seconds, cached_blocks, cost_of, entries, tested
 
 RAY = 11.0  # seconds of processor time to start Ray
 WORKER = 8.0  # seconds of processor time until a worker has imported PyTorch and loaded a model
@@ -72,7 +73,7 @@ class Plan:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        return images_by_split(self.cohort)
+        return images_by_split(self.study, self.cohort)
 
     @cached_property
     def cached(self) -> CachePlan:
@@ -86,9 +87,16 @@ class Plan:
     def trials(self) -> list[Trial]:
         return trials_of(self.study)
 
+    @property
+    def places(self) -> list[RunDirectory | None]:
+        """The folders with trials: the run directory, or that of each fold; None for a new run."""
+        if self.study.splits is None:
+            return [self.directory]
+        return [self.directory and self.directory.fold(fold.name) for fold in folds_of(self.study.splits)]
+
     def left(self, done: Callable[[RunDirectory, Trial], bool]) -> list[Trial]:
-        """The trials for which something is not complete in the run directory."""
-        return [trial for trial in self.trials if self.directory is None or not done(self.directory, trial)]
+        """The trials for which something is not complete, as often as there are folds in which it is not."""
+        return [trial for place in self.places for trial in self.trials if place is None or not done(place, trial)]
 
     def completed(self, stage: str) -> bool:
         return self.directory is not None and self.directory.completed(stage) is not None
@@ -115,7 +123,14 @@ def stage_times(plan: Plan) -> list[StageTime]:
 
 
 def _stage(
-    plan: Plan, name: str, count: float, unit: str, shared: float = 0, workers: float | None = None, alone: float = 0
+    plan: Plan,
+    name: str,
+    count: float,
+    unit: str,
+    shared: float = 0,
+    workers: float | None = None,
+    alone: float = 0,
+    starts: int = 1,
 ) -> StageTime:
     """The estimate for a stage with `count` pieces of work left.
 
@@ -123,11 +138,12 @@ def _stage(
         shared: seconds of work that the trials' workers share.
         workers: how many workers start; None for one per trial at once.
         alone: seconds of work in one process, while the workers wait.
+        starts: how often the workers start: once, or once for each fold.
     """
     if not count:
         return StageTime(name, "complete", 0.0, 0.0)
     at_once = plan.machine.trials
-    shared += (at_once if workers is None else workers) * WORKER
+    shared += (at_once if workers is None else workers) * starts * WORKER
     seconds = plan.pace.slowdown * (shared / at_once + alone)
     return StageTime(name, f"{count:,.0f} {unit}", seconds, shared + alone)
 
@@ -141,21 +157,21 @@ def _images(plan: Plan) -> list[StageTime]:
 
 
 def _segment(plan: Plan) -> StageTime:
-    images = 0 if plan.completed("segment") else plan.sizes["test"]
+    images = 0 if plan.completed("segment") else tested(plan.study, plan.sizes)
     return _stage(plan, "segment", images, "images", images * plan.pace.segment)
 
 
 def _embed(plan: Plan) -> StageTime:
     sizes, seconds, views = plan.sizes, 0.0, 0
-    every = sum(sizes.values()) + sizes["train"] * (plan.study.training.views - 1)
+    every, in_tests = entries(plan.study, sizes), tested(plan.study, sizes)
     for name in plan.cached.every:
         all_blocks, test_blocks = _missing(plan, name)
         passing = block_seconds(name, plan.machine.device, plan.machine.threads)
         last = max(all_blocks, default=0)
-        entries = every if all_blocks else sizes["test"] if test_blocks else 0
-        views += entries
+        passed = every if all_blocks else in_tests if test_blocks else 0
+        views += passed
         further = max(0, max(test_blocks, default=0) - last)
-        seconds += entries * (plan.pace.view + last * passing) + sizes["test"] * further * passing
+        seconds += passed * (plan.pace.view + last * passing) + in_tests * further * passing
     return _stage(plan, "embed", views, "views", seconds)
 
 
@@ -193,7 +209,8 @@ def _search(plan: Plan) -> list[StageTime]:
     cells = [trial for trial in first if trial.seed == plan.study.seeds[0]]
     count = len(cells) * settings.candidates
     seconds = settings.candidates * recipe.epochs * sum(epoch_seconds(plan, trial) for trial in cells)
-    return [_stage(plan, "search", count * recipe.epochs, "epochs at most", seconds, TRIAL * count)]
+    starts = plan.study.trainings
+    return [_stage(plan, "search", count * recipe.epochs, "epochs at most", seconds, TRIAL * count, starts=starts)]
 
 
 def training_seconds(plan: Plan, trial: Trial) -> float:
@@ -205,7 +222,8 @@ def _train(plan: Plan) -> StageTime:
     waiting = plan.left(lambda directory, trial: directory.trial(trial).is_trained)
     seconds = sum(training_seconds(plan, trial) for trial in waiting)
     epochs = len(waiting) * plan.study.training.epochs
-    return _stage(plan, "train", epochs, "epochs at most", seconds, TRIAL * len(waiting))
+    starts = plan.study.trainings
+    return _stage(plan, "train", epochs, "epochs at most", seconds, TRIAL * len(waiting), starts=starts)
 
 
 def _explain(plan: Plan) -> StageTime:
@@ -218,7 +236,8 @@ def _explain(plan: Plan) -> StageTime:
         seconds += plan.passing(trial, blocks, images) + 2 * plan.passing(trial, 1, images)
         seconds += images * plan.pace.measures
     figures = len(waiting) * (3 * plan.study.explain.examples + 2) * plan.pace.panel  # one after another
-    return _stage(plan, "explain", len(waiting) * images, "maps", seconds, alone=figures)
+    count, starts = len(waiting) * images, plan.study.trainings
+    return _stage(plan, "explain", count, "maps", seconds, alone=figures, starts=starts)
 
 
 def _control(plan: Plan) -> StageTime:
@@ -231,8 +250,8 @@ def _control(plan: Plan) -> StageTime:
     seconds = sum(_OF_CONTROL[name](plan, trial) for trial, name in units)
     painted = plan.directory is not None and plan.directory.painted.is_file()
     if any(CONTROLS[name].needs_erased for _, name in units) and not painted:
-        seconds += plan.sizes["test"] * plan.pace.erase
-    return _stage(plan, "control", len(units), "controls", seconds)
+        seconds += tested(plan.study, plan.sizes) * plan.pace.erase
+    return _stage(plan, "control", len(units), "controls", seconds, starts=plan.study.trainings)
 
 
 def _has_control(name: str, directory: RunDirectory, trial: Trial) -> bool:
@@ -278,7 +297,8 @@ _OF_CONTROL: dict[str, Callable[[Plan, Trial], float]] = {
 
 
 def _report(plan: Plan) -> StageTime:
-    count, images = len(plan.trials), plan.sizes["test"]
+    count, images = len(plan.trials) * plan.study.trainings, plan.sizes["test"]
     resampled = count * REPORT_TRIAL * plan.study.statistics.resamples / 1000 * images / 100
     pictures = images * PICTURE * (plan.study.explain.examples > 0)
-    return _stage(plan, "report", count, "trials", workers=0, alone=REPORT + resampled + pictures)
+    alone = plan.study.trainings * (REPORT + pictures) + resampled
+    return _stage(plan, "report", count, "trials", workers=0, alone=alone)

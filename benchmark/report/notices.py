@@ -16,6 +16,12 @@ DOUBTFUL = 0.1  # share of the test images with flagged vessel masks above which
 def notices(study: Study, directory: RunDirectory) -> list[str]:
     """One paragraph per notice, for a run whose explain stage is complete."""
     paragraphs = []
+    if of_fold := directory.completed("fold"):
+        paragraphs.append(
+            f"This is fold {of_fold['fold']} of {of_fold['folds']} in repeat {of_fold['repeat']} of "
+            f"{of_fold['repeats']}, with the test patients of this fold alone. The page of the cross-validation, "
+            "leaderboard.html two folders up, has the results of all folds."
+        )
     drawn = study.cohort.synthetic
     if drawn is not None:
         where = {"vessels": "in the vessels", "periphery": "in the periphery, away from the vessels"}[drawn.signal]

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from copy import copy
 from itertools import zip_longest
 from pathlib import Path
 
@@ -132,8 +133,17 @@ class Reporter:
         self.live = console.is_terminal and not console.is_dumb_terminal
         self.seconds: dict[str, float] = {}
         self.forecast = Forecast(seconds or {}, clock)
-        self._stages = stages
+        self._stages, self._part = stages, ""
         self._began = clock()
+
+    def within(self, part: str) -> "Reporter":
+        """The progress of a part of the run, such as a fold: the same display, with its own seconds.
+
+        Estimates of its stages have the names "<part> <stage>".
+        """
+        inner = copy(self)
+        inner._part, inner.seconds = part, {}
+        return inner
 
     @contextmanager
     def stage(self, name: str, total: float, unit: str, seconds: float | None = None) -> Iterator[Stage]:
@@ -143,7 +153,7 @@ class Reporter:
             seconds: estimated wall seconds of the parts, if it differs from the estimate for the whole stage.
         """
         title, began = self._title(name), self.clock()
-        stage = Stage(self, title, total, unit, self.forecast.begin(name, total, seconds))
+        stage = Stage(self, title, total, unit, self.forecast.begin(self._known_as(name), total, seconds))
         with (
             Live(
                 stage,
@@ -170,11 +180,15 @@ class Reporter:
 
     def skip(self, name: str, why: str) -> None:
         """Show that a stage has nothing to do."""
-        self.forecast.drop(name)
+        self.forecast.drop(self._known_as(name))
         self.console.print(f"[green]✓[/] {self._title(name)} [dim]{why}")
+
+    def _known_as(self, name: str) -> str:
+        return f"{self._part} {name}" if self._part else name
 
     def _title(self, name: str) -> str:
         number = f"{self._stages.index(name) + 1}/{len(self._stages)}" if name in self._stages else "   "
+        number = f"{number} {self._part}" if self._part else number
         return f"[bold]{number} {name:<8}[/]"
 
 

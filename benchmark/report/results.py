@@ -498,6 +498,53 @@ class CohortResult(_Model):
     test_sha256: str
 
 
+class FoldResult(_Model):
+    """A trial on the test images of one fold; both numbers count from 1."""
+
+    backbone: str
+    strategy: str
+    seed: int
+    repeat: int
+    fold: int
+    status: str
+    n_patients: int | None = None
+    n_positive_patients: int | None = None
+    n_negative_patients: int | None = None
+    measures: dict[str, Number] = {}
+
+
+class VarianceResult(_Model):
+    """A source of the variance of a measure ("patients", "seeds", "splits", "rest", "total"), as standard deviations.
+
+    `of_one`: of one training (one seed, one division into folds) on new patients; its `n` is the number of patients
+    for `patients`, and of trainings for other sources. `of_mean`: what is left of it in the mean over all trainings.
+    `share`: of the variance of one training. Null: the trainings do not show it. Without backbone and strategy: pooled
+    over `n_cells`.
+    """
+
+    measure: str
+    backbone: str | None = None
+    strategy: str | None = None
+    source: str
+    of_one: Number
+    of_mean: float | None
+    share: float | None
+    n_cells: int
+    n_seeds: int
+    n_repeats: int
+
+
+class CrossValidationResult(_Model):
+    """What a study with folds has in addition; `corrected`: differences by the corrected resampled t test."""
+
+    folds: int
+    repeats: int
+    seed: int
+    by_fold: list[FoldResult]
+    variance: list[VarianceResult]
+    corrected: list[Comparison]
+
+
 class Results(_Model):
     """The results of one run."""
 
@@ -520,6 +567,7 @@ class Results(_Model):
     planted: PlantedResult | None = None  # null: not a synthetic study
     external: ExternalResult | None = None  # null: not an external validation
     covariates: CovariateResult | None = None  # null: the study names none
+    cross_validation: CrossValidationResult | None = None  # null: a study without folds
     weights: dict[str, dict[str, Any] | None]
     vessels: dict[str, Any]
     software: Software

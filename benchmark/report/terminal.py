@@ -13,12 +13,20 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.analysis.cross_validation import CrossValidation
 from benchmark.analysis.leaderboard import OK, Leaderboard
 from benchmark.report.readable import NOTHING, p_stated
 from benchmark.storage.rundir import RunDirectory
 
 LEAST_WIDTH = 80  # columns; every table fits into a terminal of this width without a cut
 _COLUMNS = {"AUC": "auc", "F1": "f1", "artery": "artery_ratio", "vein": "vein_ratio", "vessel": "vessel_ratio"}
+
+
+def print_board(board: Leaderboard | CrossValidation, out: Path, confidence: float, console: Console) -> int:
+    """Print what a run has found; return how many trials failed."""
+    if isinstance(board, CrossValidation):
+        return print_cross_validation(board, out, confidence, console)
+    return print_leaderboard(board, out, confidence, console)
 
 
 def print_leaderboard(leaderboard: Leaderboard, out: Path, confidence: float, console: Console) -> int:
@@ -86,6 +94,38 @@ def _per_patient(row: dict[str, Any]) -> str:
         f"Per patient, the mean score of the images: AUC {row['auc_patient']:.3f}{interval} of {escape(_called(row))}, "
         f"{row['n_patients']} patients; the page has all trials"
     )
+
+
+def print_cross_validation(board: CrossValidation, out: Path, confidence: float, console: Console) -> int:
+    """Print the averages over folds and the path of the page; return how many trials failed in a fold."""
+    several_seeds = board.cross_validated["seed"].n_unique() > 1
+    done = board.cross_validated.filter(status=OK)
+    counts = ""
+    if len(done):
+        row = done.row(0, named=True)
+        counts = (
+            f"{row['n_folds']} folds, {row['n_images']} images of {row['n_patients']} patients, "
+            f"{row['n_positive_patients']} with a positive image."
+        )
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        caption=f"Means over folds; below each number is its {100 * confidence:g} % interval over patients. {counts}",
+        caption_justify="left",
+    )
+    table.add_column("trial")
+    columns = {"AUC": "auc", "sensitivity": "sensitivity", "specificity": "specificity", "vessel": "vessel_ratio"}
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in board.cross_validated.iter_rows(named=True):
+        name = Names(row["backbone"], row["strategy"] + (f" s{row['seed']}" if several_seeds else ""))
+        numbers = [estimate(row[key], row[f"{key}_low"], row[f"{key}_high"]) for key in columns.values()]
+        table.add_row(name, *(numbers if row["status"] == OK else ["[red]failed"]))
+    print_table(table, console)
+    failed = board.cross_validated.filter(pl.col("status") != OK)
+    for row in failed.iter_rows(named=True):
+        console.print(f"[red]✗[/] {escape(_called(row))}: {escape(row['status'])}")
+    console.print(f"Page: [bold]{escape(str(RunDirectory(out).leaderboard('html')))}", soft_wrap=True)
+    return len(failed)
 
 
 def _correlation(row: dict[str, Any]) -> str:

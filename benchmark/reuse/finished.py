@@ -57,6 +57,8 @@ def find_trial(run: Path, name: str | None) -> Finished:
     study = load_study(_study_file(run))
     trials = {trial.name: trial for trial in trials_of(study)}
     trained = [each for each, trial in trials.items() if directory.trial(trial).is_trained]
+    if not trained and study.splits is not None:
+        raise UserError(f"{run}: models differ from fold to fold; name one fold, as in {run}/folds/r1-f1")
     if not trained:
         raise UserError(f"{run}: none of its trials is trained; finish the run with --resume")
     choice = f"trained are {', '.join(trained)}"

@@ -31,6 +31,8 @@ def embed(run: Run) -> None:
     # 1. Plan: what of the cache fits, is missing, and will be read.
     cohort = read_parquet(run.directory.cohort)
     train, test = (of_split(cohort, split)["row"].to_numpy() for split in ("train", "test"))
+    if run.study.splits is not None:  # sooner or later, every image is trained on and tested
+        train = test
     images = len(open_array(run.directory.images))
     entry = plan_views(images, train, run.study.training.views)
     free = shutil.disk_usage(run.directory.path).free + run.directory.embedded_bytes
@@ -89,7 +91,7 @@ def _units(entry: np.ndarray, test: np.ndarray, every: list[bool], size: int) ->
         size: views in a batch.
     """
     rows, views = np.nonzero(entry >= 0)
-    tested = np.isin(rows, test)
+    tested = np.isin(rows, test) & (views == 0)  # with folds, test images are also trained on, augmented
     return [
         {"backbone": index, "test": part is tested, "rows": rows[part][batch], "views": views[part][batch]}
         for index, all_images in enumerate(every)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from benchmark.analysis.cross_validation import CrossValidation
 from benchmark.analysis.leaderboard import Leaderboard
 from benchmark.report.progress import Reporter, screen_apart_from
 from benchmark.report.tracking import require_tracking
@@ -15,9 +16,11 @@ from benchmark.stages.cohorts import write_cohorts
 from benchmark.stages.control import control
 from benchmark.stages.embed import embed
 from benchmark.stages.explain import explain
+from benchmark.stages.folds import run_folds
 from benchmark.stages.prepare import prepare
 from benchmark.stages.report import report
-from benchmark.stages.run import Run, refuse_to_wait, with_gpus
+from benchmark.stages.report_folds import report_folds
+from benchmark.stages.run import Run, refuse_to_wait, reported, with_gpus
 from benchmark.stages.search import search
 from benchmark.stages.segment import open_vessels, require_own_masks, segment
 from benchmark.stages.train import train
@@ -26,18 +29,21 @@ from benchmark.stages.weights import weights
 from benchmark.storage.rundir import RunDirectory
 from benchmark.storage.start import end_in_order, started
 from benchmark.study.cohort import open_cohort
-from benchmark.study.config import Cohort, Study
+from benchmark.study.config import Cohort, Folds, Study
+from benchmark.study.folds import folds_of, sizes_of_fold
 from benchmark.study.manifest import SPLITS
 from benchmark.study.splits import of_split
-from benchmark.study.trials import Trial, joined, trials_of
+from benchmark.study.trials import joined, trials_of
 from benchmark.trial.costs import cached_blocks
 from benchmark.trial.durations import Durations, durations
 
 
 def run_study(
     study: Study, out: Path, *, cluster: str | None = None, resume: bool = False, report_only_these: bool = False
-) -> Leaderboard:
-    """Run or resume a study and return its leaderboard; trials that failed before are tried again.
+) -> Leaderboard | CrossValidation:
+    """Run or resume a study and return its leaderboard, or with folds the means over them.
+
+    Trials that failed before are tried again.
 
     A resumed run may name fewer backbones, strategies or seeds than before. Then it works on these alone, and the
     report has every trial that was finished or failed earlier as well.
@@ -54,7 +60,7 @@ def run_study(
     # Report what is missing or faulty before anything is started or written.
     source = open_vessels(study)
     require_tracking(study)
-    remarks, sizes = [], expected_sizes(study.cohort)
+    remarks, sizes = [], expected_sizes(study.cohort, study.splits)
     known: list[str] = []
     if study.cohort.manifest is not None:
         cohort = open_cohort(study, study.cohort.manifest)
@@ -63,6 +69,8 @@ def run_study(
         remarks = cohort.remarks()
         known = cohort.images["patient_id"].to_list()
         sizes = {split: of_split(cohort.images, split).height for split in SPLITS}
+        if study.splits is not None:
+            sizes = sizes_of_fold(len(cohort.images), study.splits, study.cohort.shares)
     for external in study.external:
         remarks += require_external(study, external, known)
     directory = RunDirectory(out)
@@ -86,43 +94,43 @@ def run_study(
         # One stage at a time: Ray Data would wait forever while Ray Tune holds every CPU.
         searching = (search,) if study.search else ()
         attending = (attend,) if study.patients.attention else ()
-        stages = (weights, prepare, segment, embed, *searching, train, *attending, explain, control)
-        study = with_gpus(study, connected)
-        names = [stage.__name__ for stage in (*stages, report)]
+        once, each = (weights, prepare, segment, embed), (*searching, train, *attending, explain, control)
+        study, whole = with_gpus(study, connected), with_gpus(whole, connected)
+        names = [stage.__name__ for stage in (*once, *each, report)]
         run = Run(study, directory, connected, Reporter(console, names))
         with console.status("Estimating"):
             planned = _durations(run, sizes)
         run = replace(run, durations=planned, reporter=Reporter(console, names, planned.stages))
-        for stage in stages:
+        for stage in once:
             stage(run)
-        chosen = reported(whole, study, directory)
-        complete = replace(run, study=with_gpus(whole, connected), chosen=chosen)
-        leaderboard = report(complete)
+        if study.splits is not None:
+            folds = run_folds(run, whole, each)
+            chosen = reported(whole, study, *(directory.fold(fold.name) for fold in folds))
+            board: Leaderboard | CrossValidation = report_folds(replace(run, study=whole, chosen=chosen), folds)
+            run.reporter.finish()
+            return board
+        for stage in each:
+            stage(run)
+        complete = replace(run, study=whole, chosen=reported(whole, study, directory))
+        board = report(complete)
         run.reporter.finish()
         for external in study.external:
             validate(complete, external, directory.external(external.name))
         write_cohorts(whole, directory)
-        return leaderboard
+        return board
 
 
-def reported(whole: Study, study: Study, directory: RunDirectory) -> list[Trial]:
-    """The trials of `study`, and those of `whole` that were finished or failed earlier."""
-    named = {trial.name for trial in trials_of(study)}
-    folders = {trial: directory.trial(trial) for trial in trials_of(whole)}
-    return [
-        trial for trial, folder in folders.items() if trial.name in named or folder.is_explained or folder.has_failed
-    ]
-
-
-def expected_sizes(cohort: Cohort) -> dict[str, int]:
-    """The number of images in each split, about, before they are drawn."""
+def expected_sizes(cohort: Cohort, splits: Folds | None = None) -> dict[str, int]:
+    """The number of images in each split, about, before they are drawn; with folds, in those of one fold."""
     images = 2 * (cohort.synthetic.patients if cohort.synthetic else 0)
+    if splits is not None:
+        return sizes_of_fold(images, splits, cohort.shares)
     return {split: round(images * getattr(cohort.shares, split)) for split in SPLITS}
 
 
 def _durations(run: Run, sizes: dict[str, int]) -> Durations:
     cached = cached_blocks(run.study, sizes, run.directory.path)
-    return durations(
+    found = durations(
         run.study,
         run.all_trials(),
         sizes,
@@ -130,3 +138,10 @@ def _durations(run: Run, sizes: dict[str, int]) -> Durations:
         cpus=run.cluster.cpus,
         at_once=run.actors(),
     )
+    if run.study.splits is None:
+        return found
+    again = ("search", "train", "attend", "explain", "control", "report")
+    stages = {name: seconds for name, seconds in found.stages.items() if name not in again}
+    for fold in folds_of(run.study.splits):
+        stages |= {f"{fold.name} {name}": found.stages[name] for name in again if name in found.stages}
+    return replace(found, stages=stages | {"report": found.stages["report"]})

@@ -14,10 +14,11 @@ from benchmark.stages.run import Run
 from benchmark.storage.disk import writing
 from benchmark.storage.rundir import create_array, write_csv, write_parquet
 from benchmark.study.cohort import open_cohort
+from benchmark.study.folds import require_for_folds
 from benchmark.study.images import IMAGE_SIZE, crop_row
 from benchmark.study.manifest import Manifest
 from benchmark.study.overlap import refuse_known_images, refuse_known_patients
-from benchmark.study.repeats import refuse_in_two_splits, repeats
+from benchmark.study.repeats import refuse_in_two_splits, refuse_of_two_patients, repeats
 from benchmark.study.splits import require_both_classes
 from benchmark.tables import read_parquet
 
@@ -65,11 +66,15 @@ def prepare(run: Run) -> None:
         )
     found = row | {"digest": pl.String} | dict.fromkeys(PLACE, pl.Int32)
     accepted = cohort.join(pl.DataFrame(places, schema=found), on="row").sort("row")
-    refuse_in_two_splits(accepted)
     if run.directory.is_external:
+        refuse_in_two_splits(accepted)
         _refuse_known(run, accepted)
         require_both_classes(accepted, opened.classes, splits=("test",))
+    elif run.study.splits is not None:
+        refuse_of_two_patients(accepted)
+        require_for_folds(accepted.with_columns(split=None), run.study.splits, "the cohort without rejected images")
     else:
+        refuse_in_two_splits(accepted)
         require_both_classes(accepted, opened.classes)
     repeated = repeats(accepted)
     write_csv(run.directory.repeated, repeated)

@@ -93,7 +93,7 @@ def report(run: Run) -> Leaderboard:
             write_csv(directory.table(name), table)
         confidence = run.study.statistics.confidence
         write_text(directory.leaderboard("tex"), latex(leaderboard, run.study.name, confidence))
-        record = _record(run)
+        record = run_record(run)
         results = _results(run, leaderboard, planted, validation, record)
         if results.flow is not None:
             write_csv(directory.table("flow"), flow_table(results.flow))
@@ -114,7 +114,8 @@ def _validation(run: Run) -> ExternalValidation | None:
     return compare_cohorts(run.directory, run.all_trials(), run.study.statistics, run.study.training.balance)
 
 
-def _record(run: Run) -> RunRecord:
+def run_record(run: Run) -> RunRecord:
+    """When and on what the report was made, and the seconds of all stages."""
     cluster = run.cluster
     return RunRecord(
         finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -145,10 +146,6 @@ def _results(
     record: RunRecord,
 ) -> Results:
     study, directory, of_covariates = run.study, run.directory, leaderboard.of_covariates
-    cohort = read_parquet(directory.cohort)
-    counted = {row["split"]: row for row in _per_split(cohort).to_dicts()}
-    drawn = study.cohort.synthetic
-    prepared = directory.completed("prepare") or {}
     training = {
         trial.key: json.loads(file.read_text(encoding="utf-8"))
         for trial in run.trials()
@@ -158,19 +155,7 @@ def _results(
         study=study.name,
         finished=record.finished,
         notices=notices(study, directory),
-        cohort=CohortResult(
-            source="synthetic" if drawn else Path(str(study.cohort.manifest)).name,
-            classes=prepared.get("classes"),
-            by_class=_per_class(cohort),
-            files_left_out=prepared.get("left_out") or {},
-            splits_given=prepared.get("splits_given"),
-            repeated=prepared.get("repeated"),
-            manifest_sha256=_manifest_sha256(study.cohort.manifest),
-            **{what: {split: row[what] for split, row in counted.items()} for what in COUNTED},
-            of_patients=_of_patients(cohort),
-            left_out=len(read_csv(directory.rejected, infer_schema=False)),
-            test_sha256=digest(of_split(cohort, "test"), drawn),
-        ),
+        cohort=cohort_result(run),
         flow=_flow(run, leaderboard),
         methods=methods(study.statistics, study.controls)
         | (external_methods(study.statistics) if validation is not None else {})
@@ -200,6 +185,28 @@ def _external(directory: RunDirectory, validation: ExternalValidation) -> Extern
     patients = {row["split"]: row["patients"] for row in _per_split(read_parquet(source.cohort)).to_dicts()}
     study = load_study(source.study)
     return external_result(validation, study.name, patients["train"], patients["test"])
+
+
+def cohort_result(run: Run) -> CohortResult:
+    """The cohort in numbers; with folds, all images count as test images."""
+    study, directory = run.study, run.directory
+    cohort = read_parquet(directory.cohort)
+    counted = {row["split"]: row for row in _per_split(cohort).to_dicts()}
+    drawn = study.cohort.synthetic
+    prepared = directory.completed("prepare") or {}
+    return CohortResult(
+        source="synthetic" if drawn else Path(str(study.cohort.manifest)).name,
+        classes=prepared.get("classes"),
+        by_class=_per_class(cohort),
+        files_left_out=prepared.get("left_out") or {},
+        splits_given=prepared.get("splits_given"),
+        repeated=prepared.get("repeated"),
+        manifest_sha256=_manifest_sha256(study.cohort.manifest),
+        **{what: {split: row[what] for split, row in counted.items()} for what in COUNTED},
+        of_patients=_of_patients(cohort),
+        left_out=len(read_csv(directory.rejected, infer_schema=False)),
+        test_sha256=digest(of_split(cohort, "test"), drawn),
+    )
 
 
 def _manifest_sha256(manifest: Path | None) -> str | None:

@@ -84,3 +84,14 @@ def with_gpus(study: Study, cluster: Cluster) -> Study:
     if study.resources.gpus is not None:
         return study
     return study.model_copy(update={"resources": study.resources.model_copy(update={"gpus": float(cluster.gpus > 0)})})
+
+
+def reported(whole: Study, study: Study, *directories: RunDirectory) -> list[Trial]:
+    """The trials of `study`, and those of `whole` that were finished or failed earlier in any of the folders."""
+    named = {trial.name for trial in trials_of(study)}
+    return [
+        trial
+        for trial in trials_of(whole)
+        if trial.name in named
+        or any(place.trial(trial).is_explained or place.trial(trial).has_failed for place in directories)
+    ]

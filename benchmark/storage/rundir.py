@@ -31,6 +31,10 @@
                                    attention.safetensors, attention.parquet: attention over a patient's images, if
                                    the study asks for it;
                                    README.md, config.json: its model card, and how to build and read the model
+    folds/r<repeat>-f<fold>/       with cross-validation: one run directory per fold, with its own cohort.parquet,
+                                   vessels/ and trials/; images, embeddings and weights are those of this folder.
+                                   .fold.json: which fold it is
+    folds.csv, cross_validated.csv, variance.csv: with cross-validation, in place of leaderboard.csv
     browser/                       images/ and masks/ of the test images, which all image browsers share
     leaderboard.csv|parquet|html|tex, results.json; mean_image.png
     operating.csv, curves.csv, ratios.csv, comparisons.csv, seeds.csv, correlation.csv; averages.csv, contrasts.csv,
@@ -275,6 +279,20 @@ class RunDirectory:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(os.path.realpath(self.path)))  # a loop of links fails later
 
+    def fold(self, name: str) -> "RunDirectory":
+        """The run directory of one fold of this run."""
+        return RunDirectory(self.path / "folds" / name)
+
+    @property
+    def is_fold(self) -> bool:
+        """Whether this is a fold of another run; `completed("fold")` has its repeat and fold, and their numbers."""
+        return self.completed("fold") is not None
+
+    @property
+    def shared(self) -> "RunDirectory":
+        """The run directory with images, embeddings and weights: itself, or, for a fold, the run of all folds."""
+        return RunDirectory(self.path.parents[1]) if self.is_fold else self
+
     @property
     def log(self) -> Path:
         return self.path / "logs" / "run.log"
@@ -331,7 +349,7 @@ class RunDirectory:
 
     @property
     def synthetic(self) -> Path:
-        return self.path / "synthetic"
+        return self.shared.path / "synthetic"
 
     @property
     def drawn(self) -> Path:
@@ -358,7 +376,7 @@ class RunDirectory:
 
     @property
     def images(self) -> Path:
-        return self.path / "images.npy"
+        return self.shared.path / "images.npy"
 
     @property
     def regions(self) -> Path:
@@ -393,7 +411,7 @@ class RunDirectory:
     @property
     def weights(self) -> Path:
         """Per backbone, what identifies its weights: path, sha256, revision; null for an untrained one."""
-        return self.path / "weights.json"
+        return self.shared.path / "weights.json"
 
     def search(self, trial: Trial) -> Path:
         """One row per candidate: learning_rate, epochs, val_auc and val_loss of the best epoch (null if it failed),
@@ -401,7 +419,7 @@ class RunDirectory:
         return self.path / "search" / f"{trial.cell}.csv"
 
     def embeddings(self, backbone: str) -> EmbeddingDirectory:
-        return EmbeddingDirectory(self.path / "embeddings" / safe(backbone))
+        return EmbeddingDirectory(self.shared.path / "embeddings" / safe(backbone))
 
     @property
     def embedded_bytes(self) -> int:
@@ -415,8 +433,8 @@ class RunDirectory:
         return self.is_external or self._any(*traces)
 
     def _any(self, *traces: str) -> bool:
-        """Whether a file matches one of these patterns."""
-        return any(any(self.path.glob(trace)) for trace in traces)
+        """Whether a file matches one of these patterns, here or in a fold."""
+        return any(any(self.path.glob(f"{place}{trace}")) for trace in traces for place in ("", "folds/*/"))
 
     def trial(self, trial: Trial) -> TrialDirectory:
         return TrialDirectory(self.path / "trials" / trial.name)
@@ -442,13 +460,18 @@ class RunDirectory:
         return self.path / "results.json"
 
     def inward(self, table: pl.DataFrame) -> pl.DataFrame:
-        """A cohort's table with paths below this folder made relative to it, so that the folder can be moved."""
-        return table.with_columns(pl.col(_PATHS).str.strip_prefix(f"{self.path}/"))
+        """A cohort's table with paths below this folder made relative to it, so that the folder can be moved.
+
+        Those of a fold are relative to the run of all folds.
+        """
+        return table.with_columns(pl.col(_PATHS).str.strip_prefix(f"{self.shared.path}/"))
 
     def outward(self, table: pl.DataFrame) -> pl.DataFrame:
         """A cohort's table with those paths made absolute again."""
         path = pl.col(_PATHS)
-        return table.with_columns(pl.when(path.str.starts_with("/")).then(path).otherwise(f"{self.path}/" + path))
+        return table.with_columns(
+            pl.when(path.str.starts_with("/")).then(path).otherwise(f"{self.shared.path}/" + path)
+        )
 
     def completed(self, part: str) -> dict[str, Any] | None:
         """The notes that a finished stage left, or None if it has not finished."""
@@ -465,6 +488,8 @@ class RunDirectory:
         Raises:
             UserError: the folder holds a run that is not to be resumed, or that has another configuration.
         """
+        if self.is_fold:
+            raise UserError(f"{self.path} is a fold of the run in {self.shared.path}: name that run with --out")
         if self.study.is_file():
             if not resume:
                 raise UserError(
@@ -518,6 +543,7 @@ class RunDirectory:
         before = _with_defaults(before)
         used = {
             "cohort": (".prepare.json",),
+            "splits": (".prepare.json",),
             "vessels": (".segment.json",),
             "training": ("embeddings/*/entry.npy", "search/*.csv", "trials/*/trial.json"),
             "embeddings": ("embeddings/*/entry.npy",),
@@ -545,6 +571,7 @@ _WITHOUT_EFFECT = {
     "training": {"micro_batch", "checkpointing"},
     "embeddings": {"max_gib"},
     "controls": set(SWITCHES),  # each control has its own file
+    "splits": {"repeats"},  # a further repeat does not change the folds of the others
 }
 
 

@@ -10,19 +10,21 @@ import polars as pl
 
 from benchmark.errors import UserError
 from benchmark.study.config import Study
+from benchmark.study.folds import all_tested, require_for_folds
 from benchmark.study.manifest import Manifest, open_manifest
 from benchmark.study.splits import ADVICE, of_split, require_both_classes, require_enough_patients, split_patients
 from benchmark.synthetic import SyntheticCohort
 
 
 def open_cohort(study: Study, manifest: Path, *, external: bool = False) -> Manifest:
-    """Open the manifest and fill the `split` column of its images.
+    """Open the manifest and fill the `split` column of its images; with folds, all images will be tested.
 
     Args:
         external: whether all images are tested, because the models were trained on other patients.
 
     Raises:
-        UserError: a fault in the manifest, a split without both classes, or no masks although the study needs them.
+        UserError: a fault in the manifest, a split without both classes, too few patients for the folds, or no masks
+            although the study needs them.
     """
     settings = study.cohort
     opened = open_manifest(
@@ -38,6 +40,9 @@ def open_cohort(study: Study, manifest: Path, *, external: bool = False) -> Mani
     if external:
         images = opened.images.with_columns(split=pl.lit("test"))
         require_both_classes(images, opened.classes, "add patients of the other class", splits=("test",))
+    elif study.splits is not None:
+        require_for_folds(opened.images, study.splits, manifest.name)
+        images = all_tested(opened.images)
     else:
         if not given:
             require_enough_patients(opened.images, opened.classes)

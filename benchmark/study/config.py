@@ -117,6 +117,25 @@ class Shares(_Section):
         return self
 
 
+class Folds(_Section):
+    """Cross-validation: the study is repeated so that every patient is tested once in each repeat.
+
+    Attributes:
+        folds: number of folds; each is tested with models that were trained on the others.
+        repeats: how often the patients are divided anew.
+        seed: the same seed divides the same patients in the same way.
+    """
+
+    folds: int = Field(5, ge=2, le=100)
+    repeats: int = Field(1, ge=1, le=100)
+    seed: int = Field(0, ge=0)
+
+    @property
+    def count(self) -> int:
+        """How often every trial is trained."""
+        return self.folds * self.repeats
+
+
 class Columns(_Section):
     """The names that the columns have in the manifest, where they differ from those that a study reads.
 
@@ -564,6 +583,8 @@ class Study(_Section):
     Attributes:
         name: name of the study; the run directory is by default runs/<name>.
         cohort: where the images and labels are.
+        splits: patient-wise folds, for a small cohort; by default the patients are divided once, by cohort.shares or by
+            the manifest.
         vessels: where artery and vein masks come from.
         backbones: names, or names with options; every backbone is trained with every strategy.
         strategies: names, or names with options.
@@ -583,6 +604,7 @@ class Study(_Section):
 
     name: str
     cohort: Cohort
+    splits: Folds | None = None
     vessels: Vessels = Vessels()
     backbones: Annotated[
         list[Annotated[BackboneChoice, BeforeValidator(_named, json_schema_input_type=_BackboneName | BackboneChoice)]],
@@ -627,6 +649,11 @@ class Study(_Section):
 
     @model_validator(mode="after")
     def _other_cohorts(self) -> "Study":
+        if self.external and self.splits:
+            raise ValueError(
+                "external: with splits, models differ from fold to fold; remove one of the two, or apply the models "
+                "of one fold to the external cohort, as in validate runs/NAME/folds/r1-f1"
+            )
         names = [each.name for each in self.external]
         twins = sorted({name for name in names if names.count(name) > 1})
         if twins:
@@ -670,6 +697,11 @@ class Study(_Section):
             if strategy.open().learning_rate == 0:
                 raise ValueError(f"strategies.{place}: a search needs a learning_rate above 0 to start from")
         return self
+
+    @property
+    def trainings(self) -> int:
+        """How often every trial is trained: once, or once for each fold of each repeat."""
+        return 1 if self.splits is None else self.splits.count
 
     def dump(self) -> dict[str, Any]:
         """The study as plain values, as written into the run directory."""

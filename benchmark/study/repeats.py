@@ -19,7 +19,16 @@ def refuse_in_two_splits(images: pl.DataFrame) -> None:
     Raises:
         UserError: an image is in two splits; one line per pair.
     """
-    pairs = _with_first(images).filter(pl.col("split") != pl.col("split_first"))
+    _refuse(_with_first(images).filter(pl.col("split") != pl.col("split_first")), "in two splits")
+
+
+def refuse_of_two_patients(images: pl.DataFrame) -> None:
+    """The same for folds, where two patients are in two splits sooner or later."""
+    pairs = _with_first(images).filter(pl.col("patient_id") != pl.col("patient_id_first"))
+    _refuse(pairs.with_columns(split=pl.lit("folds"), split_first=pl.lit("folds")), "of two patients")
+
+
+def _refuse(pairs: pl.DataFrame, what: str) -> None:
     lines = [
         f"{image} (patient {patient}, {split}) is the same image as {first} (patient {its_patient}, {its_split}): "
         "remove one of them, or give both the same patient_id"
@@ -28,7 +37,7 @@ def refuse_in_two_splits(images: pl.DataFrame) -> None:
         ).iter_rows()
     ]
     if lines:
-        more = [f"and {len(lines) - _SHOWN} more images in two splits"] if len(lines) > _SHOWN else []
+        more = [f"and {len(lines) - _SHOWN} more images {what}"] if len(lines) > _SHOWN else []
         raise UserError("\n".join(lines[:_SHOWN] + more))
 
 

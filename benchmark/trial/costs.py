@@ -37,7 +37,7 @@ PROCESS = 0.7 * GIB  # a trial's memory before its first tensor: Python with PyT
 USABLE = 0.9  # share of a GPU's memory: the allocator loses some to fragmentation, and kernels need workspace
 BESIDE_OBJECTS = 0.7  # share of main memory for trials: Ray's object store may take 30 %
 
-Sizes = Mapping[str, int]  # split -> images
+Sizes = Mapping[str, int]  # split -> images; with folds, of one fold
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ def embedding_seconds(study: Study, sizes: Sizes, cached: CachePlan, machine: Ma
     for name, blocks in cached.every.items():
         last = max(blocks, default=0)
         further = max(0, max(cached.test[name], default=0) - last)
-        if passes := _entries(study, sizes) * last + sizes["test"] * further:
+        if passes := entries(study, sizes) * last + tested(study, sizes) * further:
             total += passes * block_seconds(name, machine.device, machine.threads)
     return total
 
@@ -275,24 +275,27 @@ def cached_blocks(study: Study, sizes: Sizes, out: Path) -> CachePlan:
     """The blocks whose inputs fit into the run directory within the configuration's budget."""
     directory = RunDirectory(out)
     embedded = directory.embedded_bytes if existing_parent(out) == directory.path else 0
-    free = free_bytes(out) + embedded
-    return plan_cache(study, sum(sizes.values()), sizes["train"], sizes["test"], free)
+    free, images = free_bytes(out) + embedded, sum(sizes.values())
+    trained = sizes["train"] if study.splits is None else images  # folds share the cache
+    return plan_cache(study, images, trained, tested(study, sizes), free)
 
 
 def disk_bytes(study: Study, sizes: Sizes, cached: CachePlan) -> dict[str, float]:
     """Bytes of each part of a run directory."""
     embeddings = sum(
-        2 * entries * math.prod(entry_shape(name, block))
-        for entries, part in ((_entries(study, sizes), cached.every), (sizes["test"], cached.test))
+        2 * count * math.prod(entry_shape(name, block))
+        for count, part in ((entries(study, sizes), cached.every), (tested(study, sizes), cached.test))
         for name, blocks in part.items()
         for block in blocks
     )
+    folded = study.splits is not None
     trainable = (_parameters(trial.backbone.name, trial.strategy).trainable for trial in trials_of(study))
     return {
         "images": 3 * IMAGE_SIZE**2 * sum(sizes.values()),
-        "vessels": 4 * IMAGE_SIZE**2 * sizes["test"],
+        # Each fold has its own copy of its test images' vessels.
+        "vessels": 4 * IMAGE_SIZE**2 * (tested(study, sizes) + sizes["test"] * study.trainings * folded),
         "embeddings": embeddings,
-        "trials": 4 * sum(trainable),
+        "trials": 4 * sum(trainable) * study.trainings,
     }
 
 
@@ -310,9 +313,15 @@ def existing_parent(path: Path) -> Path:
         return existing_parent(path.parent)
 
 
-def _entries(study: Study, sizes: Sizes) -> int:
-    """Number of images and augmented views."""
-    return sum(sizes.values()) + sizes["train"] * (study.training.views - 1)
+def entries(study: Study, sizes: Sizes) -> int:
+    """Number of images and augmented views; folds share those of all images."""
+    trained = sizes["train"] if study.splits is None else sum(sizes.values())
+    return sum(sizes.values()) + trained * (study.training.views - 1)
+
+
+def tested(study: Study, sizes: Sizes) -> int:
+    """Number of images that are tested in the study, or in one repeat of its folds."""
+    return sizes["test"] if study.splits is None else sum(sizes.values())
 
 
 @cache

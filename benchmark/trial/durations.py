@@ -13,7 +13,7 @@ from benchmark.study.config import SWITCHES, Study
 from benchmark.study.trials import Trial
 from benchmark.trial.cache import CachePlan
 from benchmark.trial.compute_controls import depths
-from benchmark.trial.costs import Machine, Sizes, block_passes, block_seconds, embedding_seconds
+from benchmark.trial.costs import Machine, Sizes, block_passes, block_seconds, embedding_seconds, tested
 
 _GPU = 1000.0  # how much faster a GPU is than one core, in order of magnitude
 _START = 8.0  # seconds until the workers of a stage have imported PyTorch
@@ -73,12 +73,12 @@ def durations(
         "weights": 1.0,
         "draw": _DRAW * images / cpus if study.cohort.synthetic else 0.0,
         "prepare": _PREPARE * images / cpus,
-        "segment": _START + _SEGMENT * test / cpus,
+        "segment": _START + _SEGMENT * tested(study, sizes) / cpus,
         "embed": _START + embedding_seconds(study, sizes, cached, machine) / faster / at_once,
         "search": _START + candidates * sum(cells.values()) / at_once if candidates else 0.0,
         "train": _START + sum(_TRIAL + study.training.epochs * epoch for epoch in epochs.values()) / at_once,
         "explain": _START + sum(maps.values()) / at_once,
-        "erase": _ERASE * test / cpus if study.controls.erasure else 0.0,
+        "erase": _ERASE * tested(study, sizes) / cpus if study.controls.erasure else 0.0,
         "control": _START + sum(controls.values()) / at_once if controls else 0.0,
         "report": _PAGE * (1 + len(trials)),
     }

@@ -164,7 +164,7 @@ def explained_inputs(study: Study, directory: RunDirectory, trial: Trial, model:
         cache = directory.embeddings(trial.backbone.name)
         file, entry = cache.block(begin), np.load(cache.entry)
         if not file.is_file():
-            test = _rows(read_parquet(directory.cohort), "test")
+            test = _rows(read_parquet(directory.shared.cohort), "test")
             file, entry = cache.test(begin), plan_rows(len(entry), test)
         inputs = Embeddings.open(file, entry, getattr(torch, study.embeddings.dtype), device, once=True)
     return continued(model, inputs, begin, start)

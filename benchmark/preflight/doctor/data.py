@@ -25,6 +25,9 @@ def check_cohort(case: Case) -> list[Finding]:
         return [Finding(Status.FAIL, "cohort", line) for line in str(error).splitlines()]
     parts = {split: of_split(cohort, split) for split in SPLITS}
     sizes = ", ".join(f"{split} {counted(part)}" for split, part in parts.items())
+    if splits := case.study.splits:
+        again = "" if splits.repeats == 1 else f" in each of {splits.repeats} repeats"
+        sizes = f"every patient is tested once{again}, in {splits.folds} folds; {counted(cohort)}"
     source = case.study.cohort.manifest or "synthetic"
     patients = cohort["patient_id"].n_unique()
     finding = Finding(Status.PASS, "cohort", f"{source}: {len(cohort)} images from {patients} patients; {sizes}")

@@ -221,7 +221,7 @@ def _nearest(path: Path) -> Path:
 
 def check_disk(case: Case) -> list[Finding]:
     folder = existing_parent(case.out)
-    sizes = images_by_split(case.cohort)
+    sizes = images_by_split(case.study, case.cohort)
     cached = cached_blocks(case.study, sizes, case.out)
     parts, free = disk_bytes(case.study, sizes, cached), free_bytes(folder)
     listed = ", ".join(f"{what} {readable_bytes(count)}" for what, count in parts.items())

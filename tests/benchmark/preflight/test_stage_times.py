@@ -111,3 +111,27 @@ def test_a_finished_run_leaves_the_report(plan, tmp_path):
             file.touch()
     left = {name: time for name, time in seconds(plan(resume=True)).items() if time}
     assert set(left) == {"start", "report"}
+
+
+def test_folds_train_again_and_share_the_rest(plan):
+    """Two repeats of five folds; images, masks and embeddings are made once, for all images."""
+    folded = plan(splits={"folds": 5, "repeats": 2})
+    work = {stage.name: stage.work for stage in stage_times(folded)}
+    once = {stage.name: stage.work for stage in stage_times(plan())}
+    assert work["prepare"] == once["prepare"] == f"{IMAGES} images"
+    assert work["segment"] == f"{IMAGES} images"
+    assert work["embed"] == f"{IMAGES * 2:,} views", "of every image, its training view as well"
+    trials, epochs = len(folded.trials), folded.study.training.epochs
+    assert work["train"] == f"{10 * trials * epochs:,} epochs at most"
+    assert work["explain"] == f"{10 * trials * IMAGES // 5:,} maps"
+    assert work["control"] == f"{10 * 4 * trials:,} controls"
+
+
+def test_a_resumed_run_counts_the_folds_that_are_left(plan, tmp_path):
+    folded = plan(resume=True, splits={"folds": 2, "repeats": 1})
+    for trial in trials_of(folded.study):
+        record = RunDirectory(tmp_path).fold("r1-f2").trial(trial).record
+        record.parent.mkdir(parents=True)
+        record.write_text("{}")
+    (work,) = (stage.work for stage in stage_times(folded) if stage.name == "train")
+    assert work == f"{len(folded.trials) * folded.study.training.epochs:,} epochs at most"

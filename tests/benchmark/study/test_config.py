@@ -159,7 +159,7 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"trainning": {}}, "trainning: unknown key; known: name, cohort, vessels, backbones, strategies, seeds, tra"),
+        ({"trainning": {}}, "trainning: unknown key; known: name, cohort, splits, vessels, backbones, strategies, see"),
         ({"training": {"epoch": 3}}, "training.epoch: unknown key; known: epochs, batch_size"),
         ({"cohort": {"synthetic": {"people": 3}}}, "cohort.synthetic.people: unknown key; known: patients, image_size"),
         ({"backbones": [{"name": "openclip-tiny", "file": "x"}]}, "backbones.0.file: unknown key; known: name, weigh"),
@@ -204,6 +204,7 @@ def test_options_of_a_strategy_take_the_types_of_its_fields(write):
         ({"strategies": [{"name": "lora", "learning_rate": -1}]}, "strategies.0: lora: learning_rate must be at leas"),
         ({"training": {"micro_batch": 64}}, "training: micro_batch (64) is larger than batch_size (32)"),
         ({"training": {"balance": "sample"}}, "training.balance: Input should be 'weights', 'sampling' or 'none'"),
+        ({"splits": {"folds": 1}}, "splits.folds: Input should be greater than or equal to 2"),
         ({"embeddings": {"dtype": "int8"}}, "embeddings.dtype: Input should be 'float16' or 'bfloat16'"),
         ({"search": {"candidates": 1}}, "search.candidates: Input should be greater than or equal to 2"),
         ({"explain": {"method": "gradcan"}}, "explain: explanation method 'gradcan' is unknown; did you mean gradcam"),
