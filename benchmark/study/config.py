@@ -251,6 +251,12 @@ class Cohort(_Section):
             raise ValueError("image_dir, patient_pattern and columns belong to a manifest: give one, or leave them out")
         if self.synthetic is not None and self.positive is not None:
             raise ValueError("positive belongs to a manifest: give one (--data), or leave positive out")
+        if self.synthetic is not None and self.synthetic.covariates == "none":
+            undrawn = sorted({"age", "sex", "camera"} & self.covariates.keys())
+            if undrawn:
+                raise ValueError(
+                    f"covariates: the synthetic cohort has no {undrawn[0]}; set synthetic.covariates, as in independent"
+                )
         return self
 
 

@@ -1,6 +1,6 @@
 """The items of CLAIM 2024 (Tejani et al. 2024), named in our own words, with what fills each."""
 
-from benchmark.report.study_card import cohort, evaluation, findings, models
+from benchmark.report.study_card import cohort, evaluation, findings, groups, models
 from benchmark.report.study_card.items import Guideline, Item
 
 CLAIM = Guideline(
@@ -105,15 +105,17 @@ CLAIM = Guideline(
         "Results: data": (
             Item("35", "Included and excluded", (cohort.flow, cohort.eligibility, cohort.counts)),
             Item(
-                "36", "Characteristics of each partition", (cohort.counts, cohort.differences, evaluation.clusters),
-                "Add a table of age, sex and clinical characteristics for each partition.",
+                "36", "Characteristics of each partition",
+                (cohort.counts, cohort.differences, evaluation.clusters, groups.characteristics),
+                "Complete the table of age, sex and clinical characteristics for each partition.",
             ),
         ),
         "Results: performance": (
             Item(
                 "37", "Performance of the models",
                 (
-                    findings.best, findings.performance, findings.side_by_side, findings.saliency, models.failures,
+                    findings.best, findings.performance, groups.per_patient, findings.side_by_side, groups.subgroups,
+                    groups.added, findings.saliency, models.failures,
                 ),
             ),
             Item("38", "Diagnostic accuracy", (findings.calls,)),

@@ -1,6 +1,6 @@
 """The items of TRIPOD+AI (Collins et al. 2024), named in our own words, with what fills each."""
 
-from benchmark.report.study_card import cohort, evaluation, findings, models
+from benchmark.report.study_card import cohort, evaluation, findings, groups, models
 from benchmark.report.study_card.items import Guideline, Item
 
 TRIPOD = Guideline(
@@ -140,8 +140,8 @@ TRIPOD = Guideline(
                 "Add the time of follow-up, if there was any.",
             ),
             Item(
-                "20b", "Characteristics", (cohort.counts, evaluation.clusters),
-                "Add a table of age, sex, conditions and missing values for each source.",
+                "20b", "Characteristics", (cohort.counts, evaluation.clusters, groups.characteristics),
+                "Complete the table of age, sex, conditions and missing values for each source.",
             ),
             Item(
                 "20c", "Evaluation compared with development data", (cohort.differences,),
@@ -155,13 +155,14 @@ TRIPOD = Guideline(
             Item(
                 "23a", "Performance",
                 (
-                    findings.best, findings.performance, findings.side_by_side, findings.calls, findings.saliency,
+                    findings.best, findings.performance, groups.per_patient, findings.side_by_side, findings.calls,
+                    groups.added, findings.saliency,
                 ),
                 "Add the performance in important groups of people, if you examined it elsewhere.",
             ),
             Item(
-                "23b", "Differences in performance between clusters",
-                ask="Report performance by centre or camera, if it was examined.",
+                "23b", "Differences in performance between clusters", (groups.subgroups,),
+                "Report performance by centre or camera, if it was examined.",
             ),
             Item(
                 "24", "Results of updating", (evaluation.updating, findings.recalibrated),

@@ -484,3 +484,8 @@ def test_covariates_as_a_list_or_with_their_kinds(write, refusal):
         (["label"], "cohort.covariates: label is not a covariate: remove it"),
     ):
         assert refusal(STUDY | {"cohort": cohort | {"covariates": wrong}}) == [message]
+    undrawn = {"synthetic": {"patients": 10}, "covariates": ["sex"]}
+    (line,) = refusal(STUDY | {"cohort": undrawn})
+    assert line == "cohort: covariates: the synthetic cohort has no sex; set synthetic.covariates, as in independent"
+    drawn = {"synthetic": {"patients": 10, "covariates": "independent"}, "covariates": ["sex"]}
+    assert load_study(write(STUDY | {"cohort": drawn})).cohort.covariates == {"sex": "auto"}
