@@ -121,7 +121,8 @@ def test_the_page_has_the_section(tmp_path):
         for table, part in re.findall(r'id="(table-[\w-]+)">.*?<tbody>(.*?)</tbody>', section, re.DOTALL)
     }
     assert {table: len(each) for table, each in rows.items()} == {
-        "table-external": 2, "table-external-calls": 2, "table-recalibration": 1, "table-shifts": 2,
+        "table-external": 2, "table-external-risks": 2, "table-external-calls": 2, "table-recalibration": 1,
+        "table-shifts": 2,
     }  # fmt: skip
     assert 'data-value="-0.15' in rows["table-external"][0] or 'data-value="-0.15' in rows["table-external"][1]
     assert "−0.150" in "".join(rows["table-external"])

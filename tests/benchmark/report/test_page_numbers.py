@@ -43,6 +43,7 @@ SOURCES = {
     "table-seeds": ("seeds", ["backbone", "strategy"]),
     "table-repeatability": ("repeatability", ["measure"]),
     "table-external": ("external", TRIAL),
+    "table-external-risks": ("external", TRIAL),
     "table-external-calls": ("external", [*TRIAL, "point"]),
     "table-recalibration": ("recalibration", [*TRIAL, "risks"]),
     "table-shifts": ("shifts", ["about", "measure", "cell"]),

@@ -1,6 +1,7 @@
 """External validation from start to end: within a run, and of a finished run."""
 
 import json
+import os
 
 import numpy as np
 import polars as pl
@@ -49,6 +50,7 @@ def study(folder):
             "explain": {"examples": 0},
             "controls": dict.fromkeys(SWITCHES, False),
             "statistics": {"resamples": 200},
+            "resources": {"cpus": min(2, os.cpu_count() or 1)},  # one worker at a time: each imports torch for seconds
             "external": [{"name": "other clinic", "manifest": other, "recalibrate": 0.4}],
         }
     )
@@ -61,10 +63,15 @@ def run(folder, study):
 
 
 @pytest.fixture(scope="module")
-def second(folder, study, run):
-    """Another cohort, after the run has ended."""
-    cohort = External(name="B", manifest=drawn(folder, "b", 12, 8, "b"))
-    _, directory = validate_run(run.path, study, cohort, None)
+def manifest(folder):
+    """A further cohort."""
+    return drawn(folder, "b", 12, 8, "b")
+
+
+@pytest.fixture(scope="module")
+def second(folder, study, run, manifest):
+    """The further cohort, after the run has ended."""
+    _, directory = validate_run(run.path, study, External(name="B", manifest=manifest), None)
     return directory
 
 
@@ -132,6 +139,13 @@ def test_shifts_have_images_masks_and_scores(run):
     assert all(row.n_external in (14, 7) for row in result.shifts)
 
 
+def test_one_cohort_has_the_page_of_all_cohorts(run):
+    page = (run.external_summary / "index.html").read_text(encoding="utf-8")
+    assert "in 1 cohort of other patients" in page
+    assert '<a href="external/index.html">external validation</a>' in run.leaderboard("html").read_text("utf-8")
+
+
+@pytest.mark.slow
 def test_all_cohorts_are_on_one_page(run, second, study):
     page = (run.external_summary / "index.html").read_text(encoding="utf-8")
     assert all(name in page for name in ("other clinic", ">B</a>", OWN))
@@ -143,8 +157,8 @@ def test_all_cohorts_are_on_one_page(run, second, study):
         assert min(of_trial[1:]) <= row["auc"]["value"] <= max(of_trial[1:]), "the run's own patients are not pooled"
 
 
-def test_a_finished_validation_is_only_reported_again(run, second, study, folder):
-    external = External(name="B", manifest=folder / "b" / "cohort.csv")
+def test_a_finished_validation_needs_resume(run, study):
+    (external,) = study.external
     with pytest.raises(UserError, match="already holds a run: add --resume"):
         validate_run(run.path, study, external, None)
 
@@ -159,20 +173,20 @@ def test_the_brier_score_as_carried_over(run, study):
         assert row["brier"] == pytest.approx(brier_score_loss(found["label"], 1 / (1 + np.exp(-logits))), abs=1e-9)
 
 
-def test_a_patient_of_the_run_is_refused_before_anything_starts(run, study, folder):
-    table = pl.read_csv(folder / "b" / "cohort.csv", infer_schema=False)
+def test_a_patient_of_the_run_is_refused_before_anything_starts(run, study, manifest):
+    table = pl.read_csv(manifest, infer_schema=False)
     known = pl.read_parquet(run.cohort)["patient_id"][0]
     table.with_columns(patient_id=pl.col("patient_id").replace(table["patient_id"][0], known)).write_csv(
-        folder / "b" / "known.csv"
+        manifest.with_name("known.csv")
     )
     with pytest.raises(UserError, match=rf"external cohort C: 1 patient \({known}\) is also in the run's own cohort"):
-        validate_run(run.path, study, External(name="C", manifest=folder / "b" / "known.csv"), None)
+        validate_run(run.path, study, External(name="C", manifest=manifest.with_name("known.csv")), None)
     assert not run.external("C").path.exists()
 
 
-def test_what_cannot_be_validated(run, study, folder, second):
-    cohort = External(name="C", manifest=folder / "b" / "cohort.csv")
+def test_what_cannot_be_validated(run, study, folder, manifest):
+    cohort = External(name="C", manifest=manifest)
     with pytest.raises(UserError, match="none of its trials is trained"):
         validate_run(folder / "nothing", study, cohort, None)
     with pytest.raises(UserError, match="is itself an external validation"):
-        validate_run(second.path, study, cohort, None)
+        validate_run(run.external("other clinic").path, study, cohort, None)
