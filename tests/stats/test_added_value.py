@@ -65,6 +65,7 @@ def test_the_likelihood_ratio_with_a_spline_is_that_of_rms():
     assert (test.statistic, test.p) == pytest.approx((23.8577619647643, 1.03722797528683e-06), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_a_score_that_is_age_and_noise_adds_nothing():
     """The likelihood ratio is below 5 % about as often as it should be, and cross-fitted gains are not above 0."""
     rng, small, gains = np.random.default_rng(0), 0, []
@@ -80,6 +81,7 @@ def test_a_score_that_is_age_and_noise_adds_nothing():
     assert np.mean(gains) < 0.001
 
 
+@pytest.mark.slow
 def test_covariates_that_say_nothing_have_an_auc_of_a_half():
     """Ranked over all folds together, it would be 0.485, and the score would seem to add that much more."""
     rng, aucs = np.random.default_rng(0), []
