@@ -41,7 +41,16 @@ ODD = {
 }
 PLAIN = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "TZ": "UTC", "COLUMNS": "80"}
 # Files that contain times, or paths of the run directory itself.
-OF_THE_RUN = {"results.json", "run.json", "trial.json", "history.csv", "leaderboard.html", "README.md"}
+OF_THE_RUN = {
+    "results.json",
+    "run.json",
+    "trial.json",
+    "history.csv",
+    "leaderboard.html",
+    "README.md",
+    "study_card.html",
+    "study_card.md",
+}
 
 
 class Ended(NamedTuple):
