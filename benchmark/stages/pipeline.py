@@ -24,7 +24,7 @@ from benchmark.stages.run import Run, refuse_to_wait, reported, with_gpus
 from benchmark.stages.search import search
 from benchmark.stages.segment import open_vessels, require_own_masks, segment
 from benchmark.stages.train import train
-from benchmark.stages.validate import require_external, validate
+from benchmark.stages.validate import remarks_on, require_external, validate
 from benchmark.stages.weights import weights
 from benchmark.storage.rundir import RunDirectory
 from benchmark.storage.start import end_in_order, started
@@ -72,7 +72,7 @@ def run_study(
         if study.splits is not None:
             sizes = sizes_of_fold(len(cohort.images), study.splits, study.cohort.shares)
     for external in study.external:
-        remarks += require_external(study, external, known)
+        remarks += remarks_on(external, require_external(study, external, known))
     directory = RunDirectory(out)
     with (
         started(directory, study.dump(), resume),

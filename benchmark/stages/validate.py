@@ -25,6 +25,7 @@ from benchmark.storage.rundir import RunDirectory, write_json
 from benchmark.storage.start import end_in_order, started
 from benchmark.study.cohort import open_cohort
 from benchmark.study.config import External, Study
+from benchmark.study.manifest import Manifest
 from benchmark.study.overlap import refuse_known_patients
 from benchmark.study.trials import Trial, trials_of
 from benchmark.tables import read_parquet
@@ -33,8 +34,8 @@ from benchmark.trial.weight_files import read_records
 STAGES = (weights, prepare, segment, embed, apply, attend, explain, control)
 
 
-def require_external(study: Study, external: External, known: Iterable[str]) -> list[str]:
-    """Check an external cohort before anything runs, and return what a user should know about it, one line each.
+def require_external(study: Study, external: External, known: Iterable[str]) -> Manifest | None:
+    """Check an external cohort before anything runs, and return it; None if it is drawn later.
 
     Args:
         study: the study whose trials are to be applied.
@@ -47,12 +48,17 @@ def require_external(study: Study, external: External, known: Iterable[str]) -> 
     source = open_vessels(applied)
     manifest = applied.cohort.manifest
     if manifest is None:
-        return []
+        return None
     cohort = open_cohort(applied, manifest, external=True)
     cohort.refuse_conflicts()
     refuse_known_patients(external.name, cohort.images["patient_id"], known)
     require_own_masks(source, cohort.images)
-    return [f"{external.name}: {line}" for line in cohort.remarks()]
+    return cohort
+
+
+def remarks_on(external: External, cohort: Manifest | None) -> list[str]:
+    """What a user should know about an external cohort before a run, one line each."""
+    return [] if cohort is None else [f"{external.name}: {line}" for line in cohort.remarks()]
 
 
 def validate(run: Run, external: External, directory: RunDirectory) -> Leaderboard:
@@ -114,7 +120,7 @@ def validate_run(
     if run.is_external:
         raise UserError(f"{source}: is itself an external validation; name the run that trained the models")
     directory = run.external(external.name) if out is None else RunDirectory(out)
-    remarks = require_external(study, external, read_parquet(run.cohort)["patient_id"])
+    remarks = remarks_on(external, require_external(study, external, read_parquet(run.cohort)["patient_id"]))
     applied = external.study(study)
     with (
         started(directory, applied.dump(), resume),

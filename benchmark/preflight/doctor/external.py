@@ -4,8 +4,7 @@ from benchmark.errors import UserError
 from benchmark.preflight.adequacy import adequacy
 from benchmark.preflight.doctor.case import Case
 from benchmark.preflight.doctor.finding import Finding, Status
-from benchmark.stages.validate import require_external
-from benchmark.study.cohort import open_cohort
+from benchmark.stages.validate import remarks_on, require_external
 from benchmark.study.config import External
 from benchmark.study.patients import counted
 
@@ -18,18 +17,17 @@ def check_external(case: Case) -> list[Finding]:
 def _check(case: Case, external: External) -> list[Finding]:
     known = case.cohort["patient_id"] if case.study.cohort.synthetic is None else ()
     try:
-        remarks = require_external(case.study, external, known)
+        cohort = require_external(case.study, external, known)
     except UserError as error:
         lines = str(error).splitlines()
         return [Finding(Status.FAIL, "external", f"{external.name}: {line}") for line in lines]
-    applied = external.study(case.study)
-    if applied.cohort.manifest is None:
+    if cohort is None:
         return [Finding(Status.PASS, "external", f"{external.name}: drawn when the study runs")]
-    images = open_cohort(applied, applied.cohort.manifest, external=True).images
+    images = cohort.images
     findings = [Finding(Status.PASS, "external", f"{external.name}: images {counted(images)}")]
     found = adequacy(images, case.study.statistics.confidence)
     if found is not None:
         fix = "add patients of this cohort: a fall of the AUC will hardly be detected" if found.wide else ""
         status = Status.WARN if fix else Status.PASS
         findings.append(Finding(status, "external", f"{external.name}: {found.discrimination}", fix))
-    return findings + [Finding(Status.PASS, "external", line) for line in remarks]
+    return findings + [Finding(Status.PASS, "external", line) for line in remarks_on(external, cohort)]
