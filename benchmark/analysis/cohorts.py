@@ -8,7 +8,7 @@ import polars as pl
 from scipy.special import expit, logit
 
 from benchmark.analysis.comparisons import TRIAL, frame
-from benchmark.analysis.leaderboard import failure
+from benchmark.analysis.leaderboard import failure, read_scores
 from benchmark.analysis.measures import bounded
 from benchmark.storage.rundir import RunDirectory
 from benchmark.study.splits import of_split
@@ -62,9 +62,7 @@ def aucs_of_cohorts(
             folder = directory.trial(trial)
             if failure(folder) is not None:
                 continue
-            own = of_split(read_parquet(folder.predictions), "test").select("image", "score")
-            scores = test.select("image").join(own, on="image", how="left", maintain_order="left")["score"].to_numpy()
-            found = delong(labels, [scores], patients)
+            found = delong(labels, [read_scores(folder, test)], patients)
             area, error = float(found.areas[0]), float(np.sqrt(found.covariance[0, 0]))
             ((low, high),) = found.logit_t_intervals(confidence)
             rows.append(

@@ -18,12 +18,15 @@ from benchmark.analysis.leaderboard import (
     read_training_labels,
 )
 from benchmark.analysis.measures import (
+    SCALES,
     Estimates,
     Tested,
     bounded,
     estimate,
     estimate_calls,
     estimate_trial,
+    measured_risks,
+    names_of,
     spread_over_patients,
 )
 from benchmark.analysis.shifts import SHIFTS_SCHEMA, shift_rows
@@ -33,11 +36,8 @@ from benchmark.study.splits import of_split
 from benchmark.study.trials import Trial
 from benchmark.tables import read_parquet
 from finetune.recipe import Balance
-from stats.bootstrap import mean_resampled
-from stats.calibration import calibration_resampled, expected_calibration_error_resampled
 from stats.delong import delong
 from stats.independent import independent_difference
-from stats.intervals import Scale
 from stats.isotonic import fit_isotonic
 from stats.multiple import holm
 from stats.resamples import PatientResamples, draw_patients
@@ -58,9 +58,7 @@ COHORTS_SCHEMA: dict[str, type[pl.DataType]] = {
     "p_value": pl.Float64,
     "p_holm": pl.Float64,
 }
-RISKS: dict[str, Scale | None] = {
-    "brier": "logit", "calibration_intercept": "identity", "calibration_slope": "identity", "ece": None,
-}  # fmt: skip
+RISKS = names_of("risk")
 RECALIBRATION_SCHEMA: dict[str, type[pl.DataType]] = {
     **TRIAL,
     "method": pl.String,
@@ -122,6 +120,7 @@ def compare_cohorts(
     """
     inside, outside = (_side(each, settings) for each in (directory.trained_in, directory))
     trained = read_training_labels(directory)
+    of_share = _fitted_patients(outside, directory.recalibrated_share, settings.seed)
     compared, recalibrated, scores = list[dict[str, Any]](), list[dict[str, Any]](), {}
     for trial in trials:
         folders = inside.directory.trial(trial), outside.directory.trial(trial)
@@ -135,7 +134,6 @@ def compare_cohorts(
             for side, folder in zip((inside, outside), folders, strict=True)
         ]
         compared += [named | row for row in _compared(tested, (inside, outside), thresholds, settings)]
-        of_share = _fitted_patients(outside, directory.recalibrated_share, settings.seed)
         recalibrated += [named | row for row in _recalibrated(tested[1], outside, folders[1], of_share, settings)]
         scores[trial.key] = tuple(each.scores for each in tested)
     shifts = shift_rows((inside.directory, outside.directory), (inside.test, outside.test), scores, settings.confidence)
@@ -272,9 +270,8 @@ def _recalibrated(
     for method, fitted_on, images, people, convert in conversions:
         found: dict[str, float] = {}
         if convert is not None:
-            scales = {name: scale for name, scale in RISKS.items() if scale is not None}
-            of_risks = partial(_of_risks, labels, convert(scores))
-            found = estimate(of_risks, resamples, settings, scales).columns()
+            of_risks = partial(measured_risks, labels, convert(scores))
+            found = estimate(of_risks, resamples, settings, SCALES).columns()
         yield {
             "method": method,
             "fitted_on": fitted_on,
@@ -284,13 +281,3 @@ def _recalibrated(
             "n_images": len(labels),
             "n_patients": len(set(patients.tolist())),
         }
-
-
-def _of_risks(labels: np.ndarray, risks: np.ndarray, resamples: PatientResamples) -> dict[str, np.ndarray]:
-    calibration = calibration_resampled(labels, risks, resamples)
-    return {
-        "brier": mean_resampled((risks - labels) ** 2, resamples),
-        "calibration_intercept": calibration.intercept,
-        "calibration_slope": calibration.slope,
-        "ece": expected_calibration_error_resampled(labels, risks, resamples),
-    }

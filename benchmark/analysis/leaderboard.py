@@ -294,14 +294,17 @@ def read_tested(
     folder: TrialDirectory, test: pl.DataFrame, saliency: pl.DataFrame, threshold: float, risk: Risk
 ) -> Tested:
     """A trial's scores, risks and ratios in the order of the test images."""
-    predictions = of_split(read_parquet(folder.predictions), "test").select("image", "score")
-    joined = test.select("image").join(predictions, on="image", how="left", maintain_order="left")
-    scores = joined["score"].to_numpy()
     if OUTSIDE not in saliency.columns:
         raise UserError(f"{folder.saliency}: written by an earlier version (no {OUTSIDE}); delete it and use --resume")
     values = {name: saliency[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (*RATIOS, OUTSIDE)}
     outside = values.pop(OUTSIDE)
-    return Tested(test["label"].to_numpy(), scores, threshold, values, outside, risk)
+    return Tested(test["label"].to_numpy(), read_scores(folder, test), threshold, values, outside, risk)
+
+
+def read_scores(folder: TrialDirectory, test: pl.DataFrame) -> np.ndarray:
+    """A trial's scores in the order of the test images, (n,); validation images may have the same names."""
+    predictions = of_split(read_parquet(folder.predictions), "test").select("image", "score")
+    return test.select("image").join(predictions, on="image", how="left", maintain_order="left")["score"].to_numpy()
 
 
 def _counts(tested: Tested, patients: np.ndarray) -> dict[str, float | None]:

@@ -142,7 +142,6 @@ class Tested:
 def measured(tested: Tested, resamples: PatientResamples) -> Resampled:
     """The value of each of `MEASURES` in every resample."""
     labels, scores = tested.labels, tested.scores
-    calibration = calibration_resampled(labels, tested.risks, resamples)
     positive, negative, within = ratio_and_correctness(
         labels, scores, tested.threshold, tested.ratios["vessel_ratio"], resamples
     )
@@ -150,10 +149,7 @@ def measured(tested: Tested, resamples: PatientResamples) -> Resampled:
         "auc": auc_resampled(labels, scores, resamples),
         "average_precision": average_precision_resampled(labels, scores, resamples),
         **calls(tested, tested.threshold, resamples),
-        "brier": mean_resampled((tested.risks - labels) ** 2, resamples),
-        "calibration_intercept": calibration.intercept,
-        "calibration_slope": calibration.slope,
-        "ece": expected_calibration_error_resampled(labels, tested.risks, resamples),
+        **measured_risks(labels, tested.risks, resamples),
         **{name: mean_resampled(tested.ratios[name], resamples) for name in RATIOS},
         OUTSIDE: mean_resampled(tested.outside, resamples),
         "right_by_ratio": within.auc_resampled,
@@ -161,6 +157,17 @@ def measured(tested: Tested, resamples: PatientResamples) -> Resampled:
         "right_by_ratio_positive": positive.auc_resampled,
         "right_by_ratio_negative": negative.auc_resampled,
         "ratio_score_rho": within.score_rho_resampled,
+    }
+
+
+def measured_risks(labels: np.ndarray, risks: np.ndarray, resamples: PatientResamples) -> Resampled:
+    """The measures of the group `risk` in every resample."""
+    calibration = calibration_resampled(labels, risks, resamples)
+    return {
+        "brier": mean_resampled((risks - labels) ** 2, resamples),
+        "calibration_intercept": calibration.intercept,
+        "calibration_slope": calibration.slope,
+        "ece": expected_calibration_error_resampled(labels, risks, resamples),
     }
 
 
