@@ -3,12 +3,10 @@
 from rich.markup import escape
 
 from benchmark.errors import stop_when_full
-from benchmark.scheduling.streaming import Row, stream
+from benchmark.scheduling.streaming import stream
 from benchmark.stages.run import Run
-from benchmark.stages.worker import Worker
-from benchmark.storage.rundir import RunDirectory, write_text
-from benchmark.study.config import Study
-from benchmark.study.trials import Trial
+from benchmark.stages.worker import OneTrial
+from benchmark.storage.rundir import write_text
 from benchmark.trial.attend import attend_trial
 
 
@@ -23,9 +21,9 @@ def attend(run: Run) -> None:
         run.reporter.skip("attend", "complete" if trials else "the study asks for no attention")
         return
     units = [{"trial": index} for index in range(len(waiting))]
-    options = {"study": run.study, "directory": run.directory, "trials": waiting}
+    options = {"study": run.study, "directory": run.directory, "trials": waiting, "write": attend_trial}
     with run.reporter.stage("attend", len(units), "trials") as stage:
-        for result in stream(units, [run.batched(AttendWorker, options)], batch_size=1, on_wait=stage.note):
+        for result in stream(units, [run.batched(OneTrial, options)], batch_size=1, on_wait=stage.note):
             trial = waiting[int(result["trial"])]
             stage.advance()
             stage.say(trial.name)
@@ -36,23 +34,3 @@ def attend(run: Run) -> None:
                 write_text(failure, f"{result['error']}\n")
                 message = f"{trial.name}: attention failed: {result['error']}"
                 run.reporter.console.print(f"[red]✗[/] {escape(message)}")
-
-
-class AttendWorker(Worker[None]):
-    """Streaming step: a trial -> its attention."""
-
-    def __init__(self, study: Study, directory: RunDirectory, trials: list[Trial]) -> None:
-        self.study, self.directory, self.trials = study, directory, trials
-
-    def key(self, unit: Row) -> None:
-        """Every unit has its own model, which is freed when it is done."""
-
-    def load(self, key: None) -> None:
-        """Nothing is kept between units."""
-
-    def work(self, loaded: None, unit: Row) -> list[Row]:
-        attend_trial(self.study, self.directory, self.trials[int(unit["trial"])])
-        return [unit]
-
-    def failed(self, unit: Row) -> Row:
-        return unit

@@ -1,10 +1,14 @@
 """The common part of the streaming steps that load a model."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from benchmark.errors import OF_ONE_ROW, named
 from benchmark.scheduling.streaming import Row
+from benchmark.storage.rundir import RunDirectory
+from benchmark.study.config import Study
+from benchmark.study.trials import Trial
 
 Loaded = TypeVar("Loaded")
 
@@ -50,3 +54,32 @@ class Worker(ABC, Generic[Loaded]):
     @abstractmethod
     def failed(self, unit: Row) -> Row:
         """The row of a unit that failed, with the same columns as other rows."""
+
+
+class OneTrial(Worker[None]):
+    """Streaming step: `trial`, a position in `trials` -> whatever `write` leaves into that trial's folder.
+
+    Every unit loads its own model, which is freed when the unit is done.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        directory: RunDirectory,
+        trials: list[Trial],
+        write: Callable[[Study, RunDirectory, Trial], None],
+    ) -> None:
+        self.study, self.directory, self.trials, self.write = study, directory, trials, write
+
+    def key(self, unit: Row) -> None:
+        """Units have nothing in common."""
+
+    def load(self, key: None) -> None:
+        """Nothing is kept between units."""
+
+    def work(self, loaded: None, unit: Row) -> list[Row]:
+        self.write(self.study, self.directory, self.trials[int(unit["trial"])])
+        return [unit]
+
+    def failed(self, unit: Row) -> Row:
+        return unit

@@ -3,10 +3,11 @@
 import polars as pl
 import pytest
 
-from benchmark.stages.apply import ApplyWorker
+from benchmark.stages.worker import OneTrial
 from benchmark.storage.rundir import RunDirectory, write_array, write_json, write_parquet
 from benchmark.study.trials import trials_of
 from benchmark.trial.apply import open_trained
+from benchmark.trial.fit import apply_trial
 from tests.benchmark.explained import draw, study_of, write_trained
 
 
@@ -25,7 +26,7 @@ def worker(tmp_path):
     table = {"row": range(4), "image": names, "patient_id": names, "label": [0, 1, 0, 1], "split": ["test"] * 4}
     write_parquet(outside.cohort, pl.DataFrame(table))
     write_array(outside.images, draw()[0][:4])
-    return ApplyWorker(study, outside, [trial]), outside.trial(trial), run.trial(trial)
+    return OneTrial(study, outside, [trial], apply_trial), outside.trial(trial), run.trial(trial)
 
 
 def test_scores_equal_those_of_the_run_on_the_same_pixels(worker):
